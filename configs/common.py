@@ -1,0 +1,73 @@
+"""Every setting's default, once. A data set's own file (``digits.py``, ``cifair10.py``, ...) changes what differs."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def get_config() -> ConfigDict:
+    """Returns the settings that all data sets share: the published ones for the CIFAR family."""
+    config = ConfigDict()
+
+    config.experiment = "chimeramix_grid"  # name of the experiment, for the records; see configs/experiments.py
+    config.seed = 0  # draws the few-shot split and every random number of the run
+    config.max_labels_per_class = config_dict.placeholder(int)  # training images per class; None: all there are
+    config.compare_with_baseline = False  # also train the classifier without mixing, and print both
+    config.precision = "auto"  # "float32", "bfloat16" (parameters stay float32) or "auto": bfloat16 except on CPU
+
+    config.dataset = ConfigDict()
+    config.dataset.name = "cifair10"  # one of chimeramix_jax.data.catalog
+    config.dataset.data_dir = ""  # where TFDS keeps prepared data sets; "": TFDS's own default
+    config.dataset.archive = ""  # cifair10, cifair100, stl10: a local copy of the published archive; "": download
+    config.dataset.directory = ""  # image_folder: the folder that holds train/<class>/* (and test/<class>/*)
+    config.dataset.image_side = 64  # image_folder: pixels per side that images are stored at, after a centre crop
+    config.dataset.holdout_fraction = 0.2  # image_folder without test/: share of each class kept for testing
+    config.dataset.holdout_seed = 0  # image_folder without test/: which images those are
+
+    config.augment = ConfigDict()
+    config.augment.crop_padding_fraction = 0.125  # reflect padding before the random crop, as a share of the side
+    config.augment.horizontal_flip = True  # mirror with probability 1/2
+
+    config.mixing = ConfigDict()
+    config.mixing.mask = "grid"  # "grid", or "none": no mixing
+    config.mixing.mix_size = 4  # cells per side of the grid mask
+
+    config.generator = ConfigDict()
+    config.generator.image_side = 64  # pixels per side that the generator works at; a multiple of 4
+    config.generator.channels = 64  # ngf: channels after the first convolution
+    config.generator.discriminator_channels = 64  # ndf: the same for the discriminator
+    config.generator.residual_blocks = 2  # in the encoder
+    config.generator.decoder_residual_blocks = 0  # 0: as in the released program; 2: as drawn in the paper
+    config.generator.batch_size = 64  # pairs per step
+    config.generator.num_dataset_repeats_base = 500  # images per class and epoch
+    config.generator.epochs = 200
+    config.generator.learning_rate = 2e-4  # Adam, both networks
+    config.generator.adam_b1 = 0.5
+    config.generator.adam_b2 = 0.999
+    config.generator.learning_rate_drops = (0.3, 0.6, 0.8)  # shares of the epochs at which the rate drops
+    config.generator.learning_rate_drop_factor = 0.2
+    config.generator.reconstruction_weight = 1000.0  # mean squared error of both reconstructions
+    config.generator.adversarial_weight = 1.0  # least-squares loss of the mixed image
+    config.generator.perceptual_weight = 1.0  # Laplacian pyramid loss of both reconstructions
+
+    config.classifier = ConfigDict()
+    config.classifier.model = "wrn-16-8"  # "wrn-<depth>-<width>", depth = 6k + 4
+    config.classifier.image_side = 32  # pixels per side that the classifier sees
+    config.classifier.dropout_rate = 0.3  # between the two convolutions of a block
+    config.classifier.batch_size = 10
+    config.classifier.num_dataset_repeats_base = 500  # images per class and epoch
+    config.classifier.epochs = 200
+    config.classifier.learning_rate = 4.6e-3  # SGD, cosine schedule to 0
+    config.classifier.momentum = 0.9  # Nesterov
+    config.classifier.weight_decay = 5.3e-3  # L2 on every parameter, added to the gradient
+
+    config.repeat_unlimited = False  # repeat an epoch's images also where max_labels_per_class is None
+
+    config.evaluation = ConfigDict()
+    config.evaluation.every_epochs = 10  # test accuracy on the way; the reported one is always the last epoch's
+    config.evaluation.batch_size = 500  # test images per step
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_epochs = 1
+    config.checkpoint.keep = 2  # newest checkpoints kept per stage
+
+    config.steps_per_call = 0  # training steps in one compiled call; 0: a whole epoch, on CPU one step
+    return config
