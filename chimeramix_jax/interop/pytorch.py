@@ -1,0 +1,191 @@
+"""Weights of the published PyTorch program, loaded into our modules.
+
+Weights come as a mapping of the program's parameter names to arrays in PyTorch's layouts, or as the path of a
+``.ckpt`` or ``.pt`` file (which needs torch). Names may carry a common prefix, as in a Lightning checkpoint that
+holds several networks; names outside that prefix are somebody else's and are left alone.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.models.layers import BatchNorm, DoublingConvolution
+from chimeramix_jax.models.wide_resnet import WideResNet
+
+Weights = Mapping[str, np.ndarray]
+Module = TypeVar("Module", bound=nnx.Module)
+Layer = nnx.Conv | nnx.Linear | DoublingConvolution | BatchNorm
+
+_TO_NHWC_KERNEL = (2, 3, 1, 0)  # PyTorch: out, in, height, width
+_TO_DOUBLING_KERNEL = (2, 3, 0, 1)  # PyTorch: in, out, height, width
+
+
+def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: int = 0) -> Generator:
+    """The mixing generator with published weights.
+
+    Args:
+        weights: names such as ``encoder.model_downsampling.1.weight``, or a checkpoint file.
+        decoder_residual_blocks: 0 as in the released program, whose checkpoints contain the decoder's residual blocks
+            but whose results do not depend on them; or their number in the checkpoint (2), to use them.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them.
+    """
+    weights = _bare_names(weights, "encoder.model_downsampling.1.weight")
+    channels = _shape(weights, "encoder.model_downsampling.1.weight", 4)[0]
+    residual_blocks = _count(weights, r"encoder\.model_blocks\.(\d+)\.")
+    generator = _unfilled(lambda rngs: Generator(channels, residual_blocks, decoder_residual_blocks, rngs=rngs))
+    unused = r"decoder\.model_blocks\." if decoder_residual_blocks == 0 else None
+    return _assign(generator, dict(_generator_layers(generator)), weights, unused)
+
+
+def load_discriminator(weights: Weights | str | Path) -> Discriminator:
+    """The discriminator with published weights: names such as ``model.0.weight``, or a checkpoint file.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them.
+    """
+    weights = _bare_names(weights, "model.12.weight")
+    channels = _shape(weights, "model.0.weight", 4)[0]
+    discriminator = _unfilled(lambda rngs: Discriminator(channels, rngs=rngs))
+    layers = {f"model.{n}": layer for n, layer in zip((0, 2, 5, 8), discriminator.downsampling, strict=True)}
+    return _assign(discriminator, {**layers, "model.12": discriminator.to_score}, weights)
+
+
+def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0) -> WideResNet:
+    """The wide ResNet with published weights, depth and width found from them; in training mode, as PyTorch's are.
+
+    Args:
+        weights: names such as ``block1.layer.0.bn1.weight``, or a checkpoint file.
+        dropout_rate: weights do not carry it; the published trainings used 0.3.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them.
+    """
+    weights = _bare_names(weights, "block1.layer.0.bn1.weight")
+    num_classes, features = _shape(weights, "fc.weight", 2)
+    blocks = _count(weights, r"block1\.layer\.(\d+)\.")
+    depth, width = 6 * blocks + 4, max(features // 64, 1)
+    classifier = _unfilled(lambda rngs: WideResNet(depth, width, num_classes, dropout_rate=dropout_rate, rngs=rngs))
+    return _assign(classifier, dict(_wide_resnet_layers(classifier)), weights, r".*\.num_batches_tracked$")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays in a ``.ckpt`` or ``.pt`` file by name; needs torch, and runs no code that the file may hold.
+
+    Raises:
+        InputError: torch is missing, or the file cannot be read as plain weights.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise InputError(f"{path}: reading a PyTorch file needs torch: pip install torch") from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read as a file of PyTorch weights: {reason}") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of names to weights")
+    return {name: value.numpy() for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _generator_layers(generator: Generator) -> Iterator[tuple[str, Layer]]:
+    yield "encoder.model_downsampling.1", generator.encoder.stem
+    for position, layer in zip((4, 7), generator.encoder.downsampling, strict=True):
+        yield f"encoder.model_downsampling.{position}", layer
+    for part, blocks in (("encoder", generator.encoder.blocks), ("decoder", generator.decoder.blocks)):
+        for index, block in enumerate(blocks):
+            yield f"{part}.model_blocks.{index}.block.1", block.convolution1
+            yield f"{part}.model_blocks.{index}.block.5", block.convolution2
+    for position, layer in zip((0, 3), generator.decoder.upsampling, strict=True):
+        yield f"decoder.model_upsampling.{position}", layer
+    yield "decoder.model_upsampling.7", generator.decoder.to_image
+
+
+def _wide_resnet_layers(classifier: WideResNet) -> Iterator[tuple[str, Layer]]:
+    yield "conv1", classifier.stem
+    per_group = len(classifier.blocks) // 3
+    for index, block in enumerate(classifier.blocks):
+        name = f"block{index // per_group + 1}.layer.{index % per_group}"
+        yield f"{name}.bn1", block.norm1
+        yield f"{name}.conv1", block.convolution1
+        yield f"{name}.bn2", block.norm2
+        yield f"{name}.conv2", block.convolution2
+        if block.shortcut is not None:
+            yield f"{name}.convShortcut", block.shortcut
+    yield "bn1", classifier.norm
+    yield "fc", classifier.head
+
+
+def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]]:
+    """PyTorch's names for a layer's variables, and the order that PyTorch's axes take in ours."""
+    if isinstance(layer, BatchNorm):
+        named = {
+            "weight": layer.scale,
+            "bias": layer.bias,
+            "running_mean": layer.mean,
+            "running_var": layer.variance,
+        }
+        return {name: (variable, (0,)) for name, variable in named.items()}
+    order = {nnx.Linear: (1, 0), DoublingConvolution: _TO_DOUBLING_KERNEL}.get(type(layer), _TO_NHWC_KERNEL)
+    bias = getattr(layer, "bias", None)
+    return {"weight": (layer.kernel, order)} | ({} if bias is None else {"bias": (bias, (0,))})
+
+
+def _unfilled(build: Callable[[nnx.Rngs], Module]) -> Module:
+    """A module whose variables have shapes but no values yet: none needs drawing that is set right after."""
+    return nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+
+
+def _assign(module: Module, layers: Mapping[str, Layer], weights: Weights, unused: str | None = None) -> Module:
+    """Sets every variable from ``weights``; all names and shapes that do not fit are listed in one error."""
+    expected = {f"{name}.{part}": entry for name, layer in layers.items() for part, entry in _variables(layer).items()}
+    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    unknown = weights.keys() - expected.keys()
+    problems += [f"{name} is not known" for name in unknown if not (unused and re.match(unused, name))]
+    for name in expected.keys() & weights.keys():
+        variable, order = expected[name]
+        array = np.asarray(weights[name])
+        wanted = tuple(variable.shape[axis] for axis in np.argsort(order))
+        if array.shape == wanted:
+            array = array.transpose(order)
+            variable.set_value(jnp.asarray(array, np.promote_types(array.dtype, np.float32)))
+        else:
+            problems.append(f"{name} has shape {array.shape}, expected {wanted}")
+    if problems:
+        raise InputError(f"weights do not fit a {type(module).__name__}: " + "; ".join(sorted(problems)))
+    return module
+
+
+def _bare_names(weights: Weights | str | Path, anchor: str) -> Weights:
+    """The weights of the one network that has a parameter called ``anchor``, without their common prefix."""
+    if isinstance(weights, str | Path):
+        weights = read_checkpoint(weights)
+    prefixes = [name.removesuffix(anchor) for name in weights if name == anchor or name.endswith("." + anchor)]
+    if len(prefixes) != 1:
+        found = f"it stands under several prefixes: {', '.join(map(repr, prefixes))}" if prefixes else "it is missing"
+        raise InputError(f"cannot find the network by its parameter {anchor}: {found}")
+    prefix = prefixes[0]
+    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+
+
+def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
+    if name not in weights or np.ndim(weights[name]) != dimensions:
+        found = f"has shape {np.shape(weights[name])}" if name in weights else "is missing"
+        raise InputError(f"cannot find the network's size: {name} {found}, expected {dimensions} dimensions")
+    return np.shape(weights[name])
+
+
+def _count(weights: Weights, pattern: str) -> int:
+    """How many numbered parts match the pattern, whose first group is the number."""
+    return len({match.group(1) for name in weights if (match := re.match(pattern, name))})

@@ -1,0 +1,103 @@
+"""The mixing generator: an encoder, masked mixing of two images' features, and a decoder (method of the paper, §3)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from chimeramix_jax import mixing
+from chimeramix_jax.models.layers import (
+    DoublingConvolution,
+    ResidualBlock,
+    convolution_layer,
+    instance_norm,
+    reflect_pad,
+)
+
+DOWNSAMPLING = 4  # features have a quarter of the images' height and width
+
+
+class Encoder(nnx.Module):
+    """Images to features of a quarter of the side and four times ``channels``."""
+
+    def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+        """Creates the encoder of CycleGAN's generator with ``residual_blocks`` blocks at its end."""
+        self.stem = convolution_layer(3, channels, 7, dtype=dtype, rngs=rngs)
+        self.downsampling = nnx.List(
+            convolution_layer(width, 2 * width, 3, stride=2, padding=1, dtype=dtype, rngs=rngs)
+            for width in (channels, 2 * channels)
+        )
+        self.blocks = nnx.List(ResidualBlock(4 * channels, dtype=dtype, rngs=rngs) for _ in range(residual_blocks))
+
+    def __call__(
+        self, images: Float[Array, "batch height width 3"]
+    ) -> Float[Array, "batch height/4 width/4 4*channels"]:
+        """Encodes images in [-1, 1]."""
+        features = nnx.relu(instance_norm(self.stem(reflect_pad(images, 3))))
+        for layer in self.downsampling:
+            features = nnx.relu(instance_norm(layer(features)))
+        for block in self.blocks:
+            features = block(features)
+        return features
+
+
+class Decoder(nnx.Module):
+    """Features back to images."""
+
+    def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+        """Creates the decoder; its residual blocks, unlike the encoder's, have no biases in the released program."""
+        self.blocks = nnx.List(
+            ResidualBlock(4 * channels, bias=False, dtype=dtype, rngs=rngs) for _ in range(residual_blocks)
+        )
+        self.upsampling = nnx.List(
+            DoublingConvolution(2 * width, width, dtype=dtype, rngs=rngs) for width in (2 * channels, channels)
+        )
+        self.to_image = convolution_layer(channels, 3, 7, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, features: Float[Array, "batch height/4 width/4 4*channels"]
+    ) -> Float[Array, "batch height width 3"]:
+        """Decodes features to images in (-1, 1)."""
+        for block in self.blocks:
+            features = block(features)
+        for layer in self.upsampling:
+            features = nnx.relu(instance_norm(layer(features)))
+        return jnp.tanh(self.to_image(reflect_pad(features, 3)))
+
+
+class Generator(nnx.Module):
+    """Mixes two images of one class into a new one.
+
+    ``decoder_residual_blocks`` is 0 in the released program (it creates two blocks and never uses their output) and 2
+    in the paper's drawing.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        residual_blocks: int = 2,
+        decoder_residual_blocks: int = 0,
+        *,
+        dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the generator with ``channels`` (ngf) after the first convolution; ``dtype`` is the computation's."""
+        self.encoder = Encoder(channels, residual_blocks, dtype=dtype, rngs=rngs)
+        self.decoder = Decoder(channels, decoder_residual_blocks, dtype=dtype, rngs=rngs)
+
+    def encode(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/4 width/4 features"]:
+        """Features of images in [-1, 1]; height and width are multiples of 4."""
+        return self.encoder(images)
+
+    def decode(self, features: Float[Array, "batch height/4 width/4 features"]) -> Float[Array, "batch height width 3"]:
+        """Images in (-1, 1) of features."""
+        return self.decoder(features)
+
+    def __call__(
+        self,
+        images_a: Float[Array, "batch height width 3"],
+        images_b: Float[Array, "batch height width 3"],
+        mask: Float[Array, "batch height/4 width/4 1"],
+    ) -> Float[Array, "batch height width 3"]:
+        """Mixed images: the places where ``mask`` is 1 take the features of a, where it is 0 those of b."""
+        features = self.encode(jnp.concatenate([images_a, images_b]))
+        return self.decode(mixing.blend(*jnp.split(features, 2), mask))

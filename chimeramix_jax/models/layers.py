@@ -1,0 +1,157 @@
+"""Layers that follow PyTorch's conventions where Flax's differ, so that published weights and results carry over."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from chimeramix_jax.models import convolution
+
+
+def uniform_fan_in(fan_in: int) -> nnx.Initializer:
+    """PyTorch's default for convolutions and linear layers: uniform within ±1/sqrt(fan_in), kernel and bias alike."""
+    bound = 1 / math.sqrt(fan_in)
+
+    def initialize(key, shape, dtype=jnp.float32, out_sharding=None):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialize
+
+
+def normal_fan_out(fan_out: int) -> nnx.Initializer:
+    """He et al. (2015), equation 14: normal with variance 2 / fan_out, for layers followed by ReLU."""
+    return nnx.initializers.normal(math.sqrt(2 / fan_out))
+
+
+def convolution_layer(
+    in_channels: int,
+    out_channels: int,
+    kernel_side: int,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    bias: bool = True,
+    kernel_init: nnx.Initializer | None = None,
+    dtype: jnp.dtype | None = None,
+    rngs: nnx.Rngs,
+) -> nnx.Conv:
+    """A square convolution with zero padding on all sides, initialised as PyTorch does unless told otherwise."""
+    default_init = uniform_fan_in(in_channels * kernel_side**2)
+    return nnx.Conv(
+        in_channels,
+        out_channels,
+        (kernel_side, kernel_side),
+        strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        use_bias=bias,
+        kernel_init=kernel_init or default_init,
+        bias_init=default_init,
+        dtype=dtype,
+        conv_general_dilated=convolution.conv_general_dilated,
+        rngs=rngs,
+    )
+
+
+def reflect_pad(
+    images: Float[Array, "batch height width channels"], padding: int
+) -> Float[Array, "batch padded_height padded_width channels"]:
+    """Pads height and width by mirroring at the border pixel, which is not repeated."""
+    return jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
+
+
+def instance_norm(
+    features: Float[Array, "batch height width channels"], epsilon: float = 1e-5
+) -> Float[Array, "batch height width channels"]:
+    """Normalises every channel of every image to mean 0 and variance 1, without scale and shift.
+
+    Statistics are taken in float32 at least, whatever the features' type.
+    """
+    wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
+    centred = wide - mean
+    variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
+    return (centred * jax.lax.rsqrt(variance + epsilon)).astype(features.dtype)
+
+
+class ResidualBlock(nnx.Module):
+    """Two 3×3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
+
+    def __init__(self, channels: int, *, bias: bool = True, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+        """Creates the block; ``bias`` gives both convolutions one."""
+        self.convolution1 = convolution_layer(channels, channels, 3, bias=bias, dtype=dtype, rngs=rngs)
+        self.convolution2 = convolution_layer(channels, channels, 3, bias=bias, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, features: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Returns features of the same shape."""
+        residual = nnx.relu(instance_norm(self.convolution1(reflect_pad(features, 1))))
+        return features + instance_norm(self.convolution2(reflect_pad(residual, 1)))
+
+
+class DoublingConvolution(nnx.Module):
+    """A transposed convolution, 2×2 with stride 2, without bias.
+
+    Its outputs do not overlap, so it is one matrix product whose columns are then laid out as 2×2 pixels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+        """Creates the layer; the kernel's axes are (row, column, in_channels, out_channels)."""
+        # PyTorch counts a transposed convolution's fan-in over its outputs.
+        kernel_init = uniform_fan_in(out_channels * 4)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (2, 2, in_channels, out_channels)))
+        self.dtype = dtype
+
+    def __call__(
+        self, features: Float[Array, "batch height width in_channels"]
+    ) -> Float[Array, "batch 2*height 2*width out_channels"]:
+        """Returns features of twice the height and width."""
+        features, kernel = nnx.nn.dtypes.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
+        batch, height, width, in_channels = features.shape
+        out_channels = kernel.shape[-1]
+        columns = features @ kernel.transpose(2, 0, 1, 3).reshape(in_channels, 4 * out_channels)
+        columns = columns.reshape(batch, height, width, 2, 2, out_channels).transpose(0, 1, 3, 2, 4, 5)
+        return columns.reshape(batch, 2 * height, 2 * width, out_channels)
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation as PyTorch defines it: the running variance is the unbiased one (Flax keeps the biased)."""
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
+        """Creates the layer in training mode; ``momentum`` is the new batch's share in the running statistics."""
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.variance = nnx.BatchStat(jnp.ones(channels))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.use_running_average = False
+
+    def __call__(
+        self,
+        features: Float[Array, "batch height width channels"],
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Normalises per channel; in training mode also updates the running statistics.
+
+        Examples where ``example_mask`` is False fill up an incomplete batch and do not count in the statistics.
+        """
+        wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+        if self.use_running_average:
+            mean, variance = self.mean[...], self.variance[...]
+        else:
+            where = None if example_mask is None else example_mask[:, None, None, None]
+            mean = jnp.mean(wide, axis=(0, 1, 2), where=where)
+            variance = jnp.mean(jnp.square(wide - mean), axis=(0, 1, 2), where=where)
+            examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
+            self._update_running(mean, variance, examples * features.shape[1] * features.shape[2])
+        factor = self.scale[...] * jax.lax.rsqrt(variance + self.epsilon)
+        return ((wide - mean) * factor + self.bias[...]).astype(features.dtype)
+
+    def _update_running(self, mean, variance, count) -> None:
+        unbiased = variance * (count / jnp.maximum(count - 1, 1))
+        for statistic, current in ((self.mean, mean), (self.variance, unbiased)):
+            updated = (1 - self.momentum) * statistic[...] + self.momentum * jax.lax.stop_gradient(current)
+            statistic[...] = updated.astype(statistic[...].dtype)

@@ -1,0 +1,109 @@
+"""Wide residual networks (Zagoruyko & Komodakis, 2016): pre-activation blocks with dropout between the convolutions."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from chimeramix_jax.models.layers import BatchNorm, convolution_layer, normal_fan_out, uniform_fan_in
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_side: int, **settings) -> nnx.Conv:
+    kernel_init = normal_fan_out(out_channels * kernel_side**2)
+    return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
+
+
+class WideBlock(nnx.Module):
+    """Norm, ReLU, convolution, twice, added to the input; where the shape changes, to its 1×1 projection."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        dropout_rate: float,
+        *,
+        dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the block; the first convolution has the stride."""
+        self.norm1 = BatchNorm(in_channels)
+        self.convolution1 = _convolution(in_channels, out_channels, 3, stride=stride, padding=1, dtype=dtype, rngs=rngs)
+        self.norm2 = BatchNorm(out_channels)
+        self.dropout = nnx.Dropout(dropout_rate)
+        self.convolution2 = _convolution(out_channels, out_channels, 3, padding=1, dtype=dtype, rngs=rngs)
+        self.shortcut = nnx.data(
+            None
+            if in_channels == out_channels
+            else _convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
+        )
+
+    def __call__(
+        self,
+        features: Float[Array, "batch height width in_channels"],
+        example_mask: Bool[Array, "batch"] | None = None,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch height/stride width/stride out_channels"]:
+        """Returns the block's features; ``dropout_key`` is needed in training mode where the rate is above 0."""
+        activated = nnx.relu(self.norm1(features, example_mask))
+        shortcut = features if self.shortcut is None else self.shortcut(activated)
+        hidden = nnx.relu(self.norm2(self.convolution1(activated), example_mask))
+        return shortcut + self.convolution2(self.dropout(hidden, rngs=dropout_key))
+
+
+class WideResNet(nnx.Module):
+    """WRN-depth-width: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 channels times the width."""
+
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        num_classes: int,
+        *,
+        dropout_rate: float = 0.0,
+        dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the network; ``depth`` must be 6k + 4, else ValueError."""
+        if depth < 10 or (depth - 4) % 6:
+            raise ValueError(f"depth of a wide ResNet must be 6k + 4 (10, 16, 22, 28, ...), not {depth}")
+        self.stem = _convolution(3, 16, 3, padding=1, dtype=dtype, rngs=rngs)
+        blocks, channels = [], 16
+        for out_channels, group_stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
+            for position in range((depth - 4) // 6):
+                stride = group_stride if position == 0 else 1
+                blocks.append(WideBlock(channels, out_channels, stride, dropout_rate, dtype=dtype, rngs=rngs))
+                channels = out_channels
+        self.blocks = nnx.List(blocks)
+        self.norm = BatchNorm(channels)
+        self.head = nnx.Linear(channels, num_classes, kernel_init=uniform_fan_in(channels), rngs=rngs)
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        *,
+        example_mask: Bool[Array, "batch"] | None = None,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch num_classes"]:
+        """Logits (float32 at least) of images in [-1, 1].
+
+        In training mode, batch statistics leave out the examples where ``example_mask`` is False, and
+        ``dropout_key`` is needed if the dropout rate is above 0.
+        """
+        features = self.stem(images)
+        for index, block in enumerate(self.blocks):
+            key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
+            features = block(features, example_mask, key)
+        features = nnx.relu(self.norm(features, example_mask))
+        pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
+        return self.head(pooled)
+
+    def train(self, **attributes) -> "WideResNet":
+        """Switches batch statistics and dropout on, and returns the network."""
+        super().train(**attributes)
+        return self
+
+    def eval(self, **attributes) -> "WideResNet":
+        """Switches to running statistics and no dropout, and returns the network."""
+        super().eval(**attributes)
+        return self
