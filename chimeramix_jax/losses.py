@@ -1,21 +1,22 @@
 """The generator's and discriminator's losses (method of the paper, §3; settings as in the released program)."""
 
+import functools
+
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models.layers import reflect_pad
 
-_BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16  # the 5×5 kernel /256 is this one's outer product with itself
+_BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # the 5x5 kernel /256 is this one's outer product with itself
 _LEVELS = 3
 
 
 def _blur(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
-    """Blurs with the 5×5 binomial kernel and reflect padding: two sums of shifted images, fast on every backend."""
+    """Blurs with the 5x5 binomial kernel and reflect padding: two sums of shifted images, fast on every backend."""
     padded = reflect_pad(images, 2)
     height, width = images.shape[1:3]
-    rows = sum(float(weight) * padded[:, i : i + height] for i, weight in enumerate(_BINOMIAL))
-    return sum(float(weight) * rows[:, :, j : j + width] for j, weight in enumerate(_BINOMIAL))
+    rows = functools.reduce(jnp.add, [weight * padded[:, i : i + height] for i, weight in enumerate(_BINOMIAL)])
+    return functools.reduce(jnp.add, [weight * rows[:, :, j : j + width] for j, weight in enumerate(_BINOMIAL)])
 
 
 def _double(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch 2*height 2*width channels"]:
@@ -65,7 +66,7 @@ def reconstruction_loss(
 def least_squares_loss(
     scores: Float[Array, "batch height width 1"], target: float, weights: Float[Array, "batch"] | None = None
 ) -> Float[Array, ""]:
-    """Mean squared distance of the discriminator's scores from ``target``: 1 for real, 0 for fake (Mao et al., 2017)."""
+    """Mean squared distance of scores from ``target``: 1 for real, 0 for fake (Mao et al., 2017)."""
     return _mean(jnp.square(scores - target), weights)
 
 

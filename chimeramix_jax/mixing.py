@@ -20,7 +20,7 @@ def grid_masks(
 ) -> Float[Array, "batch_size side side 1"]:
     """Random grids of zeros and ones, as the published program draws them.
 
-    Each image gets its own ``mix_size`` × ``mix_size`` grid of fair coins. The grids are stretched (nearest
+    Each image gets its own ``mix_size`` x ``mix_size`` grid of fair coins. The grids are stretched (nearest
     neighbour) to ``side + pad`` with ``pad = side // mix_size``, and a window of ``side`` is cut out at an offset drawn
     from 0..pad-1 in each direction, the same for the whole batch.
     """

@@ -66,7 +66,7 @@ def get_config() -> ConfigDict:
     config.evaluation.batch_size = 500  # test images per step
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_epochs = 1
+    config.checkpoint.every_seconds = 30.0  # written at the end of the first epoch after this long; 0: of every epoch
     config.checkpoint.keep = 2  # newest checkpoints kept per stage
 
     config.steps_per_call = 0  # training steps in one compiled call; 0: a whole epoch, on CPU one step

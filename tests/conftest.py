@@ -1,11 +1,34 @@
 """What several test files share."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
+
+# Real runs, but of networks and epochs that two cores train in seconds.
+TINY = {
+    "checkpoint.every_seconds": 0.0,
+    "classifier.batch_size": 8,
+    "classifier.epochs": 5,
+    "classifier.image_side": 8,
+    "classifier.model": "wrn-10-1",
+    "classifier.num_dataset_repeats_base": 4,
+    "evaluation.every_epochs": 2,
+    "generator.batch_size": 8,
+    "generator.channels": 4,
+    "generator.discriminator_channels": 4,
+    "generator.epochs": 5,
+    "generator.num_dataset_repeats_base": 3,
+    "generator.residual_blocks": 1,
+    "max_labels_per_class": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +36,44 @@ def reference():
     """Weights, inputs and outputs of the published program's own modules, small: name to array."""
     with np.load(FIXTURES / "reference_small.npz") as arrays:
         return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where TFDS prepares data sets for the whole test session."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Compiles every function once for all the processes of the test session."""
+    directory = tmp_path_factory.mktemp("compilation-cache")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture
+def start_main(data_dir):
+    """Starts ``main.py`` as a user does, on the digits with tiny networks; more arguments come on top."""
+
+    def start(*arguments, **settings):
+        values = {"dataset.data_dir": data_dir} | TINY | settings
+        overrides = [f"--config.{key}={value}" for key, value in values.items()]
+        command = [sys.executable, str(ROOT / "main.py"), *overrides, *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture
+def run_main(start_main):
+    """Runs ``main.py`` to its end; returns exit code, standard output and standard error."""
+
+    def run(*arguments, **settings):
+        process = start_main(*arguments, **settings)
+        output, errors = process.communicate(timeout=300)
+        return process.returncode, output, errors
+
+    return run

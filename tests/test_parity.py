@@ -90,7 +90,6 @@ def test_generator_encodes_mixes_and_reconstructs_as_the_reference(fixture):
     generator, _ = networks(fixture)
     a, b, mask = fixture.inputs()
 
-
     @nnx.jit
     def outputs(generator):
         return {

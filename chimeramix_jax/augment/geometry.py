@@ -1,9 +1,12 @@
 """Geometric augmentation on the device: random crops with reflect padding, mirroring, and resizing."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from ml_collections import ConfigDict
 
 
 def normalize(images: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
@@ -11,27 +14,34 @@ def normalize(images: UInt8[Array, "batch height width 3"]) -> Float[Array, "bat
     return images.astype(jnp.float32) / 127.5 - 1
 
 
-def random_views(
-    key: PRNGKeyArray,
-    images: UInt8[Array, "examples side side 3"],
-    indices: Int[Array, "batch"],
-    *,
-    padding: int,
-    horizontal_flip: bool,
-) -> Float[Array, "batch side side 3"]:
-    """Randomly shifted and mirrored views of ``images[indices]``, in [-1, 1].
+@dataclass(frozen=True)
+class RandomViews:
+    """Draws randomly shifted and mirrored views of images.
 
     A view is a crop of the image's own size out of the image padded by ``padding`` reflected pixels on each side,
-    mirrored left to right with probability 1/2 if asked. Choosing, cropping and mirroring are one gather.
+    mirrored left to right with probability 1/2 if ``horizontal_flip``.
     """
-    batch, side = indices.shape[0], images.shape[1]
-    offset_key, flip_key = jax.random.split(key)
-    offsets = jax.random.randint(offset_key, (2, batch, 1), -padding, padding + 1)
-    rows, columns = (_reflect(offset + jnp.arange(side), side) for offset in offsets)
-    if horizontal_flip:
-        flips = jax.random.bernoulli(flip_key, 0.5, (batch, 1))
-        columns = jnp.where(flips, columns[:, ::-1], columns)
-    return normalize(images[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+    padding: int
+    horizontal_flip: bool
+
+    @classmethod
+    def of(cls, settings: ConfigDict, side: int) -> "RandomViews":
+        """The views that ``config.augment`` asks for, of images of the given side."""
+        return cls(int(side * settings.crop_padding_fraction), settings.horizontal_flip)
+
+    def __call__(
+        self, key: PRNGKeyArray, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
+    ) -> Float[Array, "batch side side 3"]:
+        """Views of ``images[indices]`` in [-1, 1]; choosing, cropping and mirroring are one gather."""
+        batch, side = indices.shape[0], images.shape[1]
+        offset_key, flip_key = jax.random.split(key)
+        offsets = jax.random.randint(offset_key, (2, batch, 1), -self.padding, self.padding + 1)
+        rows, columns = (_reflect(offset + jnp.arange(side), side) for offset in offsets)
+        if self.horizontal_flip:
+            flips = jax.random.bernoulli(flip_key, 0.5, (batch, 1))
+            columns = jnp.where(flips, columns[:, ::-1], columns)
+        return normalize(images[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
 
 
 def _reflect(positions: Int[Array, "..."], side: int) -> Int[Array, "..."]:

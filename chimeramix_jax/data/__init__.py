@@ -1,0 +1,10 @@
+"""From a data set's name to the arrays of a few-shot run: labelled training images and the whole test split.
+
+``catalog`` knows the data sets, ``builders`` write them to disk through TensorFlow Datasets (TFDS), ``few_shot`` draws
+the labelled subset, and ``load_few_shot`` ties these together. Importing this package loads neither TFDS nor JAX.
+"""
+
+from chimeramix_jax.data.few_shot import few_shot_indices
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages, load_few_shot
+
+__all__ = ["FewShotDataset", "LabelledImages", "few_shot_indices", "load_few_shot"]

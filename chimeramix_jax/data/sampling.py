@@ -35,28 +35,38 @@ def to_device(
     )
 
 
+@dataclass(frozen=True)
+class EpochPlan:
+    """An epoch: every one of ``examples`` images ``repeats`` times, in batches of ``batch_size``."""
+
+    examples: int
+    repeats: int
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch, an incomplete last one included."""
+        return -(-self.examples * self.repeats // self.batch_size)
+
+    def order(self, key: PRNGKeyArray) -> tuple[Int[Array, "steps batch_size"], Bool[Array, "steps batch_size"] | None]:
+        """A shuffled epoch's images by position, and which places of its batches count.
+
+        An incomplete last batch is filled up with image 0, and the mask is False there. The mask is None where all
+        batches are complete.
+        """
+        shown = self.examples * self.repeats
+        order = jax.random.permutation(key, shown) % self.examples
+        missing = self.steps * self.batch_size - shown
+        batches = jnp.pad(order, (0, missing)).reshape(self.steps, self.batch_size)
+        return batches, (jnp.arange(batches.size) < shown).reshape(batches.shape) if missing else None
+
+
 def repeats_per_epoch(num_dataset_repeats_base: int, images_per_class: int | None) -> int:
-    """How often an epoch shows each image, so that its size hardly depends on the subset's.
+    """How often an epoch shows each image, so that its size hardly depends on the subset's (the published rule).
 
     ``images_per_class`` None (the whole data set) is not repeated.
     """
     return 1 if images_per_class is None else max(num_dataset_repeats_base // images_per_class, 1)
-
-
-def epoch_order(
-    key: PRNGKeyArray, examples: int, repeats: int, batch_size: int
-) -> tuple[Int[Array, "steps batch_size"], Bool[Array, "steps batch_size"] | None]:
-    """A shuffled epoch in batches, and which places of the batches count.
-
-    The last batch may be incomplete: it is filled up with example 0, and the mask is False there. The mask is None
-    where all batches are complete.
-    """
-    order = jax.random.permutation(key, examples * repeats) % examples
-    missing = -order.shape[0] % batch_size
-    if not missing:
-        return order.reshape(-1, batch_size), None
-    counts = jnp.arange(order.shape[0] + missing) < order.shape[0]
-    return jnp.pad(order, (0, missing)).reshape(-1, batch_size), counts.reshape(-1, batch_size)
 
 
 def same_class_partners(key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"]) -> Int[Array, "batch"]:

@@ -101,14 +101,14 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
 
 def _generator_layers(generator: Generator) -> Iterator[tuple[str, Layer]]:
     yield "encoder.model_downsampling.1", generator.encoder.stem
-    for position, layer in zip((4, 7), generator.encoder.downsampling, strict=True):
-        yield f"encoder.model_downsampling.{position}", layer
+    for position, halving in zip((4, 7), generator.encoder.downsampling, strict=True):
+        yield f"encoder.model_downsampling.{position}", halving
     for part, blocks in (("encoder", generator.encoder.blocks), ("decoder", generator.decoder.blocks)):
         for index, block in enumerate(blocks):
             yield f"{part}.model_blocks.{index}.block.1", block.convolution1
             yield f"{part}.model_blocks.{index}.block.5", block.convolution2
-    for position, layer in zip((0, 3), generator.decoder.upsampling, strict=True):
-        yield f"decoder.model_upsampling.{position}", layer
+    for position, doubling in zip((0, 3), generator.decoder.upsampling, strict=True):
+        yield f"decoder.model_upsampling.{position}", doubling
     yield "decoder.model_upsampling.7", generator.decoder.to_image
 
 

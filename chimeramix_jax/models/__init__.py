@@ -1,0 +1,1 @@
+"""The networks, as Flax NNX modules with images as NHWC."""

@@ -1,5 +1,7 @@
 """The discriminator: an unconditional PatchGAN that judges overlapping patches of an image."""
 
+import itertools
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -8,14 +10,14 @@ from chimeramix_jax.models.layers import convolution_layer, instance_norm
 
 
 class Discriminator(nnx.Module):
-    """Four convolutions 4×4 with stride 2, then one to a map of scores."""
+    """Four convolutions 4x4 with stride 2, then one to a map of scores."""
 
     def __init__(self, channels: int = 64, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
         """Creates the discriminator with ``channels`` (ndf) after the first convolution, doubling up to the fourth."""
         widths = [3, *(channels * 2**level for level in range(4))]
         self.downsampling = nnx.List(
             convolution_layer(before, after, 4, stride=2, padding=1, dtype=dtype, rngs=rngs)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            for before, after in itertools.pairwise(widths)
         )
         self.to_score = convolution_layer(widths[-1], 1, 4, padding=1, dtype=dtype, rngs=rngs)
 

@@ -99,5 +99,5 @@ class Generator(nnx.Module):
         mask: Float[Array, "batch height/4 width/4 1"],
     ) -> Float[Array, "batch height width 3"]:
         """Mixed images: the places where ``mask`` is 1 take the features of a, where it is 0 those of b."""
-        features = self.encode(jnp.concatenate([images_a, images_b]))
-        return self.decode(mixing.blend(*jnp.split(features, 2), mask))
+        features_a, features_b = jnp.split(self.encode(jnp.concatenate([images_a, images_b])), 2)
+        return self.decode(mixing.blend(features_a, features_b, mask))

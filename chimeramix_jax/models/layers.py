@@ -76,7 +76,7 @@ def instance_norm(
 
 
 class ResidualBlock(nnx.Module):
-    """Two 3×3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
+    """Two 3x3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
 
     def __init__(self, channels: int, *, bias: bool = True, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
         """Creates the block; ``bias`` gives both convolutions one."""
@@ -92,9 +92,9 @@ class ResidualBlock(nnx.Module):
 
 
 class DoublingConvolution(nnx.Module):
-    """A transposed convolution, 2×2 with stride 2, without bias.
+    """A transposed convolution, 2x2 with stride 2, without bias.
 
-    Its outputs do not overlap, so it is one matrix product whose columns are then laid out as 2×2 pixels.
+    Its outputs do not overlap, so it is one matrix product whose columns are then laid out as 2x2 pixels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):

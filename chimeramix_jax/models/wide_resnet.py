@@ -14,7 +14,7 @@ def _convolution(in_channels: int, out_channels: int, kernel_side: int, **settin
 
 
 class WideBlock(nnx.Module):
-    """Norm, ReLU, convolution, twice, added to the input; where the shape changes, to its 1×1 projection."""
+    """Norm, ReLU, convolution, twice, added to the input; where the shape changes, to its 1x1 projection."""
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""What a run tells people: progress, the record of its measurements, pictures, the table of its results."""

@@ -1,0 +1,1 @@
+"""The two training stages, the loop that runs them, and their checkpoints."""

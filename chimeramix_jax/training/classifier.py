@@ -1,22 +1,22 @@
 """Stage 2: training the classifier, on mixed images where the experiment asks for them, with the generator frozen."""
 
-import re
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax import mixing
 from chimeramix_jax.augment import geometry
 from chimeramix_jax.data import sampling
+from chimeramix_jax.evaluation import Evaluation, TestSet
 from chimeramix_jax.models.generator import DOWNSAMPLING, Generator
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.precision import computation_dtype
-from chimeramix_jax.training.generator import view_settings
 
 State = dict[str, PyTree]
 
@@ -33,10 +33,10 @@ class ClassificationStep:
 
     def initial_state(self, classifier: WideResNet) -> State:
         """The state that starts from the network's parameters and statistics."""
-        _, parameters, statistics = nnx.split(classifier, nnx.Param, nnx.BatchStat)
+        parameters = nnx.state(classifier, nnx.Param)
         return {
             "parameters": parameters,
-            "batch_statistics": statistics,
+            "batch_statistics": nnx.state(classifier, nnx.BatchStat),
             "optimizer": self.optimizer.init(parameters),
         }
 
@@ -85,9 +85,18 @@ def sgd(learning_rate: float, momentum: float, weight_decay: float, total_steps:
 def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> WideResNet:
     """A classifier as the config describes it, in training mode."""
     settings = config.classifier
-    depth, width = map(int, re.fullmatch(r"wrn-(\d+)-(\d+)", settings.model).groups())
+    depth, width = map(int, settings.model.removeprefix("wrn-").split("-"))
     dtype = computation_dtype(config.precision)
     return WideResNet(depth, width, num_classes, dropout_rate=settings.dropout_rate, dtype=dtype, rngs=rngs)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassifierInputs:
+    """What the classifier's steps read: the training images and the frozen generator's parameters, if any."""
+
+    data: sampling.ResidentData
+    generator: PyTree | None
 
 
 class ClassifierStage:
@@ -99,48 +108,66 @@ class ClassifierStage:
         self,
         config: ConfigDict,
         data: sampling.ResidentData,
-        steps_per_epoch: int,
+        plan: sampling.EpochPlan,
         num_classes: int,
         generator: Generator | None,
+        test_set: TestSet,
     ):
         """Prepares the stage for images already of ``config.classifier.image_side``; no generator, no mixing."""
         settings = config.classifier
-        self.config, self.data, self.num_classes = config, data, num_classes
-        self.epochs, self.batch_size, self.steps_per_epoch = settings.epochs, settings.batch_size, steps_per_epoch
-        self._generator = None if generator is None else nnx.split(generator)
-        classifier = build_classifier(config, num_classes, nnx.Rngs(0))
-        self._evaluated = nnx.graphdef(classifier.eval())
+        self.config, self.epochs, self.plan, self.num_classes = config, settings.epochs, plan, num_classes
+        self._views = geometry.RandomViews.of(config.augment, settings.image_side)
+        self._generator = None if generator is None else nnx.graphdef(generator)
+        self.inputs = ClassifierInputs(data, None if generator is None else nnx.state(generator))
+        self.test_set = test_set
+        classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
-            sgd(settings.learning_rate, settings.momentum, settings.weight_decay, self.epochs * steps_per_epoch),
+            sgd(settings.learning_rate, settings.momentum, settings.weight_decay, self.epochs * plan.steps),
         )
+        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval())))
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """A freshly drawn classifier with its optimizer."""
         return self._step.initial_state(build_classifier(self.config, self.num_classes, nnx.Rngs(params=key)))
 
     def train_step(
-        self, state: State, data: sampling.ResidentData, indices, example_mask, key: PRNGKeyArray
+        self,
+        state: State,
+        inputs: ClassifierInputs,
+        indices: Int[Array, "batch"],
+        example_mask: Bool[Array, "batch"] | None,
+        key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
         """One update on the images at ``indices``, mixed with partners of their classes if there is a generator."""
         view_key, mix_key, dropout_key = jax.random.split(key, 3)
-        views = view_settings(self.config, self.config.classifier.image_side)
-        images = geometry.random_views(view_key, data.images, indices, **views)
+        images = self._views(view_key, inputs.data.images, indices)
         if self._generator is not None:
-            images = self._mix(images, data, indices, views, mix_key)
-        return self._step(state, images, data.labels[indices], dropout_key, example_mask)
+            images = self._mix(mix_key, images, inputs, indices, nnx.merge(self._generator, inputs.generator))
+        return self._step(state, images, inputs.data.labels[indices], dropout_key, example_mask)
 
-    def _mix(self, images, data, indices, views, key: PRNGKeyArray) -> Float[Array, "batch side side 3"]:
+    def _mix(self, key: PRNGKeyArray, images, inputs: ClassifierInputs, indices, generator: Generator):
         """Mixes each image with a view of a partner, at the generator's size."""
         partner_key, view_key, mask_key = jax.random.split(key, 3)
-        partners = sampling.same_class_partners(partner_key, data, indices)
-        others = geometry.random_views(view_key, data.images, partners, **views)
+        partners = sampling.same_class_partners(partner_key, inputs.data, indices)
+        others = self._views(view_key, inputs.data.images, partners)
         side = self.config.generator.image_side
-        mask = mixing.grid_masks(mask_key, indices.shape[0], side // DOWNSAMPLING, self.config.mixing.mix_size)
+        mask = mixing.grid_masks(mask_key, len(indices), side // DOWNSAMPLING, self.config.mixing.mix_size)
         a, b = (geometry.resize_align_corners(pictures, side) for pictures in (images, others))
-        mixed = nnx.merge(*self._generator)(a, b, mask).astype(images.dtype)
-        return geometry.resize_align_corners(mixed, images.shape[1])
+        return geometry.resize_align_corners(generator(a, b, mask).astype(images.dtype), images.shape[1])
 
-    def predict(self, state: State, images: Float[Array, "batch side side 3"]) -> Float[Array, "batch classes"]:
-        """Logits in evaluation mode of images in [-1, 1]."""
-        return nnx.merge(self._evaluated, state["parameters"], state["batch_statistics"])(images)
+    def evaluate(self, state: State) -> dict[str, float]:
+        """Top-1 accuracy and loss on the whole test split."""
+        evaluation = self.measure(state)
+        return {"test_top1": evaluation.top1, "test_loss": evaluation.loss}
+
+    def measure(self, state: State) -> Evaluation:
+        """All figures of the test split."""
+        return self.test_set.evaluate(partial(self._predict, state["parameters"], state["batch_statistics"]))
+
+
+def predict(
+    classifier: nnx.GraphDef, parameters: PyTree, statistics: PyTree, images: UInt8[Array, "batch side side 3"]
+) -> Float[Array, "batch classes"]:
+    """Logits of images in 0..255 by a classifier in evaluation mode."""
+    return nnx.merge(classifier, parameters, statistics)(geometry.normalize(images))

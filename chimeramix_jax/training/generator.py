@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax import losses, mixing
@@ -52,11 +52,14 @@ class AdversarialStep:
         decoded = generator.decode(features).astype(a.dtype)
         mixed, reconstruction_a, reconstruction_b = jnp.split(decoded, 3)
         scores = nnx.merge(self.discriminator, discriminator)(mixed).astype(a.dtype)
-        pairs = ((reconstruction_a, a), (reconstruction_b, b))
+
+        def both(loss):
+            return loss(reconstruction_a, a, weights) + loss(reconstruction_b, b, weights)
+
         terms = {
-            "reconstruction": sum(losses.reconstruction_loss(*pair, weights) for pair in pairs),
+            "reconstruction": both(losses.reconstruction_loss),
             "adversarial": losses.least_squares_loss(scores, 1.0, weights),
-            "perceptual": sum(losses.laplacian_pyramid_loss(*pair, weights) for pair in pairs),
+            "perceptual": both(losses.laplacian_pyramid_loss),
         }
         total = (
             self.reconstruction_weight * terms["reconstruction"]
@@ -120,17 +123,17 @@ class GeneratorStage:
 
     name = "generator"
 
-    def __init__(self, config: ConfigDict, data: sampling.ResidentData, steps_per_epoch: int):
+    def __init__(self, config: ConfigDict, data: sampling.ResidentData, plan: sampling.EpochPlan):
         """Prepares the stage for images that are already of ``config.generator.image_side``."""
         settings = config.generator
-        self.config, self.data = config, data
-        self.epochs, self.batch_size, self.steps_per_epoch = settings.epochs, settings.batch_size, steps_per_epoch
-        networks = self._networks(jax.random.key(0))
+        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data
+        self._views = geometry.RandomViews.of(config.augment, settings.image_side)
+        schedule = learning_rate_schedule(settings, plan.steps)
+        generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._step = AdversarialStep(
-            *(nnx.graphdef(network) for network in networks),
-            optimizer=optax.adam(
-                learning_rate_schedule(settings, steps_per_epoch), b1=settings.adam_b1, b2=settings.adam_b2
-            ),
+            generator=nnx.graphdef(generator),
+            discriminator=nnx.graphdef(discriminator),
+            optimizer=optax.adam(schedule, b1=settings.adam_b1, b2=settings.adam_b2),
             reconstruction_weight=settings.reconstruction_weight,
             adversarial_weight=settings.adversarial_weight,
             perceptual_weight=settings.perceptual_weight,
@@ -147,26 +150,38 @@ class GeneratorStage:
         return self._step.initial_state(*self._networks(key))
 
     def train_step(
-        self, state: State, data: sampling.ResidentData, indices, example_mask, key: PRNGKeyArray
+        self,
+        state: State,
+        inputs: sampling.ResidentData,
+        indices: Int[Array, "batch"],
+        example_mask: Bool[Array, "batch"] | None,
+        key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
         """One iteration on the images at ``indices`` and partners drawn for them."""
-        partner_key, view_key_a, view_key_b, mask_key, fake_mask_key, coin_key = jax.random.split(key, 6)
-        side, mixing_settings = self.config.generator.image_side, self.config.mixing
-        partners = sampling.same_class_partners(partner_key, data, indices)
-        a = geometry.random_views(view_key_a, data.images, indices, **view_settings(self.config, side))
-        b = geometry.random_views(view_key_b, data.images, partners, **view_settings(self.config, side))
-        masks = tuple(
-            mixing.grid_masks(one_key, indices.shape[0], side // DOWNSAMPLING, mixing_settings.mix_size)
-            for one_key in (mask_key, fake_mask_key)
-        )
+        view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
+        a, b = self.pairs(view_key, inputs, indices)
+        masks = (self.masks(mask_key, len(indices)), self.masks(fake_mask_key, len(indices)))
         real = jnp.where(jax.random.bernoulli(coin_key), a, b)
         weights = None if example_mask is None else example_mask.astype(a.dtype)
         return self._step(state, a, b, masks, real, weights)
 
+    def pairs(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
+    ) -> tuple[Images, Images]:
+        """Augmented views of the images at ``indices`` and of partners from their classes, in [-1, 1]."""
+        partner_key, key_a, key_b = jax.random.split(key, 3)
+        partners = sampling.same_class_partners(partner_key, data, indices)
+        return self._views(key_a, data.images, indices), self._views(key_b, data.images, partners)
 
-def view_settings(config: ConfigDict, side: int) -> dict[str, int | bool]:
-    """The settings of random views for images of the given side."""
-    return {
-        "padding": int(side * config.augment.crop_padding_fraction),
-        "horizontal_flip": config.augment.horizontal_flip,
-    }
+    def masks(self, key: PRNGKeyArray, batch_size: int) -> Mask:
+        """Random masks of the features' size."""
+        side = self.config.generator.image_side // DOWNSAMPLING
+        return mixing.grid_masks(key, batch_size, side, self.config.mixing.mix_size)
+
+    def generator(self, state: State) -> Generator:
+        """The generator with a state's parameters."""
+        return nnx.merge(self._step.generator, state["generator"])
+
+    def evaluate(self, state: State) -> dict[str, float]:
+        """Nothing: the losses are all that is measured while the generator trains."""
+        return {}

@@ -1,0 +1,24 @@
+"""ChimeraMix in JAX: image classification on small data sets by masked feature mixing."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chimeramix_jax.restore import class_names, restore_classifier, restore_generator
+    from chimeramix_jax.run import train_and_evaluate
+
+_HOMES = {
+    "class_names": "restore",
+    "restore_classifier": "restore",
+    "restore_generator": "restore",
+    "train_and_evaluate": "run",
+}
+__all__ = ["class_names", "restore_classifier", "restore_generator", "train_and_evaluate"]
+
+
+def __getattr__(name: str):
+    """Imports a public function when it is first used, so that importing the package does not load JAX."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

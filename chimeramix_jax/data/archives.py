@@ -1,0 +1,88 @@
+"""Getting hold of a published archive: downloaded, or the user's own copy. Either way its checksum has to be right."""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from chimeramix_jax.errors import InputError
+
+_REACHABLE_WITHIN_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A file as its authors published it.
+
+    Attributes:
+      url: where it can be downloaded.
+      md5: its checksum, as 32 hexadecimal digits.
+    """
+
+    url: str
+    md5: str
+
+
+def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
+    """Returns the path of the archive, its checksum verified.
+
+    Args:
+      archive: what is wanted.
+      local_copy: ``dataset.archive`` of the settings; "": download.
+      download_manager: the ``tfds.download.DownloadManager`` of the preparation. It keeps what it downloaded.
+
+    Raises:
+      InputError: the local copy does not exist, the download fails, or the file is not the published one.
+    """
+    if local_copy:
+        path = Path(local_copy).expanduser()
+        if not path.is_file():
+            raise InputError(f"dataset.archive: there is no file {path}")
+        _check_md5(path, archive)
+        return path
+    path = _download(archive, download_manager)
+    try:
+        _check_md5(path, archive)
+    except InputError:
+        # With these two left behind, the download manager would refuse the right file at the next attempt.
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _check_md5(path: Path, archive: Archive) -> None:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise InputError(f"dataset.archive: {path} cannot be read: {error.strerror}") from error
+    if found != archive.md5:
+        raise InputError(
+            f"dataset.archive: {path} is not {archive.url}, or is damaged: its md5 is {found}, expected {archive.md5}"
+        )
+
+
+def _download(archive: Archive, download_manager: Any) -> Path:
+    import tensorflow_datasets as tfds
+
+    try:
+        _check_reachable(archive.url)
+        return Path(os.fspath(download_manager.download(archive.url)))
+    except (OSError, tfds.download.DownloadError) as error:  # urllib's and requests' errors are OSErrors
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"cannot download {archive.url} ({reason}); fetch it elsewhere and give it as --config.dataset.archive=PATH"
+        ) from error
+
+
+def _check_reachable(url: str) -> None:
+    """Fails within seconds where there is no network; TFDS on its own tries for minutes."""
+    request = urllib.request.Request(url, method="HEAD")
+    # An HTTPError means that the server answers, if not to HEAD; what it says to GET is what counts.
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(request, timeout=_REACHABLE_WITHIN_SECONDS).close()

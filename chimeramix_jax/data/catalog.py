@@ -1,0 +1,143 @@
+"""The data sets that can be named in ``dataset.name``, and the traits of each. Nothing else states these.
+
+This module imports neither TFDS nor NumPy, so that settings can be checked in an instant; the builders are imported
+when one is asked for.
+"""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetEntry:
+    """What the program has to know of a data set.
+
+    Attributes:
+      name: as given in ``dataset.name``.
+      image_side: pixels per side of the stored images; None: whatever ``dataset.image_side`` says.
+      classes: number of classes; None: as many as the user's folder has.
+      make_builder: settings of ``config.dataset`` -> its TFDS builder. Imports TFDS.
+      position_feature: feature of a stored example that tells its place in the published split. TFDS reorders examples
+        on writing, and a few-shot split is defined on the published order.
+      published_position: that feature's value -> the place, counted from 0.
+      preparing_needs_tensorflow: TFDS's own builder writes images with TensorFlow. Reading never needs it.
+    """
+
+    name: str
+    image_side: int | None
+    classes: int | None
+    make_builder: Callable[[ConfigDict], Any]
+    position_feature: str = "index"
+    published_position: Callable[[Any], int] = int
+    preparing_needs_tensorflow: bool = False
+
+
+def _data_dir(dataset_config: ConfigDict) -> str | None:
+    # None leaves the choice to TFDS, which looks at TFDS_DATA_DIR first.
+    return os.path.expanduser(dataset_config.data_dir) or None
+
+
+def _digits(dataset_config: ConfigDict) -> Any:
+    from chimeramix_jax.data.builders.digits import Digits
+
+    return Digits(data_dir=_data_dir(dataset_config))
+
+
+def _cifair10(dataset_config: ConfigDict) -> Any:
+    from chimeramix_jax.data.builders.cifair import Cifair10
+
+    return Cifair10(archive=dataset_config.archive, data_dir=_data_dir(dataset_config))
+
+
+def _cifair100(dataset_config: ConfigDict) -> Any:
+    from chimeramix_jax.data.builders.cifair import Cifair100
+
+    return Cifair100(archive=dataset_config.archive, data_dir=_data_dir(dataset_config))
+
+
+def _stl10(dataset_config: ConfigDict) -> Any:
+    from chimeramix_jax.data.builders.stl10 import Stl10
+
+    return Stl10(archive=dataset_config.archive, data_dir=_data_dir(dataset_config))
+
+
+def _image_folder(dataset_config: ConfigDict) -> Any:
+    from chimeramix_jax.data.builders.image_folder import ImageFolder, scan_folder
+
+    contents = scan_folder(
+        dataset_config.directory,
+        holdout_fraction=dataset_config.holdout_fraction,
+        holdout_seed=dataset_config.holdout_seed,
+    )
+    return ImageFolder(contents, dataset_config.image_side, data_dir=_data_dir(dataset_config))
+
+
+def _tfds_catalogue(name: str) -> Callable[[ConfigDict], Any]:
+    def make_builder(dataset_config: ConfigDict) -> Any:
+        import tensorflow_datasets as tfds
+
+        return tfds.builder(name, data_dir=_data_dir(dataset_config))
+
+    return make_builder
+
+
+def _position_in_id(identifier: bytes | str) -> int:
+    """Reads the place from TFDS's CIFAR ids: ``train_00017`` is 17."""
+    text = identifier.decode() if isinstance(identifier, bytes) else identifier
+    return int(text.rpartition("_")[2])
+
+
+def _cifar(name: str, classes: int) -> DatasetEntry:
+    return DatasetEntry(
+        name,
+        image_side=32,
+        classes=classes,
+        make_builder=_tfds_catalogue(name),
+        position_feature="id",
+        published_position=_position_in_id,
+        preparing_needs_tensorflow=True,
+    )
+
+
+_ENTRIES: dict[str, DatasetEntry] = {
+    entry.name: entry
+    for entry in (
+        DatasetEntry("digits", image_side=8, classes=10, make_builder=_digits),
+        DatasetEntry("cifair10", image_side=32, classes=10, make_builder=_cifair10),
+        DatasetEntry("cifair100", image_side=32, classes=100, make_builder=_cifair100),
+        _cifar("cifar10", classes=10),
+        _cifar("cifar100", classes=100),
+        DatasetEntry("stl10", image_side=96, classes=10, make_builder=_stl10),
+        DatasetEntry("image_folder", image_side=None, classes=None, make_builder=_image_folder),
+    )
+}
+
+DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
+
+
+def native_image_side(name: str) -> int:
+    """Returns the pixels per side of a data set whose images have a size of their own."""
+    side = _ENTRIES[name].image_side
+    assert side is not None, f"{name} has images of any size"
+    return side
+
+
+def dataset_entry(name: str) -> DatasetEntry:
+    """Returns the traits of the data set called ``name``.
+
+    Raises:
+      InputError: there is no such data set; the message lists those there are and the nearest one.
+    """
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    message = f"dataset.name is {name!r}; it must be one of: {', '.join(DATASET_NAMES)}"
+    wanted = str(name).lower().replace("-", "").replace("_", "")
+    near = difflib.get_close_matches(wanted, DATASET_NAMES, n=1)
+    raise InputError(f"{message}. Did you mean {near[0]!r}?" if near else message)

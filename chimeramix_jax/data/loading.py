@@ -1,0 +1,122 @@
+"""From settings to the arrays of a few-shot run."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, Int64, UInt8
+from ml_collections import ConfigDict
+
+from chimeramix_jax.data.catalog import DatasetEntry, dataset_entry
+from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
+from chimeramix_jax.errors import InputError
+
+_RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """Images and their classes, all in memory.
+
+    Attributes:
+      images: RGB, 0 to 255.
+      labels: from 0 to the number of classes - 1.
+    """
+
+    images: UInt8[np.ndarray, "examples height width 3"]
+    labels: Int32[np.ndarray, "examples"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FewShotDataset:
+    """All that a run sees of a data set.
+
+    Attributes:
+      name: of the data set, as in the catalog.
+      class_names: by label.
+      train: the few labelled images, in the order of ``train_indices``.
+      train_indices: their places in the published train split.
+      test: the whole test split in the published order.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: LabelledImages
+    train_indices: Int64[np.ndarray, "examples"]
+    test: LabelledImages
+
+
+def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
+    """Prepares the data set if it is not on disk, draws the few-shot split and loads it and the test split.
+
+    Of the train split only the chosen images are decoded.
+
+    Args:
+      dataset_config: ``config.dataset``.
+      max_labels_per_class: training images per class; None: all.
+      seed: of the draw; see ``few_shot_indices``.
+
+    Raises:
+      InputError: a setting is wrong or the data cannot be had; the message names the key.
+    """
+    from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
+
+    entry = dataset_entry(dataset_config.name)
+    check_draw(max_labels_per_class, seed)
+    with quiet_tfds():
+        builder = prepared_builder(entry, dataset_config)
+        class_names = tuple(builder.info.features["label"].names)
+        with _named_if_damaged(builder):
+            records, labels = _published_order(builder, entry, "train")
+            indices = few_shot_indices(labels, max_labels_per_class, seed, class_names)
+            train = _decode(builder, "train", records[indices])
+            test_records, _ = _published_order(builder, entry, "test")
+            test = _decode(builder, "test", test_records)
+    return FewShotDataset(entry.name, class_names, train, indices, test)
+
+
+def _published_order(
+    builder: Any, entry: DatasetEntry, split: str
+) -> tuple[Int64[np.ndarray, "examples"], Int32[np.ndarray, "examples"]]:
+    """Reads a split without its images; returns, in the published order, the number of each record and its label."""
+    import tensorflow_datasets as tfds
+
+    # What TFDS offers for this, PartialDecoding, needs TensorFlow.
+    wanted = ("label", entry.position_feature)
+    features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in wanted})
+    source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    examples = [
+        features.deserialize_example_np(record)
+        for start in range(0, len(source), _RECORDS_AT_ONCE)
+        for record in source.__getitems__(range(start, min(start + _RECORDS_AT_ONCE, len(source))))
+    ]
+    positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
+    labels = np.array([example["label"] for example in examples], dtype=np.int32)
+    records = np.argsort(positions)
+    return records, labels[records]
+
+
+def _decode(builder: Any, split: str, records: Int64[np.ndarray, "examples"]) -> LabelledImages:
+    """Decodes the given records of a split, in the given order."""
+    source = builder.as_data_source(split)
+    images = np.empty((len(records), *builder.info.features["image"].shape), np.uint8)
+    labels = np.empty(len(records), np.int32)
+    for start in range(0, len(records), _RECORDS_AT_ONCE):
+        chunk = records[start : start + _RECORDS_AT_ONCE].tolist()
+        for place, example in enumerate(source.__getitems__(chunk), start):
+            images[place], labels[place] = example["image"], example["label"]
+    return LabelledImages(images, labels)
+
+
+@contextlib.contextmanager
+def _named_if_damaged(builder: Any) -> Iterator[None]:
+    """Says which directory to delete where prepared files turn out to be damaged."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:  # the first is what the record reader raises
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"dataset.data_dir: {builder.data_dir} is damaged; delete that directory to prepare it anew ({reason})"
+        ) from error

@@ -1,0 +1,82 @@
+"""Writing a data set to disk through TFDS, once, and finding it there afterwards."""
+
+import contextlib
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from chimeramix_jax.data.catalog import DatasetEntry
+from chimeramix_jax.errors import InputError
+
+_FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Keeps TFDS from printing: its messages to stdout and its log lines below errors.
+
+    Its progress bars stay for someone who watches a terminal, since a download may take minutes.
+    """
+    import tensorflow_datasets as tfds
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.display_progress_bar(sys.stderr.isatty())
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.display_progress_bar(True)
+        logging.set_verbosity(verbosity)
+
+
+def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
+    """Returns the TFDS builder of a data set that is on disk, after having written it there if it was not.
+
+    TFDS writes into a directory named ``incomplete.*`` and renames it at the end, so what an interrupted preparation
+    leaves is never read, and of several processes that prepare at once the first to finish provides the data for all.
+
+    Raises:
+      InputError: the data cannot be had, or cannot be written to or read from ``dataset.data_dir``.
+    """
+    builder = entry.make_builder(dataset_config)
+    if not builder.data_path.exists():
+        _prepare(entry, builder)
+        builder = entry.make_builder(dataset_config)  # another process may have been first: read what is on disk
+    if not builder.is_prepared():
+        raise InputError(
+            f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to have it "
+            "prepared anew"
+        )
+    if not any(form.value == _FILE_FORMAT for form in builder.info.available_file_formats()):
+        raise InputError(
+            f"dataset.data_dir: {builder.data_dir} was prepared in the format {builder.info.file_format.value}, but "
+            f"{_FILE_FORMAT} is needed; give another dataset.data_dir, or delete that directory to prepare it anew"
+        )
+    return builder
+
+
+def _prepare(entry: DatasetEntry, builder: Any) -> None:
+    import tensorflow_datasets as tfds
+
+    if entry.preparing_needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
+        raise InputError(
+            f"dataset.name: preparing {entry.name} needs TensorFlow, once: pip install tensorflow "
+            f"(there is no prepared copy at {builder.data_dir})"
+        )
+    try:
+        builder.download_and_prepare(
+            file_format=_FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+        )
+    except (OSError, tfds.download.DownloadError) as error:
+        if builder.data_path.exists():
+            return  # another process finished first, and the final renaming found its directory in place
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"dataset.data_dir: {entry.name} cannot be prepared under {builder.data_dir_root}: {reason}"
+        ) from error

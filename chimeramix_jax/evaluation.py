@@ -1,0 +1,73 @@
+"""How good a classifier is on the whole test split, every image counted once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt8
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a test split.
+
+    Attributes:
+        top1: share of the images whose class has the highest logit, in [0, 1].
+        top5: share of the images whose class is among the five highest (among all, where there are fewer).
+        macro_accuracy: mean over the classes in the split of the share classified right.
+        loss: mean cross entropy, in nats.
+        examples: number of images.
+        confusion: images by true class (row) and predicted class (column).
+    """
+
+    top1: float
+    top5: float
+    macro_accuracy: float
+    loss: float
+    examples: int
+    confusion: Int[np.ndarray, "classes classes"]
+
+
+class TestSet:
+    """A test split in the device's memory."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    def __init__(
+        self, images: UInt8[np.ndarray, "examples side side 3"], labels: Int[np.ndarray, "examples"], batch_size: int
+    ):
+        """Puts the images on the default device; the last batch is filled up with black images that do not count."""
+        self.labels = np.asarray(labels)
+        batch_size = min(batch_size, len(images))
+        missing = -len(images) % batch_size
+        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        self._batches = jnp.asarray(padded.reshape(-1, batch_size, *images.shape[1:]))
+
+    def evaluate(
+        self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
+    ) -> Evaluation:
+        """Measures a function from images in 0..255 to logits."""
+        logits = np.concatenate([np.asarray(predict(batch), np.float32) for batch in self._batches])
+        return evaluate_logits(logits[: len(self.labels)], self.labels)
+
+
+def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:
+    """The figures for given logits; ties count against the classifier, except in the confusion matrix."""
+    examples, classes = logits.shape
+    own = logits[np.arange(examples), labels]
+    # How many other classes are at least as likely: a constant classifier must not look right.
+    rivals = np.sum(logits >= own[:, None], axis=1) - 1
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, np.argmax(logits, axis=1)), 1)
+    present = np.bincount(labels, minlength=classes) > 0
+    right_by_class = np.bincount(labels, weights=rivals == 0, minlength=classes)[present]
+    return Evaluation(
+        top1=float(np.mean(rivals == 0)),
+        top5=float(np.mean(rivals < 5)),
+        macro_accuracy=float(np.mean(right_by_class / np.bincount(labels, minlength=classes)[present])),
+        loss=float(np.mean(jax.scipy.special.logsumexp(logits, axis=1) - own)),
+        examples=examples,
+        confusion=confusion,
+    )

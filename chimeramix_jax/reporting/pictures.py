@@ -1,0 +1,130 @@
+"""Pictures for people: what the generator makes of pairs of images."""
+
+import io
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Array, Float
+from PIL import Image, ImageDraw, ImageFont
+
+from chimeramix_jax.reporting import files
+
+TILE_SIDE = 96  # pixels per side that small images are enlarged to, about
+GAP = 6  # between tiles
+MARGIN = 16  # around the sheet
+FRAME = 3  # the coloured frame around the two images of a pair
+FONT_SIZE = 14
+
+PAPER = (255, 255, 255)
+INK = (34, 34, 34)
+COLOUR_A = (0, 114, 178)  # blue and orange of Okabe and Ito, which people of any colour vision can tell apart
+COLOUR_B = (230, 159, 0)
+
+Images = Float[np.ndarray | Array, "pairs height width channels"]
+
+
+def mixing_sheet(
+    images_a: Images,
+    images_b: Images,
+    masks: Float[np.ndarray | Array, "pairs mask_height mask_width 1"],
+    mixes: Images,
+    reconstructions_a: Images,
+    reconstructions_b: Images,
+    class_names: Sequence[str] | None = None,
+) -> Image.Image:
+    """Draws a labelled sheet: a column per pair; rows for both images, the mask, the mix and both reconstructions.
+
+    Image *a* has a blue frame and image *b* an orange one; the mask is blue where the mix takes the features of *a* and
+    orange where it takes those of *b*. Small images are enlarged by a whole factor, without smoothing.
+
+    Args:
+        images_a: the first image of every pair, in [-1, 1], grey or RGB; NumPy or JAX.
+        images_b: the second one.
+        masks: in [0, 1], 1 keeps *a*; of any size, enlarged without smoothing.
+        mixes: the generator's mixed images.
+        reconstructions_a: the generator's image for a mask of ones.
+        reconstructions_b: the same for a mask of zeros.
+        class_names: a name for every pair, written above its column.
+
+    Raises:
+        ValueError: the numbers of images, masks and names differ, or there is none.
+    """
+    rows = {
+        "image a": [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
+        "image b": [_framed(tile, COLOUR_B) for tile in _tiles(images_b)],
+        "mask": [],
+        "mix": _tiles(mixes),
+        "reconstruction a": _tiles(reconstructions_a),
+        "reconstruction b": _tiles(reconstructions_b),
+    }
+    if rows["mix"]:
+        rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
+    counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"every row needs the same number of pairs, one at least; got {sorted(counts)}")
+    return _sheet(rows, class_names)
+
+
+def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
+    """Writes a picture as PNG, complete or not at all; folders on the way are created.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def _tiles(images: Images) -> list[Image.Image]:
+    """Returns the images as enlarged RGB pictures."""
+    levels = np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+    tiles = []
+    for pixels in levels:
+        picture = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
+        factor = max(round(TILE_SIDE / max(picture.size)), 1)
+        size = (picture.width * factor, picture.height * factor)
+        tiles.append(picture.resize(size, Image.Resampling.NEAREST))
+    return tiles
+
+
+def _mask_tile(mask: Float[np.ndarray, "mask_height mask_width 1"], size: tuple[int, int]) -> Image.Image:
+    blend = np.clip(mask, 0, 1) * np.array(COLOUR_A) + (1 - np.clip(mask, 0, 1)) * np.array(COLOUR_B)
+    return Image.fromarray(np.round(blend).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+
+
+def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
+    framed = Image.new("RGB", (tile.width + 2 * FRAME, tile.height + 2 * FRAME), colour)
+    framed.paste(tile, (FRAME, FRAME))
+    return framed
+
+
+def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
+    font = ImageFont.load_default(size=FONT_SIZE)
+    cell_width, cell_height = rows["image a"][0].size  # the framed tiles are the largest
+    label_width = round(max(font.getlength(label) for label in rows)) + 2 * GAP
+    header = FONT_SIZE + 2 * GAP if class_names is not None else 0
+    columns = len(rows["image a"])
+    width = 2 * MARGIN + label_width + columns * (cell_width + GAP) - GAP
+    height = 2 * MARGIN + header + len(rows) * (cell_height + GAP) - GAP
+    sheet = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for row, (label, tiles) in enumerate(rows.items()):
+        middle = MARGIN + header + row * (cell_height + GAP) + cell_height // 2
+        pen.text((MARGIN + label_width - 2 * GAP, middle), label, INK, font, anchor="rm")
+        for column, tile in enumerate(tiles):
+            centre = MARGIN + label_width + column * (cell_width + GAP) + cell_width // 2
+            sheet.paste(tile, (centre - tile.width // 2, middle - tile.height // 2))
+    for column, name in enumerate(class_names or ()):
+        centre = MARGIN + label_width + column * (cell_width + GAP) + cell_width // 2
+        pen.text((centre, MARGIN), _shortened(name, cell_width, font), INK, font, anchor="ma")
+    return sheet
+
+
+def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."

@@ -1,0 +1,106 @@
+"""How far a stage is: a bar on a terminal, an occasional line in a file."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0  # where the output is no terminal: often enough to see life, rare enough for a log
+
+
+class StageProgress:
+    """Shows a stage's progress: rate, time left and the newest metrics.
+
+    On a terminal it is a bar that redraws itself. Elsewhere it is a line such as
+    ``generator: 1200/4000 steps (30%), 41.3 steps/s, 1m 08s left, loss 0.213``, at most one in
+    ``SECONDS_BETWEEN_LINES`` and one at the end. To be used in a ``with`` statement, or closed by hand.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total_steps: int,
+        first_step: int = 0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Starts the display.
+
+        Args:
+            title: the stage's name, in front of every line.
+            total_steps: steps of the whole stage.
+            first_step: steps that an earlier, interrupted run has already done; they do not count for the rate.
+            stream: where to show it; None: standard error.
+            clock: seconds since any fixed moment.
+        """
+        self._title, self._total, self._first = title, total_steps, first_step
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._step = self._shown_step = first_step
+        self._metrics: dict[str, Any] = {}
+        self._started = self._shown_at = clock()
+        self._bar: tqdm | None = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                desc=title, total=total_steps, initial=first_step, unit="step", file=self._stream, dynamic_ncols=True
+            )
+
+    def update(self, step: int, **metrics: Any) -> None:
+        """Shows that ``step`` steps of the stage are done.
+
+        Args:
+            step: steps done since the stage's start, ``first_step`` included.
+            **metrics: newest values, such as ``loss=0.21``; a metric that is left out keeps its last value. Values are
+                numbers, NumPy or JAX scalars (reading these waits for the device), or text.
+        """
+        self._metrics.update({name: _short(value) for name, value in metrics.items()})
+        done, self._step = step - self._step, step
+        if self._bar is not None:
+            self._bar.set_postfix(self._metrics, refresh=False)
+            self._bar.update(done)
+        elif self._clock() - self._shown_at >= SECONDS_BETWEEN_LINES:
+            self._show_line()
+
+    def close(self) -> None:
+        """Shows the last state and ends the display; closing twice does nothing more."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._step != self._shown_step:
+            self._show_line()
+
+    def __enter__(self) -> Self:
+        """Returns this display."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Closes the display, also where the stage was interrupted."""
+        self.close()
+
+    def _show_line(self) -> None:
+        self._shown_at, self._shown_step = self._clock(), self._step
+        rate = (self._step - self._first) / max(self._shown_at - self._started, 1e-9)
+        parts = [f"{self._title}: {self._step}/{self._total} steps ({self._step / max(self._total, 1):.0%})"]
+        parts.append(f"{_short(rate)} steps/s")
+        if self._step < self._total and rate > 0:
+            parts.append(f"{duration((self._total - self._step) / rate)} left")
+        parts += [f"{name} {value}" for name, value in self._metrics.items()]
+        print(", ".join(parts), file=self._stream, flush=True)
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{float(value):.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a time span as people say it, to the second: ``8s``, ``1m 08s``, ``2h 05m``."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

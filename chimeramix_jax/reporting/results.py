@@ -1,0 +1,112 @@
+"""What a run found: the numbers in a table, and the environment that they were found in."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from chimeramix_jax.reporting.progress import duration
+
+PACKAGES = (
+    # Whatever can change a result or a speed, by the names that pip knows.
+    "chimeramix_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "numpy",
+)
+
+
+class SummaryRow(TypedDict):
+    """One trained classifier: a line of the table at the end of a run."""
+
+    experiment: str
+    max_labels_per_class: int | None  # None: all images
+    top_1: float  # share of the test images, in [0, 1]
+    top_5: float | None  # the same; None where there are too few classes for it to say anything
+    seconds: float  # wall-clock time of its training and evaluation
+
+
+def environment() -> dict[str, Any]:
+    """Returns the versions, the devices and the machine that a run works with, in JSON's types.
+
+    Starts JAX's backend if nothing has yet. A package that is not installed has the version None.
+    """
+    import jax  # here, as the rest of this module serves without it
+
+    devices = jax.devices()
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": {
+            "backend": jax.default_backend(),
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+        },
+        "cpu_count": os.cpu_count(),
+        "platform": platform.platform(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def summary_table(rows: Sequence[SummaryRow]) -> str:
+    """Returns the rows as aligned text, with each experiment's gain over the baseline below.
+
+    ``baseline`` is compared with every other experiment of the same number of images per class; where there is no such
+    pair, nothing is added. No rows: the empty string.
+    """
+    if not rows:
+        return ""
+    table = [["experiment", "images per class", "top-1", "top-5", "time"]]
+    table += [
+        [row["experiment"], _images(row), _percent(row["top_1"]), _percent(row["top_5"]), duration(row["seconds"])]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = [
+        "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
+        for first, *rest in table
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines + _gains(rows))
+
+
+def closing_text(results: Mapping[str, Any]) -> str:
+    """Returns what the command line prints after a run.
+
+    Args:
+        results: ``summary``, the rows of the table (none where no classifier was evaluated), and ``files``, the paths
+            that were written, for people to look at; either may be missing.
+    """
+    parts = [summary_table(results.get("summary", []))]
+    written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
+    parts.append("\n".join(["written:", *written]) if written else "")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gains(rows: Sequence[SummaryRow]) -> list[str]:
+    baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
+    return [
+        f"{row['experiment']} against baseline, {_images(row)} images per class: "
+        f"{100 * (row['top_1'] - baselines[row['max_labels_per_class']]):+.2f} percentage points top-1"
+        for row in rows
+        if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines
+    ]
+
+
+def _images(row: Mapping[str, Any]) -> str:
+    return "all" if row["max_labels_per_class"] is None else str(row["max_labels_per_class"])
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}%"

@@ -1,0 +1,206 @@
+"""A whole run: from settings to trained networks, their test figures, and the files that hold both."""
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+from PIL import Image
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import mixing
+from chimeramix_jax.data import FewShotDataset, load_few_shot
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.evaluation import Evaluation, TestSet
+from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.reporting import files, pictures, results
+from chimeramix_jax.restore import restore_generator
+from chimeramix_jax.training import loop
+from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.workdir import Workdir
+
+STAGES = ("all", "generator", "classifier", "evaluate")
+MOST_PICTURED_PAIRS = 10
+
+
+def train_and_evaluate(
+    config: ConfigDict, workdir: str | os.PathLike[str], *, stage: str = "all", retrain: bool = False
+) -> dict[str, Any]:
+    """Does what is left of a run, and returns its results.
+
+    Args:
+        config: the settings, as in ``configs/``.
+        workdir: the run's directory. What is finished there is not done again; what was interrupted goes on.
+        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "all" does all.
+        retrain: trains the stage again although it is finished, and what was trained with it; the old files are moved
+            aside.
+
+    Returns:
+        What ``results.json`` holds (nothing for stage "generator"), ``summary`` (rows for
+        ``reporting.results.summary_table``) and ``files`` (what was written).
+
+    Raises:
+        InputError: a setting, the data or the directory does not fit; nothing was changed.
+    """
+    settings.check(config)
+    if stage not in STAGES:
+        raise settings.not_one_of("stage", stage, STAGES)
+    mixes = config.mixing.mask != "none"
+    if stage == "generator" and not mixes:
+        raise InputError(f"stage: 'generator', but experiment {config.experiment!r} mixes nothing and has none")
+    directory = Workdir(workdir)
+    directory.check(config)
+    run = _Run(config, directory)
+    if stage in ("classifier", "evaluate"):
+        run.require_finished("generator" if stage == "classifier" else "classifier")
+    run.load()
+    directory.claim(config)
+    if retrain:
+        run.discard(stage)
+    if stage in ("all", "generator") and mixes:
+        run.train_generator()
+    if stage == "generator":
+        return {"files": directory.written()}
+    return run.classify(train=stage != "evaluate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A trained classifier's test figures, and the seconds that its training took."""
+
+    experiment: str
+    evaluation: Evaluation
+    seconds: float
+
+
+class _Run:
+    """A run in progress: its settings, directory and data."""
+
+    def __init__(self, config: ConfigDict, workdir: Workdir):
+        self.config, self.workdir = config, workdir
+
+    def require_finished(self, stage: str) -> None:
+        """Refuses to go on with a stage whose forerunner is missing."""
+        if stage == "generator" and self.config.mixing.mask == "none":
+            return
+        directory = getattr(self.workdir, stage)
+        if not loop.is_finished(directory, self.config[stage].epochs):
+            raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
+
+    def discard(self, stage: str) -> None:
+        """Moves aside what is to be made again, and what depends on it."""
+        made_later = (self.workdir.classifier, self.workdir.baseline, self.workdir.results)
+        if stage in ("all", "generator"):
+            self.workdir.move_aside(self.workdir.generator, self.workdir.picture, *made_later)
+        elif stage == "classifier":
+            self.workdir.move_aside(*made_later)
+
+    def load(self) -> None:
+        """Loads the few-shot set, and checks what only the data can tell."""
+        config = self.config
+        self.dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+        self.about = {
+            "config": settings.config_to_dict(config),
+            "class_names": list(self.dataset.class_names),
+            "train_indices": self.dataset.train_indices.tolist(),
+        }
+
+    def train_generator(self) -> None:
+        """Trains the generator if it is not yet, and draws what it makes of some pairs."""
+        stage = GeneratorStage(self.config, *self._training_data("generator"))
+        trained = loop.train(stage, self.workdir.generator, self.config, self.about, title="generator")
+        sheet = _mixing_sheet(stage, stage.generator(trained.state), self.dataset)
+        pictures.save_png(self.workdir.picture, sheet)
+
+    def classify(self, *, train: bool) -> dict[str, Any]:
+        """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""
+        config = self.config
+        mixes = config.mixing.mask != "none"
+        generator = restore_generator(self.workdir.path) if mixes else None
+        data, plan = self._training_data("classifier")
+        test_images = resize(self.dataset.test.images, config.classifier.image_side)
+        test_set = TestSet(test_images, self.dataset.test.labels, config.evaluation.batch_size)
+        parts = {"classifier": (config.experiment, generator)}
+        if config.compare_with_baseline and mixes:
+            parts["baseline"] = ("baseline", None)
+        measured = {}
+        for part, (experiment, mixer) in parts.items():
+            directory = self.workdir.path / part
+            if train or loop.is_finished(directory, config.classifier.epochs):
+                stage = ClassifierStage(config, data, plan, len(self.dataset.class_names), mixer, test_set)
+                trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
+                measured[part] = Measured(experiment, stage.measure(trained.state), trained.seconds)
+        return self._write_results(measured)
+
+    def _training_data(self, stage: str) -> tuple[ResidentData, EpochPlan]:
+        """The few-shot set on the device, at the side that a stage works at, and the stage's epochs."""
+        config, training = self.config, self.dataset.train
+        images_per_class = config.max_labels_per_class
+        if images_per_class is None and config.repeat_unlimited:
+            images_per_class = int(np.bincount(training.labels).max())
+        repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, images_per_class)
+        images = resize(training.images, config[stage].image_side)
+        data = to_device(images, training.labels, len(self.dataset.class_names))
+        return data, EpochPlan(len(images), repeats, config[stage].batch_size)
+
+    def _write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
+        config, chosen = self.config, measured["classifier"]
+        generator_seconds = loop.trained_seconds(self.workdir.generator)
+        seconds = {part: one.seconds for part, one in measured.items()}
+        environment = results.environment()
+        content = {
+            "dataset": config.dataset.name,
+            "experiment": config.experiment,
+            "max_labels_per_class": config.max_labels_per_class,
+            "seed": config.seed,
+            "test": dataclasses.asdict(chosen.evaluation),
+            "seconds": seconds | ({} if generator_seconds is None else {"generator": generator_seconds}),
+            "device": environment.pop("devices"),
+            "versions": environment.pop("packages") | {"python": environment.pop("python")},
+            "machine": environment,
+            "config": self.about["config"],
+            "class_names": self.about["class_names"],
+            "train_indices": self.about["train_indices"],
+        }
+        if "baseline" in measured:
+            content["baseline"] = {"test": dataclasses.asdict(measured["baseline"].evaluation)}
+        files.write_json(self.workdir.results, content)
+        rows = [self._row(one, generator_seconds) for one in reversed(measured.values())]
+        return content | {"summary": rows, "files": self.workdir.written()}
+
+    def _row(self, measured: Measured, generator_seconds: float | None) -> results.SummaryRow:
+        """A line of the closing table; the time of mixing includes its generator's."""
+        mixing_seconds = 0.0 if measured.experiment == "baseline" else generator_seconds or 0.0
+        return results.SummaryRow(
+            experiment=measured.experiment,
+            max_labels_per_class=self.config.max_labels_per_class,
+            top_1=measured.evaluation.top1,
+            top_5=measured.evaluation.top5 if len(self.dataset.class_names) > 5 else None,
+            seconds=measured.seconds + mixing_seconds,
+        )
+
+
+def _mixing_sheet(stage: GeneratorStage, generator: Generator, dataset: FewShotDataset) -> Image.Image:
+    """One pair of every class (of the first classes, where there are many), mixed, as a labelled picture."""
+    labels = dataset.train.labels
+    indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PICTURED_PAIRS]])
+    pair_key, mask_key = jax.random.split(jax.random.key(stage.config.seed))
+    a, b = stage.pairs(pair_key, stage.inputs, indices)
+    masks = stage.masks(mask_key, len(indices))
+
+    @nnx.jit
+    def decode(generator, a, b, masks):
+        features_a, features_b = generator.encode(a), generator.encode(b)
+        mixed = mixing.blend(features_a, features_b, masks)
+        return generator.decode(mixed), generator.decode(features_a), generator.decode(features_b)
+
+    mixes, reconstructions_a, reconstructions_b = decode(generator, a, b, masks)
+    names = [dataset.class_names[label] for label in labels[np.asarray(indices)]]
+    return pictures.mixing_sheet(a, b, masks, mixes, reconstructions_a, reconstructions_b, class_names=names)

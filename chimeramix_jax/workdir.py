@@ -1,0 +1,83 @@
+"""A run's directory: whose run it holds, and where its parts are.
+
+::
+
+    config.json          the settings, written when the run starts
+    generator/           checkpoints/ and metrics.jsonl of stage 1
+    classifier/          the same of stage 2
+    baseline/            the same of the classifier trained without mixing, where one is compared with
+    mixing.png           pairs of images, masks and what the generator makes of them
+    results.json         the test figures, once all is done
+"""
+
+import os
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting import files
+
+
+class Workdir:
+    """The directory of one run."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Names the directory; nothing is read or written yet."""
+        self.path = Path(path).expanduser()
+        self.config = self.path / "config.json"
+        self.generator = self.path / "generator"
+        self.classifier = self.path / "classifier"
+        self.baseline = self.path / "baseline"
+        self.picture = self.path / "mixing.png"
+        self.results = self.path / "results.json"
+
+    def check(self, config: ConfigDict) -> None:
+        """Makes sure that this run may write here; creates the directory.
+
+        Raises:
+            InputError: it cannot be written to, or it holds a run with other settings.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--workdir={self.path}: cannot be created: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
+        if self.config.exists():
+            differing = settings.differences(self.read_config(), config)
+            if differing:
+                raise InputError(
+                    f"--workdir={self.path}: holds a run with other settings ({'; '.join(differing)}); "
+                    "choose another with --workdir"
+                )
+
+    def read_config(self) -> ConfigDict:
+        """The settings of the run that the directory holds.
+
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
+        try:
+            return settings.from_json(self.config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
+
+    def claim(self, config: ConfigDict) -> None:
+        """Records the settings, which later runs here must share."""
+        files.write_bytes(self.config, settings.to_json(config).encode())
+
+    def move_aside(self, *parts: Path) -> None:
+        """Renames parts of the run, so that they can be made again and the old ones stay."""
+        for part in parts:
+            if part.exists():
+                number = 1
+                while (old := part.with_name(f"{part.stem}.replaced-{number}{part.suffix}")).exists():
+                    number += 1
+                part.rename(old)
+
+    def written(self) -> list[Path]:
+        """What a run leaves behind for its user, as far as it is there."""
+        parts = (self.results, self.picture, self.generator, self.classifier, self.baseline)
+        return [part for part in parts if part.exists()]

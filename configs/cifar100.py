@@ -1,0 +1,18 @@
+"""CIFAR-100 with 5 images per class, with the published settings.
+
+    python main.py --config=configs/cifar100.py:chimeramix_grid
+    python main.py --config=configs/cifar100.py:baseline --config.max_labels_per_class=10 --config.seed=1
+
+As ``cifair100.py`` in everything but the test split, which is CIFAR-100's own: some of its images are near-duplicates
+of training images. TensorFlow Datasets downloads and prepares it, for which TensorFlow has to be installed.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifair10, experiments
+
+
+def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
+    config = cifair10.get_config()
+    config.dataset.name = "cifar100"
+    return experiments.apply(config, experiment)

@@ -1,0 +1,99 @@
+"""Trains an image classifier from very few labelled images with ChimeraMix, and says how good it is.
+
+Examples:
+    python main.py
+        handwritten digits, with and without mixing; nothing to download
+    python main.py --config=configs/cifair10.py:chimeramix_grid --config.max_labels_per_class=10
+        a published experiment: ciFAIR-10 with ten images per class
+    python main.py --config=configs/image_folder.py --config.dataset.directory=path/to/images
+        your own images
+
+Flags:
+    --config=FILE[:EXPERIMENT]
+        the settings (default: configs/digits.py); configs/experiments.py lists the experiments
+    --config.KEY=VALUE
+        another value for one setting, such as --config.seed=1, --config.generator.epochs=50 or
+        --config.generator.learning_rate_drops='(0.5, 0.8)'; configs/common.py documents every setting
+    --workdir=FOLDER
+        where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
+        a run that was interrupted continues from there
+    --stage=all|generator|classifier|evaluate
+        what to do (default: all); stages that are finished are not repeated
+    --retrain
+        train the chosen stage again although it is finished; its old files are moved aside, never deleted
+"""
+
+import os
+import re
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting import results as reporting
+
+DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "digits.py")
+
+flags.DEFINE_string("workdir", None, "where the run's files go")
+flags.DEFINE_enum("stage", "all", ["all", "generator", "classifier", "evaluate"], "what to do")
+flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
+
+
+class IntegerOrNone(flags.ArgumentParser):
+    """Reads a whole number, or None: so that ``--config.max_labels_per_class=None`` can ask for all images."""
+
+    def parse(self, argument: str | int | None) -> int | None:
+        """Returns the value; text that is neither raises ValueError."""
+        return None if argument in (None, "None") else int(argument)
+
+
+def parse_arguments(arguments: list[str]) -> list[str]:
+    """Parses the command line into ``flags.FLAGS``; a mistake ends the program with one line and exit code 2."""
+    if {"--help", "-help", "-h", "-?"} & set(arguments):
+        print(__doc__)
+        sys.exit(0)
+    try:
+        own = flags.FlagValues()
+        own.set_gnu_getopt(True)  # so that --config may stand anywhere
+        flags.DEFINE_string("config", DEFAULT_CONFIG, "", flag_values=own)
+        rest = own(arguments, known_only=True)
+        config = settings.load(str(own["config"].value))
+        for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in rest[1:])):
+            settings.check_key(override[1], settings.SETTINGS)
+        config_flags.register_flag_parser_for_type(int, IntegerOrNone())
+        config_flags.DEFINE_config_dict("config", config, sys_argv=rest)
+        for unexpected in flags.FLAGS(rest)[1:]:
+            raise InputError(f"{unexpected!r}: not understood; flags start with --, and --help lists them")
+    except (flags.Error, ValueError) as error:  # InputError is a ValueError
+        fail(settings.explain(str(error)))
+    return rest[:1]
+
+
+def fail(message: str) -> None:
+    """Ends the program with one line on standard error and exit code 2."""
+    print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(_: list[str]) -> None:
+    """Checks the settings, runs the chosen stage, and prints what came of it."""
+    logging.set_verbosity(logging.ERROR)  # the libraries' notes and warnings are not this program's
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
+    config, stage, retrain = flags.FLAGS.config, flags.FLAGS.stage, flags.FLAGS.retrain
+    try:
+        settings.check(config)
+        workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+        from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
+
+        print(reporting.closing_text(run.train_and_evaluate(config, workdir, stage=stage, retrain=retrain)))
+    except InputError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("chimeramix: interrupted; the same command continues the run", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_arguments)

@@ -1,0 +1,25 @@
+"""What tests of the data layer share."""
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs.common import get_config
+
+
+@pytest.fixture
+def dataset_config(tmp_path) -> ConfigDict:
+    """``config.dataset`` with an empty data directory of its own."""
+    config = get_config().dataset
+    config.data_dir = str(tmp_path / "prepared")
+    return config
+
+
+@pytest.fixture
+def random_images():
+    """A function that makes (count, side, side, 3) images."""
+
+    def make(count: int, side: int, seed: int = 0) -> np.ndarray:
+        return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+    return make

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chimeramix_jax.data import few_shot_indices
+from chimeramix_jax.errors import InputError
+
+PUBLISHED = np.load(Path(__file__).parents[1] / "fixtures" / "few_shot_splits.npz")
+LABELS = np.array([2, 0, 1, 0, 2, 1, 0, 2, 2, 1])
+
+
+@pytest.mark.parametrize("count", [5, 20])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_draw_equals_the_published_programs_index_for_index(count, seed):
+    expected = PUBLISHED[f"few_shot_indices_n{count}_seed{seed}"]
+    np.testing.assert_array_equal(few_shot_indices(PUBLISHED["few_shot_labels"], count, seed), expected)
+
+
+def test_every_class_gets_the_same_number_of_different_examples():
+    chosen = few_shot_indices(LABELS, 2, seed=3)
+    assert len(set(chosen.tolist())) == 6
+    assert np.bincount(LABELS[chosen]).tolist() == [2, 2, 2]
+    assert chosen.dtype == np.int64
+
+
+def test_without_a_limit_all_examples_are_kept_in_an_order_that_depends_on_the_seed():
+    first, second = few_shot_indices(LABELS, None, seed=0), few_shot_indices(LABELS, None, seed=1)
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first.tolist() != second.tolist()
+
+
+def test_a_limit_equal_to_the_smallest_class_is_allowed():
+    assert len(few_shot_indices(LABELS, 3, seed=0)) == 9
+
+
+def test_a_limit_above_the_smallest_class_names_that_class_and_what_it_has():
+    with pytest.raises(InputError, match=r"max_labels_per_class is 4.*'zebra' has only 3.*1 to 3"):
+        few_shot_indices(LABELS, 4, seed=0, class_names=["zebra", "yak", "xerus"])
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(limit):
+    with pytest.raises(InputError, match=rf"max_labels_per_class is {limit}; it must be at least 1"):
+        few_shot_indices(LABELS, limit, seed=0)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(InputError, match="seed is -1"):
+        few_shot_indices(LABELS, 1, seed=-1)

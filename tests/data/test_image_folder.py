@@ -1,0 +1,234 @@
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.builders.image_folder import scan_folder
+from chimeramix_jax.errors import InputError
+
+
+def write_image(path, grey, size=(20, 16)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, grey).save(path)
+
+
+def write_split(root, greys):
+    """Writes one PNG per grey value: {"cat": [10, 11]} makes cat/0.png and cat/1.png."""
+    for name, values in greys.items():
+        for number, grey in enumerate(values):
+            write_image(root / name / f"{number}.png", grey)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def config(dataset_config, folder):
+    dataset_config.name = "image_folder"
+    dataset_config.directory = str(folder)
+    dataset_config.image_side = 8
+    return dataset_config
+
+
+def scan(folder, fraction=0.2, seed=0):
+    return scan_folder(str(folder), holdout_fraction=fraction, holdout_seed=seed)
+
+
+def names(files):
+    return [f"{file.path.parent.name}/{file.path.name}" for file in files]
+
+
+def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(config, folder):
+    write_split(folder / "train", {"dog": [40, 41, 42], "cat": [10, 11, 12]})
+    write_split(folder / "test", {"cat": [20], "dog": [50, 51]})
+    dataset = load_few_shot(config, None, seed=0)
+    assert dataset.class_names == ("cat", "dog")
+    in_order = dataset.train.images[np.argsort(dataset.train_indices)]
+    assert in_order[:, 0, 0, 0].tolist() == [10, 11, 12, 40, 41, 42]
+    assert dataset.train.labels[np.argsort(dataset.train_indices)].tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.test.images[:, 0, 0, 0].tolist() == [20, 50, 51]
+    assert dataset.test.labels.tolist() == [0, 1, 1]
+    assert dataset.train.images.shape == (6, 8, 8, 3)
+
+
+def test_class_folders_without_a_train_folder_are_the_train_part_of_which_a_share_is_held_out(folder):
+    write_split(folder, {"cat": range(10), "dog": range(5)})
+    contents = scan(folder, fraction=0.2)
+    assert [sum(file.label == label for file in contents.test) for label in (0, 1)] == [2, 1]
+    assert len(contents.train) == 12
+    assert sorted(names(contents.train) + names(contents.test)) == sorted(
+        [f"cat/{number}.png" for number in range(10)] + [f"dog/{number}.png" for number in range(5)]
+    )
+    assert names(contents.train) == sorted(names(contents.train))
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.001, 1), (0.999, 2)])
+def test_the_hold_out_leaves_every_class_something_to_train_and_to_test(folder, fraction, expected):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    assert len(scan(folder, fraction).test) == 2 * expected
+
+
+def test_the_hold_out_is_the_same_for_a_seed_and_another_for_another(folder):
+    write_split(folder, {"cat": range(20), "dog": range(20)})
+    assert scan(folder, seed=1) == scan(folder, seed=1)
+    assert names(scan(folder, seed=1).test) != names(scan(folder, seed=2).test)
+
+
+def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "cat/._0.png"):
+        (folder / "train" / name).write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    (folder / ".git").mkdir()
+    (folder / "train" / ".cache").mkdir()
+    contents = scan(folder)
+    assert contents.class_names == ("cat", "dog")
+    assert len(contents.train) + len(contents.test) == 6
+
+
+def test_a_folder_that_has_changed_is_prepared_anew(config, folder):
+    write_split(folder / "train", {"cat": [10, 11], "dog": [40, 41]})
+    write_split(folder / "test", {"cat": [20], "dog": [50]})
+    load_few_shot(config, 1, seed=0)
+    write_image(folder / "test" / "cat" / "0.png", 99)
+    write_image(folder / "test" / "dog" / "1.png", 52)
+    assert load_few_shot(config, 1, seed=0).test.images[:, 0, 0, 0].tolist() == [99, 50, 52]
+
+
+def test_the_image_side_is_part_of_what_is_prepared(config, folder):
+    write_split(folder, {"cat": [10, 11], "dog": [40, 41]})
+    load_few_shot(config, 1, seed=0)
+    config.image_side = 6
+    assert load_few_shot(config, 1, seed=0).test.images.shape == (2, 6, 6, 3)
+
+
+def test_the_fingerprint_follows_content_and_hold_out_but_not_the_place(folder, tmp_path):
+    write_split(folder, {"cat": range(10), "dog": range(10)})
+    before = scan(folder).fingerprint
+    shutil.copytree(folder, tmp_path / "moved")
+    assert scan(tmp_path / "moved").fingerprint == before
+    assert scan(folder, seed=1).fingerprint != before
+    assert scan(folder, fraction=0.5).fingerprint != before
+    os.utime(folder / "cat" / "0.png", (1, 1))
+    assert scan(folder).fingerprint != before
+
+
+def test_a_damaged_image_is_named_and_leaves_nothing_prepared(config, folder):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    damaged = folder / "dog" / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    for _ in range(2):
+        with pytest.raises(InputError, match=rf"dataset.directory: {damaged} is ") as caught:
+            load_few_shot(config, 1, seed=0)
+        assert "\n" not in str(caught.value)
+
+
+def test_images_of_many_kinds_and_sizes_load_together(config, folder):
+    for number, (mode, name) in enumerate(
+        [("RGB", "a.jpg"), ("CMYK", "b.jpg"), ("P", "c.gif"), ("LA", "d.png"), ("I;16", "e.png"), ("L", "f.webp")]
+    ):
+        for label in ("cat", "dog"):
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (10 + number, 30 - number)).save(folder / label / name)
+    dataset = load_few_shot(config, None, seed=0)
+    assert dataset.train.images.shape == (10, 8, 8, 3)
+
+
+def test_more_labels_than_the_smallest_class_has_name_that_class(config, folder):
+    write_split(folder / "train", {"cat": range(3), "dog": range(2)})
+    write_split(folder / "test", {"cat": [1]})
+    with pytest.raises(InputError, match=r"max_labels_per_class is 3, but class 'dog' has only 2"):
+        load_few_shot(config, 3, seed=0)
+
+
+def lay_out(folder, case):
+    """Lays out a folder in one of the ways that cannot be used."""
+    if case == "missing":
+        return
+    folder.mkdir()
+    cat, dog = folder / "train" / "cat" / "0.png", folder / "train" / "dog" / "0.png"
+    if case in ("one class", "single image", "unknown test class", "empty class", "nested", "empty test", "blanks"):
+        write_image(cat, 1)
+    if case in ("single image", "unknown test class", "nested", "empty test", "blanks"):
+        write_image(dog, 1)
+    if case == "unknown test class":
+        write_image(folder / "test" / "cow" / "0.png", 1)
+    if case == "empty class":
+        dog.parent.mkdir()
+    if case == "nested":
+        write_image(cat.parent / "more" / "1.png", 1)
+    if case == "empty test":
+        (folder / "test").mkdir()
+    if case == "blanks":
+        write_image(folder / "train" / "cow " / "0.png", 1)
+    if case == "test alone":
+        write_image(folder / "test" / "cat" / "0.png", 1)
+    if case == "loose images":
+        write_image(folder / "0.png", 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("missing", "{folder} cannot be read: No such file or directory"),
+        ("empty", "{folder} holds no class folders with images"),
+        ("loose images", "{folder} holds no class folders with images"),
+        ("one class", "{folder}/train holds only one class, 'cat'"),
+        ("empty class", "the class folder {folder}/train/dog holds no images"),
+        ("single image", "class 'cat' has a single image, {folder}/train/cat/0.png"),
+        ("nested", "{folder}/train/cat/more is a folder within a class folder"),
+        ("test alone", "{folder} has a folder test, but none called train"),
+        ("empty test", "{folder}/test holds no class folders with images"),
+        ("unknown test class", "{folder}/test has classes that the train part lacks: 'cow'"),
+        ("blanks", "rename the class folder 'cow ' in {folder}/train"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused_in_one_line_with_the_path(config, folder, case, message):
+    lay_out(folder, case)
+    with pytest.raises(InputError) as caught:
+        load_few_shot(config, 1, seed=0)
+    assert str(caught.value).startswith("dataset.directory: " + message.format(folder=folder))
+    assert "\n" not in str(caught.value)
+    assert not Path(config.data_dir).exists()
+
+
+def test_a_directory_that_is_not_given_is_asked_for(config):
+    config.directory = ""
+    with pytest.raises(InputError, match=r"dataset.directory is not given"):
+        load_few_shot(config, 1, seed=0)
+
+
+@pytest.mark.parametrize("refused", ["train", "train/cat"])
+def test_a_folder_that_may_not_be_read_is_named(config, folder, monkeypatch, refused):
+    def listdir(path):
+        if Path(path) == folder / refused:
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path)
+
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    original = os.listdir
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(InputError, match=rf"dataset.directory: {folder / refused} cannot be read: Permission denied"):
+        load_few_shot(config, 1, seed=0)
+
+
+def test_a_file_in_place_of_the_directory_is_named(config, folder):
+    folder.write_text("not a folder")
+    with pytest.raises(InputError, match=rf"dataset.directory: {folder} cannot be read: Not a directory"):
+        load_few_shot(config, 1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("image_side", 0), ("holdout_fraction", 0.0), ("holdout_fraction", 1.0), ("holdout_seed", -1)]
+)
+def test_settings_out_of_range_are_named(config, folder, key, value):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    config[key] = value
+    with pytest.raises(InputError, match=rf"dataset.{key} is {value}; it must be"):
+        load_few_shot(config, 1, seed=0)

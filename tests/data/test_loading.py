@@ -1,0 +1,225 @@
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from chimeramix_jax.data import few_shot_indices, load_few_shot
+from chimeramix_jax.data.builders.digits import TRAIN_IMAGES, Digits
+from chimeramix_jax.data.builders.examples import png_bytes
+from chimeramix_jax.data.preparation import quiet_tfds
+from chimeramix_jax.errors import InputError
+
+PREPARED_DIGITS = Path("chimeramix_digits") / "1.0.0"
+
+
+@pytest.fixture
+def digits_config(dataset_config):
+    dataset_config.name = "digits"
+    return dataset_config
+
+
+def make_prepared_cifar10(data_dir, images, labels):
+    """Writes what TFDS's own cifar10 builder would have written, but without TensorFlow."""
+
+    class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name = "cifar10"
+        VERSION = tfds.core.Version("3.0.2")
+
+        def _info(self):
+            features = {
+                "id": tfds.features.Text(),
+                "image": tfds.features.Image(shape=(32, 32, 3)),
+                "label": tfds.features.ClassLabel(names=[f"class {number}" for number in range(10)]),
+            }
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(split) for split in ("train", "test")}
+
+        def _generate_examples(self, split):
+            for number, (image, label) in enumerate(zip(images[split], labels, strict=True)):
+                png = png_bytes(Image.fromarray(image))
+                yield number, {"id": f"{split}_{number:05d}", "image": png, "label": label}
+
+    with quiet_tfds():
+        Cifar10(data_dir=data_dir).download_and_prepare(file_format="array_record")
+
+
+def test_digits_come_as_published_with_the_chosen_ones_for_training(digits_config):
+    dataset = load_few_shot(digits_config, max_labels_per_class=5, seed=1)
+    published = load_digits()
+    images = np.repeat(np.round(published.images * 255 / 16).astype(np.uint8)[..., None], 3, axis=-1)
+    expected = few_shot_indices(published.target[:TRAIN_IMAGES], 5, seed=1)
+    assert dataset.name == "digits"
+    assert dataset.class_names == tuple("0123456789")
+    np.testing.assert_array_equal(dataset.train_indices, expected)
+    np.testing.assert_array_equal(dataset.train.images, images[expected])
+    np.testing.assert_array_equal(dataset.train.labels, published.target[expected])
+    np.testing.assert_array_equal(dataset.test.images, images[TRAIN_IMAGES:])
+    np.testing.assert_array_equal(dataset.test.labels, published.target[TRAIN_IMAGES:])
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.labels.dtype == np.int32
+    assert dataset.train_indices.dtype == np.int64
+
+
+def test_every_class_of_digits_has_the_hundred_training_images_of_the_largest_published_setting(digits_config):
+    assert len(load_few_shot(digits_config, max_labels_per_class=100, seed=0).train.labels) == 1000
+
+
+def test_a_limit_that_the_data_cannot_meet_is_refused_by_class_name(digits_config):
+    with pytest.raises(InputError, match=r"max_labels_per_class is 108, but class '8' has only 107"):
+        load_few_shot(digits_config, max_labels_per_class=108, seed=0)
+
+
+def test_a_limit_below_one_is_refused_before_anything_is_prepared(digits_config):
+    with pytest.raises(InputError, match="max_labels_per_class is 0"):
+        load_few_shot(digits_config, max_labels_per_class=0, seed=0)
+    assert not Path(digits_config.data_dir).exists()
+
+
+def test_prepared_data_are_not_prepared_again(digits_config, monkeypatch):
+    first = load_few_shot(digits_config, 2, seed=0)
+    monkeypatch.setattr(Digits, "_split_generators", lambda *_: pytest.fail("prepared again"))
+    np.testing.assert_array_equal(load_few_shot(digits_config, 2, seed=0).train.images, first.train.images)
+
+
+def test_preparing_and_loading_print_nothing_and_leave_logging_as_it_was(digits_config, capfd):
+    from absl import logging
+
+    before = logging.get_verbosity()
+    load_few_shot(digits_config, 2, seed=0)
+    assert logging.get_verbosity() == before
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+def test_an_interrupted_preparation_is_not_taken_for_complete(digits_config, monkeypatch):
+    def interrupted(self, images, labels):
+        yield from list(numbered(self, images, labels))[:10]
+        raise KeyboardInterrupt
+
+    numbered = Digits._generate_examples
+    with monkeypatch.context() as patch:
+        patch.setattr(Digits, "_generate_examples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_few_shot(digits_config, 2, seed=0)
+    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+
+
+def test_what_a_killed_preparation_leaves_behind_is_not_read(digits_config):
+    left_behind = Path(digits_config.data_dir) / "chimeramix_digits" / "incomplete.ABCDEF_1.0.0"
+    left_behind.mkdir(parents=True)
+    (left_behind / "chimeramix_digits-train.array_record-00000-of-00001").write_bytes(b"half")
+    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+
+
+def test_losing_the_race_to_prepare_is_no_error(digits_config, monkeypatch):
+    def overtaken(self, dl_manager):
+        with monkeypatch.context() as patch:
+            patch.setattr(Digits, "_split_generators", original)
+            Digits(data_dir=digits_config.data_dir).download_and_prepare(file_format="array_record")
+        return original(self, dl_manager)
+
+    original = Digits._split_generators
+    monkeypatch.setattr(Digits, "_split_generators", overtaken)
+    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+    assert [path.name for path in (Path(digits_config.data_dir) / "chimeramix_digits").iterdir()] == ["1.0.0"]
+
+
+def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_path):
+    program = (
+        "import sys; from configs.common import get_config; from chimeramix_jax.data import load_few_shot;"
+        "config = get_config().dataset; config.name = 'digits'; data = load_few_shot(config, 3, 0);"
+        "print(data.train.images.sum(), len(data.test.labels), 'tensorflow' in sys.modules)"
+    )
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path)}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    (first, first_errors), (second, second_errors) = [run.communicate(timeout=60) for run in runs]
+    assert (first_errors, second_errors) == ("", "")
+    assert first == second
+    assert first.split()[1:] == ["697", "False"]
+    assert (tmp_path / PREPARED_DIGITS / "dataset_info.json").is_file()
+
+
+def test_a_directory_without_its_description_is_named_as_incomplete(digits_config):
+    load_few_shot(digits_config, 2, seed=0)
+    (Path(digits_config.data_dir) / PREPARED_DIGITS / "dataset_info.json").unlink()
+    with pytest.raises(InputError, match=r"dataset.data_dir: \S*chimeramix_digits/1.0.0 is not a complete"):
+        load_few_shot(digits_config, 2, seed=0)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_damaged_records_are_reported_with_the_directory_to_delete(digits_config, split):
+    load_few_shot(digits_config, 2, seed=0)
+    (records,) = (Path(digits_config.data_dir) / PREPARED_DIGITS).glob(f"*-{split}.array_record*")
+    data = records.read_bytes()
+    records.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"chimeramix_digits/1.0.0 is damaged; delete that directory"):
+        load_few_shot(digits_config, 2, seed=0)
+
+
+def test_a_data_dir_that_cannot_be_written_is_named(digits_config, tmp_path):
+    (tmp_path / "file").write_text("not a directory")
+    digits_config.data_dir = str(tmp_path / "file")
+    with pytest.raises(InputError, match=r"dataset.data_dir: digits cannot be prepared under \S*/file: ") as caught:
+        load_few_shot(digits_config, 2, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_tfds_own_cifar10_is_read_in_the_order_of_its_ids(dataset_config, random_images):
+    images = {"train": random_images(40, 32), "test": random_images(40, 32, seed=1)}
+    labels = np.arange(40) * 7 % 10
+    make_prepared_cifar10(dataset_config.data_dir, images, labels)
+    dataset_config.name = "cifar10"
+    dataset = load_few_shot(dataset_config, 2, seed=0)
+    assert dataset.class_names[3] == "class 3"
+    np.testing.assert_array_equal(dataset.train_indices, few_shot_indices(labels, 2, seed=0))
+    np.testing.assert_array_equal(dataset.train.images, images["train"][dataset.train_indices])
+    np.testing.assert_array_equal(dataset.test.images, images["test"])
+    np.testing.assert_array_equal(dataset.test.labels, labels)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_preparing_tfds_own_cifar_without_tensorflow_says_what_to_install(dataset_config, monkeypatch, name):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda module, *rest: None if module == "tensorflow" else find_spec(module, *rest)
+    )
+    dataset_config.name = name
+    with pytest.raises(
+        InputError, match=rf"dataset.name: preparing {name} needs TensorFlow.*pip install tensorflow"
+    ) as caught:
+        load_few_shot(dataset_config, 2, seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_prepared_in_a_format_that_needs_tensorflow_are_refused(dataset_config, random_images):
+    images = random_images(20, 32)
+    make_prepared_cifar10(dataset_config.data_dir, {"train": images, "test": images}, np.arange(20) % 10)
+    info_file = Path(dataset_config.data_dir) / "cifar10" / "3.0.2" / "dataset_info.json"
+    info = json.loads(info_file.read_text())
+    info["fileFormat"] = "tfrecord"
+    for split in info["splits"]:
+        split["filepathTemplate"] = "{DATASET}-{SPLIT}.tfrecord-{SHARD_X_OF_Y}"
+    info_file.write_text(json.dumps(info))
+    dataset_config.name = "cifar10"
+    with pytest.raises(InputError, match=r"cifar10/3.0.2 was prepared in the format tfrecord, but array_record"):
+        load_few_shot(dataset_config, 2, seed=0)

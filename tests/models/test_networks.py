@@ -1,0 +1,336 @@
+import itertools
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.generator import Encoder, Generator
+from chimeramix_jax.models.layers import (
+    BatchNorm,
+    DoublingConvolution,
+    convolution_layer,
+    instance_norm,
+    reflect_pad,
+)
+from chimeramix_jax.models.wide_resnet import WideResNet
+
+CHANNELS = 4  # of the small generator and discriminator
+
+
+@nnx.jit
+def apply(network, *inputs, **settings):
+    return network(*inputs, **settings)
+
+
+def images(count, side=32, seed=0):
+    return jax.random.uniform(jax.random.key(seed), (count, side, side, 3), minval=-1)
+
+
+def small_generator(**settings):
+    return Generator(CHANNELS, rngs=nnx.Rngs(0), **settings)
+
+
+def small_classifier(num_classes=3, seed=0, **settings):
+    return WideResNet(10, 1, num_classes, rngs=nnx.Rngs(seed), **settings)
+
+
+# ------------------------------------------------------------------------------------------------- parameter counts
+
+
+def convolution_parameters(before, after, side, bias=True):
+    return before * after * side**2 + after * bias
+
+
+def generator_parameters(ngf, decoder_blocks):
+    wide = 4 * ngf
+    encoder = convolution_parameters(3, ngf, 7)
+    encoder += convolution_parameters(ngf, 2 * ngf, 3) + convolution_parameters(2 * ngf, wide, 3)
+    encoder += 2 * 2 * convolution_parameters(wide, wide, 3)
+    decoder = decoder_blocks * 2 * convolution_parameters(wide, wide, 3, bias=False)
+    decoder += wide * (2 * ngf) * 4 + (2 * ngf) * ngf * 4
+    return encoder + decoder + convolution_parameters(ngf, 3, 7)
+
+
+def discriminator_parameters(ndf):
+    widths = (3, ndf, 2 * ndf, 4 * ndf, 8 * ndf, 1)
+    return sum(convolution_parameters(before, after, 4) for before, after in itertools.pairwise(widths))
+
+
+def wide_resnet_parameters(depth, width, classes):
+    total, channels = 16 * 3 * 9, 16
+    for group in (16 * width, 32 * width, 64 * width):
+        for _ in range((depth - 4) // 6):
+            total += 2 * channels + 9 * channels * group + 2 * group + 9 * group * group
+            total += channels * group if channels != group else 0
+            channels = group
+    return total + 2 * channels + channels * classes + classes
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (partial(Generator, 64), generator_parameters(64, 0)),
+        (partial(Generator, 64, decoder_residual_blocks=2), generator_parameters(64, 2)),
+        (partial(Discriminator, 64), discriminator_parameters(64)),
+        (partial(WideResNet, 16, 8, 10), 10_961_370),
+        (partial(WideResNet, 28, 10, 10), 36_479_194),
+        (partial(WideResNet, 22, 3, 7), wide_resnet_parameters(22, 3, 7)),
+    ],
+    ids=["generator", "generator of the paper", "discriminator", "WRN-16-8", "WRN-28-10", "WRN-22-3"],
+)
+def test_a_network_has_as_many_parameters_as_its_architecture(build, expected):
+    network = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(network, nnx.Param))) == expected
+
+
+def test_published_parameter_counts_of_wide_resnets_agree_with_the_arithmetic():
+    assert wide_resnet_parameters(16, 8, 10) == 10_961_370
+    assert wide_resnet_parameters(28, 10, 10) == 36_479_194
+
+
+@pytest.mark.parametrize("depth", [4, 9, 12, 15, 27])
+def test_a_wide_resnet_of_impossible_depth_is_refused(depth):
+    with pytest.raises(ValueError, match=rf"6k \+ 4.*not {depth}"):
+        WideResNet(depth, 1, 10, rngs=nnx.Rngs(0))
+
+
+# --------------------------------------------------------------------------------------------------- shapes and ranges
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs", "output"),
+    [
+        (partial(Encoder, 64, 2), [(2, 64, 64, 3)], (2, 16, 16, 256)),
+        (partial(Generator, 64), [(2, 64, 64, 3), (2, 64, 64, 3), (2, 16, 16, 1)], (2, 64, 64, 3)),
+        (partial(Generator, 8, 1, 2), [(1, 40, 96, 3), (1, 40, 96, 3), (1, 10, 24, 1)], (1, 40, 96, 3)),
+        (partial(Discriminator, 64), [(2, 64, 64, 3)], (2, 4, 4, 1)),
+        (partial(Discriminator, 64), [(2, 96, 96, 3)], (2, 6, 6, 1)),
+        (partial(Discriminator, 64), [(2, 32, 32, 3)], (2, 2, 2, 1)),
+        (partial(WideResNet, 16, 8, 10), [(2, 32, 32, 3)], (2, 10)),
+        (partial(WideResNet, 10, 2, 100), [(2, 96, 96, 3)], (2, 100)),
+        (partial(DoublingConvolution, 8, 4), [(2, 5, 6, 8)], (2, 10, 12, 4)),
+    ],
+)
+def test_outputs_have_the_documented_shape(build, inputs, output):
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in inputs]
+    result = nnx.eval_shape(lambda *arguments: build(rngs=nnx.Rngs(0))(*arguments), *arguments)
+    assert (result.shape, result.dtype) == (output, jnp.float32)
+
+
+@pytest.mark.parametrize("decoder_residual_blocks", [0, 2])
+def test_generated_images_stay_within_minus_one_and_one_and_vary(decoder_residual_blocks):
+    generator = small_generator(decoder_residual_blocks=decoder_residual_blocks)
+    mixed = np.asarray(apply(generator, images(2), images(2, seed=1), jnp.ones((2, 8, 8, 1))))
+    assert np.all(np.abs(mixed) <= 1)
+    assert mixed.std() > 0.05
+
+
+def test_scores_of_the_discriminator_lie_between_zero_and_one_and_vary():
+    scores = np.asarray(apply(Discriminator(CHANNELS, rngs=nnx.Rngs(0)), images(2)))
+    assert np.all((scores > 0) & (scores < 1))
+    assert scores.std() > 1e-3
+
+
+@pytest.mark.parametrize(("value", "kept"), [(1.0, 0), (0.0, 1)])
+def test_a_mask_of_one_value_makes_the_generator_reconstruct_one_image_whatever_the_other(value, kept):
+    generator, mask = small_generator(), jnp.full((2, 8, 8, 1), value)
+    pair = [images(2), images(2, seed=1)]
+    changed = list(pair)
+    changed[1 - kept] = images(2, seed=2)
+    expected = apply(generator, *pair, mask)
+    np.testing.assert_allclose(apply(generator, *changed, mask), expected, atol=1e-5)
+    changed[kept] = images(2, seed=3)
+    assert np.max(np.abs(apply(generator, *changed, mask) - expected)) > 1e-2
+
+
+# ----------------------------------------------------------------------------------------------------------- the layers
+
+
+def test_instance_norm_gives_every_channel_of_every_image_mean_zero_and_variance_one():
+    features = 5 + 3 * np.random.default_rng(0).normal(size=(3, 8, 6, 4)).astype(np.float32)
+    normed = np.asarray(instance_norm(jnp.asarray(features)))
+    np.testing.assert_allclose(normed.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(normed.var(axis=(1, 2)), 1, rtol=1e-4)
+    expected = (features - features.mean((1, 2), keepdims=True)) / np.sqrt(features.var((1, 2), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(normed, expected, atol=1e-4)
+
+
+def test_instance_norm_turns_a_constant_channel_into_zeros():
+    assert np.all(np.asarray(instance_norm(jnp.full((1, 4, 4, 2), 7.0))) == 0)
+
+
+def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
+    features = (300 + jax.random.normal(jax.random.key(0), (1, 32, 32, 2))).astype(jnp.bfloat16)
+    normed = instance_norm(features)
+    assert normed.dtype == jnp.bfloat16
+    wide = instance_norm(features.astype(jnp.float32))
+    np.testing.assert_allclose(normed.astype(jnp.float32), wide, atol=0.02)
+
+
+def test_reflect_pad_mirrors_at_the_border_without_repeating_it():
+    picture = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32)
+    expected = np.pad(picture, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(reflect_pad(jnp.asarray(picture), 3), expected)
+
+
+def test_a_doubling_convolution_writes_each_pixel_times_the_kernel_into_its_own_two_by_two_pixels():
+    layer = DoublingConvolution(3, 2, rngs=nnx.Rngs(0))
+    features = np.random.default_rng(0).normal(size=(2, 3, 4, 3)).astype(np.float32)
+    kernel, doubled = np.asarray(layer.kernel[...]), np.asarray(layer(jnp.asarray(features)))
+    for row, column in itertools.product(range(6), range(8)):
+        expected = features[:, row // 2, column // 2] @ kernel[row % 2, column % 2]
+        np.testing.assert_allclose(doubled[:, row, column], expected, atol=1e-5)
+
+
+def test_batch_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance_as_pytorch_does():
+    layer = BatchNorm(2)
+    layer.scale[...], layer.bias[...] = jnp.array([2.0, 0.5]), jnp.array([1.0, -1.0])
+    running_mean, running_variance = np.zeros(2), np.ones(2)
+    for seed in range(3):
+        features = np.random.default_rng(seed).normal(3, 2, size=(2, 2, 3, 2)).astype(np.float32)
+        normed = np.asarray(layer(jnp.asarray(features)))
+        flat = features.reshape(-1, 2)
+        expected = (features - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5) * [2, 0.5] + [1, -1]
+        np.testing.assert_allclose(normed, expected, atol=1e-5)
+        running_mean = 0.9 * running_mean + 0.1 * flat.mean(0)
+        running_variance = 0.9 * running_variance + 0.1 * flat.var(0, ddof=1)
+        np.testing.assert_allclose(layer.mean[...], running_mean, rtol=1e-5)
+        np.testing.assert_allclose(layer.variance[...], running_variance, rtol=1e-5)
+
+
+def test_batch_norm_in_evaluation_mode_uses_the_running_statistics_and_leaves_them():
+    layer = BatchNorm(2)
+    layer.mean[...], layer.variance[...] = jnp.array([1.0, -2.0]), jnp.array([4.0, 0.25])
+    layer.eval()
+    features = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype(np.float32)
+    expected = (features - [1, -2]) / np.sqrt(np.array([4, 0.25]) + 1e-5)
+    np.testing.assert_allclose(layer(jnp.asarray(features)), expected, atol=1e-5)
+    np.testing.assert_array_equal(layer.mean[...], [1, -2])
+    np.testing.assert_array_equal(layer.variance[...], [4, 0.25])
+
+
+def test_batch_norm_of_one_value_keeps_finite_statistics():
+    layer = BatchNorm(1)
+    layer(jnp.full((1, 1, 1, 1), 3.0))
+    np.testing.assert_allclose([layer.mean[0], layer.variance[0]], [0.3, 0.9], rtol=1e-6)
+
+
+# --------------------------------------------------------------------------------------------------- training behaviour
+
+
+def test_masked_examples_change_neither_the_statistics_nor_the_logits_of_the_others():
+    alone, filled_up = small_classifier(), small_classifier()
+    valid = images(3, side=8)
+    garbage = 100 * images(2, side=8, seed=1)
+    expected = apply(alone, valid)
+    logits = apply(
+        filled_up,
+        jnp.concatenate([valid[:1], garbage[:1], valid[1:], garbage[1:]]),
+        example_mask=jnp.array([True, False, True, True, False]),
+    )
+    np.testing.assert_allclose(logits[jnp.array([0, 2, 3])], expected, atol=1e-5)
+    ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (filled_up, alone))
+    for statistic, wanted in zip(ours, others, strict=True):
+        np.testing.assert_allclose(statistic, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_without_the_mask_the_same_examples_do_change_the_statistics():
+    network = small_classifier()
+    apply(network, jnp.concatenate([images(3, side=8), 100 * images(2, side=8, seed=1)]))
+    alone = small_classifier()
+    apply(alone, images(3, side=8))
+    assert np.max(np.abs(network.blocks[0].norm1.mean[...] - alone.blocks[0].norm1.mean[...])) > 0.1
+
+
+def test_dropout_acts_in_training_mode_only_and_differs_between_keys():
+    classifier, batch = small_classifier(dropout_rate=0.5), images(2, side=8)
+    keys = [jax.random.key(seed) for seed in range(2)]
+    first, second = (np.asarray(apply(classifier, batch, dropout_key=key)) for key in keys)
+    assert np.max(np.abs(first - second)) > 1e-3
+    np.testing.assert_array_equal(apply(classifier, batch, dropout_key=keys[0]), first)
+    classifier.eval()
+    expected = np.asarray(apply(classifier, batch))
+    np.testing.assert_array_equal(apply(classifier, batch, dropout_key=keys[0]), expected)
+    assert np.max(np.abs(np.asarray(apply(classifier.train(), batch, dropout_key=keys[0])) - expected)) > 1e-3
+
+
+def test_dropout_draws_anew_in_every_block():
+    classifier = small_classifier(dropout_rate=0.5)
+    kept = []
+    for block in classifier.blocks:
+        original = block.dropout
+
+        def spy(inputs, *, rngs, original=original):
+            kept.append(original(jnp.ones((1, 8, 8, 4)), rngs=rngs))
+            return original(inputs, rngs=rngs)
+
+        block.dropout = nnx.static(spy)
+    classifier(images(1, side=8), dropout_key=jax.random.key(0))
+    assert len(kept) == 3
+    assert all(np.any(x != y) for x, y in itertools.combinations(kept, 2))
+
+
+def test_training_mode_needs_a_dropout_key_where_the_rate_is_above_zero():
+    with pytest.raises(ValueError, match="dropout|Dropout|rngs"):
+        small_classifier(dropout_rate=0.5)(images(1, side=8))
+
+
+# ------------------------------------------------------------------------------------------------------------ precision
+
+
+@pytest.mark.parametrize(
+    ("build", "inputs", "tolerance"),
+    [
+        (small_generator, (images(2), images(2, seed=1), jnp.ones((2, 8, 8, 1))), 0.05),
+        (partial(Discriminator, CHANNELS, rngs=nnx.Rngs(0)), (images(2),), 0.02),
+        (small_classifier, (images(2, side=16),), 0.05),
+    ],
+    ids=["generator", "discriminator", "classifier"],
+)
+def test_bfloat16_keeps_float32_parameters_and_comes_near_the_float32_output(build, inputs, tolerance):
+    build = {True: build}[callable(build)]
+    narrow = build(dtype=jnp.bfloat16) if not isinstance(build, partial) else None
+    if narrow is None:
+        narrow = partial(build.func, *build.args, rngs=nnx.Rngs(0))(dtype=jnp.bfloat16)
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(narrow))} == {jnp.dtype(jnp.float32)}
+    difference = np.asarray(apply(narrow, *inputs), np.float32) - np.asarray(apply(build(), *inputs))
+    assert 0 < np.sqrt(np.mean(np.square(difference))) < tolerance
+
+
+# ------------------------------------------------------------------------------------------------------- initial values
+
+
+@pytest.mark.parametrize("fan_in_of", ["convolution", "transposed convolution"])
+def test_initial_kernels_fill_pytorchs_uniform_range(fan_in_of):
+    if fan_in_of == "convolution":
+        layer, bound = convolution_layer(16, 32, 3, rngs=nnx.Rngs(0)), 1 / math.sqrt(16 * 9)
+        assert 0.5 * bound < np.max(np.abs(layer.bias[...])) <= bound
+    else:
+        layer, bound = DoublingConvolution(32, 16, rngs=nnx.Rngs(0)), 1 / math.sqrt(16 * 4)
+    kernel = np.asarray(layer.kernel[...])
+    assert 0.98 * bound < np.max(np.abs(kernel)) <= bound
+    np.testing.assert_allclose(kernel.std(), bound / math.sqrt(3), rtol=0.05)
+    np.testing.assert_allclose(kernel.mean(), 0, atol=0.05 * bound)
+
+
+def test_initial_convolutions_of_the_wide_resnet_have_hes_fan_out_variance_and_no_bias():
+    classifier = WideResNet(10, 2, 10, rngs=nnx.Rngs(0))
+    for block in classifier.blocks:
+        for layer in (block.convolution1, block.convolution2, block.shortcut):
+            kernel = np.asarray(layer.kernel[...])
+            fan_out = kernel.shape[0] * kernel.shape[1] * kernel.shape[3]
+            np.testing.assert_allclose(kernel.var(), 2 / fan_out, rtol=0.25)
+            assert layer.bias is None
+    head = np.asarray(classifier.head.kernel[...])
+    assert 0.9 / math.sqrt(128) < np.max(np.abs(head)) <= 1 / math.sqrt(128)
+
+
+def test_two_networks_of_one_seed_are_equal_and_of_two_seeds_differ():
+    first, again, other = (small_classifier(seed=seed).stem.kernel[...] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)

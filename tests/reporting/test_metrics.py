@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting import metrics
+from chimeramix_jax.reporting.metrics import MetricsLog
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "generator" / "metrics.jsonl"
+
+
+def steps(path) -> list[int]:
+    return [line["step"] for line in metrics.read(path)]
+
+
+def test_every_measurement_is_a_line_of_json_that_can_be_read_at_once(path):
+    log = MetricsLog(path)
+    log.write(stage="generator", epoch=1, step=10, loss=np.float32(0.5))
+    assert json.loads(path.read_text()) == {"stage": "generator", "epoch": 1, "step": 10, "loss": 0.5}
+    log.write(stage="generator", epoch=2, step=20, loss=0.25)
+    assert [line["loss"] for line in metrics.read(path)] == [0.5, 0.25]
+
+
+def test_numbers_that_are_not_finite_are_written_as_null(path):
+    MetricsLog(path).write(step=1, loss=float("nan"), largest=float("inf"))
+    assert path.read_text() == '{"step": 1, "loss": null, "largest": null}\n'
+
+
+def test_a_log_that_is_opened_again_goes_on_where_it_ended(path):
+    MetricsLog(path).write(step=1)
+    MetricsLog(path).write(step=2)
+    assert steps(path) == [1, 2]
+
+
+def test_rewinding_drops_what_came_after_the_step_and_keeps_the_rest(path):
+    log = MetricsLog(path)
+    for step in (10, 20, 30):
+        log.write(step=step)
+    log.rewind(20)
+    assert steps(path) == [10, 20]
+    log.write(step=21)
+    assert steps(path) == [10, 20, 21]
+
+
+def test_rewinding_one_stage_leaves_the_others(path):
+    log = MetricsLog(path)
+    log.write(stage="generator", step=100)
+    log.write(stage="classifier", step=5)
+    log.write(stage="classifier", step=10)
+    log.rewind(5, stage="classifier")
+    assert [(line["stage"], line["step"]) for line in metrics.read(path)] == [("generator", 100), ("classifier", 5)]
+
+
+def test_rewinding_before_the_first_line_is_nothing(path):
+    MetricsLog(path).rewind(0)
+    assert not path.exists()
+
+
+def test_a_line_that_a_killed_run_left_unfinished_is_dropped(path):
+    MetricsLog(path).write(step=1)
+    with path.open("a") as file:
+        file.write('{"step": 2, "lo')
+    assert steps(path) == [1]
+    MetricsLog(path).write(step=2)
+    assert steps(path) == [1, 2]
+
+
+def test_a_file_that_is_no_log_is_refused_with_the_line_and_left_alone(path):
+    MetricsLog(path).write(step=1)
+    with path.open("a") as file:
+        file.write("hello\n")
+    content = path.read_bytes()
+    with pytest.raises(InputError, match="line 2"):
+        MetricsLog(path)
+    assert path.read_bytes() == content

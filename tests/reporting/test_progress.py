@@ -1,0 +1,89 @@
+import io
+
+import pytest
+
+from chimeramix_jax.reporting.progress import SECONDS_BETWEEN_LINES, StageProgress, duration
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_log_file_gets_few_lines_and_one_at_the_end(clock):
+    stream = io.StringIO()
+    with StageProgress("generator", 1000, stream=stream, clock=clock) as progress:
+        for step in range(1, 1001):
+            clock.seconds += 25 / 1000
+            progress.update(step, loss=1 / step)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == int(25 / SECONDS_BETWEEN_LINES) + 1
+    assert lines[-1] == "generator: 1000/1000 steps (100%), 40 steps/s, loss 0.001"
+
+
+def test_a_line_tells_rate_time_left_and_metrics(clock):
+    stream = io.StringIO()
+    progress = StageProgress("classifier", 400, stream=stream, clock=clock)
+    clock.seconds = 20.0
+    progress.update(100, loss=0.51234, accuracy=0.9)
+    assert stream.getvalue() == ("classifier: 100/400 steps (25%), 5 steps/s, 1m 00s left, loss 0.512, accuracy 0.9\n")
+
+
+def test_steps_of_an_earlier_run_count_for_the_share_but_not_for_the_rate(clock):
+    stream = io.StringIO()
+    progress = StageProgress("generator", 400, first_step=300, stream=stream, clock=clock)
+    clock.seconds = 10.0
+    progress.update(350)
+    assert stream.getvalue() == "generator: 350/400 steps (88%), 5 steps/s, 10s left\n"
+
+
+def test_an_interrupted_stage_shows_where_it_stopped(clock):
+    stream = io.StringIO()
+    with pytest.raises(KeyboardInterrupt), StageProgress("generator", 10, stream=stream, clock=clock) as progress:
+        clock.seconds = 1.0
+        progress.update(4)
+        raise KeyboardInterrupt
+    assert stream.getvalue().startswith("generator: 4/10 steps (40%)")
+
+
+def test_closing_twice_or_without_a_step_shows_nothing_more(clock):
+    stream = io.StringIO()
+    progress = StageProgress("generator", 10, stream=stream, clock=clock)
+    progress.close()
+    assert stream.getvalue() == ""
+    clock.seconds = 1.0
+    progress.update(10)
+    progress.close()
+    progress.close()
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_terminal_gets_a_bar_with_title_share_and_metrics():
+    stream = Terminal()
+    with StageProgress("generator", 8, first_step=4, stream=stream) as progress:
+        progress.update(8, loss=0.125, note="saved")
+    last = stream.getvalue().rstrip("\n").split("\r")[-1]
+    assert last.startswith("generator: 100%")
+    assert "8/8" in last
+    assert "loss=0.125" in last
+    assert "note=saved" in last
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (68, "1m 08s"), (7500, "2h 05m"), (float("inf"), "unknown")],
+)
+def test_time_spans_are_written_as_people_say_them(seconds, text):
+    assert duration(seconds) == text

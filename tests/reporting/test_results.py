@@ -1,0 +1,60 @@
+import json
+
+import jax
+
+from chimeramix_jax.reporting import results
+from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table
+
+
+def row(experiment: str, top_1: float, images: int | None = 5, top_5: float | None = 0.95) -> SummaryRow:
+    return SummaryRow(experiment=experiment, max_labels_per_class=images, top_1=top_1, top_5=top_5, seconds=75.0)
+
+
+def test_the_table_is_aligned_and_tells_the_gain_in_percentage_points():
+    assert summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.53125, top_5=None)]).splitlines() == [
+        "experiment       images per class   top-1   top-5    time",
+        "---------------  ----------------  ------  ------  ------",
+        "baseline                        5  50.00%  95.00%  1m 15s",
+        "chimeramix_grid                 5  53.12%       -  1m 15s",
+        "chimeramix_grid against baseline, 5 images per class: +3.12 percentage points top-1",
+    ]
+
+
+def test_a_loss_against_the_baseline_is_told_as_one():
+    assert "-10.00 percentage points" in summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.4)])
+
+
+def test_only_runs_with_equally_many_images_are_compared():
+    table = summary_table([row("baseline", 0.5, images=5), row("chimeramix_grid", 0.6, images=10)])
+    assert "percentage points" not in table
+
+
+def test_a_run_on_all_images_says_so():
+    table = summary_table([row("baseline", 0.5, images=None), row("chimeramix_grid", 0.6, images=None)])
+    assert "all images per class: +10.00" in table
+
+
+def test_no_rows_make_no_table():
+    assert summary_table([]) == ""
+
+
+def test_the_closing_text_holds_what_there_is_and_no_more():
+    assert closing_text({}) == ""
+    assert closing_text({"files": ["a/b.json"]}) == "written:\n  a/b.json"
+    text = closing_text({"summary": [row("baseline", 0.5)], "files": ["a/b.json"]})
+    assert text.startswith("experiment")
+    assert text.endswith("\n\nwritten:\n  a/b.json")
+
+
+def test_the_environment_names_versions_and_devices_in_what_json_can_hold():
+    environment = results.environment()
+    assert json.loads(json.dumps(environment)) == environment
+    assert environment["packages"]["jax"] == jax.__version__
+    assert set(environment["packages"]) == set(results.PACKAGES)
+    assert environment["devices"]["count"] == len(jax.devices())
+    assert environment["devices"]["kind"] == jax.devices()[0].device_kind
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(results, "PACKAGES", ("no-such-package",))
+    assert results.environment()["packages"] == {"no-such-package": None}

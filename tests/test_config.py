@@ -1,0 +1,297 @@
+import importlib
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from configs import common, experiments
+
+DATASETS = ("digits", "cifair10", "cifair100", "cifar10", "cifar100", "stl10", "image_folder")
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    return common.get_config()
+
+
+def refusal(config: ConfigDict) -> str:
+    with pytest.raises(InputError) as caught:
+        settings.check(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
+    """Settings in which one holds any value at all, of whatever type."""
+    plain = settings.config_to_dict(config)
+    *groups, last = key.split(".")
+    holder = plain
+    for group in groups:
+        holder = holder[group]
+    holder[last] = value
+    return ConfigDict(plain, convert_dict=True)
+
+
+@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_check(dataset, experiment, tmp_path):
+    config = importlib.import_module(f"configs.{dataset}").get_config(experiment)
+    if dataset == "image_folder":
+        config.dataset.directory = str(tmp_path)
+    settings.check(config)
+    assert config.dataset.name == dataset
+    assert config.experiment == experiment
+    assert (config.mixing.mask == "none") == (experiment == "baseline")
+
+
+def test_the_cifar_family_shares_all_settings_but_the_data_set():
+    reference = importlib.import_module("configs.cifair10").get_config()
+    for name in ("cifair100", "cifar10", "cifar100"):
+        other = importlib.import_module(f"configs.{name}").get_config()
+        assert settings.differences(reference, other) == [f"dataset.name: 'cifair10' there, {name!r} asked"]
+
+
+def test_an_unknown_experiment_is_refused_with_the_nearest_and_all_names():
+    with pytest.raises(InputError) as caught:
+        importlib.import_module("configs.cifair10").get_config("chimeramix_gird")
+    message = str(caught.value)
+    assert message.startswith("experiment: 'chimeramix_gird'")
+    assert "did you mean 'chimeramix_grid'?" in message
+    assert all(name in message for name in experiments.EXPERIMENTS)
+
+
+def test_there_is_one_rule_for_every_setting_and_none_besides(config):
+    assert set(settings.SETTINGS) == set(settings.flatten(config))
+
+
+@pytest.mark.parametrize("key", settings.SETTINGS)
+def test_a_value_of_a_foreign_type_is_refused_by_name_for_every_setting(config, key):
+    assert refusal(changed(config, key, b"bytes")).startswith(f"{key}: b'bytes' is not allowed; it must be ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", -1),
+        ("seed", 2**31),
+        ("seed", True),
+        ("max_labels_per_class", 0),
+        ("max_labels_per_class", 5.0),
+        ("compare_with_baseline", 1),
+        ("precision", "float16"),
+        ("experiment", "a/b"),
+        ("dataset.holdout_fraction", 1.0),
+        ("augment.crop_padding_fraction", 0.6),
+        ("mixing.mask", "gird"),
+        ("mixing.mix_size", 1),
+        ("generator.image_side", 62),
+        ("generator.epochs", 0),
+        ("generator.epochs", True),
+        ("generator.learning_rate", 0.0),
+        ("generator.learning_rate", math.nan),
+        ("generator.learning_rate", math.inf),
+        ("generator.learning_rate", "0.1"),
+        ("generator.adam_b1", 1.0),
+        ("generator.learning_rate_drops", (0.6, 0.3)),
+        ("generator.learning_rate_drops", (0.3, 0.3)),
+        ("generator.learning_rate_drops", (0.0, 0.3)),
+        ("generator.learning_rate_drops", 0.3),
+        ("generator.learning_rate_drop_factor", 0),
+        ("generator.reconstruction_weight", -1.0),
+        ("classifier.image_side", 30),
+        ("classifier.dropout_rate", 1.0),
+        ("classifier.dropout_rate", -0.1),
+        ("classifier.batch_size", 2.5),
+        ("checkpoint.keep", 0),
+        ("steps_per_call", -1),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_key_and_itself(config, key, value):
+    assert refusal(changed(config, key, value)).startswith(f"{key}: {value!r} is not allowed; it must be ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 2**31 - 1),
+        ("max_labels_per_class", None),
+        ("max_labels_per_class", 1),
+        ("generator.learning_rate", 1),
+        ("generator.learning_rate_drops", ()),
+        ("generator.learning_rate_drops", [0.5]),
+        ("generator.image_side", 32),
+        ("mixing.mix_size", 16),
+        ("classifier.dropout_rate", 0),
+        ("classifier.model", "wrn-28-10"),
+        ("classifier.model", "wrn-10-1"),
+        ("steps_per_call", 0),
+    ],
+)
+def test_values_at_the_edge_of_what_is_allowed_pass(config, key, value):
+    settings.check(changed(config, key, value))
+
+
+def test_a_mask_finer_than_the_feature_map_is_refused_with_the_largest_that_fits(config):
+    config.generator.image_side = 32
+    config.mixing.mix_size = 9
+    assert "from 2 to 8" in refusal(config)
+    config.mixing.mix_size = 8
+    settings.check(config)
+
+
+def test_a_small_generator_is_refused_only_where_one_is_used(config):
+    config.generator.image_side = 28
+    assert refusal(config).startswith("generator.image_side: 28")
+    config.mixing.mask = "none"
+    settings.check(config)
+
+
+@pytest.mark.parametrize(
+    ("model", "neighbours"),
+    [("wrn-17-8", "wrn-16-8, wrn-22-8"), ("wrn-27-2", "wrn-22-2, wrn-28-2"), ("wrn-4-2", "wrn-10-2")],
+)
+def test_an_odd_network_depth_is_refused_with_the_depths_next_to_it(config, model, neighbours):
+    config.classifier.model = model
+    assert refusal(config).endswith(f"next to it: {neighbours}")
+
+
+@pytest.mark.parametrize("model", ["wrn-16", "wrn-16-0", "resnet-50", "WRN-16-8", "wrn-16-8-1", ""])
+def test_a_network_that_is_no_wide_resnet_is_refused(config, model):
+    config.classifier.model = model
+    assert refusal(config).startswith(f"classifier.model: {model!r} is not allowed")
+
+
+def test_an_unknown_data_set_is_refused_with_all_names(config):
+    config.dataset.name = "cifair"
+    message = refusal(config)
+    assert message.startswith("dataset.name")
+    assert all(name in message for name in DATASETS)
+
+
+def test_an_archive_is_taken_only_where_the_data_set_has_one_and_the_file_is_there(config, tmp_path):
+    archive = tmp_path / "ciFAIR-10.zip"
+    config.dataset.archive = str(archive)
+    assert "is no file" in refusal(config)
+    archive.touch()
+    settings.check(config)
+    config.dataset.name = "cifar10"
+    assert refusal(config).startswith("dataset.archive: ")
+
+
+def test_an_image_folder_needs_its_directory_and_others_take_none(config, tmp_path):
+    config.dataset.name = "image_folder"
+    assert refusal(config).startswith("dataset.directory: ''")
+    config.dataset.directory = str(tmp_path / "absent")
+    assert refusal(config).startswith("dataset.directory: ")
+    config.dataset.directory = str(tmp_path)
+    settings.check(config)
+    config.dataset.name = "digits"
+    assert "only image_folder" in refusal(config)
+
+
+def test_a_missing_setting_and_an_unknown_one_are_refused_by_name(config):
+    with config.unlocked():
+        config.generator.epoch = 3
+        message = refusal(config)
+        assert "generator.epoch'" in message
+        assert "did you mean generator.epochs?" in message
+        del config.generator.epoch
+        del config.seed
+    assert refusal(config).startswith("seed: missing")
+
+
+def test_the_check_reads_neither_jax_nor_tensorflow_datasets():
+    program = (
+        "import sys; from configs import digits; from chimeramix_jax import config; config.check(digits.get_config());"
+        "assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_equal_settings_do_not_differ_even_after_a_round_trip_through_json(config):
+    stored = json.loads(settings.to_json(config))
+    assert settings.differences(stored, config) == []
+    assert settings.differences(settings.from_json(settings.to_json(config)), config) == []
+
+
+def test_a_difference_names_key_and_both_values(config):
+    other = changed(config, "generator.epochs", 100)
+    assert settings.differences(config, other) == ["generator.epochs: 200 there, 100 asked"]
+
+
+def test_a_setting_on_one_side_only_is_a_difference(config):
+    without = settings.config_to_dict(config)
+    del without["generator"]["channels"]
+    assert settings.differences(without, config) == ["generator.channels: not set there, 64 asked"]
+    assert settings.differences(config, without) == ["generator.channels: 64 there, not set asked"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("checkpoint.keep", 9), ("dataset.data_dir", "/data"), ("steps_per_call", 7), ("compare_with_baseline", True)],
+)
+def test_settings_without_effect_on_results_make_no_difference(config, key, value):
+    assert settings.differences(config, changed(config, key, value)) == []
+
+
+def test_the_keys_said_to_have_no_effect_on_results_exist(config):
+    keys = settings.flatten(config)
+    for prefix in settings.NO_EFFECT_ON_RESULTS:
+        assert any(key == prefix or key.startswith(f"{prefix}.") for key in keys), prefix
+
+
+def test_settings_come_back_from_json_with_their_tuples_and_none_and_pass_the_check(config):
+    back = settings.from_json(settings.to_json(config))
+    assert settings.flatten(back) == settings.flatten(config)
+    assert back.generator.learning_rate_drops == (0.3, 0.6, 0.8)
+    assert back.max_labels_per_class is None
+    settings.check(back)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1, 2]"])
+def test_stored_settings_that_are_damaged_are_refused(text):
+    with pytest.raises(InputError, match="stored settings"):
+        settings.from_json(text)
+
+
+def test_the_default_directory_tells_data_set_experiment_images_and_seed(config, tmp_path):
+    config.max_labels_per_class = 5
+    assert settings.default_workdir(config) == "runs/cifair10-chimeramix_grid-5-per-class-seed-0"
+    config.seed = 3
+    assert settings.default_workdir(config).endswith("seed-3")
+    config.max_labels_per_class = None
+    assert "-all-per-class-" in settings.default_workdir(config)
+    config.dataset.name = "image_folder"
+    config.dataset.directory = f"{tmp_path}/my flowers/"
+    assert settings.default_workdir(config) == "runs/image_folder-my_flowers-chimeramix_grid-all-per-class-seed-3"
+
+
+@pytest.mark.parametrize(
+    ("content", "source", "complaint"),
+    [
+        (None, "absent.py", "no such file"),
+        ("def get_config(:", "broken.py", "not valid Python"),
+        ("x = 1", "empty.py", "defines no function get_config"),
+        ("def get_config(): return {}", "dictionary.py", "returned a dict"),
+        ("def get_config(): return 1", "plain.py:baseline", "takes no experiment"),
+        ("def get_config(experiment): return 1", "strict.py", "needs an experiment"),
+    ],
+)
+def test_a_config_file_that_cannot_be_used_is_refused_with_its_path(tmp_path, content, source, complaint):
+    if content is not None:
+        (tmp_path / source.split(":")[0]).write_text(content)
+    with pytest.raises(InputError, match=complaint) as caught:
+        settings.load(f"{tmp_path}/{source}")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_config_file_hands_its_experiment_on_and_takes_no_new_keys_afterwards():
+    config = settings.load("configs/cifair10.py:baseline")
+    assert config.experiment == "baseline"
+    with pytest.raises(AttributeError):
+        config.nosuch = 1

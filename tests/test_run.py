@@ -1,0 +1,135 @@
+"""The main job, small, through the real command line."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.config import load
+from chimeramix_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return tmp_path_factory.mktemp("finished") / "run"
+
+
+@pytest.fixture
+def settings(data_dir):
+    def make(experiment="chimeramix_grid", **changes):
+        config = load(f"configs/digits.py:{experiment}")
+        config.update_from_flattened_dict(TINY | {"dataset.data_dir": str(data_dir)} | changes)
+        return config
+
+    return make
+
+
+def test_the_main_job_writes_results_a_picture_and_prints_a_table(run_main, finished):
+    code, output, errors = run_main(f"--workdir={finished}")
+    assert code == 0, errors
+    results = json.loads((finished / "results.json").read_text())
+    assert (results["dataset"], results["experiment"], results["seed"]) == ("digits", "chimeramix_grid", 0)
+    assert results["max_labels_per_class"] == 2
+    for test in (results["test"], results["baseline"]["test"]):
+        assert test["examples"] == np.sum(test["confusion"]) == 697
+        assert 0 <= test["macro_accuracy"] <= 1 and test["top1"] <= test["top5"] and test["loss"] > 0
+    assert set(results["seconds"]) == {"generator", "classifier", "baseline"}
+    assert results["device"]["backend"] == jax.default_backend()
+    assert results["versions"]["jax"] == jax.__version__
+    assert len(results["train_indices"]) == 20
+    assert f"{results['test']['top1']:.2%}" in output and "baseline" in output
+    assert Image.open(finished / "mixing.png").size[0] > 500
+    assert "Traceback" not in errors
+
+
+def test_a_finished_run_is_not_trained_again(run_main, finished):
+    before = {path: path.read_bytes() for path in finished.glob("*/metrics.jsonl")}
+    code, output, errors = run_main(f"--workdir={finished}")
+    assert code == 0 and "steps" not in errors
+    assert "chimeramix_grid" in output
+    assert {path: path.read_bytes() for path in finished.glob("*/metrics.jsonl")} == before
+
+
+def test_evaluation_of_a_finished_run_gives_the_same_figures(settings, finished):
+    stored = json.loads((finished / "results.json").read_text())
+    again = chimeramix_jax.train_and_evaluate(settings(), finished, stage="evaluate")
+    assert again["test"]["top1"] == stored["test"]["top1"]
+    assert again["baseline"]["test"]["loss"] == stored["baseline"]["test"]["loss"]
+
+
+def test_networks_are_restored_without_their_settings(finished):
+    generator = chimeramix_jax.restore_generator(finished)
+    classifier = chimeramix_jax.restore_classifier(finished)
+    a, b = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32, 3)).astype(np.float32)
+    mixed = nnx.jit(lambda model, *inputs: model(*inputs))(generator, a, b, np.ones((3, 8, 8, 1), np.float32))
+    assert mixed.shape == a.shape
+    assert classifier(a[:, ::4, ::4]).shape == (3, 10)
+    assert chimeramix_jax.class_names(finished) == tuple("0123456789")
+
+
+def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished):
+    from chimeramix_jax.augment.geometry import normalize
+    from chimeramix_jax.data import load_few_shot
+    from chimeramix_jax.data.resizing import resize
+
+    config = settings()
+    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).test
+    classifier = chimeramix_jax.restore_classifier(finished)
+    logits = nnx.jit(lambda model, images: model(normalize(images)))(classifier, resize(test.images, 8))
+    accuracy = np.mean(np.argmax(logits, axis=1) == test.labels)
+    assert accuracy == pytest.approx(json.loads((finished / "results.json").read_text())["test"]["top1"], abs=2e-3)
+
+
+def test_training_again_keeps_the_old_files(settings, finished):
+    old = (finished / "results.json").read_text()
+    chimeramix_jax.train_and_evaluate(settings(), finished, stage="classifier", retrain=True)
+    assert (finished / "results.replaced-1.json").read_text() == old
+    assert (finished / "classifier.replaced-1" / "metrics.jsonl").exists()
+    assert json.loads((finished / "results.json").read_text())["test"]["loss"] == json.loads(old)["test"]["loss"]
+
+
+def test_another_run_in_the_same_directory_is_refused_with_the_differing_settings(run_main, finished):
+    before = (finished / "results.json").read_bytes()
+    code, _, errors = run_main(f"--workdir={finished}", seed=3)
+    assert code == 2
+    assert errors.count("\n") == 1 and "seed: 0 there, 3 asked" in errors
+    assert (finished / "results.json").read_bytes() == before
+
+
+def test_more_labels_than_the_smallest_class_has_are_refused_and_the_directory_stays_free(run_main, tmp_path):
+    code, _, errors = run_main(f"--workdir={tmp_path}", max_labels_per_class=1000)
+    assert code == 2
+    assert errors.count("\n") == 1 and "max_labels_per_class" in errors and "1000" in errors
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_a_classifier_without_its_generator_is_refused(settings, tmp_path):
+    with pytest.raises(InputError, match="--stage=generator"):
+        chimeramix_jax.train_and_evaluate(settings(), tmp_path, stage="classifier")
+
+
+def test_a_generator_for_an_experiment_that_does_not_mix_is_refused(settings, tmp_path):
+    with pytest.raises(InputError, match="baseline"):
+        chimeramix_jax.train_and_evaluate(settings("baseline"), tmp_path, stage="generator")
+
+
+def test_the_baseline_alone_learns_and_equals_the_one_compared_with(settings, finished, tmp_path):
+    results = chimeramix_jax.train_and_evaluate(settings("baseline"), tmp_path)
+    assert "generator" not in results["seconds"] and "baseline" not in results
+    compared = json.loads((finished / "results.json").read_text())["baseline"]
+    assert results["test"]["loss"] == compared["test"]["loss"]
+    lines = [json.loads(line) for line in (tmp_path / "classifier" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert [line["epoch"] for line in lines if "test_top1" in line] == [2, 4]
+
+
+def test_many_steps_in_one_call_train_as_single_steps_do(settings, finished, tmp_path):
+    config = settings("baseline", steps_per_call=4)
+    results = chimeramix_jax.train_and_evaluate(config, tmp_path)
+    single = json.loads((finished / "results.json").read_text())["baseline"]
+    assert results["test"]["loss"] == pytest.approx(single["test"]["loss"], rel=1e-3)
