@@ -37,7 +37,7 @@ from chimeramix_jax.reporting import results as reporting
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "digits.py")
 
 flags.DEFINE_string("workdir", None, "where the run's files go")
-flags.DEFINE_enum("stage", "all", ["all", "generator", "classifier", "evaluate"], "what to do")
+flags.DEFINE_enum("stage", "all", settings.STAGES, "what to do")
 flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
 
 

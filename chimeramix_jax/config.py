@@ -28,9 +28,7 @@ SMALLEST_GENERATOR_SIDE = 32  # below it the discriminator's last instance norm 
 
 LARGEST_SEED = 2**31 - 1  # JAX keeps 32 bits of a seed: larger ones would silently coincide with smaller ones
 
-TAKES_ARCHIVE = ("cifair10", "cifair100", "stl10")  # data sets that can be prepared from a local archive
-
-TAKES_DIRECTORY = ("image_folder",)  # data sets that are a folder of the user's
+STAGES = ("all", "generator", "classifier", "evaluate")  # what --stage may ask for
 
 NO_EFFECT_ON_RESULTS = (
     # A run may be continued with other values of these: they say where files lie, how often to save or to measure, how
@@ -151,20 +149,6 @@ SETTINGS: Mapping[str, Rule] = {
 }
 
 
-def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:
-    """Returns, for the caller to raise, the error for a name that is not in a list; it names the nearest allowed one.
-
-    Args:
-        what: the key, flag or file that the name was given for; starts the message.
-        value: what was given.
-        allowed: every name that would have been right.
-    """
-    names = list(allowed)
-    near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return InputError(f"{what}: {value!r} is not known{hint}; allowed: {', '.join(names)}")
-
-
 # ---------------------------------------------------------------------------------------------------------- loading
 
 
@@ -261,16 +245,15 @@ def explain(flag_error: str) -> str:
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
-    name = settings["dataset.name"]
     archive, directory = settings["dataset.archive"], settings["dataset.directory"]
-    catalog.dataset_entry(name)
-    if archive and name not in TAKES_ARCHIVE:
-        raise InputError(f"dataset.archive: {archive!r}, but only {', '.join(TAKES_ARCHIVE)} take one")
+    entry = catalog.dataset_entry(settings["dataset.name"])
+    for key in ("archive", "directory"):
+        takers = catalog.names_taking(key)
+        if settings[f"dataset.{key}"] and entry.name not in takers:
+            raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
     if archive and not os.path.isfile(os.path.expanduser(archive)):
         raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
-    if directory and name not in TAKES_DIRECTORY:
-        raise InputError(f"dataset.directory: {directory!r}, but only {', '.join(TAKES_DIRECTORY)} takes one")
-    if name in TAKES_DIRECTORY and not os.path.isdir(os.path.expanduser(directory)):
+    if entry.source == "directory" and not os.path.isdir(os.path.expanduser(directory)):
         raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
 
 

@@ -57,8 +57,9 @@ def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[n
     """The figures for given logits; ties count against the classifier, except in the confusion matrix."""
     examples, classes = logits.shape
     own = logits[np.arange(examples), labels]
-    # How many other classes are at least as likely: a constant classifier must not look right.
-    rivals = np.sum(logits >= own[:, None], axis=1) - 1
+    # How many other classes are at least as likely, or not comparable: neither a constant classifier nor one that
+    # diverged to NaN must look right.
+    rivals = np.sum(~(logits < own[:, None]), axis=1) - 1
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, np.argmax(logits, axis=1)), 1)
     present = np.bincount(labels, minlength=classes) > 0

@@ -16,7 +16,7 @@ from chimeramix_jax import mixing
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.evaluation import Evaluation, TestSet
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.reporting import files, pictures, results
@@ -26,7 +26,6 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.workdir import Workdir
 
-STAGES = ("all", "generator", "classifier", "evaluate")
 MOST_PICTURED_PAIRS = 10
 
 
@@ -50,8 +49,8 @@ def train_and_evaluate(
         InputError: a setting, the data or the directory does not fit; nothing was changed.
     """
     settings.check(config)
-    if stage not in STAGES:
-        raise settings.not_one_of("stage", stage, STAGES)
+    if stage not in settings.STAGES:
+        raise not_one_of("--stage", stage, settings.STAGES)
     mixes = config.mixing.mask != "none"
     if stage == "generator" and not mixes:
         raise InputError(f"stage: 'generator', but experiment {config.experiment!r} mixes nothing and has none")

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax import config as settings
+from chimeramix_jax.errors import not_one_of
 
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     # The classifier on the augmented images alone; there is no generator, and nothing to compare it with.
@@ -22,7 +22,7 @@ def apply(config: ConfigDict, experiment: str) -> ConfigDict:
         InputError: there is no such experiment.
     """
     if experiment not in EXPERIMENTS:
-        raise settings.not_one_of("experiment", experiment, EXPERIMENTS)
+        raise not_one_of("experiment", experiment, EXPERIMENTS)
     config.experiment = experiment
     config.update_from_flattened_dict(EXPERIMENTS[experiment])
     return config

@@ -5,14 +5,13 @@ when one is asked for.
 """
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import not_one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +26,7 @@ class DatasetEntry:
       position_feature: feature of a stored example that tells its place in the published split. TFDS reorders examples
         on writing, and a few-shot split is defined on the published order.
       published_position: that feature's value -> the place, counted from 0.
+      source: the setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
       preparing_needs_tensorflow: TFDS's own builder writes images with TensorFlow. Reading never needs it.
     """
 
@@ -36,6 +36,7 @@ class DatasetEntry:
     make_builder: Callable[[ConfigDict], Any]
     position_feature: str = "index"
     published_position: Callable[[Any], int] = int
+    source: Literal["archive", "directory"] | None = None
     preparing_needs_tensorflow: bool = False
 
 
@@ -110,16 +111,21 @@ _ENTRIES: dict[str, DatasetEntry] = {
     entry.name: entry
     for entry in (
         DatasetEntry("digits", image_side=8, classes=10, make_builder=_digits),
-        DatasetEntry("cifair10", image_side=32, classes=10, make_builder=_cifair10),
-        DatasetEntry("cifair100", image_side=32, classes=100, make_builder=_cifair100),
+        DatasetEntry("cifair10", image_side=32, classes=10, make_builder=_cifair10, source="archive"),
+        DatasetEntry("cifair100", image_side=32, classes=100, make_builder=_cifair100, source="archive"),
         _cifar("cifar10", classes=10),
         _cifar("cifar100", classes=100),
-        DatasetEntry("stl10", image_side=96, classes=10, make_builder=_stl10),
-        DatasetEntry("image_folder", image_side=None, classes=None, make_builder=_image_folder),
+        DatasetEntry("stl10", image_side=96, classes=10, make_builder=_stl10, source="archive"),
+        DatasetEntry("image_folder", image_side=None, classes=None, make_builder=_image_folder, source="directory"),
     )
 }
 
 DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
+
+
+def names_taking(source: str) -> tuple[str, ...]:
+    """Returns the data sets that ``dataset.archive`` or ``dataset.directory`` (``source``) can be given for."""
+    return tuple(entry.name for entry in _ENTRIES.values() if entry.source == source)
 
 
 def native_image_side(name: str) -> int:
@@ -137,7 +143,4 @@ def dataset_entry(name: str) -> DatasetEntry:
     """
     if name in _ENTRIES:
         return _ENTRIES[name]
-    message = f"dataset.name is {name!r}; it must be one of: {', '.join(DATASET_NAMES)}"
-    wanted = str(name).lower().replace("-", "").replace("_", "")
-    near = difflib.get_close_matches(wanted, DATASET_NAMES, n=1)
-    raise InputError(f"{message}. Did you mean {near[0]!r}?" if near else message)
+    raise not_one_of("dataset.name", name, DATASET_NAMES)

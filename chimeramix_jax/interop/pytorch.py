@@ -91,12 +91,12 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a file of PyTorch weights: {reason}") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of names to weights")
-    return {name: value.numpy() for name, value in content.items() if isinstance(value, torch.Tensor)}
+    return {name: value.detach().numpy() for name, value in content.items() if isinstance(value, torch.Tensor)}
 
 
 def _generator_layers(generator: Generator) -> Iterator[tuple[str, Layer]]:

@@ -13,8 +13,6 @@ from chimeramix_jax.models.layers import (
     reflect_pad,
 )
 
-DOWNSAMPLING = 4  # features have a quarter of the images' height and width
-
 
 class Encoder(nnx.Module):
     """Images to features of a quarter of the side and four times ``channels``."""

@@ -37,12 +37,13 @@ class StageProgress:
             stream: where to show it; None: standard error.
             clock: seconds since any fixed moment.
         """
-        self._title, self._total, self._first = title, total_steps, first_step
+        self._title, self._total = title, total_steps
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._step = self._shown_step = first_step
+        self._timed_from: tuple[int, float] | None = None  # step and time of the first update: before it lies compiling
         self._metrics: dict[str, Any] = {}
-        self._started = self._shown_at = clock()
+        self._shown_at = clock()
         self._bar: tqdm | None = None
         if self._stream.isatty():
             self._bar = tqdm(
@@ -57,6 +58,8 @@ class StageProgress:
             **metrics: newest values, such as ``loss=0.21``; a metric that is left out keeps its last value. Values are
                 numbers, NumPy or JAX scalars (reading these waits for the device), or text.
         """
+        if self._timed_from is None:
+            self._timed_from = (step, self._clock())
         self._metrics.update({name: _short(value) for name, value in metrics.items()})
         done, self._step = step - self._step, step
         if self._bar is not None:
@@ -82,13 +85,20 @@ class StageProgress:
 
     def _show_line(self) -> None:
         self._shown_at, self._shown_step = self._clock(), self._step
-        rate = (self._step - self._first) / max(self._shown_at - self._started, 1e-9)
         parts = [f"{self._title}: {self._step}/{self._total} steps ({self._step / max(self._total, 1):.0%})"]
-        parts.append(f"{_short(rate)} steps/s")
-        if self._step < self._total and rate > 0:
-            parts.append(f"{duration((self._total - self._step) / rate)} left")
+        if rate := self._rate():
+            parts.append(f"{_short(rate)} steps/s")
+            if self._step < self._total:
+                parts.append(f"{duration((self._total - self._step) / rate)} left")
         parts += [f"{name} {value}" for name, value in self._metrics.items()]
         print(", ".join(parts), file=self._stream, flush=True)
+
+    def _rate(self) -> float:
+        """Steps per second since the first update; 0 where there was only that one."""
+        if self._timed_from is None or self._step == self._timed_from[0]:
+            return 0.0
+        step, moment = self._timed_from
+        return (self._step - step) / max(self._shown_at - moment, 1e-9)
 
 
 def _short(value: Any) -> str:

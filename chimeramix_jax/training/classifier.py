@@ -12,9 +12,10 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import mixing
 from chimeramix_jax.augment import geometry
+from chimeramix_jax.config import ENCODER_STRIDE
 from chimeramix_jax.data import sampling
 from chimeramix_jax.evaluation import Evaluation, TestSet
-from chimeramix_jax.models.generator import DOWNSAMPLING, Generator
+from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.precision import computation_dtype
 
@@ -152,7 +153,7 @@ class ClassifierStage:
         partners = sampling.same_class_partners(partner_key, inputs.data, indices)
         others = self._views(view_key, inputs.data.images, partners)
         side = self.config.generator.image_side
-        mask = mixing.grid_masks(mask_key, len(indices), side // DOWNSAMPLING, self.config.mixing.mix_size)
+        mask = mixing.grid_masks(mask_key, len(indices), side // ENCODER_STRIDE, self.config.mixing.mix_size)
         a, b = (geometry.resize_align_corners(pictures, side) for pictures in (images, others))
         return geometry.resize_align_corners(generator(a, b, mask).astype(images.dtype), images.shape[1])
 

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import losses, mixing
 from chimeramix_jax.augment import geometry
+from chimeramix_jax.config import ENCODER_STRIDE
 from chimeramix_jax.data import sampling
 from chimeramix_jax.models.discriminator import Discriminator
-from chimeramix_jax.models.generator import DOWNSAMPLING, Generator
+from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.precision import computation_dtype
 
 Images = Float[Array, "batch side side 3"]
@@ -175,7 +176,7 @@ class GeneratorStage:
 
     def masks(self, key: PRNGKeyArray, batch_size: int) -> Mask:
         """Random masks of the features' size."""
-        side = self.config.generator.image_side // DOWNSAMPLING
+        side = self.config.generator.image_side // ENCODER_STRIDE
         return mixing.grid_masks(key, batch_size, side, self.config.mixing.mix_size)
 
     def generator(self, state: State) -> Generator:

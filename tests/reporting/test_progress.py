@@ -36,14 +36,29 @@ def test_a_log_file_gets_few_lines_and_one_at_the_end(clock):
 def test_a_line_tells_rate_time_left_and_metrics(clock):
     stream = io.StringIO()
     progress = StageProgress("classifier", 400, stream=stream, clock=clock)
-    clock.seconds = 20.0
+    progress.update(20, loss=0.8)
+    clock.seconds = 16.0
     progress.update(100, loss=0.51234, accuracy=0.9)
-    assert stream.getvalue() == ("classifier: 100/400 steps (25%), 5 steps/s, 1m 00s left, loss 0.512, accuracy 0.9\n")
+    assert stream.getvalue() == "classifier: 100/400 steps (25%), 5 steps/s, 1m 00s left, loss 0.512, accuracy 0.9\n"
+
+
+def test_the_time_until_the_first_update_which_is_spent_compiling_does_not_count_for_the_rate(clock):
+    stream = io.StringIO()
+    progress = StageProgress("classifier", 400, stream=stream, clock=clock)
+    clock.seconds = 60.0
+    progress.update(1)
+    clock.seconds = 70.0
+    progress.update(51)
+    assert stream.getvalue().splitlines() == [
+        "classifier: 1/400 steps (0%)",
+        "classifier: 51/400 steps (13%), 5 steps/s, 1m 10s left",
+    ]
 
 
 def test_steps_of_an_earlier_run_count_for_the_share_but_not_for_the_rate(clock):
     stream = io.StringIO()
     progress = StageProgress("generator", 400, first_step=300, stream=stream, clock=clock)
+    progress.update(300)
     clock.seconds = 10.0
     progress.update(350)
     assert stream.getvalue() == "generator: 350/400 steps (88%), 5 steps/s, 10s left\n"

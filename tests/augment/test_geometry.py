@@ -1,0 +1,118 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from numpy.lib.stride_tricks import sliding_window_view
+
+from chimeramix_jax.augment import geometry
+
+
+@partial(jax.jit, static_argnums=0)
+def draw(views, key, images, indices):
+    return views(key, images, indices)
+
+
+def random_images(count, side, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def placements(view, image, padding):
+    """Where the view lies in the image (rows down, columns right, mirrored): every one that fits."""
+    padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode="reflect") / 127.5 - 1
+    crops = np.moveaxis(sliding_window_view(padded, image.shape[:2], axis=(0, 1)), 2, -1)
+    return {
+        (int(row) - padding, int(column) - padding, mirrored)
+        for mirrored, seen in ((False, view), (True, view[:, ::-1]))
+        for row, column in np.argwhere(np.abs(crops - seen).max(axis=(2, 3, 4)) < 1e-5)
+    }
+
+
+def placements_of_views(padding, horizontal_flip, count, side=6):
+    images = random_images(4, side)
+    indices = np.arange(count) % 4
+    views = np.asarray(draw(geometry.RandomViews(padding, horizontal_flip), jax.random.key(0), images, indices))
+    assert views.shape == (count, side, side, 3)
+    return [placements(view, images[index], padding) for view, index in zip(views, indices, strict=True)]
+
+
+def test_normalize_maps_grey_levels_linearly_to_minus_one_to_one():
+    levels = jnp.arange(256, dtype=jnp.uint8)
+    normed = geometry.normalize(levels)
+    assert normed.dtype == jnp.float32
+    np.testing.assert_allclose(normed, (np.arange(256) / 255 - 0.5) / 0.5, atol=1e-6)
+    assert (normed[0], normed[255]) == (-1, 1)
+
+
+def test_without_padding_and_flip_a_view_is_the_image_itself_at_its_index():
+    images, indices = random_images(5, 8), np.array([3, 0, 3, 4])
+    views = draw(geometry.RandomViews(0, False), jax.random.key(0), images, indices)
+    np.testing.assert_allclose(views, images[indices] / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(("padding", "horizontal_flip"), [(1, False), (2, True), (3, True), (0, True), (5, False)])
+def test_every_view_is_a_crop_of_the_reflected_image_mirrored_only_if_asked(padding, horizontal_flip):
+    found = placements_of_views(padding, horizontal_flip, 40)
+    assert all(found), "a view is no crop of its image"
+    # A crop that lies in the reflected border alone looks like a mirrored one.
+    upright = [any(not mirrored for _, _, mirrored in places) for places in found]
+    assert all(upright) != horizontal_flip
+
+
+def test_shifts_cover_the_whole_range_evenly_in_both_directions_and_half_of_the_views_are_mirrored():
+    found = [place for (place,) in placements_of_views(2, True, 1000)]
+    rows, columns, mirrored = zip(*found, strict=True)
+    for shifts in (rows, columns):
+        values, counts = np.unique(shifts, return_counts=True)
+        assert values.tolist() == [-2, -1, 0, 1, 2]
+        assert np.all(np.abs(counts - 200) < 60)  # 4.7 standard deviations
+    assert abs(np.mean(mirrored) - 0.5) < 0.075
+    assert len(set(found)) == 50
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.15
+
+
+def test_two_keys_give_different_views_and_one_key_the_same():
+    images, views = random_images(4, 8), geometry.RandomViews(2, True)
+    first, again, other = (draw(views, jax.random.key(seed), images, np.arange(4)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+
+
+@pytest.mark.parametrize(
+    ("side", "fraction", "padding"), [(32, 0.125, 4), (96, 0.125, 12), (64, 0.0, 0), (28, 0.125, 3)]
+)
+def test_the_padding_is_the_configs_share_of_the_side(side, fraction, padding):
+    settings = ConfigDict({"crop_padding_fraction": fraction, "horizontal_flip": True})
+    assert geometry.RandomViews.of(settings, side) == geometry.RandomViews(padding, True)
+
+
+def bilinear(image, side):
+    """Corner pixels onto corner pixels, by the definition: one target pixel at a time."""
+    height, width = image.shape[:2]
+    resized = np.empty((side, side, image.shape[2]))
+    for row in range(side):
+        for column in range(side):
+            y, x = (place * (n - 1) / max(side - 1, 1) for place, n in ((row, height), (column, width)))
+            top, left = min(int(y), height - 2), min(int(x), width - 2)
+            down, right = y - top, x - left
+            upper = (1 - right) * image[top, left] + right * image[top, left + 1]
+            lower = (1 - right) * image[top + 1, left] + right * image[top + 1, left + 1]
+            resized[row, column] = (1 - down) * upper + down * lower
+    return resized
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"), [(4, 4, 8), (8, 8, 4), (5, 5, 7), (6, 6, 5), (5, 8, 6), (3, 3, 1)]
+)
+def test_resizing_maps_corners_to_corners_and_interpolates_linearly_between(height, width, side):
+    images = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
+    resized = geometry.resize_align_corners(jnp.asarray(images), side)
+    assert resized.dtype == jnp.float32
+    np.testing.assert_allclose(resized, [bilinear(image, side) for image in images], atol=1e-5)
+
+
+def test_resizing_to_the_same_side_returns_the_images_themselves():
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 6, 3)), jnp.float32)
+    assert geometry.resize_align_corners(images, 6) is images

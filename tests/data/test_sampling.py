@@ -1,0 +1,97 @@
+import jax
+import numpy as np
+import pytest
+
+from chimeramix_jax.data import sampling
+from chimeramix_jax.data.sampling import EpochPlan
+
+
+def labelled(labels, num_classes):
+    """A set in which image i is filled with the number i."""
+    images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    return sampling.to_device(images, np.array(labels), num_classes)
+
+
+# Images, repeats, batch size and steps: complete batches, incomplete ones, less than a batch, one image.
+PLANS = [(10, 1, 5, 2), (10, 3, 4, 8), (7, 2, 4, 4), (3, 1, 8, 1), (1, 5, 2, 3), (6, 4, 8, 3)]
+
+
+@pytest.mark.parametrize(("examples", "repeats", "batch_size", "steps"), PLANS)
+def test_an_epoch_shows_every_image_as_often_as_planned(examples, repeats, batch_size, steps):
+    plan = EpochPlan(examples, repeats, batch_size)
+    order, mask = plan.order(jax.random.key(0))
+    assert plan.steps == steps
+    assert order.shape == (steps, batch_size)
+    shown = np.asarray(order).ravel() if mask is None else np.asarray(order)[np.asarray(mask)]
+    np.testing.assert_array_equal(np.bincount(shown, minlength=examples), [repeats] * examples)
+
+
+@pytest.mark.parametrize(("examples", "repeats", "batch_size", "steps"), PLANS)
+def test_only_the_end_of_an_incomplete_last_batch_is_masked(examples, repeats, batch_size, steps):
+    order, mask = EpochPlan(examples, repeats, batch_size).order(jax.random.key(0))
+    filling = steps * batch_size - examples * repeats
+    if filling == 0:
+        assert mask is None
+        return
+    expected = np.ones((steps, batch_size), bool)
+    expected[-1, batch_size - filling :] = False
+    np.testing.assert_array_equal(mask, expected)
+    assert np.all(np.asarray(order)[~expected] == 0)
+
+
+def test_epochs_are_shuffled_by_their_key():
+    plan = EpochPlan(50, 2, 10)
+    first, again, other = (np.asarray(plan.order(jax.random.key(seed))[0]) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+    assert np.any(first.ravel() != np.arange(100) % 50)
+
+
+def test_repetitions_of_an_image_are_shuffled_among_all_others():
+    first_half = np.asarray(EpochPlan(50, 2, 10).order(jax.random.key(0))[0]).ravel()[:50]
+    assert 0 < np.sum(np.bincount(first_half, minlength=50) == 2) < 25
+
+
+@pytest.mark.parametrize(
+    ("base", "images_per_class", "repeats"),
+    [
+        (500, 5, 100),
+        (500, 30, 16),
+        (500, 100, 5),
+        (500, 500, 1),
+        (500, 501, 1),
+        (30, 20, 1),
+        (30, 10, 3),
+        (120, None, 1),
+    ],
+)
+def test_small_subsets_are_repeated_up_to_the_base_and_the_whole_set_never(base, images_per_class, repeats):
+    assert sampling.repeats_per_epoch(base, images_per_class) == repeats
+
+
+def test_a_set_on_the_device_lists_the_members_of_uneven_and_empty_classes():
+    labels = [2, 0, 2, 2, 0, 4]
+    data = labelled(labels, 5)
+    np.testing.assert_array_equal(data.labels, labels)
+    np.testing.assert_array_equal(data.member_counts, [2, 0, 3, 0, 1])
+    np.testing.assert_array_equal(data.members, [[1, 4, 0], [0, 0, 0], [0, 2, 3], [0, 0, 0], [5, 0, 0]])
+    np.testing.assert_array_equal(data.images[:, 0, 0, 0], range(6))
+    assert data.images.dtype == np.uint8
+
+
+def test_partners_are_drawn_evenly_from_the_images_own_class_itself_included():
+    labels = np.array([1, 0, 1, 1, 0, 2])
+    data, draws = labelled(labels, 3), 600
+    indices = np.repeat(np.arange(6), draws)
+    partners = np.asarray(jax.jit(sampling.same_class_partners)(jax.random.key(0), data, indices))
+    np.testing.assert_array_equal(labels[partners], labels[indices])
+    for index, label in enumerate(labels):
+        members = np.flatnonzero(labels == label)
+        counts = np.bincount(partners[indices == index], minlength=6)[members]
+        assert np.all(np.abs(counts - draws / len(members)) < 60), f"image {index}: {counts}"  # 5 standard deviations
+
+
+def test_images_of_one_batch_draw_their_partners_each_for_itself():
+    data = labelled([0] * 10, 1)
+    partners = np.asarray(sampling.same_class_partners(jax.random.key(0), data, np.zeros(30, int)))
+    assert len(set(partners.tolist())) > 5
