@@ -63,6 +63,8 @@ class Workdir:
             return settings.from_json(self.config.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
+        except ValueError as error:  # not text, or not the JSON that this program writes
+            raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def claim(self, config: ConfigDict) -> None:
         """Records the settings, which later runs here must share."""

@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Compiling takes most of the tests' time, and what is compiled runs for moments only. Set before JAX is imported.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import jax
 import numpy as np
 import pytest

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -96,7 +97,9 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of names to weights")
-    return {name: value.detach().numpy() for name, value in content.items() if isinstance(value, torch.Tensor)}
+    tensors = {name: value.detach() for name, value in content.items() if isinstance(value, torch.Tensor)}
+    # NumPy has no bfloat16.
+    return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}
 
 
 def _generator_layers(generator: Generator) -> Iterator[tuple[str, Layer]]:
@@ -159,7 +162,9 @@ def _assign(module: Module, layers: Mapping[str, Layer], weights: Weights, unuse
         wanted = tuple(variable.shape[axis] for axis in np.argsort(order))
         if array.shape == wanted:
             array = array.transpose(order)
-            variable.set_value(jnp.asarray(array, np.promote_types(array.dtype, np.float32)))
+            variable.set_value(
+                jnp.asarray(array, jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32)))
+            )
         else:
             problems.append(f"{name} has shape {array.shape}, expected {wanted}")
     if problems:

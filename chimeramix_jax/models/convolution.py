@@ -27,21 +27,23 @@ def conv_general_dilated(
 
     Takes the arguments that ``flax.nnx.Conv`` passes, so it can be given to a layer as ``conv_general_dilated=``.
     """
-    if jax.default_backend() != "cpu" or not _is_plain(window_strides, padding, settings):
+    if jax.default_backend() != "cpu" or not _is_plain(lhs, rhs, window_strides, padding, settings):
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
     lhs = jnp.pad(lhs, ((0, 0), *padding, (0, 0))) if any(any(sides) for sides in padding) else lhs
     return _convolve_valid(lhs, rhs, tuple(window_strides))
 
 
-def _is_plain(strides: Sequence[int], padding: str | Sequence[tuple[int, int]], settings: dict) -> bool:
-    """Whether the convolution is 2-D, without groups or dilation, and explicitly padded: all that our models use."""
-    return (
-        len(strides) == 2
-        and not isinstance(padding, str)
-        and settings.get("feature_group_count", 1) == 1
-        and all(d == 1 for key in ("lhs_dilation", "rhs_dilation") for d in settings.get(key) or ())
-        and settings.get("preferred_element_type") is None
-    )
+def _is_plain(lhs: Array, rhs: Array, strides: Sequence[int], padding: object, settings: dict) -> bool:
+    """Whether it is a 2-D NHWC convolution with explicit padding and nothing unusual: all that our models use."""
+    if isinstance(padding, str) or len(strides) != 2:
+        return False
+    usual = {
+        "lhs_dilation": (None, (1, 1)),
+        "rhs_dilation": (None, (1, 1)),
+        "dimension_numbers": (_NHWC, lax.conv_dimension_numbers(lhs.shape, rhs.shape, _NHWC)),
+        "feature_group_count": (1,),
+    }
+    return all(value in usual.get(name, (None,)) for name, value in settings.items()) and min(map(min, padding)) >= 0
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
