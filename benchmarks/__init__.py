@@ -1,0 +1,1 @@
+"""Measurements: not part of the package, and nothing that the tests run."""

@@ -1,0 +1,28 @@
+"""Your own images, in one folder per class, looked at closely: for a GPU.
+
+    python main.py --config=configs/image_folder_gpu.py --config.dataset.directory=path/to/images
+
+As ``image_folder.py``, but at 96x96 pixels, with the published width of the generator, a wider classifier and the
+published 200 epochs.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, image_folder
+
+IMAGE_SIDE = 96
+
+
+def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
+    config = image_folder.get_config(experiment)
+    published = common.get_config()
+    config.dataset.image_side = IMAGE_SIDE
+    config.generator = published.generator
+    config.generator.image_side = IMAGE_SIDE
+    config.generator.batch_size = 16
+    config.generator.num_dataset_repeats_base = 60
+    config.classifier = published.classifier
+    config.classifier.image_side = IMAGE_SIDE
+    config.classifier.model = "wrn-16-4"
+    config.classifier.num_dataset_repeats_base = 120
+    return config
