@@ -31,10 +31,7 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", help="config files, as for main.py's --config")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="instead of the configured one")
     arguments = parser.parse_args()
-    device = jax.devices()[0]
-    print(
-        f"device {device.device_kind}, backend {device.platform}, jax {jax.__version__}, python {sys.version.split()[0]}"
-    )
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     print(f"{'config':32}  {'stage':10}  {'given':>10}  {'working':>10}  {'together':>10}")
     for source in arguments.configs:
         config = settings.load(source)

@@ -28,13 +28,13 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.generator.discriminator_channels = 16
     config.generator.batch_size = 32
     config.generator.num_dataset_repeats_base = 100
-    config.generator.epochs = 40
+    config.generator.epochs = 25
     config.generator.learning_rate = 1e-3  # a narrow generator in few steps
 
     config.classifier.model = "wrn-10-2"
     config.classifier.image_side = IMAGE_SIDE
     config.classifier.batch_size = 32
     config.classifier.num_dataset_repeats_base = 100
-    config.classifier.epochs = 60
+    config.classifier.epochs = 40
     config.classifier.learning_rate = 0.03
     return experiments.apply(config, experiment)
