@@ -38,13 +38,13 @@ def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
 
 
 @pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_check(dataset, experiment, tmp_path):
-    config = importlib.import_module(f"configs.{dataset}").get_config(experiment)
-    if dataset == "image_folder":
+@pytest.mark.parametrize("file", (*DATASETS, "image_folder_gpu"))
+def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_check(file, experiment, tmp_path):
+    config = importlib.import_module(f"configs.{file}").get_config(experiment)
+    if config.dataset.name == "image_folder":
         config.dataset.directory = str(tmp_path)
     settings.check(config)
-    assert config.dataset.name == dataset
+    assert config.dataset.name == file.removesuffix("_gpu")
     assert config.experiment == experiment
     assert (config.mixing.mask == "none") == (experiment == "baseline")
 

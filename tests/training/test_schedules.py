@@ -1,0 +1,35 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from chimeramix_jax.training.classifier import sgd
+from chimeramix_jax.training.generator import learning_rate_schedule
+from configs import common
+
+
+def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_epochs():
+    schedule = learning_rate_schedule(common.get_config().generator, steps_per_epoch=79)
+    rates = [float(schedule(epoch * 79 + step)) for epoch in (0, 59, 60, 119, 120, 159, 160, 199) for step in (0, 78)]
+    expected = np.repeat([2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6, 1.6e-6, 1.6e-6], 2)
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_parameter():
+    optimizer = sgd(0.1, momentum=0.0, weight_decay=0.5, total_steps=10)
+    parameters = {"kernel": jnp.array([2.0]), "bias": jnp.array([-4.0])}
+    gradients = {"kernel": jnp.array([1.0]), "bias": jnp.array([0.0])}
+    updates, _ = optimizer.update(gradients, optimizer.init(parameters), parameters)
+    updated = optax.apply_updates(parameters, updates)
+    assert updated["kernel"][0] == pytest.approx(2.0 - 0.1 * (1.0 + 0.5 * 2.0))
+    assert updated["bias"][0] == pytest.approx(-4.0 - 0.1 * (0.5 * -4.0))
+
+
+def test_the_classifiers_rate_ends_at_zero():
+    optimizer = sgd(0.1, momentum=0.9, weight_decay=0.0, total_steps=3)
+    parameters, state = jnp.array([1.0]), None
+    state = optimizer.init(parameters)
+    for _ in range(3):
+        updates, state = optimizer.update(jnp.array([1.0]), state, parameters)
+    updates, _ = optimizer.update(jnp.array([1.0]), state, parameters)
+    assert updates[0] == pytest.approx(0.0, abs=1e-8)
