@@ -3,8 +3,8 @@
     python main.py
     python main.py --config=configs/digits.py:baseline
 
-The grey 8x8 images of 10 digits come with scikit-learn. Five of each class train a narrow generator and then a
-narrow classifier, both at 32x32; 697 images test it. The classifier is also trained without mixing, and both are printed.
+The grey 8x8 images of 10 digits come with scikit-learn. Five of each class train a narrow generator and then a narrow
+classifier, both at 32x32; 697 images test it. The classifier is also trained without mixing, and both are printed.
 Digits are not mirrored, since a mirrored digit is another sign, and not shifted, since they fill their frame.
 """
 

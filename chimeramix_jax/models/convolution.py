@@ -33,9 +33,11 @@ def conv_general_dilated(
     return _convolve_valid(lhs, rhs, tuple(window_strides))
 
 
-def _is_plain(lhs: Array, rhs: Array, strides: Sequence[int], padding: object, settings: dict) -> bool:
+def _is_plain(
+    lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Sequence[tuple[int, int]], settings: dict
+) -> bool:
     """Whether it is a 2-D NHWC convolution with explicit padding and nothing unusual: all that our models use."""
-    if isinstance(padding, str) or len(strides) != 2:
+    if isinstance(padding, str) or len(strides) != 2 or min(min(sides) for sides in padding) < 0:
         return False
     usual = {
         "lhs_dilation": (None, (1, 1)),
@@ -43,7 +45,7 @@ def _is_plain(lhs: Array, rhs: Array, strides: Sequence[int], padding: object, s
         "dimension_numbers": (_NHWC, lax.conv_dimension_numbers(lhs.shape, rhs.shape, _NHWC)),
         "feature_group_count": (1,),
     }
-    return all(value in usual.get(name, (None,)) for name, value in settings.items()) and min(map(min, padding)) >= 0
+    return all(value in usual.get(name, (None,)) for name, value in settings.items())
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
