@@ -18,6 +18,7 @@ STUB = textwrap.dedent("""
 
     def train_and_evaluate(config, workdir, *, stage, retrain):
         if os.environ["ENDING"] == "interrupt":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
             signal.raise_signal(signal.SIGINT)
         if os.environ["ENDING"] == "refuse":
             raise InputError("workdir: holds another run")
