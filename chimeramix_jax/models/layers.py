@@ -1,6 +1,7 @@
 """Layers that follow PyTorch's conventions where Flax's differ, so that published weights and results carry over."""
 
 import math
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,12 @@ def convolution_layer(
         conv_general_dilated=convolution.conv_general_dilated,
         rngs=rngs,
     )
+
+
+def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **settings) -> nnx.Conv:
+    """A convolution of a residual classifier: no bias, as a norm follows sooner or later, and He's fan-out init."""
+    kernel_init = normal_fan_out(out_channels * kernel_side**2)
+    return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
 
 
 def reflect_pad(
@@ -155,3 +162,17 @@ class BatchNorm(nnx.Module):
         for statistic, current in ((self.mean, mean), (self.variance, unbiased)):
             updated = (1 - self.momentum) * statistic[...] + self.momentum * jax.lax.stop_gradient(current)
             statistic[...] = updated.astype(statistic[...].dtype)
+
+
+class SwitchableModule(nnx.Module):
+    """A module whose ``train()`` and ``eval()`` return it, so that they can stand in an expression."""
+
+    def train(self, **attributes) -> Self:
+        """Switches batch statistics and dropout on, and returns the network."""
+        super().train(**attributes)
+        return self
+
+    def eval(self, **attributes) -> Self:
+        """Switches to running statistics and no dropout, and returns the network."""
+        super().eval(**attributes)
+        return self

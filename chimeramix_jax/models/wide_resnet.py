@@ -5,12 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from chimeramix_jax.models.layers import BatchNorm, convolution_layer, normal_fan_out, uniform_fan_in
-
-
-def _convolution(in_channels: int, out_channels: int, kernel_side: int, **settings) -> nnx.Conv:
-    kernel_init = normal_fan_out(out_channels * kernel_side**2)
-    return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
+from chimeramix_jax.models.layers import BatchNorm, SwitchableModule, he_convolution, uniform_fan_in
 
 
 class WideBlock(nnx.Module):
@@ -28,14 +23,16 @@ class WideBlock(nnx.Module):
     ):
         """Creates the block; the first convolution has the stride."""
         self.norm1 = BatchNorm(in_channels)
-        self.convolution1 = _convolution(in_channels, out_channels, 3, stride=stride, padding=1, dtype=dtype, rngs=rngs)
+        self.convolution1 = he_convolution(
+            in_channels, out_channels, 3, stride=stride, padding=1, dtype=dtype, rngs=rngs
+        )
         self.norm2 = BatchNorm(out_channels)
         self.dropout = nnx.Dropout(dropout_rate)
-        self.convolution2 = _convolution(out_channels, out_channels, 3, padding=1, dtype=dtype, rngs=rngs)
+        self.convolution2 = he_convolution(out_channels, out_channels, 3, padding=1, dtype=dtype, rngs=rngs)
         self.shortcut = nnx.data(
             None
             if in_channels == out_channels
-            else _convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
+            else he_convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
         )
 
     def __call__(
@@ -51,7 +48,7 @@ class WideBlock(nnx.Module):
         return shortcut + self.convolution2(self.dropout(hidden, rngs=dropout_key))
 
 
-class WideResNet(nnx.Module):
+class WideResNet(SwitchableModule):
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 channels times the width."""
 
     def __init__(
@@ -67,7 +64,7 @@ class WideResNet(nnx.Module):
         """Creates the network; ``depth`` must be 6k + 4, else ValueError."""
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth of a wide ResNet must be 6k + 4 (10, 16, 22, 28, ...), not {depth}")
-        self.stem = _convolution(3, 16, 3, padding=1, dtype=dtype, rngs=rngs)
+        self.stem = he_convolution(3, 16, 3, padding=1, dtype=dtype, rngs=rngs)
         blocks, channels = [], 16
         for out_channels, group_stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
             for position in range((depth - 4) // 6):
@@ -97,13 +94,3 @@ class WideResNet(nnx.Module):
         features = nnx.relu(self.norm(features, example_mask))
         pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
         return self.head(pooled)
-
-    def train(self, **attributes) -> "WideResNet":
-        """Switches batch statistics and dropout on, and returns the network."""
-        super().train(**attributes)
-        return self
-
-    def eval(self, **attributes) -> "WideResNet":
-        """Switches to running statistics and no dropout, and returns the network."""
-        super().eval(**attributes)
-        return self
