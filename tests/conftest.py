@@ -42,6 +42,13 @@ def reference():
 
 
 @pytest.fixture(scope="session")
+def resnet_reference():
+    """Weights, images and outputs of a small ResNet in PyTorch; ``make_resnet_small.py`` there tells the names."""
+    with np.load(FIXTURES / "resnet_small.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """Where TFDS prepares data sets for the whole test session."""
     return tmp_path_factory.mktemp("tfds")

@@ -1,4 +1,4 @@
-"""Weights of the published PyTorch program, loaded into our modules.
+"""Weights of the published PyTorch program, and of torchvision's ResNets, loaded into our modules.
 
 Weights come as a mapping of the program's parameter names to arrays in PyTorch's layouts, or as the path of a
 ``.ckpt`` or ``.pt`` file (which needs torch). Names may carry a common prefix, as in a Lightning checkpoint that
@@ -19,6 +19,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.layers import BatchNorm, DoublingConvolution
+from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
 Weights = Mapping[str, np.ndarray]
@@ -27,6 +28,8 @@ Layer = nnx.Conv | nnx.Linear | DoublingConvolution | BatchNorm
 
 _TO_NHWC_KERNEL = (2, 3, 1, 0)  # PyTorch: out, in, height, width
 _TO_DOUBLING_KERNEL = (2, 3, 0, 1)  # PyTorch: in, out, height, width
+
+_BATCH_COUNTERS = r".*\.num_batches_tracked$"  # PyTorch's norms count batches; ours have no use for the count
 
 
 def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: int = 0) -> Generator:
@@ -76,7 +79,26 @@ def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0
     blocks = _count(weights, r"block1\.layer\.(\d+)\.")
     depth, width = 6 * blocks + 4, max(features // 64, 1)
     classifier = _unfilled(lambda rngs: WideResNet(depth, width, num_classes, dropout_rate=dropout_rate, rngs=rngs))
-    return _assign(classifier, dict(_wide_resnet_layers(classifier)), weights, r".*\.num_batches_tracked$")
+    return _assign(classifier, dict(_wide_resnet_layers(classifier)), weights, _BATCH_COUNTERS)
+
+
+def load_resnet(weights: Weights | str | Path) -> ResNet:
+    """The ResNet of bottleneck blocks (50, 101, 152) with torchvision's weights, its size found from them.
+
+    It is in training mode, as PyTorch's are.
+
+    Args:
+        weights: names such as ``layer1.0.conv3.weight``, or a checkpoint file.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them.
+    """
+    weights = _bare_names(weights, "layer1.0.conv3.weight")
+    num_classes = _shape(weights, "fc.weight", 2)[0]
+    channels = _shape(weights, "conv1.weight", 4)[0]
+    blocks_per_stage = [max(_count(weights, rf"layer{stage}\.(\d+)\."), 1) for stage in (1, 2, 3, 4)]
+    classifier = _unfilled(lambda rngs: ResNet(blocks_per_stage, num_classes, channels=channels, rngs=rngs))
+    return _assign(classifier, dict(_resnet_layers(classifier)), weights, _BATCH_COUNTERS)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
@@ -127,6 +149,24 @@ def _wide_resnet_layers(classifier: WideResNet) -> Iterator[tuple[str, Layer]]:
         if block.shortcut is not None:
             yield f"{name}.convShortcut", block.shortcut
     yield "bn1", classifier.norm
+    yield "fc", classifier.head
+
+
+def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
+    yield "conv1", classifier.stem
+    yield "bn1", classifier.norm
+    for stage, blocks in enumerate(classifier.stages, 1):
+        for index, block in enumerate(blocks):
+            name = f"layer{stage}.{index}"
+            yield f"{name}.conv1", block.convolution1
+            yield f"{name}.bn1", block.norm1
+            yield f"{name}.conv2", block.convolution2
+            yield f"{name}.bn2", block.norm2
+            yield f"{name}.conv3", block.convolution3
+            yield f"{name}.bn3", block.norm3
+            if block.shortcut is not None:
+                yield f"{name}.downsample.0", block.shortcut.convolution
+                yield f"{name}.downsample.1", block.shortcut.norm
     yield "fc", classifier.head
 
 

@@ -7,7 +7,13 @@ import pytest
 from flax import nnx
 
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet, read_checkpoint
+from chimeramix_jax.interop.pytorch import (
+    load_discriminator,
+    load_generator,
+    load_resnet,
+    load_wide_resnet,
+    read_checkpoint,
+)
 
 LOADERS = {"generator": load_generator, "discriminator": load_discriminator, "classifier": load_wide_resnet}
 
@@ -174,6 +180,60 @@ def test_a_loaded_wide_resnet_is_in_training_mode_with_the_dropout_asked_for(wei
     classifier = load_wide_resnet(weights("classifier"), dropout_rate=0.3)
     assert not classifier.norm.use_running_average
     assert {block.dropout.rate for block in classifier.blocks} == {0.3}
+
+
+# ------------------------------------------------------------------------------------------------- torchvision's ResNet
+
+
+@pytest.fixture(scope="module")
+def resnet_weights(resnet_reference):
+    prefix = "weights/"
+    return {name.removeprefix(prefix): array for name, array in resnet_reference.items() if name.startswith(prefix)}
+
+
+def test_blocks_channels_and_classes_of_a_resnet_are_found_from_names_and_shapes(resnet_weights):
+    network = load_resnet(resnet_weights)
+    assert [len(stage) for stage in network.stages] == [1, 2, 3, 1]
+    assert network.stem.kernel.shape == (7, 7, 3, 2)
+    assert network.head.kernel.shape == (64, 5)
+    assert not network.norm.use_running_average
+
+
+def test_every_value_of_a_resnet_is_loaded_and_batch_counters_are_ignored(resnet_weights):
+    loaded = sorted(float(leaf.sum()) for leaf in jax.tree.leaves(nnx.state(load_resnet(resnet_weights))))
+    given = sorted(float(array.sum()) for name, array in resnet_weights.items() if not name.endswith("tracked"))
+    np.testing.assert_allclose(loaded, given, rtol=1e-4, atol=1e-5)
+
+
+def test_a_resnet_is_found_by_its_prefix_beside_the_generator_in_a_checkpoint(resnet_weights, weights):
+    checkpoint = {f"model.{name}": array for name, array in resnet_weights.items()}
+    checkpoint |= {f"generator.{name}": array for name, array in weights("generator").items()}
+    assert_same_values(load_resnet(checkpoint), load_resnet(resnet_weights))
+
+
+def test_one_error_lists_every_name_of_a_resnet_that_does_not_fit(resnet_weights):
+    given = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.0.conv")}
+    given |= {"layer2.0.downsample.0.weight": zeros((16, 8, 3, 3)), "layer3.3.conv1.weight": zeros((8, 32, 1, 1))}
+    del given["layer2.1.bn2.running_var"]
+    message = refusal(load_resnet, given)
+    assert message.startswith("weights do not fit a ResNet: ")
+    for problem in (
+        "layer2.0.downsample.0.weight has shape (16, 8, 3, 3), expected (16, 8, 1, 1)",
+        "layer2.1.bn2.running_var is missing",
+        "layer3.3.bn1.weight is missing",
+        *(f"layer4.0.conv{number}.weight is missing" for number in (1, 2, 3)),
+    ):
+        assert problem in message.split(": ", 1)[1].split("; ")
+
+
+def test_a_resnet_without_one_of_its_stages_is_refused(resnet_weights):
+    given = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.")}
+    assert "layer4.0.conv1.weight is missing" in refusal(load_resnet, given)
+
+
+def test_a_wide_resnet_and_a_resnet_are_not_taken_for_each_other(resnet_weights, weights):
+    assert "layer1.0.conv3.weight" in refusal(load_resnet, weights("classifier"))
+    assert "block1.layer.0.bn1.weight" in refusal(load_wide_resnet, resnet_weights)
 
 
 # ---------------------------------------------------------------------------------------------------- PyTorch's files

@@ -1,0 +1,120 @@
+"""Residual networks of bottleneck blocks (He et al., 2016), such as ResNet-50.
+
+As in the variant known as v1.5 (torchvision's), a block that halves the side does so in its 3x3 convolution, not in
+the 1x1 convolution before it, which would skip three quarters of the pixels.
+"""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from chimeramix_jax.models.layers import BatchNorm, SwitchableModule, he_convolution, uniform_fan_in
+
+RESNET_50 = (3, 4, 6, 3)  # blocks per stage: 3 convolutions in each of the 16 blocks, the stem and the head make 50
+EXPANSION = 4  # a block's output channels per channel of its 3x3 convolution
+
+
+class Bottleneck(nnx.Module):
+    """Convolutions 1x1, 3x3 and 1x1, each with a norm, added to the input; where the shape changes, to its projection.
+
+    ReLU follows the first two norms and the sum.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+        """Creates the block; ``channels`` are the 3x3 convolution's, which has the stride."""
+        out_channels = EXPANSION * channels
+        self.convolution1 = he_convolution(in_channels, channels, 1, dtype=dtype, rngs=rngs)
+        self.norm1 = BatchNorm(channels)
+        self.convolution2 = he_convolution(channels, channels, 3, stride=stride, padding=1, dtype=dtype, rngs=rngs)
+        self.norm2 = BatchNorm(channels)
+        self.convolution3 = he_convolution(channels, out_channels, 1, dtype=dtype, rngs=rngs)
+        self.norm3 = BatchNorm(out_channels)
+        self.shortcut = nnx.data(
+            None
+            if (in_channels, stride) == (out_channels, 1)
+            else Projection(in_channels, out_channels, stride, dtype=dtype, rngs=rngs)
+        )
+
+    def __call__(
+        self,
+        features: Float[Array, "batch height width in_channels"],
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch height/stride width/stride 4*channels"]:
+        """Returns the block's features."""
+        shortcut = features if self.shortcut is None else self.shortcut(features, example_mask)
+        hidden = nnx.relu(self.norm1(self.convolution1(features), example_mask))
+        hidden = nnx.relu(self.norm2(self.convolution2(hidden), example_mask))
+        return nnx.relu(shortcut + self.norm3(self.convolution3(hidden), example_mask))
+
+
+class Projection(nnx.Module):
+    """A 1x1 convolution and a norm: the shortcut where a block's output has another shape than its input."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs
+    ):
+        """Creates the projection."""
+        self.convolution = he_convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
+        self.norm = BatchNorm(out_channels)
+
+    def __call__(
+        self,
+        features: Float[Array, "batch height width in_channels"],
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch height/stride width/stride out_channels"]:
+        """Returns the projected features."""
+        return self.norm(self.convolution(features), example_mask)
+
+
+class ResNet(SwitchableModule):
+    """A residual network with the ImageNet stem, which quarters the side; each stage but the first halves it again."""
+
+    def __init__(
+        self,
+        blocks_per_stage: Sequence[int],
+        num_classes: int,
+        *,
+        channels: int = 64,
+        dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Creates the network, initialised as torchvision does; ``RESNET_50`` gives the blocks of ResNet-50.
+
+        ``channels`` are the stem's output channels, 64 in all published networks. The stages' 3x3 convolutions have
+        1, 2, 4, ... times as many.
+        """
+        self.stem = he_convolution(3, channels, 7, stride=2, padding=3, dtype=dtype, rngs=rngs)
+        self.norm = BatchNorm(channels)
+        stages, in_channels = [], channels
+        for index, num_blocks in enumerate(blocks_per_stage):
+            stage_channels, blocks = channels * 2**index, []
+            for position in range(num_blocks):
+                stride = 2 if index > 0 and position == 0 else 1
+                blocks.append(Bottleneck(in_channels, stage_channels, stride, dtype=dtype, rngs=rngs))
+                in_channels = EXPANSION * stage_channels
+            stages.append(nnx.List(blocks))
+        self.stages = nnx.List(stages)
+        default_init = uniform_fan_in(in_channels)
+        self.head = nnx.Linear(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
+
+    def __call__(
+        self,
+        images: Float[Array, "batch height width 3"],
+        *,
+        example_mask: Bool[Array, "batch"] | None = None,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch num_classes"]:
+        """Logits (float32 at least) of images in [-1, 1].
+
+        In training mode, batch statistics leave out the examples where ``example_mask`` is False. ``dropout_key`` is
+        there because other classifiers take one; this network has no dropout.
+        """
+        features = nnx.relu(self.norm(self.stem(images), example_mask))
+        features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for stage in self.stages:
+            for block in stage:
+                features = block(features, example_mask)
+        pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
+        return self.head(pooled)
