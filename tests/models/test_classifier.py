@@ -1,0 +1,49 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from chimeramix_jax.models import classifier
+from chimeramix_jax.models.layers import BatchNorm
+from chimeramix_jax.models.resnet import ResNet
+from chimeramix_jax.models.wide_resnet import WideResNet
+
+
+def build(model_name, num_classes=7, **settings):
+    return nnx.eval_shape(lambda: classifier.build(model_name, num_classes, rngs=nnx.Rngs(0), **settings))
+
+
+def test_a_wide_resnet_is_built_with_depth_width_and_dropout_as_named():
+    network = build("wrn-16-2", dropout_rate=0.3)
+    assert isinstance(network, WideResNet)
+    assert len(network.blocks) == 6
+    assert network.head.kernel.shape == (128, 7)
+    assert {block.dropout.rate for block in network.blocks} == {0.3}
+
+
+def test_a_resnet_50_is_built_by_its_name_and_ignores_dropout():
+    network = build("resnet-50", dropout_rate=0.3)
+    assert isinstance(network, ResNet)
+    assert [len(stage) for stage in network.stages] == [3, 4, 6, 3]
+    assert network.head.kernel.shape == (2048, 7)
+    assert not [module for _, module in nnx.iter_graph(network) if isinstance(module, nnx.Dropout)]
+
+
+@pytest.mark.parametrize("name", ["wrn-10-1", "resnet-50"])
+def test_every_classifier_takes_the_same_arguments_and_starts_in_training_mode(name):
+    def logits(images, mask, key):
+        network = classifier.build(name, 7, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+        norms = [module for _, module in nnx.iter_graph(network) if isinstance(module, BatchNorm)]
+        assert not any(norm.use_running_average for norm in norms)
+        return network(images, example_mask=mask, dropout_key=key)
+
+    shapes = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.bool_)
+    result = nnx.eval_shape(logits, *shapes, jax.random.key(0))
+    assert (result.shape, result.dtype) == ((2, 7), jnp.float32)
+
+
+@pytest.mark.parametrize("name", ["resnet-18", "resnet50", "wrn-16", "wrn-16-8-2", ""])
+def test_an_unknown_name_is_refused_with_the_names_there_are(name):
+    with pytest.raises(ValueError, match=r"wrn-<depth>-<width> and resnet-50") as caught:
+        build(name)
+    assert repr(name) in str(caught.value)
