@@ -23,20 +23,13 @@ def images(resnet_reference):
 
 @pytest.fixture(scope="module")
 def load(resnet_reference):
-    """Makes a network with the fixture's weights, which float32 holds exactly, for computing in float64."""
+    """Makes a network with the fixture's weights in float64: float32's rounding would hide small mistakes."""
     weights = {
         name.removeprefix("weights/"): array.astype(np.float64)
         for name, array in resnet_reference.items()
         if name.startswith("weights/")
     }
     return lambda: load_resnet(weights)
-
-
-@pytest.fixture
-def double_precision():
-    """In float32, rounding would hide small mistakes."""
-    with jax.enable_x64(True):
-        yield
 
 
 @nnx.jit
@@ -94,9 +87,10 @@ def test_the_stride_lies_in_the_three_by_three_convolution():
 # ------------------------------------------------------------------------------------------------------ against PyTorch
 
 
-def test_logits_and_gradients_in_training_mode_and_the_statistics_after_it_equal_pytorchs(
-    double_precision, resnet_reference, images, load
-):
+@pytest.fixture(scope="module")
+def trained(images, load):
+    """Logits, gradients, and the network with its new statistics, of one pass in training mode in float64."""
+
     @nnx.jit
     def train(network):
         def loss(network):
@@ -106,9 +100,24 @@ def test_logits_and_gradients_in_training_mode_and_the_statistics_after_it_equal
         gradients, logits = nnx.grad(loss, has_aux=True)(network)
         return logits, gradients
 
-    network = load()
-    logits, gradients = train(network)
-    np.testing.assert_allclose(logits, resnet_reference["logits/train"], atol=1e-9)
+    with jax.enable_x64(True):
+        network = load()
+        return *train(network), network
+
+
+def test_logits_in_training_mode_equal_pytorchs(trained, resnet_reference):
+    np.testing.assert_allclose(trained[0], resnet_reference["logits/train"], atol=1e-9)
+
+
+def test_logits_in_evaluation_mode_equal_pytorchs_and_leave_the_statistics(resnet_reference, images, load):
+    with jax.enable_x64(True):
+        network = load().eval()
+        np.testing.assert_allclose(apply(network, images), resnet_reference["logits/eval"], atol=1e-9)
+        jax.tree.map(np.testing.assert_array_equal, nnx.state(network), nnx.state(load()))
+
+
+def test_gradients_equal_pytorchs(trained, resnet_reference):
+    gradients = trained[1]
     ours = {
         "conv1.weight": gradients["stem"]["kernel"],
         "layer1.0.downsample.0.weight": gradients["stages"][0][0]["shortcut"]["convolution"]["kernel"],
@@ -119,23 +128,24 @@ def test_logits_and_gradients_in_training_mode_and_the_statistics_after_it_equal
         expected = resnet_reference[f"gradients/{name}"]
         expected = expected.transpose((2, 3, 1, 0) if expected.ndim == 4 else (1, 0))
         np.testing.assert_allclose(gradient[...], expected, atol=1e-8 * np.abs(expected).max(), err_msg=name)
-    statistics = {
+
+
+def test_gradients_reach_every_parameter(trained):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(trained[1]):
+        assert np.max(np.abs(gradient)) > 1e-6, jax.tree_util.keystr(path)
+
+
+def test_running_statistics_after_a_pass_in_training_mode_equal_pytorchs(trained, resnet_reference):
+    network = trained[2]
+    norms = {
         "bn1": network.norm,
         "layer1.0.downsample.1": network.stages[0][0].shortcut.norm,
         "layer3.2.bn1": network.stages[2][2].norm1,
         "layer4.0.bn3": network.stages[3][0].norm3,
     }
-    for name, norm in statistics.items():
+    for name, norm in norms.items():
         np.testing.assert_allclose(norm.mean[...], resnet_reference[f"after/{name}.running_mean"], atol=1e-9)
         np.testing.assert_allclose(norm.variance[...], resnet_reference[f"after/{name}.running_var"], rtol=1e-9)
-
-
-def test_logits_in_evaluation_mode_equal_pytorchs_and_leave_the_statistics(
-    double_precision, resnet_reference, images, load
-):
-    network = load().eval()
-    np.testing.assert_allclose(apply(network, images), resnet_reference["logits/eval"], atol=1e-9)
-    jax.tree.map(np.testing.assert_array_equal, nnx.state(network), nnx.state(load()))
 
 
 # --------------------------------------------------------------------------------------------------- training behaviour
@@ -154,15 +164,6 @@ def test_masked_examples_change_neither_the_statistics_nor_the_logits_of_the_oth
     ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (filled_up, alone))
     for statistic, wanted in zip(ours, others, strict=True):
         np.testing.assert_allclose(statistic, wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_gradients_reach_every_parameter():
-    @nnx.jit
-    def gradients(network):
-        return nnx.grad(lambda network: jnp.mean(jnp.square(network(noise(3)))))(network)
-
-    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients(small_network())):
-        assert np.max(np.abs(gradient)) > 1e-6, jax.tree_util.keystr(path)
 
 
 @pytest.mark.parametrize(("mode", "evaluating"), [("eval", True), ("train", False)])
