@@ -1,0 +1,150 @@
+"""The operations that AutoAugment and TrivialAugment choose from, on the device: each image has its own.
+
+The definitions are Pillow's (``Image.transform``, ``ImageOps``, ``ImageEnhance``), called as torchvision's
+``AutoAugment`` and ``TrivialAugmentWide`` call them by default: nearest neighbour, black where the image ends.
+
+Batched, a switch over operations would run every branch for every image. So there are three passes instead, each of
+which serves a family of operations and leaves the other images as they are: ``_warp`` fetches pixels from elsewhere,
+``_remap`` looks grey levels up in a table, ``_enhance`` blends with a degenerate image.
+"""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, UInt8
+
+
+class Operation(enum.IntEnum):
+    """The operations' codes. The comments say what the magnitude means; the others take none, and ignore it."""
+
+    IDENTITY = 0
+    SHEAR_X = 1  # pixels that a row moves to the left of the row above it; the top edge stays
+    SHEAR_Y = 2  # pixels that a column moves up from the one on its left; the left edge stays
+    TRANSLATE_X = 3  # pixels to the right, the fraction cut off
+    TRANSLATE_Y = 4  # pixels down, the fraction cut off
+    ROTATE = 5  # degrees counterclockwise about the centre
+    BRIGHTNESS = 6  # of these four: -1 is a degenerate image (see _enhance), 0 the image, 1 twice as far from it
+    COLOR = 7
+    CONTRAST = 8
+    SHARPNESS = 9
+    POSTERIZE = 10  # bits kept, 1 to 8
+    SOLARIZE = 11  # the grey level from which on levels are inverted
+    AUTO_CONTRAST = 12
+    EQUALIZE = 13
+    INVERT = 14
+
+
+def apply(
+    images: UInt8[Array, "batch height width 3"], operations: Int[Array, "batch"], magnitudes: Float[Array, "batch"]
+) -> UInt8[Array, "batch height width 3"]:
+    """Applies to each image the one operation that its code names, at its magnitude (see ``Operation``)."""
+    return jax.vmap(_apply)(images, operations, magnitudes)
+
+
+def _apply(
+    image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
+) -> UInt8[Array, "height width 3"]:
+    for change in (_warp, _remap, _enhance):
+        image = change(image, operation, magnitude)
+    return image
+
+
+def _warp(
+    image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
+) -> UInt8[Array, "height width 3"]:
+    """Shears, shifts or rotates: an affine map says where each pixel comes from, and the nearest one is taken."""
+    height, width = image.shape[:2]
+
+    def amount(candidate: Operation) -> Float[Array, ""]:
+        return jnp.where(operation == candidate, magnitude, 0)
+
+    angle = jnp.radians(amount(Operation.ROTATE))
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    x_per_row, y_per_column = amount(Operation.SHEAR_X) - sine, amount(Operation.SHEAR_Y) + sine
+    # The centre of a rotation stays; shears need no offset, for theirs is the corner.
+    x_offset = ((1 - cosine) * width + sine * height) / 2 - jnp.trunc(amount(Operation.TRANSLATE_X))
+    y_offset = ((1 - cosine) * height - sine * width) / 2 - jnp.trunc(amount(Operation.TRANSLATE_Y))
+    columns, rows = jnp.arange(width), jnp.arange(height)[:, None]
+    x = _positions(cosine, columns, x_per_row, rows, x_offset)
+    y = _positions(y_per_column, columns, cosine, rows, y_offset)
+    return image.at[y, x].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+
+
+def _positions(
+    per_column: Float[Array, ""],
+    columns: Int[Array, "width"],
+    per_row: Float[Array, ""],
+    rows: Int[Array, "height 1"],
+    offset: Float[Array, ""],
+) -> Int[Array, "height width"]:
+    """Where on one axis the pixels come from: ``per_column * x + per_row * y + offset``, of pixels' centres (x, y).
+
+    In 16-bit fixed point like Pillow's: a rotation by 45 degrees puts the centres of a whole diagonal just between two
+    pixels, where the rounding decides.
+    """
+    first = offset + (per_column + per_row) / 2
+    across, down, start = (jnp.round(value * 2**16).astype(jnp.int32) for value in (per_column, per_row, first))
+    return (across * columns + down * rows + start) >> 16
+
+
+def _remap(
+    image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
+) -> UInt8[Array, "height width 3"]:
+    """Replaces grey levels by what a table per channel says."""
+    levels = jnp.arange(256)[:, None]
+    counts = jnp.zeros((256, 3), jnp.int32).at[image, jnp.arange(3)].add(1)
+    tables: dict[Operation, Array] = {
+        Operation.POSTERIZE: levels & (-256 >> magnitude.astype(jnp.int32)),
+        Operation.SOLARIZE: jnp.where(levels < magnitude, levels, 255 - levels),
+        Operation.AUTO_CONTRAST: _auto_contrast_table(levels, counts),
+        Operation.EQUALIZE: _equalize_table(levels, counts),
+        Operation.INVERT: 255 - levels,
+    }
+    chosen = jnp.select([operation == candidate for candidate in tables], list(tables.values()), levels)
+    table = jnp.broadcast_to(jnp.clip(chosen, 0, 255).astype(jnp.uint8), (256, 3))
+    return table[image, jnp.arange(3)]
+
+
+def _auto_contrast_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"]) -> Int[Array, "256 3"]:
+    """Stretches each channel's levels linearly to 0..255; a channel of one level stays."""
+    darkest = jnp.min(jnp.where(counts > 0, levels, 255), axis=0)
+    brightest = jnp.max(jnp.where(counts > 0, levels, 0), axis=0)
+    stretched = (levels - darkest) * 255 // jnp.maximum(brightest - darkest, 1)
+    return jnp.where(brightest > darkest, stretched, levels)
+
+
+def _equalize_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"]) -> Int[Array, "256 3"]:
+    """Spreads each channel's levels so that they are about equally frequent; a channel of few pixels or levels stays.
+
+    A level becomes the number of darker pixels, divided by Pillow's step: a 255th of the number of pixels that are
+    darker than the brightest.
+    """
+    darker = jnp.cumsum(counts, axis=0) - counts
+    step = jnp.max(jnp.where(counts > 0, darker, 0), axis=0) // 255
+    return jnp.where(step > 0, (darker + step // 2) // jnp.maximum(step, 1), levels)
+
+
+def _enhance(
+    image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
+) -> UInt8[Array, "height width 3"]:
+    """Moves the image towards a degenerate one or away from it: black, colourless, of one grey level, or smoothed."""
+    pixels = image.astype(jnp.int32)
+    # ITU-R 601-2 luma in 16-bit fixed point, rounded, as Pillow converts to grey.
+    grey = (jnp.sum(pixels * jnp.array([19595, 38470, 7471]), axis=-1, keepdims=True) + 2**15) >> 16
+    degenerates: dict[Operation, Array] = {
+        Operation.BRIGHTNESS: jnp.zeros_like(grey),
+        Operation.COLOR: grey,
+        Operation.CONTRAST: (2 * grey.sum() + grey.size) // (2 * grey.size),  # the mean, rounded
+        Operation.SHARPNESS: _smooth(pixels),
+    }
+    chosen = jnp.select([operation == candidate for candidate in degenerates], list(degenerates.values()), pixels)
+    enhanced = chosen + (1 + magnitude) * (pixels - chosen)
+    return jnp.clip(enhanced, 0, 255).astype(jnp.uint8)  # cuts the fraction off, as Pillow does
+
+
+def _smooth(pixels: Int[Array, "height width 3"]) -> Int[Array, "height width 3"]:
+    """The mean of each pixel, counted five times, and its eight neighbours, rounded; the border stays."""
+    columns = pixels[:-2] + pixels[1:-1] + pixels[2:]
+    sums = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:] + 4 * pixels[1:-1, 1:-1]
+    return pixels.at[1:-1, 1:-1].set((2 * sums + 13) // 26)

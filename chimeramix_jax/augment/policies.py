@@ -1,0 +1,203 @@
+"""Augmentation policies: which operations each image gets, and how strongly.
+
+AutoAugment is Cubuk et al., CVPR 2019 (arXiv 1805.09501), TrivialAugment Müller and Hutter, ICCV 2021 (arXiv
+2103.10158); magnitudes and the policies' 25 pairs are those of torchvision's ``AutoAugment`` and
+``TrivialAugmentWide``. Every function draws for each image by itself, all from one key.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+
+from chimeramix_jax.augment.operations import Operation, apply
+from chimeramix_jax.errors import not_one_of
+
+Policy = Callable[[PRNGKeyArray, UInt8[Array, "batch side side 3"]], UInt8[Array, "batch side side 3"]]
+Magnitudes = Mapping[Operation, Float[np.ndarray, "bins"]]
+
+
+class Draws(NamedTuple):
+    """What was drawn: one or several operations for each image, and their magnitudes (see ``Operation``)."""
+
+    operations: Int[Array, "batch ..."]
+    magnitudes: Float[Array, "batch ..."]
+
+
+def auto_augment(
+    key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"], policy: str
+) -> UInt8[Array, "batch side side 3"]:
+    """AutoAugment with the policy that was found on ``"cifar10"`` or ``"imagenet"``.
+
+    Each image gets one of the policy's 25 pairs of operations; each of the two happens with its own probability.
+    """
+    draws = auto_augment_draws(key, images.shape[0], images.shape[1], policy)
+    for operations, magnitudes in zip(draws.operations.T, draws.magnitudes.T, strict=True):
+        images = apply(images, operations, magnitudes)
+    return images
+
+
+def trivial_augment_wide(
+    key: PRNGKeyArray, images: UInt8[Array, "batch height width 3"]
+) -> UInt8[Array, "batch height width 3"]:
+    """TrivialAugment in its wide space: each image gets one operation, drawn like its magnitude from all alike."""
+    return apply(images, *trivial_augment_wide_draws(key, images.shape[0]))
+
+
+def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: str) -> Draws:
+    """Draws what ``auto_augment`` applies to images of the given side: operations and magnitudes [batch 2]."""
+    if policy not in AUTO_AUGMENT_PAIRS:
+        raise not_one_of("policy", policy, AUTO_AUGMENT_PAIRS)
+    pairs, magnitudes = AUTO_AUGMENT_PAIRS[policy], _by_code(auto_augment_magnitudes(side))
+    pair_key, happens_key, sign_key = jax.random.split(key, 3)
+    pair = jax.random.randint(pair_key, (batch_size,), 0, len(pairs.operations))
+    happens = jax.random.uniform(happens_key, (batch_size, 2)) < jnp.asarray(pairs.probabilities)[pair]
+    operations = jnp.asarray(pairs.operations)[pair]
+    strengths = _random_signs(sign_key, operations, magnitudes[operations, jnp.asarray(pairs.bins)[pair]])
+    return Draws(jnp.where(happens, operations, Operation.IDENTITY), jnp.where(happens, strengths, 0))
+
+
+def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
+    """Draws what ``trivial_augment_wide`` applies: operations and magnitudes [batch]."""
+    operation_key, bin_key, sign_key = jax.random.split(key, 3)
+    magnitudes = _by_code(TRIVIAL_AUGMENT_MAGNITUDES)
+    operations = jax.random.choice(operation_key, _TRIVIAL_AUGMENT_OPERATIONS, (batch_size,))
+    bins = jax.random.randint(bin_key, (batch_size,), 0, magnitudes.shape[1])
+    return Draws(operations, _random_signs(sign_key, operations, magnitudes[operations, bins]))
+
+
+def auto_augment_magnitudes(side: int) -> Magnitudes:
+    """AutoAugment's ten magnitudes of each operation that has any, weakest first, for images of the given side."""
+    return _magnitudes(10, shear=0.3, translate=150 / 331 * side, rotate=30, enhance=0.9, fewest_bits=4)
+
+
+def _magnitudes(
+    bins: int, *, shear: float, translate: float, rotate: float, enhance: float, fewest_bits: int
+) -> Magnitudes:
+    """Evenly spaced magnitudes up to the given ones, in the units of ``Operation``."""
+    strongest = {
+        Operation.SHEAR_X: shear,
+        Operation.SHEAR_Y: shear,
+        Operation.TRANSLATE_X: translate,
+        Operation.TRANSLATE_Y: translate,
+        Operation.ROTATE: rotate,
+        Operation.BRIGHTNESS: enhance,
+        Operation.COLOR: enhance,
+        Operation.CONTRAST: enhance,
+        Operation.SHARPNESS: enhance,
+    }
+    return {operation: np.linspace(0, end, bins) for operation, end in strongest.items()} | {
+        Operation.POSTERIZE: 8 - np.round(np.linspace(0, 8 - fewest_bits, bins)),
+        Operation.SOLARIZE: np.linspace(255, 0, bins),
+    }
+
+
+def _by_code(magnitudes: Magnitudes) -> Float[Array, "operations bins"]:
+    """The magnitudes as one table, a row for each operation's code; zeros for operations that have none."""
+    bins = len(next(iter(magnitudes.values())))
+    return jnp.array([magnitudes.get(operation, np.zeros(bins)) for operation in Operation], jnp.float32)
+
+
+def _random_signs(
+    key: PRNGKeyArray, operations: Int[Array, "batch ..."], magnitudes: Float[Array, "batch ..."]
+) -> Float[Array, "batch ..."]:
+    """Turns each magnitude's sign with probability 1/2 where the operation works in two directions."""
+    one_way = (operations == Operation.POSTERIZE) | (operations == Operation.SOLARIZE)
+    signs = jax.random.rademacher(key, operations.shape, magnitudes.dtype)
+    return jnp.where(one_way, magnitudes, signs * magnitudes)
+
+
+class Pairs(NamedTuple):
+    """A policy's pairs of operations; each operation with its probability and its magnitude's bin, 0 to 9."""
+
+    operations: Int[np.ndarray, "pairs 2"]
+    probabilities: Float[np.ndarray, "pairs 2"]
+    bins: Int[np.ndarray, "pairs 2"]
+
+
+def _parse(table: str) -> Pairs:
+    """Reads a pair from each line: operation, probability, bin (0 if the operation takes no magnitude), and again."""
+    fields = np.array([line.split() for line in table.strip().splitlines()]).reshape(-1, 2, 3)
+    codes = np.array([Operation[name.upper()] for name in fields[..., 0].flat], np.int32)
+    return Pairs(codes.reshape(-1, 2), fields[..., 1].astype(np.float32), fields[..., 2].astype(np.int32))
+
+
+_CIFAR10 = """
+    invert        0.1 0   contrast      0.2 6
+    rotate        0.7 2   translate_x   0.3 9
+    sharpness     0.8 1   sharpness     0.9 3
+    shear_y       0.5 8   translate_y   0.7 9
+    auto_contrast 0.5 0   equalize      0.9 0
+    shear_y       0.2 7   posterize     0.3 7
+    color         0.4 3   brightness    0.6 7
+    sharpness     0.3 9   brightness    0.7 9
+    equalize      0.6 0   equalize      0.5 0
+    contrast      0.6 7   sharpness     0.6 5
+    color         0.7 7   translate_x   0.5 8
+    equalize      0.3 0   auto_contrast 0.4 0
+    translate_y   0.4 3   sharpness     0.2 6
+    brightness    0.9 6   color         0.2 8
+    solarize      0.5 2   invert        0.0 0
+    equalize      0.2 0   auto_contrast 0.6 0
+    equalize      0.2 0   equalize      0.6 0
+    color         0.9 9   equalize      0.6 0
+    auto_contrast 0.8 0   solarize      0.2 8
+    brightness    0.1 3   color         0.7 0
+    solarize      0.4 5   auto_contrast 0.9 0
+    translate_y   0.9 9   translate_y   0.7 9
+    auto_contrast 0.9 0   solarize      0.8 3
+    equalize      0.8 0   invert        0.1 0
+    translate_y   0.7 9   auto_contrast 0.9 0
+"""
+
+_IMAGENET = """
+    posterize     0.4 8   rotate        0.6 9
+    solarize      0.6 5   auto_contrast 0.6 0
+    equalize      0.8 0   equalize      0.6 0
+    posterize     0.6 7   posterize     0.6 6
+    equalize      0.4 0   solarize      0.2 4
+    equalize      0.4 0   rotate        0.8 8
+    solarize      0.6 3   equalize      0.6 0
+    posterize     0.8 5   equalize      1.0 0
+    rotate        0.2 3   solarize      0.6 8
+    equalize      0.6 0   posterize     0.4 6
+    rotate        0.8 8   color         0.4 0
+    rotate        0.4 9   equalize      0.6 0
+    equalize      0.0 0   equalize      0.8 0
+    invert        0.6 0   equalize      1.0 0
+    color         0.6 4   contrast      1.0 8
+    rotate        0.8 8   color         1.0 2
+    color         0.8 8   solarize      0.8 7
+    sharpness     0.4 7   invert        0.6 0
+    shear_x       0.6 5   equalize      1.0 0
+    color         0.4 0   equalize      0.6 0
+    equalize      0.4 0   solarize      0.2 4
+    solarize      0.6 5   auto_contrast 0.6 0
+    invert        0.6 0   equalize      1.0 0
+    color         0.6 4   contrast      1.0 8
+    equalize      0.8 0   equalize      0.6 0
+"""
+
+AUTO_AUGMENT_PAIRS = {"cifar10": _parse(_CIFAR10), "imagenet": _parse(_IMAGENET)}
+
+# TrivialAugment's 31 magnitudes of each operation that has any, weakest first; the same for images of any size.
+TRIVIAL_AUGMENT_MAGNITUDES = _magnitudes(31, shear=0.99, translate=32, rotate=135, enhance=0.99, fewest_bits=2)
+
+_TRIVIAL_AUGMENT_OPERATIONS = np.array([operation for operation in Operation if operation != Operation.INVERT])
+
+
+def _unchanged(key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"]) -> UInt8[Array, "batch side side 3"]:
+    return images
+
+
+# The policies under the names by which a config asks for them (augment/names.py).
+POLICIES: Mapping[str, Policy] = {
+    "none": _unchanged,
+    "autoaugment_cifar10": partial(auto_augment, policy="cifar10"),
+    "autoaugment_imagenet": partial(auto_augment, policy="imagenet"),
+    "trivialaugment": trivial_augment_wide,
+}
