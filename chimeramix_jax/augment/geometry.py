@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
 from ml_collections import ConfigDict
 
 
@@ -14,9 +14,22 @@ def normalize(images: UInt8[Array, "batch height width 3"]) -> Float[Array, "bat
     return images.astype(jnp.float32) / 127.5 - 1
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ViewDraw:
+    """Where the views of a batch lie in their images.
+
+    ``shifts`` are the pixels that a view lies below (first row) and right of (second row) its image's own place, each
+    from -padding to padding. Where ``flips`` is True, the view is mirrored left to right.
+    """
+
+    shifts: Int[Array, "2 batch"]
+    flips: Bool[Array, "batch"]
+
+
 @dataclass(frozen=True)
 class RandomViews:
-    """Draws randomly shifted and mirrored views of images.
+    """Draws randomly shifted and mirrored views of images, and the same views of what belongs to them.
 
     A view is a crop of the image's own size out of the image padded by ``padding`` reflected pixels on each side,
     mirrored left to right with probability 1/2 if ``horizontal_flip``.
@@ -33,15 +46,45 @@ class RandomViews:
     def __call__(
         self, key: PRNGKeyArray, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
     ) -> Float[Array, "batch side side 3"]:
-        """Views of ``images[indices]`` in [-1, 1]; choosing, cropping and mirroring are one gather."""
-        batch, side = indices.shape[0], images.shape[1]
-        offset_key, flip_key = jax.random.split(key)
-        offsets = jax.random.randint(offset_key, (2, batch, 1), -self.padding, self.padding + 1)
-        rows, columns = (_reflect(offset + jnp.arange(side), side) for offset in offsets)
-        if self.horizontal_flip:
-            flips = jax.random.bernoulli(flip_key, 0.5, (batch, 1))
-            columns = jnp.where(flips, columns[:, ::-1], columns)
-        return normalize(images[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
+        """Freshly drawn views of ``images[indices]`` in [-1, 1]."""
+        return self.images(self.draw(key, indices.shape[0]), images, indices)
+
+    def draw(self, key: PRNGKeyArray, batch_size: int) -> ViewDraw:
+        """Draws where ``batch_size`` views lie."""
+        shift_key, flip_key = jax.random.split(key)
+        shifts = jax.random.randint(shift_key, (2, batch_size), -self.padding, self.padding + 1)
+        flips = jax.random.bernoulli(flip_key, 0.5, (batch_size,)) & self.horizontal_flip
+        return ViewDraw(shifts, flips)
+
+    def images(
+        self, draw: ViewDraw, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
+    ) -> Float[Array, "batch side side 3"]:
+        """The views of ``images[indices]`` in [-1, 1]; choosing, cropping and mirroring are one gather."""
+        side = images.shape[1]
+        rows, columns = (_reflect(positions, side) for positions in _positions(draw, side))
+        return normalize(_gather(images, indices, rows, columns))
+
+    def labels(
+        self, draw: ViewDraw, canvases: Int[Array, "examples canvas canvas"], indices: Int[Array, "batch"]
+    ) -> Int[Array, "batch side side"]:
+        """The same views of label maps, which cover the images with their padding: ``canvas = side + 2 * padding``."""
+        rows, columns = _positions(draw, canvases.shape[1] - 2 * self.padding)
+        return _gather(canvases, indices, rows + self.padding, columns + self.padding)
+
+
+def _positions(draw: ViewDraw, side: int) -> tuple[Int[Array, "batch side"], Int[Array, "batch side"]]:
+    """Which rows and columns of their images the views show, -padding..side+padding-1."""
+    rows, columns = draw.shifts[:, :, None] + jnp.arange(side)
+    return rows, jnp.where(draw.flips[:, None], columns[:, ::-1], columns)
+
+
+def _gather(
+    sources: Shaped[Array, "examples height width ..."],
+    indices: Int[Array, "batch"],
+    rows: Int[Array, "batch side"],
+    columns: Int[Array, "batch side"],
+) -> Shaped[Array, "batch side side ..."]:
+    return sources[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _reflect(positions: Int[Array, "..."], side: int) -> Int[Array, "..."]:

@@ -25,6 +25,7 @@ class StageProgress:
         title: str,
         total_steps: int,
         first_step: int = 0,
+        unit: str = "step",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -34,10 +35,11 @@ class StageProgress:
             title: the stage's name, in front of every line.
             total_steps: steps of the whole stage.
             first_step: steps that an earlier, interrupted run has already done; they do not count for the rate.
+            unit: what a step is called, in the singular.
             stream: where to show it; None: standard error.
             clock: seconds since any fixed moment.
         """
-        self._title, self._total = title, total_steps
+        self._title, self._total, self._unit = title, total_steps, unit
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._step = self._shown_step = first_step
@@ -47,7 +49,7 @@ class StageProgress:
         self._bar: tqdm | None = None
         if self._stream.isatty():
             self._bar = tqdm(
-                desc=title, total=total_steps, initial=first_step, unit="step", file=self._stream, dynamic_ncols=True
+                desc=title, total=total_steps, initial=first_step, unit=unit, file=self._stream, dynamic_ncols=True
             )
 
     def update(self, step: int, **metrics: Any) -> None:
@@ -85,9 +87,9 @@ class StageProgress:
 
     def _show_line(self) -> None:
         self._shown_at, self._shown_step = self._clock(), self._step
-        parts = [f"{self._title}: {self._step}/{self._total} steps ({self._step / max(self._total, 1):.0%})"]
+        parts = [f"{self._title}: {self._step}/{self._total} {self._unit}s ({self._step / max(self._total, 1):.0%})"]
         if rate := self._rate():
-            parts.append(f"{_short(rate)} steps/s")
+            parts.append(f"{_short(rate)} {self._unit}s/s")
             if self._step < self._total:
                 parts.append(f"{duration((self._total - self._step) / rate)} left")
         parts += [f"{name} {value}" for name, value in self._metrics.items()]

@@ -80,6 +80,39 @@ def test_two_keys_give_different_views_and_one_key_the_same():
     assert np.any(first != other)
 
 
+@pytest.mark.parametrize(("padding", "horizontal_flip"), [(0, False), (0, True), (3, False), (3, True)])
+def test_a_key_draws_what_it_always_has_so_that_interrupted_runs_go_on_as_they_began(padding, horizontal_flip):
+    images, key = random_images(4, 8), jax.random.key(5)
+    indices = np.arange(40) % 4
+    shift_key, flip_key = jax.random.split(key)
+    shifts = np.asarray(jax.random.randint(shift_key, (2, 40, 1), -padding, padding + 1))[..., 0].T
+    flips = np.asarray(jax.random.bernoulli(flip_key, 0.5, (40, 1)))[:, 0] & horizontal_flip
+    views = draw(geometry.RandomViews(padding, horizontal_flip), key, images, indices)
+    levels = np.rint((np.asarray(views) + 1) * 127.5)
+    for level, index, (down, right), flip in zip(levels, indices, shifts, flips, strict=True):
+        padded = np.pad(images[index], ((padding, padding), (padding, padding), (0, 0)), mode="reflect")
+        crop = padded[padding + down :, padding + right :][:8, :8]
+        np.testing.assert_array_equal(level, crop[:, ::-1] if flip else crop)
+
+
+@pytest.mark.parametrize(("padding", "horizontal_flip"), [(0, False), (0, True), (3, False), (3, True), (7, True)])
+def test_the_view_of_a_canvas_lies_exactly_where_the_view_of_its_image_does(padding, horizontal_flip):
+    images, indices = random_images(5, 8), np.arange(60) % 5
+    margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    canvases = np.pad(images, margins, mode="reflect")[..., 0]
+    views = geometry.RandomViews(padding, horizontal_flip)
+
+    @jax.jit
+    def both(key):
+        drawn = views.draw(key, len(indices))
+        return views.images(drawn, jnp.asarray(images), indices), views.labels(drawn, jnp.asarray(canvases), indices)
+
+    seen, labels = both(jax.random.key(3))
+    assert labels.dtype == canvases.dtype
+    np.testing.assert_array_equal(labels, np.rint((np.asarray(seen[..., 0]) + 1) * 127.5))
+    np.testing.assert_array_equal(seen, draw(views, jax.random.key(3), images, indices))
+
+
 @pytest.mark.parametrize(
     ("side", "fraction", "padding"), [(32, 0.125, 4), (96, 0.125, 12), (64, 0.0, 0), (28, 0.125, 3)]
 )

@@ -42,6 +42,15 @@ def test_a_line_tells_rate_time_left_and_metrics(clock):
     assert stream.getvalue() == "classifier: 100/400 steps (25%), 5 steps/s, 1m 00s left, loss 0.512, accuracy 0.9\n"
 
 
+def test_a_line_calls_the_steps_what_they_are(clock):
+    stream = io.StringIO()
+    progress = StageProgress("segmentation", 40, unit="image", stream=stream, clock=clock)
+    progress.update(10)
+    clock.seconds = 10.0
+    progress.update(20)
+    assert stream.getvalue() == "segmentation: 20/40 images (50%), 1 images/s, 20s left\n"
+
+
 def test_the_time_until_the_first_update_which_is_spent_compiling_does_not_count_for_the_rate(clock):
     stream = io.StringIO()
     progress = StageProgress("classifier", 400, stream=stream, clock=clock)
