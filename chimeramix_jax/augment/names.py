@@ -1,3 +1,4 @@
 """What a config may ask for; without JAX, so that checking a config stays fast."""
 
-POLICY_NAMES = ("none", "autoaugment_cifar10", "autoaugment_imagenet", "trivialaugment")  # augment/policies.py has each
+POLICIES = ("none", "autoaugment", "trivialaugment")  # augment/policies.py
+AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets that AutoAugment's policies were found on

@@ -12,7 +12,7 @@ import enum
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, Shaped, UInt8
 
 
 class Operation(enum.IntEnum):
@@ -42,6 +42,16 @@ def apply(
     return jax.vmap(_apply)(images, operations, magnitudes)
 
 
+def warp_labels(
+    labels: Int[Array, "batch height width"],
+    operations: Int[Array, "batch"],
+    magnitudes: Float[Array, "batch"],
+    outside: int,
+) -> Int[Array, "batch height width"]:
+    """Moves the pixels' labels as ``apply`` moves the pixels, with the label ``outside`` where the image ends."""
+    return jax.vmap(lambda *one: _warp(*one, outside))(labels, operations, magnitudes)
+
+
 def _apply(
     image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
 ) -> UInt8[Array, "height width 3"]:
@@ -51,8 +61,11 @@ def _apply(
 
 
 def _warp(
-    image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
-) -> UInt8[Array, "height width 3"]:
+    image: Shaped[Array, "height width ..."],
+    operation: Int[Array, ""],
+    magnitude: Float[Array, ""],
+    outside: int = 0,
+) -> Shaped[Array, "height width ..."]:
     """Shears, shifts or rotates: an affine map says where each pixel comes from, and the nearest one is taken."""
     height, width = image.shape[:2]
 
@@ -68,7 +81,7 @@ def _warp(
     columns, rows = jnp.arange(width), jnp.arange(height)[:, None]
     x = _positions(cosine, columns, x_per_row, rows, x_offset)
     y = _positions(y_per_column, columns, cosine, rows, y_offset)
-    return image.at[y, x].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    return image.at[y, x].get(mode="fill", fill_value=outside, wrap_negative_indices=False)
 
 
 def _positions(

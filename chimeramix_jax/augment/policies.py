@@ -5,27 +5,61 @@ AutoAugment is Cubuk et al., CVPR 2019 (arXiv 1805.09501), TrivialAugment Mülle
 ``TrivialAugmentWide``. Every function draws for each image by itself, all from one key.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
+from ml_collections import ConfigDict
 
-from chimeramix_jax.augment.operations import Operation, apply
+from chimeramix_jax.augment import names
+from chimeramix_jax.augment.operations import Operation, apply, warp_labels
 from chimeramix_jax.errors import not_one_of
 
-Policy = Callable[[PRNGKeyArray, UInt8[Array, "batch side side 3"]], UInt8[Array, "batch side side 3"]]
 Magnitudes = Mapping[Operation, Float[np.ndarray, "bins"]]
 
 
 class Draws(NamedTuple):
-    """What was drawn: one or several operations for each image, and their magnitudes (see ``Operation``)."""
+    """What was drawn for each image: operations to apply one after the other, and their magnitudes (``Operation``)."""
 
-    operations: Int[Array, "batch ..."]
-    magnitudes: Float[Array, "batch ..."]
+    operations: Int[Array, "batch steps"]
+    magnitudes: Float[Array, "batch steps"]
+
+    def images(self, images: UInt8[Array, "batch height width 3"]) -> UInt8[Array, "batch height width 3"]:
+        """Applies the operations to images."""
+        for operations, magnitudes in zip(self.operations.T, self.magnitudes.T, strict=True):
+            images = apply(images, operations, magnitudes)
+        return images
+
+    def labels(self, labels: Int[Array, "batch height width"], outside: int) -> Int[Array, "batch height width"]:
+        """Moves the labels of the images' pixels with them; ``outside`` is the label of what was not in the image."""
+        for operations, magnitudes in zip(self.operations.T, self.magnitudes.T, strict=True):
+            labels = warp_labels(labels, operations, magnitudes, outside)
+        return labels
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy that a config asks for: "autoaugment" with one of its own policies, or "trivialaugment"."""
+
+    name: str
+    autoaugment_policy: str
+
+    @classmethod
+    def of(cls, settings: ConfigDict) -> "Policy | None":
+        """The one that ``config.augment`` asks for; None where it asks for none."""
+        return None if settings.policy == "none" else cls(settings.policy, settings.autoaugment_policy)
+
+    def draw(self, key: PRNGKeyArray, batch_size: int, side: int) -> Draws:
+        """Draws for images of the given side, each image for itself."""
+        if self.name == "autoaugment":
+            return auto_augment_draws(key, batch_size, side, self.autoaugment_policy)
+        if self.name == "trivialaugment":
+            return trivial_augment_wide_draws(key, batch_size)
+        raise not_one_of("augment.policy", self.name, names.POLICIES)
 
 
 def auto_augment(
@@ -35,21 +69,18 @@ def auto_augment(
 
     Each image gets one of the policy's 25 pairs of operations; each of the two happens with its own probability.
     """
-    draws = auto_augment_draws(key, images.shape[0], images.shape[1], policy)
-    for operations, magnitudes in zip(draws.operations.T, draws.magnitudes.T, strict=True):
-        images = apply(images, operations, magnitudes)
-    return images
+    return auto_augment_draws(key, images.shape[0], images.shape[1], policy).images(images)
 
 
 def trivial_augment_wide(
     key: PRNGKeyArray, images: UInt8[Array, "batch height width 3"]
 ) -> UInt8[Array, "batch height width 3"]:
     """TrivialAugment in its wide space: each image gets one operation, drawn like its magnitude from all alike."""
-    return apply(images, *trivial_augment_wide_draws(key, images.shape[0]))
+    return trivial_augment_wide_draws(key, images.shape[0]).images(images)
 
 
 def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: str) -> Draws:
-    """Draws what ``auto_augment`` applies to images of the given side: operations and magnitudes [batch 2]."""
+    """Draws what ``auto_augment`` applies to images of the given side: two operations each."""
     if policy not in AUTO_AUGMENT_PAIRS:
         raise not_one_of("policy", policy, AUTO_AUGMENT_PAIRS)
     pairs, magnitudes = AUTO_AUGMENT_PAIRS[policy], _by_code(auto_augment_magnitudes(side))
@@ -62,11 +93,11 @@ def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: st
 
 
 def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
-    """Draws what ``trivial_augment_wide`` applies: operations and magnitudes [batch]."""
+    """Draws what ``trivial_augment_wide`` applies: one operation each."""
     operation_key, bin_key, sign_key = jax.random.split(key, 3)
     magnitudes = _by_code(TRIVIAL_AUGMENT_MAGNITUDES)
-    operations = jax.random.choice(operation_key, _TRIVIAL_AUGMENT_OPERATIONS, (batch_size,))
-    bins = jax.random.randint(bin_key, (batch_size,), 0, magnitudes.shape[1])
+    operations = jax.random.choice(operation_key, _TRIVIAL_AUGMENT_OPERATIONS, (batch_size, 1))
+    bins = jax.random.randint(bin_key, (batch_size, 1), 0, magnitudes.shape[1])
     return Draws(operations, _random_signs(sign_key, operations, magnitudes[operations, bins]))
 
 
@@ -188,16 +219,3 @@ AUTO_AUGMENT_PAIRS = {"cifar10": _parse(_CIFAR10), "imagenet": _parse(_IMAGENET)
 TRIVIAL_AUGMENT_MAGNITUDES = _magnitudes(31, shear=0.99, translate=32, rotate=135, enhance=0.99, fewest_bits=2)
 
 _TRIVIAL_AUGMENT_OPERATIONS = np.array([operation for operation in Operation if operation != Operation.INVERT])
-
-
-def _unchanged(key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"]) -> UInt8[Array, "batch side side 3"]:
-    return images
-
-
-# The policies under the names by which a config asks for them (augment/names.py).
-POLICIES: Mapping[str, Policy] = {
-    "none": _unchanged,
-    "autoaugment_cifar10": partial(auto_augment, policy="cifar10"),
-    "autoaugment_imagenet": partial(auto_augment, policy="imagenet"),
-    "trivialaugment": trivial_augment_wide,
-}

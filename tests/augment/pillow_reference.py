@@ -14,7 +14,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from chimeramix_jax.augment import policies
 from chimeramix_jax.augment.operations import Operation, apply
 
-IMAGES = Path(__file__).parents[1] / "fixtures" / "segments_and_splits.npz"
+IMAGES = Path(__file__).parents[1] / "fixtures" / "segments.npz"
 GEOMETRIC = (
     Operation.SHEAR_X,
     Operation.SHEAR_Y,

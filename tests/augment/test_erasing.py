@@ -19,7 +19,7 @@ certain_erasing = partial(random_erasing, probability=1.0)
 @pytest.fixture(scope="module")
 def photos():
     """Photographs in [-1, 1], 16 x 16, each many times; none of their values is 0."""
-    with np.load(Path(__file__).parents[1] / "fixtures" / "segments_and_splits.npz") as arrays:
+    with np.load(Path(__file__).parents[1] / "fixtures" / "segments.npz") as arrays:
         pixels = arrays["images_32"][:, ::2, ::2]
     return jnp.asarray(np.tile(pixels, (COUNT // len(pixels), 1, 1, 1)) / 127.5 - 1, jnp.float32)
 

@@ -20,7 +20,7 @@ def many(count, batch_size, mask=None):
 
 @pytest.fixture(scope="module")
 def photos():
-    with np.load(Path(__file__).parents[1] / "fixtures" / "segments_and_splits.npz") as arrays:
+    with np.load(Path(__file__).parents[1] / "fixtures" / "segments.npz") as arrays:
         return jnp.asarray(arrays["images_32"] / 127.5 - 1, jnp.float32)
 
 

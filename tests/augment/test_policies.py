@@ -5,14 +5,20 @@ from collections import Counter
 from functools import cache, partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from chimeramix_jax.augment import names, policies
 from chimeramix_jax.augment.operations import Operation
+from configs import common
 from tests.augment.pillow_reference import expected, photographs
 
-POLICIES = {name: jax.jit(policy) for name, policy in policies.POLICIES.items()}
+POLICIES = {
+    "autoaugment_cifar10": jax.jit(partial(policies.auto_augment, policy="cifar10")),
+    "autoaugment_imagenet": jax.jit(partial(policies.auto_augment, policy="imagenet")),
+    "trivialaugment": jax.jit(policies.trivial_augment_wide),
+}
 
 
 def images(count=12, side=27):
@@ -32,15 +38,38 @@ def assert_about(count, draws, probability):
     assert abs(count - draws * probability) <= 5 * np.sqrt(draws * probability * (1 - probability)) + 1
 
 
-@pytest.mark.parametrize("name", names.POLICY_NAMES)
-def test_every_policy_that_a_config_may_name_maps_uint8_images_to_uint8_images(name):
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_maps_uint8_images_to_uint8_images(name):
     augmented = POLICIES[name](jax.random.key(0), images())
     assert augmented.shape == images().shape
     assert augmented.dtype == np.uint8
 
 
-def test_there_is_no_policy_that_a_config_cannot_name():
-    assert tuple(policies.POLICIES) == names.POLICY_NAMES
+@pytest.mark.parametrize("name", names.POLICIES)
+@pytest.mark.parametrize("autoaugment_policy", names.AUTOAUGMENT_POLICIES)
+def test_every_policy_that_a_config_may_name_can_be_drawn(name, autoaugment_policy):
+    settings = common.get_config().augment
+    settings.update(policy=name, autoaugment_policy=autoaugment_policy)
+    policy = policies.Policy.of(settings)
+    assert (policy is None) == (name == "none")
+    if policy is not None:
+        assert policy.draw(jax.random.key(0), 3, 27).operations.shape == (3, 2 if name == "autoaugment" else 1)
+
+
+def test_labels_move_with_the_pixels_that_they_belong_to():
+    numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27) % 255 + 1
+    pictures = np.repeat(numbers[..., None].astype(np.uint8), 3, axis=-1)
+    for operation, magnitude in (("ROTATE", 20.0), ("SHEAR_Y", -0.3), ("TRANSLATE_X", 5.0)):
+        draws = policies.Draws(jnp.array([[Operation[operation]]]), jnp.array([[magnitude]]))
+        moved = np.asarray(draws.labels(numbers, outside=0))
+        np.testing.assert_array_equal(moved[..., None] * np.ones(3, int), draws.images(pictures))
+        assert np.any(moved != numbers)
+
+
+def test_colours_leave_labels_where_they_are():
+    numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27)
+    draws = policies.Draws(jnp.array([[Operation.SOLARIZE, Operation.COLOR]]), jnp.array([[100.0, 0.5]]))
+    np.testing.assert_array_equal(draws.labels(numbers, outside=-1), numbers)
 
 
 def test_the_names_are_there_without_jax():
@@ -48,11 +77,7 @@ def test_the_names_are_there_without_jax():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_the_policy_none_leaves_images_as_they_are():
-    np.testing.assert_array_equal(POLICIES["none"](jax.random.key(0), images()), images())
-
-
-@pytest.mark.parametrize("name", names.POLICY_NAMES[1:])
+@pytest.mark.parametrize("name", POLICIES)
 def test_each_image_draws_for_itself_and_a_key_draws_always_the_same(name):
     first, again, other = (np.asarray(POLICIES[name](jax.random.key(seed), images())) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
