@@ -15,7 +15,7 @@ import jax, jax.numpy as jnp
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-images, kernel = jnp.ones((16, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
+images, kernel = jnp.ones((32, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
     x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")))
 for _ in range(5):  # until the process has grown to what it needs
@@ -34,7 +34,7 @@ def test_kept_memory_is_not_asked_of_the_system_again():
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     by_default, kept = faults(), faults("keep")
-    assert by_default > 5_000, "XLA no longer allocates temporaries anew: host_memory.py has lost its reason"
+    assert by_default > 20_000, "XLA no longer allocates temporaries anew: host_memory.py has lost its reason"
     assert kept < by_default / 4
 
 
