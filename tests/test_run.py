@@ -90,7 +90,7 @@ def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished)
     from chimeramix_jax.data.resizing import resize
 
     config = settings()
-    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).test
+    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
     classifier = chimeramix_jax.restore_classifier(finished)
     logits = nnx.jit(lambda model, images: model(normalize(images)))(classifier, resize(test.images, 8))
     accuracy = np.mean(np.argmax(logits, axis=1) == test.labels)
