@@ -31,6 +31,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import host_memory
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import results as reporting
 
@@ -85,6 +86,7 @@ def main(_: list[str]) -> None:
     try:
         settings.check(config)
         workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+        host_memory.keep_freed_memory()
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
 
         print(reporting.closing_text(run.train_and_evaluate(config, workdir, stage=stage, retrain=retrain)))

@@ -105,6 +105,7 @@ SETTINGS: Mapping[str, Rule] = {
     "precision": _choice("auto", "float32", "bfloat16"),
     "dataset.name": _TEXT,  # which names there are is the catalog's knowledge
     "dataset.data_dir": _TEXT,
+    "dataset.evaluate_on": _choice("test", "validation"),
     "dataset.archive": _TEXT,
     "dataset.directory": _TEXT,
     "dataset.image_side": _integer(8),
@@ -245,6 +246,11 @@ def explain(flag_error: str) -> str:
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
+    if settings["dataset.evaluate_on"] == "validation" and settings["max_labels_per_class"] is None:
+        raise InputError(
+            "dataset.evaluate_on: 'validation' leaves nothing to measure on while max_labels_per_class is None (all "
+            "images are trained on); it must be test, or max_labels_per_class a whole number"
+        )
     archive, directory = settings["dataset.archive"], settings["dataset.directory"]
     entry = catalog.dataset_entry(settings["dataset.name"])
     for key in ("archive", "directory"):
@@ -367,7 +373,7 @@ def default_workdir(config: ConfigDict) -> str:
     """Returns the folder for a run's files where none is given: ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
 
     ``all`` stands in the place of the number where every image is used. An ``image_folder`` run also carries the
-    folder's name, so that two folders do not share a run.
+    folder's name, so that two folders do not share a run, and one measured on validation images ends with that word.
     """
     parts = [config.dataset.name]
     if config.dataset.directory:
@@ -375,4 +381,6 @@ def default_workdir(config: ConfigDict) -> str:
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
+    if config.dataset.evaluate_on != "test":
+        parts.append(config.dataset.evaluate_on)
     return os.path.join("runs", "-".join(parts))

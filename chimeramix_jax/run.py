@@ -124,8 +124,8 @@ class _Run:
         mixes = config.mixing.mask != "none"
         generator = restore_generator(self.workdir.path) if mixes else None
         data, plan = self._training_data("classifier")
-        test_images = resize(self.dataset.test.images, config.classifier.image_side)
-        test_set = TestSet(test_images, self.dataset.test.labels, config.evaluation.batch_size)
+        test_images = resize(self.dataset.held_out.images, config.classifier.image_side)
+        test_set = TestSet(test_images, self.dataset.held_out.labels, config.evaluation.batch_size)
         parts = {"classifier": (config.experiment, generator)}
         if config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", None)
@@ -159,7 +159,7 @@ class _Run:
             "experiment": config.experiment,
             "max_labels_per_class": config.max_labels_per_class,
             "seed": config.seed,
-            "test": dataclasses.asdict(chosen.evaluation),
+            config.dataset.evaluate_on: dataclasses.asdict(chosen.evaluation),
             "seconds": seconds | ({} if generator_seconds is None else {"generator": generator_seconds}),
             "device": environment.pop("devices"),
             "versions": environment.pop("packages") | {"python": environment.pop("python")},
@@ -169,7 +169,7 @@ class _Run:
             "train_indices": self.about["train_indices"],
         }
         if "baseline" in measured:
-            content["baseline"] = {"test": dataclasses.asdict(measured["baseline"].evaluation)}
+            content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}
         files.write_json(self.workdir.results, content)
         rows = [self._row(one, generator_seconds) for one in reversed(measured.values())]
         return content | {"summary": rows, "files": self.workdir.written()}

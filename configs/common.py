@@ -16,6 +16,7 @@ def get_config() -> ConfigDict:
     config.dataset = ConfigDict()
     config.dataset.name = "cifair10"  # one of chimeramix_jax.data.catalog
     config.dataset.data_dir = ""  # where TFDS keeps prepared data sets; "": TFDS's own default
+    config.dataset.evaluate_on = "test"  # or "validation": what the subset leaves of the train split, to choose by
     config.dataset.archive = ""  # cifair10, cifair100, stl10: a local copy of the published archive; "": download
     config.dataset.directory = ""  # image_folder: the folder that holds train/<class>/* (and test/<class>/*)
     config.dataset.image_side = 64  # image_folder: pixels per side that images are stored at, after a centre crop

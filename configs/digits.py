@@ -35,5 +35,5 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.classifier.batch_size = 32
     config.classifier.num_dataset_repeats_base = 50
     config.classifier.epochs = 20
-    config.classifier.learning_rate = 0.03
+    config.classifier.learning_rate = 0.1
     return experiments.apply(config, experiment)

@@ -269,6 +269,16 @@ def test_the_default_directory_tells_data_set_experiment_images_and_seed(config,
     config.dataset.name = "image_folder"
     config.dataset.directory = f"{tmp_path}/my flowers/"
     assert settings.default_workdir(config) == "runs/image_folder-my_flowers-chimeramix_grid-all-per-class-seed-3"
+    config.dataset.evaluate_on = "validation"
+    assert settings.default_workdir(config).endswith("-seed-3-validation")
+
+
+def test_validation_images_are_refused_where_all_images_are_trained_on(config):
+    config.dataset.evaluate_on = "validation"
+    config.max_labels_per_class = None
+    assert "dataset.evaluate_on: 'validation'" in refusal(config)
+    config.max_labels_per_class = 5
+    settings.check(config)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,18 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(run_main, fini
     assert "Traceback" not in errors
 
 
+def test_a_run_measured_on_validation_images_says_so_everywhere(run_main, tmp_path):
+    code, output, errors = run_main(
+        "--config=configs/digits.py:baseline", f"--workdir={tmp_path}", "--config.dataset.evaluate_on=validation"
+    )
+    assert code == 0, errors
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert "test" not in results and results["validation"]["examples"] == 1100 - 20
+    assert "measured on 1080 validation images" in output
+    lines = [json.loads(line) for line in (tmp_path / "classifier" / "metrics.jsonl").read_text().splitlines()]
+    assert any("validation_top1" in line for line in lines) and not any("test_top1" in line for line in lines)
+
+
 def test_a_finished_run_is_not_trained_again(run_main, finished):
     before = {path: path.read_bytes() for path in finished.glob("*/metrics.jsonl")}
     code, output, errors = run_main(f"--workdir={finished}")
@@ -78,7 +90,7 @@ def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished)
     from chimeramix_jax.data.resizing import resize
 
     config = settings()
-    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).test
+    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
     classifier = chimeramix_jax.restore_classifier(finished)
     logits = nnx.jit(lambda model, images: model(normalize(images)))(classifier, resize(test.images, 8))
     accuracy = np.mean(np.argmax(logits, axis=1) == test.labels)

@@ -38,18 +38,19 @@ class FewShotDataset:
       class_names: by label.
       train: the few labelled images, in the order of ``train_indices``.
       train_indices: their places in the published train split.
-      test: the whole test split in the published order.
+      held_out: what classifiers are measured on: the whole test split, or the images that ``train`` leaves out of the
+        train split; either in the published order.
     """
 
     name: str
     class_names: tuple[str, ...]
     train: LabelledImages
     train_indices: Int64[np.ndarray, "examples"]
-    test: LabelledImages
+    held_out: LabelledImages
 
 
 def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
-    """Prepares the data set if it is not on disk, draws the few-shot split and loads it and the test split.
+    """Prepares the data set if it is not on disk, draws the few-shot split, loads it and what it is measured on.
 
     Of the train split only the chosen images are decoded.
 
@@ -72,9 +73,16 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
             records, labels = _published_order(builder, entry, "train")
             indices = few_shot_indices(labels, max_labels_per_class, seed, class_names)
             train = _decode(builder, "train", records[indices])
-            test_records, _ = _published_order(builder, entry, "test")
-            test = _decode(builder, "test", test_records)
-    return FewShotDataset(entry.name, class_names, train, indices, test)
+            if dataset_config.evaluate_on == "validation":
+                held_out = _decode(builder, "train", np.delete(records, indices))
+            else:
+                held_out = _decode(builder, "test", _published_order(builder, entry, "test")[0])
+    if not len(held_out.labels):
+        raise InputError(
+            f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} holds no image for it beside the "
+            f"{len(indices)} that are trained on"
+        )
+    return FewShotDataset(entry.name, class_names, train, indices, held_out)
 
 
 def _published_order(

@@ -86,9 +86,13 @@ def closing_text(results: Mapping[str, Any]) -> str:
 
     Args:
         results: ``summary``, the rows of the table (none where no classifier was evaluated), and ``files``, the paths
-            that were written, for people to look at; either may be missing.
+            that were written, for people to look at; either may be missing. Also ``validation``, where those figures
+            are not the test split's.
     """
     parts = [summary_table(results.get("summary", []))]
+    if "validation" in results:
+        examples = results["validation"]["examples"]
+        parts.append(f"measured on {examples} validation images: those that the subset leaves out of the train split")
     written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)

@@ -158,12 +158,12 @@ class ClassifierStage:
         return geometry.resize_align_corners(generator(a, b, mask).astype(images.dtype), images.shape[1])
 
     def evaluate(self, state: State) -> dict[str, float]:
-        """Top-1 accuracy and loss on the whole test split."""
-        evaluation = self.measure(state)
-        return {"test_top1": evaluation.top1, "test_loss": evaluation.loss}
+        """Top-1 accuracy and loss on all images held out, named after the split that they come from."""
+        evaluation, split = self.measure(state), self.config.dataset.evaluate_on
+        return {f"{split}_top1": evaluation.top1, f"{split}_loss": evaluation.loss}
 
     def measure(self, state: State) -> Evaluation:
-        """All figures of the test split."""
+        """All figures of the images held out."""
         return self.test_set.evaluate(partial(self._predict, state["parameters"], state["batch_statistics"]))
 
 

@@ -63,11 +63,21 @@ def test_digits_come_as_published_with_the_chosen_ones_for_training(digits_confi
     np.testing.assert_array_equal(dataset.train_indices, expected)
     np.testing.assert_array_equal(dataset.train.images, images[expected])
     np.testing.assert_array_equal(dataset.train.labels, published.target[expected])
-    np.testing.assert_array_equal(dataset.test.images, images[TRAIN_IMAGES:])
-    np.testing.assert_array_equal(dataset.test.labels, published.target[TRAIN_IMAGES:])
+    np.testing.assert_array_equal(dataset.held_out.images, images[TRAIN_IMAGES:])
+    np.testing.assert_array_equal(dataset.held_out.labels, published.target[TRAIN_IMAGES:])
     assert dataset.train.images.dtype == np.uint8
     assert dataset.train.labels.dtype == np.int32
     assert dataset.train_indices.dtype == np.int64
+
+
+def test_validation_images_are_the_train_splits_others_and_not_the_test_splits(digits_config):
+    digits_config.evaluate_on = "validation"
+    dataset = load_few_shot(digits_config, max_labels_per_class=5, seed=1)
+    published = load_digits()
+    others = np.setdiff1d(np.arange(TRAIN_IMAGES), dataset.train_indices)
+    images = np.round(published.images * 255 / 16).astype(np.uint8)
+    np.testing.assert_array_equal(dataset.held_out.images[..., 0], images[others])
+    np.testing.assert_array_equal(dataset.held_out.labels, published.target[others])
 
 
 def test_every_class_of_digits_has_the_hundred_training_images_of_the_largest_published_setting(digits_config):
@@ -111,14 +121,14 @@ def test_an_interrupted_preparation_is_not_taken_for_complete(digits_config, mon
         patch.setattr(Digits, "_generate_examples", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load_few_shot(digits_config, 2, seed=0)
-    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+    assert len(load_few_shot(digits_config, 2, seed=0).held_out.labels) == 697
 
 
 def test_what_a_killed_preparation_leaves_behind_is_not_read(digits_config):
     left_behind = Path(digits_config.data_dir) / "chimeramix_digits" / "incomplete.ABCDEF_1.0.0"
     left_behind.mkdir(parents=True)
     (left_behind / "chimeramix_digits-train.array_record-00000-of-00001").write_bytes(b"half")
-    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+    assert len(load_few_shot(digits_config, 2, seed=0).held_out.labels) == 697
 
 
 def test_losing_the_race_to_prepare_is_no_error(digits_config, monkeypatch):
@@ -130,7 +140,7 @@ def test_losing_the_race_to_prepare_is_no_error(digits_config, monkeypatch):
 
     original = Digits._split_generators
     monkeypatch.setattr(Digits, "_split_generators", overtaken)
-    assert len(load_few_shot(digits_config, 2, seed=0).test.labels) == 697
+    assert len(load_few_shot(digits_config, 2, seed=0).held_out.labels) == 697
     assert [path.name for path in (Path(digits_config.data_dir) / "chimeramix_digits").iterdir()] == ["1.0.0"]
 
 
@@ -138,7 +148,7 @@ def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_p
     program = (
         "import sys; from configs.common import get_config; from chimeramix_jax.data import load_few_shot;"
         "config = get_config().dataset; config.name = 'digits'; data = load_few_shot(config, 3, 0);"
-        "print(data.train.images.sum(), len(data.test.labels), 'tensorflow' in sys.modules)"
+        "print(data.train.images.sum(), len(data.held_out.labels), 'tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path)}
     runs = [
@@ -193,8 +203,8 @@ def test_tfds_own_cifar10_is_read_in_the_order_of_its_ids(dataset_config, random
     assert dataset.class_names[3] == "class 3"
     np.testing.assert_array_equal(dataset.train_indices, few_shot_indices(labels, 2, seed=0))
     np.testing.assert_array_equal(dataset.train.images, images["train"][dataset.train_indices])
-    np.testing.assert_array_equal(dataset.test.images, images["test"])
-    np.testing.assert_array_equal(dataset.test.labels, labels)
+    np.testing.assert_array_equal(dataset.held_out.images, images["test"])
+    np.testing.assert_array_equal(dataset.held_out.labels, labels)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -59,8 +59,8 @@ def test_stl10_comes_upright_and_in_published_order(load, published):
     assert dataset.class_names == tuple(NAMES)
     np.testing.assert_array_equal(dataset.train.images, published.train_images[dataset.train_indices])
     np.testing.assert_array_equal(dataset.train.labels, published.train_labels[dataset.train_indices])
-    np.testing.assert_array_equal(dataset.test.images, published.test_images)
-    np.testing.assert_array_equal(dataset.test.labels, published.test_labels)
+    np.testing.assert_array_equal(dataset.held_out.images, published.test_images)
+    np.testing.assert_array_equal(dataset.held_out.labels, published.test_labels)
 
 
 def test_an_archive_that_lacks_a_file_is_refused(load, published):
