@@ -19,6 +19,9 @@ Flags:
         a run that was interrupted continues from there
     --stage=all|generator|classifier|evaluate
         what to do (default: all); stages that are finished are not repeated
+    --generator_workdir=FOLDER
+        use the generator of the run in this folder instead of training one (default: that of a run beside this
+        one, if it was trained with the same settings and images)
     --retrain
         train the chosen stage again although it is finished; its old files are moved aside, never deleted
 """
@@ -26,6 +29,7 @@ Flags:
 import os
 import re
 import sys
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -39,6 +43,7 @@ DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confi
 
 flags.DEFINE_string("workdir", None, "where the run's files go")
 flags.DEFINE_enum("stage", "all", settings.STAGES, "what to do")
+flags.DEFINE_string("generator_workdir", None, "the run whose generator to use")
 flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
 
 
@@ -82,14 +87,15 @@ def main(_: list[str]) -> None:
     """Checks the settings, runs the chosen stage, and prints what came of it."""
     logging.set_verbosity(logging.ERROR)  # the libraries' notes and warnings are not this program's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
-    config, stage, retrain = flags.FLAGS.config, flags.FLAGS.stage, flags.FLAGS.retrain
+    config = flags.FLAGS.config
+    asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
     try:
         settings.check(config)
         workdir = flags.FLAGS.workdir or settings.default_workdir(config)
         host_memory.keep_freed_memory()
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
 
-        print(reporting.closing_text(run.train_and_evaluate(config, workdir, stage=stage, retrain=retrain)))
+        print(reporting.closing_text(run.train_and_evaluate(config, workdir, **asked)))
     except InputError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -62,7 +62,9 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
     data = data_of(config, side)
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
     plan = EpochPlan(len(data.labels), 1, config.classifier.batch_size)
-    return ClassifierStage(config, data, plan, len(data.member_counts), build_generator(config, nnx.Rngs(0)), test_set)
+    generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
+    mixes = config.mixing.mask != "none"
+    return ClassifierStage(config, data, plan, len(data.member_counts), test_set, mixes, generator)
 
 
 def memory(stage: GeneratorStage | ClassifierStage) -> tuple[int, int]:

@@ -3,16 +3,17 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chimeramix_jax.restore import class_names, restore_classifier, restore_generator
+    from chimeramix_jax.restore import class_names, restore_classifier, restore_discriminator, restore_generator
     from chimeramix_jax.run import train_and_evaluate
 
 _HOMES = {
     "class_names": "restore",
     "restore_classifier": "restore",
+    "restore_discriminator": "restore",
     "restore_generator": "restore",
     "train_and_evaluate": "run",
 }
-__all__ = ["class_names", "restore_classifier", "restore_generator", "train_and_evaluate"]
+__all__ = ["class_names", "restore_classifier", "restore_discriminator", "restore_generator", "train_and_evaluate"]
 
 
 def __getattr__(name: str):

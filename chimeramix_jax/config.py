@@ -12,13 +12,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from chimeramix_jax.augment import names as augment_names
 from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
 
@@ -114,8 +115,21 @@ SETTINGS: Mapping[str, Rule] = {
     # A reflection cannot be wider than the image, and half of it is more than any crop needs.
     "augment.crop_padding_fraction": _number("a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
     "augment.horizontal_flip": _YES_OR_NO,
-    "mixing.mask": _choice("grid", "none"),
+    "augment.policy": _choice(*augment_names.POLICIES),
+    "augment.autoaugment_policy": _choice(*augment_names.AUTOAUGMENT_POLICIES),
+    "augment.random_erasing_probability": _number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "augment.cutout": _YES_OR_NO,
+    "augment.cutout_side": _integer(2),
+    "augment.mixup": _YES_OR_NO,
+    "mixing.mask": _choice("grid", "segmentation", "none"),
+    "mixing.of": _choice("features", "pixels"),
+    "mixing.share": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "mixing.images": _integer(2),
     "mixing.mix_size": _integer(2),
+    "mixing.segmentation_scale": _POSITIVE,
+    "mixing.segmentation_min_size": _integer(0),
+    "mixing.segmentation_sigma": _NOT_NEGATIVE,
+    "mixing.discriminator_candidates": _COUNT,
     "generator.image_side": _SIDE,
     "generator.channels": _COUNT,
     "generator.discriminator_channels": _COUNT,
@@ -216,7 +230,7 @@ def check(config: ConfigDict) -> None:
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
     if settings["mixing.mask"] != "none":
-        _check_generator(settings)
+        _check_mixing(settings)
 
 
 def check_key(key: str, known: Iterable[str]) -> None:
@@ -264,9 +278,13 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
 
 
 def _check_model(model: str) -> None:
+    if model == "resnet-50":
+        return
     parts = re.fullmatch(r"wrn-(\d+)-(\d+)", model)
     if parts is None or int(parts[2]) < 1:
-        raise InputError(f"classifier.model: {model!r} is not allowed; it must be wrn-<depth>-<width>, as wrn-16-8")
+        raise InputError(
+            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, as wrn-16-8"
+        )
     depth, width = int(parts[1]), int(parts[2])
     if depth < 10 or depth % 6 != 4:
         lower = depth - (depth - 4) % 6
@@ -277,17 +295,45 @@ def _check_model(model: str) -> None:
         )
 
 
-def _check_generator(settings: Mapping[str, Any]) -> None:
-    side, cells = settings["generator.image_side"], settings["mixing.mix_size"]
-    if side < SMALLEST_GENERATOR_SIDE:
+def _check_mixing(settings: Mapping[str, Any]) -> None:
+    check_mixed_images(settings["mixing.images"], settings["max_labels_per_class"], "max_labels_per_class")
+    of_features = settings["mixing.of"] == "features"
+    if settings["mixing.discriminator_candidates"] > 1 and not of_features:
+        raise InputError(
+            f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
+            "has no discriminator to choose by; it must be 1"
+        )
+    stage = "generator" if of_features else "classifier"
+    side = settings[f"{stage}.image_side"]
+    if of_features and side < SMALLEST_GENERATOR_SIDE:
         raise InputError(
             f"generator.image_side: {side} is not allowed; it must be a multiple of 4 from {SMALLEST_GENERATOR_SIDE}"
         )
-    most_cells = side // ENCODER_STRIDE  # a cell covers at least one place of the feature map
+    # A cell covers at least one place of what is mixed.
+    cells, most_cells = settings["mixing.mix_size"], side // ENCODER_STRIDE if of_features else side
     if cells > most_cells:
+        divided = f" / {ENCODER_STRIDE}" if of_features else ""
         raise InputError(
             f"mixing.mix_size: {cells} is not allowed; it must be a whole number from 2 to {most_cells} "
-            f"(generator.image_side {side} / {ENCODER_STRIDE})"
+            f"({stage}.image_side {side}{divided})"
+        )
+
+
+def needs_generator(config: ConfigDict) -> bool:
+    """Whether an experiment mixes features, for which a generator has to be trained."""
+    return config.mixing.mask != "none" and config.mixing.of == "features"
+
+
+def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
+    """Refuses to mix more images of a class than there are (None: not known yet).
+
+    Raises:
+        InputError: there are fewer; ``what_limits`` says whose the number is.
+    """
+    if images_per_class is not None and mixed > images_per_class:
+        raise InputError(
+            f"mixing.images: {mixed} images of a class are to be mixed, but {what_limits} is "
+            f"{images_per_class}; set mixing.images to at most that, or choose an experiment that does not mix"
         )
 
 
@@ -305,10 +351,19 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     return flat
 
 
-def differences(there: Mapping[str, Any] | ConfigDict, asked: Mapping[str, Any] | ConfigDict) -> list[str]:
+def differences(
+    there: Mapping[str, Any] | ConfigDict,
+    asked: Mapping[str, Any] | ConfigDict,
+    among: Sequence[str] | None = None,
+) -> list[str]:
     """Compares a stored run's settings with those asked for now, leaving out ``NO_EFFECT_ON_RESULTS``.
 
     Tuples equal lists, and 1 equals 1.0, so that settings read back from JSON equal the ones that were written.
+
+    Args:
+        there: the stored settings.
+        asked: those asked for.
+        among: keys, and groups of keys, to compare; None: all.
 
     Returns:
         A line per setting that differs, such as ``generator.epochs: 200 there, 100 asked``; empty: the same run.
@@ -316,13 +371,40 @@ def differences(there: Mapping[str, Any] | ConfigDict, asked: Mapping[str, Any] 
     old, new = flatten(config_to_dict(there)), flatten(config_to_dict(asked))
     lines = []
     for key in {**old, **new}:
-        if any(key == prefix or key.startswith(f"{prefix}.") for prefix in NO_EFFECT_ON_RESULTS):
+        if _belongs(key, NO_EFFECT_ON_RESULTS) or (among is not None and not _belongs(key, among)):
             continue
         if key in old and key in new and old[key] == new[key]:
             continue
         before, after = (repr(side[key]) if key in side else "not set" for side in (old, new))
         lines.append(f"{key}: {before} there, {after} asked")
     return lines
+
+
+def _belongs(key: str, groups: Iterable[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def generator_settings(config: ConfigDict) -> tuple[str, ...]:
+    """The settings that a trained generator depends on: runs that share them can share it."""
+    of_masks: tuple[str, ...] = ("mix_size",)
+    if config.mixing.mask == "segmentation":
+        of_masks = ("segmentation_scale", "segmentation_min_size", "segmentation_sigma")
+    return (
+        "seed",
+        "max_labels_per_class",
+        "precision",
+        "dataset.name",
+        "dataset.directory",
+        "dataset.image_side",
+        "dataset.holdout_fraction",
+        "dataset.holdout_seed",
+        "augment.crop_padding_fraction",
+        "augment.horizontal_flip",
+        "mixing.mask",
+        *(f"mixing.{name}" for name in of_masks),
+        "generator",
+        "repeat_unlimited",
+    )
 
 
 def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:

@@ -5,9 +5,48 @@ number of images: a mask for each, of which exactly one is 1 at every place. A p
 partition's.
 """
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
+from ml_collections import ConfigDict
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How the masks of a run are drawn: ``kind`` is "grid" or "segmentation", ``side`` the masks' pixels per side."""
+
+    kind: str
+    side: int
+    mix_size: int
+    segment_min_size: int
+
+    @classmethod
+    def of(cls, settings: ConfigDict, side: int) -> "MaskRule":
+        """The rule that ``config.mixing`` asks for."""
+        return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size)
+
+    def partitions(
+        self,
+        key: PRNGKeyArray,
+        batch_size: int,
+        segments: Int[Array, "batch_size height width"] | None,
+        segment_labels: int = 0,
+        images: int = 2,
+    ) -> Float[Array, "images batch_size side side 1"]:
+        """Draws which of a class's images is shown where.
+
+        Args:
+            key: for everything that is drawn.
+            batch_size: mixes to make.
+            segments: of the last image's view; None for a grid.
+            segment_labels: more than any label in them.
+            images: mixed into one.
+        """
+        if segments is None:
+            return grid_partitions(key, batch_size, self.side, self.mix_size, images)
+        return segment_partitions(key, segments, self.side, segment_labels, self.segment_min_size, images)
 
 
 def blend(

@@ -1,34 +1,51 @@
 """Trained networks out of a run's directory, with nothing else at hand."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
 from chimeramix_jax.training.classifier import build_classifier
-from chimeramix_jax.training.generator import build_generator
+from chimeramix_jax.training.generator import build_discriminator, build_generator
 from chimeramix_jax.workdir import Workdir
 
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
-    """The mixing generator of the newest checkpoint of a run.
+    """The mixing generator of the newest checkpoint of a run, or of the run that it takes its generator from.
 
     Raises:
         InputError: the directory holds no trained generator.
     """
-    checkpoints, about = _open(Workdir(workdir).generator)
+    return _restore_network(workdir, "generator", build_generator)
+
+
+def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
+    """The discriminator that the generator of a run was trained against.
+
+    Raises:
+        InputError: the directory holds no trained generator.
+    """
+    return _restore_network(workdir, "discriminator", build_discriminator)
+
+
+def _restore_network(workdir: str | os.PathLike[str], name: str, build: Callable[[ConfigDict, nnx.Rngs], Any]) -> Any:
+    """One of the two networks of stage 1."""
+    checkpoints, about = _open(Workdir(workdir).generator_home().generator)
     config = settings.from_dict(about["config"])
-    graph, parameters = nnx.split(nnx.eval_shape(lambda: build_generator(config, nnx.Rngs(0))))
-    return nnx.merge(graph, _read(checkpoints, about, {"generator": parameters})["generator"])
+    graph, parameters = nnx.split(nnx.eval_shape(lambda: build(config, nnx.Rngs(0))))
+    return nnx.merge(graph, _read(checkpoints, about, {name: parameters})[name])
 
 
-def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> WideResNet:
+def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
     """The classifier of the newest checkpoint of a run, in evaluation mode.
 
     Args:

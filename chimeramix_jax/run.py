@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from typing import Any
 
 import jax
@@ -12,15 +13,17 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import mixing
+from chimeramix_jax import mixing, shared_generator
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
+from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.evaluation import Evaluation, TestSet
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.reporting import files, pictures, results
-from chimeramix_jax.restore import restore_generator
+from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage
@@ -30,7 +33,12 @@ MOST_PICTURED_PAIRS = 10
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: str | os.PathLike[str], *, stage: str = "all", retrain: bool = False
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    stage: str = "all",
+    retrain: bool = False,
+    generator_workdir: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Does what is left of a run, and returns its results.
 
@@ -40,6 +48,8 @@ def train_and_evaluate(
         stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "all" does all.
         retrain: trains the stage again although it is finished, and what was trained with it; the old files are moved
             aside.
+        generator_workdir: the directory of another run, whose generator is to be used instead of training one; None:
+            that of a run in the same folder, if one has a finished generator of the same settings.
 
     Returns:
         What ``results.json`` holds (nothing for stage "generator"), ``summary`` (rows for
@@ -51,20 +61,23 @@ def train_and_evaluate(
     settings.check(config)
     if stage not in settings.STAGES:
         raise not_one_of("--stage", stage, settings.STAGES)
-    mixes = config.mixing.mask != "none"
-    if stage == "generator" and not mixes:
-        raise InputError(f"stage: 'generator', but experiment {config.experiment!r} mixes nothing and has none")
+    generates = settings.needs_generator(config)
+    if not generates and (stage == "generator" or generator_workdir is not None):
+        flag = "stage: 'generator'" if stage == "generator" else f"--generator_workdir={generator_workdir}"
+        raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
     directory.check(config)
     run = _Run(config, directory)
+    if generates:
+        run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
     if stage in ("classifier", "evaluate"):
         run.require_finished("generator" if stage == "classifier" else "classifier")
     run.load()
     directory.claim(config)
     if retrain:
         run.discard(stage)
-    if stage in ("all", "generator") and mixes:
-        run.train_generator()
+    if generates:
+        run.provide_generator(train=stage in ("all", "generator"))
     if stage == "generator":
         return {"files": directory.written()}
     return run.classify(train=stage != "evaluate")
@@ -83,13 +96,18 @@ class _Run:
     """A run in progress: its settings, directory and data."""
 
     def __init__(self, config: ConfigDict, workdir: Workdir):
-        self.config, self.workdir = config, workdir
+        self.config, self.workdir, self.generator_home = config, workdir, workdir
+
+    def choose_generator(self, named: str | os.PathLike[str] | None, *, own: bool) -> None:
+        """Decides whose generator is used; ``own``: that of this run in any case."""
+        if not own:
+            self.generator_home = shared_generator.choose(self.workdir, self.config, named)
 
     def require_finished(self, stage: str) -> None:
         """Refuses to go on with a stage whose forerunner is missing."""
-        if stage == "generator" and self.config.mixing.mask == "none":
+        if stage == "generator" and not settings.needs_generator(self.config):
             return
-        directory = getattr(self.workdir, stage)
+        directory = self.generator_home.generator if stage == "generator" else self.workdir.classifier
         if not loop.is_finished(directory, self.config[stage].epochs):
             raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
 
@@ -105,40 +123,61 @@ class _Run:
         """Loads the few-shot set, and checks what only the data can tell."""
         config = self.config
         self.dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+        if config.mixing.mask != "none":
+            counts = np.bincount(self.dataset.train.labels)
+            smallest = f"the number of training images of class {self.dataset.class_names[counts.argmin()]!r}"
+            settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
         self.about = {
             "config": settings.config_to_dict(config),
             "class_names": list(self.dataset.class_names),
             "train_indices": self.dataset.train_indices.tolist(),
         }
+        if self.generator_home is not self.workdir:
+            shared_generator.check_split(self.generator_home, self.about)
 
-    def train_generator(self) -> None:
-        """Trains the generator if it is not yet, and draws what it makes of some pairs."""
-        stage = GeneratorStage(self.config, *self._training_data("generator"))
-        trained = loop.train(stage, self.workdir.generator, self.config, self.about, title="generator")
-        sheet = _mixing_sheet(stage, stage.generator(trained.state), self.dataset)
-        pictures.save_png(self.workdir.picture, sheet)
+    def provide_generator(self, *, train: bool) -> None:
+        """Trains the generator if it is to be and is not yet, and draws what it makes of some pairs."""
+        if self.generator_home is not self.workdir:
+            self.workdir.use_generator_of(self.generator_home)
+            print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
+        elif train:
+            stage = self._generator_stage()
+            loop.train(stage, self.workdir.generator, self.config, self.about, title="generator")
+        if not self.workdir.picture.exists():
+            stage = self._generator_stage()
+            sheet = _mixing_sheet(stage, restore_generator(self.workdir.path), self.dataset)
+            pictures.save_png(self.workdir.picture, sheet)
+
+    def _generator_stage(self) -> GeneratorStage:
+        augmentation = Augmentation.for_generator(self.config.augment, self.config.generator.image_side)
+        return GeneratorStage(self.config, *self._training_data("generator", augmentation))
 
     def classify(self, *, train: bool) -> dict[str, Any]:
         """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""
         config = self.config
         mixes = config.mixing.mask != "none"
-        generator = restore_generator(self.workdir.path) if mixes else None
-        data, plan = self._training_data("classifier")
+        generator = discriminator = None
+        if settings.needs_generator(config):
+            generator, discriminator = restore_generator(self.workdir.path), restore_discriminator(self.workdir.path)
+        augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
+        data, plan = self._training_data("classifier", augmentation)
         test_images = resize(self.dataset.held_out.images, config.classifier.image_side)
         test_set = TestSet(test_images, self.dataset.held_out.labels, config.evaluation.batch_size)
-        parts = {"classifier": (config.experiment, generator)}
+        parts = {"classifier": (config.experiment, mixes)}
         if config.compare_with_baseline and mixes:
-            parts["baseline"] = ("baseline", None)
+            parts["baseline"] = ("baseline", False)
         measured = {}
-        for part, (experiment, mixer) in parts.items():
+        for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
             if train or loop.is_finished(directory, config.classifier.epochs):
-                stage = ClassifierStage(config, data, plan, len(self.dataset.class_names), mixer, test_set)
+                classes = len(self.dataset.class_names)
+                networks = (generator, discriminator) if mixes else (None, None)
+                stage = ClassifierStage(config, data, plan, classes, test_set, mixes, *networks)
                 trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
                 measured[part] = Measured(experiment, stage.measure(trained.state), trained.seconds)
         return self._write_results(measured)
 
-    def _training_data(self, stage: str) -> tuple[ResidentData, EpochPlan]:
+    def _training_data(self, stage: str, augmentation: Augmentation) -> tuple[ResidentData, EpochPlan]:
         """The few-shot set on the device, at the side that a stage works at, and the stage's epochs."""
         config, training = self.config, self.dataset.train
         images_per_class = config.max_labels_per_class
@@ -146,12 +185,16 @@ class _Run:
             images_per_class = int(np.bincount(training.labels).max())
         repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, images_per_class)
         images = resize(training.images, config[stage].image_side)
-        data = to_device(images, training.labels, len(self.dataset.class_names))
+        segments = None
+        if config.mixing.mask == "segmentation":
+            rule = FelzenszwalbSettings.of(config.mixing)
+            segments = label_maps(images, rule, augmentation.segmented_padding, self.workdir.segments)
+        data = to_device(images, training.labels, len(self.dataset.class_names), segments)
         return data, EpochPlan(len(images), repeats, config[stage].batch_size)
 
     def _write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
         config, chosen = self.config, measured["classifier"]
-        generator_seconds = loop.trained_seconds(self.workdir.generator)
+        generator_seconds = loop.trained_seconds(self.generator_home.generator)
         seconds = {part: one.seconds for part, one in measured.items()}
         environment = results.environment()
         content = {
@@ -191,8 +234,8 @@ def _mixing_sheet(stage: GeneratorStage, generator: Generator, dataset: FewShotD
     labels = dataset.train.labels
     indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PICTURED_PAIRS]])
     pair_key, mask_key = jax.random.split(jax.random.key(stage.config.seed))
-    a, b = stage.pairs(pair_key, stage.inputs, indices)
-    masks = stage.masks(mask_key, len(indices))
+    (a, _), (b, segments) = stage.pairs(pair_key, stage.inputs, indices)
+    masks = stage.masks(mask_key, stage.inputs, len(indices), segments)
 
     @nnx.jit
     def decode(generator, a, b, masks):

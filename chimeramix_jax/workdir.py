@@ -4,12 +4,15 @@
 
     config.json          the settings, written when the run starts
     generator/           checkpoints/ and metrics.jsonl of stage 1
+    generator_from.json  instead, where the generator of another run is used: that run's directory, seen from here
+    segments/            label maps of the training images, where masks follow segments
     classifier/          the same of stage 2
     baseline/            the same of the classifier trained without mixing, where one is compared with
     mixing.png           pairs of images, masks and what the generator makes of them
     results.json         the test figures, once all is done
 """
 
+import json
 import os
 from pathlib import Path
 
@@ -28,6 +31,8 @@ class Workdir:
         self.path = Path(path).expanduser()
         self.config = self.path / "config.json"
         self.generator = self.path / "generator"
+        self.generator_from = self.path / "generator_from.json"
+        self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
         self.picture = self.path / "mixing.png"
@@ -69,6 +74,25 @@ class Workdir:
     def claim(self, config: ConfigDict) -> None:
         """Records the settings, which later runs here must share."""
         files.write_bytes(self.config, settings.to_json(config).encode())
+
+    def use_generator_of(self, other: "Workdir") -> None:
+        """Records whose generator the run uses, unless it is its own."""
+        if other is not self:
+            relative = os.path.relpath(other.path.resolve(), self.path.resolve())
+            files.write_json(self.generator_from, {"workdir": relative})
+
+    def generator_home(self) -> "Workdir":
+        """The run whose generator this one uses: itself, or the recorded one.
+
+        Raises:
+            InputError: the record cannot be read.
+        """
+        if self.generator.exists() or not self.generator_from.exists():
+            return self
+        try:
+            return Workdir(self.path / json.loads(self.generator_from.read_text(encoding="utf-8"))["workdir"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.generator_from}: cannot be read: {error}") from None
 
     def move_aside(self, *parts: Path) -> None:
         """Renames parts of the run, so that they can be made again and the old ones stay."""

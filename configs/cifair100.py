@@ -5,7 +5,7 @@
 
 Five of each class's 500 32x32 training images train the generator at 64x64, then WRN-16-8 at 32x32 on images mixed anew
 at every step. The test split is CIFAR-100's 10,000 images with the near-duplicates of training images replaced. All
-settings but the data set are those of ``cifair10.py``.
+settings but the data set and Cutout's square are those of ``cifair10.py``.
 """
 
 from ml_collections import ConfigDict
@@ -16,4 +16,5 @@ from configs import cifair10, experiments
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config = cifair10.get_config()
     config.dataset.name = "cifair100"
+    config.augment.cutout_side = 8
     return experiments.apply(config, experiment)

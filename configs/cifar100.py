@@ -9,10 +9,10 @@ of training images. TensorFlow Datasets downloads and prepares it, for which Ten
 
 from ml_collections import ConfigDict
 
-from configs import cifair10, experiments
+from configs import cifair100, experiments
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = cifair10.get_config()
+    config = cifair100.get_config()
     config.dataset.name = "cifar100"
     return experiments.apply(config, experiment)

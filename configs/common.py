@@ -23,13 +23,28 @@ def get_config() -> ConfigDict:
     config.dataset.holdout_fraction = 0.2  # image_folder without test/: share of each class kept for testing
     config.dataset.holdout_seed = 0  # image_folder without test/: which images those are
 
+    # Crop and mirror make both stages' images; all else here makes the classifier's only.
     config.augment = ConfigDict()
     config.augment.crop_padding_fraction = 0.125  # reflect padding before the random crop, as a share of the side
     config.augment.horizontal_flip = True  # mirror with probability 1/2
 
+    config.augment.policy = "none"  # "autoaugment", "trivialaugment" or "none"
+    config.augment.autoaugment_policy = "cifar10"  # which of AutoAugment's: "cifar10" or "imagenet"
+    config.augment.random_erasing_probability = 0.0  # of filling a rectangle of an image with noise
+    config.augment.cutout = False  # blank out a square of every image
+    config.augment.cutout_side = 16  # pixels per side of that square, at the classifier's size
+    config.augment.mixup = False  # blend every batch with itself, shuffled, and the losses alike
+
     config.mixing = ConfigDict()
-    config.mixing.mask = "grid"  # "grid", or "none": no mixing
+    config.mixing.mask = "grid"  # "grid", "segmentation", or "none": no mixing
+    config.mixing.of = "features"  # "features" of the generator, or "pixels": no generator is needed
+    config.mixing.share = 1.0  # of every batch that is mixed; the rest is shown as it is (published: all is mixed)
+    config.mixing.images = 2  # of a class, mixed into one; the generator trains on pairs
     config.mixing.mix_size = 4  # cells per side of the grid mask
+    config.mixing.segmentation_scale = 60.0  # Felzenszwalb's; the larger, the larger the segments
+    config.mixing.segmentation_min_size = 60  # pixels that a segment has at least
+    config.mixing.segmentation_sigma = 0.8  # standard deviation of the blur before segmenting, in pixels
+    config.mixing.discriminator_candidates = 1  # mixes per image, of which the discriminator's favourite is taken
 
     config.generator = ConfigDict()
     config.generator.image_side = 64  # pixels per side that the generator works at; a multiple of 4
@@ -50,9 +65,9 @@ def get_config() -> ConfigDict:
     config.generator.perceptual_weight = 1.0  # Laplacian pyramid loss of both reconstructions
 
     config.classifier = ConfigDict()
-    config.classifier.model = "wrn-16-8"  # "wrn-<depth>-<width>", depth = 6k + 4
+    config.classifier.model = "wrn-16-8"  # "wrn-<depth>-<width>", depth = 6k + 4, or "resnet-50"
     config.classifier.image_side = 32  # pixels per side that the classifier sees
-    config.classifier.dropout_rate = 0.3  # between the two convolutions of a block
+    config.classifier.dropout_rate = 0.3  # between a wide ResNet block's convolutions
     config.classifier.batch_size = 10
     config.classifier.num_dataset_repeats_base = 500  # images per class and epoch
     config.classifier.epochs = 200

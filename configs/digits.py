@@ -20,6 +20,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.compare_with_baseline = True
     config.augment.horizontal_flip = False
     config.augment.crop_padding_fraction = 0.0
+    config.augment.cutout_side = 8
 
     config.generator.image_side = 32
     config.generator.channels = 16

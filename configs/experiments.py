@@ -7,11 +7,33 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.errors import not_one_of
 
+# Without mixing there is no generator, and nothing to compare with.
+_BASELINE: Mapping[str, Any] = {"mixing.mask": "none", "compare_with_baseline": False}
+_GRID: Mapping[str, Any] = {"mixing.mask": "grid"}
+_SEGMENTATION: Mapping[str, Any] = {"mixing.mask": "segmentation"}
+_DIRECT: Mapping[str, Any] = {"mixing.of": "pixels"}
+_AUTOAUGMENT: Mapping[str, Any] = {"augment.policy": "autoaugment"}
+_TRIVIALAUGMENT: Mapping[str, Any] = {"augment.policy": "trivialaugment"}
+
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
-    # The classifier on the augmented images alone; there is no generator, and nothing to compare it with.
-    "baseline": {"mixing.mask": "none", "compare_with_baseline": False},
-    # Features of two images of a class blended by a random grid.
-    "chimeramix_grid": {"mixing.mask": "grid"},
+    # The classifier on the images themselves, cropped and mirrored, and augmented further in several ways.
+    "baseline": _BASELINE,
+    "baseline_autoaugment": {**_BASELINE, **_AUTOAUGMENT},
+    "baseline_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT},
+    "cutout": {**_BASELINE, "augment.cutout": True},
+    "random_erasing": {**_BASELINE, "augment.random_erasing_probability": 0.5},
+    "mixup": {**_BASELINE, "augment.mixup": True},
+    # Two images of a class, their features blended by a random grid and decoded.
+    "chimeramix_grid": _GRID,
+    "chimeramix_grid_autoaugment": {**_GRID, **_AUTOAUGMENT},
+    "chimeramix_grid_trivialaugment": {**_GRID, **_TRIVIALAUGMENT},
+    # The same with their pixels, without a generator.
+    "chimeramix_grid_direct": {**_GRID, **_DIRECT},
+    # Blended by the segments of one of the two.
+    "chimeramix_segmentation": _SEGMENTATION,
+    "chimeramix_segmentation_autoaugment": {**_SEGMENTATION, **_AUTOAUGMENT},
+    "chimeramix_segmentation_trivialaugment": {**_SEGMENTATION, **_TRIVIALAUGMENT},
+    "chimeramix_segmentation_direct": {**_SEGMENTATION, **_DIRECT},
 }
 
 

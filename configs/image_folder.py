@@ -21,6 +21,8 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.dataset.name = "image_folder"
     config.dataset.image_side = IMAGE_SIDE
     config.compare_with_baseline = True
+    config.augment.autoaugment_policy = "imagenet"
+    config.augment.cutout_side = IMAGE_SIDE // 4
     config.repeat_unlimited = True  # a small folder would otherwise have epochs of a few steps
 
     config.generator.image_side = IMAGE_SIDE

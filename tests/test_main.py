@@ -16,7 +16,7 @@ STUB = textwrap.dedent("""
     import json, os, runpy, signal, sys, types
     from chimeramix_jax.errors import InputError
 
-    def train_and_evaluate(config, workdir, *, stage, retrain):
+    def train_and_evaluate(config, workdir, *, stage, retrain, generator_workdir):
         if os.environ["ENDING"] == "interrupt":
             signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
             signal.raise_signal(signal.SIGINT)

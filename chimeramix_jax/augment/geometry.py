@@ -60,9 +60,15 @@ class RandomViews:
         self, draw: ViewDraw, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
     ) -> Float[Array, "batch side side 3"]:
         """The views of ``images[indices]`` in [-1, 1]; choosing, cropping and mirroring are one gather."""
-        side = images.shape[1]
+        return normalize(self.reflected(draw, images, indices))
+
+    def reflected(
+        self, draw: ViewDraw, sources: Shaped[Array, "examples side side ..."], indices: Int[Array, "batch"]
+    ) -> Shaped[Array, "batch side side ..."]:
+        """The views of ``sources[indices]``, which have no padding and are reflected at their borders."""
+        side = sources.shape[1]
         rows, columns = (_reflect(positions, side) for positions in _positions(draw, side))
-        return normalize(_gather(images, indices, rows, columns))
+        return _gather(sources, indices, rows, columns)
 
     def labels(
         self, draw: ViewDraw, canvases: Int[Array, "examples canvas canvas"], indices: Int[Array, "batch"]

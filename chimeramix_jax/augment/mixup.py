@@ -32,7 +32,7 @@ class Mixup:
         return self.share * own + (1 - self.share) * other
 
 
-def draw(key: PRNGKeyArray, batch_size: int, example_mask: Bool[Array, "batch_size"] | None = None) -> Mixup:
+def draw_mixup(key: PRNGKeyArray, batch_size: int, example_mask: Bool[Array, "batch_size"] | None = None) -> Mixup:
     """One share for the batch, from Beta(1, 1) (which is uniform over [0, 1]), and a permutation as the partners.
 
     Examples where ``example_mask`` is False only fill up the batch: the counted ones are permuted among themselves, and

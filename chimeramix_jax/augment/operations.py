@@ -9,6 +9,7 @@ which serves a family of operations and leaves the other images as they are: ``_
 """
 
 import enum
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,7 @@ def warp_labels(
     outside: int,
 ) -> Int[Array, "batch height width"]:
     """Moves the pixels' labels as ``apply`` moves the pixels, with the label ``outside`` where the image ends."""
-    return jax.vmap(lambda *one: _warp(*one, outside))(labels, operations, magnitudes)
+    return jax.vmap(partial(_warp, outside=outside))(labels, operations, magnitudes)
 
 
 def _apply(

@@ -1,11 +1,11 @@
 """A few-shot set on the device, and what is drawn from it: epochs' orders and same-class partners."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt, UInt8
 
 
 @jax.tree_util.register_dataclass
@@ -13,25 +13,41 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt8
 class ResidentData:
     """A labelled set in the device's memory.
 
-    ``members[c]`` lists the positions of class c's images, filled up with zeros after the first ``member_counts[c]``.
+    Attributes:
+        images: the pixels.
+        labels: the classes.
+        members: the positions of each class's images, filled up with zeros.
+        member_counts: how many of a class's members there are.
+        segments: the images' label maps, which may cover reflected pixels around them; None where masks need none.
+        segment_labels: more than any label in the maps: one is left for pixels that come from beyond an image.
     """
 
     images: UInt8[Array, "examples side side 3"]
     labels: Int[Array, "examples"]
     members: Int[Array, "classes largest_class"]
     member_counts: Int[Array, "classes"]
+    segments: UInt[Array, "examples canvas canvas"] | None = None
+    segment_labels: int = field(default=0, metadata={"static": True})
 
 
 def to_device(
-    images: UInt8[np.ndarray, "examples side side 3"], labels: Int[np.ndarray, "examples"], num_classes: int
+    images: UInt8[np.ndarray, "examples side side 3"],
+    labels: Int[np.ndarray, "examples"],
+    num_classes: int,
+    segments: UInt[np.ndarray, "examples canvas canvas"] | None = None,
 ) -> ResidentData:
-    """Puts a labelled set on the default device."""
+    """Puts a labelled set, and label maps of its images if there are any, on the default device."""
     counts = np.bincount(labels, minlength=num_classes)
     members = np.zeros((num_classes, counts.max()), np.int32)
     for label in range(num_classes):
         members[label, : counts[label]] = np.flatnonzero(labels == label)
     return ResidentData(
-        jnp.asarray(images), jnp.asarray(labels, jnp.int32), jnp.asarray(members), jnp.asarray(counts, jnp.int32)
+        jnp.asarray(images),
+        jnp.asarray(labels, jnp.int32),
+        jnp.asarray(members),
+        jnp.asarray(counts, jnp.int32),
+        None if segments is None else jnp.asarray(segments),
+        0 if segments is None else int(segments.max()) + 2,
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 from jaxtyping import Float, Int, UInt, UInt8
+from ml_collections import ConfigDict
 
 from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.progress import StageProgress
@@ -36,6 +37,11 @@ class FelzenszwalbSettings:
     scale: float
     min_size: int
     sigma: float = 0.8
+
+    @classmethod
+    def of(cls, settings: ConfigDict) -> "FelzenszwalbSettings":
+        """What ``config.mixing`` asks for."""
+        return cls(settings.segmentation_scale, settings.segmentation_min_size, settings.segmentation_sigma)
 
     def __post_init__(self) -> None:
         """Refuses values that the algorithm has no meaning for."""

@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from chimeramix_jax import mixing
+from chimeramix_jax.config import ENCODER_STRIDE
 from chimeramix_jax.models.layers import (
     DoublingConvolution,
     ResidualBlock,
@@ -81,6 +82,11 @@ class Generator(nnx.Module):
         """Creates the generator with ``channels`` (ngf) after the first convolution; ``dtype`` is the computation's."""
         self.encoder = Encoder(channels, residual_blocks, dtype=dtype, rngs=rngs)
         self.decoder = Decoder(channels, decoder_residual_blocks, dtype=dtype, rngs=rngs)
+
+    @staticmethod
+    def features_side(image_side: int) -> int:
+        """Pixels per side of the features, and so of the masks, of images of the given side."""
+        return image_side // ENCODER_STRIDE
 
     def encode(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/4 width/4 features"]:
         """Features of images in [-1, 1]; height and width are multiples of 4."""

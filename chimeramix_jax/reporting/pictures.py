@@ -29,8 +29,8 @@ def mixing_sheet(
     images_b: Images,
     masks: Float[np.ndarray | Array, "pairs mask_height mask_width 1"],
     mixes: Images,
-    reconstructions_a: Images,
-    reconstructions_b: Images,
+    reconstructions_a: Images | None = None,
+    reconstructions_b: Images | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Image.Image:
     """Draws a labelled sheet: a column per pair; rows for both images, the mask, the mix and both reconstructions.
@@ -42,8 +42,8 @@ def mixing_sheet(
         images_a: the first image of every pair, in [-1, 1], grey or RGB; NumPy or JAX.
         images_b: the second one.
         masks: in [0, 1], 1 keeps *a*; of any size, enlarged without smoothing.
-        mixes: the generator's mixed images.
-        reconstructions_a: the generator's image for a mask of ones.
+        mixes: the mixed images.
+        reconstructions_a: the generator's image for a mask of ones; None (and so below): no such row.
         reconstructions_b: the same for a mask of zeros.
         class_names: a name for every pair, written above its column.
 
@@ -55,9 +55,9 @@ def mixing_sheet(
         "image b": [_framed(tile, COLOUR_B) for tile in _tiles(images_b)],
         "mask": [],
         "mix": _tiles(mixes),
-        "reconstruction a": _tiles(reconstructions_a),
-        "reconstruction b": _tiles(reconstructions_b),
     }
+    if reconstructions_a is not None and reconstructions_b is not None:
+        rows |= {"reconstruction a": _tiles(reconstructions_a), "reconstruction b": _tiles(reconstructions_b)}
     if rows["mix"]:
         rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
     counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())

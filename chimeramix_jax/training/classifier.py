@@ -1,5 +1,6 @@
 """Stage 2: training the classifier, on mixed images where the experiment asks for them, with the generator frozen."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,14 +11,17 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax import mixing
 from chimeramix_jax.augment import geometry
-from chimeramix_jax.config import ENCODER_STRIDE
+from chimeramix_jax.augment.mixup import Mixup, draw_mixup
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
 from chimeramix_jax.evaluation import Evaluation, TestSet
+from chimeramix_jax.models import classifier as models
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.training.mixer import Mixer, Parameters
 
 State = dict[str, PyTree]
 
@@ -32,7 +36,7 @@ class ClassificationStep:
     classifier: nnx.GraphDef
     optimizer: optax.GradientTransformation
 
-    def initial_state(self, classifier: WideResNet) -> State:
+    def initial_state(self, classifier: Classifier) -> State:
         """The state that starts from the network's parameters and statistics."""
         parameters = nnx.state(classifier, nnx.Param)
         return {
@@ -49,11 +53,14 @@ class ClassificationStep:
         labels: Int[Array, "batch"],
         dropout_key: PRNGKeyArray | None,
         example_mask: Bool[Array, "batch"] | None,
+        mixup: Mixup | None,
     ) -> tuple[Float[Array, ""], tuple[PyTree, Float[Array, ""]]]:
         """Mean cross entropy; beside it the new statistics and the share of images classified right."""
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
+        images = images if mixup is None else mixup.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
-        entropies = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        entropy = optax.softmax_cross_entropy_with_integer_labels if mixup is None else mixup.cross_entropy
+        entropies = entropy(logits, labels)
         right = jnp.argmax(logits, axis=-1) == labels
         mean = jnp.mean(entropies, where=example_mask)
         return mean, (nnx.state(classifier, nnx.BatchStat), jnp.mean(right, where=example_mask))
@@ -65,11 +72,15 @@ class ClassificationStep:
         labels: Int[Array, "batch"],
         dropout_key: PRNGKeyArray | None = None,
         example_mask: Bool[Array, "batch"] | None = None,
+        mixup: Mixup | None = None,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """Updates the classifier; examples where ``example_mask`` is False do not count."""
+        """Updates the classifier; examples where ``example_mask`` is False do not count.
+
+        With ``mixup``, images and losses are blended by it; the accuracy is that for the images' own labels.
+        """
         parameters = state["parameters"]
         (loss, (statistics, accuracy)), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask
+            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, mixup
         )
         updates, optimizer = self.optimizer.update(gradients, state["optimizer"], parameters)
         parameters = optax.apply_updates(parameters, updates)
@@ -83,21 +94,20 @@ def sgd(learning_rate: float, momentum: float, weight_decay: float, total_steps:
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=True))
 
 
-def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> WideResNet:
+def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Classifier:
     """A classifier as the config describes it, in training mode."""
     settings = config.classifier
-    depth, width = map(int, settings.model.removeprefix("wrn-").split("-"))
     dtype = computation_dtype(config.precision)
-    return WideResNet(depth, width, num_classes, dropout_rate=settings.dropout_rate, dtype=dtype, rngs=rngs)
+    return models.build(settings.model, num_classes, dropout_rate=settings.dropout_rate, dtype=dtype, rngs=rngs)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ClassifierInputs:
-    """What the classifier's steps read: the training images and the frozen generator's parameters, if any."""
+    """What the classifier's steps read: the training images and the parameters of the frozen networks that mix them."""
 
     data: sampling.ResidentData
-    generator: PyTree | None
+    networks: Parameters
 
 
 class ClassifierStage:
@@ -111,16 +121,23 @@ class ClassifierStage:
         data: sampling.ResidentData,
         plan: sampling.EpochPlan,
         num_classes: int,
-        generator: Generator | None,
         test_set: TestSet,
+        mixes: bool,
+        generator: Generator | None = None,
+        discriminator: Discriminator | None = None,
     ):
-        """Prepares the stage for images already of ``config.classifier.image_side``; no generator, no mixing."""
+        """Prepares the stage for images already of ``config.classifier.image_side``.
+
+        It mixes images if ``mixes``: their features where there is a generator, else their pixels.
+        """
         settings = config.classifier
         self.config, self.epochs, self.plan, self.num_classes = config, settings.epochs, plan, num_classes
-        self._views = geometry.RandomViews.of(config.augment, settings.image_side)
-        self._generator = None if generator is None else nnx.graphdef(generator)
-        self.inputs = ClassifierInputs(data, None if generator is None else nnx.state(generator))
-        self.test_set = test_set
+        self._augmentation = Augmentation.for_classifier(config.augment, settings.image_side)
+        self._mixer: Mixer | None = None
+        networks: Parameters = {}
+        if mixes:
+            self._mixer, networks = Mixer.of(config, self._augmentation, generator, discriminator)
+        self.inputs, self.test_set = ClassifierInputs(data, networks), test_set
         classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
@@ -140,22 +157,26 @@ class ClassifierStage:
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """One update on the images at ``indices``, mixed with partners of their classes if there is a generator."""
-        view_key, mix_key, dropout_key = jax.random.split(key, 3)
-        images = self._views(view_key, inputs.data.images, indices)
-        if self._generator is not None:
-            images = self._mix(mix_key, images, inputs, indices, nnx.merge(self._generator, inputs.generator))
-        return self._step(state, images, inputs.data.labels[indices], dropout_key, example_mask)
+        """One update on the images at ``indices``, mixed with others of their classes if the experiment says so."""
+        image_key, dropout_key, mixup_key = jax.random.split(key, 3)
+        images = self.images(image_key, inputs, indices)
+        labels = inputs.data.labels[indices]
+        mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
+        return self._step(state, images, labels, dropout_key, example_mask, mixup)
 
-    def _mix(self, key: PRNGKeyArray, images, inputs: ClassifierInputs, indices, generator: Generator):
-        """Mixes each image with a view of a partner, at the generator's size."""
-        partner_key, view_key, mask_key = jax.random.split(key, 3)
-        partners = sampling.same_class_partners(partner_key, inputs.data, indices)
-        others = self._views(view_key, inputs.data.images, partners)
-        side = self.config.generator.image_side
-        mask = mixing.grid_masks(mask_key, len(indices), side // ENCODER_STRIDE, self.config.mixing.mix_size)
-        a, b = (geometry.resize_align_corners(pictures, side) for pictures in (images, others))
-        return geometry.resize_align_corners(generator(a, b, mask).astype(images.dtype), images.shape[1])
+    def images(
+        self, key: PRNGKeyArray, inputs: ClassifierInputs, indices: Int[Array, "batch"]
+    ) -> Float[Array, "batch side side 3"]:
+        """What the classifier is shown of the images at ``indices``: augmented or mixed, in [-1, 1]."""
+        if self._mixer is None:
+            return self._augmentation(key, inputs.data, indices).images
+        # A batch is in random order, so any part of it is a fair one.
+        mixed = math.ceil(self.config.mixing.share * len(indices))
+        mix_key, view_key = jax.random.split(key)
+        mixes = self._mixer(mix_key, inputs.data, indices[:mixed], inputs.networks)
+        if mixed == len(indices):
+            return mixes
+        return jnp.concatenate([mixes, self._augmentation(view_key, inputs.data, indices[mixed:]).images])
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Top-1 accuracy and loss on all images held out, named after the split that they come from."""

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax import losses, mixing
-from chimeramix_jax.augment import geometry
-from chimeramix_jax.config import ENCODER_STRIDE
+from chimeramix_jax.augment.pipeline import Augmentation, Augmented
 from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.precision import computation_dtype
@@ -119,6 +119,11 @@ def build_generator(config: ConfigDict, rngs: nnx.Rngs) -> Generator:
     )
 
 
+def build_discriminator(config: ConfigDict, rngs: nnx.Rngs) -> Discriminator:
+    """A discriminator as the config describes it."""
+    return Discriminator(config.generator.discriminator_channels, dtype=computation_dtype(config.precision), rngs=rngs)
+
+
 class GeneratorStage:
     """What the training loop needs to know to train the generator: sizes, the initial state, and the step."""
 
@@ -128,7 +133,8 @@ class GeneratorStage:
         """Prepares the stage for images that are already of ``config.generator.image_side``."""
         settings = config.generator
         self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data
-        self._views = geometry.RandomViews.of(config.augment, settings.image_side)
+        self._augmentation = Augmentation.for_generator(config.augment, settings.image_side)
+        self._masks = MaskRule.of(config.mixing, Generator.features_side(settings.image_side))
         schedule = learning_rate_schedule(settings, plan.steps)
         generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._step = AdversarialStep(
@@ -142,9 +148,7 @@ class GeneratorStage:
 
     def _networks(self, key: PRNGKeyArray) -> tuple[Generator, Discriminator]:
         rngs = nnx.Rngs(params=key)
-        generator = build_generator(self.config, rngs)
-        channels = self.config.generator.discriminator_channels
-        return generator, Discriminator(channels, dtype=computation_dtype(self.config.precision), rngs=rngs)
+        return build_generator(self.config, rngs), build_discriminator(self.config, rngs)
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """Freshly drawn networks with their optimizers."""
@@ -160,24 +164,29 @@ class GeneratorStage:
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
         """One iteration on the images at ``indices`` and partners drawn for them."""
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
-        a, b = self.pairs(view_key, inputs, indices)
-        masks = (self.masks(mask_key, len(indices)), self.masks(fake_mask_key, len(indices)))
+        (a, _), (b, segments) = self.pairs(view_key, inputs, indices)
+        mask, fake_mask = (self.masks(key, inputs, len(indices), segments) for key in (mask_key, fake_mask_key))
         real = jnp.where(jax.random.bernoulli(coin_key), a, b)
         weights = None if example_mask is None else example_mask.astype(a.dtype)
-        return self._step(state, a, b, masks, real, weights)
+        return self._step(state, a, b, (mask, fake_mask), real, weights)
 
     def pairs(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
-    ) -> tuple[Images, Images]:
-        """Augmented views of the images at ``indices`` and of partners from their classes, in [-1, 1]."""
+    ) -> tuple[Augmented, Augmented]:
+        """Augmented views of the images at ``indices`` and of partners from their classes."""
         partner_key, key_a, key_b = jax.random.split(key, 3)
         partners = sampling.same_class_partners(partner_key, data, indices)
-        return self._views(key_a, data.images, indices), self._views(key_b, data.images, partners)
+        return self._augmentation(key_a, data, indices), self._augmentation(key_b, data, partners)
 
-    def masks(self, key: PRNGKeyArray, batch_size: int) -> Mask:
-        """Random masks of the features' size."""
-        side = self.config.generator.image_side // ENCODER_STRIDE
-        return mixing.grid_masks(key, batch_size, side, self.config.mixing.mix_size)
+    def masks(
+        self,
+        key: PRNGKeyArray,
+        data: sampling.ResidentData,
+        batch_size: int,
+        segments: Int[Array, "batch_size side side"] | None,
+    ) -> Mask:
+        """Random masks of the features' size, given the segments of the pairs' second images if there are any."""
+        return self._masks.partitions(key, batch_size, segments, data.segment_labels)[0]
 
     def generator(self, state: State) -> Generator:
         """The generator with a state's parameters."""

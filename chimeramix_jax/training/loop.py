@@ -101,18 +101,18 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
 
 def is_finished(directory: Path, epochs: int) -> bool:
     """Whether the stage in this directory has been trained to its last epoch."""
-    about = _newest(directory)
+    about = newest(directory)
     return about is not None and about["epoch"] >= epochs
 
 
 def trained_seconds(directory: Path) -> float | None:
     """The seconds that the stage in this directory was trained for; None where there is no checkpoint."""
-    about = _newest(directory)
+    about = newest(directory)
     return None if about is None else about["seconds"]
 
 
-def _newest(directory: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a stage says of itself, if there is one."""
+def newest(directory: Path) -> dict[str, Any] | None:
+    """What the newest checkpoint of a stage says of itself; None where there is none."""
     if not (directory / "checkpoints").is_dir():
         return None
     with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:

@@ -15,7 +15,7 @@ draw = jax.jit(mixup.draw, static_argnums=1)
 
 @partial(jax.jit, static_argnums=(0, 1))
 def many(count, batch_size, mask=None):
-    return jax.vmap(lambda key: mixup.draw(key, batch_size, mask))(jax.random.split(jax.random.key(0), count))
+    return jax.vmap(lambda key: mixup.draw_mixup(key, batch_size, mask))(jax.random.split(jax.random.key(0), count))
 
 
 @pytest.fixture(scope="module")

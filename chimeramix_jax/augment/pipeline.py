@@ -1,0 +1,79 @@
+"""All that is done to a single training image on the device, in the published order."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from ml_collections import ConfigDict
+
+from chimeramix_jax.augment import erasing
+from chimeramix_jax.augment.geometry import RandomViews, ViewDraw
+from chimeramix_jax.augment.policies import Draws, Policy
+from chimeramix_jax.data.sampling import ResidentData
+
+
+class Augmented(NamedTuple):
+    """Augmented images in [-1, 1] and, where masks need them, the segments that their pixels belong to."""
+
+    images: Float[Array, "batch side side 3"]
+    segments: Int[Array, "batch side side"] | None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A policy on grey levels, crop and mirroring, Random Erasing, Cutout; each only where it is asked for."""
+
+    views: RandomViews
+    policy: Policy | None = None
+    random_erasing_probability: float = 0.0
+    cutout_side: int | None = None
+
+    @classmethod
+    def for_generator(cls, settings: ConfigDict, side: int) -> "Augmentation":
+        """Crop and mirroring alone, so that one generator serves every experiment; ``settings``: config.augment."""
+        return cls(RandomViews.of(settings, side))
+
+    @classmethod
+    def for_classifier(cls, settings: ConfigDict, side: int) -> "Augmentation":
+        """All that ``config.augment`` asks for, of images of the given side."""
+        return cls(
+            RandomViews.of(settings, side),
+            Policy.of(settings),
+            settings.random_erasing_probability,
+            settings.cutout_side if settings.cutout else None,
+        )
+
+    @property
+    def segmented_padding(self) -> int:
+        """How many reflected pixels around the images their label maps have to cover.
+
+        Where a policy moves pixels there is no such margin: the maps of the images themselves are moved with the
+        pixels, and only then reflected.
+        """
+        return self.views.padding if self.policy is None else 0
+
+    def __call__(self, key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"]) -> Augmented:
+        """Freshly drawn augmentations of the images at ``indices``."""
+        policy_key, view_key, erasing_key, cutout_key = jax.random.split(key, 4)
+        view, everyone = self.views.draw(view_key, len(indices)), jnp.arange(len(indices))
+        if self.policy is None:
+            images = self.views.images(view, data.images, indices)
+            segments = None if data.segments is None else self.views.labels(view, data.segments, indices)
+        else:
+            moves = self.policy.draw(policy_key, len(indices), data.images.shape[1])
+            images = self.views.images(view, moves.images(data.images[indices]), everyone)
+            segments = self._moved_segments(moves, view, data, indices)
+        if self.random_erasing_probability:
+            images = erasing.random_erasing(erasing_key, images, self.random_erasing_probability)
+        if self.cutout_side is not None:
+            images = erasing.cutout(cutout_key, images, self.cutout_side)
+        return Augmented(images, segments)
+
+    def _moved_segments(self, moves: Draws, view: ViewDraw, data: ResidentData, indices: Int[Array, "batch"]):
+        """The segments after a policy's warps; what these show beyond the image is a segment of its own."""
+        if data.segments is None:
+            return None
+        moved = moves.labels(data.segments[indices].astype(jnp.int32), outside=data.segment_labels - 1)
+        return self.views.reflected(view, moved, jnp.arange(len(indices)))

@@ -1,0 +1,94 @@
+"""Which run's generator a run uses: its own, one that was named, or a finished one of a run beside it.
+
+A generator depends on the data, the subset, the masks' kind and its own settings, but not on what the classifier is
+trained with. Experiments that agree in the former train it once.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.training import loop
+from chimeramix_jax.workdir import Workdir
+
+
+def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] | None) -> Workdir:
+    """The run whose generator is to be used; ``workdir`` itself where one has to be trained.
+
+    Args:
+        workdir: the run's own directory. A generator in it, even an unfinished one, comes first.
+        config: the run's settings.
+        named: the directory of another run, whose finished generator is to be used; None: look around.
+
+    Raises:
+        InputError: the named run has no finished generator, or one that was trained otherwise.
+    """
+    if named is not None:
+        given = Workdir(named)
+        if given.path.resolve() == workdir.path.resolve():
+            return workdir
+        _check(given, config, workdir)
+        return given
+    if workdir.generator.exists():
+        return workdir
+    return _beside(workdir, config) or workdir
+
+
+def _check(given: Workdir, config: ConfigDict, workdir: Workdir) -> None:
+    flag = f"--generator_workdir={given.path}"
+    if not given.config.exists() or not loop.is_finished(given.generator, config.generator.epochs):
+        raise InputError(f"{flag}: holds no finished generator of {config.generator.epochs} epochs")
+    if workdir.generator.exists():
+        raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
+    differing = settings.differences(given.read_config(), config, among=settings.generator_settings(config))
+    if differing:
+        raise InputError(f"{flag}: its generator was trained with other settings ({'; '.join(differing)})")
+
+
+def _beside(workdir: Workdir, config: ConfigDict) -> Workdir | None:
+    """The first run in the same folder that has a finished generator of the same settings."""
+    if not workdir.path.parent.is_dir():
+        return None
+    for folder in sorted(workdir.path.parent.iterdir()):
+        other = Workdir(folder)
+        if (
+            folder != workdir.path
+            and _holds(other, config)
+            and loop.is_finished(other.generator, config.generator.epochs)
+        ):
+            return other
+    return None
+
+
+def _holds(other: Workdir, config: ConfigDict) -> bool:
+    """Whether a folder holds a run whose generator, finished or not, has the same settings."""
+    try:
+        stored = other.read_config()
+    except InputError:  # no run, or not one that this version can read: none to share with
+        return False
+    return other.generator.is_dir() and not settings.differences(
+        stored, config, among=settings.generator_settings(config)
+    )
+
+
+def check_split(home: Workdir, about: Mapping[str, Any]) -> None:
+    """Refuses a generator that was trained on other images than the run's, though its settings are the same.
+
+    Args:
+        home: the run that has the generator.
+        about: what this run's checkpoints will say of it.
+
+    Raises:
+        InputError: classes or images differ: a folder or an archive has changed since.
+    """
+    stored = loop.newest(home.generator) or {}
+    for key, what in (("class_names", "classes"), ("train_indices", "images")):
+        if stored.get(key) != about[key]:
+            raise InputError(
+                f"{home.generator}: was trained on other {what} than this run's, though with the same settings; "
+                "move it away, or name another with --generator_workdir"
+            )

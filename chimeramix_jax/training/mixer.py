@@ -1,0 +1,106 @@
+"""The classifier's mixed images: partners of the same class, masks, and features (or pixels) blended by them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from ml_collections import ConfigDict
+
+from chimeramix_jax.augment.geometry import resize_align_corners
+from chimeramix_jax.augment.pipeline import Augmentation
+from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing import MaskRule, blend_many
+from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.generator import Generator
+
+Parameters = dict[str, PyTree]
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes each image of a batch with others of its class.
+
+    The images are augmented independently. With networks, features are blended and decoded by the frozen generator, at
+    its own size; without, pixels are blended at the images' size. With a discriminator, several blends of each image
+    are decoded, and the one that it scores highest on average is taken.
+    """
+
+    augmentation: Augmentation
+    masks: MaskRule
+    images: int
+    candidates: int
+    generator_side: int
+    generator: nnx.GraphDef | None = None
+    discriminator: nnx.GraphDef | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: ConfigDict,
+        augmentation: Augmentation,
+        generator: Generator | None,
+        discriminator: Discriminator | None,
+    ) -> tuple["Mixer", Parameters]:
+        """The mixer that a config asks for, and the parameters of its networks, which every call takes.
+
+        The generator is None where pixels are mixed; the discriminator is used where there are several candidates.
+        """
+        settings, side = config.mixing, config.generator.image_side
+        mask_side = config.classifier.image_side if generator is None else generator.features_side(side)
+        networks: dict[str, nnx.Module] = {}
+        if generator is not None:
+            networks["generator"] = generator
+        if discriminator is not None and settings.discriminator_candidates > 1:
+            networks["discriminator"] = discriminator
+        mixer = cls(
+            augmentation,
+            MaskRule.of(settings, mask_side),
+            settings.images,
+            settings.discriminator_candidates,
+            side,
+            **{name: nnx.graphdef(network) for name, network in networks.items()},
+        )
+        return mixer, {name: nnx.state(network) for name, network in networks.items()}
+
+    def __call__(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
+    ) -> Float[Array, "batch side side 3"]:
+        """Mixes of the images at ``indices``, in [-1, 1]."""
+        partner_key, view_key, mask_key = jax.random.split(key, 3)
+        partners = [
+            sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
+        ]
+        view_keys = jax.random.split(view_key, self.images)
+        views = [self.augmentation(view_keys[n], data, chosen) for n, chosen in enumerate([indices, *partners])]
+        images, segments = jnp.stack([view.images for view in views]), views[-1].segments
+        batch, labels = len(indices), data.segment_labels
+        partitions = [
+            self.masks.partitions(key, batch, segments, labels, self.images)
+            for key in jax.random.split(mask_key, self.candidates)
+        ]
+        if self.generator is None:
+            return blend_many(images, partitions[0])
+        return resize_align_corners(self._decoded(images, partitions, parameters), images.shape[2])
+
+    def _decoded(
+        self,
+        images: Float[Array, "images batch side side 3"],
+        partitions: Sequence[Float[Array, "images batch mask_side mask_side 1"]],
+        parameters: Parameters,
+    ) -> Float[Array, "batch generator_side generator_side 3"]:
+        """Blends the images' features by each of the partitions, and decodes them; of several the most real ones."""
+        assert self.generator is not None
+        generator = nnx.merge(self.generator, parameters["generator"])
+        features = generator.encode(resize_align_corners(jnp.concatenate(images), self.generator_side))
+        features = features.reshape(*images.shape[:2], *features.shape[1:])
+        blends = [blend_many(features, partition) for partition in partitions]
+        decoded = generator.decode(jnp.concatenate(blends)).astype(images.dtype)
+        if self.discriminator is None:
+            return decoded
+        scores = nnx.merge(self.discriminator, parameters["discriminator"])(decoded)
+        scores = jnp.mean(scores.astype(jnp.float32), axis=(1, 2, 3)).reshape(len(partitions), -1)
+        best = jnp.argmax(scores, axis=0)
+        return decoded.reshape(*scores.shape, *decoded.shape[1:])[best, jnp.arange(len(best))]

@@ -1,0 +1,208 @@
+"""Every experiment of the study, small, on real digits: what it does to the images, and that training works."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.data.sampling import EpochPlan, to_device
+from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.generator import build_discriminator, build_generator
+from configs.experiments import EXPERIMENTS
+
+SIDE = 32
+DATASETS = ("cifair10", "cifair100", "cifar10", "cifar100", "stl10", "digits", "image_folder", "image_folder_gpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(data_dir):
+    config = load("baseline", data_dir)
+    return load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+
+
+def load(experiment: str, data_dir, **changes) -> ConfigDict:
+    config = settings.load(f"configs/digits.py:{experiment}")
+    sizes = {"classifier.image_side": SIDE, "generator.image_side": SIDE, "mixing.segmentation_min_size": 20}
+    config.update_from_flattened_dict(TINY | sizes | {"dataset.data_dir": str(data_dir)} | changes)
+    settings.check(config)
+    return config
+
+
+def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
+    """The classifier's stage, mixing with networks that are drawn and not trained."""
+    images = resize(dataset.train.images, SIDE)
+    segments = None
+    if config.mixing.mask == "segmentation":
+        padding = 0 if config.augment.policy != "none" else int(SIDE * config.augment.crop_padding_fraction)
+        segments = label_maps(images, FelzenszwalbSettings.of(config.mixing), padding, None)
+    networks = (None, None)
+    if settings.needs_generator(config):
+        networks = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(1))
+    plan = EpochPlan(len(images), 2, len(images))
+    test_set = TestSet(resize(dataset.held_out.images[:10], SIDE), dataset.held_out.labels[:10], 10)
+    data = to_device(images, dataset.train.labels, 10, segments)
+    return ClassifierStage(config, data, plan, 10, test_set, config.mixing.mask != "none", *networks)
+
+
+def shown(stage: ClassifierStage, seed: int = 0):
+    """What the classifier is shown of every training image."""
+    indices = jnp.arange(len(stage.inputs.data.labels))
+    return np.asarray(jax.jit(stage.images)(jax.random.key(seed), stage.inputs, indices))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_has_valid_settings_on_every_data_set(name, experiment, tmp_path):
+    config = settings.load(f"configs/{name}.py:{experiment}")
+    if name.startswith("image_folder"):
+        config.dataset.directory = str(tmp_path)
+    settings.check(config)
+    assert config.experiment == experiment
+
+
+def test_the_study_has_fourteen_experiments():
+    assert len(EXPERIMENTS) == 14
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_dir):
+    config = load(experiment, data_dir, **{"classifier.dropout_rate": 0.0, "classifier.learning_rate": 0.05})
+    stage = make_stage(config, dataset)
+    step = jax.jit(stage.train_step)
+    state, losses = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), []
+    for number in range(12):
+        indices = jnp.arange(len(dataset.train.labels))
+        state, metrics = step(state, stage.inputs, indices, None, jax.random.key(number))
+        losses.append(float(metrics["loss"]))
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
+
+
+def test_the_baseline_is_shown_the_images_themselves(dataset, data_dir):
+    stage = make_stage(load("baseline", data_dir), dataset)
+    np.testing.assert_array_equal(shown(stage), stage.inputs.data.images / np.float32(127.5) - 1)
+
+
+@pytest.mark.parametrize("experiment", ["baseline_autoaugment", "baseline_trivialaugment"])
+def test_a_policy_changes_most_images_and_keeps_grey_levels_whole(experiment, dataset, data_dir):
+    stage = make_stage(load(experiment, data_dir), dataset)
+    plain = make_stage(load("baseline", data_dir), dataset)
+    changed = np.any(shown(stage) != shown(plain), axis=(1, 2, 3))
+    assert np.mean(changed) > 0.5
+    levels = (shown(stage) + 1) * 127.5
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
+
+
+def test_cutout_blanks_a_square_and_random_erasing_a_noisy_rectangle(dataset, data_dir):
+    plain = shown(make_stage(load("baseline", data_dir), dataset))
+    cut = shown(make_stage(load("cutout", data_dir), dataset))
+    assert np.all((cut == plain) | (cut == 0))
+    assert np.all(np.sum(np.any(cut != plain, axis=-1), axis=(1, 2)) <= 8 * 8)
+    erased = np.any(shown(make_stage(load("random_erasing", data_dir), dataset)) != plain, axis=(1, 2, 3))
+    assert 0 < np.mean(erased) < 1
+
+
+@pytest.mark.parametrize("experiment", ["chimeramix_grid_direct", "chimeramix_segmentation_direct"])
+def test_direct_mixing_takes_every_pixel_from_an_image_of_the_class(experiment, dataset, data_dir):
+    stage = make_stage(load(experiment, data_dir), dataset)
+    mixes, images = shown(stage), stage.inputs.data.images / np.float32(127.5) - 1
+    labels = dataset.train.labels
+    for mix, label in zip(mixes, labels, strict=True):
+        candidates = images[labels == label]
+        assert np.all(np.any(np.all(mix == candidates, axis=-1), axis=0))
+    assert np.any(np.any(mixes != images, axis=(1, 2, 3)))
+
+
+def test_mixing_several_images_takes_pixels_of_more_than_two(dataset, data_dir):
+    config = load("chimeramix_grid_direct", data_dir, **{"mixing.images": 4, "max_labels_per_class": 8})
+    more = load_few_shot(config.dataset, 8, config.seed)
+    stage = make_stage(config, more)
+    mixes, images = shown(stage), stage.inputs.data.images / np.float32(127.5) - 1
+    sources = []
+    for mix, label in zip(mixes, more.train.labels, strict=True):
+        same = np.all(mix == images[more.train.labels == label], axis=-1)
+        unique = same & (same.sum(axis=0) == 1)  # pixels that only one image can have given
+        sources.append(np.sum(np.any(unique, axis=(1, 2))))
+    assert max(sources) > 2
+
+
+def test_a_share_of_every_batch_can_be_left_unmixed(dataset, data_dir):
+    stage = make_stage(load("chimeramix_grid", data_dir, **{"mixing.share": 0.25}), dataset)
+    images = stage.inputs.data.images / np.float32(127.5) - 1
+    unchanged = np.all(shown(stage) == images, axis=(1, 2, 3))
+    assert unchanged.tolist() == [False] * 5 + [True] * 15
+
+
+def test_feature_mixing_shows_what_the_generator_decodes_and_nothing_of_the_originals(dataset, data_dir):
+    stage = make_stage(load("chimeramix_segmentation", data_dir), dataset)
+    images = stage.inputs.data.images / np.float32(127.5) - 1
+    mixes = shown(stage)
+    assert mixes.shape == images.shape and np.all(np.abs(mixes) <= 1)
+    assert np.mean(mixes == images) < 0.01
+
+
+def test_the_discriminator_chooses_the_mix_that_it_scores_highest(dataset, data_dir):
+    config = load("chimeramix_grid", data_dir, **{"mixing.discriminator_candidates": 4})
+    stage, discriminator = make_stage(config, dataset), build_discriminator(config, nnx.Rngs(1))
+    one = make_stage(load("chimeramix_grid", data_dir), dataset)
+
+    def mean_score(images):
+        return np.mean([np.mean(nnx.jit(discriminator)(batch)) for batch in images])
+
+    assert mean_score([shown(stage, seed) for seed in range(3)]) > mean_score([shown(one, seed) for seed in range(3)])
+
+
+def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
+    # A label map that is the image itself must stay it, wherever a policy, a crop and a mirror move the pixels.
+    config = load("chimeramix_segmentation_trivialaugment", data_dir, **{"augment.crop_padding_fraction": 0.125})
+    stage = make_stage(config, dataset)
+    data = stage.inputs.data
+    marked = to_device(np.asarray(data.images), dataset.train.labels, 10, np.asarray(data.images[..., 0]))
+    augmented = stage._augmentation(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
+    levels = np.round((np.asarray(augmented.images)[..., 0] + 1) * 127.5)
+    same = np.where(augmented.segments == marked.segment_labels - 1, 0, augmented.segments) == levels
+    moved = np.mean(same, axis=(1, 2))
+    assert np.mean(moved == 1) > 0.3  # those whose operation was geometric; colours change levels, not segments
+
+
+def test_mixing_more_images_than_a_class_has_is_refused(data_dir):
+    config = load("chimeramix_grid", data_dir)
+    config.mixing.images = 3
+    with pytest.raises(InputError, match=r"mixing.images: 3 .* max_labels_per_class is 2"):
+        settings.check(config)
+
+
+def test_choosing_by_the_discriminator_is_refused_where_there_is_none(data_dir):
+    config = load("chimeramix_grid_direct", data_dir)
+    config.mixing.discriminator_candidates = 2
+    with pytest.raises(InputError, match=r"mixing.discriminator_candidates: 2"):
+        settings.check(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mixing.segmentation_scale", 0.0),
+        ("mixing.segmentation_min_size", -1),
+        ("mixing.segmentation_sigma", -0.1),
+        ("mixing.images", 1),
+        ("mixing.share", 0.0),
+        ("mixing.share", 1.1),
+        ("augment.policy", "randaugment"),
+        ("augment.random_erasing_probability", 1.5),
+        ("augment.cutout_side", 1),
+    ],
+)
+def test_settings_of_experiments_out_of_range_are_refused_by_name(key, value, data_dir):
+    config = load("chimeramix_segmentation", data_dir)
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError, match=key):
+        settings.check(config)

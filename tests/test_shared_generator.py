@@ -1,0 +1,124 @@
+"""One generator for several experiments, through the real program."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+
+import chimeramix_jax
+from chimeramix_jax.config import load
+from chimeramix_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture
+def settings(data_dir):
+    def make(experiment="chimeramix_grid", **changes):
+        config = load(f"configs/digits.py:{experiment}")
+        fewer = {"classifier.epochs": 1, "generator.epochs": 1, "compare_with_baseline": False}
+        config.update_from_flattened_dict(TINY | fewer | {"dataset.data_dir": str(data_dir)} | changes)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def first(study, settings):
+    """A finished run with a generator."""
+    if not (study / "first").exists():
+        chimeramix_jax.train_and_evaluate(settings(), study / "first")
+    return study / "first"
+
+
+def kernel(workdir):
+    return np.asarray(chimeramix_jax.restore_generator(workdir).encoder.stem.kernel[...])
+
+
+def test_another_experiment_uses_the_generator_of_the_run_beside_it(first, settings, capsys):
+    second = first.parent / "second"
+    config = settings("chimeramix_grid_trivialaugment", **{"mixing.discriminator_candidates": 2})
+    results = chimeramix_jax.train_and_evaluate(config, second)
+    assert not (second / "generator").exists()
+    assert f"generator: that of {first}" in capsys.readouterr().err
+    np.testing.assert_array_equal(kernel(second), kernel(first))
+    assert (second / "mixing.png").exists()
+    stored = json.loads((first / "results.json").read_text())
+    assert results["seconds"]["generator"] == stored["seconds"]["generator"]
+
+
+def test_a_run_that_differs_in_what_a_generator_depends_on_trains_its_own(first, settings):
+    other = first.parent / "other-seed"
+    chimeramix_jax.train_and_evaluate(settings(seed=1), other, stage="generator")
+    assert (other / "generator").is_dir()
+    assert np.any(kernel(other) != kernel(first))
+
+
+def test_a_generator_elsewhere_is_used_when_it_is_named(first, settings, tmp_path):
+    named = tmp_path / "far" / "run"
+    chimeramix_jax.train_and_evaluate(settings(), named, generator_workdir=first)
+    np.testing.assert_array_equal(kernel(named), kernel(first))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"max_labels_per_class": 3},
+        {"generator.image_side": 36},
+        {"mixing.mask": "segmentation"},
+        {"mixing.mix_size": 3},
+        {"augment.crop_padding_fraction": 0.1},
+    ],
+)
+def test_a_named_generator_that_was_trained_otherwise_is_refused_with_what_differs(first, settings, tmp_path, changes):
+    with pytest.raises(InputError, match=f"generator_workdir={first}.*{next(iter(changes))}"):
+        chimeramix_jax.train_and_evaluate(settings(**changes), tmp_path / "run", generator_workdir=first)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_named_folder_without_a_generator_is_refused(settings, tmp_path):
+    with pytest.raises(InputError, match="holds no finished generator"):
+        chimeramix_jax.train_and_evaluate(settings(), tmp_path / "run", generator_workdir=tmp_path / "absent")
+
+
+def test_a_generator_is_refused_where_none_is_used(first, settings, tmp_path):
+    with pytest.raises(InputError, match="'chimeramix_grid_direct' uses no generator"):
+        chimeramix_jax.train_and_evaluate(settings("chimeramix_grid_direct"), tmp_path / "run", generator_workdir=first)
+
+
+def test_a_generator_of_other_images_is_refused_though_its_settings_are_the_same(first, settings, tmp_path):
+    from chimeramix_jax import shared_generator
+    from chimeramix_jax.workdir import Workdir
+
+    about = {"class_names": [str(digit) for digit in range(10)], "train_indices": [1, 2, 3]}
+    with pytest.raises(InputError, match="other images"):
+        shared_generator.check_split(Workdir(first), about)
+
+
+def test_training_the_generator_anew_makes_an_own_one(first, settings):
+    second = first.parent / "retrained"
+    config = settings("chimeramix_grid_autoaugment")
+    chimeramix_jax.train_and_evaluate(config, second, stage="generator", retrain=True)
+    assert (second / "generator").is_dir()
+    np.testing.assert_array_equal(kernel(second), kernel(first))  # the same settings and seed
+
+
+def test_a_shared_generator_is_still_found_when_the_whole_folder_moves(first, settings, tmp_path):
+    moved = tmp_path / "moved"
+    second = first.parent / "second-to-move"
+    chimeramix_jax.train_and_evaluate(settings("chimeramix_grid_autoaugment"), second, stage="generator")
+    shutil.copytree(first.parent, moved)
+    np.testing.assert_array_equal(kernel(moved / "second-to-move"), kernel(first))
+
+
+def test_the_discriminator_can_be_restored_too(first):
+    discriminator = chimeramix_jax.restore_discriminator(first)
+    scores = nnx.jit(discriminator)(np.zeros((1, 32, 32, 3), np.float32))
+    assert 0 < float(scores.mean()) < 1
