@@ -10,7 +10,7 @@ import pytest
 
 from chimeramix_jax.augment import mixup
 
-draw = jax.jit(mixup.draw, static_argnums=1)
+draw = jax.jit(mixup.draw_mixup, static_argnums=1)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
