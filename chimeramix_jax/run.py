@@ -5,31 +5,24 @@ import os
 import sys
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from ml_collections import ConfigDict
-from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import mixing, shared_generator
+from chimeramix_jax import mixing_picture, shared_generator
 from chimeramix_jax.augment.pipeline import Augmentation
-from chimeramix_jax.data import FewShotDataset, load_few_shot
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.evaluation import Evaluation, TestSet
-from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.reporting import files, pictures, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.workdir import Workdir
-
-MOST_PICTURED_PAIRS = 10
 
 
 def train_and_evaluate(
@@ -67,7 +60,7 @@ def train_and_evaluate(
         raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
     directory.check(config)
-    run = _Run(config, directory)
+    run = Run(config, directory)
     if generates:
         run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
     if stage in ("classifier", "evaluate"):
@@ -78,6 +71,8 @@ def train_and_evaluate(
         run.discard(stage)
     if generates:
         run.provide_generator(train=stage in ("all", "generator"))
+    if config.mixing.mask != "none":
+        run.picture_mixing()
     if stage == "generator":
         return {"files": directory.written()}
     return run.classify(train=stage != "evaluate")
@@ -92,10 +87,11 @@ class Measured:
     seconds: float
 
 
-class _Run:
+class Run:
     """A run in progress: its settings, directory and data."""
 
     def __init__(self, config: ConfigDict, workdir: Workdir):
+        """Prepares a run of checked settings; nothing is read or written yet."""
         self.config, self.workdir, self.generator_home = config, workdir, workdir
 
     def choose_generator(self, named: str | os.PathLike[str] | None, *, own: bool) -> None:
@@ -136,33 +132,32 @@ class _Run:
             shared_generator.check_split(self.generator_home, self.about)
 
     def provide_generator(self, *, train: bool) -> None:
-        """Trains the generator if it is to be and is not yet, and draws what it makes of some pairs."""
+        """Trains the generator if it is to be and is not yet, or notes down whose is used."""
+        config = self.config
         if self.generator_home is not self.workdir:
             self.workdir.use_generator_of(self.generator_home)
             print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
         elif train:
-            stage = self._generator_stage()
-            loop.train(stage, self.workdir.generator, self.config, self.about, title="generator")
-        if not self.workdir.picture.exists():
-            stage = self._generator_stage()
-            sheet = _mixing_sheet(stage, restore_generator(self.workdir.path), self.dataset)
-            pictures.save_png(self.workdir.picture, sheet)
+            augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
+            stage = GeneratorStage(config, *self._training_data("generator", augmentation))
+            loop.train(stage, self.workdir.generator, config, self.about, title="generator")
 
-    def _generator_stage(self) -> GeneratorStage:
-        augmentation = Augmentation.for_generator(self.config.augment, self.config.generator.image_side)
-        return GeneratorStage(self.config, *self._training_data("generator", augmentation))
+    def picture_mixing(self) -> None:
+        """Draws what becomes of some pairs, unless that is done."""
+        if self.workdir.picture.exists():
+            return
+        generates = settings.needs_generator(self.config)
+        stage = "generator" if generates else "classifier"
+        augmentation = Augmentation.for_generator(self.config.augment, self.config[stage].image_side)
+        data, _ = self._training_data(stage, augmentation)
+        generator = restore_generator(self.workdir.path) if generates else None
+        sheet = mixing_picture.draw(self.config, data, self.dataset.class_names, generator)
+        pictures.save_png(self.workdir.picture, sheet)
 
     def classify(self, *, train: bool) -> dict[str, Any]:
         """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""
         config = self.config
         mixes = config.mixing.mask != "none"
-        generator = discriminator = None
-        if settings.needs_generator(config):
-            generator, discriminator = restore_generator(self.workdir.path), restore_discriminator(self.workdir.path)
-        augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
-        data, plan = self._training_data("classifier", augmentation)
-        test_images = resize(self.dataset.held_out.images, config.classifier.image_side)
-        test_set = TestSet(test_images, self.dataset.held_out.labels, config.evaluation.batch_size)
         parts = {"classifier": (config.experiment, mixes)}
         if config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", False)
@@ -170,12 +165,23 @@ class _Run:
         for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
             if train or loop.is_finished(directory, config.classifier.epochs):
-                classes = len(self.dataset.class_names)
-                networks = (generator, discriminator) if mixes else (None, None)
-                stage = ClassifierStage(config, data, plan, classes, test_set, mixes, *networks)
+                stage = self.classifier_stage(mixes=mixes)
                 trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
                 measured[part] = Measured(experiment, stage.measure(trained.state), trained.seconds)
         return self._write_results(measured)
+
+    def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
+        """The classifier's training, on mixed images or on the augmented images themselves."""
+        config, held_out = self.config, self.dataset.held_out
+        generator = discriminator = None
+        if mixes and settings.needs_generator(config):
+            generator, discriminator = restore_generator(self.workdir.path), restore_discriminator(self.workdir.path)
+        augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
+        data, plan = self._training_data("classifier", augmentation)
+        test_images = resize(held_out.images, config.classifier.image_side)
+        test_set = TestSet(test_images, held_out.labels, config.evaluation.batch_size)
+        classes = len(self.dataset.class_names)
+        return ClassifierStage(config, data, plan, classes, test_set, mixes, generator, discriminator)
 
     def _training_data(self, stage: str, augmentation: Augmentation) -> tuple[ResidentData, EpochPlan]:
         """The few-shot set on the device, at the side that a stage works at, and the stage's epochs."""
@@ -227,22 +233,3 @@ class _Run:
             top_5=measured.evaluation.top5 if len(self.dataset.class_names) > 5 else None,
             seconds=measured.seconds + mixing_seconds,
         )
-
-
-def _mixing_sheet(stage: GeneratorStage, generator: Generator, dataset: FewShotDataset) -> Image.Image:
-    """One pair of every class (of the first classes, where there are many), mixed, as a labelled picture."""
-    labels = dataset.train.labels
-    indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PICTURED_PAIRS]])
-    pair_key, mask_key = jax.random.split(jax.random.key(stage.config.seed))
-    (a, _), (b, segments) = stage.pairs(pair_key, stage.inputs, indices)
-    masks = stage.masks(mask_key, stage.inputs, len(indices), segments)
-
-    @nnx.jit
-    def decode(generator, a, b, masks):
-        features_a, features_b = generator.encode(a), generator.encode(b)
-        mixed = mixing.blend(features_a, features_b, masks)
-        return generator.decode(mixed), generator.decode(features_a), generator.decode(features_b)
-
-    mixes, reconstructions_a, reconstructions_b = decode(generator, a, b, masks)
-    names = [dataset.class_names[label] for label in labels[np.asarray(indices)]]
-    return pictures.mixing_sheet(a, b, masks, mixes, reconstructions_a, reconstructions_b, class_names=names)

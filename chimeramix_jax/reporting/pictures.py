@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -66,6 +66,19 @@ def mixing_sheet(
     return _sheet(rows, class_names)
 
 
+def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = None) -> Image.Image:
+    """Draws a labelled sheet of images in [-1, 1], grey or RGB: a row for each of the given, a column for each image.
+
+    Raises:
+        ValueError: the rows are not of one length, or there is nothing to draw.
+    """
+    tiles = {label: _tiles(images) for label, images in rows.items()}
+    counts = {len(row) for row in tiles.values()} | ({len(class_names)} if class_names is not None else set())
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"every row needs the same number of images, one at least; got {sorted(counts)}")
+    return _sheet(tiles, class_names)
+
+
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
     """Writes a picture as PNG, complete or not at all; folders on the way are created.
 
@@ -102,10 +115,11 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
     font = ImageFont.load_default(size=FONT_SIZE)
-    cell_width, cell_height = rows["image a"][0].size  # the framed tiles are the largest
+    sizes = [tile.size for tiles in rows.values() for tile in tiles]
+    cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))
     label_width = round(max(font.getlength(label) for label in rows)) + 2 * GAP
     header = FONT_SIZE + 2 * GAP if class_names is not None else 0
-    columns = len(rows["image a"])
+    columns = len(next(iter(rows.values())))
     width = 2 * MARGIN + label_width + columns * (cell_width + GAP) - GAP
     height = 2 * MARGIN + header + len(rows) * (cell_height + GAP) - GAP
     sheet = Image.new("RGB", (width, height), PAPER)

@@ -1,0 +1,63 @@
+"""What the classifier is shown in every experiment: a picture for each, of the handwritten digits.
+
+    python -m benchmarks.experiment_pictures --output docs/experiments
+
+Trains a generator for each kind of mask first (in ``--runs``; one that is there already is used), with the settings of
+``configs/digits.py``: a few minutes on two cores.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.reporting import pictures
+from chimeramix_jax.run import Run, train_and_evaluate
+from chimeramix_jax.workdir import Workdir
+from configs.experiments import EXPERIMENTS
+
+CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
+SHOWN = 3  # times that each image is augmented or mixed anew
+
+
+def main() -> None:
+    """Writes ``<experiment>.png`` for all experiments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs that train the generators")
+    arguments = parser.parse_args()
+    for experiment in EXPERIMENTS:
+        config = settings.load(f"{CONFIG}:{experiment}")
+        path = arguments.output / f"{experiment}.png"
+        pictures.save_png(path, picture(config, arguments.runs))
+        print(path, flush=True)
+
+
+def picture(config: ConfigDict, runs: Path) -> Image.Image:
+    """A digit of every class: itself, and what the classifier is shown of it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        workdir: Path = Path(scratch)
+        if settings.needs_generator(config):
+            workdir = runs / f"pictures-{config.mixing.mask}"
+            mask = config.mixing.mask
+            train_and_evaluate(settings.load(f"{CONFIG}:chimeramix_{mask}"), workdir, stage="generator")
+        run = Run(config, Workdir(workdir))
+        run.load()
+        stage = run.classifier_stage(mixes=config.mixing.mask != "none")
+        labels = np.asarray(stage.inputs.data.labels)
+        indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in range(len(run.dataset.class_names))])
+        shown = jax.jit(stage.images)
+        rows = {"image": np.asarray(stage.inputs.data.images[indices]) / 127.5 - 1}
+        for number in range(SHOWN):
+            rows[f"shown, {number + 1}"] = shown(jax.random.key(number), stage.inputs, indices)
+        return pictures.image_sheet(rows, run.dataset.class_names)
+
+
+if __name__ == "__main__":
+    main()
