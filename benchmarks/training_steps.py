@@ -1,0 +1,72 @@
+"""How long the training steps of a configuration take, and what they cost the processor and the system.
+
+    python -m benchmarks.training_steps configs/digits.py
+    python -m benchmarks.training_steps configs/digits.py --return-memory
+
+Runs steps of the generator, of the classifier with mixing, and of the classifier without, on images of noise. The first
+call of each is compilation; the rest is timed. Processor times and page faults are the whole process's, per step.
+``--return-memory`` leaves glibc as it is (see ``chimeramix_jax/host_memory.py``).
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import host_memory
+
+STEPS = 20
+
+
+def main() -> None:
+    """Prints a line per kind of step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file, as for main.py's --config")
+    parser.add_argument("--return-memory", action="store_true", help="let glibc return freed memory to the system")
+    arguments = parser.parse_args()
+    if not arguments.return_memory:
+        host_memory.keep_freed_memory()
+    import jax  # only now: keep_freed_memory has to come first
+
+    from benchmarks import memory
+
+    config = settings.load(arguments.config)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
+    print(f"{'step':24}  {'first':>7}  {'median':>8}  {'user':>8}  {'system':>8}  {'faults':>7}  {'peak':>8}")
+    stages = {"generator": memory.generator_stage(config), "classifier, mixing": memory.classifier_stage(config)}
+    config.mixing.mask = "none"
+    stages["classifier, no mixing"] = memory.classifier_stage(config)
+    for name, stage in stages.items():
+        print(f"{name:24}  {timed(stage)}", flush=True)
+
+
+def timed(stage) -> str:
+    """Steps as they are in training: the state donated, the next one started when the last is done."""
+    import jax
+    import jax.numpy as jnp
+
+    step = jax.jit(stage.train_step, donate_argnums=0)
+    state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
+    indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
+    seconds = []
+    for number in range(STEPS + 1):
+        if number == 1:
+            before = resource.getrusage(resource.RUSAGE_SELF)
+        started = time.perf_counter()
+        state, metrics = step(state, stage.inputs, indices, None, jax.random.key(number))
+        jax.block_until_ready((state, metrics))
+        seconds.append(time.perf_counter() - started)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    user, system, faults = (
+        (getattr(after, name) - getattr(before, name)) / STEPS for name in ("ru_utime", "ru_stime", "ru_minflt")
+    )
+    return (
+        f"{seconds[0]:5.1f} s  {statistics.median(seconds[1:]) * 1e3:5.0f} ms  {user * 1e3:5.0f} ms  "
+        f"{system * 1e3:5.0f} ms  {faults:7.0f}  {after.ru_maxrss / 1024:4.0f} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
