@@ -145,3 +145,18 @@ def test_many_steps_in_one_call_train_as_single_steps_do(settings, finished, tmp
     results = chimeramix_jax.train_and_evaluate(config, tmp_path)
     single = json.loads((finished / "results.json").read_text())["baseline"]
     assert results["test"]["loss"] == pytest.approx(single["test"]["loss"], rel=1e-3)
+
+
+def test_a_run_in_bfloat16_keeps_its_parameters_in_float32_and_trains(settings, tmp_path):
+    config = settings(precision="bfloat16", compare_with_baseline=False)
+    results = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    for network in (
+        chimeramix_jax.restore_generator(tmp_path / "run"),
+        chimeramix_jax.restore_classifier(tmp_path / "run"),
+    ):
+        leaves = jax.tree.leaves(nnx.state(network, nnx.Param))
+        assert all(leaf.dtype == np.float32 and np.all(np.isfinite(leaf)) for leaf in leaves)
+    for part, loss in (("generator", "reconstruction"), ("classifier", "loss")):
+        lines = [json.loads(line) for line in (tmp_path / "run" / part / "metrics.jsonl").read_text().splitlines()]
+        assert lines[-1][loss] < lines[0][loss]
+    assert np.isfinite(results["test"]["loss"])
