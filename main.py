@@ -34,8 +34,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from chimeramix_jax import compilation_cache, host_memory
 from chimeramix_jax import config as settings
-from chimeramix_jax import host_memory
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import results as reporting
 
@@ -95,6 +95,7 @@ def main(_: list[str]) -> None:
         host_memory.keep_freed_memory()
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
 
+        compilation_cache.enable()
         print(reporting.closing_text(run.train_and_evaluate(config, workdir, **asked)))
     except InputError as error:
         fail(str(error))
