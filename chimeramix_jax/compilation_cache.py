@@ -21,7 +21,7 @@ def enable() -> None:
     """Makes JAX keep what it compiles, unless the user has told JAX where (``JAX_COMPILATION_CACHE_DIR``)."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(directory()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
