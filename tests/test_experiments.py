@@ -30,8 +30,14 @@ def dataset(data_dir):
 
 def load(experiment: str, data_dir, **changes) -> ConfigDict:
     config = settings.load(f"configs/digits.py:{experiment}")
-    sizes = {"classifier.image_side": SIDE, "generator.image_side": SIDE, "mixing.segmentation_min_size": 20}
-    config.update_from_flattened_dict(TINY | sizes | {"dataset.data_dir": str(data_dir)} | changes)
+    plain = {  # no crop, and all of a batch mixed, so that pixels can be compared
+        "augment.crop_padding_fraction": 0.0,
+        "classifier.image_side": SIDE,
+        "generator.image_side": SIDE,
+        "mixing.segmentation_min_size": 20,
+        "mixing.share": 1.0,
+    }
+    config.update_from_flattened_dict(TINY | plain | {"dataset.data_dir": str(data_dir)} | changes)
     settings.check(config)
     return config
 
