@@ -1,1 +1,1 @@
-"""Measurements: not part of the package, and nothing that the tests run."""
+"""Measurements: not part of the package; the tests run none, but check what they compare with and how they count."""

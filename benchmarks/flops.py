@@ -1,0 +1,135 @@
+"""The arithmetic that a training iteration needs, counted by hand from the shapes of its layers.
+
+Counted are convolutions and matrix products, a multiplication and an addition as two operations, padding included;
+normalisation, losses, resizing and optimizers are not. "Needed" is what the method asks for: a pair is encoded once per
+update, decoded three times for the generator's update and once for the discriminator's, and no gradient is computed
+that no update uses. What a program does beyond that does not count in its favour.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.presets import NUM_CLASSES, RESIDUAL_BLOCKS, Preset
+
+# Peak rates of dense bfloat16 matrix products, in operations per second, by the name that the device gives itself.
+BFLOAT16_PEAKS = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution: every output pixel and channel is a product over ``taps`` pixels of ``in_channels``.
+
+    A linear layer is one with a single output pixel; so is, per output pixel, a 2x2 transposed convolution of stride 2.
+    """
+
+    taps: int
+    in_channels: int
+    out_channels: int
+    out_side: int = 1
+
+    @property
+    def flops(self) -> int:
+        """Operations of the forward pass for one image."""
+        return 2 * self.taps * self.in_channels * self.out_channels * self.out_side**2
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's layers, the first of them that which sees its input."""
+
+    layers: Sequence[Layer]
+
+    @property
+    def forward(self) -> int:
+        """Operations of the forward pass for one image."""
+        return sum(layer.flops for layer in self.layers)
+
+    @property
+    def parameter_gradients(self) -> int:
+        """Operations of the backward pass that ends at the parameters: the input's gradient is not computed."""
+        return 2 * self.forward - self.layers[0].flops
+
+    @property
+    def all_gradients(self) -> int:
+        """Operations of the backward pass to the parameters and on to the input."""
+        return 2 * self.forward
+
+    @property
+    def input_gradient(self) -> int:
+        """Operations of the backward pass through frozen parameters."""
+        return self.forward
+
+
+def encoder(side: int, channels: int, residual_blocks: int = RESIDUAL_BLOCKS) -> Network:
+    """The generator's encoder for images of the given side."""
+    stem = Layer(49, 3, channels, side)
+    halvings = [Layer(9, channels, 2 * channels, side // 2), Layer(9, 2 * channels, 4 * channels, side // 4)]
+    return Network([stem, *halvings, *_residual_layers(side // 4, 4 * channels, residual_blocks)])
+
+
+def decoder(side: int, channels: int, residual_blocks: int) -> Network:
+    """The generator's decoder for images of the given side."""
+    doublings = [Layer(1, 4 * channels, 2 * channels, side // 2), Layer(1, 2 * channels, channels, side)]
+    blocks = _residual_layers(side // 4, 4 * channels, residual_blocks)
+    return Network([*blocks, *doublings, Layer(49, channels, 3, side)])
+
+
+def _residual_layers(side: int, channels: int, blocks: int) -> list[Layer]:
+    return 2 * blocks * [Layer(9, channels, channels, side)]
+
+
+def discriminator(side: int, channels: int) -> Network:
+    """The discriminator for images of the given side."""
+    widths = [3, *(channels * 2**level for level in range(4))]
+    halvings = [
+        Layer(16, before, after, side // 2**number)
+        for number, (before, after) in enumerate(itertools.pairwise(widths), 1)
+    ]
+    return Network([*halvings, Layer(16, widths[-1], 1, side // 16)])
+
+
+def wide_resnet(side: int, depth: int, width: int, num_classes: int = NUM_CLASSES) -> Network:
+    """The wide ResNet for images of the given side."""
+    layers, channels = [Layer(9, 3, 16, side)], 16
+    for group, out_channels in enumerate((16 * width, 32 * width, 64 * width)):
+        group_side = side // 2**group
+        for _ in range((depth - 4) // 6):
+            layers += [Layer(9, channels, out_channels, group_side), Layer(9, out_channels, out_channels, group_side)]
+            if channels != out_channels:
+                layers.append(Layer(1, channels, out_channels, group_side))
+            channels = out_channels
+    return Network([*layers, Layer(1, channels, num_classes)])
+
+
+def needed(preset: Preset) -> int:
+    """Operations that one iteration needs."""
+    per_pair = _generator_iteration(preset) if preset.stage == "generator" else _classifier_iteration(preset)
+    return preset.batch_size * per_pair
+
+
+def _generator_iteration(preset: Preset) -> int:
+    encode = encoder(preset.generator_side, preset.channels)
+    decode = decoder(preset.generator_side, preset.channels, preset.decoder_residual_blocks)
+    judge = discriminator(preset.generator_side, preset.channels)
+    generator_update = (
+        2 * (encode.forward + encode.parameter_gradients)
+        + 3 * (decode.forward + decode.all_gradients)
+        + (judge.forward + judge.input_gradient)
+    )
+    fake = 2 * encode.forward + decode.forward
+    discriminator_update = 2 * (judge.forward + judge.parameter_gradients)
+    return generator_update + fake + discriminator_update
+
+
+def _classifier_iteration(preset: Preset) -> int:
+    decode = decoder(preset.generator_side, preset.channels, preset.decoder_residual_blocks)
+    mixing = 2 * encoder(preset.generator_side, preset.channels).forward + decode.forward
+    classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width)
+    return mixing + classifier.forward + classifier.parameter_gradients
+
+
+def share_of_peak(device: str, precision: str, flops_per_second: float) -> float | None:
+    """The share of the device's peak rate; None where that is not known for the device or the number format."""
+    peak = BFLOAT16_PEAKS.get(device) if precision == "bfloat16" else None
+    return None if peak is None else flops_per_second / peak

@@ -1,0 +1,229 @@
+"""How fast the training iterations are, beside the same iterations in PyTorch (``benchmarks/pytorch_twin.py``).
+
+    python -m benchmarks.speed --stage generator --preset small
+    python -m benchmarks.speed --stage classifier --preset paper --pytorch published lean --json speed.json
+    python -m benchmarks.speed --stage generator --preset paper --pytorch  # ours alone
+
+Ours runs as training runs it. Each side has a process of its own, and they run in alternating rounds of some iterations
+each, so that only one works at a time and whatever else the machine does falls on all of them. After a first round,
+which compiles, times are medians over the rounds, and a comparison is the median of the rounds' ratios.
+
+- *images per second*: pairs that the iterations take in, each of which gives a mixed image;
+- *to start*: what the first round takes longer than a later one (ours: compilation);
+- *needed GFLOP*: arithmetic of an iteration counted by hand (``benchmarks/flops.py``); rates and the share of the
+  device's peak are of this, so that work done for nothing does not count. *XLA's count* is that of the compiled step;
+- *peak memory*: the device's on a GPU, the whole process's on CPU.
+
+The twin does an iteration's work as the published program does it, or only what is needed (``--pytorch lean``); its
+module says what that means. Its images are augmented already and in the device's memory, which favours it: ours draws,
+pairs and augments its images in every step. ``--loader-workers`` lets the twin load and augment them by processes, as
+PyTorch programs do.
+
+PyTorch is needed for the comparison alone: ``pip install torch``; ``--pytorch-python`` is the interpreter of another
+environment that has torch and jaxtyping.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from benchmarks import flops
+from benchmarks.presets import PRESETS, Preset, Request
+
+ROOT = Path(__file__).parents[1]
+TITLES = {"ours": "chimeramix_jax", "published": "PyTorch, published", "lean": "PyTorch, lean"}
+
+
+class Side:
+    """A side of the comparison, in its process, with all that it answered."""
+
+    def __init__(self, name: str, request: Request, python: str):
+        """Starts the process and waits until it is ready."""
+        self.name = name
+        self.seconds: list[float] = []  # per round, the first one apart
+        self._process = subprocess.Popen(
+            [python, "-m", "benchmarks.speed_worker", name, json.dumps(dataclasses.asdict(request))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self.about = self._answer()
+        self.first_round = 0.0
+        self.afterwards: dict[str, Any] = {}
+
+    def first(self) -> None:
+        """Runs the round that compiles."""
+        self.first_round = self._ask("round")["seconds"]
+
+    def round(self) -> None:
+        """Runs a round that counts."""
+        self.seconds.append(self._ask("round")["seconds"])
+
+    def end(self) -> None:
+        """Asks for what is known at the end."""
+        self.afterwards = self._ask("end")
+
+    def __enter__(self) -> Self:
+        """Returns this side."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+
+    def _ask(self, command: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # an ended process is noticed by its missing answer
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "its process ended; its messages stand above"}
+        if "error" in answer:
+            sys.exit(f"{TITLES[self.name]}: {answer['error']}")
+        return answer
+
+
+def main() -> None:
+    """Prints a table, a column per side."""
+    arguments = parse_arguments()
+    preset = PRESETS[arguments.stage, arguments.preset]
+    preset = dataclasses.replace(preset, decoder_residual_blocks=arguments.decoder_residual_blocks)
+    request = Request(preset, arguments.device, arguments.steps, arguments.loader_workers)
+    sides = run(request, arguments.pytorch, arguments.pytorch_python, arguments.rounds)
+    figures = {side.name: figures_of(side, sides[0], preset) for side in sides}
+    print(f"{arguments.stage}, {arguments.preset}: {preset}")
+    print(f"{os.cpu_count()} cores of {processor()}, python {platform.python_version()}")
+    print(f"{arguments.rounds} alternating rounds of {sides[0].about['steps']} iterations")
+    print(table(figures))
+    if arguments.json:
+        machine = {"cores": os.cpu_count(), "processor": processor()}
+        content = {
+            "arguments": vars(arguments),
+            "preset": dataclasses.asdict(preset),
+            "machine": machine,
+            "sides": figures,
+        }
+        Path(arguments.json).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=("generator", "classifier"), required=True, help="whose iteration")
+    parser.add_argument("--preset", choices=("tiny", "small", "paper"), default="small", help="its sizes")
+    parser.add_argument("--device", choices=("cpu", "gpu", "auto"), default="auto", help="auto: a GPU if there is one")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each side that count")
+    parser.add_argument("--steps", type=int, default=0, help="iterations per round (default: 1 or 5, on a GPU 50)")
+    parser.add_argument("--decoder-residual-blocks", type=int, choices=(0, 2), default=0, help="2: as in the paper")
+    parser.add_argument(
+        "--pytorch",
+        nargs="*",
+        choices=("published", "lean"),
+        default=["published"],
+        help="work that the twin does: as published, or only what is needed; several, or none at all",
+    )
+    parser.add_argument("--loader-workers", type=int, default=0, help="processes that load the twin's images")
+    parser.add_argument("--pytorch-python", default=sys.executable, help="interpreter that has PyTorch")
+    parser.add_argument("--json", help="file for all figures, every round's among them")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.steps < 0 or arguments.loader_workers < 0:
+        parser.error("--rounds must be at least 1; --steps and --loader-workers must not be negative")
+    if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
+        parser.error(f"--json: {arguments.json} lies in no folder that exists")
+    return arguments
+
+
+def processor() -> str:
+    """The processor's name, or what kind it is where the system does not tell."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text() if information.exists() else ""
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return name[1] if name else platform.machine()
+
+
+def run(request: Request, works: Sequence[str], pytorch_python: str, rounds: int) -> list[Side]:
+    """Runs all sides in alternating rounds; returns them, ours first, with what they measured."""
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(Side("ours", request, sys.executable))]
+        # Ours decides what "auto" is, and the others follow.
+        about = sides[0].about
+        request = dataclasses.replace(request, device=about["platform"], steps=about["steps"])
+        for work in dict.fromkeys(works):
+            sides.append(stack.enter_context(Side(work, request, pytorch_python)))
+        for side in sides:
+            side.first()
+        for number in range(rounds):
+            for side in sides if number % 2 == 0 else reversed(sides):
+                side.round()
+            times = "; ".join(f"{TITLES[side.name]} {side.seconds[-1]:.3f} s" for side in sides)
+            print(f"round {number + 1} of {rounds}: {times}", file=sys.stderr, flush=True)
+        for side in sides:
+            side.end()
+    return sides
+
+
+def figures_of(side: Side, ours: Side, preset: Preset) -> dict[str, Any]:
+    """All that is known of a side, in JSON's types."""
+    steps, needed = side.about["steps"], flops.needed(preset)
+    median = statistics.median(side.seconds)
+    rate = needed * steps / median
+    ratios = [mine / theirs for mine, theirs in zip(side.seconds, ours.seconds, strict=True)]
+    return side.about | {
+        "ms_per_iteration": median / steps * 1e3,
+        "time_over_ours": statistics.median(ratios),
+        "images_per_second": preset.batch_size * steps / median,
+        "seconds_to_start": max(side.first_round - median, 0.0),
+        "needed_flops": needed,
+        "xla_flops": side.afterwards["xla_flops"],
+        "flops_per_second": rate,
+        "share_of_peak": flops.share_of_peak(side.about["device"], side.about["precision"], rate),
+        "peak_bytes": side.afterwards["peak_bytes"],
+        "seconds_per_round": side.seconds,
+    }
+
+
+ROWS: Mapping[str, Callable[[dict[str, Any]], str]] = {
+    "version": lambda one: ", ".join(f"{name} {one['versions'][name]}" for name in one["versions"] if name != "python"),
+    "device": lambda one: one["device"],
+    "computes in": lambda one: one["precision"],
+    "ms per iteration, median": lambda one: f"{one['ms_per_iteration']:.4g}",
+    "time over ours, median of rounds": lambda one: f"{one['time_over_ours']:.2f}",
+    "images per second": lambda one: f"{one['images_per_second']:.4g}",
+    "to start": lambda one: f"{one['seconds_to_start']:.1f} s",
+    "needed GFLOP per iteration": lambda one: f"{one['needed_flops'] / 1e9:.4g}",
+    "XLA's count of GFLOP": lambda one: "-" if one["xla_flops"] is None else f"{one['xla_flops'] / 1e9:.4g}",
+    "needed GFLOP/s": lambda one: f"{one['flops_per_second'] / 1e9:.4g}",
+    "share of the device's peak": lambda one: "-" if one["share_of_peak"] is None else f"{one['share_of_peak']:.1%}",
+    "peak memory": lambda one: f"{one['peak_bytes'] / 2**20:.0f} MiB",
+}
+
+
+def table(figures: Mapping[str, dict[str, Any]]) -> str:
+    """The figures of the sides, a column for each."""
+    lines = [["", *(TITLES[name] for name in figures)]]
+    lines += [[row, *(show(one) for one in figures.values())] for row, show in ROWS.items()]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
+        for first, *rest in lines
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Our side of the speed comparison: the training stages, run by the loop that training runs them with."""
+
+import itertools
+import os
+import platform
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Preset, Request
+from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
+from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.reporting.progress import StageProgress
+from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.loop import EpochRunner
+from configs import common
+
+
+class Ours:
+    """A round is an epoch: a single compiled call on a GPU, and a call for every step on CPU."""
+
+    def __init__(self, request: Request):
+        """Draws the networks; compilation is the first round's.
+
+        Raises:
+            RuntimeError: a GPU is asked for, and there is none.
+        """
+        self._platform = jax.default_backend()
+        if request.device == "gpu" and self._platform != "gpu":
+            raise RuntimeError("JAX sees no GPU; --device=cpu compares on the CPU")
+        self.steps = request.steps_on(self._platform)
+        config = configured(request.preset)
+        self._precision = "float32" if computation_dtype(config.precision) is None else "bfloat16"
+        self._stage = stage(request.preset, config, self.steps)
+        self._runner = EpochRunner(self._stage)
+        self._state = jax.block_until_ready(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
+        self._keys = (jax.random.key(number) for number in itertools.count())
+
+    def about(self) -> dict[str, Any]:
+        """Where it runs and in which number format."""
+        return {
+            "platform": self._platform,
+            "device": jax.devices()[0].device_kind,
+            "precision": self._precision,
+            "versions": {"jax": jax.__version__, "python": platform.python_version()},
+        }
+
+    def round(self) -> None:
+        """Runs an epoch; its metrics are read at the end, so that nothing is left running."""
+        with open(os.devnull, "w") as nowhere:
+            progress = StageProgress("", self.steps, stream=nowhere)
+            self._state, _ = self._runner.run(self._state, next(self._keys), 0, progress)
+
+    def afterwards(self) -> dict[str, Any]:
+        """The device's peak memory where it tells, and XLA's count of operations in the compiled program of a step."""
+        statistics = jax.devices()[0].memory_stats() or {}
+        step = jax.jit(self._stage.train_step, donate_argnums=0)
+        indices = jnp.zeros(self._stage.plan.batch_size, jnp.int32)
+        compiled = step.lower(self._state, self._stage.inputs, indices, None, jax.random.key(0)).compile()
+        analysis = compiled.cost_analysis() or {}
+        return {"peak_bytes": statistics.get("peak_bytes_in_use"), "xla_flops": analysis.get("flops")}
+
+
+def configured(preset: Preset) -> ConfigDict:
+    """The settings that all data sets share, with the preset's sizes."""
+    config = common.get_config()
+    config.precision = preset.precision
+    config.generator.image_side = preset.generator_side
+    config.generator.channels = config.generator.discriminator_channels = preset.channels
+    config.generator.residual_blocks = RESIDUAL_BLOCKS
+    config.generator.decoder_residual_blocks = preset.decoder_residual_blocks
+    config.classifier.image_side = preset.classifier_side
+    config.classifier.model = f"wrn-{preset.depth}-{preset.width}"
+    config.classifier.dropout_rate = DROPOUT_RATE
+    config[preset.stage].batch_size = preset.batch_size
+    return config
+
+
+def stage(preset: Preset, config: ConfigDict, steps: int) -> GeneratorStage | ClassifierStage:
+    """The stage with epochs of ``steps`` complete batches; the classifier's mixes with a fresh generator."""
+    data = noise(preset)
+    plan = EpochPlan(preset.batch_size, steps, preset.batch_size)
+    if preset.stage == "generator":
+        return GeneratorStage(config, data, plan)
+    side = preset.classifier_side
+    test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
+    generator = build_generator(config, nnx.Rngs(0))
+    return ClassifierStage(config, data, plan, NUM_CLASSES, test_set, mixes=True, generator=generator)
+
+
+def noise(preset: Preset) -> ResidentData:
+    """As many images as a batch has: what a set shows, and how many images it has, does not count."""
+    shape = (preset.batch_size, preset.images_side, preset.images_side, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return to_device(images, np.arange(preset.batch_size) % NUM_CLASSES, NUM_CLASSES)

@@ -1,0 +1,100 @@
+"""PyTorch's side of the speed comparison: the twin's iterations, one after the other."""
+
+import itertools
+import platform
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import pytorch_loader
+from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Request
+from benchmarks.pytorch_networks import Discriminator, Generator, WideResNet
+from benchmarks.pytorch_twin import AdversarialTraining, ClassifierTraining, grid_masks
+
+Batch = tuple[Tensor, Tensor, Tensor]  # images a, images b, labels
+
+
+class Twin:
+    """A round is a number of iterations, after which the device is waited for."""
+
+    def __init__(self, request: Request, work: str):
+        """Draws the networks and prepares the images; ``work`` is the twin's PUBLISHED or LEAN.
+
+        Raises:
+            RuntimeError: a GPU is asked for, and there is none.
+        """
+        on_gpu = torch.cuda.is_available() if request.device == "auto" else request.device == "gpu"
+        if on_gpu and not torch.cuda.is_available():
+            raise RuntimeError("this PyTorch sees no GPU; --device=cpu compares on the CPU")
+        torch.backends.cudnn.benchmark = True
+        torch.manual_seed(0)
+        self._preset, self._work, self._on_gpu = request.preset, work, on_gpu
+        self._device = torch.device("cuda" if on_gpu else "cpu")
+        self._autocast = on_gpu and request.preset.precision == "auto"
+        self.steps = request.steps_on("gpu" if on_gpu else "cpu")
+        workers = request.loader_workers
+        self._batches = pytorch_loader.batches(self._preset, workers, self._device) if workers else self._resident()
+        self._iteration = self._generator() if self._preset.stage == "generator" else self._classifier()
+
+    def about(self) -> dict[str, Any]:
+        """Where it runs and in which number format."""
+        return {
+            "platform": "gpu" if self._on_gpu else "cpu",
+            "device": torch.cuda.get_device_name() if self._on_gpu else "cpu",
+            "precision": "bfloat16" if self._autocast else "float32",
+            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        }
+
+    def round(self) -> None:
+        """Runs the iterations to their end."""
+        for _ in range(self.steps):
+            self._iteration(*next(self._batches))
+        if self._on_gpu:
+            torch.cuda.synchronize()
+
+    def afterwards(self) -> dict[str, Any]:
+        """The device's peak memory where it tells; PyTorch counts no operations."""
+        return {"peak_bytes": torch.cuda.max_memory_allocated() if self._on_gpu else None, "xla_flops": None}
+
+    def _generator(self) -> Callable[[Tensor, Tensor, Tensor], None]:
+        discriminator = Discriminator(self._preset.channels).to(self._device)
+        training = AdversarialTraining(self._drawn_generator(), discriminator, self._work, autocast=self._autocast)
+
+        def iteration(a: Tensor, b: Tensor, labels: Tensor) -> None:
+            masks = (self._mask(len(a)), self._mask(len(a)))
+            training.iteration(a, b, masks, a if torch.rand(()) < 0.5 else b)
+
+        return iteration
+
+    def _classifier(self) -> Callable[[Tensor, Tensor, Tensor], None]:
+        preset = self._preset
+        training = ClassifierTraining(
+            self._drawn_generator(),
+            WideResNet(preset.depth, preset.width, NUM_CLASSES, DROPOUT_RATE).to(self._device),
+            self._work,
+            generator_side=preset.generator_side,
+            total_steps=10**6,
+            autocast=self._autocast,
+        )
+
+        def iteration(a: Tensor, b: Tensor, labels: Tensor) -> None:
+            training.iteration(a, b, labels, self._mask(len(a)))
+
+        return iteration
+
+    def _drawn_generator(self) -> Generator:
+        preset = self._preset
+        return Generator(preset.channels, RESIDUAL_BLOCKS, preset.decoder_residual_blocks).to(self._device)
+
+    def _mask(self, batch_size: int) -> Tensor:
+        return grid_masks(batch_size, self._preset.generator_side // 4, self._device)
+
+    def _resident(self) -> Iterator[Batch]:
+        """The same pairs for every batch, augmented already and on the device: loading costs nothing."""
+        preset = self._preset
+        shape = (2, preset.batch_size, 3, preset.images_side, preset.images_side)
+        a, b = (2 * torch.rand(shape) - 1).to(self._device)
+        labels = (torch.arange(preset.batch_size) % NUM_CLASSES).to(self._device)
+        return itertools.repeat((a, b, labels))

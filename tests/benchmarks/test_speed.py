@@ -1,0 +1,37 @@
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import speed
+from benchmarks.presets import PRESETS
+
+PRESET = PRESETS["generator", "small"]
+
+
+def side(name, seconds, device="cpu", precision="float32"):
+    about = {"device": device, "precision": precision, "steps": 2, "versions": {name: "1.0", "python": "3.11"}}
+    afterwards = {"xla_flops": None, "peak_bytes": 2**30}
+    return SimpleNamespace(name=name, seconds=seconds, first_round=9.0, about=about, afterwards=afterwards)
+
+
+def test_sides_are_compared_round_by_round():
+    ours, lean = side("ours", [1.0, 10.0, 2.0]), side("lean", [3.0, 20.0, 8.0])
+    figures = speed.figures_of(lean, ours, PRESET)
+    assert figures["time_over_ours"] == 3  # the median of 3, 2 and 4; of the medians it would be 4
+    assert figures["ms_per_iteration"] == 4000
+    assert figures["images_per_second"] == pytest.approx(PRESET.batch_size * 2 / 8)
+    assert figures["seconds_to_start"] == 1
+    assert speed.figures_of(ours, ours, PRESET)["time_over_ours"] == 1
+
+
+def test_table_has_a_column_for_each_side_and_dashes_for_the_unknown():
+    ours = side("ours", [1.0])
+    lines = speed.table({"ours": speed.figures_of(ours, ours, PRESET)}).splitlines()
+    assert lines[0].split() == ["chimeramix_jax"]
+    assert {line.split()[-1] for line in lines if line.startswith(("share", "XLA"))} == {"-"}
+
+
+def test_share_of_the_peak_stands_where_the_device_is_known():
+    ours = side("ours", [1e-2], "NVIDIA H100 80GB HBM3", "bfloat16")
+    figures = speed.figures_of(ours, ours, PRESET)
+    assert figures["share_of_peak"] == pytest.approx(figures["needed_flops"] * 2 / 1e-2 / 989e12)
