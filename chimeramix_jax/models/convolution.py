@@ -142,7 +142,7 @@ def patch_input_gradient(
     One matrix product gives what every output pixel hands back to the patch that it was computed from; the patches
     are then added up, kernel place by kernel place.
     """
-    kernel_height, kernel_width, in_channels, out_channels = kernel.shape
+    kernel_height, kernel_width, _, out_channels = kernel.shape
     patches = cotangent @ kernel.reshape(-1, out_channels).T
     zero = jnp.zeros((), patches.dtype)
     gradient = jnp.zeros(shape, patches.dtype)
