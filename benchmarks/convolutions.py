@@ -2,9 +2,9 @@
 
     python -m benchmarks.convolutions
 
-The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass, the
-gradient of the input and that of the kernel are timed each by itself, both candidates in alternating rounds; the medians
-and the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise.
+The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass
+and the gradients of input and kernel are timed each by itself, both candidates in alternating rounds; the medians and
+the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise.
 """
 
 import statistics
