@@ -57,7 +57,9 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Compiles every function once for all the processes of the test session."""
-    directory = tmp_path_factory.mktemp("compilation-cache")
+    temporary = tmp_path_factory.getbasetemp()
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary  # by the workers of one session
+    directory = shared / "compilation-cache"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     jax.config.update("jax_compilation_cache_dir", str(directory))

@@ -71,8 +71,8 @@ def test_cifair10_comes_in_the_order_of_its_files(config, published, monkeypatch
     assert dataset.class_names == tuple(NAMES_10)
     np.testing.assert_array_equal(dataset.train.images, published.train_images[dataset.train_indices])
     np.testing.assert_array_equal(dataset.train.labels, published.train_labels[dataset.train_indices])
-    np.testing.assert_array_equal(dataset.test.images, published.test_images)
-    np.testing.assert_array_equal(dataset.test.labels, published.test_labels)
+    np.testing.assert_array_equal(dataset.held_out.images, published.test_images)
+    np.testing.assert_array_equal(dataset.held_out.labels, published.test_labels)
 
 
 def test_cifair100_is_read_by_its_fine_labels_also_when_python_3_wrote_it(
@@ -88,7 +88,7 @@ def test_cifair100_is_read_by_its_fine_labels_also_when_python_3_wrote_it(
     dataset = load_few_shot(dataset_config, 1, seed=0)
     assert dataset.class_names == tuple(names)
     np.testing.assert_array_equal(dataset.train.images, images[dataset.train_indices])
-    np.testing.assert_array_equal(dataset.test.labels, labels)
+    np.testing.assert_array_equal(dataset.held_out.labels, labels)
 
 
 def test_a_local_archive_with_another_checksum_is_refused_with_both_checksums(config, published):
@@ -118,7 +118,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_nothing_is_prepared(config,
 def test_members_that_point_outside_are_read_but_nothing_is_written_there(config, published, monkeypatch, tmp_path):
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members, folder="../../outside/"))
     before = {path for path in tmp_path.rglob("*") if Path(config.data_dir) not in path.parents}
-    assert len(load_few_shot(config, 3, seed=0).test.labels) == 20
+    assert len(load_few_shot(config, 3, seed=0).held_out.labels) == 20
     after = {path for path in tmp_path.rglob("*") if Path(config.data_dir) not in path.parents}
     assert after - before == {Path(config.data_dir)}
     assert not list(tmp_path.parent.rglob("outside"))
@@ -153,7 +153,7 @@ def test_without_a_local_archive_it_is_downloaded_and_checked(config, published,
     config.archive = ""
     with serve(published.path.read_bytes) as url:
         allow(monkeypatch, Cifair10, published.path, url)
-        np.testing.assert_array_equal(load_few_shot(config, 3, seed=0).test.images, published.test_images)
+        np.testing.assert_array_equal(load_few_shot(config, 3, seed=0).held_out.images, published.test_images)
 
 
 def test_a_download_with_another_checksum_is_refused_and_fetched_again_the_next_time(config, published, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_download_with_another_checksum_is_refused_and_fetched_again_the_next_
         allow(monkeypatch, Cifair10, published.path, url)
         with pytest.raises(InputError, match=r"dataset.archive: .* its md5 is .*, expected"):
             load_few_shot(config, 3, seed=0)
-        assert len(load_few_shot(config, 3, seed=0).test.labels) == 20
+        assert len(load_few_shot(config, 3, seed=0).held_out.labels) == 20
 
 
 def test_without_network_the_address_and_the_way_out_are_told_within_seconds(config, monkeypatch):

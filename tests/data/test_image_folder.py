@@ -52,8 +52,8 @@ def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(co
     in_order = dataset.train.images[np.argsort(dataset.train_indices)]
     assert in_order[:, 0, 0, 0].tolist() == [10, 11, 12, 40, 41, 42]
     assert dataset.train.labels[np.argsort(dataset.train_indices)].tolist() == [0, 0, 0, 1, 1, 1]
-    assert dataset.test.images[:, 0, 0, 0].tolist() == [20, 50, 51]
-    assert dataset.test.labels.tolist() == [0, 1, 1]
+    assert dataset.held_out.images[:, 0, 0, 0].tolist() == [20, 50, 51]
+    assert dataset.held_out.labels.tolist() == [0, 1, 1]
     assert dataset.train.images.shape == (6, 8, 8, 3)
 
 
@@ -98,14 +98,14 @@ def test_a_folder_that_has_changed_is_prepared_anew(config, folder):
     load_few_shot(config, 1, seed=0)
     write_image(folder / "test" / "cat" / "0.png", 99)
     write_image(folder / "test" / "dog" / "1.png", 52)
-    assert load_few_shot(config, 1, seed=0).test.images[:, 0, 0, 0].tolist() == [99, 50, 52]
+    assert load_few_shot(config, 1, seed=0).held_out.images[:, 0, 0, 0].tolist() == [99, 50, 52]
 
 
 def test_the_image_side_is_part_of_what_is_prepared(config, folder):
     write_split(folder, {"cat": [10, 11], "dog": [40, 41]})
     load_few_shot(config, 1, seed=0)
     config.image_side = 6
-    assert load_few_shot(config, 1, seed=0).test.images.shape == (2, 6, 6, 3)
+    assert load_few_shot(config, 1, seed=0).held_out.images.shape == (2, 6, 6, 3)
 
 
 def test_the_fingerprint_follows_content_and_hold_out_but_not_the_place(folder, tmp_path):
