@@ -34,6 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for experiment in EXPERIMENTS:
         config = settings.load(f"{CONFIG}:{experiment}")
+        config.mixing.share = 1.0  # every image is to be seen mixed
         path = arguments.output / f"{experiment}.png"
         pictures.save_png(path, picture(config, arguments.runs))
         print(path, flush=True)
