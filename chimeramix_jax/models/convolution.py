@@ -86,7 +86,7 @@ def _input_gradient(images: Array, kernel: Array, strides: tuple[int, int], cota
         margins = [(side - 1, side - 1) for side in kernel.shape[:2]]
         padded = jnp.pad(cotangent, ((0, 0), *margins, (0, 0)))
         return convolve_blocks(padded, kernel[::-1, ::-1].swapaxes(2, 3))
-    if math.prod(cotangent.shape[1:3]) < math.prod(kernel.shape[:2]):
+    if math.prod(cotangent.shape[1:3]) < math.prod(kernel.shape[:2]) and kernel.shape[3] > FEW_CHANNELS:
         return patch_input_gradient(images.shape, kernel, strides, cotangent)
     _, gradient = jax.vjp(
         lambda x: lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=_NHWC), images
