@@ -117,8 +117,8 @@ def convolve_blocks(
         out = jnp.concatenate(rows, axis=-1) @ matrix.reshape(-1, block * out_channels)
     else:
         products = stretches @ jnp.moveaxis(matrix, 0, 2).reshape(stretch * in_channels, -1)
-        products = jnp.split(products, kernel_height, axis=-1)
-        out = sum(product[:, i : i + out_height] for i, product in enumerate(products))
+        by_row = jnp.split(products, kernel_height, axis=-1)
+        out = sum(product[:, i : i + out_height] for i, product in enumerate(by_row))
     return out.reshape(len(images), out_height, blocks * block, out_channels)[:, :, :out_width]
 
 
