@@ -118,7 +118,8 @@ def convolve_blocks(
     else:
         products = stretches @ jnp.moveaxis(matrix, 0, 2).reshape(stretch * in_channels, -1)
         by_row = jnp.split(products, kernel_height, axis=-1)
-        out = sum(product[:, i : i + out_height] for i, product in enumerate(by_row))
+        shifted_rows = [product[:, i : i + out_height] for i, product in enumerate(by_row)]
+        out = sum(shifted_rows[1:], shifted_rows[0])
     return out.reshape(len(images), out_height, blocks * block, out_channels)[:, :, :out_width]
 
 
