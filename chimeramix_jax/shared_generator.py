@@ -28,18 +28,17 @@ def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] |
         InputError: the named run has no finished generator, or one that was trained otherwise.
     """
     if named is not None:
-        given = Workdir(named)
-        if given.path.resolve() == workdir.path.resolve():
+        home = Workdir(named).generator_home()  # the named run may itself use another's
+        if home.path.resolve() == workdir.path.resolve():
             return workdir
-        _check(given, config, workdir)
-        return given
+        _check(home, config, workdir, flag=f"--generator_workdir={named}")
+        return home
     if workdir.generator.exists():
         return workdir
     return _beside(workdir, config) or workdir
 
 
-def _check(given: Workdir, config: ConfigDict, workdir: Workdir) -> None:
-    flag = f"--generator_workdir={given.path}"
+def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> None:
     if not given.config.exists() or not loop.is_finished(given.generator, config.generator.epochs):
         raise InputError(f"{flag}: holds no finished generator of {config.generator.epochs} epochs")
     if workdir.generator.exists():

@@ -66,6 +66,14 @@ def test_a_generator_elsewhere_is_used_when_it_is_named(first, settings, tmp_pat
     np.testing.assert_array_equal(kernel(named), kernel(first))
 
 
+def test_naming_a_run_that_uses_anothers_generator_names_that_one(first, settings, tmp_path):
+    borrower, named = tmp_path / "borrower", tmp_path / "elsewhere" / "named"
+    chimeramix_jax.train_and_evaluate(settings(), borrower, stage="generator", generator_workdir=first)
+    chimeramix_jax.train_and_evaluate(settings(), named, stage="generator", generator_workdir=borrower)
+    assert not (borrower / "generator").exists() and not (named / "generator").exists()
+    np.testing.assert_array_equal(kernel(named), kernel(first))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

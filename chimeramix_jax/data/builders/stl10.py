@@ -77,7 +77,9 @@ def _read_members(path: Path) -> dict[str, bytes]:
             for member in archive:
                 name = posixpath.basename(member.name)
                 if name in _MEMBERS and member.isfile():
-                    members[name] = archive.extractfile(member).read()  # type: ignore[union-attr]  # a file has content
+                    content = archive.extractfile(member)
+                    assert content is not None  # it is a file
+                    members[name] = content.read()
                 if len(members) == len(_MEMBERS):
                     break  # the unlabelled images are most of the archive
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
