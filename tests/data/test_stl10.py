@@ -1,6 +1,7 @@
 import hashlib
 import io
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,19 +21,23 @@ def column_major(images):
 
 @pytest.fixture
 def published(random_images):
-    class Published:
-        train_images, test_images = random_images(20, 96), random_images(10, 96, seed=1)
-        train_labels, test_labels = np.arange(20) % 10, np.arange(10) * 3 % 10
-        members = {  # noqa: RUF012
-            "test_X.bin": column_major(test_images),
-            "test_y.bin": (test_labels + 1).astype(np.uint8).tobytes(),
-            "train_X.bin": column_major(train_images),
-            "train_y.bin": (train_labels + 1).astype(np.uint8).tobytes(),
-            "unlabeled_X.bin": bytes(1000),
-            "class_names.txt": "\n".join(NAMES).encode(),
-        }
-
-    return Published
+    train_images, test_images = random_images(20, 96), random_images(10, 96, seed=1)
+    train_labels, test_labels = np.arange(20) % 10, np.arange(10) * 3 % 10
+    members = {
+        "test_X.bin": column_major(test_images),
+        "test_y.bin": (test_labels + 1).astype(np.uint8).tobytes(),
+        "train_X.bin": column_major(train_images),
+        "train_y.bin": (train_labels + 1).astype(np.uint8).tobytes(),
+        "unlabeled_X.bin": bytes(1000),
+        "class_names.txt": "\n".join(NAMES).encode(),
+    }
+    return SimpleNamespace(
+        train_images=train_images,
+        test_images=test_images,
+        train_labels=train_labels,
+        test_labels=test_labels,
+        members=members,
+    )
 
 
 @pytest.fixture
