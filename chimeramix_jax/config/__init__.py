@@ -1,0 +1,41 @@
+"""The settings of a run: loading them, checking every one before any work starts, comparing and storing them.
+
+Nothing here imports JAX or TensorFlow Datasets, so that a mistake is answered at once.
+"""
+
+from chimeramix_jax.config.checking import (
+    STAGES,
+    check,
+    check_key,
+    check_mixed_images,
+    explain,
+    needs_generator,
+)
+from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, differences, generator_settings
+from chimeramix_jax.config.loading import load
+from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
+from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatten, from_dict, from_json, to_json
+
+__all__ = [
+    "ENCODER_STRIDE",
+    "LARGEST_SEED",
+    "NO_EFFECT_ON_RESULTS",
+    "SETTINGS",
+    "SMALLEST_GENERATOR_SIDE",
+    "STAGES",
+    "Rule",
+    "check",
+    "check_key",
+    "check_mixed_images",
+    "config_to_dict",
+    "default_workdir",
+    "differences",
+    "explain",
+    "flatten",
+    "from_dict",
+    "from_json",
+    "generator_settings",
+    "load",
+    "needs_generator",
+    "to_json",
+]

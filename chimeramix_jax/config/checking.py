@@ -1,0 +1,142 @@
+"""Checking every setting, and every pair of settings that have to fit, before any work starts."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.config.rules import ENCODER_STRIDE, SETTINGS, SMALLEST_GENERATOR_SIDE, YES_OR_NO
+from chimeramix_jax.config.storing import flatten
+from chimeramix_jax.data import catalog
+from chimeramix_jax.errors import InputError
+
+STAGES = ("all", "generator", "classifier", "evaluate")  # what --stage may ask for
+
+
+def check(config: ConfigDict) -> None:
+    """Checks every setting: all keys there and known, every value of the right type, in range, and fitting the others.
+
+    Looks at the files that the settings name, but reads none.
+
+    Raises:
+        InputError: the first wrong setting, in one line: its key, what it was, what is allowed.
+    """
+    settings = flatten(config)
+    for key in settings:
+        check_key(key, SETTINGS)
+    for key, rule in SETTINGS.items():
+        if key not in settings:
+            raise InputError(f"{key}: missing; it must be {rule.allowed}")
+        if not rule.holds(settings[key]):
+            raise InputError(f"{key}: {settings[key]!r} is not allowed; it must be {rule.allowed}")
+    _check_dataset(settings)
+    _check_model(settings["classifier.model"])
+    if settings["mixing.mask"] != "none":
+        _check_mixing(settings)
+
+
+def check_key(key: str, known: Iterable[str]) -> None:
+    """Refuses a dotted key, such as ``generator.epochs``, that is not among the known ones.
+
+    Raises:
+        InputError: the key is unknown (the nearest known one is named), or names a group of settings.
+    """
+    names = list(known)
+    if key in names:
+        return
+    members = [name for name in names if name.startswith(f"{key}.")]
+    if members:
+        raise InputError(f"{key}: this is a group of settings; set one of {', '.join(members)}")
+    near = difflib.get_close_matches(key, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "configs/common.py lists all settings"
+    raise InputError(f"{key!r}: there is no such setting; {hint}")
+
+
+def explain(flag_error: str) -> str:
+    """Returns the message of a flag that could not be parsed, in ``check``'s words if it set one of ``SETTINGS``."""
+    setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
+    if setting is None:
+        return flag_error
+    rule = YES_OR_NO if "Non-boolean" in flag_error else SETTINGS.get(setting[1])
+    return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
+
+
+def _check_dataset(settings: Mapping[str, Any]) -> None:
+    if settings["dataset.evaluate_on"] == "validation" and settings["max_labels_per_class"] is None:
+        raise InputError(
+            "dataset.evaluate_on: 'validation' leaves nothing to measure on while max_labels_per_class is None (all "
+            "images are trained on); it must be test, or max_labels_per_class a whole number"
+        )
+    archive, directory = settings["dataset.archive"], settings["dataset.directory"]
+    entry = catalog.dataset_entry(settings["dataset.name"])
+    for key in ("archive", "directory"):
+        takers = catalog.names_taking(key)
+        if settings[f"dataset.{key}"] and entry.name not in takers:
+            raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
+    if archive and not os.path.isfile(os.path.expanduser(archive)):
+        raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
+    if entry.source == "directory" and not os.path.isdir(os.path.expanduser(directory)):
+        raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
+
+
+def _check_model(model: str) -> None:
+    if model == "resnet-50":
+        return
+    parts = re.fullmatch(r"wrn-(\d+)-(\d+)", model)
+    if parts is None or int(parts[2]) < 1:
+        raise InputError(
+            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, as wrn-16-8"
+        )
+    depth, width = int(parts[1]), int(parts[2])
+    if depth < 10 or depth % 6 != 4:
+        lower = depth - (depth - 4) % 6
+        neighbours = [f"wrn-{near}-{width}" for near in (lower, lower + 6) if near >= 10]
+        raise InputError(
+            f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
+            f"next to it: {', '.join(neighbours or [f'wrn-10-{width}'])}"
+        )
+
+
+def _check_mixing(settings: Mapping[str, Any]) -> None:
+    check_mixed_images(settings["mixing.images"], settings["max_labels_per_class"], "max_labels_per_class")
+    of_features = settings["mixing.of"] == "features"
+    if settings["mixing.discriminator_candidates"] > 1 and not of_features:
+        raise InputError(
+            f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
+            "has no discriminator to choose by; it must be 1"
+        )
+    stage = "generator" if of_features else "classifier"
+    side = settings[f"{stage}.image_side"]
+    if of_features and side < SMALLEST_GENERATOR_SIDE:
+        raise InputError(
+            f"generator.image_side: {side} is not allowed; it must be a multiple of 4 from {SMALLEST_GENERATOR_SIDE}"
+        )
+    # A cell covers at least one place of what is mixed.
+    cells, most_cells = settings["mixing.mix_size"], side // ENCODER_STRIDE if of_features else side
+    if cells > most_cells:
+        divided = f" / {ENCODER_STRIDE}" if of_features else ""
+        raise InputError(
+            f"mixing.mix_size: {cells} is not allowed; it must be a whole number from 2 to {most_cells} "
+            f"({stage}.image_side {side}{divided})"
+        )
+
+
+def needs_generator(config: ConfigDict) -> bool:
+    """Whether an experiment mixes features, for which a generator has to be trained."""
+    return config.mixing.mask != "none" and config.mixing.of == "features"
+
+
+def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
+    """Refuses to mix more images of a class than there are (None: not known yet).
+
+    Raises:
+        InputError: there are fewer; ``what_limits`` says whose the number is.
+    """
+    if images_per_class is not None and mixed > images_per_class:
+        raise InputError(
+            f"mixing.images: {mixed} images of a class are to be mixed, but {what_limits} is "
+            f"{images_per_class}; set mixing.images to at most that, or choose an experiment that does not mix"
+        )

@@ -1,0 +1,54 @@
+"""Running a config file for its settings."""
+
+import difflib
+import importlib.util
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.errors import InputError
+
+
+def load(source: str) -> ConfigDict:
+    """Runs a config file's ``get_config`` and returns its settings, locked (no new keys) and not yet checked.
+
+    Args:
+        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to hand an experiment to ``get_config``.
+
+    Raises:
+        InputError: no such file, not Python, no ``get_config`` that takes this, or it returned something else.
+    """
+    path, *arguments = source.split(":", 1)
+    get_config = _get_config_function(path)
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError:
+        wanted = "takes no experiment after ':'" if arguments else "needs an experiment: write file.py:experiment"
+        raise InputError(f"--config={source}: get_config of this file {wanted}") from None
+    config = get_config(*arguments)
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
+    return config.lock()
+
+
+def _get_config_function(path: str) -> Callable[..., Any]:
+    if not os.path.isfile(path):
+        folder, name = os.path.split(path)
+        near = difflib.get_close_matches(name, sorted(file.name for file in Path(folder or ".").glob("*.py")), n=1)
+        hint = f" (did you mean {os.path.join(folder, near[0])}?)" if near else ""
+        raise InputError(f"--config={path}: no such file{hint}")
+    specification = importlib.util.spec_from_file_location("chimeramix_config_file", path)
+    if specification is None or specification.loader is None:
+        raise InputError(f"--config={path}: not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise InputError(f"--config={path}: not valid Python: {error}") from None
+    if not callable(getattr(module, "get_config", None)):
+        raise InputError(f"--config={path}: the file defines no function get_config")
+    return module.get_config

@@ -1,0 +1,137 @@
+"""What every setting may be; the defaults themselves stand in ``configs/common.py`` and nowhere else."""
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chimeramix_jax.augment import names as augment_names
+
+ENCODER_STRIDE = 4  # the generator's features, and so the masks, have 1/4 of the image's side
+
+SMALLEST_GENERATOR_SIDE = 32  # below it the discriminator's last instance norm sees one pixel and returns zeros
+
+LARGEST_SEED = 2**31 - 1  # JAX keeps 32 bits of a seed: larger ones would silently coincide with smaller ones
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one setting may be: ``allowed`` in words ("it must be ..."), ``holds`` as a test that never raises."""
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)  # Python counts True as 1; a user who wrote it erred
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _integer(minimum: int, maximum: int | None = None, multiple_of: int = 1) -> Rule:
+    kind = "a whole number" if multiple_of == 1 else f"a multiple of {multiple_of}"
+    reach = f"from {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+
+    def holds(value: Any) -> bool:
+        within = _is_integer(value) and value >= minimum and (maximum is None or value <= maximum)
+        return within and value % multiple_of == 0
+
+    return Rule(f"{kind} {reach}", holds)
+
+
+def _number(allowed: str, within: Callable[[float], bool]) -> Rule:
+    return Rule(allowed, lambda value: _is_number(value) and within(value))
+
+
+def _choice(*names: str) -> Rule:
+    return Rule("one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names)
+
+
+def _increasing_shares(value: Any) -> bool:
+    if not isinstance(value, tuple | list) or not all(_is_number(share) and 0 < share < 1 for share in value):
+        return False
+    return all(earlier < later for earlier, later in itertools.pairwise(value))
+
+
+YES_OR_NO = Rule("true or false", lambda value: isinstance(value, bool))
+_TEXT = Rule("text", lambda value: isinstance(value, str))
+_NAME = Rule(
+    "a name of letters, digits, '_', '-' and '.'",
+    lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
+)
+_COUNT = _integer(1)
+_COUNT_OR_ALL = Rule(f"{_COUNT.allowed}, or None for all images", lambda value: value is None or _COUNT.holds(value))
+_SEED = _integer(0, LARGEST_SEED)
+_SIDE = _integer(8, multiple_of=4)
+_POSITIVE = _number("a number above 0", lambda value: value > 0)
+_NOT_NEGATIVE = _number("a number from 0", lambda value: value >= 0)
+_BELOW_ONE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+
+SETTINGS: Mapping[str, Rule] = {
+    "experiment": _NAME,
+    "seed": _SEED,
+    "max_labels_per_class": _COUNT_OR_ALL,
+    "compare_with_baseline": YES_OR_NO,
+    "precision": _choice("auto", "float32", "bfloat16"),
+    "dataset.name": _TEXT,  # which names there are is the catalog's knowledge
+    "dataset.data_dir": _TEXT,
+    "dataset.evaluate_on": _choice("test", "validation"),
+    "dataset.archive": _TEXT,
+    "dataset.directory": _TEXT,
+    "dataset.image_side": _integer(8),
+    "dataset.holdout_fraction": _number("a number between 0 and 1", lambda value: 0 < value < 1),
+    "dataset.holdout_seed": _SEED,
+    # A reflection cannot be wider than the image, and half of it is more than any crop needs.
+    "augment.crop_padding_fraction": _number("a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
+    "augment.horizontal_flip": YES_OR_NO,
+    "augment.policy": _choice(*augment_names.POLICIES),
+    "augment.autoaugment_policy": _choice(*augment_names.AUTOAUGMENT_POLICIES),
+    "augment.random_erasing_probability": _number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+    "augment.cutout": YES_OR_NO,
+    "augment.cutout_side": _integer(2),
+    "augment.mixup": YES_OR_NO,
+    "mixing.mask": _choice("grid", "segmentation", "none"),
+    "mixing.of": _choice("features", "pixels"),
+    "mixing.share": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "mixing.images": _integer(2),
+    "mixing.mix_size": _integer(2),
+    "mixing.segmentation_scale": _POSITIVE,
+    "mixing.segmentation_min_size": _integer(0),
+    "mixing.segmentation_sigma": _NOT_NEGATIVE,
+    "mixing.discriminator_candidates": _COUNT,
+    "generator.image_side": _SIDE,
+    "generator.channels": _COUNT,
+    "generator.discriminator_channels": _COUNT,
+    "generator.residual_blocks": _integer(0),
+    "generator.decoder_residual_blocks": _integer(0),
+    "generator.batch_size": _COUNT,
+    "generator.num_dataset_repeats_base": _COUNT,
+    "generator.epochs": _COUNT,
+    "generator.learning_rate": _POSITIVE,
+    "generator.adam_b1": _BELOW_ONE,
+    "generator.adam_b2": _BELOW_ONE,
+    "generator.learning_rate_drops": Rule("increasing numbers between 0 and 1, such as (0.3, 0.6)", _increasing_shares),
+    "generator.learning_rate_drop_factor": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "generator.reconstruction_weight": _NOT_NEGATIVE,
+    "generator.adversarial_weight": _NOT_NEGATIVE,
+    "generator.perceptual_weight": _NOT_NEGATIVE,
+    "classifier.model": _TEXT,
+    "classifier.image_side": _SIDE,
+    "classifier.dropout_rate": _BELOW_ONE,
+    "classifier.batch_size": _COUNT,
+    "classifier.num_dataset_repeats_base": _COUNT,
+    "classifier.epochs": _COUNT,
+    "classifier.learning_rate": _POSITIVE,
+    "classifier.momentum": _BELOW_ONE,
+    "classifier.weight_decay": _NOT_NEGATIVE,
+    "repeat_unlimited": YES_OR_NO,
+    "evaluation.every_epochs": _COUNT,
+    "evaluation.batch_size": _COUNT,
+    "checkpoint.every_seconds": _NOT_NEGATIVE,
+    "checkpoint.keep": _COUNT,
+    "steps_per_call": _integer(0),
+}

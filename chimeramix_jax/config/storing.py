@@ -1,0 +1,83 @@
+"""Settings as plain dictionaries and as JSON, and back; and the directory of a run where none is given."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from chimeramix_jax.errors import InputError
+
+
+def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
+    """Returns the settings in their order, with dotted keys: ``{"seed": 0, "generator.epochs": 200, ...}``."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping | ConfigDict):
+            flat.update({f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
+    """Returns the settings as nested plain dicts that JSON can hold: tuples become lists, None stays None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping | ConfigDict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+    return plain(config)
+
+
+def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
+    """Returns the settings as JSON text, one setting a line; ``from_json`` reads it back."""
+    return json.dumps(config_to_dict(config), indent=2, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> ConfigDict:
+    """Reads settings that ``to_json`` wrote: equal to the original, tuples included, and locked.
+
+    Raises:
+        InputError: the text is not a JSON object.
+    """
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"stored settings: not valid JSON: {error}") from None
+    if not isinstance(stored, dict):
+        raise InputError(f"stored settings: a JSON object is wanted, not a {type(stored).__name__}")
+    return from_dict(stored)
+
+
+def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
+    """Turns what ``config_to_dict`` returned into settings again: tuples included, and locked."""
+
+    def settings(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return ConfigDict({key: settings(inner) for key, inner in value.items()})
+        if value is None:
+            return config_dict.placeholder(object)
+        return tuple(settings(inner) for inner in value) if isinstance(value, list) else value
+
+    return settings(stored).lock()
+
+
+def default_workdir(config: ConfigDict) -> str:
+    """Returns the folder for a run's files where none is given: ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
+
+    ``all`` stands in the place of the number where every image is used. An ``image_folder`` run also carries the
+    folder's name, so that two folders do not share a run, and one measured on validation images ends with that word.
+    """
+    parts = [config.dataset.name]
+    if config.dataset.directory:
+        folder = os.path.basename(os.path.abspath(os.path.expanduser(config.dataset.directory)))
+        parts.append(re.sub(r"[^\w.-]", "_", folder))
+    images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
+    parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
+    if config.dataset.evaluate_on != "test":
+        parts.append(config.dataset.evaluate_on)
+    return os.path.join("runs", "-".join(parts))
