@@ -77,6 +77,14 @@ def compilation_cache(tmp_path_factory):
 
 
 @pytest.fixture
+def tmp_path(tmp_path):
+    """A folder with nothing beside it, since a run looks beside itself for a generator to use."""
+    path = tmp_path / "alone"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
 def start_main(data_dir):
     """Starts ``main.py`` as a user does, on the digits with tiny networks; more arguments come on top."""
 

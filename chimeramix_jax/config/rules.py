@@ -63,12 +63,17 @@ _NAME = Rule(
     "a name of letters, digits, '_', '-' and '.'",
     lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
 )
-_COUNT = _integer(1)
+# The upper limits are far beyond any sensible run, and keep a slip of the keyboard from filling the memory.
+_COUNT = _integer(1, 1_000_000)
+_FEW = _integer(1, 64)
+_FEW_OR_NONE = _integer(0, 64)
+_BATCH_SIZE = _integer(1, 65_536)
+_CHANNELS = _integer(1, 1024)
 _COUNT_OR_ALL = Rule(f"{_COUNT.allowed}, or None for all images", lambda value: value is None or _COUNT.holds(value))
 _SEED = _integer(0, LARGEST_SEED)
-_SIDE = _integer(8, multiple_of=4)
-_POSITIVE = _number("a number above 0", lambda value: value > 0)
-_NOT_NEGATIVE = _number("a number from 0", lambda value: value >= 0)
+_SIDE = _integer(8, 1024, multiple_of=4)
+_POSITIVE = _number("a number above 0 and up to 1e9", lambda value: 0 < value <= 1e9)
+_NOT_NEGATIVE = _number("a number from 0 to 1e9", lambda value: 0 <= value <= 1e9)
 _BELOW_ONE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 SETTINGS: Mapping[str, Rule] = {
@@ -82,7 +87,7 @@ SETTINGS: Mapping[str, Rule] = {
     "dataset.evaluate_on": _choice("test", "validation"),
     "dataset.archive": _TEXT,
     "dataset.directory": _TEXT,
-    "dataset.image_side": _integer(8),
+    "dataset.image_side": _integer(8, 1024),
     "dataset.holdout_fraction": _number("a number between 0 and 1", lambda value: 0 < value < 1),
     "dataset.holdout_seed": _SEED,
     # A reflection cannot be wider than the image, and half of it is more than any crop needs.
@@ -92,23 +97,23 @@ SETTINGS: Mapping[str, Rule] = {
     "augment.autoaugment_policy": _choice(*augment_names.AUTOAUGMENT_POLICIES),
     "augment.random_erasing_probability": _number("a number from 0 to 1", lambda value: 0 <= value <= 1),
     "augment.cutout": YES_OR_NO,
-    "augment.cutout_side": _integer(2),
+    "augment.cutout_side": _integer(2, 1024),
     "augment.mixup": YES_OR_NO,
     "mixing.mask": _choice("grid", "segmentation", "none"),
     "mixing.of": _choice("features", "pixels"),
     "mixing.share": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
-    "mixing.images": _integer(2),
-    "mixing.mix_size": _integer(2),
+    "mixing.images": _integer(2, 64),
+    "mixing.mix_size": _integer(2, 1024),
     "mixing.segmentation_scale": _POSITIVE,
-    "mixing.segmentation_min_size": _integer(0),
-    "mixing.segmentation_sigma": _NOT_NEGATIVE,
-    "mixing.discriminator_candidates": _COUNT,
+    "mixing.segmentation_min_size": _integer(0, 1_000_000),
+    "mixing.segmentation_sigma": _number("a number from 0 to 100", lambda value: 0 <= value <= 100),
+    "mixing.discriminator_candidates": _FEW,
     "generator.image_side": _SIDE,
-    "generator.channels": _COUNT,
-    "generator.discriminator_channels": _COUNT,
-    "generator.residual_blocks": _integer(0),
-    "generator.decoder_residual_blocks": _integer(0),
-    "generator.batch_size": _COUNT,
+    "generator.channels": _CHANNELS,
+    "generator.discriminator_channels": _CHANNELS,
+    "generator.residual_blocks": _FEW_OR_NONE,
+    "generator.decoder_residual_blocks": _FEW_OR_NONE,
+    "generator.batch_size": _BATCH_SIZE,
     "generator.num_dataset_repeats_base": _COUNT,
     "generator.epochs": _COUNT,
     "generator.learning_rate": _POSITIVE,
@@ -122,7 +127,7 @@ SETTINGS: Mapping[str, Rule] = {
     "classifier.model": _TEXT,
     "classifier.image_side": _SIDE,
     "classifier.dropout_rate": _BELOW_ONE,
-    "classifier.batch_size": _COUNT,
+    "classifier.batch_size": _BATCH_SIZE,
     "classifier.num_dataset_repeats_base": _COUNT,
     "classifier.epochs": _COUNT,
     "classifier.learning_rate": _POSITIVE,
@@ -130,8 +135,8 @@ SETTINGS: Mapping[str, Rule] = {
     "classifier.weight_decay": _NOT_NEGATIVE,
     "repeat_unlimited": YES_OR_NO,
     "evaluation.every_epochs": _COUNT,
-    "evaluation.batch_size": _COUNT,
+    "evaluation.batch_size": _BATCH_SIZE,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "checkpoint.keep": _COUNT,
-    "steps_per_call": _integer(0),
+    "steps_per_call": _integer(0, 1_000_000),
 }

@@ -124,7 +124,7 @@ def _start(stage: Stage, checkpoints: StageCheckpoints, key: PRNGKeyArray) -> tu
     """The state to go on from, the epochs done and the seconds they took."""
     step = checkpoints.latest_step()
     if step is None:
-        return jax.jit(stage.initial_state)(key), 0, 0.0
+        return _committed(jax.jit(stage.initial_state)(key)), 0, 0.0
     state, about = checkpoints.restore(step, jax.eval_shape(stage.initial_state, key))
     return state, about["epoch"], about["seconds"]
 
@@ -137,6 +137,14 @@ def _quickly_compiled(key: PRNGKeyArray) -> PRNGKeyArray:
     return jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")
 
 
+def _committed(arrays: PyTree) -> PyTree:
+    """The arrays, bound to the device that they are on anyway, as restored ones are.
+
+    JAX compiles a function anew for arguments that differ in this alone.
+    """
+    return jax.device_put(arrays, jax.devices()[0])
+
+
 class EpochRunner:
     """Runs a stage's epochs, several steps in one compiled call.
 
@@ -147,10 +155,11 @@ class EpochRunner:
     def __init__(self, stage: Stage, steps_per_call: int = 0):
         """Prepares the compiled functions; compilation itself happens at the first call."""
         automatic = 1 if jax.default_backend() == "cpu" else stage.plan.steps
-        self._stage = stage
+        self._stage, self._inputs = stage, _committed(stage.inputs)
         self._steps_per_call = min(steps_per_call or automatic, stage.plan.steps)
         self._order = jax.jit(stage.plan.order)
         self._call = jax.jit(self._steps, static_argnames="count", donate_argnames=("state", "sums"))
+        self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
 
     def run(
         self, state: State, epoch_key: PRNGKeyArray, steps_before: int, progress: StageProgress
@@ -160,7 +169,7 @@ class EpochRunner:
         sums, steps, done = self._zeros(state, order, epoch_key), self._stage.plan.steps, 0
         while done < steps:
             count = min(self._steps_per_call, steps - done)
-            state, sums = self._call(state, sums, self._stage.inputs, order, epoch_key, done, count=count)
+            state, sums = self._call(state, sums, self._inputs, order, epoch_key, done, count=count)
             done += count
             jax.block_until_ready(sums)
             if done < steps:
@@ -168,9 +177,10 @@ class EpochRunner:
         return state, {name: float(value) / steps for name, value in sums.items()}
 
     def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
-        step = partial(self._one_step, inputs=self._stage.inputs, order=order, epoch_key=epoch_key)
-        _, metrics = jax.eval_shape(step, 0, state)
-        return jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
+        if self._metrics is None:
+            step = partial(self._one_step, inputs=self._inputs, order=order, epoch_key=epoch_key)
+            _, self._metrics = jax.eval_shape(step, 0, state)
+        return _committed({name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()})
 
     def _one_step(self, index, state: State, *, inputs: PyTree, order, epoch_key: PRNGKeyArray):
         indices, counts = order
