@@ -142,7 +142,7 @@ def _reach(estimate: Estimate) -> float:
 def _positions(section: Section) -> dict[int | None, float]:
     """Where each number of images per class stands; "all" at the mean number that the runs counted."""
     counted = [trial.mean_images for row in section.rows if row.images_per_class is None for trial in row.finished]
-    sizes = {row.images_per_class for row in section.rows if row.finished}
+    sizes = dict.fromkeys(row.images_per_class for row in section.rows if row.finished)
     return {size: float(counted[0] or 1) if size is None else float(size) for size in sizes}
 
 

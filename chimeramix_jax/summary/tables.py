@@ -154,7 +154,7 @@ def latex(summary: Summary) -> str:
 
 def _latex_accuracy(row: Row) -> str:
     finished, expected = len(row.finished), len(row.trials)
-    return _mean(row.accuracy, ".2f") + (f" ({finished}/{expected})" if finished < expected else "")
+    return _mean(row.accuracy, ".2f") + (f" ({finished}/{expected})" if 0 < finished < expected else "")
 
 
 def _latex_difference(row: Row) -> str:
