@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,12 +51,19 @@ def require_matplotlib() -> None:
 
 def draw(summary: Summary) -> "Figure | None":
     """Draws the summary; None where nothing is finished. Points are means, bars their 95 % intervals."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    import matplotlib
 
     sections = [section for section in summary.sections if any(row.finished for row in section.rows)]
     if not sections:
         return None
+    with matplotlib.rc_context({"text.parse_math": False}):  # a folder's name may hold dollar signs
+        return _draw(sections, summary)
+
+
+def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     compared = any(row.differences for section in sections for row in section.rows)
     columns = 2 if compared else 1
     styles = _styles(sections, summary.baseline)
@@ -135,8 +143,8 @@ def _points(
 
 
 def _reach(estimate: Estimate) -> float:
-    """Half the interval's length; nothing for a single seed, which has none."""
-    return estimate.interval[1] - estimate.mean if estimate.interval else 0.0
+    """Half the interval's length; NaN, which draws no bar, for a single seed, which has none."""
+    return estimate.interval[1] - estimate.mean if estimate.interval else math.nan
 
 
 def _positions(section: Section) -> dict[int | None, float]:

@@ -1,6 +1,7 @@
 import importlib.util
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 from summary.made_trials import made_trial
@@ -52,6 +53,18 @@ def test_all_images_stand_where_their_number_is():
     assert dict(zip([label.get_text() for label in panel.get_xticklabels()], panel.get_xticks(), strict=True)) == {
         "5": 5, "all": 110
     }  # fmt: skip
+
+
+def test_a_single_seed_has_a_point_and_no_bar():
+    ((points, caps, (bars,)),) = curves.draw(summary_of(made_trial(0.5))).axes[0].containers
+    assert list(points.get_ydata()) == [50]
+    assert all(np.isnan(np.asarray(cap.get_ydata(), float)).all() for cap in caps)
+    assert all(len(segment) == 0 for segment in bars.get_segments())
+
+
+def test_names_are_drawn_as_they_are():
+    figure = curves.draw(summary_of(made_trial(0.5, dataset="image_folder ($a_{b$)")))
+    assert b"image_folder ($a_{b$), test images</text>" in curves.svg(figure)
 
 
 def test_without_a_baseline_there_are_no_differences_to_draw():
