@@ -11,7 +11,7 @@ from chimeramix_jax.config.checking import (
     explain,
     needs_generator,
 )
-from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, differences, generator_settings
+from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, differences, generator_settings, leaving_out
 from chimeramix_jax.config.loading import load
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
 from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatten, from_dict, from_json, to_json
@@ -35,6 +35,7 @@ __all__ = [
     "from_dict",
     "from_json",
     "generator_settings",
+    "leaving_out",
     "load",
     "needs_generator",
     "to_json",

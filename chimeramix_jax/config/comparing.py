@@ -1,6 +1,7 @@
 """Comparing the settings of two runs: whether one may go on where the other stopped, or use its generator."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -36,10 +37,10 @@ def differences(
     Returns:
         A line per setting that differs, such as ``generator.epochs: 200 there, 100 asked``; empty: the same run.
     """
-    old, new = flatten(config_to_dict(there)), flatten(config_to_dict(asked))
+    old, new = leaving_out(there, NO_EFFECT_ON_RESULTS), leaving_out(asked, NO_EFFECT_ON_RESULTS)
     lines = []
     for key in {**old, **new}:
-        if _belongs(key, NO_EFFECT_ON_RESULTS) or (among is not None and not _belongs(key, among)):
+        if among is not None and not _belongs(key, tuple(among)):
             continue
         if key in old and key in new and old[key] == new[key]:
             continue
@@ -48,7 +49,13 @@ def differences(
     return lines
 
 
-def _belongs(key: str, groups: Iterable[str]) -> bool:
+def leaving_out(config: Mapping[str, Any] | ConfigDict, groups: tuple[str, ...]) -> dict[str, Any]:
+    """The settings with dotted keys, as JSON can hold them, but for the named keys and groups of keys."""
+    return {key: value for key, value in flatten(config_to_dict(config)).items() if not _belongs(key, groups)}
+
+
+@functools.cache  # asked again and again where thousands of runs are compared
+def _belongs(key: str, groups: tuple[str, ...]) -> bool:
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 

@@ -1,0 +1,65 @@
+"""Directories of runs that were never trained: made-up figures, written by the program's own writers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.evaluation import Evaluation
+from chimeramix_jax.run import Measured, Run
+from chimeramix_jax.workdir import Workdir
+
+
+def make_run(
+    path: Path,
+    top1: float | None,
+    *,
+    config: str = "configs/digits.py:baseline",
+    baseline_top1: float | None = None,
+    classes: int = 10,
+    examples: int = 1000,
+    **changes: Any,
+) -> Path:
+    """Writes a run's ``config.json`` and, if it is finished, its ``results.json``; returns ``path``.
+
+    Args:
+        path: the run's directory.
+        top1: its classifier's accuracy, in [0, 1]; None: it is not finished.
+        config: where its settings come from, as for ``--config``.
+        baseline_top1: the accuracy of the baseline that it compares with; None: it compares with none.
+        classes: how many classes there are.
+        examples: how many images it is measured on.
+        changes: settings to change; ``__`` in a name stands for the dot.
+    """
+    loaded = settings.load(config)
+    changed = {key.replace("__", "."): value for key, value in changes.items()}
+    loaded.update_from_flattened_dict({"compare_with_baseline": baseline_top1 is not None} | changed)
+    workdir = Workdir(path)
+    workdir.claim(loaded)
+    if top1 is None:
+        return path
+    run = Run(loaded, workdir)
+    names = [f"class {number}" for number in range(classes)]
+    images = loaded.max_labels_per_class or 100
+    indices = np.random.default_rng(loaded.seed).permutation(2 * classes * images)[: classes * images]
+    run.dataset = SimpleNamespace(class_names=names)
+    run.about = {
+        "config": settings.config_to_dict(loaded),
+        "class_names": names,
+        "train_indices": indices.tolist(),
+    }
+    measured = {"classifier": Measured(loaded.experiment, _evaluation(top1, classes, examples), 60.0)}
+    if baseline_top1 is not None:
+        measured["baseline"] = Measured("baseline", _evaluation(baseline_top1, classes, examples), 30.0)
+    run._write_results(measured)
+    return path
+
+
+def _evaluation(top1: float, classes: int, examples: int) -> Evaluation:
+    """Figures that agree with each other: wrong images are taken for the next class."""
+    right = np.eye(classes) * top1
+    wrong = np.roll(np.eye(classes), 1, axis=1) * (1 - top1)
+    confusion = np.rint((right + wrong) * examples / classes).astype(np.int64)
+    return Evaluation(top1, (1 + top1) / 2, top1, 1 - top1, examples, confusion)

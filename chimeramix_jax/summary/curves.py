@@ -1,0 +1,190 @@
+"""Accuracy against images per class: a row of panels per data set, the second for the differences to the baseline."""
+
+import importlib.util
+import io
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.statistics import Estimate
+from chimeramix_jax.summary.comparison import Section, Summary, images_in_words
+from chimeramix_jax.summary.trials import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#222222"  # the page replaces these two by its own, which follow the reader's choice of light or dark
+FAINT = "#bbbbbb"
+
+# Okabe and Ito's colours, which people of any colour vision can tell apart, without the two that vanish on white or
+# black. Markers and dashes change along, so that no line is told by colour alone.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", ":", "-.")
+
+PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.6  # inches
+PIXELS_PER_INCH = 160
+LETTERS_PER_INCH = 14  # of the legend
+SPREAD = 1.12  # how far apart, as a factor on the axis, the first and last of the points of one size stand
+
+
+class Style(NamedTuple):
+    """How an experiment is drawn."""
+
+    colour: str
+    marker: str
+    dashes: str
+
+
+def require_matplotlib() -> None:
+    """Makes sure that curves can be drawn, before anything else is done.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("curves need matplotlib: pip install matplotlib, or leave them out with --no-curves")
+
+
+def draw(summary: Summary) -> "Figure | None":
+    """Draws the summary; None where nothing is finished. Points are means, bars their 95 % intervals."""
+    import matplotlib
+
+    sections = [section for section in summary.sections if any(row.finished for row in section.rows)]
+    if not sections:
+        return None
+    with matplotlib.rc_context({"text.parse_math": False}):  # a folder's name may hold dollar signs
+        return _draw(sections, summary)
+
+
+def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    compared = any(row.differences for section in sections for row in section.rows)
+    columns = 2 if compared else 1
+    styles = _styles(sections, summary.baseline)
+    legend_columns = max(1, int(LETTERS_PER_INCH * PANEL_WIDTH * columns) // (max(map(len, styles)) + 8))
+    legend_height = 0.22 * -(-len(styles) // legend_columns)
+    size = (PANEL_WIDTH * columns, PANEL_HEIGHT * len(sections) + legend_height + 0.2)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.12))
+    panels = figure.subplots(len(sections), columns, squeeze=False)
+    for line, section in zip(panels, sections, strict=True):
+        _draw_panel(line[0], section, styles, differences=False)
+        line[0].set_ylabel(f"{METRICS[summary.metric]} (%)")
+        low, high = line[0].get_ylim()
+        line[0].set_ylim(max(low, 0), min(high, 100))  # intervals of two seeds reach far beyond what can be
+        if compared:
+            _draw_panel(line[1], section, styles, differences=True)
+            line[1].axhline(0, color=INK, linewidth=0.8, zorder=1)
+            line[1].set_ylabel(f"difference to {summary.baseline} (points)")
+    _add_legend(figure, styles, legend_columns)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it is laid out now; saving would do it again each time
+    return figure
+
+
+def _add_legend(figure: "Figure", styles: dict[str, Style], columns: int) -> None:
+    """One for all panels, below them."""
+    handles: dict[str, Any] = {}
+    for panel in figure.axes:
+        handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    titles = [title for title in styles if title in handles]
+    labels = [textwrap.fill(title, 120) for title in titles]
+    lines = [handles[title] for title in titles]
+    figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=INK)
+
+
+def _styles(sections: Sequence[Section], baseline: str) -> dict[str, Style]:
+    """A style for every experiment, the same in all panels; the baseline is drawn in ink."""
+    titles = {(row.experiment != baseline, row.title): row for section in sections for row in section.rows}
+    styles: dict[str, Style] = {}
+    others = 0
+    for (mixes, title), _ in sorted(titles.items(), key=lambda item: item[0]):
+        number = len(styles)
+        if mixes:
+            colour, dashes = COLOURS[others % len(COLOURS)], DASHES[others // len(COLOURS) % len(DASHES)]
+            others += 1
+        else:
+            colour, dashes = INK, DASHES[number % len(DASHES)]
+        styles[title] = Style(colour, MARKERS[number % len(MARKERS)], dashes)
+    return styles
+
+
+def _draw_panel(panel: "Axes", section: Section, styles: dict[str, Style], *, differences: bool) -> None:
+    positions = _positions(section)
+    titles = [title for title in styles if any(row.title == title for row in section.rows)]
+    for number, title in enumerate(titles):
+        shift = SPREAD ** ((number + 0.5) / len(titles) - 0.5)
+        points = list(_points(section, title, positions, differences))
+        if not points:
+            continue
+        style = styles[title]
+        panel.errorbar(
+            [position * shift for position, _ in points],
+            [100 * estimate.mean for _, estimate in points],
+            yerr=[100 * _reach(estimate) for _, estimate in points],
+            color=style.colour, marker=style.marker, linestyle=style.dashes, label=title,
+            linewidth=1.5, markersize=5, elinewidth=1.1, capsize=2.5,
+        )  # fmt: skip
+    _dress(panel, section.title, positions)
+
+
+def _points(
+    section: Section, title: str, positions: dict[int | None, float], differences: bool
+) -> Iterator[tuple[float, Estimate]]:
+    for row in section.rows:
+        estimate = row.difference if differences else row.accuracy
+        if row.title == title and estimate is not None:
+            yield positions[row.images_per_class], estimate
+
+
+def _reach(estimate: Estimate) -> float:
+    """Half the interval's length; NaN, which draws no bar, for a single seed, which has none."""
+    return estimate.interval[1] - estimate.mean if estimate.interval else math.nan
+
+
+def _positions(section: Section) -> dict[int | None, float]:
+    """Where each number of images per class stands; "all" at the mean number that the runs counted."""
+    counted = [trial.mean_images for row in section.rows if row.images_per_class is None for trial in row.finished]
+    sizes = dict.fromkeys(row.images_per_class for row in section.rows if row.finished)
+    return {size: float(counted[0] or 1) if size is None else float(size) for size in sizes}
+
+
+def _dress(panel: "Axes", title: str, positions: dict[int | None, float]) -> None:
+    """Title, axis, ticks at the sizes that there are, and a quiet grid."""
+    panel.set_title(title, fontsize=11, color=INK)
+    panel.set_xscale("log")
+    panel.set_xlim(min(positions.values()) / 1.35, max(positions.values()) * 1.35)
+    panel.set_xticks(list(positions.values()), [images_in_words(size) for size in positions])
+    panel.set_xticks([], minor=True)
+    panel.set_xlabel("images per class", color=INK)
+    panel.tick_params(colors=INK)
+    panel.yaxis.label.set_color(INK)
+    panel.grid(color=FAINT, linewidth=0.5, alpha=0.7)
+    panel.set_axisbelow(True)
+    for name, spine in panel.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(INK)
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as PNG, on white."""
+    return _saved(figure, "png", dpi=PIXELS_PER_INCH)
+
+
+def svg(figure: "Figure") -> bytes:
+    """The figure as SVG, its text as text and its ground transparent; the same figure gives the same bytes."""
+    return _saved(figure, "svg", transparent=True, metadata={"Date": None})
+
+
+def _saved(figure: "Figure", kind: str, **options) -> bytes:
+    import matplotlib
+
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "chimeramix_jax"}):
+        figure.savefig(content, format=kind, **options)
+    return content.getvalue()

@@ -1,0 +1,34 @@
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from chimeramix_jax.reporting.statistics import estimate
+
+
+@given(st.lists(st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000), min_size=2, max_size=30))
+def test_mean_deviation_and_interval_are_those_of_students_t(values):
+    found = estimate(values)
+    assert found.count == len(values)
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    assert found.mean == pytest.approx(mean, abs=1e-12)
+    assert found.standard_deviation == pytest.approx(deviation, abs=1e-12)
+    if deviation:  # scipy has no interval of equal values
+        expected = stats.t.interval(0.95, len(values) - 1, mean, deviation / len(values) ** 0.5)
+        assert found.interval == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_values_have_an_interval_of_no_length():
+    assert estimate([0.5, 0.5, 0.5]).interval == (0.5, 0.5)
+
+
+def test_a_single_value_has_no_spread_and_no_interval():
+    found = estimate([0.9])
+    assert (found.mean, found.standard_deviation, found.interval, found.count) == (0.9, None, None, 1)
+
+
+def test_no_value_has_no_mean():
+    with pytest.raises(ValueError, match="no values"):
+        estimate([])
