@@ -152,9 +152,9 @@ class StageCheckpoints:
             self._delete(old)
 
     def _clear_away(self) -> None:
-        """Removes what was not written, or not deleted, to its end."""
+        """Removes what was not written, or not deleted, to its end, as far as nothing writes there any more."""
         for unfinished in self._directory.glob(f"*{_UNFINISHED}*"):
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def _delete(self, step: int) -> None:
         """Takes a checkpoint its name at once, so that no half of it is left under that, and then deletes it."""
