@@ -11,8 +11,17 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted_workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("uninterrupted") / "run"
+
+
+@pytest.fixture
+def uninterrupted(run_main, uninterrupted_workdir):
+    """The directory of a run that nothing has happened to."""
+    if not uninterrupted_workdir.exists():
+        code, _, errors = run_main(f"--workdir={uninterrupted_workdir}")
+        assert code == 0, errors
+    return uninterrupted_workdir
 
 
 def kill_when(process, reached):
@@ -49,8 +58,6 @@ def last_checkpoint(workdir, stage):
 def test_a_run_killed_in_the_middle_of_each_stage_ends_bit_for_bit_the_same(
     start_main, run_main, uninterrupted, tmp_path
 ):
-    code, _, errors = run_main(f"--workdir={uninterrupted}")
-    assert code == 0, errors
     for stage in ("generator", "classifier", "baseline"):
         process = start_main(f"--workdir={tmp_path}")
         kill_when(process, lambda stage=stage: epochs_done(tmp_path, stage) >= 2)
@@ -71,9 +78,8 @@ def test_a_run_that_slurm_stops_and_whose_newest_checkpoint_is_damaged_ends_bit_
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, time.monotonic() - asked_at < 10) == (143, True)
     last_line = errors.splitlines()[-1]
-    assert (
-        last_line == "chimeramix: stopped (SIGTERM); the same command continues the run" and "Traceback" not in errors
-    )
+    assert last_line == "chimeramix: stopped (SIGTERM); the same command continues the run"
+    assert "Traceback" not in errors
     assert not (workdir / "results.json").exists() and not (workdir / "lock.json").exists()
 
     newest = max((workdir / "classifier" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
