@@ -53,8 +53,6 @@ def listening() -> Iterator[None]:
     """
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
-    _requests.first = None
-    _requests.heard.clear()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     wakeup_before = signal.set_wakeup_fd(sender)
@@ -71,6 +69,8 @@ def listening() -> Iterator[None]:
         os.close(sender)  # which ends the listener
         listener.join()
         os.close(receiver)
+        _requests.first = None
+        _requests.heard.clear()
 
 
 @contextlib.contextmanager

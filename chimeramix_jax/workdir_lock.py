@@ -56,6 +56,9 @@ def _acquire(path: Path) -> int:
                 f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host "
                 f"{owner.get('host', '?')}; wait for it, stop it, or choose another with --workdir"
             ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise InputError(f"{path}: cannot be locked: {error.strerror}; choose another --workdir") from None
         os.close(descriptor)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import resource
+import shutil
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,24 @@ def test_networks_are_restored_without_their_settings(finished):
     assert mixed.shape == a.shape
     assert classifier(a[:, ::4, ::4]).shape == (3, 10)
     assert chimeramix_jax.class_names(finished) == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    ("part", "restore"),
+    [("generator", chimeramix_jax.restore_generator), ("classifier", chimeramix_jax.restore_classifier)],
+)
+def test_a_network_whose_newest_checkpoint_is_damaged_is_restored_from_the_one_before_it(
+    finished, tmp_path, part, restore
+):
+    shutil.copytree(finished / part, tmp_path / part)
+    older, newest = sorted((tmp_path / part / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    about = newest / "about" / "metadata"
+    about.write_bytes(about.read_bytes()[:-1])
+    with pytest.warns(DamagedCheckpointWarning, match=rf"{newest}: about/metadata .* going back to {older}"):
+        restore(tmp_path)
+    shutil.rmtree(older)
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        restore(tmp_path)
 
 
 def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished):
