@@ -24,19 +24,25 @@ Flags:
         one, if it was trained with the same settings and images)
     --retrain
         train the chosen stage again although it is finished; its old files are moved aside, never deleted
+
+Exit codes:
+    0 done; 1 no room left to write a file; 2 something given cannot be used; 3 a loss or a gradient was not finite;
+    130 stopped from the keyboard; 143 stopped by SIGTERM or SIGUSR1. After 130 and 143 the same command goes on.
 """
 
 import os
 import re
 import sys
-from typing import Any
+import warnings
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from chimeramix_jax import compilation_cache, host_memory
+from chimeramix_jax import compilation_cache, determinism, host_memory, stopping
 from chimeramix_jax import config as settings
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, NonFiniteError, StorageError
+from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting import results as reporting
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "digits.py")
@@ -77,31 +83,44 @@ def parse_arguments(arguments: list[str]) -> list[str]:
     return rest[:1]
 
 
-def fail(message: str) -> None:
-    """Ends the program with one line on standard error and exit code 2."""
+def fail(message: str, exit_code: int = InputError.exit_code) -> NoReturn:
+    """Ends the program with one line on standard error."""
+    say(message)
+    sys.exit(exit_code)
+
+
+def say(message: str) -> None:
+    """Prints one line on standard error."""
     print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
 
 
 def main(_: list[str]) -> None:
     """Checks the settings, runs the chosen stage, and prints what came of it."""
-    logging.set_verbosity(logging.ERROR)  # the libraries' notes and warnings are not this program's
+    logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
+    warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
     try:
         settings.check(config)
         workdir = flags.FLAGS.workdir or settings.default_workdir(config)
         host_memory.keep_freed_memory()
+        determinism.ask_for(config)
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
 
         compilation_cache.enable()
-        print(reporting.closing_text(run.train_and_evaluate(config, workdir, **asked)))
-    except InputError as error:
-        fail(str(error))
+        with stopping.listening():
+            print(reporting.closing_text(run.train_and_evaluate(config, workdir, **asked)))
+    except (InputError, StorageError, NonFiniteError) as error:
+        fail(str(error), error.exit_code)
+    except OSError as error:  # of a library that writes files of its own
+        if error.errno not in files.NO_ROOM:
+            raise
+        fail(f"{error.filename or workdir}: cannot be written: {error.strerror}", StorageError.exit_code)
+    except stopping.Stopped as stopped:
+        fail(f"stopped ({stopped}); the same command continues the run", stopped.exit_code)
     except KeyboardInterrupt:
-        print("chimeramix: interrupted; the same command continues the run", file=sys.stderr)
-        sys.exit(130)
+        fail("interrupted; the same command continues the run", 130)
 
 
 if __name__ == "__main__":

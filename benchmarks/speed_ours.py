@@ -1,7 +1,6 @@
 """Our side of the speed comparison: the training stages, run by the loop that training runs them with."""
 
 import itertools
-import os
 import platform
 from typing import Any
 
@@ -15,10 +14,9 @@ from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Prese
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.precision import computation_dtype
-from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.epochs import EpochRunner
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
-from chimeramix_jax.training.loop import EpochRunner
 from configs import common
 
 
@@ -53,9 +51,8 @@ class Ours:
 
     def round(self) -> None:
         """Runs an epoch; its metrics are read at the end, so that nothing is left running."""
-        with open(os.devnull, "w") as nowhere:
-            progress = StageProgress("", self.steps, stream=nowhere)
-            self._state, _ = self._runner.run(self._state, next(self._keys), 0, progress)
+        for advance in self._runner.run(self._state, next(self._keys)):
+            self._state = advance.state
 
     def afterwards(self) -> dict[str, Any]:
         """The device's peak memory where it tells, and XLA's count of operations in the compiled program of a step."""

@@ -1,7 +1,7 @@
-"""The one kind of error that a user can cause and mend."""
+"""What can go wrong that is no mistake of this program: each with one line for the user, and an exit code."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -10,6 +10,35 @@ class InputError(ValueError):
     The message is one line: which key, file or flag, what it was, what is allowed. ``main.py`` prints it without a
     traceback and exits with code 2; whatever was written before stays as it was.
     """
+
+    exit_code = 2
+
+
+class StorageError(OSError):
+    """A file cannot be written, as the disk is full or a limit is reached.
+
+    The message is one line: which file, why, how much room it needs. What was complete before stays as it was, and the
+    same command goes on once there is room.
+    """
+
+    exit_code = 1
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient has become NaN or infinite; the checkpoints hold finite numbers only.
+
+    Attributes:
+        epoch: in which it happened, from 1.
+        step: of the stage, from 1.
+        terms: the losses that were not finite, and "gradients".
+    """
+
+    exit_code = 3
+
+    def __init__(self, stage: str, epoch: int, step: int, terms: Sequence[str], advice: str = ""):
+        """Makes the line for the user; ``advice`` is added to it."""
+        super().__init__(f"{stage}: not finite in epoch {epoch}, step {step}: {', '.join(terms)}{advice}")
+        self.stage, self.epoch, self.step, self.terms = stage, epoch, step, list(terms)
 
 
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
+from chimeramix_jax import stopping
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -48,9 +50,16 @@ class TestSet:
     def evaluate(
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
     ) -> Evaluation:
-        """Measures a function from images in 0..255 to logits."""
-        logits = np.concatenate([np.asarray(predict(batch), np.float32) for batch in self._batches])
-        return evaluate_logits(logits[: len(self.labels)], self.labels)
+        """Measures a function from images in 0..255 to logits.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        logits = []
+        for batch in self._batches:
+            logits.append(np.asarray(predict(batch), np.float32))
+            stopping.raise_if_asked()
+        return evaluate_logits(np.concatenate(logits)[: len(self.labels)], self.labels)
 
 
 def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:

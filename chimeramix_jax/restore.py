@@ -39,10 +39,10 @@ def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
 
 def _restore_network(workdir: str | os.PathLike[str], name: str, build: Callable[[ConfigDict, nnx.Rngs], Any]) -> Any:
     """One of the two networks of stage 1."""
-    checkpoints, about = _open(Workdir(workdir).generator_home().generator)
+    checkpoints, step, about = _open(Workdir(workdir).generator_home().generator)
     config = settings.from_dict(about["config"])
     graph, parameters = nnx.split(nnx.eval_shape(lambda: build(config, nnx.Rngs(0))))
-    return nnx.merge(graph, _read(checkpoints, about, {name: parameters})[name])
+    return nnx.merge(graph, _read(checkpoints, step, {name: parameters})[name])
 
 
 def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
@@ -55,11 +55,11 @@ def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier"
     Raises:
         InputError: the directory holds no such classifier.
     """
-    checkpoints, about = _open(Workdir(workdir).path / part)
+    checkpoints, step, about = _open(Workdir(workdir).path / part)
     config = settings.from_dict(about["config"])
     classifier = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
     wanted = {"parameters": nnx.state(classifier, nnx.Param), "batch_statistics": nnx.state(classifier, nnx.BatchStat)}
-    state = _read(checkpoints, about, wanted)
+    state = _read(checkpoints, step, wanted)
     return nnx.merge(nnx.graphdef(classifier.eval()), state["parameters"], state["batch_statistics"])
 
 
@@ -69,11 +69,11 @@ def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         InputError: the directory holds no trained classifier.
     """
-    return tuple(_open(Workdir(workdir).classifier)[1]["class_names"])
+    return tuple(_open(Workdir(workdir).classifier)[2]["class_names"])
 
 
-def _open(directory: Path) -> tuple[Path, dict[str, Any]]:
-    """A stage's checkpoints, and what the newest says of itself."""
+def _open(directory: Path) -> tuple[Path, int, dict[str, Any]]:
+    """A stage's checkpoints, the number of the newest intact one, and what it says of itself."""
     checkpoints = directory / "checkpoints"
     if not checkpoints.is_dir():
         raise InputError(f"{directory}: holds no checkpoints")
@@ -81,9 +81,9 @@ def _open(directory: Path) -> tuple[Path, dict[str, Any]]:
         step = stored.latest_step()
         if step is None:
             raise InputError(f"{checkpoints}: holds no complete checkpoint")
-        return checkpoints, stored.about(step)
+        return checkpoints, step, stored.about(step)
 
 
-def _read(checkpoints: Path, about: dict[str, Any], wanted: State) -> State:
+def _read(checkpoints: Path, step: int, wanted: State) -> State:
     with StageCheckpoints(checkpoints, read_only=True) as stored:
-        return stored.restore(about["step"], wanted)[0]
+        return stored.restore(step, wanted)[0]

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import mixing_picture, shared_generator
+from chimeramix_jax import determinism, mixing_picture, shared_generator, stopping, workdir_lock
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
@@ -49,16 +49,31 @@ def train_and_evaluate(
         ``reporting.results.summary_table``) and ``files`` (what was written).
 
     Raises:
-        InputError: a setting, the data or the directory does not fit; nothing was changed.
+        InputError: a setting, the data or the directory does not fit, or another run is at work there; nothing was
+            changed.
+        NonFiniteError: a loss or a gradient was not finite.
+        StorageError: there is no room for a file; what was complete before is so still.
+        Stopped: ``stopping`` was asked to stop the run; a checkpoint has been written.
     """
     settings.check(config)
     if stage not in settings.STAGES:
         raise not_one_of("--stage", stage, settings.STAGES)
+    determinism.check(config)
     generates = settings.needs_generator(config)
     if not generates and (stage == "generator" or generator_workdir is not None):
         flag = "stage: 'generator'" if stage == "generator" else f"--generator_workdir={generator_workdir}"
         raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
+    directory.create()
+    with workdir_lock.locked(directory.path):
+        return _carry_out(config, directory, stage, retrain, generator_workdir)
+
+
+def _carry_out(
+    config: ConfigDict, directory: Workdir, stage: str, retrain: bool, generator_workdir: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """Does what is left of a run whose directory is this process's alone; see ``train_and_evaluate``."""
+    generates = settings.needs_generator(config)
     directory.check(config)
     run = Run(config, directory)
     if generates:
@@ -69,6 +84,7 @@ def train_and_evaluate(
     directory.claim(config)
     if retrain:
         run.discard(stage)
+    stopping.raise_if_asked()
     if generates:
         run.provide_generator(train=stage in ("all", "generator"))
     if config.mixing.mask != "none":
@@ -80,11 +96,12 @@ def train_and_evaluate(
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A trained classifier's test figures, and the seconds that its training took."""
+    """A trained classifier's test figures, the seconds that its training took, and its rollbacks."""
 
     experiment: str
     evaluation: Evaluation
     seconds: float
+    rollbacks: list[dict[str, Any]]
 
 
 class Run:
@@ -167,7 +184,8 @@ class Run:
             if train or loop.is_finished(directory, config.classifier.epochs):
                 stage = self.classifier_stage(mixes=mixes)
                 trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
-                measured[part] = Measured(experiment, stage.measure(trained.state), trained.seconds)
+                evaluation = stage.measure(trained.state)
+                measured[part] = Measured(experiment, evaluation, trained.seconds, trained.rollbacks)
         return self._write_results(measured)
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
@@ -200,8 +218,10 @@ class Run:
 
     def _write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
         config, chosen = self.config, measured["classifier"]
-        generator_seconds = loop.trained_seconds(self.generator_home.generator)
+        generator = loop.newest(self.generator_home.generator) or {}
+        generator_seconds = generator.get("seconds")
         seconds = {part: one.seconds for part, one in measured.items()}
+        rollbacks = {part: one.rollbacks for part, one in measured.items()}
         environment = results.environment()
         content = {
             "dataset": config.dataset.name,
@@ -210,12 +230,15 @@ class Run:
             "seed": config.seed,
             config.dataset.evaluate_on: dataclasses.asdict(chosen.evaluation),
             "seconds": seconds | ({} if generator_seconds is None else {"generator": generator_seconds}),
+            "rollbacks": rollbacks | ({"generator": generator["rollbacks"]} if generator else {}),
             "device": environment.pop("devices"),
             "versions": environment.pop("packages") | {"python": environment.pop("python")},
+            "git_commit": results.git_commit(),
             "machine": environment,
             "config": self.about["config"],
             "class_names": self.about["class_names"],
             "train_indices": self.about["train_indices"],
+            "train_indices_sha256": results.indices_digest(self.about["train_indices"]),
         }
         if "baseline" in measured:
             content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}

@@ -54,24 +54,18 @@ def _beside(workdir: Workdir, config: ConfigDict) -> Workdir | None:
         return None
     for folder in sorted(workdir.path.parent.iterdir()):
         other = Workdir(folder)
-        if (
-            folder != workdir.path
-            and _holds(other, config)
-            and loop.is_finished(other.generator, config.generator.epochs)
-        ):
+        if folder != workdir.path and _can_share(other, config):
             return other
     return None
 
 
-def _holds(other: Workdir, config: ConfigDict) -> bool:
-    """Whether a folder holds a run whose generator, finished or not, has the same settings."""
+def _can_share(other: Workdir, config: ConfigDict) -> bool:
+    """Whether a folder holds a run with a finished generator of the same settings."""
     try:
-        stored = other.read_config()
-    except InputError:  # no run, or not one that this version can read: none to share with
+        differing = settings.differences(other.read_config(), config, among=settings.generator_settings(config))
+        return not differing and loop.is_finished(other.generator, config.generator.epochs)
+    except InputError:  # no run, a damaged one, or not one that this version can read: none to share with
         return False
-    return other.generator.is_dir() and not settings.differences(
-        stored, config, among=settings.generator_settings(config)
-    )
 
 
 def check_split(home: Workdir, about: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@
     baseline/            the same of the classifier trained without mixing, where one is compared with
     mixing.png           pairs of images, masks and what the generator makes of them
     results.json         the test figures, once all is done
+    lock.json            whose process works here, while one does
 """
 
 import json
@@ -38,11 +39,11 @@ class Workdir:
         self.picture = self.path / "mixing.png"
         self.results = self.path / "results.json"
 
-    def check(self, config: ConfigDict) -> None:
-        """Makes sure that this run may write here; creates the directory.
+    def create(self) -> None:
+        """Makes the directory, unless it is there.
 
         Raises:
-            InputError: it cannot be written to, or it holds a run with other settings.
+            InputError: it cannot be made, or not be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,14 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: cannot be created: {error.strerror}") from None
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
+
+    def check(self, config: ConfigDict) -> None:
+        """Makes sure that this run may write here; creates the directory.
+
+        Raises:
+            InputError: it cannot be written to, or it holds a run with other settings.
+        """
+        self.create()
         if self.config.exists():
             differing = settings.differences(self.read_config(), config)
             if differing:

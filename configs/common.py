@@ -82,8 +82,10 @@ def get_config() -> ConfigDict:
     config.evaluation.batch_size = 500  # test images per step
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_seconds = 30.0  # written at the end of the first epoch after this long; 0: of every epoch
+    config.checkpoint.every_seconds = 30.0  # between checkpoints, also within an epoch; 0: one at every epoch's end
     config.checkpoint.keep = 2  # newest checkpoints kept per stage
 
-    config.steps_per_call = 0  # training steps in one compiled call; 0: a whole epoch, on CPU one step
+    config.on_nonfinite = "stop"  # when a loss is NaN or infinite; "rollback": try again from the last checkpoint
+    config.deterministic = False  # on a GPU, only operations that give the same bits every time; slower
+    config.steps_per_call = 0  # training steps in one compiled call; 0: as many as take two seconds, on CPU one
     return config

@@ -112,6 +112,8 @@ def test_a_value_of_a_foreign_type_is_refused_by_name_for_every_setting(config, 
         ("classifier.batch_size", 2.5),
         ("checkpoint.keep", 0),
         ("steps_per_call", -1),
+        ("on_nonfinite", "ignore"),
+        ("deterministic", 1),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_key_and_itself(config, key, value):
@@ -237,7 +239,13 @@ def test_a_setting_on_one_side_only_is_a_difference(config):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("checkpoint.keep", 9), ("dataset.data_dir", "/data"), ("steps_per_call", 7), ("compare_with_baseline", True)],
+    [
+        ("checkpoint.keep", 9),
+        ("dataset.data_dir", "/data"),
+        ("steps_per_call", 7),
+        ("compare_with_baseline", True),
+        ("on_nonfinite", "rollback"),
+    ],
 )
 def test_settings_without_effect_on_results_make_no_difference(config, key, value):
     assert settings.differences(config, changed(config, key, value)) == []

@@ -62,6 +62,8 @@ def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
     assert process.stderr == ""
     for text in ("--config", "--workdir", "--stage", "--retrain", "python main.py", "configs/common.py"):
         assert text in process.stdout
+    for exit_code in ("0", "1", "2", "3", "130", "143"):
+        assert f"{exit_code} " in process.stdout.partition("Exit codes:")[2]
     assert "absl" not in process.stdout
 
 

@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends as the uninterrupted one, bit for bit."""
+"""A run that is killed, stopped or damaged and started again ends as the uninterrupted one, bit for bit."""
 
 import json
 import signal
@@ -11,19 +11,33 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def uninterrupted_workdir(tmp_path_factory):
     return tmp_path_factory.mktemp("uninterrupted") / "run"
 
 
-def kill_when(process, reached, timeout=240):
+@pytest.fixture
+def uninterrupted(run_main, uninterrupted_workdir):
+    """The directory of a run that nothing has happened to."""
+    if not uninterrupted_workdir.exists():
+        code, _, errors = run_main(f"--workdir={uninterrupted_workdir}")
+        assert code == 0, errors
+    return uninterrupted_workdir
+
+
+def kill_when(process, reached):
     """Kills the process without warning as soon as ``reached`` says so."""
+    wait_until(process, reached)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def wait_until(process, reached, timeout=240):
+    """Waits until ``reached`` says so, as long as the process runs."""
     deadline = time.monotonic() + timeout
     while not reached():
         assert process.poll() is None, f"ended too early: {process.communicate()[1]}"
         assert time.monotonic() < deadline, "never got that far"
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 def epochs_done(workdir, stage):
@@ -33,7 +47,8 @@ def epochs_done(workdir, stage):
 
 def last_checkpoint(workdir, stage):
     """Every array of a stage's newest checkpoint, optimizer state included, as Orbax has it."""
-    directory = max((workdir / stage / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    numbered = [path for path in (workdir / stage / "checkpoints").iterdir() if path.name.isdigit()]
+    directory = max(numbered, key=lambda path: int(path.name))
     checkpointer = ocp.PyTreeCheckpointer()
     parts = {path.name: path for path in directory.iterdir() if (path / "_METADATA").exists()}
     assert parts
@@ -43,21 +58,50 @@ def last_checkpoint(workdir, stage):
 def test_a_run_killed_in_the_middle_of_each_stage_ends_bit_for_bit_the_same(
     start_main, run_main, uninterrupted, tmp_path
 ):
-    code, _, errors = run_main(f"--workdir={uninterrupted}")
-    assert code == 0, errors
     for stage in ("generator", "classifier", "baseline"):
         process = start_main(f"--workdir={tmp_path}")
         kill_when(process, lambda stage=stage: epochs_done(tmp_path, stage) >= 2)
         assert epochs_done(tmp_path, stage) < 5, "the kill came after the stage's end"
     code, _, errors = run_main(f"--workdir={tmp_path}")
     assert code == 0, errors
+    assert_same_run(tmp_path, uninterrupted)
 
-    for stage in ("generator", "classifier", "baseline"):
-        step, expected = last_checkpoint(uninterrupted, stage)
-        resumed_step, resumed = last_checkpoint(tmp_path, stage)
+
+def test_a_run_that_slurm_stops_and_whose_newest_checkpoint_is_damaged_ends_bit_for_bit_the_same(
+    start_main, run_main, uninterrupted, tmp_path
+):
+    workdir = tmp_path / "run"  # with no run beside it, whose generator it would use
+    process = start_main(f"--workdir={workdir}", **{"checkpoint.every_seconds": 1e-9})
+    wait_until(process, lambda: epochs_done(workdir, "classifier") >= 2)
+    asked_at = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, time.monotonic() - asked_at < 10) == (143, True)
+    last_line = errors.splitlines()[-1]
+    assert last_line == "chimeramix: stopped (SIGTERM); the same command continues the run"
+    assert "Traceback" not in errors
+    assert not (workdir / "results.json").exists() and not (workdir / "lock.json").exists()
+
+    newest = max((workdir / "classifier" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    code, _, errors = run_main(f"--workdir={workdir}")
+    assert code == 0, errors
+    assert errors.count(f"chimeramix: warning: {newest}: {largest.relative_to(newest)} is not as it was written") == 1
+    assert_same_run(workdir, uninterrupted)
+
+
+def assert_same_run(workdir, expected_workdir, stages=("generator", "classifier", "baseline")):
+    """Every array, measurement and figure of two runs is the same, and so is the picture."""
+    for stage in stages:
+        step, expected = last_checkpoint(expected_workdir, stage)
+        resumed_step, resumed = last_checkpoint(workdir, stage)
         assert resumed_step == step
         jax.tree.map(np.testing.assert_array_equal, resumed, expected)
-        assert (tmp_path / stage / "metrics.jsonl").read_text() == (uninterrupted / stage / "metrics.jsonl").read_text()
-    results = [json.loads((workdir / "results.json").read_text()) for workdir in (tmp_path, uninterrupted)]
+        metrics = [(path / stage / "metrics.jsonl").read_text() for path in (workdir, expected_workdir)]
+        assert metrics[0] == metrics[1]
+    results = [json.loads((path / "results.json").read_text()) for path in (workdir, expected_workdir)]
     assert results[0]["test"] == results[1]["test"]
-    assert (tmp_path / "mixing.png").read_bytes() == (uninterrupted / "mixing.png").read_bytes()
+    assert (workdir / "mixing.png").read_bytes() == (expected_workdir / "mixing.png").read_bytes()

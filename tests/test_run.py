@@ -1,6 +1,9 @@
 """The main job, small, through the real command line."""
 
+import hashlib
 import json
+import resource
+import shutil
 
 import jax
 import numpy as np
@@ -11,7 +14,9 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.config import load
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,10 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(run_main, fini
     assert results["device"]["backend"] == jax.default_backend()
     assert results["versions"]["jax"] == jax.__version__
     assert len(results["train_indices"]) == 20
+    indices = ",".join(str(index) for index in results["train_indices"])
+    assert results["train_indices_sha256"] == hashlib.sha256(indices.encode()).hexdigest()
+    assert results["rollbacks"] == {"generator": [], "classifier": [], "baseline": []}
+    assert results["config"]["seed"] == 0 and "git_commit" in results
     assert f"{results['test']['top1']:.2%}" in output and "baseline" in output
     assert Image.open(finished / "mixing.png").size[0] > 500
     assert "Traceback" not in errors
@@ -84,9 +93,26 @@ def test_networks_are_restored_without_their_settings(finished):
     assert chimeramix_jax.class_names(finished) == tuple("0123456789")
 
 
+@pytest.mark.parametrize(
+    ("part", "restore"),
+    [("generator", chimeramix_jax.restore_generator), ("classifier", chimeramix_jax.restore_classifier)],
+)
+def test_a_network_whose_newest_checkpoint_is_damaged_is_restored_from_the_one_before_it(
+    finished, tmp_path, part, restore
+):
+    shutil.copytree(finished / part, tmp_path / part)
+    older, newest = sorted((tmp_path / part / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    about = newest / "about" / "metadata"
+    about.write_bytes(about.read_bytes()[:-1])
+    with pytest.warns(DamagedCheckpointWarning, match=rf"{newest}: about/metadata .* going back to {older}"):
+        restore(tmp_path)
+    shutil.rmtree(older)
+    with pytest.raises(InputError, match="no intact checkpoint"):
+        restore(tmp_path)
+
+
 def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished):
     from chimeramix_jax.augment.geometry import normalize
-    from chimeramix_jax.data import load_few_shot
     from chimeramix_jax.data.resizing import resize
 
     config = settings()
@@ -145,6 +171,32 @@ def test_many_steps_in_one_call_train_as_single_steps_do(settings, finished, tmp
     results = chimeramix_jax.train_and_evaluate(config, tmp_path)
     single = json.loads((finished / "results.json").read_text())["baseline"]
     assert results["test"]["loss"] == pytest.approx(single["test"]["loss"], rel=1e-3)
+
+
+def test_a_learning_rate_that_ends_in_nan_stops_the_run_with_exit_code_3_and_without_results(run_main, tmp_path):
+    code, output, errors = run_main(f"--workdir={tmp_path}", **{"generator.learning_rate": 1e30})
+    assert (code, output) == (3, "")
+    assert "Traceback" not in errors
+    last_line = errors.splitlines()[-1]
+    assert last_line.startswith("chimeramix: generator: not finite in epoch 1, step 2: ") and "rollback" in last_line
+    assert not (tmp_path / "results.json").exists() and not list(tmp_path.glob("generator/checkpoints/[0-9]*"))
+
+
+@pytest.mark.parametrize(("limit", "unwritten"), [(300, "config.json"), (20_000, "generator/checkpoints/3")])
+def test_a_run_without_room_for_a_file_says_which_in_one_line_with_exit_code_1(
+    start_main, settings, tmp_path, monkeypatch, limit, unwritten
+):
+    config = settings()
+    load_few_shot(config.dataset, config.max_labels_per_class, config.seed)  # which prepares the data
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")  # whose files would have no room either
+    process = start_main(f"--workdir={tmp_path}", "--stage=generator")
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    output, errors = process.communicate(timeout=300)
+    assert (process.returncode, output) == (1, ""), errors
+    assert "Traceback" not in errors
+    last_line = errors.splitlines()[-1]
+    assert last_line.startswith(f"chimeramix: {tmp_path / unwritten}: cannot be written: File too large (")
+    assert " needed, " in last_line and " free)" in last_line
 
 
 def test_a_run_in_bfloat16_keeps_its_parameters_in_float32_and_trains(settings, tmp_path):

@@ -16,6 +16,7 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.archive",
     "dataset.data_dir",
     "evaluation",
+    "on_nonfinite",  # where it did reach one, the results record it
     "steps_per_call",
 )
 

@@ -138,5 +138,7 @@ SETTINGS: Mapping[str, Rule] = {
     "evaluation.batch_size": _BATCH_SIZE,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "checkpoint.keep": _COUNT,
+    "on_nonfinite": _choice("stop", "rollback"),
+    "deterministic": YES_OR_NO,
     "steps_per_call": _integer(0, 1_000_000),
 }

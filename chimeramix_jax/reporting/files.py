@@ -1,13 +1,19 @@
 """Files that are either complete or not there, whatever interrupts the writing, and values that JSON can hold."""
 
 import contextlib
+import errno
 import json
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from chimeramix_jax.errors import StorageError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or a limit on files is reached
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -17,10 +23,16 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     takes the target's name.
 
     Raises:
-        OSError: the file cannot be written; the old one is still there and nothing else is left behind.
+        StorageError: there is no room for it.
+        OSError: the file cannot be written; as above, the old one is still there and nothing else is left behind.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with room_for(target, len(content)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, content)
+
+
+def _replace(target: Path, content: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -33,6 +45,40 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def room_for(path: Path, needed: int) -> Iterator[None]:
+    """Turns the errors of a full disk into one that names the file and the bytes that it needs."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise storage_error(path, needed, error) from error
+
+
+def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
+    """Returns, for the caller to raise, the error for a file or folder that could not be written.
+
+    Args:
+        path: its name.
+        needed: the bytes that it takes.
+        error: what came of writing it. Libraries put the system's reason somewhere into a long text of their own.
+    """
+    reasons = [os.strerror(number) for number in NO_ROOM if os.strerror(number) in str(error)]
+    reason = reasons[0] if reasons else f"{type(error).__name__}: {error}"
+    room = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    free = shutil.disk_usage(room).free
+    return StorageError(f"{path}: cannot be written: {reason} ({_size(needed)} needed, {_size(free)} free)")
+
+
+def _size(count: int) -> str:
+    """A number of bytes as people say it."""
+    for unit, bytes_of_it in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= bytes_of_it:
+            return f"{count / bytes_of_it:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def _umask() -> int:

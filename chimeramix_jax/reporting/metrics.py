@@ -36,11 +36,15 @@ class MetricsLog:
         Args:
             **scalars: ``stage`` (text), ``epoch`` and ``step`` (whole numbers; the step counts from the stage's start),
                 and any measurements: Python, NumPy or JAX scalars. NaN and infinity are written as null.
+
+        Raises:
+            StorageError: there is no room for it; at most an unfinished line is left, as of a run that is killed.
         """
         line = json.dumps(files.plain(scalars), allow_nan=False) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with files.room_for(self.path, len(line)):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
 
     def rewind(self, step: int, stage: str | None = None) -> None:
         """Drops what was measured after a step, because the run continues from there.

@@ -1,9 +1,12 @@
 """What a run found: the numbers in a table, and the environment that they were found in."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 from chimeramix_jax.reporting.progress import duration
@@ -50,6 +53,24 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "platform": platform.platform(),
     }
+
+
+def git_commit() -> str | None:
+    """The commit of this program's own source, with ``-dirty`` where files differ; None where git does not know it."""
+    package = Path(__file__).parent.parent
+    git = ["git", "-C", str(package)]
+    try:
+        # An installed package may lie in the repository of somebody else's project, which does not list it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "run.py"], check=True, capture_output=True)
+        described = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def indices_digest(indices: Sequence[int]) -> str:
+    """SHA-256 of whole numbers, as text with commas between: to see at a glance whether two runs share their images."""
+    return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -1,10 +1,15 @@
 """Checkpoints of a stage: written in the background with Orbax, a few newest kept, readable without the run's config.
 
 A checkpoint holds one Orbax item per entry of the training state (``generator``, ``discriminator``, ...; so that a part
-can be restored alone) and one called ``about``: a JSON object with the position in training and all that is needed to
-use the networks later (settings, class names, split).
+can be restored alone), one called ``about``: a JSON object with the position in training and all that is needed to
+use the networks later (settings, class names, split), and a list of its files' digests. It is written under another
+name and takes its own, the number of training steps done, when it is complete.
 """
 
+import os
+import shutil
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +18,90 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.reporting import files
+from chimeramix_jax.training import checkpoint_manifest
+
 State = dict[str, PyTree]
 
 ABOUT = "about"
+_UNFINISHED = ".part"  # in the names of what is being written, or being deleted; Orbax adds an ending of its own
+_DAMAGED = ".damaged"
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint is not as it was written, and an older one is used."""
 
 
 class StageCheckpoints:
     """The checkpoints under one directory, numbered by the training steps done. Use it in a ``with`` statement."""
 
     def __init__(self, directory: Path, keep: int | None = None, *, read_only: bool = False):
-        """Opens the directory, creating it unless ``read_only``; the ``keep`` newest checkpoints stay (None: all)."""
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, read_only=read_only, create=not read_only
-        )
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        """Opens the directory, creating it unless ``read_only``; the ``keep`` newest checkpoints stay (None: all).
+
+        A directory that is not opened ``read_only`` must be this process's alone.
+        """
+        self._directory, self._keep = directory.absolute(), keep
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        if not read_only:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._clear_away()
 
     def save(self, step: int, state: State, about: dict[str, Any]) -> None:
         """Starts writing a checkpoint; it becomes visible when it is complete.
 
         The state is copied first, so the caller may donate its buffers at once.
+
+        Raises:
+            StorageError: the checkpoint before could not be written.
         """
-        items = {name: ocp.args.StandardSave(part) for name, part in jax.tree.map(jnp.copy, state).items()}
-        self._manager.save(step, args=ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)}))
+        self.wait()
+        self._writing = self._writer.submit(self._write, step, jax.tree.map(jnp.copy, state), about)
+
+    def wait(self) -> None:
+        """Waits until what is being written is complete.
+
+        Raises:
+            StorageError: it cannot be written; the checkpoints before are as they were.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def latest_step(self) -> int | None:
-        """The number of the newest complete checkpoint; None where there is none."""
-        return self._manager.latest_step()
+        """The number of the newest intact checkpoint; None where none was ever complete.
+
+        Warns:
+            DamagedCheckpointWarning: newer ones are damaged.
+
+        Raises:
+            InputError: all are.
+        """
+        damages: dict[int, str] = {}
+        for step in sorted(self._steps(), reverse=True):
+            damage = checkpoint_manifest.damage(self._path(step))
+            if damage is None:
+                for worse, reason in damages.items():
+                    message = f"{self._path(worse)}: {reason}; going back to {self._path(step)}"
+                    warnings.warn(message, DamagedCheckpointWarning, stacklevel=2)
+                return step
+            damages[step] = damage
+        if damages:
+            found = "; ".join(f"{step}: {reason}" for step, reason in damages.items())
+            raise InputError(
+                f"{self._directory}: holds no intact checkpoint ({found}); bring an intact one back, or move this "
+                "folder away to begin anew"
+            )
+        return None
+
+    def set_aside_after(self, step: int) -> None:
+        """Renames the damaged checkpoints after the intact one at ``step``, which training now takes its way from."""
+        for newer in filter(lambda other: other > step, self._steps()):
+            target = self._directory / f"{newer}{_DAMAGED}"
+            shutil.rmtree(target, ignore_errors=True)
+            self._path(newer).rename(target)
 
     def restore(self, step: int, abstract_state: State) -> tuple[State, dict[str, Any]]:
         """Reads a checkpoint, onto the default device.
@@ -52,7 +115,8 @@ class StageCheckpoints:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract_state
         )
         items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
-        restored = self._manager.restore(step, args=ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()}))
+        wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
+        restored = self._checkpointer.restore(self._path(step), args=wanted)
         return {name: restored[name] for name in items}, restored[ABOUT]
 
     def about(self, step: int) -> dict[str, Any]:
@@ -63,7 +127,43 @@ class StageCheckpoints:
         """Returns these checkpoints."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Waits until what is being written is complete."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        self._writer.shutdown()
+        if kind is None or not issubclass(kind, StorageError):  # one full disk, one error
+            self.wait()
+        self._checkpointer.close()
+
+    def _write(self, step: int, state: State, about: dict[str, Any]) -> None:
+        """Writes a checkpoint, and deletes those that are no longer kept."""
+        unfinished = self._directory / f"{step}{_UNFINISHED}"
+        items = {name: ocp.args.StandardSave(part) for name, part in state.items()}
+        try:
+            self._checkpointer.save(unfinished, args=ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)}))
+            checkpoint_manifest.seal(unfinished)
+            if self._path(step).exists():  # of the same step, but before its epoch's evaluation
+                self._delete(step)
+            os.rename(unfinished, self._path(step))
+        except Exception as error:  # a full disk has many faces here: those of Orbax, TensorStore and Python
+            self._clear_away()
+            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+            raise files.storage_error(self._path(step), needed, error) from error
+        for old in sorted(self._steps())[: -self._keep] if self._keep else []:
+            self._delete(old)
+
+    def _clear_away(self) -> None:
+        """Removes what was not written, or not deleted, to its end, as far as nothing writes there any more."""
+        for unfinished in self._directory.glob(f"*{_UNFINISHED}*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _delete(self, step: int) -> None:
+        """Takes a checkpoint its name at once, so that no half of it is left under that, and then deletes it."""
+        going = self._directory / f"{step}.old{_UNFINISHED}"
+        os.rename(self._path(step), going)
+        shutil.rmtree(going)
+
+    def _steps(self) -> list[int]:
+        return [int(path.name) for path in self._directory.iterdir() if path.name.isdigit()]
+
+    def _path(self, step: int) -> Path:
+        return self._directory / str(step)

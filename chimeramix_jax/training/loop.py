@@ -1,50 +1,41 @@
 """The training loop of both stages: epochs of compiled steps, metrics, checkpoints, and going on where it stopped."""
 
+import dataclasses
 import time
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
-from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax import stopping
+from chimeramix_jax.errors import NonFiniteError
 from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.progress import StageProgress
+from chimeramix_jax.training import epochs
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
+from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 
 # Where random numbers come from: keys are folded from the run's seed by these addresses, never stored. A classifier
 # trained with and one trained without mixing share an address: they start equal and see the images in one order.
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
-_EPOCH_ORDER, _FIRST_STEP = 0, 1  # within an epoch
+_FIRST_RETRY = 2**31  # within an epoch that is tried again: beyond all its steps
 
-Metrics = dict[str, Float[Array, ""]]
+MOST_ROLLBACKS = 3  # of a stage: numbers that go bad more often than this do not do so by chance
 
 
-class Stage(Protocol):
-    """What the loop has to know of a stage. ``inputs`` is whatever the steps read beside the state."""
+class Stage(TrainStep, Protocol):
+    """What the loop has to know of a stage."""
 
     name: str
     epochs: int
-    plan: EpochPlan
-    inputs: PyTree
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """The state at step 0."""
-
-    def train_step(
-        self,
-        state: State,
-        inputs: PyTree,
-        indices: Int[Array, "batch"],
-        example_mask: Bool[Array, "batch"] | None,
-        key: PRNGKeyArray,
-    ) -> tuple[State, Metrics]:
-        """One step, as a pure function."""
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Measures the state on the way; an empty dictionary where there is nothing to measure."""
@@ -52,14 +43,32 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its state, and the seconds that its training took, those before interruptions included."""
+    """A finished stage: its state, the seconds that its training took, interruptions left out, and its rollbacks."""
 
     state: State
     seconds: float
+    rollbacks: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a stage is: all that a checkpoint has to tell beside the state.
+
+    Attributes:
+        epoch: epochs done.
+        steps_in_epoch: steps done of the next one.
+        sums: of the metrics over those steps.
+        rollbacks: how often training went back because numbers were not finite, and from where; see ``_roll_back``.
+    """
+
+    epoch: int = 0
+    steps_in_epoch: int = 0
+    sums: dict[str, Any] = field(default_factory=dict)
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, Any], *, title: str) -> Trained:
-    """Trains a stage from its newest checkpoint, or from the beginning, to its last epoch.
+    """Trains a stage from its newest intact checkpoint, or from the beginning, to its last epoch.
 
     Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
     uninterrupted one.
@@ -67,36 +76,149 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
     Args:
         stage: what to train.
         directory: where ``checkpoints/`` and ``metrics.jsonl`` go.
-        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation`` and ``steps_per_call`` count here.
+        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation``, ``steps_per_call`` and
+            ``on_nonfinite`` count here.
         about: stored with every checkpoint, for those who restore it later.
         title: what the progress display calls the stage.
+
+    Raises:
+        Stopped: the run was asked to stop; a checkpoint has been written.
+        NonFiniteError: a loss or a gradient was not finite, and no rollback is wanted or has helped.
+        StorageError: a file cannot be written.
+        InputError: no checkpoint is intact.
     """
-    key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
-    steps = stage.plan.steps
     log = MetricsLog(directory / "metrics.jsonl")
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        state, epoch, seconds = _start(stage, checkpoints, _quickly_compiled(jax.random.fold_in(key, _INITIAL_STATE)))
-        if epoch == stage.epochs:
-            return Trained(state, seconds)
-        log.rewind(epoch * steps)
-        saved_at = time.monotonic()
-        started_at = saved_at - seconds
-        runner = EpochRunner(stage, config.steps_per_call)
-        with StageProgress(title, stage.epochs * steps, epoch * steps) as progress:
-            while epoch < stage.epochs:
-                epoch_key = jax.random.fold_in(key, _FIRST_EPOCH + epoch)
-                state, metrics = runner.run(state, epoch_key, epoch * steps, progress)
-                epoch += 1
-                if epoch < stage.epochs and epoch % config.evaluation.every_epochs == 0:
-                    metrics |= stage.evaluate(state)
-                log.write(stage=stage.name, epoch=epoch, step=epoch * steps, **metrics)
-                progress.update(epoch * steps, **metrics)
-                now = time.monotonic()
-                if epoch == stage.epochs or now - saved_at >= config.checkpoint.every_seconds:
-                    seconds, saved_at = now - started_at, now
-                    position = {"epoch": epoch, "step": epoch * steps, "seconds": seconds}
-                    checkpoints.save(epoch * steps, state, about | position)
-    return Trained(state, seconds)
+        return _Training(stage, log, checkpoints, config, about, title).to_the_end()
+
+
+class _Training:
+    """A stage in progress."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        log: MetricsLog,
+        checkpoints: StageCheckpoints,
+        config: ConfigDict,
+        about: dict[str, Any],
+        title: str,
+    ):
+        self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
+        self.about, self.title = about, title
+        self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
+        self.runner = EpochRunner(stage, config.steps_per_call)
+        self._go_to_newest()
+
+    @property
+    def step(self) -> int:
+        """Steps of the stage that are done."""
+        return self._steps_until(self.position)
+
+    def _steps_until(self, position: Position) -> int:
+        return position.epoch * self.stage.plan.steps + position.steps_in_epoch
+
+    def to_the_end(self) -> Trained:
+        """Trains until the last epoch is done and stored."""
+        while self.position.epoch < self.stage.epochs:
+            try:
+                self._epochs()
+            except NonFiniteError as error:
+                self._roll_back(error)
+        return Trained(self.state, self.seconds, self.position.rollbacks)
+
+    def _go_to_newest(self) -> None:
+        """Takes up the state and the position of the newest intact checkpoint, or those of the beginning."""
+        key = _quickly_compiled(jax.random.fold_in(self.key, _INITIAL_STATE))
+        self.position, self.seconds = Position(), 0.0
+        newest_step = self.checkpoints.latest_step()
+        if newest_step is None:
+            # On a named device, as what is restored: for JAX these are two kinds, and it would compile for each.
+            self.state = jax.device_put(jax.jit(self.stage.initial_state)(key), jax.devices()[0])
+        else:
+            self.checkpoints.set_aside_after(newest_step)
+            abstract_state = jax.eval_shape(self.stage.initial_state, key)
+            self.state, about = self.checkpoints.restore(newest_step, abstract_state)
+            self.position = Position(**{one.name: about[one.name] for one in dataclasses.fields(Position)})
+            self.seconds = about["seconds"]
+        self.saved = None if newest_step is None else self.position
+        self.saved_at = time.monotonic()
+        self.started_at = self.saved_at - self.seconds
+
+    def _epochs(self) -> None:
+        """Trains until the end, a request to stop, or numbers that are not finite."""
+        self.log.rewind(self.position.epoch * self.stage.plan.steps)
+        with StageProgress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress:
+            try:
+                while self.position.epoch < self.stage.epochs:
+                    self._epoch(progress)
+            except stopping.Stopped:
+                self._save()
+                raise
+
+    def _epoch(self, progress: StageProgress) -> None:
+        """Runs what is left of an epoch, and puts its measurements down."""
+        epoch, sums = self.position.epoch, self.position.sums
+        for advance in self.runner.run(self.state, self._epoch_key(), self.position.steps_in_epoch, sums):
+            if advance.fault.found():
+                step = epoch * self.stage.plan.steps + int(advance.fault.step) + 1
+                raise NonFiniteError(self.title, epoch + 1, step, advance.fault.terms())
+            self.state, sums = advance.state, advance.sums
+            self.position = dataclasses.replace(self.position, steps_in_epoch=advance.steps, sums=sums)
+            stopping.raise_if_asked()
+            if advance.steps < self.stage.plan.steps:
+                self._save_if_due()
+                progress.update(self.step)
+        metrics = self.runner.means(sums)
+        if epoch + 1 < self.stage.epochs and (epoch + 1) % self.config.evaluation.every_epochs == 0:
+            metrics |= self.stage.evaluate(self.state)
+        self.position = dataclasses.replace(self.position, epoch=epoch + 1, steps_in_epoch=0, sums={})
+        self.log.write(stage=self.stage.name, epoch=epoch + 1, step=self.step, **metrics)
+        progress.update(self.step, **metrics)
+        self._save_if_due(epoch_ended=True)
+
+    def _epoch_key(self) -> PRNGKeyArray:
+        """What the numbers of the present epoch are drawn from: others than before where it is tried again."""
+        key = jax.random.fold_in(self.key, _FIRST_EPOCH + self.position.epoch)
+        rollbacks = len(self.position.rollbacks)
+        return jax.random.fold_in(key, _FIRST_RETRY + rollbacks) if rollbacks else key
+
+    def _save_if_due(self, *, epoch_ended: bool = False) -> None:
+        """Writes a checkpoint at the stage's end, and where the newest is old enough."""
+        interval = self.config.checkpoint.every_seconds
+        old_enough = time.monotonic() - self.saved_at >= interval
+        if self.position.epoch == self.stage.epochs or (old_enough and (interval > 0 or epoch_ended)):
+            self._save()
+
+    def _save(self) -> None:
+        """Writes a checkpoint of the present position, unless there is one."""
+        if self.position == self.saved:
+            return
+        now = time.monotonic()
+        self.seconds = now - self.started_at
+        self.position = dataclasses.replace(self.position, sums=epochs.plain(self.position.sums))
+        progress = {"step": self.step, "seconds": self.seconds}
+        self.checkpoints.save(self.step, self.state, self.about | dataclasses.asdict(self.position) | progress)
+        self.saved, self.saved_at = self.position, now
+
+    def _roll_back(self, error: NonFiniteError) -> None:
+        """Goes back to the newest checkpoint, to try with other random numbers, where the settings ask for it."""
+        self.checkpoints.wait()
+        rollbacks = self.position.rollbacks
+        if self.config.on_nonfinite != "rollback":
+            raise self._with_advice(error, "--config.on_nonfinite=rollback tries again with other random numbers")
+        if len(rollbacks) == MOST_ROLLBACKS:
+            raise self._with_advice(error, f"{MOST_ROLLBACKS} rollbacks did not help; a lower learning rate may")
+        self._go_to_newest()
+        record = {"epoch": error.epoch, "step": error.step, "terms": error.terms, "back_to_step": self.step}
+        self.position = dataclasses.replace(self.position, rollbacks=[*rollbacks, record])
+
+    def _with_advice(self, error: NonFiniteError, advice: str) -> NonFiniteError:
+        """The error with a word about what is left on disk and what can be done."""
+        kept = "there is no checkpoint yet"
+        if self.saved is not None:
+            kept = f"the checkpoint of step {self._steps_until(self.saved)} is kept"
+        return NonFiniteError(error.stage, error.epoch, error.step, error.terms, f" ({kept}; {advice})")
 
 
 def is_finished(directory: Path, epochs: int) -> bool:
@@ -105,28 +227,13 @@ def is_finished(directory: Path, epochs: int) -> bool:
     return about is not None and about["epoch"] >= epochs
 
 
-def trained_seconds(directory: Path) -> float | None:
-    """The seconds that the stage in this directory was trained for; None where there is no checkpoint."""
-    about = newest(directory)
-    return None if about is None else about["seconds"]
-
-
 def newest(directory: Path) -> dict[str, Any] | None:
-    """What the newest checkpoint of a stage says of itself; None where there is none."""
+    """What the newest intact checkpoint of a stage says of itself; None where there is none."""
     if not (directory / "checkpoints").is_dir():
         return None
     with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step()
         return None if step is None else checkpoints.about(step)
-
-
-def _start(stage: Stage, checkpoints: StageCheckpoints, key: PRNGKeyArray) -> tuple[State, int, float]:
-    """The state to go on from, the epochs done and the seconds they took."""
-    step = checkpoints.latest_step()
-    if step is None:
-        return _committed(jax.jit(stage.initial_state)(key)), 0, 0.0
-    state, about = checkpoints.restore(step, jax.eval_shape(stage.initial_state, key))
-    return state, about["epoch"], about["seconds"]
 
 
 def _quickly_compiled(key: PRNGKeyArray) -> PRNGKeyArray:
@@ -135,65 +242,3 @@ def _quickly_compiled(key: PRNGKeyArray) -> PRNGKeyArray:
     Initial states draw once for every parameter, and XLA would compile the default kind's arithmetic as often: seconds.
     """
     return jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")
-
-
-def _committed(arrays: PyTree) -> PyTree:
-    """The arrays, bound to the device that they are on anyway, as restored ones are.
-
-    JAX compiles a function anew for arguments that differ in this alone.
-    """
-    return jax.device_put(arrays, jax.devices()[0])
-
-
-class EpochRunner:
-    """Runs a stage's epochs, several steps in one compiled call.
-
-    ``steps_per_call`` 0 is the backend's best: a whole epoch, but on CPU one step, since XLA:CPU runs the body of a
-    loop on a single core.
-    """
-
-    def __init__(self, stage: Stage, steps_per_call: int = 0):
-        """Prepares the compiled functions; compilation itself happens at the first call."""
-        automatic = 1 if jax.default_backend() == "cpu" else stage.plan.steps
-        self._stage, self._inputs = stage, _committed(stage.inputs)
-        self._steps_per_call = min(steps_per_call or automatic, stage.plan.steps)
-        self._order = jax.jit(stage.plan.order)
-        self._call = jax.jit(self._steps, static_argnames="count", donate_argnames=("state", "sums"))
-        self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
-
-    def run(
-        self, state: State, epoch_key: PRNGKeyArray, steps_before: int, progress: StageProgress
-    ) -> tuple[State, dict[str, float]]:
-        """Runs an epoch; returns the state after it and the means of the steps' metrics."""
-        order = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
-        sums, steps, done = self._zeros(state, order, epoch_key), self._stage.plan.steps, 0
-        while done < steps:
-            count = min(self._steps_per_call, steps - done)
-            state, sums = self._call(state, sums, self._inputs, order, epoch_key, done, count=count)
-            done += count
-            jax.block_until_ready(sums)
-            if done < steps:
-                progress.update(steps_before + done)
-        return state, {name: float(value) / steps for name, value in sums.items()}
-
-    def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
-        if self._metrics is None:
-            step = partial(self._one_step, inputs=self._inputs, order=order, epoch_key=epoch_key)
-            _, self._metrics = jax.eval_shape(step, 0, state)
-        return _committed({name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()})
-
-    def _one_step(self, index, state: State, *, inputs: PyTree, order, epoch_key: PRNGKeyArray):
-        indices, counts = order
-        example_mask = None if counts is None else counts[index]
-        key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
-        return self._stage.train_step(state, inputs, indices[index], example_mask, key)
-
-    def _steps(self, state: State, sums: Metrics, inputs: PyTree, order, epoch_key, first, *, count: int):
-        def body(index, carry):
-            state, sums = carry
-            state, metrics = self._one_step(index, state, inputs=inputs, order=order, epoch_key=epoch_key)
-            return state, jax.tree.map(jnp.add, sums, metrics)
-
-        if count == 1:
-            return body(first, (state, sums))
-        return jax.lax.fori_loop(first, first + count, body, (state, sums))

@@ -1,9 +1,10 @@
 import json
+import resource
 
 import numpy as np
 import pytest
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.metrics import MetricsLog
 
@@ -77,3 +78,20 @@ def test_a_file_that_is_no_log_is_refused_with_the_line_and_left_alone(path):
     with pytest.raises(InputError, match="line 2"):
         MetricsLog(path)
     assert path.read_bytes() == content
+
+
+def test_a_line_without_room_is_an_error_that_names_the_file_and_the_lines_before_stay(path):
+    log = MetricsLog(path)
+    log.write(step=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(
+            StorageError, match=rf"{path}: cannot be written: File too large \(12 bytes needed, .* free"
+        ):
+            log.write(step=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert steps(path) == [1]
+    MetricsLog(path).write(step=2)
+    assert steps(path) == [1, 2]

@@ -1,0 +1,137 @@
+"""An epoch's steps, compiled: several in one call, and the same bits however an epoch is cut into calls."""
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax.training import finiteness
+from chimeramix_jax.training.checkpoints import State
+from chimeramix_jax.training.finiteness import Fault
+
+_EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
+
+# A call cannot be interrupted. So it has to be short against the time in which a run that is asked to stop has to
+# stop, and long against the moment that starting one takes.
+SECONDS_PER_CALL = 2.0
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+class TrainStep(Protocol):
+    """What is needed of a stage to run its epochs. ``inputs`` is whatever the steps read beside the state."""
+
+    plan: EpochPlan
+    inputs: PyTree
+
+    def train_step(
+        self,
+        state: State,
+        inputs: PyTree,
+        indices: Int[Array, "batch"],
+        example_mask: Bool[Array, "batch"] | None,
+        key: PRNGKeyArray,
+    ) -> tuple[State, Metrics]:
+        """One step, as a pure function."""
+
+
+class Advance(NamedTuple):
+    """How far an epoch is after a call: the state, the steps done in it, the sums of their metrics, and any fault."""
+
+    state: State
+    steps: int
+    sums: Metrics
+    fault: Fault
+
+
+class EpochRunner:
+    """Runs a stage's epochs, several steps in one compiled call.
+
+    ``steps_per_call`` 0 is the backend's best: as many as take about ``SECONDS_PER_CALL``, but on CPU one step, since
+    XLA:CPU runs the body of a loop on a single core. How many steps a call has is no part of the compiled program, so
+    that it makes no difference to the results where an epoch is cut, or interrupted.
+    """
+
+    def __init__(self, stage: TrainStep, steps_per_call: int = 0):
+        """Prepares the compiled functions; compilation itself happens at the first call."""
+        self._stage = stage
+        self._adapts = steps_per_call == 0 and jax.default_backend() != "cpu"
+        self._steps_per_call = steps_per_call or 1
+        self._loops = self._adapts or self._steps_per_call > 1
+        self._order = jax.jit(stage.plan.order)
+        self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
+        self._call = jax.jit(
+            self._many_steps if self._loops else self._add_step, donate_argnames=("state", "sums", "fault")
+        )
+
+    def run(
+        self, state: State, epoch_key: PRNGKeyArray, done: int = 0, sums: Mapping[str, Any] | None = None
+    ) -> Iterator[Advance]:
+        """Runs an epoch, or what is left of it; yields after every call, when its steps are done.
+
+        Args:
+            state: before the first step to run. Its memory is given to the next one, here and after every call.
+            epoch_key: what the epoch's random numbers are drawn from.
+            done: steps of the epoch that an earlier, interrupted run has done.
+            sums: the sums of their metrics; None where there are none.
+        """
+        order = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
+        total = self._zeros(state, order, epoch_key)
+        fault = finiteness.no_fault(total)
+        if sums:
+            total = {name: jnp.asarray(sums[name], zero.dtype) for name, zero in total.items()}
+        total, fault = jax.device_put((total, fault), jax.devices()[0])
+        while done < self._stage.plan.steps:
+            count = min(self._steps_per_call, self._stage.plan.steps - done)
+            started_at = time.monotonic()
+            bounds = (done, done + count) if self._loops else (done,)
+            state, total, fault = self._call(state, total, fault, self._stage.inputs, order, epoch_key, *bounds)
+            done += count
+            jax.block_until_ready(total)
+            self._adapt(time.monotonic() - started_at)
+            yield Advance(state, done, total, fault)
+
+    def means(self, sums: Metrics) -> dict[str, float]:
+        """The means over an epoch of the metrics whose sums these are."""
+        return {name: float(value) / self._stage.plan.steps for name, value in sums.items()}
+
+    def _adapt(self, seconds: float) -> None:
+        """Doubles or halves the steps of the next call; the first call, which also compiles, leaves it at one."""
+        if self._adapts and seconds < SECONDS_PER_CALL / 2:
+            self._steps_per_call = min(2 * self._steps_per_call, self._stage.plan.steps)
+        elif self._adapts and seconds > SECONDS_PER_CALL:
+            self._steps_per_call = max(self._steps_per_call // 2, 1)
+
+    def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
+        if self._metrics is None:  # tracing a step takes as long as running some
+            step = partial(self._one_step, inputs=self._stage.inputs, order=order, epoch_key=epoch_key)
+            _, self._metrics = jax.eval_shape(step, 0, state)
+        return {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
+
+    def _one_step(self, index, state: State, *, inputs: PyTree, order, epoch_key: PRNGKeyArray):
+        indices, counts = order
+        example_mask = None if counts is None else counts[index]
+        key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
+        return self._stage.train_step(state, inputs, indices[index], example_mask, key)
+
+    def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, index):
+        state, metrics = self._one_step(index, state, inputs=inputs, order=order, epoch_key=epoch_key)
+        return state, jax.tree.map(jnp.add, sums, metrics), finiteness.watch(fault, index, metrics, state)
+
+    def _many_steps(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, first, end):
+        def body(index, carry):
+            state, sums, fault = carry
+            return self._add_step(state, sums, fault, inputs, order, epoch_key, index)
+
+        return jax.lax.fori_loop(first, end, body, (state, sums, fault))
+
+
+def plain(sums: Metrics) -> dict[str, Any]:
+    """Sums of metrics as JSON holds them, without losing a bit: every float32 is also a float64."""
+    return {name: np.asarray(value).tolist() for name, value in sums.items()}

@@ -1,0 +1,123 @@
+"""Checkpoints that are damaged, cut off, or do not fit on the disk."""
+
+import resource
+import shutil
+import warnings
+
+import pytest
+from training.toy_stage import train, weights
+
+from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.training import checkpoint_manifest, loop
+from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning, StageCheckpoints
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished training with two checkpoints: the weights at its end, and its directory."""
+    directory = tmp_path_factory.mktemp("finished")
+    return weights(train(directory)), directory
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def remove(path):
+    path.unlink()
+
+
+def all_files(checkpoint):
+    return sorted(path for path in checkpoint.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_byte, remove])
+def test_damage_of_any_file_of_a_checkpoint_is_found_and_the_file_named(finished, tmp_path, damage):
+    intact = finished[1] / "checkpoints" / "18"
+    assert checkpoint_manifest.damage(intact) is None
+    faults = 0
+    for name in [path.relative_to(intact) for path in all_files(intact)]:
+        copy = shutil.copytree(intact, tmp_path / str(faults))
+        if (copy / name).stat().st_size:
+            damage(copy / name)
+            found = checkpoint_manifest.damage(copy)
+            assert found and (str(name) in found or name.name == checkpoint_manifest.NAME)  # it may accuse others
+            faults += 1
+    assert faults > 10
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_byte, remove])
+def test_training_goes_back_to_an_intact_checkpoint_with_a_warning_and_ends_the_same(finished, tmp_path, damage):
+    expected, directory = finished
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    largest = max(all_files(tmp_path / "checkpoints" / "18" / "generator"), key=lambda path: path.stat().st_size)
+    damage(largest)
+    with pytest.warns(DamagedCheckpointWarning, match=rf"checkpoints/18: .*{largest.name}.*going back to .*/12"):
+        trained = train(tmp_path)
+    assert weights(trained) == expected
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (directory / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "checkpoints" / "18.damaged").is_dir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert loop.newest(tmp_path)["epoch"] == 3
+
+
+def test_where_no_checkpoint_is_intact_nothing_is_overwritten(finished, tmp_path):
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    for step in (12, 18):
+        flip_a_byte(tmp_path / "checkpoints" / str(step) / "generator" / "_METADATA")
+    before = {path: path.read_bytes() for path in all_files(tmp_path)}
+    for read in (train, loop.newest):
+        with pytest.raises(InputError, match=r"no intact checkpoint \(18: generator/_METADATA .*12: .*begin anew"):
+            read(tmp_path)
+    assert {path: path.read_bytes() for path in all_files(tmp_path)} == before
+
+
+def test_what_a_killed_run_left_half_written_or_half_deleted_is_cleared_away(finished, tmp_path):
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints / "18", checkpoints / "19.part")
+    (checkpoints / "19.part" / checkpoint_manifest.NAME).unlink()
+    (checkpoints / "6.old.part").mkdir()
+    (checkpoints / "20.part.orbax-checkpoint-tmp").mkdir()
+    assert loop.newest(tmp_path)["step"] == 18
+    assert weights(train(tmp_path)) == finished[0]
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["12", "18"]
+
+
+@pytest.fixture
+def file_size_limit():
+    """Sets a limit that the system puts on the size of files; it answers as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_without_room_is_an_error_with_path_and_size_and_leaves_the_last_one(
+    finished, tmp_path, file_size_limit
+):
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    large = {"size": 100_000}
+    with StageCheckpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        state = train(tmp_path / "large", epochs=1, **large).state
+        file_size_limit(50_000)
+        with pytest.raises(StorageError, match=r"checkpoints/24: cannot be written: File too large \(400.0 kB needed"):
+            checkpoints.save(24, state, {})
+            checkpoints.wait()
+        assert checkpoints.latest_step() == 18
+    assert (tmp_path / "checkpoints" / "12").exists() and not (tmp_path / "checkpoints" / "24").exists()
+
+
+def test_training_ends_where_a_checkpoint_has_no_room(tmp_path, file_size_limit):
+    changes = {"size": 100_000, "epochs": 2}
+    file_size_limit(50_000)
+    with pytest.raises(StorageError, match="checkpoints/6: cannot be written"):
+        train(tmp_path, **changes)
+    file_size_limit(resource.RLIM_INFINITY)
+    assert train(tmp_path, **changes).state["optimizer"]["count"] == 12

@@ -1,0 +1,112 @@
+"""The loop with a stage of a moment: going on within an epoch, and numbers that go bad."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from training.toy_stage import ToyStage, train, weights
+
+from chimeramix_jax.errors import NonFiniteError
+from chimeramix_jax.reporting import metrics
+from chimeramix_jax.training import loop
+from chimeramix_jax.training.checkpoints import StageCheckpoints
+
+
+def steps_kept(directory):
+    return sorted(int(path.name) for path in (directory / "checkpoints").glob("[0-9]*") if path.name.isdigit())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    return weights(train(directory)), (directory / "metrics.jsonl").read_bytes()
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("last_step", [4, 6, 13])
+def test_training_that_breaks_off_after_any_step_goes_on_there_bit_for_bit(
+    tmp_path, monkeypatch, uninterrupted, last_step
+):
+    save = StageCheckpoints.save
+
+    def save_and_break_off(self, step, state, about):
+        save(self, step, state, about)
+        if step == last_step:
+            raise BrokenOffError
+
+    monkeypatch.setattr(StageCheckpoints, "save", save_and_break_off)
+    with pytest.raises(BrokenOffError):
+        train(tmp_path, **{"config.checkpoint.every_seconds": 1e-9})
+    monkeypatch.undo()
+    assert steps_kept(tmp_path)[-1] == last_step
+    resumed = train(tmp_path)
+    assert (weights(resumed), (tmp_path / "metrics.jsonl").read_bytes()) == uninterrupted
+
+
+@pytest.mark.parametrize("steps_per_call", [2, 6])
+def test_an_epoch_cut_into_other_calls_gives_the_same_bits(tmp_path, steps_per_call):
+    results = [
+        weights(train(tmp_path / str(count), **{"config.steps_per_call": count})) for count in (5, steps_per_call)
+    ]
+    assert results[0] == results[1]
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    train(tmp_path, **{"config.checkpoint.every_seconds": 1e-9, "config.checkpoint.keep": 3})
+    assert steps_kept(tmp_path) == [16, 17, 18]
+    assert not list((tmp_path / "checkpoints").glob("*.part"))
+
+
+def test_checkpoints_are_written_at_the_end_of_every_epoch_where_no_time_is_between_them(tmp_path):
+    train(tmp_path, **{"config.checkpoint.keep": 9})
+    assert steps_kept(tmp_path) == [6, 12, 18]
+
+
+@pytest.mark.parametrize(("fault", "steps_per_call"), [("loss", 1), ("loss", 4), ("gradients", 1)])
+def test_numbers_that_are_not_finite_end_training_at_their_step_and_keep_finite_checkpoints(
+    tmp_path, fault, steps_per_call
+):
+    changes = {"fault": fault, "fault_probability": 0.12, "config.checkpoint.every_seconds": 1e-9}
+    with pytest.raises(NonFiniteError, match=r"toy: not finite in epoch \d, step \d+: .*is kept") as caught:
+        train(tmp_path, **changes, **{"config.steps_per_call": steps_per_call, "config.checkpoint.keep": 99})
+    error = caught.value
+    assert fault in error.terms
+    assert error.epoch == (error.step - 1) // 6 + 1
+    kept = steps_kept(tmp_path)
+    assert kept and kept[-1] < error.step <= kept[-1] + steps_per_call
+    with StageCheckpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
+        shape = jax.ShapeDtypeStruct((ToyStage().size,), "float32")
+        kept_state, _ = checkpoints.restore(kept[-1], {"generator": {"weights": shape}})
+    assert np.all(np.isfinite(kept_state["generator"]["weights"]))
+
+
+def test_a_fault_at_the_first_step_says_that_there_is_no_checkpoint(tmp_path):
+    with pytest.raises(NonFiniteError, match=r"epoch 1, step 1: loss.*no checkpoint yet.*on_nonfinite=rollback"):
+        train(tmp_path, fault="loss", fault_probability=1.0)
+
+
+def test_a_rollback_tries_again_with_other_numbers_and_is_recorded(tmp_path):
+    changes = {"fault": "loss", "fault_probability": 0.12, "config.on_nonfinite": "rollback"}
+    trained = train(tmp_path, **changes)
+    assert 1 <= len(trained.rollbacks) <= loop.MOST_ROLLBACKS
+    for record in trained.rollbacks:
+        assert record["terms"] == ["loss"] and record["back_to_step"] % 6 == 0
+        assert record["back_to_step"] < record["step"] <= record["back_to_step"] + 6
+    assert loop.newest(tmp_path)["rollbacks"] == trained.rollbacks
+    assert [line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")] == [6, 12, 18]
+    assert train(tmp_path, **changes).rollbacks == trained.rollbacks  # as read back from the last checkpoint
+
+
+def test_rollbacks_that_do_not_help_come_to_an_end(tmp_path):
+    changes = {"fault": "gradients", "fault_probability": 1.0, "config.on_nonfinite": "rollback"}
+    with pytest.raises(NonFiniteError, match="3 rollbacks did not help"):
+        train(tmp_path, **changes)
+
+
+def test_a_run_without_faults_is_the_same_whether_rollbacks_are_allowed_or_not(tmp_path, uninterrupted):
+    assert weights(train(tmp_path, **{"config.on_nonfinite": "rollback"})) == uninterrupted[0]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 3
