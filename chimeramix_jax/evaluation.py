@@ -49,8 +49,14 @@ class TestSet:
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
     ) -> Evaluation:
         """Measures a function from images in 0..255 to logits."""
+        return evaluate_logits(self.logits(predict), self.labels)
+
+    def logits(
+        self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
+    ) -> Float[np.ndarray, "examples classes"]:
+        """What such a function makes of each of the images, in their order."""
         logits = np.concatenate([np.asarray(predict(batch), np.float32) for batch in self._batches])
-        return evaluate_logits(logits[: len(self.labels)], self.labels)
+        return logits[: len(self.labels)]
 
 
 def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:

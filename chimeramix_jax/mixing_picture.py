@@ -1,4 +1,4 @@
-"""The picture that a run makes of its mixing: pairs of images, masks, and what becomes of them."""
+"""The pictures that a run makes of its mixing: pairs of images, masks, and what becomes of them."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,18 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.reporting import pictures
 
 MOST_PAIRS = 10
+MASKS_OF_A_PAIR = MOST_PAIRS - 2  # and one of ones and one of zeros: as many mixes, which are not compiled anew
+
+PAIRS, MASKS = "mixing", "masks"  # the sheets' names
 
 
 def draw(
     config: ConfigDict, data: sampling.ResidentData, class_names: tuple[str, ...], generator: Generator | None
-) -> Image.Image:
-    """One pair of every class (of the first classes, where there are many), mixed, as a labelled sheet.
+) -> dict[str, Image.Image]:
+    """Mixes pairs of training images; returns both sheets by their names.
+
+    ``PAIRS`` shows one pair of every class (of the first classes, where there are many), ``MASKS`` one of these pairs
+    by several masks.
 
     Args:
         config: the run's settings; what its seed draws does not depend on how far the training is.
@@ -33,14 +39,37 @@ def draw(
     side = data.images.shape[1]
     augmentation = Augmentation.for_generator(config.augment, side)
     a = augmentation(key_a, data, indices).images
-    b, segments = augmentation(key_b, data, sampling.same_class_partners(partner_key, data, indices))
+    partners = sampling.same_class_partners(partner_key, data, indices)
+    b, segments = augmentation(key_b, data, partners)
     rule = mixing.MaskRule.of(config.mixing, side if generator is None else generator.features_side(side))
     masks = rule.partitions(mask_key, len(indices), segments, data.segment_labels)[0]
     names = [class_names[label] for label in labels[np.asarray(indices)]]
+    pair = int(np.argmax(indices != partners))  # the first of two different images
+    repeated = None if segments is None else _repeated(segments[pair], MASKS_OF_A_PAIR)
+    other_key = jax.random.fold_in(mask_key, 1)  # so that the first sheet's masks are not drawn again
+    more_masks = rule.partitions(other_key, MASKS_OF_A_PAIR, repeated, data.segment_labels)[0]
+    more_masks = jnp.concatenate([jnp.ones_like(more_masks[:1]), more_masks, jnp.zeros_like(more_masks[:1])])
+    return {
+        PAIRS: _pairs_sheet(generator, a, b, masks, names),
+        MASKS: pictures.masks_sheet(a[pair], b[pair], more_masks, _mixes(generator, a[pair], b[pair], more_masks)),
+    }
+
+
+def _pairs_sheet(generator: Generator | None, a, b, masks, names: list[str]) -> Image.Image:
     if generator is None:
         return pictures.mixing_sheet(a, b, masks, mixing.blend(a, b, masks), class_names=names)
     mixes, reconstructions_a, reconstructions_b = _decoded(generator, a, b, masks)
     return pictures.mixing_sheet(a, b, masks, mixes, reconstructions_a, reconstructions_b, names)
+
+
+def _mixes(generator: Generator | None, a, b, masks):
+    """One pair by several masks."""
+    a, b = _repeated(a, len(masks)), _repeated(b, len(masks))
+    return mixing.blend(a, b, masks) if generator is None else _decoded(generator, a, b, masks)[0]
+
+
+def _repeated(image, times: int):
+    return jnp.repeat(image[None], times, axis=0)
 
 
 @nnx.jit

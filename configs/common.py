@@ -85,5 +85,10 @@ def get_config() -> ConfigDict:
     config.checkpoint.every_seconds = 30.0  # written at the end of the first epoch after this long; 0: of every epoch
     config.checkpoint.keep = 2  # newest checkpoints kept per stage
 
+    config.logging = ConfigDict()
+    config.logging.tensorboard = False  # also write event files for TensorBoard; needs tensorboardX
+    config.logging.wandb = "off"  # Weights & Biases: "online", "offline" (sent later by wandb sync) or "off"
+    config.logging.wandb_project = "chimeramix"  # where W&B files the run
+
     config.steps_per_call = 0  # training steps in one compiled call; 0: a whole epoch, on CPU one step
     return config

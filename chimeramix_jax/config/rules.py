@@ -133,5 +133,8 @@ SETTINGS: Mapping[str, Rule] = {
     "evaluation.batch_size": _COUNT,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "checkpoint.keep": _COUNT,
+    "logging.tensorboard": YES_OR_NO,
+    "logging.wandb": _choice("off", "offline", "online"),
+    "logging.wandb_project": _NAME,
     "steps_per_call": _integer(0),
 }

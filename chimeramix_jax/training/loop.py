@@ -1,6 +1,7 @@
 """The training loop of both stages: epochs of compiled steps, metrics, checkpoints, and going on where it stopped."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
+from PIL import Image
 
 from chimeramix_jax.data.sampling import EpochPlan
-from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.progress import StageProgress
+from chimeramix_jax.reporting.stage_log import StageLog
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
 
 # Where random numbers come from: keys are folded from the run's seed by these addresses, never stored. A classifier
@@ -46,6 +48,9 @@ class Stage(Protocol):
     ) -> tuple[State, Metrics]:
         """One step, as a pure function."""
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the stage's first one being step 0."""
+
     def evaluate(self, state: State) -> dict[str, float]:
         """Measures the state on the way; an empty dictionary where there is nothing to measure."""
 
@@ -58,7 +63,15 @@ class Trained:
     seconds: float
 
 
-def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, Any], *, title: str) -> Trained:
+def train(
+    stage: Stage,
+    directory: Path,
+    config: ConfigDict,
+    about: dict[str, Any],
+    *,
+    title: str,
+    draw: Callable[[State], Mapping[str, Image.Image]] | None = None,
+) -> Trained:
     """Trains a stage from its newest checkpoint, or from the beginning, to its last epoch.
 
     Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
@@ -66,14 +79,16 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
 
     Args:
         stage: what to train.
-        directory: where ``checkpoints/`` and ``metrics.jsonl`` go.
-        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation`` and ``steps_per_call`` count here.
+        directory: where ``checkpoints/`` and what ``StageLog`` keeps go.
+        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation``, ``logging`` and
+            ``steps_per_call`` count here.
         about: stored with every checkpoint, for those who restore it later.
         title: what the progress display calls the stage.
+        draw: makes pictures, by name, of a state that is measured on the way; None: there are none.
     """
     key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
     steps = stage.plan.steps
-    log = MetricsLog(directory / "metrics.jsonl")
+    log = StageLog(directory, config)
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
         state, epoch, seconds = _start(stage, checkpoints, _quickly_compiled(jax.random.fold_in(key, _INITIAL_STATE)))
         if epoch == stage.epochs:
@@ -82,15 +97,18 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
         saved_at = time.monotonic()
         started_at = saved_at - seconds
         runner = EpochRunner(stage, config.steps_per_call)
-        with StageProgress(title, stage.epochs * steps, epoch * steps) as progress:
+        with log, StageProgress(title, stage.epochs * steps, epoch * steps) as progress:
             while epoch < stage.epochs:
                 epoch_key = jax.random.fold_in(key, _FIRST_EPOCH + epoch)
                 state, metrics = runner.run(state, epoch_key, epoch * steps, progress)
                 epoch += 1
                 if epoch < stage.epochs and epoch % config.evaluation.every_epochs == 0:
                     metrics |= stage.evaluate(state)
-                log.write(stage=stage.name, epoch=epoch, step=epoch * steps, **metrics)
+                    if draw is not None:
+                        log.write_pictures(draw(state), epoch=epoch, step=epoch * steps)
                 progress.update(epoch * steps, **metrics)
+                metrics["learning_rate"] = stage.learning_rate(epoch * steps - 1)
+                log.write(stage=stage.name, epoch=epoch, step=epoch * steps, **metrics)
                 now = time.monotonic()
                 if epoch == stage.epochs or now - saved_at >= config.checkpoint.every_seconds:
                     seconds, saved_at = now - started_at, now
