@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import mixing_picture, shared_generator
+from chimeramix_jax import shared_generator
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
@@ -19,6 +20,7 @@ from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_ep
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.reporting import files, pictures, report, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
@@ -150,26 +152,29 @@ class Run:
             print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
-            data, plan = self._training_data("generator", augmentation)
-            stage = GeneratorStage(config, data, plan)
+            stage = GeneratorStage(config, *self._training_data("generator", augmentation))
 
             def draw(state: State) -> dict[str, Image.Image]:
-                return mixing_picture.draw(config, data, self.dataset.class_names, stage.generator(state))
+                return self._mixing_pictures.draw(stage.generator(state))
 
             loop.train(stage, self.workdir.generator, config, self.about, title="generator", draw=draw)
 
     def picture_mixing(self) -> None:
         """Draws what becomes of some pairs, unless that is done."""
-        paths = {mixing_picture.PAIRS: self.workdir.picture, mixing_picture.MASKS: self.workdir.masks_picture}
+        paths = {PAIRS: self.workdir.picture, MASKS: self.workdir.masks_picture}
         if all(path.exists() for path in paths.values()):
             return
-        generates = settings.needs_generator(self.config)
-        stage = "generator" if generates else "classifier"
+        generator = restore_generator(self.workdir.path) if settings.needs_generator(self.config) else None
+        for name, sheet in self._mixing_pictures.draw(generator).items():
+            pictures.save_png(paths[name], sheet)
+
+    @cached_property
+    def _mixing_pictures(self) -> MixingPictures:
+        """Pairs of the images that the generator works on; of those of the classifier where there is none."""
+        stage = "generator" if settings.needs_generator(self.config) else "classifier"
         augmentation = Augmentation.for_generator(self.config.augment, self.config[stage].image_side)
         data, _ = self._training_data(stage, augmentation)
-        generator = restore_generator(self.workdir.path) if generates else None
-        for name, sheet in mixing_picture.draw(self.config, data, self.dataset.class_names, generator).items():
-            pictures.save_png(paths[name], sheet)
+        return MixingPictures(self.config, data, self.dataset.class_names)
 
     def classify(self, *, train: bool) -> dict[str, Measured]:
         """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""

@@ -1,5 +1,6 @@
 """Putting the page together: what is in the run's files, made ready for ``templates/report.html.jinja``."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
         InputError: the results or a record cannot be read.
     """
     results = workdir.read_results()
-    split = results["config"]["dataset"]["evaluate_on"]
+    split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
     experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
     measured = {results["experiment"]: results[split]}
     if "baseline" in results:
@@ -62,6 +63,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     records = {experiment: workdir.path / part for part, experiment in experiments.items()}
     content = {
         "results": results,
+        "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "split": split,
         "examples": results[split]["examples"],
         "figures": [_figures(name, one, len(dataset.class_names)) for name, one in measured.items()],

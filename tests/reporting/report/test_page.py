@@ -110,7 +110,7 @@ def test_the_result_is_told_with_its_interval_what_that_covers_and_the_baseline_
     difference = 100 * (results["test"]["top1"] - results["baseline"]["test"]["top1"])
     assert f"{difference:+.2f} percentage points" in text
     right, baseline_right = (predictions[part] == dataset.held_out.labels for part in ("classifier", "baseline"))
-    assert f"{np.sum(right & ~baseline_right)} images only chimeramix_grid has right" in text
+    assert f"{np.sum(right & ~baseline_right)} images are classified right by chimeramix_grid alone" in text
     assert "top-5" not in text  # of three classes, it is always right
 
 
