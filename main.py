@@ -17,7 +17,7 @@ Flags:
     --workdir=FOLDER
         where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
         a run that was interrupted continues from there
-    --stage=all|generator|classifier|evaluate
+    --stage=all|generator|classifier|evaluate|report
         what to do (default: all); stages that are finished are not repeated
     --generator_workdir=FOLDER
         use the generator of the run in this folder instead of training one (default: that of a run beside this

@@ -55,11 +55,21 @@ class TestSet:
         Raises:
             Stopped: the run was asked to stop.
         """
+        return evaluate_logits(self.logits(predict), self.labels)
+
+    def logits(
+        self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
+    ) -> Float[np.ndarray, "examples classes"]:
+        """What such a function makes of each of the images, in their order.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
         logits = []
         for batch in self._batches:
             logits.append(np.asarray(predict(batch), np.float32))
             stopping.raise_if_asked()
-        return evaluate_logits(np.concatenate(logits)[: len(self.labels)], self.labels)
+        return np.concatenate(logits)[: len(self.labels)]
 
 
 def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:

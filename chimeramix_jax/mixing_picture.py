@@ -1,12 +1,17 @@
-"""The picture that a run makes of its mixing: pairs of images, masks, and what becomes of them."""
+"""The pictures that a run makes of its mixing: pairs of images, masks, and what becomes of them."""
+
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 from PIL import Image
 
+from chimeramix_jax import config as settings
 from chimeramix_jax import mixing
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
@@ -14,33 +19,86 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.reporting import pictures
 
 MOST_PAIRS = 10
+MASKS_OF_A_PAIR = MOST_PAIRS - 2  # and one of ones and one of zeros: as many mixes, which are not compiled anew
+
+PAIRS, MASKS = "mixing", "masks"  # the sheets' names
 
 
-def draw(
-    config: ConfigDict, data: sampling.ResidentData, class_names: tuple[str, ...], generator: Generator | None
-) -> Image.Image:
-    """One pair of every class (of the first classes, where there are many), mixed, as a labelled sheet.
+class MixingPictures:
+    """Pairs of training images and their masks, to be mixed by a generator whenever one is to be looked at."""
 
-    Args:
-        config: the run's settings; what its seed draws does not depend on how far the training is.
-        data: the training images, at the size at which they are mixed.
-        class_names: by label.
-        generator: that mixes; None where pixels are mixed.
-    """
-    labels = np.asarray(data.labels)
-    indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PAIRS]])
-    partner_key, key_a, key_b, mask_key = jax.random.split(jax.random.key(config.seed), 4)
-    side = data.images.shape[1]
-    augmentation = Augmentation.for_generator(config.augment, side)
+    def __init__(self, config: ConfigDict, data: sampling.ResidentData, class_names: tuple[str, ...]):
+        """Draws pairs and masks; what the run's seed draws does not depend on how far the training is.
+
+        Args:
+            config: the run's settings.
+            data: the training images, at the size at which they are mixed.
+            class_names: by label.
+        """
+        labels, side = np.asarray(data.labels), data.images.shape[1]
+        indices = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PAIRS]])
+        augmentation = Augmentation.for_generator(config.augment, side)
+        of_features = settings.needs_generator(config)
+        rule = mixing.MaskRule.of(config.mixing, Generator.features_side(side) if of_features else side)
+        # One compiled call: else XLA would compile every operation for itself.
+        self._pairs = jax.jit(partial(_draw_pairs, augmentation, rule))(jax.random.key(config.seed), data, indices)
+        self._names = [class_names[label] for label in labels[indices]]
+
+    def draw(self, generator: Generator | None) -> dict[str, Image.Image]:
+        """Mixes the pairs; returns both sheets by their names.
+
+        ``PAIRS`` shows one pair of every class (of the first classes, where there are many), ``MASKS`` one of these
+        pairs by several masks.
+
+        Args:
+            generator: that mixes; None where pixels are mixed.
+        """
+        pairs = self._pairs
+        one = int(np.argmax(pairs.differ))  # the first of two different images, not of two views of one
+        a, b = (jnp.repeat(images[one][None], len(pairs.masks_of_one), axis=0) for images in (pairs.a, pairs.b))
+        masks = pairs.masks_of_one[:, one]
+        mix = _blended if generator is None else partial(_decoded, generator)
+        mixes, again_a, again_b = mix(pairs.a, pairs.b, pairs.masks)
+        mixes_of_one, *_ = mix(a, b, masks)
+        return {
+            PAIRS: pictures.mixing_sheet(pairs.a, pairs.b, pairs.masks, mixes, again_a, again_b, self._names),
+            MASKS: pictures.masks_sheet(a[0], b[0], masks, mixes_of_one),
+        }
+
+
+class _Pairs(NamedTuple):
+    """Two views each, whether they are of different images, a mask each, and several more for each."""
+
+    a: Float[Array, "pairs side side 3"]
+    b: Float[Array, "pairs side side 3"]
+    differ: Bool[Array, "pairs"]
+    masks: Float[Array, "pairs mask_side mask_side 1"]
+    masks_of_one: Float[Array, "masks pairs mask_side mask_side 1"]
+
+
+def _draw_pairs(
+    augmentation: Augmentation,
+    rule: mixing.MaskRule,
+    key: PRNGKeyArray,
+    data: sampling.ResidentData,
+    indices: Int[Array, "pairs"],
+) -> _Pairs:
+    partner_key, key_a, key_b, mask_key = jax.random.split(key, 4)
+    partners = sampling.same_class_partners(partner_key, data, indices)
     a = augmentation(key_a, data, indices).images
-    b, segments = augmentation(key_b, data, sampling.same_class_partners(partner_key, data, indices))
-    rule = mixing.MaskRule.of(config.mixing, side if generator is None else generator.features_side(side))
-    masks = rule.partitions(mask_key, len(indices), segments, data.segment_labels)[0]
-    names = [class_names[label] for label in labels[np.asarray(indices)]]
-    if generator is None:
-        return pictures.mixing_sheet(a, b, masks, mixing.blend(a, b, masks), class_names=names)
-    mixes, reconstructions_a, reconstructions_b = _decoded(generator, a, b, masks)
-    return pictures.mixing_sheet(a, b, masks, mixes, reconstructions_a, reconstructions_b, names)
+    b, segments = augmentation(key_b, data, partners)
+
+    def masks(key: PRNGKeyArray) -> Float[Array, "pairs mask_side mask_side 1"]:
+        return rule.partitions(key, len(indices), segments, data.segment_labels)[0]
+
+    more = jax.vmap(masks)(jax.random.split(jax.random.fold_in(mask_key, 1), MASKS_OF_A_PAIR))
+    more = jnp.concatenate([jnp.ones_like(more[:1]), more, jnp.zeros_like(more[:1])])
+    return _Pairs(a, b, indices != partners, masks(mask_key), more)
+
+
+def _blended(a, b, masks):
+    """The mixes of pixels, of which there are no reconstructions."""
+    return mixing.blend(a, b, masks), None, None
 
 
 @nnx.jit

@@ -3,23 +3,28 @@
 import dataclasses
 import os
 import sys
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
+from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import determinism, mixing_picture, shared_generator, stopping, workdir_lock
+from chimeramix_jax import determinism, shared_generator, stopping, workdir_lock
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.evaluation import Evaluation, TestSet
-from chimeramix_jax.reporting import files, pictures, results
+from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
+from chimeramix_jax.reporting import files, pictures, report, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
+from chimeramix_jax.training.checkpoints import State
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.workdir import Workdir
@@ -38,14 +43,15 @@ def train_and_evaluate(
     Args:
         config: the settings, as in ``configs/``.
         workdir: the run's directory. What is finished there is not done again; what was interrupted goes on.
-        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "all" does all.
+        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" draws the
+            page of a finished run again, "all" does all.
         retrain: trains the stage again although it is finished, and what was trained with it; the old files are moved
             aside.
         generator_workdir: the directory of another run, whose generator is to be used instead of training one; None:
             that of a run in the same folder, if one has a finished generator of the same settings.
 
     Returns:
-        What ``results.json`` holds (nothing for stage "generator"), ``summary`` (rows for
+        What ``results.json`` holds (nothing for stages "generator" and "report"), ``summary`` (rows for
         ``reporting.results.summary_table``) and ``files`` (what was written).
 
     Raises:
@@ -78,8 +84,10 @@ def _carry_out(
     run = Run(config, directory)
     if generates:
         run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
-    if stage in ("classifier", "evaluate"):
+    if stage in ("classifier", "evaluate", "report"):
         run.require_finished("generator" if stage == "classifier" else "classifier")
+    if stage == "report":
+        directory.read_results()
     run.load()
     directory.claim(config)
     if retrain:
@@ -91,15 +99,19 @@ def _carry_out(
         run.picture_mixing()
     if stage == "generator":
         return {"files": directory.written()}
-    return run.classify(train=stage != "evaluate")
+    measured = run.classify(train=stage in ("all", "classifier"))
+    found = {} if stage == "report" else run.write_results(measured)
+    run.write_report(measured)
+    return found | {"files": directory.written()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A trained classifier's test figures, the seconds that its training took, and its rollbacks."""
+    """A trained classifier's test figures and predictions, the seconds that its training took, and its rollbacks."""
 
     experiment: str
     evaluation: Evaluation
+    predictions: Int[np.ndarray, "examples"]
     seconds: float
     rollbacks: list[dict[str, Any]]
 
@@ -126,9 +138,10 @@ class Run:
 
     def discard(self, stage: str) -> None:
         """Moves aside what is to be made again, and what depends on it."""
-        made_later = (self.workdir.classifier, self.workdir.baseline, self.workdir.results)
+        made_later = (self.workdir.classifier, self.workdir.baseline, self.workdir.results, self.workdir.report)
         if stage in ("all", "generator"):
-            self.workdir.move_aside(self.workdir.generator, self.workdir.picture, *made_later)
+            drawn = (self.workdir.picture, self.workdir.masks_picture)
+            self.workdir.move_aside(self.workdir.generator, *drawn, *made_later)
         elif stage == "classifier":
             self.workdir.move_aside(*made_later)
 
@@ -157,21 +170,30 @@ class Run:
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
             stage = GeneratorStage(config, *self._training_data("generator", augmentation))
-            loop.train(stage, self.workdir.generator, config, self.about, title="generator")
+
+            def draw(state: State) -> dict[str, Image.Image]:
+                return self._mixing_pictures.draw(stage.generator(state))
+
+            loop.train(stage, self.workdir.generator, config, self.about, title="generator", draw=draw)
 
     def picture_mixing(self) -> None:
         """Draws what becomes of some pairs, unless that is done."""
-        if self.workdir.picture.exists():
+        paths = {PAIRS: self.workdir.picture, MASKS: self.workdir.masks_picture}
+        if all(path.exists() for path in paths.values()):
             return
-        generates = settings.needs_generator(self.config)
-        stage = "generator" if generates else "classifier"
+        generator = restore_generator(self.workdir.path) if settings.needs_generator(self.config) else None
+        for name, sheet in self._mixing_pictures.draw(generator).items():
+            pictures.save_png(paths[name], sheet)
+
+    @cached_property
+    def _mixing_pictures(self) -> MixingPictures:
+        """Pairs of the images that the generator works on; of those of the classifier where there is none."""
+        stage = "generator" if settings.needs_generator(self.config) else "classifier"
         augmentation = Augmentation.for_generator(self.config.augment, self.config[stage].image_side)
         data, _ = self._training_data(stage, augmentation)
-        generator = restore_generator(self.workdir.path) if generates else None
-        sheet = mixing_picture.draw(self.config, data, self.dataset.class_names, generator)
-        pictures.save_png(self.workdir.picture, sheet)
+        return MixingPictures(self.config, data, self.dataset.class_names)
 
-    def classify(self, *, train: bool) -> dict[str, Any]:
+    def classify(self, *, train: bool) -> dict[str, Measured]:
         """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""
         config = self.config
         mixes = config.mixing.mask != "none"
@@ -184,9 +206,11 @@ class Run:
             if train or loop.is_finished(directory, config.classifier.epochs):
                 stage = self.classifier_stage(mixes=mixes)
                 trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
-                evaluation = stage.measure(trained.state)
-                measured[part] = Measured(experiment, evaluation, trained.seconds, trained.rollbacks)
-        return self._write_results(measured)
+                logits = stage.logits(trained.state)
+                evaluation = evaluate_logits(logits, self.dataset.held_out.labels)
+                predictions = np.argmax(logits, axis=1)
+                measured[part] = Measured(experiment, evaluation, predictions, trained.seconds, trained.rollbacks)
+        return measured
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
         """The classifier's training, on mixed images or on the augmented images themselves."""
@@ -216,7 +240,8 @@ class Run:
         data = to_device(images, training.labels, len(self.dataset.class_names), segments)
         return data, EpochPlan(len(images), repeats, config[stage].batch_size)
 
-    def _write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
+    def write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
+        """Writes the figures; returns them with the rows of the closing table."""
         config, chosen = self.config, measured["classifier"]
         generator = loop.newest(self.generator_home.generator) or {}
         generator_seconds = generator.get("seconds")
@@ -244,7 +269,11 @@ class Run:
             content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}
         files.write_json(self.workdir.results, content)
         rows = [self._row(one, generator_seconds) for one in reversed(measured.values())]
-        return content | {"summary": rows, "files": self.workdir.written()}
+        return content | {"summary": rows}
+
+    def write_report(self, measured: dict[str, Measured]) -> None:
+        """Writes the page that shows the run, from what the run's files hold and from the predictions."""
+        report.write(self.workdir, self.dataset, {part: one.predictions for part, one in measured.items()})
 
     def _row(self, measured: Measured, generator_seconds: float | None) -> results.SummaryRow:
         """A line of the closing table; the time of mixing includes its generator's."""

@@ -3,19 +3,22 @@
 ::
 
     config.json          the settings, written when the run starts
-    generator/           checkpoints/ and metrics.jsonl of stage 1
+    generator/           checkpoints/ and metrics.jsonl of stage 1, and in pictures/ its mixes on the way
     generator_from.json  instead, where the generator of another run is used: that run's directory, seen from here
     segments/            label maps of the training images, where masks follow segments
     classifier/          the same of stage 2
     baseline/            the same of the classifier trained without mixing, where one is compared with
     mixing.png           pairs of images, masks and what the generator makes of them
+    masks.png            one pair by several masks
     results.json         the test figures, once all is done
+    report.html          all of it, to be looked at
     lock.json            whose process works here, while one does
 """
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -37,7 +40,9 @@ class Workdir:
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
         self.picture = self.path / "mixing.png"
+        self.masks_picture = self.path / "masks.png"
         self.results = self.path / "results.json"
+        self.report = self.path / "report.html"
 
     def create(self) -> None:
         """Makes the directory, unless it is there.
@@ -80,6 +85,22 @@ class Workdir:
         except ValueError as error:  # not text, or not the JSON that this program writes
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
+    def read_results(self) -> dict[str, Any]:
+        """What ``results.json`` holds.
+
+        Raises:
+            InputError: there is none, or it cannot be read.
+        """
+        try:
+            results = json.loads(self.results.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.results}: cannot be read: {error}; write it anew with --stage=evaluate") from None
+        if not isinstance(results, dict):
+            raise InputError(f"{self.results}: holds no JSON object; write it anew with --stage=evaluate")
+        return results
+
     def claim(self, config: ConfigDict) -> None:
         """Records the settings, which later runs here must share."""
         files.write_bytes(self.config, settings.to_json(config).encode())
@@ -114,5 +135,5 @@ class Workdir:
 
     def written(self) -> list[Path]:
         """What a run leaves behind for its user, as far as it is there."""
-        parts = (self.results, self.picture, self.generator, self.classifier, self.baseline)
-        return [part for part in parts if part.exists()]
+        shown = (self.results, self.report, self.picture, self.masks_picture)
+        return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]

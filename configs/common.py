@@ -85,6 +85,11 @@ def get_config() -> ConfigDict:
     config.checkpoint.every_seconds = 30.0  # between checkpoints, also within an epoch; 0: one at every epoch's end
     config.checkpoint.keep = 2  # newest checkpoints kept per stage
 
+    config.logging = ConfigDict()
+    config.logging.tensorboard = False  # also write event files for TensorBoard; needs tensorboardX
+    config.logging.wandb = "off"  # Weights & Biases: "online", "offline" (sent later by wandb sync) or "off"
+    config.logging.wandb_project = "chimeramix"  # where W&B files the run
+
     config.on_nonfinite = "stop"  # when a loss is NaN or infinite; "rollback": try again from the last checkpoint
     config.deterministic = False  # on a GPU, only operations that give the same bits every time; slower
     config.steps_per_call = 0  # training steps in one compiled call; 0: as many as take two seconds, on CPU one

@@ -52,7 +52,9 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(run_main, fini
     assert results["rollbacks"] == {"generator": [], "classifier": [], "baseline": []}
     assert results["config"]["seed"] == 0 and "git_commit" in results
     assert f"{results['test']['top1']:.2%}" in output and "baseline" in output
-    assert Image.open(finished / "mixing.png").size[0] > 500
+    for picture in ("mixing.png", "masks.png", "generator/pictures/mixing-epoch-0002.png"):
+        assert Image.open(finished / picture).size[0] > 500
+    assert f"{results['test']['top1']:.2%}" in (finished / "report.html").read_text()
     assert "Traceback" not in errors
 
 
@@ -81,6 +83,23 @@ def test_evaluation_of_a_finished_run_gives_the_same_figures(settings, finished)
     again = chimeramix_jax.train_and_evaluate(settings(), finished, stage="evaluate")
     assert again["test"]["top1"] == stored["test"]["top1"]
     assert again["baseline"]["test"]["loss"] == stored["baseline"]["test"]["loss"]
+
+
+def test_the_page_of_a_finished_run_can_be_made_again(settings, finished):
+    before = {path: path.read_bytes() for path in (finished / "report.html", finished / "results.json")}
+    (finished / "report.html").unlink()
+    made = chimeramix_jax.train_and_evaluate(settings(), finished, stage="report")
+    assert finished / "report.html" in made["files"] and "summary" not in made
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_page_of_a_run_without_results_is_refused(settings, finished, tmp_path):
+    with pytest.raises(InputError, match="--stage=classifier"):
+        chimeramix_jax.train_and_evaluate(settings(), tmp_path / "new", stage="report")
+    (finished / "results.json").rename(tmp_path / "results.json")
+    with pytest.raises(InputError, match="--stage=evaluate"):
+        chimeramix_jax.train_and_evaluate(settings(), finished, stage="report")
+    (tmp_path / "results.json").rename(finished / "results.json")
 
 
 def test_networks_are_restored_without_their_settings(finished):

@@ -147,6 +147,7 @@ def test_what_was_written_is_listed_as_far_as_it_is_there(workdir):
     assert workdir.written() == [workdir.picture, workdir.classifier]
     workdir.generator.mkdir()
     workdir.baseline.mkdir()
-    workdir.results.write_text("{}")
-    parts = ["results.json", "mixing.png", "generator", "classifier", "baseline"]
+    for made in (workdir.results, workdir.report, workdir.masks_picture):
+        made.write_text("{}")
+    parts = ["results.json", "report.html", "mixing.png", "masks.png", "generator", "classifier", "baseline"]
     assert workdir.written() == [workdir.path / part for part in parts]

@@ -1,6 +1,7 @@
 """Checking every setting, and every pair of settings that have to fit, before any work starts."""
 
 import difflib
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
 
-STAGES = ("all", "generator", "classifier", "evaluate")  # what --stage may ask for
+STAGES = ("all", "generator", "classifier", "evaluate", "report")  # what --stage may ask for
 
 
 def check(config: ConfigDict) -> None:
@@ -34,6 +35,7 @@ def check(config: ConfigDict) -> None:
             raise InputError(f"{key}: {settings[key]!r} is not allowed; it must be {rule.allowed}")
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
+    _check_logging(settings)
     if settings["mixing.mask"] != "none":
         _check_mixing(settings)
 
@@ -98,6 +100,12 @@ def _check_model(model: str) -> None:
             f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
             f"next to it: {', '.join(neighbours or [f'wrn-10-{width}'])}"
         )
+
+
+def _check_logging(settings: Mapping[str, Any]) -> None:
+    for key, off, module in (("logging.tensorboard", False, "tensorboardX"), ("logging.wandb", "off", "wandb")):
+        if settings[key] != off and importlib.util.find_spec(module) is None:
+            raise InputError(f"{key}: {settings[key]!r} needs the package {module}; pip install {module}")
 
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:

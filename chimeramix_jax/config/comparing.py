@@ -9,13 +9,15 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config.storing import config_to_dict, flatten
 
 NO_EFFECT_ON_RESULTS = (
-    # A run may be continued with other values of these: they say where files lie, how often to save or to measure, how
-    # the work is cut into compiled calls, or what is trained beside it. None of them reaches a trained parameter.
+    # A run may be continued with other values of these: they say where files lie, how often to save or to measure, who
+    # else is told, how the work is cut into compiled calls, or what is trained beside it. None of them reaches a
+    # trained parameter.
     "checkpoint",
     "compare_with_baseline",
     "dataset.archive",
     "dataset.data_dir",
     "evaluation",
+    "logging",
     "on_nonfinite",  # where it did reach one, the results record it
     "steps_per_call",
 )

@@ -7,9 +7,10 @@ from typing import Any
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import files
+from chimeramix_jax.reporting.sinks import Sink
 
 
-class MetricsLog:
+class MetricsLog(Sink):
     """Appends measurements to a file of JSON lines, and takes back those that a resumed run will make again.
 
     A line looks like ``{"stage": "classifier", "epoch": 3, "step": 750, "loss": 1.52}``. Every line is handed to the

@@ -1,4 +1,4 @@
-"""Pictures for people: what the generator makes of pairs of images."""
+"""Pictures for people: what the generator makes of pairs of images, and of one pair by many masks."""
 
 import io
 import os
@@ -64,6 +64,34 @@ def mixing_sheet(
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"every row needs the same number of pairs, one at least; got {sorted(counts)}")
     return _sheet(rows, class_names)
+
+
+def masks_sheet(
+    image_a: Float[np.ndarray | Array, "height width channels"],
+    image_b: Float[np.ndarray | Array, "height width channels"],
+    masks: Float[np.ndarray | Array, "masks mask_height mask_width 1"],
+    mixes: Float[np.ndarray | Array, "masks height width channels"],
+) -> Image.Image:
+    """Draws a labelled sheet of one pair: a column per mask, from the one that keeps most of *a* to that of *b*.
+
+    The images themselves stand above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
+
+    Raises:
+        ValueError: there are fewer than two masks, or not as many mixes.
+    """
+    masks = np.asarray(masks, np.float32)
+    if len(masks) < 2 or len(masks) != len(mixes):
+        raise ValueError(f"two masks at least, and a mix for each, are needed; got {len(masks)} and {len(mixes)}")
+    order = np.argsort(-masks.mean(axis=(1, 2, 3)), kind="stable")
+    mix_tiles = _tiles(np.asarray(mixes, np.float32)[order])
+    tile_a, tile_b = (_tiles(np.asarray(image)[None])[0] for image in (image_a, image_b))
+    nothing = Image.new("RGB", tile_a.size, PAPER)
+    rows = {
+        "image": [_framed(tile_a, COLOUR_A), *[nothing] * (len(masks) - 2), _framed(tile_b, COLOUR_B)],
+        "mask": [_mask_tile(mask, mix_tiles[0].size) for mask in masks[order]],
+        "mix": mix_tiles,
+    }
+    return _sheet(rows, ["a", *[""] * (len(masks) - 2), "b"])
 
 
 def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = None) -> Image.Image:

@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
@@ -15,7 +16,7 @@ from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import Mixup, draw_mixup
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
-from chimeramix_jax.evaluation import Evaluation, TestSet
+from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
@@ -88,9 +89,14 @@ class ClassificationStep:
         return state, {"loss": loss, "accuracy": accuracy}
 
 
+def learning_rate_schedule(learning_rate: float, total_steps: int) -> optax.Schedule:
+    """The rate falls along a cosine, from the given one to 0."""
+    return optax.cosine_decay_schedule(learning_rate, total_steps)
+
+
 def sgd(learning_rate: float, momentum: float, weight_decay: float, total_steps: int) -> optax.GradientTransformation:
     """Nesterov SGD as in PyTorch: L2 decay of every parameter added to its gradient, cosine schedule to 0."""
-    schedule = optax.cosine_decay_schedule(learning_rate, total_steps)
+    schedule = learning_rate_schedule(learning_rate, total_steps)
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=True))
 
 
@@ -139,9 +145,11 @@ class ClassifierStage:
             self._mixer, networks = Mixer.of(config, self._augmentation, generator, discriminator)
         self.inputs, self.test_set = ClassifierInputs(data, networks), test_set
         classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
+        total_steps = self.epochs * plan.steps
+        self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
-            sgd(settings.learning_rate, settings.momentum, settings.weight_decay, self.epochs * plan.steps),
+            sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
         )
         self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval())))
 
@@ -178,6 +186,10 @@ class ClassifierStage:
             return mixes
         return jnp.concatenate([mixes, self._augmentation(view_key, inputs.data, indices[mixed:]).images])
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the first one being step 0."""
+        return float(self._schedule(step))
+
     def evaluate(self, state: State) -> dict[str, float]:
         """Top-1 accuracy and loss on all images held out, named after the split that they come from."""
         evaluation, split = self.measure(state), self.config.dataset.evaluate_on
@@ -185,7 +197,11 @@ class ClassifierStage:
 
     def measure(self, state: State) -> Evaluation:
         """All figures of the images held out."""
-        return self.test_set.evaluate(partial(self._predict, state["parameters"], state["batch_statistics"]))
+        return evaluate_logits(self.logits(state), self.test_set.labels)
+
+    def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
+        """What the classifier makes of each of the images held out."""
+        return self.test_set.logits(partial(self._predict, state["parameters"], state["batch_statistics"]))
 
 
 def predict(

@@ -135,12 +135,12 @@ class GeneratorStage:
         self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data
         self._augmentation = Augmentation.for_generator(config.augment, settings.image_side)
         self._masks = MaskRule.of(config.mixing, Generator.features_side(settings.image_side))
-        schedule = learning_rate_schedule(settings, plan.steps)
+        self._schedule = learning_rate_schedule(settings, plan.steps)
         generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._step = AdversarialStep(
             generator=nnx.graphdef(generator),
             discriminator=nnx.graphdef(discriminator),
-            optimizer=optax.adam(schedule, b1=settings.adam_b1, b2=settings.adam_b2),
+            optimizer=optax.adam(self._schedule, b1=settings.adam_b1, b2=settings.adam_b2),
             reconstruction_weight=settings.reconstruction_weight,
             adversarial_weight=settings.adversarial_weight,
             perceptual_weight=settings.perceptual_weight,
@@ -191,6 +191,10 @@ class GeneratorStage:
     def generator(self, state: State) -> Generator:
         """The generator with a state's parameters."""
         return nnx.merge(self._step.generator, state["generator"])
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the first one being step 0; both networks' optimizers share it."""
+        return float(self._schedule(step))
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Nothing: the losses are all that is measured while the generator trains."""

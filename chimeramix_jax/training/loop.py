@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
+from PIL import Image
 
 from chimeramix_jax import stopping
 from chimeramix_jax.errors import NonFiniteError
-from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.progress import StageProgress
+from chimeramix_jax.reporting.stage_log import StageLog
 from chimeramix_jax.training import epochs
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
@@ -24,6 +26,8 @@ from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
 _FIRST_RETRY = 2**31  # within an epoch that is tried again: beyond all its steps
+
+Draw = Callable[[State], Mapping[str, Image.Image]]  # pictures of a state, by name
 
 MOST_ROLLBACKS = 3  # of a stage: numbers that go bad more often than this do not do so by chance
 
@@ -36,6 +40,9 @@ class Stage(TrainStep, Protocol):
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """The state at step 0."""
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, the stage's first one being step 0."""
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Measures the state on the way; an empty dictionary where there is nothing to measure."""
@@ -67,7 +74,15 @@ class Position:
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
-def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, Any], *, title: str) -> Trained:
+def train(
+    stage: Stage,
+    directory: Path,
+    config: ConfigDict,
+    about: dict[str, Any],
+    *,
+    title: str,
+    draw: Draw | None = None,
+) -> Trained:
     """Trains a stage from its newest intact checkpoint, or from the beginning, to its last epoch.
 
     Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
@@ -75,11 +90,12 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
 
     Args:
         stage: what to train.
-        directory: where ``checkpoints/`` and ``metrics.jsonl`` go.
-        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation``, ``steps_per_call`` and
-            ``on_nonfinite`` count here.
+        directory: where ``checkpoints/`` and what ``StageLog`` keeps go.
+        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call``
+            and ``on_nonfinite`` count here.
         about: stored with every checkpoint, for those who restore it later.
         title: what the progress display calls the stage.
+        draw: makes pictures, by name, of a state that is measured on the way; None: there are none.
 
     Raises:
         Stopped: the run was asked to stop; a checkpoint has been written.
@@ -87,9 +103,9 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
         StorageError: a file cannot be written.
         InputError: no checkpoint is intact.
     """
-    log = MetricsLog(directory / "metrics.jsonl")
+    log = StageLog(directory, config)
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        return _Training(stage, log, checkpoints, config, about, title).to_the_end()
+        return _Training(stage, log, checkpoints, config, about, title, draw).to_the_end()
 
 
 class _Training:
@@ -98,14 +114,15 @@ class _Training:
     def __init__(
         self,
         stage: Stage,
-        log: MetricsLog,
+        log: StageLog,
         checkpoints: StageCheckpoints,
         config: ConfigDict,
         about: dict[str, Any],
         title: str,
+        draw: Draw | None,
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
-        self.about, self.title = about, title
+        self.about, self.title, self.draw = about, title, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
         self.runner = EpochRunner(stage, config.steps_per_call)
         self._go_to_newest()
@@ -148,7 +165,7 @@ class _Training:
     def _epochs(self) -> None:
         """Trains until the end, a request to stop, or numbers that are not finite."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
-        with StageProgress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress:
+        with self.log, StageProgress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress:
             try:
                 while self.position.epoch < self.stage.epochs:
                     self._epoch(progress)
@@ -172,9 +189,13 @@ class _Training:
         metrics = self.runner.means(sums)
         if epoch + 1 < self.stage.epochs and (epoch + 1) % self.config.evaluation.every_epochs == 0:
             metrics |= self.stage.evaluate(self.state)
+            if self.draw is not None:
+                step = (epoch + 1) * self.stage.plan.steps
+                self.log.write_pictures(self.draw(self.state), epoch=epoch + 1, step=step)
         self.position = dataclasses.replace(self.position, epoch=epoch + 1, steps_in_epoch=0, sums={})
-        self.log.write(stage=self.stage.name, epoch=epoch + 1, step=self.step, **metrics)
         progress.update(self.step, **metrics)
+        metrics["learning_rate"] = self.stage.learning_rate(self.step - 1)
+        self.log.write(stage=self.stage.name, epoch=epoch + 1, step=self.step, **metrics)
         self._save_if_due(epoch_ended=True)
 
     def _epoch_key(self) -> PRNGKeyArray:

@@ -80,3 +80,30 @@ def test_a_saved_picture_reads_back_pixel_for_pixel(tmp_path):
     assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "picture.png"]
     with Image.open(tmp_path / "new" / "picture.png") as back:
         assert np.array_equal(np.asarray(back), np.asarray(picture))
+
+
+def masks_of_shares(*shares: float) -> np.ndarray:
+    """Masks that keep these shares of image a."""
+    masks = np.zeros((len(shares), 10, 1, 1), np.float32)
+    for mask, share in zip(masks, shares, strict=True):
+        mask[: round(10 * share)] = 1
+    return masks
+
+
+def test_the_masks_of_one_pair_run_from_the_first_image_to_the_second():
+    image = np.zeros((32, 32, 3), np.float32)
+    mixes = np.array([-1, 1, 0])[:, None, None, None] * np.ones((3, 32, 32, 3), np.float32)
+    drawn = np.asarray(pictures.masks_sheet(image, image, masks_of_shares(0.0, 1.0, 0.5), mixes))
+    middle_of_mixes = drawn[-pictures.MARGIN - pictures.TILE_SIDE // 4, :, 0]  # below the row's label
+    changes = middle_of_mixes[1:][np.diff(middle_of_mixes.astype(int)) != 0]
+    assert changes.tolist() == [128, 255, 0, 255]  # white paper around and between them; white for all of image a
+    rows = np.array_split(drawn, 3)
+    assert all(pixels_of(rows[0], colour) > 0 for colour in (pictures.COLOUR_A, pictures.COLOUR_B))
+    assert pixels_of(rows[1], pictures.COLOUR_A) == pixels_of(rows[1], pictures.COLOUR_B) > 0
+
+
+def test_a_sheet_of_masks_needs_two_masks_and_a_mix_for_each():
+    image, mixes = np.zeros((32, 32, 3), np.float32), np.zeros((2, 32, 32, 3), np.float32)
+    for masks in (masks_of_shares(1.0), masks_of_shares(0.0, 0.5, 1.0)):
+        with pytest.raises(ValueError, match="two masks at least"):
+            pictures.masks_sheet(image, image, masks, mixes)
