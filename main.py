@@ -17,6 +17,13 @@ Flags:
     --workdir=FOLDER
         where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
         a run that was interrupted continues from there
+    --config.seeds=0,1,2 (or 0:3, the same)
+        these seeds together, each as if run alone and in a folder of its own (in --workdir, if that is given), and
+        a table over them at the end
+    --distributed=auto|HOST:PORT,INDEX,COUNT
+        this is one of several processes, usually one per host, that share the seeds of --config.seeds and see the same
+        files; auto on Slurm and wherever else JAX knows its cluster, else where the process of index 0 listens,
+        which of them this is, and how many there are
     --stage=all|generator|classifier|evaluate
         what to do (default: all); stages that are finished are not repeated
     --generator_workdir=FOLDER
@@ -32,7 +39,7 @@ import sys
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax import compilation_cache, host_memory
 from chimeramix_jax import config as settings
@@ -44,6 +51,7 @@ DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confi
 flags.DEFINE_string("workdir", None, "where the run's files go")
 flags.DEFINE_enum("stage", "all", settings.STAGES, "what to do")
 flags.DEFINE_string("generator_workdir", None, "the run whose generator to use")
+flags.DEFINE_string("distributed", None, "how to find the other processes that share the seeds")
 flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
 
 
@@ -91,8 +99,12 @@ def main(_: list[str]) -> None:
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
     try:
         settings.check(config)
-        workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+        refuse_what_does_not_fit_seeds(config)
         host_memory.keep_freed_memory()
+        if config.seeds:
+            train_seeds(config, **asked)
+            return
+        workdir = flags.FLAGS.workdir or settings.default_workdir(config)
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
 
         compilation_cache.enable()
@@ -102,6 +114,33 @@ def main(_: list[str]) -> None:
     except KeyboardInterrupt:
         print("chimeramix: interrupted; the same command continues the run", file=sys.stderr)
         sys.exit(130)
+
+
+def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
+    """Refuses flags that only one run, or only several, can follow."""
+    if config.seeds and flags.FLAGS.generator_workdir is not None:
+        raise InputError(
+            f"--generator_workdir={flags.FLAGS.generator_workdir}: a generator is one seed's, but seeds is "
+            f"{config.seeds!r}; every seed uses its own"
+        )
+    if flags.FLAGS.distributed is not None and not config.seeds:
+        raise InputError(
+            f"--distributed={flags.FLAGS.distributed}: several processes share several seeds; set --config.seeds"
+        )
+
+
+def train_seeds(config: ConfigDict, *, stage: str, retrain: bool, generator_workdir: None) -> None:
+    """Trains several seeds, in this process or its part of them, and prints the table over all."""
+    del generator_workdir
+    from chimeramix_jax import hosts, several_seeds
+    from chimeramix_jax.reporting import seeds
+
+    if flags.FLAGS.distributed is not None:
+        hosts.connect(flags.FLAGS.distributed)
+    compilation_cache.enable()
+    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, stage=stage, retrain=retrain)
+    if hosts.is_first():
+        print(seeds.closing_text(results))
 
 
 if __name__ == "__main__":

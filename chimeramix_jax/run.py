@@ -21,6 +21,7 @@ from chimeramix_jax.reporting import files, pictures, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.workdir import Workdir
 
@@ -51,7 +52,22 @@ def train_and_evaluate(
     Raises:
         InputError: a setting, the data or the directory does not fit; nothing was changed.
     """
+    if config.get("seeds"):
+        raise InputError(f"seeds: {config.seeds!r}, but this is for one run; train_and_evaluate_seeds takes several")
+    return prepare(config, workdir, stage=stage, retrain=retrain, generator_workdir=generator_workdir).complete()
+
+
+def prepare(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    stage: str = "all",
+    retrain: bool = False,
+    generator_workdir: str | os.PathLike[str] | None = None,
+) -> "Run":
+    """Does the part of ``train_and_evaluate`` that can be refused: checks all there is to check, and loads the data."""
     settings.check(config)
+    available_devices(config.devices)
     if stage not in settings.STAGES:
         raise not_one_of("--stage", stage, settings.STAGES)
     generates = settings.needs_generator(config)
@@ -60,22 +76,13 @@ def train_and_evaluate(
         raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
     directory.check(config)
-    run = Run(config, directory)
+    run = Run(config, directory, stage, retrain)
     if generates:
         run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
     if stage in ("classifier", "evaluate"):
         run.require_finished("generator" if stage == "classifier" else "classifier")
     run.load()
-    directory.claim(config)
-    if retrain:
-        run.discard(stage)
-    if generates:
-        run.provide_generator(train=stage in ("all", "generator"))
-    if config.mixing.mask != "none":
-        run.picture_mixing()
-    if stage == "generator":
-        return {"files": directory.written()}
-    return run.classify(train=stage != "evaluate")
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +97,25 @@ class Measured:
 class Run:
     """A run in progress: its settings, directory and data."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir):
+    def __init__(self, config: ConfigDict, workdir: Workdir, stage: str, retrain: bool):
         """Prepares a run of checked settings; nothing is read or written yet."""
         self.config, self.workdir, self.generator_home = config, workdir, workdir
+        self.stage, self.retrain = stage, retrain
+        self.execution: Execution | None = None
+
+    def complete(self, execution: Execution | None = None) -> dict[str, Any]:
+        """Does what is left of a prepared run, and returns its results; ``execution`` as in ``loop.train``."""
+        self.execution = execution
+        self.workdir.claim(self.config)
+        if self.retrain:
+            self.discard(self.stage)
+        if settings.needs_generator(self.config):
+            self.provide_generator(train=self.stage in ("all", "generator"))
+        if self.config.mixing.mask != "none":
+            self.picture_mixing()
+        if self.stage == "generator":
+            return {"files": self.workdir.written()}
+        return self.classify(train=self.stage != "evaluate")
 
     def choose_generator(self, named: str | os.PathLike[str] | None, *, own: bool) -> None:
         """Decides whose generator is used; ``own``: that of this run in any case."""
@@ -140,7 +163,7 @@ class Run:
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
             stage = GeneratorStage(config, *self._training_data("generator", augmentation))
-            loop.train(stage, self.workdir.generator, config, self.about, title="generator")
+            loop.train(stage, self.workdir.generator, config, self.about, title="generator", execution=self.execution)
 
     def picture_mixing(self) -> None:
         """Draws what becomes of some pairs, unless that is done."""
@@ -166,7 +189,8 @@ class Run:
             directory = self.workdir.path / part
             if train or loop.is_finished(directory, config.classifier.epochs):
                 stage = self.classifier_stage(mixes=mixes)
-                trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
+                title = f"classifier ({experiment})"
+                trained = loop.train(stage, directory, config, self.about, title=title, execution=self.execution)
                 measured[part] = Measured(experiment, stage.measure(trained.state), trained.seconds)
         return self._write_results(measured)
 

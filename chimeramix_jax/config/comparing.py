@@ -9,12 +9,16 @@ from chimeramix_jax.config.storing import config_to_dict, flatten
 
 NO_EFFECT_ON_RESULTS = (
     # A run may be continued with other values of these: they say where files lie, how often to save or to measure, how
-    # the work is cut into compiled calls, or what is trained beside it. None of them reaches a trained parameter.
+    # the work is cut into compiled calls and spread over devices, or what is trained beside it. None of them reaches a
+    # trained parameter, but for the rounding of sums that are taken in another order.
     "checkpoint",
     "compare_with_baseline",
     "dataset.archive",
     "dataset.data_dir",
+    "devices",
     "evaluation",
+    "seeds",
+    "seeds_per_call",
     "steps_per_call",
 )
 

@@ -23,8 +23,16 @@ class StageCheckpoints:
 
     def __init__(self, directory: Path, keep: int | None = None, *, read_only: bool = False):
         """Opens the directory, creating it unless ``read_only``; the ``keep`` newest checkpoints stay (None: all)."""
+        if not read_only:
+            directory.mkdir(parents=True, exist_ok=True)
+        # Of several processes each keeps the checkpoints of its own runs, and waits for no other.
+        own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, str(jax.process_index()))
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, read_only=read_only, create=not read_only
+            max_to_keep=keep,
+            enable_async_checkpointing=True,
+            read_only=read_only,
+            create=False,  # which Orbax refuses to do for some processes only
+            multiprocessing_options=own,
         )
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
@@ -47,7 +55,7 @@ class StageCheckpoints:
             step: its number.
             abstract_state: shapes and types of the entries wanted (``jax.eval_shape``); others are not read.
         """
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         targets = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract_state
         )

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.reporting.metrics import MetricsLog
-from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
+from chimeramix_jax.training.execution import Execution, OneDevice, Progress, for_one_run
 
 # Where random numbers come from: keys are folded from the run's seed by these addresses, never stored. A classifier
 # trained with and one trained without mixing share an address: they start equal and see the images in one order.
@@ -58,7 +58,15 @@ class Trained:
     seconds: float
 
 
-def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, Any], *, title: str) -> Trained:
+def train(
+    stage: Stage,
+    directory: Path,
+    config: ConfigDict,
+    about: dict[str, Any],
+    *,
+    title: str,
+    execution: Execution | None = None,
+) -> Trained:
     """Trains a stage from its newest checkpoint, or from the beginning, to its last epoch.
 
     Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
@@ -70,6 +78,7 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
         config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation`` and ``steps_per_call`` count here.
         about: stored with every checkpoint, for those who restore it later.
         title: what the progress display calls the stage.
+        execution: where the steps run, and with whose others; None: those of this run alone, on ``config.devices``.
     """
     key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
     steps = stage.plan.steps
@@ -78,11 +87,13 @@ def train(stage: Stage, directory: Path, config: ConfigDict, about: dict[str, An
         state, epoch, seconds = _start(stage, checkpoints, _quickly_compiled(jax.random.fold_in(key, _INITIAL_STATE)))
         if epoch == stage.epochs:
             return Trained(state, seconds)
+        execution = execution or for_one_run(stage.plan.batch_size, config.devices, title)
+        state = execution.place(state)
         log.rewind(epoch * steps)
         saved_at = time.monotonic()
         started_at = saved_at - seconds
-        runner = EpochRunner(stage, config.steps_per_call)
-        with StageProgress(title, stage.epochs * steps, epoch * steps) as progress:
+        runner = EpochRunner(stage, config.steps_per_call, execution, title)
+        with execution.progress(title, stage.epochs * steps, epoch * steps) as progress:
             while epoch < stage.epochs:
                 epoch_key = jax.random.fold_in(key, _FIRST_EPOCH + epoch)
                 state, metrics = runner.run(state, epoch_key, epoch * steps, progress)
@@ -144,23 +155,29 @@ class EpochRunner:
     loop on a single core.
     """
 
-    def __init__(self, stage: Stage, steps_per_call: int = 0):
-        """Prepares the compiled functions; compilation itself happens at the first call."""
+    def __init__(
+        self, stage: Stage, steps_per_call: int = 0, execution: Execution | None = None, program: str | None = None
+    ):
+        """Prepares the compiled functions; compilation itself happens at the first call.
+
+        ``execution`` None is one device; ``program`` tells the stage from others that the same seeds go through.
+        """
+        execution = execution or OneDevice()
         automatic = 1 if jax.default_backend() == "cpu" else stage.plan.steps
-        self._stage = stage
+        self._stage, self._inputs = stage, execution.place(stage.inputs)
         self._steps_per_call = min(steps_per_call or automatic, stage.plan.steps)
         self._order = jax.jit(stage.plan.order)
-        self._call = jax.jit(self._steps, static_argnames="count", donate_argnames=("state", "sums"))
+        self._call = execution.compiled(self._steps, program=(program, stage.plan))
 
     def run(
-        self, state: State, epoch_key: PRNGKeyArray, steps_before: int, progress: StageProgress
+        self, state: State, epoch_key: PRNGKeyArray, steps_before: int, progress: Progress
     ) -> tuple[State, dict[str, float]]:
         """Runs an epoch; returns the state after it and the means of the steps' metrics."""
         order = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
         sums, steps, done = self._zeros(state, order, epoch_key), self._stage.plan.steps, 0
         while done < steps:
             count = min(self._steps_per_call, steps - done)
-            state, sums = self._call(state, sums, self._stage.inputs, order, epoch_key, done, count=count)
+            state, sums = self._call(state, sums, self._inputs, order, epoch_key, done, count=count)
             done += count
             jax.block_until_ready(sums)
             if done < steps:
