@@ -102,7 +102,7 @@ def main(_: list[str]) -> None:
         refuse_what_does_not_fit_seeds(config)
         host_memory.keep_freed_memory()
         if config.seeds:
-            train_seeds(config, **asked)
+            train_seeds(config, stage=asked["stage"], retrain=asked["retrain"])
             return
         workdir = flags.FLAGS.workdir or settings.default_workdir(config)
         from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
@@ -129,16 +129,15 @@ def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
         )
 
 
-def train_seeds(config: ConfigDict, *, stage: str, retrain: bool, generator_workdir: None) -> None:
+def train_seeds(config: ConfigDict, **asked: Any) -> None:
     """Trains several seeds, in this process or its part of them, and prints the table over all."""
-    del generator_workdir
     from chimeramix_jax import hosts, several_seeds
     from chimeramix_jax.reporting import seeds
 
     if flags.FLAGS.distributed is not None:
         hosts.connect(flags.FLAGS.distributed)
     compilation_cache.enable()
-    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, stage=stage, retrain=retrain)
+    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, **asked)
     if hosts.is_first():
         print(seeds.closing_text(results))
 

@@ -36,16 +36,6 @@ def connect(where: str) -> None:
         raise InputError(f"--distributed={where}: the processes do not find each other: {reason}") from None
 
 
-def check(where: str) -> None:
-    """Refuses what ``connect`` cannot read.
-
-    Raises:
-        InputError: it is neither "auto" nor ``HOST:PORT,INDEX,COUNT``.
-    """
-    if where != "auto":
-        _explicit(where)
-
-
 def _explicit(where: str) -> dict[str, Any]:
     parts = re.fullmatch(r"([^\s,]+:\d+),(\d+),(\d+)", where)
     if parts is None:

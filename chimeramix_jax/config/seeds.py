@@ -21,7 +21,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     seeds: list[int] = []
     for part in text.split(",") if text else []:
-        bounds = re.fullmatch(r"\s*(\d{1,10})\s*(?::\s*(\d{1,10})\s*)?", part)
+        bounds = re.fullmatch(r"\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?", part)
         if bounds is None:
             raise InputError(f"seeds: {text!r} is not allowed; it must be {_FORM}")
         first = int(bounds[1])

@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 
 _SEEDS = "seeds"  # the mesh's only axis
 
+SECONDS_BETWEEN_LOOKS = 0.2  # for an interruption, while seeds train
+
 
 @dataclass
 class _Call:
@@ -36,15 +38,16 @@ class _Call:
     steps: Steps
     arguments: tuple[Any, ...]
     count: int
+    group: Hashable = None
     outcome: PyTree = None
     error: BaseException | None = None
     done: bool = False
 
-    def group(self) -> Hashable:
-        """Equal where two calls can be one: the same program on arrays of the same shapes, from the same step on."""
+    def __post_init__(self) -> None:
+        """Finds the group: equal where two calls can be one, the same program on the same shapes from one step on."""
         leaves, structure = jax.tree.flatten(self.arguments)
         shapes = tuple(leaf if isinstance(leaf, int) else jax.typeof(leaf) for leaf in leaves)
-        return self.program, self.count, structure, shapes
+        self.group = (self.program, self.count, structure, shapes)
 
 
 @dataclass
@@ -90,7 +93,8 @@ class Team:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():  # Python looks for signals in this thread only, and when it wakes
+                    thread.join(SECONDS_BETWEEN_LOOKS)
         except BaseException as interruption:
             self._interruption = interruption
             for thread in threads:
@@ -127,7 +131,7 @@ class Team:
         calls, self._waiting = self._waiting, []
         groups: dict[Hashable, list[_Call]] = {}
         for call in calls:
-            groups.setdefault(call.group(), []).append(call)
+            groups.setdefault(call.group, []).append(call)
         for group in groups.values():
             self._run_together(group)
         for call in calls:
@@ -139,12 +143,12 @@ class Team:
         automatic = 1 if jax.default_backend() == "cpu" else len(group)
         most = len(self.devices) * (self.seeds_per_call or automatic)
         size = math.ceil(len(group) / math.ceil(len(group) / most))
-        program = self._program(group[0], size)
         for start in range(0, len(group), size):
             calls = group[start : start + size]
             if self._interruption is not None:
                 return
             try:
+                program = self._program(calls[0], size)
                 outcomes = program([call.arguments for call in calls], count=calls[0].count)
                 for call, outcome in zip(calls, outcomes, strict=True):
                     call.outcome = outcome
@@ -192,10 +196,10 @@ class Stacked:
         arrays, first = [arguments[:-1] for arguments in members], members[0][-1]
         stacked = self._stack([*arrays, *[arrays[-1]] * (self._places - len(members))])
         stacked = jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec(_SEEDS)))
-        outcome = self._call(stacked, first, count=count)
+        outcome = self._call(stacked[:2], stacked[2:], first, count=count)
         return self._unstack(jax.device_put(outcome, self._home))[: len(members)]
 
-    def _on_the_mesh(self, stacked: PyTree, first: Any, *, count: int) -> PyTree:
+    def _on_the_mesh(self, states: PyTree, others: PyTree, first: Any, *, count: int) -> PyTree:
         local = jax.shard_map(
             partial(self._on_one_device, count=count),
             mesh=self._mesh,
@@ -203,7 +207,7 @@ class Stacked:
             out_specs=PartitionSpec(_SEEDS),
             check_vma=False,  # the steps are written for one device and know nothing of the mesh
         )
-        return local(stacked, first)
+        return local((*states, *others), first)
 
     def _on_one_device(self, stacked: PyTree, first: Any, *, count: int) -> PyTree:
         def steps(arrays):
