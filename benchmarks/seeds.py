@@ -4,9 +4,8 @@
     python -m benchmarks.seeds configs/cifair10.py --seeds=2 --steps=3
 
 Runs steps of the generator and of the classifier with mixing on images of noise, for one seed and for several, in the
-two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds by the clock,
-the time that all processor cores spent on it (which other work on the machine hardly changes), and how many times that of
-a single seed each is.
+two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds by the clock and
+of all processor cores (which other work on the machine hardly changes), and how many times that of a single seed it is.
 """
 
 import argparse
@@ -32,9 +31,8 @@ def main() -> None:
     arguments = parser.parse_args()
     config = settings.load(arguments.config)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
-    print(
-        f"{'stage':10}  {'seeds':>5}  {'way':10}  {'first':>7}  {'clock':>8}  {'of one':>6}  {'cores':>8}  {'of one':>6}"
-    )
+    heading = f"{'first':>7}  {'clock':>8}  {'of one':>6}  {'cores':>8}  {'of one':>6}"
+    print(f"{'stage':10}  {'seeds':>5}  {'way':10}  {heading}")
     for stage in (memory.generator_stage(config), memory.classifier_stage(config)):
         alone: tuple[float, ...] = ()
         for seeds, way in ((1, "alone"), (arguments.seeds, "in turn"), (arguments.seeds, "vectorised")):
@@ -45,7 +43,7 @@ def main() -> None:
 
 
 def timed(stage: Stage, seeds: int, steps: int, *, vectorised: bool) -> tuple[float, float, float]:
-    """Seconds of the first call, and the medians of the following, by the clock and of all cores: a step of every seed."""
+    """Seconds of the first call, and the following ones' medians by the clock and of all cores: a step of every seed."""
 
     def step(state, metrics, inputs, indices, key, first, *, count):
         del metrics, first, count
