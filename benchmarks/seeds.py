@@ -4,8 +4,8 @@
     python -m benchmarks.seeds configs/cifair10.py --seeds=2 --steps=3
 
 Runs steps of the generator and of the classifier with mixing on images of noise, for one seed and for several, in the
-two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds by the clock and
-of all processor cores (which other work on the machine hardly changes), and how many times that of a single seed it is.
+two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds, by the clock
+and of all processor cores (which other work on the machine hardly changes), and how many times a single seed's it is.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def timed(stage: Stage, seeds: int, steps: int, *, vectorised: bool) -> tuple[float, float, float]:
-    """Seconds of the first call, and the following ones' medians by the clock and of all cores: a step of every seed."""
+    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
 
     def step(state, metrics, inputs, indices, key, first, *, count):
         del metrics, first, count

@@ -101,7 +101,7 @@ def test_finished_seeds_are_not_trained_again_together_or_alone(settings, togeth
 
 
 def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing_alone, tmp_path):
-    config = settings(seeds="1,2", seeds_per_call=2, steps_per_call=2)
+    config = settings(seeds="1,2", seeds_per_call=2)
     chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
     assert_alike(tmp_path / "seed-1", mixing_alone, ("generator", "classifier"), tolerance=1e-3)
 
