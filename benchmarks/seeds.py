@@ -35,21 +35,28 @@ def main() -> None:
     print(f"{'stage':10}  {'seeds':>5}  {'way':10}  {heading}")
     for stage in (memory.generator_stage(config), memory.classifier_stage(config)):
         alone: tuple[float, ...] = ()
-        for seeds, way in ((1, "alone"), (arguments.seeds, "in turn"), (arguments.seeds, "vectorised")):
-            first, *times = timed(stage, seeds, arguments.steps, vectorised=way == "vectorised")
+        single = Single(step_of(stage))
+        stacked = Stacked(step_of(stage), jax.local_devices()[:1], arguments.seeds)
+        ways = {"alone": (1, single), "in turn": (arguments.seeds, single), "vectorised": (arguments.seeds, stacked)}
+        for way, (seeds, program) in ways.items():
+            first, *times = timed(stage, program, seeds, arguments.steps)
             alone = alone or tuple(times)
             cells = [f"{time * 1e3:5.0f} ms  {time / one:6.2f}" for time, one in zip(times, alone, strict=True)]
             print(f"{stage.name:10}  {seeds:5}  {way:10}  {first:5.1f} s  {'  '.join(cells)}", flush=True)
 
 
-def timed(stage: Stage, seeds: int, steps: int, *, vectorised: bool) -> tuple[float, float, float]:
-    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
+def step_of(stage: Stage):
+    """One step of a stage, in the form that the training loop's steps have."""
 
     def step(state, metrics, inputs, indices, key, first, *, count):
         del metrics, first, count
         return stage.train_step(state, inputs, indices, None, key)
 
-    program = Stacked(step, jax.local_devices()[:1], seeds) if vectorised else Single(step)
+    return step
+
+
+def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tuple[float, float, float]:
+    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]

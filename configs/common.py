@@ -88,5 +88,5 @@ def get_config() -> ConfigDict:
 
     config.steps_per_call = 0  # training steps in one compiled call; 0: a whole epoch, on CPU one step
     config.seeds_per_call = 0  # seeds that one device trains in one compiled call; 0: all of them, on CPU one
-    config.devices = 0  # devices that share the seeds, or the batch where there is one seed; 0: all of this computer
+    config.devices = 0  # devices that share the seeds, or the batch of a single one; 0: all there are
     return config

@@ -9,7 +9,7 @@ different epochs can be in one call; seeds in different stages are in different 
 import math
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -58,24 +58,24 @@ class Outcome(Generic[Result]):
     error: BaseException | None = None
 
 
-@dataclass
 class Team:
-    """Seeds that train together.
+    """Seeds that train together."""
 
-    Attributes:
-        devices: what they share.
-        seeds_per_call: how many seeds a device trains in one compiled call, vectorised; 0 is the backend's best: all of
-            them, but on CPU one, since XLA:CPU is slow at the grouped convolutions that vectorising makes.
-    """
+    def __init__(self, devices: Sequence[jax.Device], seeds_per_call: int = 0):
+        """Gathers nobody yet.
 
-    devices: Sequence[jax.Device]
-    seeds_per_call: int = 0
-    _turn: threading.Condition = field(default_factory=threading.Condition)
-    _waiting: list[_Call] = field(default_factory=list)
-    _working: int = 0
-    _interruption: BaseException | None = None
-    _programs: dict[Hashable, "Single | Stacked"] = field(default_factory=dict)
-    progress: SharedProgress = field(default_factory=SharedProgress)
+        Args:
+            devices: what the seeds share.
+            seeds_per_call: how many seeds a device trains in one compiled call, vectorised; 0 is the backend's best:
+                all of them, but on CPU one, since XLA:CPU is slow at the grouped convolutions that vectorising makes.
+        """
+        self.progress = SharedProgress()
+        self._devices, self._seeds_per_call = devices, seeds_per_call
+        self._turn = threading.Condition()
+        self._waiting: list[_Call] = []
+        self._working = 0
+        self._interruption: BaseException | None = None
+        self._programs: dict[Hashable, Single | Stacked] = {}
 
     def run(self, members: Sequence[Callable[["Member"], Result]]) -> list[Outcome[Result]]:
         """Runs each member in a thread of its own until all have ended; returns what came of them, in their order.
@@ -141,7 +141,7 @@ class Team:
     def _run_together(self, group: list[_Call]) -> None:
         """Runs equal calls, cut into equal rounds, none larger than what the devices take at once."""
         automatic = 1 if jax.default_backend() == "cpu" else len(group)
-        most = len(self.devices) * (self.seeds_per_call or automatic)
+        most = len(self._devices) * (self._seeds_per_call or automatic)
         size = math.ceil(len(group) / math.ceil(len(group) / most))
         for start in range(0, len(group), size):
             calls = group[start : start + size]
@@ -159,7 +159,8 @@ class Team:
     def _program(self, call: _Call, seeds: int) -> "Single | Stacked":
         key = (call.program, seeds)
         if key not in self._programs:
-            self._programs[key] = Single(call.steps) if seeds == 1 else Stacked(call.steps, self.devices[:seeds], seeds)
+            stacked = seeds > 1
+            self._programs[key] = Stacked(call.steps, self._devices, seeds) if stacked else Single(call.steps)
         return self._programs[key]
 
 
@@ -185,7 +186,7 @@ class Stacked:
     def __init__(self, steps: Steps, devices: Sequence[jax.Device], seeds: int):
         """Prepares the compiled functions for up to so many seeds."""
         self._steps, self._home = steps, devices[0]
-        self._mesh = Mesh(np.array(devices), (_SEEDS,))
+        self._mesh = Mesh(np.array(devices[:seeds]), (_SEEDS,))
         self._places = self._mesh.size * math.ceil(seeds / self._mesh.size)
         self._stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
         self._unstack = jax.jit(lambda tree: [jax.tree.map(itemgetter(place), tree) for place in range(self._places)])
