@@ -16,7 +16,10 @@ from chimeramix_jax.errors import InputError
 
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 BASELINE = "--config=configs/digits.py:baseline"
-SLOW = {"classifier.learning_rate": 1e-3}  # at the usual rate, steps make much of what rounding began
+PATIENCE = 900  # seconds; on a calm machine each takes some tens at most
+ONE_CHECKPOINT = {"checkpoint.every_seconds": 1e6}  # at the end
+# At the usual rate, steps make much of what rounding began.
+SLOW = {"classifier.learning_rate": 1e-3, "classifier.epochs": 2} | ONE_CHECKPOINT
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +27,7 @@ def settings(data_dir):
     def make(experiment="chimeramix_grid", **changes):
         config = load(f"configs/digits.py:{experiment}")
         data = {"dataset.data_dir": str(data_dir), "compare_with_baseline": False}
-        config.update_from_flattened_dict(TINY | data | changes)
+        config.update_from_flattened_dict(TINY | ONE_CHECKPOINT | data | changes)
         return config
 
     return make
@@ -46,6 +49,16 @@ def baseline_alone(settings, tmp_path_factory):
     return workdir
 
 
+@pytest.fixture
+def run(start_main):
+    def run(*arguments, **settings):
+        process = start_main(*arguments, **settings)
+        output, errors = process.communicate(timeout=PATIENCE)
+        return process.returncode, output, errors
+
+    return run
+
+
 def log(workdir, stage):
     return [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
 
@@ -65,6 +78,7 @@ def assert_alike(workdir, expected, stages, tolerance):
             exact = {name: line.pop(name) == wanted.pop(name) for name in ("stage", "epoch", "step")}
             assert all(exact.values())
             assert line == pytest.approx(wanted, rel=tolerance, abs=tolerance)
+    assert results(workdir)["test"]["loss"] == pytest.approx(results(expected)["test"]["loss"], rel=tolerance)
     assert results(workdir)["train_indices"] == results(expected)["train_indices"]
 
 
@@ -74,10 +88,12 @@ def together(tmp_path_factory):
 
 
 def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_alone(
-    run_main, settings, mixing_alone, together
+    run, settings, mixing_alone, together
 ):
     chimeramix_jax.train_and_evaluate(settings(seed=1), together / "seed-1", stage="generator")
-    code, output, errors = run_main("--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False)
+    code, output, errors = run(
+        "--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False, **ONE_CHECKPOINT
+    )
     assert code == 0, errors
     assert "generator: 15/15" not in errors and ", 2 seeds: " in errors
     assert re.search(r"^mean .*%\n95% interval +±", output, re.MULTILINE)
@@ -107,18 +123,18 @@ def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing
 
 
 def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
-    run_main, baseline_alone, tmp_path, monkeypatch
+    run, baseline_alone, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XLA_FLAGS", FOUR_DEVICES)
-    code, _, errors = run_main(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOW)
+    code, _, errors = run(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOW)
     assert code == 0, errors
     assert results(tmp_path / "seed-1")["device"]["count"] == 4
     assert_alike(tmp_path / "seed-1", baseline_alone, ("classifier",), tolerance=1e-3)
 
 
-def test_a_batch_spread_over_four_devices_trains_as_on_one(run_main, baseline_alone, tmp_path, monkeypatch):
+def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone, tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", FOUR_DEVICES)
-    code, _, errors = run_main(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOW)
+    code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOW)
     assert code == 0, errors
     assert "classifier (baseline): its batch of 8 is spread over 4 devices" in errors
     assert_alike(tmp_path, baseline_alone, ("classifier",), tolerance=1e-3)
@@ -130,7 +146,7 @@ def test_two_processes_share_the_seeds_and_the_first_tells_of_all(start_main, ba
         where = f"localhost:{free.getsockname()[1]}"
     arguments = (BASELINE, "--config.seeds=0,1,2", f"--workdir={tmp_path}")
     processes = [start_main(*arguments, f"--distributed={where},{index},2", **SLOW) for index in range(2)]
-    outputs, errors = zip(*(process.communicate(timeout=600) for process in processes), strict=True)
+    outputs, errors = zip(*(process.communicate(timeout=PATIENCE) for process in processes), strict=True)
     assert [process.returncode for process in processes] == [0, 0], errors
     assert [line.split()[0] for line in outputs[0].splitlines()[2:7]] == ["0", "1", "2", "mean", "95%"]
     assert outputs[1] == ""
@@ -146,7 +162,7 @@ def test_a_process_that_is_refused_ends_the_other_in_one_line_too(start_main, tm
         where = f"localhost:{free.getsockname()[1]}"
     arguments = (BASELINE, "--config.seeds=0,1", f"--workdir={tmp_path}")
     processes = [start_main(*arguments, f"--distributed={where},{index},2") for index in range(2)]
-    errors = [process.communicate(timeout=600)[1] for process in processes]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     assert [process.returncode for process in processes] == [2, 2], errors
     assert "chimeramix: process 1: " in errors[0] and "config.json: cannot be read" in errors[1]
     assert not (tmp_path / "seed-0" / "classifier").exists()
@@ -179,8 +195,8 @@ def test_more_devices_than_there_are_are_refused(settings, tmp_path):
         (["--config.seeds=0:2", "--distributed=here"], ["--distributed=here", "HOST:PORT,INDEX,COUNT"]),
     ],
 )
-def test_what_does_not_fit_several_seeds_is_refused_in_one_line(run_main, tmp_path, arguments, parts):
-    code, output, errors = run_main(*arguments, f"--workdir={tmp_path / 'run'}")
+def test_what_does_not_fit_several_seeds_is_refused_in_one_line(run, tmp_path, arguments, parts):
+    code, output, errors = run(*arguments, f"--workdir={tmp_path / 'run'}")
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert all(part in errors for part in parts)
     assert list(tmp_path.iterdir()) == []
