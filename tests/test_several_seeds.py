@@ -1,6 +1,7 @@
 """Several seeds through the real program: together, on several devices, and in several processes."""
 
 import json
+import os
 import re
 import socket
 
@@ -125,7 +126,7 @@ def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing
 def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
     run, baseline_alone, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("XLA_FLAGS", FOUR_DEVICES)
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
     code, _, errors = run(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOW)
     assert code == 0, errors
     assert results(tmp_path / "seed-1")["device"]["count"] == 4
@@ -133,7 +134,7 @@ def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
 
 
 def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone, tmp_path, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", FOUR_DEVICES)
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
     code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOW)
     assert code == 0, errors
     assert "classifier (baseline): its batch of 8 is spread over 4 devices" in errors
