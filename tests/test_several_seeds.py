@@ -96,7 +96,7 @@ def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_al
         "--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False, **ONE_CHECKPOINT
     )
     assert code == 0, errors
-    assert "generator: 15/15" not in errors and ", 2 seeds: " in errors
+    assert "generator: 15/15" not in errors and ", mean over seeds: " in errors
     assert re.search(r"^mean .*%\n95% interval +±", output, re.MULTILINE)
     for seed in (0, 1):
         assert results(together / f"seed-{seed}")["seed"] == seed
@@ -151,7 +151,7 @@ def test_two_processes_share_the_seeds_and_the_first_tells_of_all(start_main, ba
     assert [process.returncode for process in processes] == [0, 0], errors
     assert [line.split()[0] for line in outputs[0].splitlines()[2:7]] == ["0", "1", "2", "mean", "95%"]
     assert outputs[1] == ""
-    assert ", 2 seeds: " in errors[0] and ", 2 seeds: " not in errors[1]
+    assert ", mean over seeds: " in errors[0] and ", mean over seeds: " not in errors[1]
     assert log(tmp_path / "seed-1", "classifier") == log(baseline_alone, "classifier")
 
 

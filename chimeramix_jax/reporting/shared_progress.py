@@ -53,7 +53,7 @@ class PartialProgress:
 
 
 class _Stage:
-    """A stage's parts and its display, which begins with the first report: by then all parts are there."""
+    """A stage's parts and its display, which begins with the first report: most parts are there by then."""
 
     def __init__(self, title: str, total_steps: int):
         self.parts: list[PartialProgress] = []
@@ -63,8 +63,8 @@ class _Stage:
 
     def show(self) -> None:
         if self._display is None:
-            title = f"{self._title}, {len(self.parts)} seeds"
-            self._display = StageProgress(title, self._total, self._mean(part.first_step for part in self.parts))
+            first_step = self._mean(part.first_step for part in self.parts)
+            self._display = StageProgress(f"{self._title}, mean over seeds", self._total, first_step)
         names = {name: None for part in self.parts for name in part.metrics}
         values = {name: [part.metrics[name] for part in self.parts if name in part.metrics] for name in names}
         means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}

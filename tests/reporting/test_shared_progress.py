@@ -11,7 +11,7 @@ def test_seeds_share_one_line_with_their_mean_position_and_metrics(capsys):
         first.update(100, loss=2.0)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("generator, 2 seeds: 100/100 steps (100%)") and lines[0].endswith("loss 2.5")
+    assert lines[0].startswith("generator, mean over seeds: 100/100 steps (100%)") and lines[0].endswith("loss 2.5")
 
 
 def test_a_metric_that_one_seed_has_not_yet_counts_for_the_others(capsys):
