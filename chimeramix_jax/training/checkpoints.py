@@ -41,7 +41,9 @@ class StageCheckpoints:
 
         The state is copied first, so the caller may donate its buffers at once.
         """
-        items = {name: ocp.args.StandardSave(part) for name, part in jax.tree.map(jnp.copy, state).items()}
+        # Of several processes, each with a state of its own, Orbax takes no device's arrays.
+        copied = jax.tree.map(jnp.copy, state) if jax.process_count() == 1 else jax.device_get(state)
+        items = {name: ocp.args.StandardSave(part) for name, part in copied.items()}
         self._manager.save(step, args=ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)}))
 
     def latest_step(self) -> int | None:
