@@ -17,6 +17,13 @@ Flags:
     --workdir=FOLDER
         where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
         a run that was interrupted continues from there
+    --config.seeds=0,1,2 (or 0:3, the same)
+        these seeds together, each as if run alone and in a folder of its own (in --workdir, if that is given), and
+        a table over them at the end
+    --distributed=auto|HOST:PORT,INDEX,COUNT
+        this is one of several processes, usually one per host, that share the seeds of --config.seeds and see the same
+        files; auto on Slurm and wherever else JAX knows its cluster, else where the process of index 0 listens,
+        which of them this is, and how many there are
     --stage=all|generator|classifier|evaluate|report
         what to do (default: all); stages that are finished are not repeated
     --generator_workdir=FOLDER
@@ -37,7 +44,7 @@ import warnings
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax import compilation_cache, determinism, host_memory, stopping
 from chimeramix_jax import config as settings
@@ -50,6 +57,7 @@ DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confi
 flags.DEFINE_string("workdir", None, "where the run's files go")
 flags.DEFINE_enum("stage", "all", settings.STAGES, "what to do")
 flags.DEFINE_string("generator_workdir", None, "the run whose generator to use")
+flags.DEFINE_string("distributed", None, "how to find the other processes that share the seeds")
 flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
 
 
@@ -103,24 +111,57 @@ def main(_: list[str]) -> None:
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
     try:
         settings.check(config)
-        workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+        refuse_what_does_not_fit_seeds(config)
         host_memory.keep_freed_memory()
         determinism.ask_for(config)
-        from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
-
-        compilation_cache.enable()
         with stopping.listening():
-            print(reporting.closing_text(run.train_and_evaluate(config, workdir, **asked)))
+            text = train_seeds(config, **asked) if config.seeds else train_one(config, **asked)
+        print(text, end="\n" if text else "")
     except (InputError, StorageError, NonFiniteError) as error:
         fail(str(error), error.exit_code)
     except OSError as error:  # of a library that writes files of its own
         if error.errno not in files.NO_ROOM:
             raise
-        fail(f"{error.filename or workdir}: cannot be written: {error.strerror}", StorageError.exit_code)
+        fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror}", StorageError.exit_code)
     except stopping.Stopped as stopped:
         fail(f"stopped ({stopped}); the same command continues the run", stopped.exit_code)
     except KeyboardInterrupt:
         fail("interrupted; the same command continues the run", 130)
+
+
+def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
+    """Refuses flags that only one run, or only several, can follow."""
+    if config.seeds and flags.FLAGS.generator_workdir is not None:
+        raise InputError(
+            f"--generator_workdir={flags.FLAGS.generator_workdir}: a generator is one seed's, but seeds is "
+            f"{config.seeds!r}; every seed uses its own"
+        )
+    if flags.FLAGS.distributed is not None and not config.seeds:
+        raise InputError(
+            f"--distributed={flags.FLAGS.distributed}: several processes share several seeds; set --config.seeds"
+        )
+
+
+def train_one(config: ConfigDict, **asked: Any) -> str:
+    """Does what is asked of one run; returns what there is to tell."""
+    from chimeramix_jax import run  # only now: it imports JAX, and a mistake is to be answered at once
+
+    compilation_cache.enable()
+    workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+    return reporting.closing_text(run.train_and_evaluate(config, workdir, **asked))
+
+
+def train_seeds(config: ConfigDict, *, stage: str, retrain: bool, generator_workdir: None) -> str:
+    """Trains several seeds, in this process or its part of them; returns the table over all, once."""
+    from chimeramix_jax import hosts, several_seeds
+    from chimeramix_jax.reporting import seeds
+
+    del generator_workdir  # which ``refuse_what_does_not_fit_seeds`` has refused
+    if flags.FLAGS.distributed is not None:
+        hosts.connect(flags.FLAGS.distributed)
+    compilation_cache.enable()
+    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, stage=stage, retrain=retrain)
+    return seeds.closing_text(results) if hosts.is_first() else ""
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chimeramix_jax.restore import class_names, restore_classifier, restore_discriminator, restore_generator
     from chimeramix_jax.run import train_and_evaluate
+    from chimeramix_jax.several_seeds import train_and_evaluate_seeds
 
 _HOMES = {
     "class_names": "restore",
@@ -12,8 +13,16 @@ _HOMES = {
     "restore_discriminator": "restore",
     "restore_generator": "restore",
     "train_and_evaluate": "run",
+    "train_and_evaluate_seeds": "several_seeds",
 }
-__all__ = ["class_names", "restore_classifier", "restore_discriminator", "restore_generator", "train_and_evaluate"]
+__all__ = [
+    "class_names",
+    "restore_classifier",
+    "restore_discriminator",
+    "restore_generator",
+    "train_and_evaluate",
+    "train_and_evaluate_seeds",
+]
 
 
 def __getattr__(name: str):

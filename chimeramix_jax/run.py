@@ -1,9 +1,11 @@
 """A whole run: from settings to trained networks, their test figures, and the files that hold both."""
 
+import contextlib
 import dataclasses
 import os
 import sys
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.checkpoints import State
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.workdir import Workdir
 
@@ -61,7 +64,25 @@ def train_and_evaluate(
         StorageError: there is no room for a file; what was complete before is so still.
         Stopped: ``stopping`` was asked to stop the run; a checkpoint has been written.
     """
+    if config.get("seeds"):
+        raise InputError(f"seeds: {config.seeds!r}, but this is for one run; train_and_evaluate_seeds takes several")
+    return prepare(config, workdir, stage=stage, retrain=retrain, generator_workdir=generator_workdir).complete()
+
+
+def prepare(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    stage: str = "all",
+    retrain: bool = False,
+    generator_workdir: str | os.PathLike[str] | None = None,
+) -> "Run":
+    """Does the part of ``train_and_evaluate`` that can be refused: checks all there is to check, and loads the data.
+
+    The directory is this process's alone from then on, until the run is complete.
+    """
     settings.check(config)
+    available_devices(config.devices)
     if stage not in settings.STAGES:
         raise not_one_of("--stage", stage, settings.STAGES)
     determinism.check(config)
@@ -71,38 +92,19 @@ def train_and_evaluate(
         raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
     directory.create()
-    with workdir_lock.locked(directory.path):
-        return _carry_out(config, directory, stage, retrain, generator_workdir)
-
-
-def _carry_out(
-    config: ConfigDict, directory: Workdir, stage: str, retrain: bool, generator_workdir: str | os.PathLike[str] | None
-) -> dict[str, Any]:
-    """Does what is left of a run whose directory is this process's alone; see ``train_and_evaluate``."""
-    generates = settings.needs_generator(config)
-    directory.check(config)
-    run = Run(config, directory)
-    if generates:
-        run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
-    if stage in ("classifier", "evaluate", "report"):
-        run.require_finished("generator" if stage == "classifier" else "classifier")
-    if stage == "report":
-        directory.read_results()
-    run.load()
-    directory.claim(config)
-    if retrain:
-        run.discard(stage)
-    stopping.raise_if_asked()
-    if generates:
-        run.provide_generator(train=stage in ("all", "generator"))
-    if config.mixing.mask != "none":
-        run.picture_mixing()
-    if stage == "generator":
-        return {"files": directory.written()}
-    measured = run.classify(train=stage in ("all", "classifier"))
-    found = {} if stage == "report" else run.write_results(measured)
-    run.write_report(measured)
-    return found | {"files": directory.written()}
+    with contextlib.ExitStack() as lock:
+        lock.enter_context(workdir_lock.locked(directory.path))
+        directory.check(config)
+        run = Run(config, directory, stage, retrain)
+        if generates:
+            run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
+        if stage in ("classifier", "evaluate", "report"):
+            run.require_finished("generator" if stage == "classifier" else "classifier")
+        if stage == "report":
+            directory.read_results()
+        run.load()
+        run.lock = lock.pop_all()
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +121,34 @@ class Measured:
 class Run:
     """A run in progress: its settings, directory and data."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir):
+    def __init__(self, config: ConfigDict, workdir: Workdir, stage: str, retrain: bool):
         """Prepares a run of checked settings; nothing is read or written yet."""
         self.config, self.workdir, self.generator_home = config, workdir, workdir
+        self.stage, self.retrain = stage, retrain
+        self.execution: Execution | None = None
+        self.lock = contextlib.ExitStack()  # what keeps other processes out of the directory until the run is complete
+
+    def complete(self, execution: Execution | None = None) -> dict[str, Any]:
+        """Does what is left of a prepared run, and returns its results; ``execution`` as in ``loop.train``."""
+        self.execution = execution
+        with self.lock:
+            return self._complete()
+
+    def _complete(self) -> dict[str, Any]:
+        self.workdir.claim(self.config)
+        if self.retrain:
+            self.discard(self.stage)
+        stopping.raise_if_asked()
+        if settings.needs_generator(self.config):
+            self.provide_generator(train=self.stage in ("all", "generator"))
+        if self.config.mixing.mask != "none":
+            self.picture_mixing()
+        if self.stage == "generator":
+            return {"files": self.workdir.written()}
+        measured = self.classify(train=self.stage in ("all", "classifier"))
+        found = {} if self.stage == "report" else self.write_results(measured)
+        self.write_report(measured)
+        return found | {"files": self.workdir.written()}
 
     def choose_generator(self, named: str | os.PathLike[str] | None, *, own: bool) -> None:
         """Decides whose generator is used; ``own``: that of this run in any case."""
@@ -174,7 +201,7 @@ class Run:
             def draw(state: State) -> dict[str, Image.Image]:
                 return self._mixing_pictures.draw(stage.generator(state))
 
-            loop.train(stage, self.workdir.generator, config, self.about, title="generator", draw=draw)
+            self._train(stage, self.workdir.generator, "generator", draw)
 
     def picture_mixing(self) -> None:
         """Draws what becomes of some pairs, unless that is done."""
@@ -205,12 +232,15 @@ class Run:
             directory = self.workdir.path / part
             if train or loop.is_finished(directory, config.classifier.epochs):
                 stage = self.classifier_stage(mixes=mixes)
-                trained = loop.train(stage, directory, config, self.about, title=f"classifier ({experiment})")
+                trained = self._train(stage, directory, f"classifier ({experiment})")
                 logits = stage.logits(trained.state)
                 evaluation = evaluate_logits(logits, self.dataset.held_out.labels)
                 predictions = np.argmax(logits, axis=1)
                 measured[part] = Measured(experiment, evaluation, predictions, trained.seconds, trained.rollbacks)
         return measured
+
+    def _train(self, stage: loop.Stage, directory: Path, title: str, draw: loop.Draw | None = None) -> loop.Trained:
+        return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=self.execution)
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
         """The classifier's training, on mixed images or on the augmented images themselves."""

@@ -9,6 +9,7 @@ def get_config() -> ConfigDict:
 
     config.experiment = "chimeramix_grid"  # name of the experiment, for the records; see configs/experiments.py
     config.seed = 0  # draws the few-shot split and every random number of the run
+    config.seeds = ""  # several runs at once instead, such as "0,1,4" or "0:5" (0 to 4), each as if run alone
     config.max_labels_per_class = config_dict.placeholder(int)  # training images per class; None: all there are
     config.compare_with_baseline = False  # also train the classifier without mixing, and print both
     config.precision = "auto"  # "float32", "bfloat16" (parameters stay float32) or "auto": bfloat16 except on CPU
@@ -93,4 +94,6 @@ def get_config() -> ConfigDict:
     config.on_nonfinite = "stop"  # when a loss is NaN or infinite; "rollback": try again from the last checkpoint
     config.deterministic = False  # on a GPU, only operations that give the same bits every time; slower
     config.steps_per_call = 0  # training steps in one compiled call; 0: as many as take two seconds, on CPU one
+    config.seeds_per_call = 0  # seeds that one device trains in one compiled call; 0: all of them, on CPU one
+    config.devices = 0  # devices that share the seeds, or the batch of a single one; 0: all there are
     return config

@@ -35,7 +35,13 @@ TINY = {
 
 
 # Files that take longest begin first, so that no worker is left alone with one of them at the end.
-LONGEST_FIRST = ("test_resume.py", "test_run.py", "test_shared_generator.py", "test_experiments.py")
+LONGEST_FIRST = (
+    "test_resume.py",
+    "test_several_seeds.py",
+    "test_run.py",
+    "test_shared_generator.py",
+    "test_experiments.py",
+)
 
 
 def pytest_collection_modifyitems(items):

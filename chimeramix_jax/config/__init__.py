@@ -14,6 +14,7 @@ from chimeramix_jax.config.checking import (
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, differences, generator_settings, leaving_out
 from chimeramix_jax.config.loading import load
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
+from chimeramix_jax.config.seeds import config_of_seed, parse_seeds
 from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatten, from_dict, from_json, to_json
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "check",
     "check_key",
     "check_mixed_images",
+    "config_of_seed",
     "config_to_dict",
     "default_workdir",
     "differences",
@@ -38,5 +40,6 @@ __all__ = [
     "leaving_out",
     "load",
     "needs_generator",
+    "parse_seeds",
     "to_json",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.rules import ENCODER_STRIDE, SETTINGS, SMALLEST_GENERATOR_SIDE, YES_OR_NO
+from chimeramix_jax.config.seeds import parse_seeds
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
@@ -33,6 +34,7 @@ def check(config: ConfigDict) -> None:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
         if not rule.holds(settings[key]):
             raise InputError(f"{key}: {settings[key]!r} is not allowed; it must be {rule.allowed}")
+    parse_seeds(settings["seeds"])
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
     _check_logging(settings)

@@ -10,15 +10,18 @@ from chimeramix_jax.config.storing import config_to_dict, flatten
 
 NO_EFFECT_ON_RESULTS = (
     # A run may be continued with other values of these: they say where files lie, how often to save or to measure, who
-    # else is told, how the work is cut into compiled calls, or what is trained beside it. None of them reaches a
-    # trained parameter.
+    # else is told, how the work is cut into compiled calls and spread over devices, or what is trained beside it. None
+    # of them reaches a trained parameter, but for the rounding of sums that are taken in another order.
     "checkpoint",
     "compare_with_baseline",
     "dataset.archive",
     "dataset.data_dir",
+    "devices",
     "evaluation",
     "logging",
     "on_nonfinite",  # where it did reach one, the results record it
+    "seeds",
+    "seeds_per_call",
     "steps_per_call",
 )
 

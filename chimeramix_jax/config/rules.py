@@ -79,6 +79,7 @@ _BELOW_ONE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SETTINGS: Mapping[str, Rule] = {
     "experiment": _NAME,
     "seed": _SEED,
+    "seeds": _TEXT,  # config/seeds.py reads it
     "max_labels_per_class": _COUNT_OR_ALL,
     "compare_with_baseline": YES_OR_NO,
     "precision": _choice("auto", "float32", "bfloat16"),
@@ -144,4 +145,6 @@ SETTINGS: Mapping[str, Rule] = {
     "on_nonfinite": _choice("stop", "rollback"),
     "deterministic": YES_OR_NO,
     "steps_per_call": _integer(0, 1_000_000),
+    "seeds_per_call": _integer(0, 10_000),
+    "devices": _integer(0, 10_000),
 }

@@ -93,13 +93,18 @@ def summary_table(rows: Sequence[SummaryRow]) -> str:
         [row["experiment"], _images(row), _percent(row["top_1"]), _percent(row["top_5"]), duration(row["seconds"])]
         for row in rows
     ]
+    return "\n".join([aligned(table), *_gains(rows)])
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Returns lines of cells, the first of them the heading, as text: the first column to the left, others right."""
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [
         "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
         for first, *rest in table
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines + _gains(rows))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def closing_text(results: Mapping[str, Any]) -> str:

@@ -42,7 +42,9 @@ class StageCheckpoints:
         A directory that is not opened ``read_only`` must be this process's alone.
         """
         self._directory, self._keep = directory.absolute(), keep
-        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        # Of several processes each keeps the checkpoints of its own runs, and waits for no other.
+        own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, str(jax.process_index()))
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=own)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         if not read_only:
@@ -58,7 +60,9 @@ class StageCheckpoints:
             StorageError: the checkpoint before could not be written.
         """
         self.wait()
-        self._writing = self._writer.submit(self._write, step, jax.tree.map(jnp.copy, state), about)
+        # Of several processes, each with a state of its own, Orbax takes no device's arrays.
+        copied = jax.tree.map(jnp.copy, state) if jax.process_count() == 1 else jax.device_get(state)
+        self._writing = self._writer.submit(self._write, step, copied, about)
 
     def wait(self) -> None:
         """Waits until what is being written is complete.
@@ -110,7 +114,7 @@ class StageCheckpoints:
             step: its number.
             abstract_state: shapes and types of the entries wanted (``jax.eval_shape``); others are not read.
         """
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         targets = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract_state
         )

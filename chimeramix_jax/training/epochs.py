@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.training import finiteness
 from chimeramix_jax.training.checkpoints import State
+from chimeramix_jax.training.execution import Execution, OneDevice
 from chimeramix_jax.training.finiteness import Fault
 
 _EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
@@ -58,16 +59,26 @@ class EpochRunner:
     that it makes no difference to the results where an epoch is cut, or interrupted.
     """
 
-    def __init__(self, stage: TrainStep, steps_per_call: int = 0):
-        """Prepares the compiled functions; compilation itself happens at the first call."""
-        self._stage = stage
+    def __init__(
+        self,
+        stage: TrainStep,
+        steps_per_call: int = 0,
+        execution: Execution | None = None,
+        program: str | None = None,
+    ):
+        """Prepares the compiled functions; compilation itself happens at the first call.
+
+        ``execution`` None is one device; ``program`` tells the stage from others that the same seeds go through.
+        """
+        execution = execution or OneDevice()
+        self._stage, self._inputs, self._place = stage, execution.place(stage.inputs), execution.place
         self._adapts = steps_per_call == 0 and jax.default_backend() != "cpu"
         self._steps_per_call = steps_per_call or 1
         self._loops = self._adapts or self._steps_per_call > 1
         self._order = jax.jit(stage.plan.order)
         self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
-        self._call = jax.jit(
-            self._many_steps if self._loops else self._add_step, donate_argnames=("state", "sums", "fault")
+        self._call = execution.compiled(
+            self._many_steps if self._loops else self._add_step, program=(program, stage.plan, self._loops)
         )
 
     def run(
@@ -86,12 +97,12 @@ class EpochRunner:
         fault = finiteness.no_fault(total)
         if sums:
             total = {name: jnp.asarray(sums[name], zero.dtype) for name, zero in total.items()}
-        total, fault = jax.device_put((total, fault), jax.devices()[0])
+        total, fault = self._place((total, fault))
         while done < self._stage.plan.steps:
             count = min(self._steps_per_call, self._stage.plan.steps - done)
             started_at = time.monotonic()
             bounds = (done, done + count) if self._loops else (done,)
-            state, total, fault = self._call(state, total, fault, self._stage.inputs, order, epoch_key, *bounds)
+            state, total, fault = self._call(state, total, fault, self._inputs, order, epoch_key, *bounds)
             done += count
             jax.block_until_ready(total)
             self._adapt(time.monotonic() - started_at)
@@ -110,7 +121,7 @@ class EpochRunner:
 
     def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
         if self._metrics is None:  # tracing a step takes as long as running some
-            step = partial(self._one_step, inputs=self._stage.inputs, order=order, epoch_key=epoch_key)
+            step = partial(self._one_step, inputs=self._inputs, order=order, epoch_key=epoch_key)
             _, self._metrics = jax.eval_shape(step, 0, state)
         return {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
 

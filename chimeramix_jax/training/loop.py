@@ -15,11 +15,11 @@ from PIL import Image
 
 from chimeramix_jax import stopping
 from chimeramix_jax.errors import NonFiniteError
-from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.reporting.stage_log import StageLog
 from chimeramix_jax.training import epochs
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
+from chimeramix_jax.training.execution import Execution, Progress, for_one_run
 
 # Where random numbers come from: keys are folded from the run's seed by these addresses, never stored. A classifier
 # trained with and one trained without mixing share an address: they start equal and see the images in one order.
@@ -82,6 +82,7 @@ def train(
     *,
     title: str,
     draw: Draw | None = None,
+    execution: Execution | None = None,
 ) -> Trained:
     """Trains a stage from its newest intact checkpoint, or from the beginning, to its last epoch.
 
@@ -96,6 +97,7 @@ def train(
         about: stored with every checkpoint, for those who restore it later.
         title: what the progress display calls the stage.
         draw: makes pictures, by name, of a state that is measured on the way; None: there are none.
+        execution: where the steps run, and with whose others; None: those of this run alone, on ``config.devices``.
 
     Raises:
         Stopped: the run was asked to stop; a checkpoint has been written.
@@ -105,11 +107,14 @@ def train(
     """
     log = StageLog(directory, config)
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        return _Training(stage, log, checkpoints, config, about, title, draw).to_the_end()
+        return _Training(stage, log, checkpoints, config, about, title, draw, execution).to_the_end()
 
 
 class _Training:
     """A stage in progress."""
+
+    state: State
+    position: Position
 
     def __init__(
         self,
@@ -120,12 +125,16 @@ class _Training:
         about: dict[str, Any],
         title: str,
         draw: Draw | None,
+        execution: Execution | None,
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
         self.about, self.title, self.draw = about, title, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
-        self.runner = EpochRunner(stage, config.steps_per_call)
         self._go_to_newest()
+        if self.position.epoch < stage.epochs:
+            self.execution = execution or for_one_run(stage.plan.batch_size, config.devices, title)
+            self.state = self.execution.place(self.state)
+            self.runner = EpochRunner(stage, config.steps_per_call, self.execution, title)
 
     @property
     def step(self) -> int:
@@ -165,7 +174,10 @@ class _Training:
     def _epochs(self) -> None:
         """Trains until the end, a request to stop, or numbers that are not finite."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
-        with self.log, StageProgress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress:
+        with (
+            self.log,
+            self.execution.progress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress,
+        ):
             try:
                 while self.position.epoch < self.stage.epochs:
                     self._epoch(progress)
@@ -173,7 +185,7 @@ class _Training:
                 self._save()
                 raise
 
-    def _epoch(self, progress: StageProgress) -> None:
+    def _epoch(self, progress: Progress) -> None:
         """Runs what is left of an epoch, and puts its measurements down."""
         epoch, sums = self.position.epoch, self.position.sums
         for advance in self.runner.run(self.state, self._epoch_key(), self.position.steps_in_epoch, sums):
@@ -231,6 +243,7 @@ class _Training:
         if len(rollbacks) == MOST_ROLLBACKS:
             raise self._with_advice(error, f"{MOST_ROLLBACKS} rollbacks did not help; a lower learning rate may")
         self._go_to_newest()
+        self.state = self.execution.place(self.state)
         record = {"epoch": error.epoch, "step": error.step, "terms": error.terms, "back_to_step": self.step}
         self.position = dataclasses.replace(self.position, rollbacks=[*rollbacks, record])
 

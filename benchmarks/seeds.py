@@ -1,0 +1,76 @@
+"""How long a training step of several seeds takes together: one after the other, and vectorised in one call.
+
+    python -m benchmarks.seeds configs/digits.py
+    python -m benchmarks.seeds configs/cifair10.py --seeds=2 --steps=3
+
+Runs steps of the generator and of the classifier with mixing on images of noise, for one seed and for several, in the
+two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds, by the clock
+and of all processor cores (which other work on the machine hardly changes), and how many times a single seed's it is.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import memory
+from chimeramix_jax import config as settings
+from chimeramix_jax.training.loop import Stage
+from chimeramix_jax.training.seeds import Single, Stacked
+
+
+def main() -> None:
+    """Prints a line per stage and way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file, as for main.py's --config")
+    parser.add_argument("--seeds", type=int, default=5, help="how many seeds")
+    parser.add_argument("--steps", type=int, default=10, help="how many steps are timed")
+    arguments = parser.parse_args()
+    config = settings.load(arguments.config)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
+    heading = f"{'first':>7}  {'clock':>8}  {'of one':>6}  {'cores':>8}  {'of one':>6}"
+    print(f"{'stage':10}  {'seeds':>5}  {'way':10}  {heading}")
+    for stage in (memory.generator_stage(config), memory.classifier_stage(config)):
+        alone: tuple[float, ...] = ()
+        single = Single(step_of(stage))
+        stacked = Stacked(step_of(stage), jax.local_devices()[:1], arguments.seeds)
+        ways = {"alone": (1, single), "in turn": (arguments.seeds, single), "vectorised": (arguments.seeds, stacked)}
+        for way, (seeds, program) in ways.items():
+            first, *times = timed(stage, program, seeds, arguments.steps)
+            alone = alone or tuple(times)
+            cells = [f"{time * 1e3:5.0f} ms  {time / one:6.2f}" for time, one in zip(times, alone, strict=True)]
+            print(f"{stage.name:10}  {seeds:5}  {way:10}  {first:5.1f} s  {'  '.join(cells)}", flush=True)
+
+
+def step_of(stage: Stage):
+    """One step of a stage, in the form that the training loop's steps have."""
+
+    def step(state, metrics, inputs, indices, key, first, *, count):
+        del metrics, first, count
+        return stage.train_step(state, inputs, indices, None, key)
+
+    return step
+
+
+def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tuple[float, float, float]:
+    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
+    indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
+    initial_state = jax.jit(stage.initial_state)
+    states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
+    members = [(state, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)]
+    del states  # their memory is given to the steps
+    clock, cores = [], []
+    for _ in range(steps + 1):
+        started, used = time.perf_counter(), time.process_time()
+        outcomes = jax.block_until_ready(program(members, count=1))
+        clock.append(time.perf_counter() - started)
+        cores.append(time.process_time() - used)
+        members = [(state, {}, *others) for (state, _), (_, _, *others) in zip(outcomes, members, strict=True)]
+    return clock[0], statistics.median(clock[1:]), statistics.median(cores[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Several seeds in one setting: ``seeds = "0,1,4"``, or ``"0:5"`` for 0 to 4."""
+
+import re
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.config.rules import LARGEST_SEED
+from chimeramix_jax.errors import InputError
+
+_FORM = f"whole numbers from 0 to {LARGEST_SEED} and ranges, such as 0,1,4 or 0:5 (which is 0,1,2,3,4)"
+_MOST = 10_000  # more are a mistake, and would only be listed
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Returns the seeds that a text names, in its order; none for the empty text.
+
+    A range is Python's: the first number belongs to it, the last does not.
+
+    Raises:
+        InputError: the text is not such a list, or names a seed twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(",") if text else []:
+        bounds = re.fullmatch(r"\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?", part)
+        if bounds is None:
+            raise InputError(f"seeds: {text!r} is not allowed; it must be {_FORM}")
+        first = int(bounds[1])
+        end = first + 1 if bounds[2] is None else int(bounds[2])
+        if end <= first:
+            raise InputError(f"seeds: {part.strip()!r} in {text!r} is a range without a number; write first:last + 1")
+        if end - 1 > LARGEST_SEED or len(seeds) + end - first > _MOST:
+            raise InputError(f"seeds: {part.strip()!r} in {text!r} is not allowed; it must be {_FORM}, {_MOST} at most")
+        seeds += range(first, end)
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
+    if twice:
+        raise InputError(f"seeds: {text!r} names {twice[0]} twice; every seed must be given once")
+    return tuple(seeds)
+
+
+def config_of_seed(config: ConfigDict, seed: int) -> ConfigDict:
+    """Returns the settings of one of several seeds: those of a run of that seed alone."""
+    alone = ConfigDict(config)
+    alone.update({"seed": seed, "seeds": ""})
+    return alone

@@ -1,0 +1,80 @@
+"""One display for a stage that several seeds go through together: their mean position and mean metrics."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from chimeramix_jax.reporting.progress import StageProgress
+
+
+class SharedProgress:
+    """Displays, one per stage, of what is reported to their parts."""
+
+    def __init__(self) -> None:
+        """Shows nothing until there are parts."""
+        self._stages: dict[str, _Stage] = {}
+
+    def part(self, title: str, total_steps: int, first_step: int) -> "PartialProgress":
+        """A seed's part of the display of the stage with this title; to be used like a ``StageProgress``."""
+        stage = self._stages.get(title)
+        if stage is None or stage.closed:
+            stage = self._stages[title] = _Stage(title, total_steps)
+        return PartialProgress(stage, first_step)
+
+
+class PartialProgress:
+    """What one seed reports."""
+
+    def __init__(self, stage: "_Stage", first_step: int):
+        """Adds itself to the stage."""
+        self.first_step = self.step = first_step
+        self.metrics: dict[str, float] = {}
+        self.open = True
+        self._stage = stage
+        stage.parts.append(self)
+
+    def update(self, step: int, **metrics: Any) -> None:
+        """Reports that ``step`` steps are done, and the newest metrics (numbers)."""
+        self.step = step
+        self.metrics |= {name: float(value) for name, value in metrics.items()}
+        self._stage.show()
+
+    def close(self) -> None:
+        """Reports that no more will come; the last part to do so closes the display."""
+        self.open = False
+        self._stage.close_if_all_are()
+
+    def __enter__(self) -> Self:
+        """Returns this part."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Closes this part, also where its seed failed."""
+        self.close()
+
+
+class _Stage:
+    """A stage's parts and its display, which begins with the first report: most parts are there by then."""
+
+    def __init__(self, title: str, total_steps: int):
+        self.parts: list[PartialProgress] = []
+        self.closed = False
+        self._title, self._total = title, total_steps
+        self._display: StageProgress | None = None
+
+    def show(self) -> None:
+        if self._display is None:
+            first_step = self._mean(part.first_step for part in self.parts)
+            self._display = StageProgress(f"{self._title}, mean over seeds", self._total, first_step)
+        names = {name: None for part in self.parts for name in part.metrics}
+        values = {name: [part.metrics[name] for part in self.parts if name in part.metrics] for name in names}
+        means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
+        self._display.update(self._mean(part.step for part in self.parts), **means)
+
+    def close_if_all_are(self) -> None:
+        if not any(part.open for part in self.parts):
+            self.closed = True
+            if self._display is not None:
+                self._display.close()
+
+    def _mean(self, steps: Any) -> int:
+        return sum(steps) // len(self.parts)

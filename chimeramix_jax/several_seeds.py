@@ -1,0 +1,122 @@
+"""One configuration with several seeds: each run as if it were alone, but trained together."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import hosts
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.run import Run, prepare
+from chimeramix_jax.training.execution import available_devices
+from chimeramix_jax.training.seeds import Team
+
+
+def train_and_evaluate_seeds(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str] | None = None,
+    *,
+    stage: str = "all",
+    retrain: bool = False,
+) -> list[dict[str, Any]]:
+    """Does what is left of the runs of ``config.seeds``; of several processes each does its share.
+
+    Each run is what ``train_and_evaluate`` makes of that seed: a run begun here can be continued alone, and the other
+    way round.
+
+    Args:
+        config: the settings, as in ``configs/``; ``config.seed`` does not count.
+        workdir: the folder that is to hold ``seed-0/``, ``seed-1/``, ...; None: every run's own default.
+        stage: as for ``train_and_evaluate``.
+        retrain: the same.
+
+    Returns:
+        Per seed, in the order of ``config.seeds``: ``seed``, ``summary`` (rows for the table) and ``files``; the last
+        two as far as the stage has them, and those of all processes.
+
+    Raises:
+        InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
+            only later; the other seeds are finished in that case.
+    """
+    settings.check(config)
+    seeds = settings.parse_seeds(config.seeds)
+    own = seeds[jax.process_index() :: jax.process_count()]
+    with hosts.first_process_first():
+        runs, refusal = _prepared(config, own, workdir, stage=stage, retrain=retrain)
+    _agree(refusal, "the seeds are prepared")
+    told, failure = _completed(runs)
+    every = hosts.gathered([told, None if failure is None else _one_line(failure)], "the seeds are trained")
+    if failure is not None:
+        raise failure
+    _refuse_for_others([error for _, error in every])
+    by_seed = {result["seed"]: result for results, _ in every for result in results}
+    return [by_seed[seed] for seed in seeds]
+
+
+def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
+    """The directory of one seed's run, whose settings these are, in a folder for all of them or where it is alone."""
+    return settings.default_workdir(config) if workdir is None else os.path.join(workdir, f"seed-{config.seed}")
+
+
+def _prepared(
+    config: ConfigDict, seeds: Sequence[int], workdir: str | os.PathLike[str] | None, **asked: Any
+) -> tuple[list[Run], InputError | None]:
+    """The runs of these seeds, checked and with their data; or why there is one that cannot be."""
+    runs = []
+    try:
+        for seed in seeds:
+            alone = settings.config_of_seed(config, seed)
+            runs.append(prepare(alone, seed_workdir(alone, workdir), **asked))
+    except InputError as error:
+        return [], error
+    return runs, None
+
+
+def _completed(runs: Sequence[Run]) -> tuple[list[dict[str, Any]], BaseException | None]:
+    """What the runs have to tell, and the first error of any."""
+    if not runs:
+        return [], None
+    config = runs[0].config
+    if len(runs) == 1:  # as if alone: with all devices for it
+        completed = [_tried(runs[0])]
+    else:
+        team = Team(available_devices(config.devices), config.seeds_per_call)
+        outcomes = team.run([run.complete for run in runs])
+        completed = [(outcome.result, outcome.error) for outcome in outcomes]
+    told = [_told(run, result) for run, (result, _) in zip(runs, completed, strict=True) if result is not None]
+    return told, next((error for _, error in completed if error is not None), None)
+
+
+def _tried(run: Run) -> tuple[dict[str, Any] | None, BaseException | None]:
+    try:
+        return run.complete(), None
+    except Exception as error:  # the other processes have to know before it is raised
+        return None, error
+
+
+def _told(run: Run, results: dict[str, Any]) -> dict[str, Any]:
+    """The part of a run's results that the other processes need, in JSON's types."""
+    files = [os.fspath(path) for path in results["files"]]
+    told = {"seed": run.config.seed, "summary": results.get("summary", []), "files": files}
+    return told | ({"validation": results["validation"]["examples"]} if "validation" in results else {})
+
+
+def _agree(refusal: InputError | None, what: str) -> None:
+    """Ends all processes where one has been refused."""
+    told = hosts.gathered(None if refusal is None else str(refusal), what)
+    if refusal is not None:
+        raise refusal
+    _refuse_for_others(told)
+
+
+def _refuse_for_others(errors: Sequence[str | None]) -> None:
+    for index, error in enumerate(errors):
+        if error is not None:
+            raise InputError(f"process {index}: {error}")
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,61 @@
+import pytest
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from configs import common
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("", ()),
+        ("7", (7,)),
+        ("0,1,4", (0, 1, 4)),
+        ("4, 0", (4, 0)),
+        ("0:5", (0, 1, 2, 3, 4)),
+        ("10:12,3,5:6", (10, 11, 3, 5)),
+        ("2147483647", (2147483647,)),
+    ],
+)
+def test_seeds_are_read_in_their_order_ranges_without_their_end(text, seeds):
+    assert settings.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("0,1,0", "names 0 twice"),
+        ("0:3,2", "names 2 twice"),
+        ("a", "whole numbers from 0"),
+        ("1.5", "whole numbers from 0"),
+        ("-1", "whole numbers from 0"),
+        ("1,,2", "whole numbers from 0"),
+        ("0:2:4", "whole numbers from 0"),
+        ("5:5", "range without a number"),
+        ("5:2", "range without a number"),
+        ("2147483648", "2147483647"),
+        ("0:2000000000", "10000 at most"),
+        ("٣", "whole numbers from 0"),
+    ],
+)
+def test_seeds_that_cannot_be_meant_are_refused_in_one_line(text, part):
+    config = common.get_config()
+    config.seeds = text
+    with pytest.raises(InputError) as caught:
+        settings.check(config)
+    assert str(caught.value).startswith("seeds: ") and part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_seeds_own_settings_are_those_of_its_run_alone():
+    together, alone = common.get_config(), common.get_config()
+    together.seeds = "0:5"
+    alone.seed = 3
+    own = settings.config_of_seed(together, 3)
+    assert settings.to_json(own) == settings.to_json(alone)
+    assert together.seeds == "0:5" and together.seed == 0
+
+
+def test_how_seeds_and_devices_are_shared_out_does_not_make_another_run():
+    changed = common.get_config()
+    changed.update({"devices": 2, "seeds_per_call": 3, "seeds": "1,2"})
+    assert settings.differences(common.get_config(), changed) == []

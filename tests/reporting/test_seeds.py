@@ -1,0 +1,45 @@
+import pytest
+from scipy import stats
+
+from chimeramix_jax.reporting import seeds
+
+
+def result(seed, **top_1):
+    row = {"max_labels_per_class": 5, "top_5": None, "seconds": 30.0}
+    summary = [row | {"experiment": experiment, "top_1": share} for experiment, share in top_1.items()]
+    return {"seed": seed, "summary": summary, "files": [f"runs/seed-{seed}/results.json"]}
+
+
+def test_the_table_has_every_seed_the_mean_its_interval_and_the_gain():
+    results = [result(0, baseline=0.5, chimeramix_grid=0.625), result(7, baseline=0.75, chimeramix_grid=0.625)]
+    assert seeds.seeds_table(results).splitlines() == [
+        "seed          baseline  chimeramix_grid  difference    time",
+        "------------  --------  ---------------  ----------  ------",
+        "0               50.00%           62.50%      +12.50  1m 00s",
+        "7               75.00%           62.50%      -12.50  1m 00s",
+        "mean            62.50%           62.50%       +0.00",
+        "95% interval   ±158.83            ±0.00     ±158.83",
+    ]
+
+
+def test_the_interval_is_students():
+    values = [91.2, 93.4, 92.8, 90.1, 94.0]
+    low, high = stats.t.interval(0.95, 4, 92.3, stats.sem(values))
+    assert seeds.half_interval(values) == pytest.approx((high - low) / 2)
+
+
+def test_one_seed_has_no_interval_and_one_experiment_no_difference():
+    table = seeds.seeds_table([result(3, baseline=0.5)])
+    assert "interval" not in table and "difference" not in table and "50.00%" in table
+
+
+def test_seeds_that_were_not_measured_make_no_table():
+    unmeasured = result(0) | {"summary": []}
+    assert seeds.seeds_table([unmeasured]) == ""
+    assert seeds.closing_text([unmeasured]) == "written:\n  runs/seed-0/results.json"
+
+
+def test_the_closing_text_says_which_images_measured_and_lists_all_files():
+    text = seeds.closing_text([result(0, baseline=0.5) | {"validation": 1080}, result(1, baseline=0.5)])
+    assert "1080 validation images" in text
+    assert text.endswith("written:\n  runs/seed-0/results.json\n  runs/seed-1/results.json")

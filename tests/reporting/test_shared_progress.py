@@ -1,0 +1,39 @@
+import pytest
+
+from chimeramix_jax.reporting.shared_progress import SharedProgress
+
+
+def test_seeds_share_one_line_with_their_mean_position_and_metrics(capsys):
+    progress = SharedProgress()
+    with progress.part("generator", 100, 0) as first, progress.part("generator", 100, 40) as second:
+        first.update(50, loss=1.0)
+        second.update(100, loss=3.0)
+        first.update(100, loss=2.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("generator, mean over seeds: 100/100 steps (100%)") and lines[0].endswith("loss 2.5")
+
+
+def test_a_metric_that_one_seed_has_not_yet_counts_for_the_others(capsys):
+    progress = SharedProgress()
+    with progress.part("classifier", 10, 0) as first, progress.part("classifier", 10, 0) as second:
+        first.update(10, loss=1.0, test_top1=0.5)
+        second.update(5, loss=2.0)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(", loss 1.5, test_top1 0.5")
+
+
+def test_stages_are_shown_apart_and_a_stage_begun_again_anew(capsys):
+    progress = SharedProgress()
+    for title in ("generator", "classifier", "generator"):
+        with progress.part(title, 4, 0) as part:
+            part.update(4)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["generator", "classifier", "generator"]
+
+
+def test_a_seed_that_fails_closes_its_part(capsys):
+    progress = SharedProgress()
+    with pytest.raises(KeyboardInterrupt), progress.part("generator", 4, 0) as part:
+        part.update(2)
+        raise KeyboardInterrupt
+    assert "2/4 steps" in capsys.readouterr().err

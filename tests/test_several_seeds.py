@@ -1,0 +1,208 @@
+"""Several seeds through the real program: together, on several devices, and in several processes."""
+
+import json
+import os
+import re
+import socket
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+
+import chimeramix_jax
+from chimeramix_jax.config import load
+from chimeramix_jax.errors import InputError
+
+FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
+BASELINE = "--config=configs/digits.py:baseline"
+PATIENCE = 900  # seconds; on a calm machine each takes some tens at most
+# At the usual rate, steps make much of what rounding began.
+SLOW = {
+    "checkpoint.every_seconds": 1e6,  # one, at the end
+    "classifier.epochs": 2,
+    "classifier.learning_rate": 1e-3,
+    "generator.epochs": 2,
+    "generator.learning_rate": 1e-5,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(data_dir):
+    def make(experiment="chimeramix_grid", **changes):
+        config = load(f"configs/digits.py:{experiment}")
+        data = {"dataset.data_dir": str(data_dir), "compare_with_baseline": False}
+        config.update_from_flattened_dict(TINY | SLOW | data | changes)
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def mixing_alone(settings, tmp_path_factory):
+    """A run of seed 1 with mixing."""
+    workdir = tmp_path_factory.mktemp("mixing") / "alone"
+    chimeramix_jax.train_and_evaluate(settings(seed=1), workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def baseline_alone(settings, tmp_path_factory):
+    """A run of seed 1 without mixing."""
+    workdir = tmp_path_factory.mktemp("baseline") / "alone"
+    chimeramix_jax.train_and_evaluate(settings("baseline", seed=1), workdir)
+    return workdir
+
+
+@pytest.fixture
+def run(start_main):
+    def run(*arguments, **settings):
+        process = start_main(*arguments, **settings)
+        output, errors = process.communicate(timeout=PATIENCE)
+        return process.returncode, output, errors
+
+    return run
+
+
+def log(workdir, stage):
+    return [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
+
+
+def results(workdir):
+    return json.loads((workdir / "results.json").read_text())
+
+
+def parameters(workdir):
+    return jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(chimeramix_jax.restore_classifier(workdir))))
+
+
+def assert_alike(workdir, expected, stages, tolerance):
+    """Every measurement of two runs agrees, but for rounding."""
+    for stage in stages:
+        for line, wanted in zip(log(workdir, stage), log(expected, stage), strict=True):
+            exact = {name: line.pop(name) == wanted.pop(name) for name in ("stage", "epoch", "step")}
+            assert all(exact.values())
+            assert line == pytest.approx(wanted, rel=tolerance, abs=tolerance)
+    assert results(workdir)["test"]["loss"] == pytest.approx(results(expected)["test"]["loss"], rel=tolerance)
+    assert results(workdir)["train_indices"] == results(expected)["train_indices"]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    return tmp_path_factory.mktemp("together")
+
+
+def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_alone(
+    run, settings, mixing_alone, together
+):
+    chimeramix_jax.train_and_evaluate(settings(seed=1), together / "seed-1", stage="generator")
+    code, output, errors = run("--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False, **SLOW)
+    assert code == 0, errors
+    assert "generator, mean over seeds: 6/6" in errors
+    assert re.search(r"^mean .*%\n95% interval +±", output, re.MULTILINE)
+    for seed in (0, 1):
+        assert results(together / f"seed-{seed}")["seed"] == seed
+        assert f"{results(together / f'seed-{seed}')['test']['top1']:.2%}" in output
+    for stage in ("generator", "classifier"):
+        assert log(together / "seed-1", stage) == log(mixing_alone, stage)
+        assert log(together / "seed-0", stage) != log(mixing_alone, stage)
+    assert results(together / "seed-1")["test"] == results(mixing_alone)["test"]
+    assert (together / "seed-1" / "config.json").read_text() == (mixing_alone / "config.json").read_text()
+    jax.tree.map(np.testing.assert_array_equal, parameters(together / "seed-1"), parameters(mixing_alone))
+
+
+def test_finished_seeds_are_not_trained_again_together_or_alone(settings, together, capsys):
+    again = chimeramix_jax.train_and_evaluate_seeds(settings(seeds="1,0"), together)
+    assert [result["seed"] for result in again] == [1, 0]
+    alone = chimeramix_jax.train_and_evaluate(settings(seed=0), together / "seed-0")
+    assert alone["summary"][0]["top_1"] == again[1]["summary"][0]["top_1"]
+    assert "steps" not in capsys.readouterr().err
+
+
+def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing_alone, tmp_path):
+    config = settings(seeds="1,2", seeds_per_call=2)
+    chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
+    assert_alike(tmp_path / "seed-1", mixing_alone, ("generator", "classifier"), tolerance=1e-3)
+
+
+def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
+    run, baseline_alone, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
+    code, _, errors = run(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOW)
+    assert code == 0, errors
+    assert results(tmp_path / "seed-1")["device"]["count"] == 4
+    assert_alike(tmp_path / "seed-1", baseline_alone, ("classifier",), tolerance=1e-3)
+
+
+def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone, tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
+    code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOW)
+    assert code == 0, errors
+    assert "classifier (baseline): its batch of 8 is spread over 4 devices" in errors
+    assert_alike(tmp_path, baseline_alone, ("classifier",), tolerance=1e-3)
+
+
+def test_two_processes_share_the_seeds_and_the_first_tells_of_all(start_main, baseline_alone, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        where = f"localhost:{free.getsockname()[1]}"
+    arguments = (BASELINE, "--config.seeds=0,1,2", f"--workdir={tmp_path}")
+    processes = [start_main(*arguments, f"--distributed={where},{index},2", **SLOW) for index in range(2)]
+    outputs, errors = zip(*(process.communicate(timeout=PATIENCE) for process in processes), strict=True)
+    assert [process.returncode for process in processes] == [0, 0], errors
+    # Gloo, by which JAX's processes talk on CPU, has a line of its own for each.
+    tables = [[line for line in output.splitlines() if not line.startswith("[Gloo]")] for output in outputs]
+    assert [line.split()[0] for line in tables[0][2:7]] == ["0", "1", "2", "mean", "95%"]
+    assert tables[1] == []
+    assert ", mean over seeds: " in errors[0] and ", mean over seeds: " not in errors[1]
+    assert log(tmp_path / "seed-1", "classifier") == log(baseline_alone, "classifier")
+
+
+def test_a_process_that_is_refused_ends_the_other_in_one_line_too(start_main, tmp_path):
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1" / "config.json").write_text("no settings")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        where = f"localhost:{free.getsockname()[1]}"
+    arguments = (BASELINE, "--config.seeds=0,1", f"--workdir={tmp_path}")
+    processes = [start_main(*arguments, f"--distributed={where},{index},2") for index in range(2)]
+    errors = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], errors
+    assert "chimeramix: process 1: " in errors[0] and "config.json: cannot be read" in errors[1]
+    assert not (tmp_path / "seed-0" / "classifier").exists()
+
+
+def test_a_directory_that_holds_another_run_is_refused_before_any_seed_is_trained(settings, mixing_alone, tmp_path):
+    (tmp_path / "seed-1").symlink_to(mixing_alone)
+    config = settings(seeds="0,1", **{"generator.learning_rate": 0.5})
+    with pytest.raises(InputError, match="learning_rate"):
+        chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
+    assert not (tmp_path / "seed-0" / "config.json").exists()
+
+
+def test_several_seeds_are_no_single_run(settings, tmp_path):
+    with pytest.raises(InputError, match=r"seeds: '0,1'.*train_and_evaluate_seeds"):
+        chimeramix_jax.train_and_evaluate(settings(seeds="0,1"), tmp_path)
+
+
+def test_more_devices_than_there_are_are_refused(settings, tmp_path):
+    with pytest.raises(InputError, match="devices: 4096 asked, but JAX finds"):
+        chimeramix_jax.train_and_evaluate(settings(devices=4096), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config.seeds=0,0"], ["seeds: '0,0' names 0 twice"]),
+        (["--config.seeds=0:2", "--generator_workdir=runs/one"], ["--generator_workdir=runs/one", "'0:2'"]),
+        (["--distributed=auto"], ["--distributed=auto", "--config.seeds"]),
+        (["--config.seeds=0:2", "--distributed=here"], ["--distributed=here", "HOST:PORT,INDEX,COUNT"]),
+    ],
+)
+def test_what_does_not_fit_several_seeds_is_refused_in_one_line(run, tmp_path, arguments, parts):
+    code, output, errors = run(*arguments, f"--workdir={tmp_path / 'run'}")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert all(part in errors for part in parts)
+    assert list(tmp_path.iterdir()) == []
