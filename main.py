@@ -102,10 +102,20 @@ def say(message: str) -> None:
     print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
 
 
+def report_unraisable(what: Any) -> None:
+    """Reports errors that nobody can catch as Python does, but for those of a checkpoint that was given up.
+
+    Where one of its writers has no room, TensorStore's others find that nobody waits for them any more.
+    """
+    if not (isinstance(what.exc_value, RuntimeError) and str(what.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(what)
+
+
 def main(_: list[str]) -> None:
     """Checks the settings, runs the chosen stage, and prints what came of it."""
     logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
+    sys.unraisablehook = report_unraisable
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
