@@ -11,13 +11,16 @@ import pytest
 from chimeramix_jax.training.seeds import Team
 
 
-def steps(state, sums, inputs, key, first, *, count):
+def steps(state, sums, fault, inputs, key, first, end):
     """Some steps that depend on everything that they are given."""
-    for number in range(count):
-        noise = jax.random.normal(jax.random.fold_in(key, first + number), state.shape)
+
+    def step(number, carry):
+        state, sums = carry
+        noise = jax.random.normal(jax.random.fold_in(key, number), state.shape)
         state = jnp.tanh(state @ inputs + noise)
-        sums = sums + jnp.sum(state)
-    return state, sums
+        return state, sums + jnp.sum(state)
+
+    return *jax.lax.fori_loop(first, end, step, (state, sums)), fault
 
 
 def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None):
@@ -29,7 +32,7 @@ def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None
         state = member.place(jnp.full(width, float(seed)))
         for epoch in range(first_epoch, epochs):
             key = jax.random.key(1000 * seed + epoch)
-            state, sums = compiled(state, jnp.zeros(()), inputs, key, 0, count=2)
+            state, sums, _ = compiled(state, jnp.zeros(()), jnp.zeros(()), inputs, key, 0, 2)
             if watch is not None:
                 watch(epoch)
         return np.asarray(state), float(sums)
@@ -89,7 +92,7 @@ def test_a_seed_that_fails_leaves_the_others_at_work():
 
 def test_steps_that_cannot_be_run_fail_for_those_who_wait_for_them_only():
     def wrong(member):
-        return member.compiled(steps, program="wrong")(jnp.zeros(3), jnp.zeros(()), jnp.zeros((2, 2)), None, 0, count=1)
+        return member.compiled(steps, program="wrong")(jnp.zeros(3), jnp.zeros(()), None, jnp.zeros((2, 2)), None, 0, 1)
 
     outcomes = together(training(0), wrong)
     assert isinstance(outcomes[1].error, TypeError)

@@ -48,6 +48,9 @@ class ToyStage:
         state = {"generator": {"weights": weights}, "optimizer": {"count": state["optimizer"]["count"] + 1}}
         return state, {"loss": loss, "mean": jnp.mean(weights)}
 
+    def learning_rate(self, step):
+        return 0.1
+
     def evaluate(self, state):
         stopping.raise_if_asked()
         return {"test_loss": float(jnp.sum(state["generator"]["weights"]))}
