@@ -196,7 +196,7 @@ class Run:
             print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
-            stage = GeneratorStage(config, *self._training_data("generator", augmentation))
+            stage = GeneratorStage(config, *self.training_data("generator", augmentation))
 
             def draw(state: State) -> dict[str, Image.Image]:
                 return self._mixing_pictures.draw(stage.generator(state))
@@ -217,7 +217,7 @@ class Run:
         """Pairs of the images that the generator works on; of those of the classifier where there is none."""
         stage = "generator" if settings.needs_generator(self.config) else "classifier"
         augmentation = Augmentation.for_generator(self.config.augment, self.config[stage].image_side)
-        data, _ = self._training_data(stage, augmentation)
+        data, _ = self.training_data(stage, augmentation)
         return MixingPictures(self.config, data, self.dataset.class_names)
 
     def classify(self, *, train: bool) -> dict[str, Measured]:
@@ -249,13 +249,13 @@ class Run:
         if mixes and settings.needs_generator(config):
             generator, discriminator = restore_generator(self.workdir.path), restore_discriminator(self.workdir.path)
         augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
-        data, plan = self._training_data("classifier", augmentation)
+        data, plan = self.training_data("classifier", augmentation)
         test_images = resize(held_out.images, config.classifier.image_side)
         test_set = TestSet(test_images, held_out.labels, config.evaluation.batch_size)
         classes = len(self.dataset.class_names)
         return ClassifierStage(config, data, plan, classes, test_set, mixes, generator, discriminator)
 
-    def _training_data(self, stage: str, augmentation: Augmentation) -> tuple[ResidentData, EpochPlan]:
+    def training_data(self, stage: str, augmentation: Augmentation) -> tuple[ResidentData, EpochPlan]:
         """The few-shot set on the device, at the side that a stage works at, and the stage's epochs."""
         config, training = self.config, self.dataset.train
         images_per_class = config.max_labels_per_class

@@ -19,6 +19,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.max_labels_per_class = 5
     config.compare_with_baseline = True
     config.augment.horizontal_flip = False
+    config.augment.crop_padding_fraction = 0.0  # all digits are centred
     config.augment.cutout_side = 8
 
     config.mixing.share = 0.5  # better than all on validation images, and faster
