@@ -50,11 +50,16 @@ def make_run(
         "class_names": names,
         "train_indices": indices.tolist(),
     }
-    measured = {"classifier": Measured(loaded.experiment, _evaluation(top1, classes, examples), 60.0)}
+    measured = {"classifier": _measured(loaded.experiment, top1, classes, examples)}
     if baseline_top1 is not None:
-        measured["baseline"] = Measured("baseline", _evaluation(baseline_top1, classes, examples), 30.0)
-    run._write_results(measured)
+        measured["baseline"] = _measured("baseline", baseline_top1, classes, examples)
+    run.write_results(measured)
     return path
+
+
+def _measured(experiment: str, top1: float, classes: int, examples: int) -> Measured:
+    """A classifier that nobody trained; what it said of each image is not told."""
+    return Measured(experiment, _evaluation(top1, classes, examples), np.zeros(0, np.int64), seconds=60.0, rollbacks=[])
 
 
 def _evaluation(top1: float, classes: int, examples: int) -> Evaluation:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data import catalog
-from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
+from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
@@ -50,10 +50,16 @@ def data_of(config: ConfigDict, side: int) -> ResidentData:
     return to_device(np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
 
 
+def plan_of(config: ConfigDict, stage: str, data: ResidentData) -> EpochPlan:
+    """The epochs of a stage."""
+    repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, config.max_labels_per_class)
+    return EpochPlan(len(data.labels), repeats, config[stage].batch_size)
+
+
 def generator_stage(config: ConfigDict) -> GeneratorStage:
     """The generator's stage without real data."""
     data = data_of(config, config.generator.image_side)
-    return GeneratorStage(config, data, EpochPlan(len(data.labels), 1, config.generator.batch_size))
+    return GeneratorStage(config, data, plan_of(config, "generator", data))
 
 
 def classifier_stage(config: ConfigDict) -> ClassifierStage:
@@ -61,7 +67,7 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
     side = config.classifier.image_side
     data = data_of(config, side)
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
-    plan = EpochPlan(len(data.labels), 1, config.classifier.batch_size)
+    plan = plan_of(config, "classifier", data)
     generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
     mixes = config.mixing.mask != "none"
     return ClassifierStage(config, data, plan, len(data.member_counts), test_set, mixes, generator)

@@ -121,7 +121,7 @@ class Measured:
 class Run:
     """A run in progress: its settings, directory and data."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, stage: str, retrain: bool):
+    def __init__(self, config: ConfigDict, workdir: Workdir, stage: str = "all", retrain: bool = False):
         """Prepares a run of checked settings; nothing is read or written yet."""
         self.config, self.workdir, self.generator_home = config, workdir, workdir
         self.stage, self.retrain = stage, retrain

@@ -109,7 +109,7 @@ def run_main(start_main):
 
     def run(*arguments, **settings):
         process = start_main(*arguments, **settings)
-        output, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=900)
         return process.returncode, output, errors
 
     return run

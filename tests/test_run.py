@@ -208,9 +208,9 @@ def test_a_run_without_room_for_a_file_says_which_in_one_line_with_exit_code_1(
     config = settings()
     load_few_shot(config.dataset, config.max_labels_per_class, config.seed)  # which prepares the data
     monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")  # whose files would have no room either
-    process = start_main(f"--workdir={tmp_path}", "--stage=generator")
+    process = start_main(f"--workdir={tmp_path}", "--stage=generator", **{"evaluation.every_epochs": 100})
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=900)
     assert (process.returncode, output) == (1, ""), errors
     assert "Traceback" not in errors
     last_line = errors.splitlines()[-1]

@@ -8,6 +8,7 @@ name and takes its own, the number of training steps done, when it is complete.
 
 import os
 import shutil
+import threading
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,8 @@ ABOUT = "about"
 _UNFINISHED = ".part"  # in the names of what is being written, or being deleted; Orbax adds an ending of its own
 _DAMAGED = ".damaged"
 
+_orbax = threading.Lock()  # Orbax is not made for several threads, which several seeds have
+
 
 class DamagedCheckpointWarning(UserWarning):
     """A checkpoint is not as it was written, and an older one is used."""
@@ -44,7 +47,8 @@ class StageCheckpoints:
         self._directory, self._keep = directory.absolute(), keep
         # Of several processes each keeps the checkpoints of its own runs, and waits for no other.
         own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, str(jax.process_index()))
-        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(), multiprocessing_options=own)
+        handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=own))
+        self._checkpointer = ocp.Checkpointer(handler, multiprocessing_options=own)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         if not read_only:
@@ -120,7 +124,8 @@ class StageCheckpoints:
         )
         items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
         wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
-        restored = self._checkpointer.restore(self._path(step), args=wanted)
+        with _orbax:
+            restored = self._checkpointer.restore(self._path(step), args=wanted)
         return {name: restored[name] for name in items}, restored[ABOUT]
 
     def about(self, step: int) -> dict[str, Any]:
@@ -136,14 +141,17 @@ class StageCheckpoints:
         self._writer.shutdown()
         if kind is None or not issubclass(kind, StorageError):  # one full disk, one error
             self.wait()
-        self._checkpointer.close()
+        with _orbax:
+            self._checkpointer.close()
 
     def _write(self, step: int, state: State, about: dict[str, Any]) -> None:
         """Writes a checkpoint, and deletes those that are no longer kept."""
         unfinished = self._directory / f"{step}{_UNFINISHED}"
         items = {name: ocp.args.StandardSave(part) for name, part in state.items()}
         try:
-            self._checkpointer.save(unfinished, args=ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)}))
+            wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)})
+            with _orbax:
+                self._checkpointer.save(unfinished, args=wanted)
             checkpoint_manifest.seal(unfinished)
             if self._path(step).exists():  # of the same step, but before its epoch's evaluation
                 self._delete(step)

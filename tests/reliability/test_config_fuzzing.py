@@ -38,8 +38,8 @@ SHORT = TINY | {
 # Values that people and scripts come up with, whatever the setting.
 WORDS = """
     None True False -1 0 1 2 3 4 7 8 10 16 32 33 64 100 1e3 1000000 1000001 2147483647 2147483648 1e30 -0.0 0.1 0.5 1.0
-    1.5 -0.1 nan inf -inf 1e-320 1e400 0x10 1_0 ½ (0.5,) (0.5,0.2) (0.2,0.5) [0.5] {} none grid cifar10 wrn-10-1 wrn-11-1
-    wrn-10-0 wrn-99999999994-1 wrn-10-99999 resnet-50 float16 ../.. /dev/null a=b --config <b> ünï %s ${HOME} $(id)
+    1.5 -0.1 nan inf -inf 1e-320 1e400 0x10 1_0 ½ (0.5,) (0.5,0.2) (0.2,0.5) [0.5] {} none grid cifar10 wrn-10-1
+    wrn-11-1 wrn-10-0 wrn-99999999994-1 wrn-10-99999 resnet-50 float16 ../.. /dev/null a=b --config <b> ünï %s ${HOME}
 """
 ANYTHING = [*WORDS.split(), "", " ", "two words", "line\nbreak", "'", '"', str(10**30)]
 
@@ -138,7 +138,7 @@ def run_main(arguments):
                 delattr(flags.FLAGS, name)
 
 
-@pytest.mark.parametrize("traced", [3, pytest.param(CASES, marks=pytest.mark.slow_faults)])
+@pytest.mark.parametrize("traced", [3, pytest.param(CASES, marks=pytest.mark.slow)])
 def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_setting(
     traced, tmp_path, data_dir, monkeypatch
 ):

@@ -1,6 +1,6 @@
 """Twenty kills without warning, at random moments and inside checkpoint writes, of one run.
 
-Takes minutes, so it runs only when asked for: ``python -m pytest -n0 -s -m slow_faults tests/reliability``
+Takes minutes, so it runs only when asked for: ``python -m pytest -m slow``
 """
 
 import random
@@ -17,7 +17,7 @@ SETTINGS = {"generator.epochs": 14, "classifier.epochs": 12, "compare_with_basel
 AFTER_EVERY_STEP = {"checkpoint.every_seconds": 1e-9}
 PARTS = ("generator", "classifier")
 
-pytestmark = pytest.mark.slow_faults
+pytestmark = pytest.mark.slow
 
 
 def checkpoints(workdir, stage):

@@ -3,7 +3,11 @@
 import resource
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from training.toy_stage import train, weights
 
@@ -121,3 +125,19 @@ def test_training_ends_where_a_checkpoint_has_no_room(tmp_path, file_size_limit)
         train(tmp_path, **changes)
     file_size_limit(resource.RLIM_INFINITY)
     assert train(tmp_path, **changes).state["optimizer"]["count"] == 12
+
+
+def test_trainings_in_several_threads_write_their_checkpoints_at_the_same_time(tmp_path):
+    def training(number):
+        with StageCheckpoints(tmp_path / str(number)) as checkpoints:
+            for step in range(1, 6):
+                checkpoints.save(step, {name: {"array": jnp.full(1000, number)} for name in "abcd"}, {"step": step})
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(training, range(8)))
+    for number in range(8):
+        with StageCheckpoints(tmp_path / str(number), read_only=True) as checkpoints:
+            state, about = checkpoints.restore(
+                checkpoints.latest_step(), {"d": {"array": jax.ShapeDtypeStruct((1000,), jnp.int32)}}
+            )
+        assert about == {"step": 5} and np.all(state["d"]["array"] == number)

@@ -100,6 +100,7 @@ def test_steps_that_cannot_be_run_fail_for_those_who_wait_for_them_only():
 
 
 def test_an_interruption_ends_all_seeds_at_their_next_step():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
     epochs = []
 
     def interrupts(epoch):
