@@ -159,8 +159,7 @@ class _Training:
         self.position, self.seconds = Position(), 0.0
         newest_step = self.checkpoints.latest_step()
         if newest_step is None:
-            # On a named device, as what is restored: for JAX these are two kinds, and it would compile for each.
-            self.state = jax.device_put(jax.jit(self.stage.initial_state)(key), jax.devices()[0])
+            self.state = jax.jit(self.stage.initial_state)(key)
         else:
             self.checkpoints.set_aside_after(newest_step)
             abstract_state = jax.eval_shape(self.stage.initial_state, key)
