@@ -29,15 +29,27 @@ Flags:
         which of them this is, and how many there are
     --stage=all|generator|classifier|evaluate|report
         what to do (default: all); stages that are finished are not repeated
+    --stage=predict --images=PATH[,PATH...]
+        the classes of images: files, folders and quoted patterns, by the trained classifier of --workdir
+    --stage=generate --count=N [--generate_seed=0]
+        N mixed images of the run in --workdir, as many of each class, for training elsewhere
     --generator_workdir=FOLDER
         use the generator of the run in this folder instead of training one (default: that of a run beside this
         one, if it was trained with the same settings and images)
     --retrain
         train the chosen stage again although it is finished; its old files are moved aside, never deleted
 
+Flags of these last two, which use the settings of the run in --workdir (any --config must agree with them):
+    --format=table|csv|json, or --format=png|array_record
+        how predictions, or images, are written (default: the first of each)
+    --output=PATH
+        a file for the predictions (default: standard output), or a new folder for the images (default: generated, in
+        --workdir)
+
 Exit codes:
-    0 done; 1 no room left to write a file; 2 something given cannot be used; 3 a loss or a gradient was not finite;
-    130 stopped from the keyboard; 143 stopped by SIGTERM or SIGUSR1. After 130 and 143 the same command goes on.
+    0 done; 1 no room left to write a file, or some of --images could not be read; 2 something given cannot be used;
+    3 a loss or a gradient was not finite; 130 stopped from the keyboard; 143 stopped by SIGTERM or SIGUSR1. After 130
+    and 143 the same command goes on.
 """
 
 import os
@@ -51,17 +63,34 @@ from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax import compilation_cache, determinism, host_memory, stopping
 from chimeramix_jax import config as settings
-from chimeramix_jax.errors import InputError, NonFiniteError, StorageError
+from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, not_one_of
 from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting import results as reporting
+from chimeramix_jax.workdir import Workdir
 
 DEFAULT_CONFIG = "digits"
+USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
+FLAGS_OF_STAGES = {
+    "retrain": settings.STAGES,
+    "generator_workdir": settings.STAGES,
+    "distributed": settings.STAGES,
+    "images": ("predict",),
+    "count": ("generate",),
+    "generate_seed": ("generate",),
+    "format": USES,
+    "output": USES,
+}
 
 flags.DEFINE_string("workdir", None, "where the run's files go")
-flags.DEFINE_enum("stage", "all", settings.STAGES, "what to do")
+flags.DEFINE_enum("stage", "all", (*settings.STAGES, *USES), "what to do")
 flags.DEFINE_string("generator_workdir", None, "the run whose generator to use")
 flags.DEFINE_string("distributed", None, "how to find the other processes that share the seeds")
 flags.DEFINE_boolean("retrain", False, "train the chosen stage again although it is finished")
+flags.DEFINE_multi_string("images", None, "the images to classify")
+flags.DEFINE_integer("count", None, "how many images to generate", lower_bound=1)
+flags.DEFINE_integer("generate_seed", 0, "draws them", lower_bound=0, upper_bound=settings.LARGEST_SEED)
+flags.DEFINE_string("format", None, "how predictions or images are written")
+flags.DEFINE_string("output", None, "where they go")
 
 
 class IntegerOrNone(flags.ArgumentParser):
@@ -80,9 +109,9 @@ def parse_arguments(arguments: list[str]) -> list[str]:
     try:
         own = flags.FlagValues()
         own.set_gnu_getopt(True)  # so that --config may stand anywhere
-        flags.DEFINE_string("config", DEFAULT_CONFIG, "", flag_values=own)
+        flags.DEFINE_string("config", None, "", flag_values=own)
         rest = own(arguments, known_only=True)
-        config = settings.load(str(own["config"].value))
+        config = settings_to_change(own["config"].value, rest)
         for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in rest[1:])):
             settings.check_key(override[1], settings.SETTINGS)
         config_flags.register_flag_parser_for_type(int, IntegerOrNone())
@@ -92,6 +121,18 @@ def parse_arguments(arguments: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:  # InputError is a ValueError
         fail(settings.explain(str(error)))
     return rest[:1]
+
+
+def settings_to_change(source: str | None, arguments: list[str]) -> ConfigDict:
+    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, where a run is used, that run's own."""
+    asked = flags.FlagValues()
+    asked.set_gnu_getopt(True)
+    for name in ("stage", "workdir"):
+        flags.DEFINE_string(name, None, "", flag_values=asked)
+    asked(arguments, known_only=True)
+    if source is None and asked["stage"].value in USES and asked["workdir"].value is not None:
+        return Workdir(asked["workdir"].value).read_config()
+    return settings.load(source or DEFAULT_CONFIG)
 
 
 def fail(message: str, exit_code: int = InputError.exit_code) -> NoReturn:
@@ -122,13 +163,18 @@ def main(_: list[str]) -> None:
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
+    uses_run = asked["stage"] in USES
     try:
-        settings.check(config)
+        refuse_flags_of_other_stages(asked["stage"])
+        settings.check(config, environment=not uses_run)
         refuse_what_does_not_fit_seeds(config)
         host_memory.keep_freed_memory()
         determinism.ask_for(config)
         with stopping.listening():
-            text = train_seeds(config, **asked) if config.seeds else train_one(config, **asked)
+            if uses_run:
+                text = use_run(config, asked["stage"])
+            else:
+                text = train_seeds(config, **asked) if config.seeds else train_one(config, **asked)
         print(text, end="\n" if text else "")
     except (InputError, StorageError, NonFiniteError) as error:
         fail(str(error), error.exit_code)
@@ -137,13 +183,26 @@ def main(_: list[str]) -> None:
             raise
         fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror}", StorageError.exit_code)
     except stopping.Stopped as stopped:
-        fail(f"stopped ({stopped}); the same command continues the run", stopped.exit_code)
+        what_is_left = "nothing was written" if uses_run else "the same command continues the run"
+        fail(f"stopped ({stopped}); {what_is_left}", stopped.exit_code)
     except KeyboardInterrupt:
         fail("interrupted; the same command continues the run", 130)
 
 
+def refuse_flags_of_other_stages(stage: str) -> None:
+    """Refuses flags that the stage would not look at, and asks for those that it needs."""
+    for name, stages in FLAGS_OF_STAGES.items():
+        if flags.FLAGS[name].present and stage not in stages:
+            raise InputError(f"--{name}: --stage={stage} does not take it; it is for {', '.join(stages)}")
+    for name, needed_by, example in (("images", "predict", "photos"), ("count", "generate", "1000")):
+        if stage == needed_by and flags.FLAGS[name].value is None:
+            raise InputError(f"--{name}: --stage={stage} needs it, such as --{name}={example}")
+
+
 def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
     """Refuses flags that only one run, or only several, can follow."""
+    if config.seeds and flags.FLAGS.stage in USES:
+        raise InputError(f"seeds: {config.seeds!r}, but --stage={flags.FLAGS.stage} uses one run; name its --workdir")
     if config.seeds and flags.FLAGS.generator_workdir is not None:
         raise InputError(
             f"--generator_workdir={flags.FLAGS.generator_workdir}: a generator is one seed's, but seeds is "
@@ -162,6 +221,53 @@ def train_one(config: ConfigDict, **asked: Any) -> str:
     compilation_cache.enable()
     workdir = flags.FLAGS.workdir or settings.default_workdir(config)
     return reporting.closing_text(run.train_and_evaluate(config, workdir, **asked))
+
+
+def use_run(config: ConfigDict, stage: str) -> str:
+    """Does what is asked with the networks of a run; returns what there is to tell."""
+    compilation_cache.enable()
+    workdir = flags.FLAGS.workdir or settings.default_workdir(config)
+    return (predict if stage == "predict" else generate)(config, workdir)
+
+
+def predict(config: ConfigDict, workdir: str) -> str:
+    """Classifies the images; ends the program if some could not be read, after the others are printed or written."""
+    from chimeramix_jax import prediction
+    from chimeramix_jax.reporting import predictions
+
+    name = flags.FLAGS.format or "table"
+    if name not in predictions.FORMATS:
+        raise not_one_of("--format", name, predictions.FORMATS)
+    unreadable: list[InputError] = []
+    found = prediction.predict(workdir, flags.FLAGS.images, config=config, on_unreadable=unreadable.append)
+    for error in unreadable:
+        say(str(error))
+    if not found:
+        raise InputError("--images: none of them can be read")
+    text = predictions.FORMATS[name](found)
+    if flags.FLAGS.output is not None:
+        files.write_bytes(flags.FLAGS.output, text.encode())
+        text = ""
+    if unreadable:
+        print(text, end="")
+        fail(f"{len(unreadable)} of {len(found) + len(unreadable)} images could not be read", exit_code=1)
+    return text.removesuffix("\n")
+
+
+def generate(config: ConfigDict, workdir: str) -> str:
+    """Writes mixed images; returns where they are."""
+    from chimeramix_jax import generation
+
+    asked = flags.FLAGS
+    folder = generation.generate(
+        workdir,
+        asked.count,
+        asked.output,
+        seed=asked.generate_seed,
+        file_format=asked.format or "png",
+        config=config,
+    )
+    return f"written: {asked.count} mixed images\n  {folder}"
 
 
 def train_seeds(config: ConfigDict, *, stage: str, retrain: bool, generator_workdir: None) -> str:
