@@ -246,12 +246,22 @@ def predict(config: ConfigDict, workdir: str) -> str:
         raise InputError("--images: none of them can be read")
     text = predictions.FORMATS[name](found)
     if flags.FLAGS.output is not None:
-        files.write_bytes(flags.FLAGS.output, text.encode())
+        write_predictions(flags.FLAGS.output, text)
         text = ""
     if unreadable:
         print(text, end="")
         fail(f"{len(unreadable)} of {len(found) + len(unreadable)} images could not be read", exit_code=1)
     return text.removesuffix("\n")
+
+
+def write_predictions(path: str, text: str) -> None:
+    """Writes the file that ``--output`` names, in the place of an older one."""
+    try:
+        files.write_bytes(path, text.encode())
+    except StorageError:
+        raise
+    except OSError as error:
+        raise InputError(f"--output={path}: cannot be written: {error.strerror}") from None
 
 
 def generate(config: ConfigDict, workdir: str) -> str:

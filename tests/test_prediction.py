@@ -115,6 +115,7 @@ def test_settings_that_are_given_must_be_the_runs(trained_run, photos):
         (["--images=*.nothing"], "--images: no file matches '*.nothing'"),
         (["--images=main.py"], "--images: none of them can be read"),
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
+        (["--images=docs/mixing.png", "--output=docs"], "--output=docs: cannot be written: Is a directory"),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
