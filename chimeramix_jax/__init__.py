@@ -3,12 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chimeramix_jax.generation import generate
+    from chimeramix_jax.prediction import predict
     from chimeramix_jax.restore import class_names, restore_classifier, restore_discriminator, restore_generator
     from chimeramix_jax.run import train_and_evaluate
     from chimeramix_jax.several_seeds import train_and_evaluate_seeds
 
 _HOMES = {
     "class_names": "restore",
+    "generate": "generation",
+    "predict": "prediction",
     "restore_classifier": "restore",
     "restore_discriminator": "restore",
     "restore_generator": "restore",
@@ -17,6 +21,8 @@ _HOMES = {
 }
 __all__ = [
     "class_names",
+    "generate",
+    "predict",
     "restore_classifier",
     "restore_discriminator",
     "restore_generator",

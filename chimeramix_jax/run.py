@@ -160,8 +160,7 @@ class Run:
         if stage == "generator" and not settings.needs_generator(self.config):
             return
         directory = self.generator_home.generator if stage == "generator" else self.workdir.classifier
-        if not loop.is_finished(directory, self.config[stage].epochs):
-            raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
+        loop.require_finished(directory, stage, self.config[stage].epochs)
 
     def discard(self, stage: str) -> None:
         """Moves aside what is to be made again, and what depends on it."""

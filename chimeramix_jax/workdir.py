@@ -65,12 +65,20 @@ class Workdir:
         """
         self.create()
         if self.config.exists():
-            differing = settings.differences(self.read_config(), config)
-            if differing:
-                raise InputError(
-                    f"--workdir={self.path}: holds a run with other settings ({'; '.join(differing)}); "
-                    "choose another with --workdir"
-                )
+            self.refuse_other_settings(config)
+
+    def refuse_other_settings(self, config: ConfigDict) -> None:
+        """Makes sure that these are the settings of the run that the directory holds.
+
+        Raises:
+            InputError: they differ in what has an effect on results, or there is no run.
+        """
+        differing = settings.differences(self.read_config(), config)
+        if differing:
+            raise InputError(
+                f"--workdir={self.path}: holds a run with other settings ({'; '.join(differing)}); "
+                "choose another with --workdir"
+            )
 
     def read_config(self) -> ConfigDict:
         """The settings of the run that the directory holds.

@@ -12,6 +12,9 @@ import jax
 import numpy as np
 import pytest
 
+import chimeramix_jax
+from chimeramix_jax.config import load
+
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -80,6 +83,16 @@ def compilation_cache(tmp_path_factory):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@pytest.fixture(scope="session")
+def trained_run(data_dir, tmp_path_factory):
+    """The directory of a finished run on the digits with tiny networks, to be read only."""
+    config = load("digits")
+    config.update_from_flattened_dict(TINY | {"dataset.data_dir": str(data_dir), "compare_with_baseline": False})
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    chimeramix_jax.train_and_evaluate(config, workdir)
+    return workdir
 
 
 @pytest.fixture

@@ -18,10 +18,12 @@ from chimeramix_jax.errors import InputError
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # what --stage may ask for
 
 
-def check(config: ConfigDict) -> None:
+def check(config: ConfigDict, *, environment: bool = True) -> None:
     """Checks every setting: all keys there and known, every value of the right type, in range, and fitting the others.
 
-    Looks at the files that the settings name, but reads none.
+    Args:
+        config: the settings.
+        environment: also makes sure that the files and packages that they ask for are there; no file is read.
 
     Raises:
         InputError: the first wrong setting, in one line: its key, what it was, what is allowed.
@@ -37,7 +39,9 @@ def check(config: ConfigDict) -> None:
     parse_seeds(settings["seeds"])
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
-    _check_logging(settings)
+    if environment:
+        _check_files(settings)
+        _check_logging(settings)
     if settings["mixing.mask"] != "none":
         _check_mixing(settings)
 
@@ -74,14 +78,18 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
             "dataset.evaluate_on: 'validation' leaves nothing to measure on while max_labels_per_class is None (all "
             "images are trained on); it must be test, or max_labels_per_class a whole number"
         )
-    archive, directory = settings["dataset.archive"], settings["dataset.directory"]
     entry = catalog.dataset_entry(settings["dataset.name"])
     for key in ("archive", "directory"):
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:
             raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
+
+
+def _check_files(settings: Mapping[str, Any]) -> None:
+    archive, directory = settings["dataset.archive"], settings["dataset.directory"]
     if archive and not os.path.isfile(os.path.expanduser(archive)):
         raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
+    entry = catalog.dataset_entry(settings["dataset.name"])
     if entry.source == "directory" and not os.path.isdir(os.path.expanduser(directory)):
         raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
 

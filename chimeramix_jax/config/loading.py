@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 
 
@@ -17,13 +18,14 @@ def load(source: str) -> ConfigDict:
     """Runs a config file's ``get_config`` and returns its settings, locked (no new keys) and not yet checked.
 
     Args:
-        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to hand an experiment to ``get_config``.
+        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to hand an experiment to ``get_config``. In the
+            place of the path, the bare name of a shipped file will do: ``digits``, ``digits:baseline``.
 
     Raises:
         InputError: no such file, not Python, no ``get_config`` that takes this, or it returned something else.
     """
     path, *arguments = source.split(":", 1)
-    get_config = _get_config_function(path)
+    get_config = _get_config_function(str(shipped.folder() / f"{path}.py") if path in shipped.names() else path)
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError:
@@ -39,11 +41,12 @@ def _get_config_function(path: str) -> Callable[..., Any]:
     if not os.path.isfile(path):
         folder, name = os.path.split(path)
         near = difflib.get_close_matches(name, sorted(file.name for file in Path(folder or ".").glob("*.py")), n=1)
-        hint = f" (did you mean {os.path.join(folder, near[0])}?)" if near else ""
-        raise InputError(f"--config={path}: no such file{hint}")
+        hint = f"did you mean {os.path.join(folder, near[0])}?" if near else f"shipped are {', '.join(shipped.names())}"
+        raise InputError(f"--config={path}: no such file ({hint})")
     specification = importlib.util.spec_from_file_location("chimeramix_config_file", path)
     if specification is None or specification.loader is None:
         raise InputError(f"--config={path}: not a Python file (its name must end in .py)")
+    shipped.make_importable()
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)

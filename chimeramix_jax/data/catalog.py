@@ -135,6 +135,11 @@ def native_image_side(name: str) -> int:
     return side
 
 
+def stored_image_side(dataset_config: ConfigDict) -> int:
+    """Returns the pixels per side that images of a data set are stored at; ``dataset_config``: config.dataset."""
+    return dataset_entry(dataset_config.name).image_side or dataset_config.image_side
+
+
 def dataset_entry(name: str) -> DatasetEntry:
     """Returns the traits of the data set called ``name``.
 

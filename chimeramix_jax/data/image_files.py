@@ -11,11 +11,16 @@ from chimeramix_jax.errors import InputError
 _WHITE = (255, 255, 255, 255)
 
 
-def read_square_rgb(path: Path, side: int) -> Image.Image:
+def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
     """Reads an image, upright, and returns the largest square at its centre, resized bilinearly with antialiasing.
 
     That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way. Of an
     animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied.
+
+    Args:
+      path: the file.
+      side: pixels per side of the result.
+      named_by: the setting or flag that errors name.
 
     Raises:
       InputError: the file cannot be opened, is no image, is damaged, or has more pixels than Pillow deems harmless.
@@ -28,16 +33,18 @@ def read_square_rgb(path: Path, side: int) -> Image.Image:
                 image.load()
                 return ImageOps.fit(_to_rgb(ImageOps.exif_transpose(image)), (side, side), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
-        raise InputError(f"dataset.directory: {path} is not an image that Pillow can read") from None
+        raise InputError(f"{named_by}: {path} is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(
-            f"dataset.directory: {path} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first"
+            f"{named_by}: {path} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first"
         ) from None
     except PermissionError:
-        raise InputError(f"dataset.directory: {path} cannot be read: permission denied") from None
+        raise InputError(f"{named_by}: {path} cannot be read: permission denied") from None
+    except FileNotFoundError:
+        raise InputError(f"{named_by}: {path} does not exist") from None
     except Exception as error:  # Pillow's readers raise errors of many kinds over a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"dataset.directory: {path} is damaged or of an unknown kind ({reason})") from error
+        raise InputError(f"{named_by}: {path} is damaged or of an unknown kind ({reason})") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.data.catalog import DatasetEntry
 from chimeramix_jax.errors import InputError
 
-_FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
+FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
 
 
 @contextlib.contextmanager
@@ -53,10 +53,10 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
             f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to have it "
             "prepared anew"
         )
-    if not any(form.value == _FILE_FORMAT for form in builder.info.available_file_formats()):
+    if not any(form.value == FILE_FORMAT for form in builder.info.available_file_formats()):
         raise InputError(
             f"dataset.data_dir: {builder.data_dir} was prepared in the format {builder.info.file_format.value}, but "
-            f"{_FILE_FORMAT} is needed; give another dataset.data_dir, or delete that directory to prepare it anew"
+            f"{FILE_FORMAT} is needed; give another dataset.data_dir, or delete that directory to prepare it anew"
         )
     return builder
 
@@ -71,7 +71,7 @@ def _prepare(entry: DatasetEntry, builder: Any) -> None:
         )
     try:
         builder.download_and_prepare(
-            file_format=_FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            file_format=FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
         )
     except (OSError, tfds.download.DownloadError) as error:
         if builder.data_path.exists():

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chimeramix_jax.errors import StorageError
+from chimeramix_jax.errors import InputError, StorageError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or a limit on files is reached
 
@@ -45,6 +45,30 @@ def _replace(target: Path, content: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Gives the ``with`` statement a folder to fill, which gets the target's name when all is in it.
+
+    Until then it lies beside the target under another name, and goes away if it cannot be filled.
+
+    Raises:
+        InputError: there is something at the target already that is no empty folder, or nothing can be made there.
+    """
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError(f"{target}: is there already, and nothing is overwritten; name a new or an empty folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+    except OSError as error:
+        raise InputError(f"{target}: cannot be made: {error.strerror}") from None
+    try:
+        yield unfinished
+        os.chmod(unfinished, 0o777 & ~_umask())  # mkdtemp makes folders that only their owner may enter
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import stopping
-from chimeramix_jax.errors import NonFiniteError
+from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting.stage_log import StageLog
 from chimeramix_jax.training import epochs
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
@@ -258,6 +258,16 @@ def is_finished(directory: Path, epochs: int) -> bool:
     """Whether the stage in this directory has been trained to its last epoch."""
     about = newest(directory)
     return about is not None and about["epoch"] >= epochs
+
+
+def require_finished(directory: Path, stage: str, epochs: int) -> None:
+    """Refuses to go on where a stage, "generator" or "classifier", has not been trained to its last epoch.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not is_finished(directory, epochs):
+        raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
 
 
 def newest(directory: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,15 @@ from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 
 Parameters = dict[str, PyTree]
+Partition = Float[Array, "images batch mask_side mask_side 1"]
+
+
+class Mixes(NamedTuple):
+    """Mixed images in [-1, 1], the positions of those that each was mixed from, and which of them is shown where."""
+
+    images: Float[Array, "batch side side 3"]
+    sources: Int[Array, "images batch"]
+    partition: Partition
 
 
 @dataclass(frozen=True)
@@ -69,12 +79,19 @@ class Mixer:
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
     ) -> Float[Array, "batch side side 3"]:
         """Mixes of the images at ``indices``, in [-1, 1]."""
+        return self.mix(key, data, indices, parameters).images
+
+    def mix(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
+    ) -> Mixes:
+        """The same, and what they were made of."""
         partner_key, view_key, mask_key = jax.random.split(key, 3)
         partners = [
             sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
         ]
         view_keys = jax.random.split(view_key, self.images)
-        views = [self.augmentation(view_keys[n], data, chosen) for n, chosen in enumerate([indices, *partners])]
+        sources = [indices, *partners]
+        views = [self.augmentation(view_keys[n], data, chosen) for n, chosen in enumerate(sources)]
         images, segments = jnp.stack([view.images for view in views]), views[-1].segments
         batch, labels = len(indices), data.segment_labels
         partitions = [
@@ -82,16 +99,20 @@ class Mixer:
             for key in jax.random.split(mask_key, self.candidates)
         ]
         if self.generator is None:
-            return blend_many(images, partitions[0])
-        return resize_align_corners(self._decoded(images, partitions, parameters), images.shape[2])
+            return Mixes(blend_many(images, partitions[0]), jnp.stack(sources), partitions[0])
+        decoded, partition = self._decoded(images, partitions, parameters)
+        return Mixes(resize_align_corners(decoded, images.shape[2]), jnp.stack(sources), partition)
 
     def _decoded(
         self,
         images: Float[Array, "images batch side side 3"],
-        partitions: Sequence[Float[Array, "images batch mask_side mask_side 1"]],
+        partitions: Sequence[Partition],
         parameters: Parameters,
-    ) -> Float[Array, "batch generator_side generator_side 3"]:
-        """Blends the images' features by each of the partitions, and decodes them; of several the most real ones."""
+    ) -> tuple[Float[Array, "batch generator_side generator_side 3"], Partition]:
+        """Blends the images' features by each of the partitions, and decodes them; of several the most real ones.
+
+        Beside the decoded images it returns the partitions that they were blended by.
+        """
         assert self.generator is not None
         generator = nnx.merge(self.generator, parameters["generator"])
         features = generator.encode(resize_align_corners(jnp.concatenate(images), self.generator_side))
@@ -99,8 +120,10 @@ class Mixer:
         blends = [blend_many(features, partition) for partition in partitions]
         decoded = generator.decode(jnp.concatenate(blends)).astype(images.dtype)
         if self.discriminator is None:
-            return decoded
+            return decoded, partitions[0]
         scores = nnx.merge(self.discriminator, parameters["discriminator"])(decoded)
         scores = jnp.mean(scores.astype(jnp.float32), axis=(1, 2, 3)).reshape(len(partitions), -1)
         best = jnp.argmax(scores, axis=0)
-        return decoded.reshape(*scores.shape, *decoded.shape[1:])[best, jnp.arange(len(best))]
+        chosen = (best, jnp.arange(len(best)))
+        partition = jnp.stack(partitions, axis=1)[:, *chosen]
+        return decoded.reshape(*scores.shape, *decoded.shape[1:])[chosen], partition

@@ -13,7 +13,7 @@ from flax import nnx
 from hypothesis import HealthCheck, Phase, given, seed, strategies
 from hypothesis import settings as hypothesis_settings
 
-import main
+from chimeramix_jax import command_line
 from chimeramix_jax import config as settings
 from chimeramix_jax import run as runs
 from chimeramix_jax.augment.pipeline import Augmentation
@@ -128,7 +128,7 @@ def run_main(arguments):
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            main.main(main.parse_arguments(["main.py", *arguments]))
+            command_line.main(command_line.parse_arguments(["main.py", *arguments]))
         return 0, errors.getvalue()
     except SystemExit as end:
         return end.code, errors.getvalue()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import files
 
 
@@ -53,3 +54,29 @@ def test_values_become_what_json_has_a_form_for():
 
 def test_infinities_inside_arrays_become_null():
     assert files.plain(np.array([1.0, np.inf, np.nan])) == [1.0, None, None]
+
+
+def test_a_folder_has_its_name_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "sub" / "folder"
+    with files.whole_folder(target) as unfinished:
+        (unfinished / "a").write_text("a")
+        assert not target.exists()
+    assert (target / "a").read_text() == "a" and os.listdir(target.parent) == ["folder"]
+    assert target.stat().st_mode & 0o777 == 0o777 & ~files._umask()
+
+
+def test_a_folder_that_cannot_be_filled_leaves_nothing_behind(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "folder") as unfinished:
+        (unfinished / "a").write_text("a")
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_made_where_an_empty_one_is_but_not_over_anything_else(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with files.whole_folder(tmp_path / "empty") as unfinished:
+        (unfinished / "a").write_text("a")
+    for taken in (tmp_path / "empty", tmp_path / "empty" / "a"):
+        with pytest.raises(InputError, match="is there already"), files.whole_folder(taken):
+            pass
+    assert (tmp_path / "empty" / "a").read_text() == "a"

@@ -14,7 +14,11 @@ from PIL import Image
 
 
 def labelled_image_info(
-    builder: Any, image_side: int, label: tfds.features.ClassLabel, homepage: str | None = None
+    builder: Any,
+    image_side: int,
+    label: tfds.features.ClassLabel,
+    homepage: str | None = None,
+    **more: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
     """Describes examples of square RGB images, 0 to 255, to TFDS.
 
@@ -23,12 +27,14 @@ def labelled_image_info(
       image_side: pixels per side.
       label: the classes.
       homepage: where the data set is published.
+      **more: what examples have besides.
     """
     features = tfds.features.FeaturesDict(
         {
             "index": tfds.features.Scalar(np.int64),
             "image": tfds.features.Image(shape=(image_side, image_side, 3), encoding_format="png"),
             "label": label,
+            **more,
         }
     )
     return tfds.core.DatasetInfo(

@@ -24,9 +24,8 @@ import tensorflow_datasets as tfds
 
 from chimeramix_jax.data.builders.examples import labelled_image_info, png_bytes
 from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.image_paths import is_shown
 from chimeramix_jax.errors import InputError
-
-_LEFT_BY_FILE_MANAGERS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _visible(folder: Path) -> list[Path]:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise InputError(f"dataset.directory: {folder} cannot be read: {error.strerror}") from error
-    return [folder / name for name in names if not name.startswith(".") and name.lower() not in _LEFT_BY_FILE_MANAGERS]
+    return [folder / name for name in names if is_shown(name)]
 
 
 def _is_folder(path: Path) -> bool:

@@ -1,0 +1,95 @@
+"""The wheel, built from a copy of the sources and installed where no repository is near."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+FROM_THE_REPOSITORY = ("chimeramix_jax", "configs")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    sources = tmp_path_factory.mktemp("sources") / "copy"
+    for name in FROM_THE_REPOSITORY:
+        shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources)
+    pip("wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={sources.parent}", sources)
+    (built,) = sources.parent.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def chimeramix(wheel, tmp_path_factory):
+    """Runs the installed console command in an empty folder."""
+    site = tmp_path_factory.mktemp("installed")
+    pip("install", "--no-deps", "--no-index", f"--target={site}", wheel)
+    environment = os.environ | {"PYTHONPATH": str(site)}
+
+    def run(*arguments):
+        return subprocess.run(
+            [site / "bin" / "chimeramix", *arguments],
+            cwd=tmp_path_factory.mktemp("elsewhere"),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def pip(*arguments):
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_the_settings_and_nothing_at_top_level(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    wanted = {
+        f"{'' if folder == 'chimeramix_jax' else 'chimeramix_jax/'}{path.relative_to(ROOT).as_posix()}"
+        for folder in FROM_THE_REPOSITORY
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == wanted
+    assert {"chimeramix_jax/py.typed", "chimeramix_jax/configs/digits.py"} <= names
+
+
+def test_the_installed_command_shows_its_help(chimeramix):
+    process = chimeramix("--help")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "--stage" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--config=digits:chimeramix_grid", "--config.generator.epochs=0"], "generator.epochs: 0 is not allowed"),
+        (["--config=cifair10:baselin"], "did you mean 'baseline'?"),
+        (["--config=digit"], "--config=digit: no such file (shipped are cifair10, "),
+    ],
+)
+def test_the_installed_command_finds_its_own_settings_by_name_and_refuses_wrong_ones(chimeramix, arguments, told):
+    process = chimeramix(*arguments)
+    assert process.returncode == 2
+    assert process.stderr.startswith("chimeramix: ") and process.stderr.count("\n") == 1
+    assert told in process.stderr
+
+
+def test_a_config_file_of_ones_own_builds_on_the_installed_ones(chimeramix, tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text(
+        "from configs import digits\n\n\ndef get_config():\n"
+        "    config = digits.get_config()\n    config.max_labels_per_class = 0\n    return config\n"
+    )
+    process = chimeramix(f"--config={own}")
+    assert process.returncode == 2
+    assert "max_labels_per_class: 0 is not allowed" in process.stderr
