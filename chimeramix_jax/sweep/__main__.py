@@ -137,11 +137,11 @@ def _launch_locally(states: dict[Job, State], asked: argparse.Namespace) -> int:
 def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace) -> int:
     submitted = slurm.submit(states, asked.workdir.expanduser(), _resources(asked))
     _tell(states)
-    print(
-        f"submitted: {len(submitted)} jobs; the same command tells how far they are, and submits what was stopped",
-        f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}",
-        sep="\n",
-    )
+    if submitted:
+        print(
+            f"submitted: {len(submitted)} jobs; the same command tells how far they are, and submits what was stopped"
+        )
+    print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
     return 1 if State.FAILED in states.values() else 0
 
 
