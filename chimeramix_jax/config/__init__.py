@@ -11,7 +11,13 @@ from chimeramix_jax.config.checking import (
     explain,
     needs_generator,
 )
-from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, differences, generator_settings, leaving_out
+from chimeramix_jax.config.comparing import (
+    NO_EFFECT_ON_RESULTS,
+    differences,
+    generator_identity,
+    generator_settings,
+    leaving_out,
+)
 from chimeramix_jax.config.loading import load
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
 from chimeramix_jax.config.seeds import config_of_seed, parse_seeds
@@ -36,6 +42,7 @@ __all__ = [
     "flatten",
     "from_dict",
     "from_json",
+    "generator_identity",
     "generator_settings",
     "leaving_out",
     "load",

@@ -86,3 +86,9 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "generator",
         "repeat_unlimited",
     )
+
+
+def generator_identity(config: ConfigDict) -> dict[str, Any]:
+    """The values of those settings, with dotted keys: where two runs agree in all, one generator serves both."""
+    groups = generator_settings(config)
+    return {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}

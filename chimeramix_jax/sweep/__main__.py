@@ -1,0 +1,180 @@
+"""Does many runs by one command: every combination of data sets, experiments, numbers of images and seeds.
+
+Examples:
+    python -m chimeramix_jax.sweep --datasets=digits --experiments='baseline*,chimeramix_grid' --seeds=0:5
+        fifteen and more runs on this machine, into runs/sweep; the same command goes on where it was stopped
+    python -m chimeramix_jax.sweep --datasets=cifair10,stl10 --experiments='*' --seeds=0:5 \\
+            --max_labels_per_class=5,10,20,30,50,100 --workdir=runs/paper --dry_run
+        what there would be to do, and what is done already
+    the same with --launcher=slurm --slurm_partition=gpu --slurm_gpus=1 instead of --dry_run
+        the same runs as jobs of Slurm
+
+Any --config.KEY=VALUE applies to all runs. Every run has its directory in the sweep's, and in it log.txt, what it said,
+and error.txt, why it failed. A generator that several runs need is trained once. One failure stops nothing else.
+
+Exit codes:
+    0 all is done, or submitted; 1 runs have failed; 2 something given cannot be used; 130 stopped from the keyboard;
+    143 stopped by SIGTERM or SIGUSR1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from chimeramix_jax import stopping, workdir_lock
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.sweep import local, plan, slurm
+from chimeramix_jax.sweep.plan import Job, State
+from chimeramix_jax.sweep.selection import select
+from chimeramix_jax.workdir import Workdir
+
+LAUNCHERS = ("local", "slurm")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Does what the command line asks for; returns the exit code."""
+    try:
+        asked = _parse(arguments)
+        return _sweep(asked)
+    except InputError as error:
+        _say(str(error))
+        return InputError.exit_code
+    except OSError as error:
+        _say(f"{error.filename or 'a file'}: {error.strerror or error}")
+        return 1
+    except stopping.Stopped as stopped:
+        _say(f"stopped ({stopped}); the same command continues the sweep")
+        return stopped.exit_code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m chimeramix_jax.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--datasets", required=True, help="names of files in configs/, globs, or paths of other files")
+    parser.add_argument("--experiments", required=True, help="names and globs; configs/experiments.py lists them")
+    parser.add_argument("--max_labels_per_class", help="such as 5,10,all (default: the config file's)")
+    parser.add_argument("--seeds", default="0", help="such as 0,1,4 or 0:5, which is 0 to 4 (default: 0)")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/sweep"), help="the folder (default: runs/sweep)")
+    parser.add_argument("--dry_run", action="store_true", help="only print the plan")
+    parser.add_argument("--retry", action="store_true", help="do failed runs again")
+    parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where the runs go (default: local)")
+    parser.add_argument(
+        "--workers", type=_positive, help="local: runs at once (default: one per GPU, or one with all cores)"
+    )
+    parser.add_argument("--slurm_partition", help="(default: the cluster's)")
+    parser.add_argument(
+        "--slurm_minutes", type=_positive, default=240, help="after which a job is continued in the next (default: 240)"
+    )
+    parser.add_argument("--slurm_memory_gb", type=_positive, help="of each job (default: the cluster's)")
+    parser.add_argument("--slurm_cpus", type=_positive, help="of each job (default: the cluster's)")
+    parser.add_argument("--slurm_gpus", type=_positive, help="of each job (default: none)")
+    parser.add_argument(
+        "--slurm_parallel", type=_positive, default=256, help="jobs of an array at once, at most (default: 256)"
+    )
+    parser.add_argument(
+        "--slurm_option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other option of sbatch; repeatable",
+    )
+    asked, rest = parser.parse_known_args(arguments)
+    asked.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
+    for unexpected in (argument for argument in rest if argument not in asked.overrides):
+        raise InputError(f"{unexpected!r}: not understood; --help lists the flags, and settings are --config.KEY=VALUE")
+    return asked
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it must be a whole number from 1")
+    return int(text)
+
+
+def _sweep(asked: argparse.Namespace) -> int:
+    folder: Path = asked.workdir.expanduser()
+    runs = select(folder, asked.datasets, asked.experiments, asked.max_labels_per_class, asked.seeds, asked.overrides)
+    plan.check_folder(folder, runs)
+    if asked.launcher == "slurm":
+        slurm.require()
+    jobs = plan.jobs_of(runs)
+    if asked.dry_run:
+        _tell(_states(jobs, asked))
+        return 0
+    Workdir(folder).create()
+    with workdir_lock.locked(folder):
+        plan.write(folder, runs)
+        states = _states(jobs, asked)
+        launch = _launch_locally if asked.launcher == "local" else _launch_on_slurm
+        return launch(states, asked)
+
+
+def _states(jobs: Sequence[Job], asked: argparse.Namespace) -> dict[Job, State]:
+    # Also where the launcher is another now: what Slurm has is not to be done twice.
+    queued = slurm.queued(asked.workdir.expanduser())
+    return {job: job.state(retry=asked.retry, queued=queued) for job in jobs}
+
+
+def _launch_locally(states: dict[Job, State], asked: argparse.Namespace) -> int:
+    if State.TO_DO in states.values():
+        local.run(states, local.workers(asked.workers))
+    _tell(states)
+    print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
+    return 1 if State.FAILED in states.values() else 0
+
+
+def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace) -> int:
+    submitted = slurm.submit(states, asked.workdir.expanduser(), _resources(asked))
+    _tell(states)
+    if submitted:
+        print(
+            f"submitted: {len(submitted)} jobs; the same command tells how far they are, and submits what was stopped"
+        )
+    print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
+    return 1 if State.FAILED in states.values() else 0
+
+
+def _resources(asked: argparse.Namespace) -> slurm.Resources:
+    options = {}
+    for option in asked.slurm_option:
+        name, separator, value = option.partition("=")
+        if not name or not separator:
+            raise InputError(
+                f"--slurm_option: {option!r} is not allowed; it must be NAME=VALUE, such as account=vision"
+            )
+        options[name] = value
+    return slurm.Resources(
+        partition=asked.slurm_partition,
+        minutes=asked.slurm_minutes,
+        memory_gb=asked.slurm_memory_gb,
+        cpus=asked.slurm_cpus,
+        gpus=asked.slurm_gpus,
+        parallel=asked.slurm_parallel,
+        options=options,
+    )
+
+
+def _tell(states: dict[Job, State]) -> None:
+    print(plan.table(states))
+    failures = plan.failure_lines(states)
+    if failures:
+        print("", *failures, "--retry does what has failed again", sep="\n")
+
+
+def _say(message: str) -> None:
+    print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

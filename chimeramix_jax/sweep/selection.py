@@ -1,0 +1,170 @@
+"""Which runs a command line asks for: every combination of data sets, experiments, numbers of images and seeds."""
+
+import fnmatch
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.sweep import program
+
+ALL = "all"  # as a number of images: all there are
+
+_OWN_FLAGS = {
+    # Settings that the sweep itself gives to every run.
+    "experiment": "--experiments",
+    "seed": "--seeds",
+    "seeds": "--seeds",
+    "max_labels_per_class": "--max_labels_per_class",
+    "dataset.name": "--datasets",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run of the sweep.
+
+    Attributes:
+        workdir: its directory.
+        source: its config file and experiment, as for ``--config``.
+        config: its settings, checked.
+        overrides: the arguments ``--config.key=value`` that all runs share.
+    """
+
+    workdir: Path
+    source: str
+    config: ConfigDict
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.workdir.name
+
+    def arguments(self) -> list[str]:
+        """What makes the program do this run."""
+        return [
+            f"--config={self.source}",
+            *self.overrides,
+            f"--config.max_labels_per_class={self.config.max_labels_per_class}",
+            f"--config.seed={self.config.seed}",
+            f"--workdir={self.workdir}",
+        ]
+
+
+def select(
+    folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
+) -> list[Run]:
+    """Returns the runs, seed by seed, so that a sweep that is stopped has whole comparisons.
+
+    Args:
+        folder: where their directories are to be.
+        datasets: names of config files, globs over these, and paths of other config files, separated by commas.
+        experiments: names and globs.
+        images: numbers of training images per class, or "all"; None: whatever each config file says.
+        seeds: numbers and ranges.
+        overrides: arguments ``--config.key=value`` for all runs.
+
+    Raises:
+        InputError: something is not known or not allowed, no run is named, or two would share a directory.
+    """
+    sources = _config_sources(datasets)
+    names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)
+    numbers = _images(images)
+    try:
+        seed_numbers = settings.parse_seeds(seeds)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
+    for flag, values in (("--datasets", sources), ("--experiments", names), ("--seeds", seed_numbers)):
+        if not values:
+            raise InputError(f"{flag}: names nothing, so there are no runs; it must name one at least")
+    bases = {source: _loaded(source, overrides) for source in (f"{path}:{name}" for path in sources for name in names)}
+    runs = [
+        _run(folder, source, base, number, seed, overrides)
+        for seed in seed_numbers
+        for source, base in bases.items()
+        for number in numbers or [base.max_labels_per_class]
+    ]
+    _refuse_shared_directories(runs)
+    return runs
+
+
+def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
+    """The known names that a list of names and globs stands for, each once."""
+    names = list(known)
+    found: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        matching = [name for name in names if fnmatch.fnmatchcase(name, part)]
+        if not matching:
+            raise not_one_of(flag, part, names)
+        found += matching
+    return list(dict.fromkeys(found))
+
+
+def _config_sources(text: str) -> list[str]:
+    """The config files that are named; those of the program by their stem, others by their path."""
+    files = program.config_files()
+    sources: list[str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        if part.endswith(".py"):
+            sources.append(part)
+        else:
+            sources += [os.path.relpath(files[name]) for name in _chosen("--datasets", part, files)]
+    return list(dict.fromkeys(sources))
+
+
+def _images(text: str | None) -> list[int | None]:
+    """The numbers of images per class, None for all of them; none at all where the config files decide."""
+    rule = settings.SETTINGS["max_labels_per_class"]
+    numbers: list[int | None] = []
+    for part in [] if text is None else text.split(","):
+        number = int(part) if part.strip().isdecimal() else None
+        if (number is None and part.strip() != ALL) or not rule.holds(number):
+            allowed = f"whole numbers from 1 and {ALL!r}, separated by commas"
+            raise InputError(f"--max_labels_per_class: {part!r} in {text!r} is not allowed; it must be {allowed}")
+        numbers.append(number)
+    return list(dict.fromkeys(numbers))
+
+
+def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
+    """A config file's settings for an experiment, with the overrides."""
+    config = settings.load(source)
+    for override in overrides:
+        key = override.removeprefix("--config.").partition("=")[0]
+        settings.check_key(key, settings.SETTINGS)
+        if key in _OWN_FLAGS:
+            raise InputError(f"{override}: every run has its own; give them all by {_OWN_FLAGS[key]}")
+    own = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=own, sys_argv=["", *overrides])
+        own(["", *overrides])
+    except (flags.Error, ValueError) as error:
+        raise InputError(settings.explain(str(error))) from None
+    return config
+
+
+def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]) -> Run:
+    config = base.copy_and_resolve_references()  # a plain copy shares what a placeholder holds
+    config.update({"seed": seed, "max_labels_per_class": images})
+    try:
+        settings.check(config)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    name = os.path.basename(settings.default_workdir(config))
+    return Run(folder / name, source, config, tuple(overrides))
+
+
+def _refuse_shared_directories(runs: Iterable[Run]) -> None:
+    by_name: dict[str, Run] = {}
+    for run in runs:
+        other = by_name.setdefault(run.name, run)
+        if other is not run:
+            raise InputError(
+                f"--datasets: {other.source} and {run.source} would share the directory {run.workdir}; sweep them in "
+                "two folders"
+            )

@@ -1,0 +1,130 @@
+"""Sweeps through a real Slurm: jobs requeued, warned and cancelled while they train, and jobs that fail.
+
+Takes minutes and needs root and Slurm, so it runs only when asked for:
+``python -m pytest -n0 -s -m slow_faults tests/reliability/test_slurm.py``
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, TINY
+from reliability.slurm_cluster import missing, slurm
+
+pytest.importorskip("submitit", reason="submitit is not installed")
+
+pytestmark = [pytest.mark.slow_faults, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+
+LONG_ENOUGH = {"generator.epochs": 40, "classifier.epochs": 40, "compare_with_baseline": "false"}
+
+
+@pytest.fixture(scope="module")
+def variables():
+    with slurm() as variables:
+        yield os.environ | variables
+
+
+@pytest.fixture
+def sweep(variables, data_dir, tmp_path):
+    """Runs the command; returns exit code, standard output and standard error."""
+
+    def run(*arguments, **changes):
+        values = {"dataset.data_dir": data_dir} | TINY | LONG_ENOUGH | changes
+        del values["max_labels_per_class"]
+        command = [sys.executable, "-m", "chimeramix_jax.sweep", "--launcher=slurm", "--datasets=digits"]
+        command += [f"--config.{key}={value}" for key, value in values.items()]
+        command += ["--max_labels_per_class=2", f"--workdir={tmp_path / 'sweep'}", "--slurm_cpus=1"]
+        command += ["--slurm_minutes=30", *arguments]
+        ended = subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def wait_until(variables, tmp_path):
+    def wait(holds, seconds=900):
+        until = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > until:
+                said = [f"{path}: {path.read_text()[-2000:]}" for path in tmp_path.glob("sweep/*/*log*")]
+                pytest.fail("\n".join([command_output(variables, "squeue", "--array"), *said]))
+            time.sleep(0.3)
+
+    return wait
+
+
+def command_output(variables, *command):
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+
+def in_queue(variables):
+    return command_output(variables, "squeue", "--noheader", "--array").strip()
+
+
+def ids(folder):
+    return json.loads((folder / "slurm.json").read_text())
+
+
+def has_checkpoint(run, stage):
+    return any(path.name.isdigit() for path in (run / stage / "checkpoints").glob("*"))
+
+
+def test_a_sweep_survives_a_requeue_and_a_warning_in_the_middle(sweep, variables, tmp_path, wait_until):
+    folder = tmp_path / "sweep"
+    code, output, errors = sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")
+    assert (code, errors) == (0, "") and "submitted: 6 jobs" in output
+    first, second = (folder / f"digits-chimeramix_grid-2-per-class-seed-{seed}" for seed in (0, 1))
+
+    wait_until(lambda: has_checkpoint(first, "generator"))
+    command_output(variables, "scontrol", "requeue", ids(folder)[f"{first.name} (generator)"])
+    wait_until(lambda: "stopped (SIGTERM); the same command continues" in (first / "log.txt").read_text())
+    assert sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")[0] == 0
+    assert len(ids(folder)) == 6  # nothing was submitted twice
+
+    wait_until(lambda: has_checkpoint(second, "classifier"))
+    warning = ["scancel", "--signal=USR1", ids(folder)[second.name]]  # as Slurm does before the time is over
+    command_output(variables, *warning)
+    wait_until(lambda: "stopped (SIGUSR1); the same command continues" in (second / "log.txt").read_text())
+
+    wait_until(lambda: not in_queue(variables))
+    assert len(list(folder.glob("*/results.json"))) == 4 and not list(folder.glob("*/error.txt"))
+    assert len(list(folder.glob("*/generator"))) == 2
+    code, output, errors = sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")
+    assert (code, errors) == (0, "") and "submitted" not in output and "jobs to do: 0" in output
+
+
+def test_a_cancelled_job_is_submitted_again_by_the_same_command_and_goes_on(sweep, variables, tmp_path, wait_until):
+    folder = tmp_path / "sweep"
+    assert sweep("--experiments=baseline")[0] == 0
+    (run,) = (folder / name for name in ids(folder))
+    wait_until(lambda: has_checkpoint(run, "classifier"))
+    command_output(variables, "scancel", *ids(folder).values())
+    wait_until(lambda: not in_queue(variables))
+    assert not (run / "results.json").exists() and not (run / "error.txt").exists()
+    code, output, _ = sweep("--experiments=baseline")
+    assert code == 0 and "submitted: 1 jobs" in output
+    wait_until(lambda: not in_queue(variables))
+    assert (run / "results.json").exists()
+
+
+def test_what_waits_for_a_generator_that_failed_leaves_the_queue_and_both_are_told(
+    sweep, variables, tmp_path, wait_until
+):
+    asked = ["--experiments=chimeramix_grid,baseline", "--seeds=0:2"]
+    settings = {"generator.learning_rate": 1e9}
+    assert sweep(*asked, **settings)[0] == 0
+    wait_until(lambda: not in_queue(variables))
+    code, output, _ = sweep(*asked, **settings)
+    assert code == 1
+    assert output.count("(generator): ") == 2 and output.count("(1 runs wait for it)") == 2
+    assert len(list((tmp_path / "sweep").glob("*baseline*/results.json"))) == 2
+
+
+def test_what_slurm_refuses_is_told_in_its_own_words(sweep):
+    code, output, errors = sweep("--experiments=baseline", "--slurm_partition=nowhere")
+    assert (code, output) == (2, "")
+    assert errors.count("\n") == 1 and "invalid partition specified: nowhere" in errors

@@ -1,0 +1,151 @@
+import json
+
+import pytest
+
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.summary.plan import read_plan
+from chimeramix_jax.sweep import plan
+from chimeramix_jax.sweep.plan import State, jobs_of
+from chimeramix_jax.sweep.processes import ERROR
+
+GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
+
+
+def seed(number):
+    return f"digits-chimeramix_grid-5-per-class-seed-{number}"
+
+
+def test_a_generator_is_trained_once_for_all_experiments_of_its_seed_and_images(runs):
+    jobs = jobs_of(runs(f"{GRIDS},baseline,chimeramix_grid_direct", images="5,10", seeds="0:2"))
+    generators = [job for job in jobs if job.stage == "generator"]
+    assert len(generators) == 4  # 2 numbers of images, 2 seeds
+    for job in jobs:
+        if job.run.config.experiment in GRIDS.split(","):
+            owner = job.generator_job.run if job.stage == "classifier" else job.run
+            assert (owner.config.seed, owner.config.max_labels_per_class) == (
+                job.run.config.seed,
+                job.run.config.max_labels_per_class,
+            )
+        else:
+            assert (job.stage, job.generator_job) == ("all", None)
+
+
+def test_masks_of_another_kind_need_another_generator(runs):
+    jobs = jobs_of(runs("chimeramix_grid,chimeramix_segmentation"))
+    assert [job.stage for job in jobs] == ["generator", "classifier"] * 2
+
+
+def test_a_classifier_is_given_the_directory_of_its_generator_unless_it_is_its_own(runs):
+    generator, own, other = jobs_of(runs(GRIDS))
+    assert generator.task.arguments[-1] == "--stage=generator"
+    assert own.task.arguments[-1] == "--stage=classifier"
+    assert other.task.arguments[-2:] == ("--stage=classifier", f"--generator_workdir={generator.run.workdir}")
+
+
+def test_a_run_that_has_the_generator_already_provides_it(runs, finish):
+    first, second = runs(GRIDS)
+    finish(second, generator=True)
+    jobs = jobs_of([first, second])
+    assert [(job.run, job.stage) for job in jobs] == [
+        (second, "generator"),
+        (first, "classifier"),
+        (second, "classifier"),
+    ]
+
+
+def test_what_is_finished_is_not_done_again(runs, states, finish):
+    first, second = selected = runs(GRIDS)
+    finish(first, generator=True)
+    finish(second)
+    assert list(states(selected).values()) == [State.DONE, State.TO_DO, State.DONE]
+
+
+def test_a_failed_run_is_left_alone_until_it_is_to_be_tried_again(runs, states):
+    (run,) = selected = runs("baseline")
+    run.workdir.mkdir(parents=True)
+    (run.workdir / ERROR).write_text("Traceback\nValueError: no\n")
+    assert list(states(selected).values()) == [State.FAILED]
+    assert list(states(selected, retry=True).values()) == [State.TO_DO]
+
+
+def test_the_error_in_a_directory_is_the_generators_until_that_is_finished(runs, states, finish):
+    (run,) = selected = runs()
+    run.workdir.mkdir(parents=True)
+    (run.workdir / ERROR).write_text("ValueError: no\n")
+    assert list(states(selected).values()) == [State.FAILED, State.TO_DO]
+    finish(run, generator=True)
+    assert list(states(selected).values()) == [State.DONE, State.FAILED]
+
+
+def test_the_failures_are_listed_with_their_last_error_and_what_waits_for_them(runs):
+    selected = runs(GRIDS)
+    selected[0].workdir.mkdir(parents=True)
+    (selected[0].workdir / ERROR).write_text("Traceback\nValueError: no\n\n")
+    states = {job: job.state(retry=False) for job in jobs_of(selected)}
+    assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (2 runs wait for it)"]
+
+
+def test_the_plan_tells_how_many_are_how_far_and_no_time_that_was_not_measured(runs, finish):
+    selected = runs("chimeramix_grid,baseline", seeds="0:3")
+    finish(selected[0], seconds=90.0, generator_seconds=600.0)
+    text = plan.table({job: job.state(retry=False) for job in jobs_of(selected)})
+    grid, generator, baseline = (
+        next(line.split() for line in text.splitlines() if f" {title} " in line)
+        for title in ("chimeramix_grid", "generator (grid)", "baseline")
+    )
+    assert grid[2:] == ["5", "1", "0", "0", "2", "1m", "30s"]
+    assert generator[-2:] == ["10m", "00s"]
+    assert baseline[2:] == ["5", "0", "0", "0", "3", "unknown"]
+    assert text.endswith("23m 00s for 4 of these, one after another, as others of the kind took; unknown time for 3")
+
+
+def test_the_plan_file_is_the_one_that_summaries_read_and_keeps_earlier_runs(runs, tmp_path):
+    folder = tmp_path / "sweep"
+    plan.write(folder, runs("baseline", seeds="0:2"))
+    plan.write(folder, runs("baseline", images="10,all", seeds="1"))
+    addresses = [(run.workdir.name, run.address.images_per_class, run.address.seed) for run in read_plan(folder)]
+    assert addresses == [
+        ("digits-baseline-5-per-class-seed-0", 5, 0),
+        ("digits-baseline-5-per-class-seed-1", 5, 1),
+        ("digits-baseline-10-per-class-seed-1", 10, 1),
+        ("digits-baseline-all-per-class-seed-1", None, 1),
+    ]
+
+
+def test_a_new_folder_and_that_of_the_same_sweep_are_accepted(runs, tmp_path):
+    selected = runs()
+    plan.check_folder(tmp_path / "sweep", selected)
+    plan.write(tmp_path / "sweep", selected)
+    plan.check_folder(tmp_path / "sweep", selected)
+
+
+def test_a_folder_that_holds_something_else_is_refused(runs, tmp_path):
+    selected = runs()
+    selected[0].workdir.mkdir(parents=True)
+    (tmp_path / "sweep" / "thesis.tex").touch()
+    with pytest.raises(InputError, match=r"holds something else than a sweep"):
+        plan.check_folder(tmp_path / "sweep", selected)
+    plan.write(tmp_path / "sweep", selected)
+    (selected[0].workdir / "thesis.tex").touch()
+    with pytest.raises(InputError, match=rf"{seed(0)} there holds something else than a run"):
+        plan.check_folder(tmp_path / "sweep", selected)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(runs, tmp_path):
+    (tmp_path / "sweep").touch()
+    with pytest.raises(InputError, match="is no folder"):
+        plan.check_folder(tmp_path / "sweep", runs())
+
+
+def test_a_run_with_other_settings_is_refused_with_what_differs(runs, tmp_path, finish):
+    (run,) = runs("baseline", overrides=["--config.classifier.epochs=7"])
+    plan.write(tmp_path / "sweep", [run])
+    finish(run)
+    with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 there, 20 asked\)"):
+        plan.check_folder(tmp_path / "sweep", runs("baseline"))
+
+
+def test_a_folder_within_another_sweeps_is_refused(runs, tmp_path):
+    (tmp_path / "sweep.json").write_text(json.dumps({"runs": []}))
+    with pytest.raises(InputError, match="the folder of another sweep"):
+        plan.check_folder(tmp_path / "sweep", runs())

@@ -1,0 +1,187 @@
+"""The command, as a user starts it."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, TINY
+
+from chimeramix_jax.sweep.__main__ import main
+
+FEWER = TINY | {"classifier.epochs": 1, "generator.epochs": 1, "compare_with_baseline": "false"}
+BROKEN = """
+from configs import image_folder
+
+
+def get_config(experiment="baseline"):
+    config = image_folder.get_config(experiment)
+    config.dataset.directory = {directory!r}
+    return config
+"""
+
+
+@pytest.fixture
+def start_sweep(data_dir, tmp_path):
+    """Starts a sweep of tiny runs; the processes are ended with the test."""
+    processes = []
+
+    def start(*arguments, **changes):
+        values = {"dataset.data_dir": data_dir} | FEWER | changes
+        del values["max_labels_per_class"]
+        command = [sys.executable, "-m", "chimeramix_jax.sweep", f"--workdir={tmp_path / 'sweep'}"]
+        command += [
+            "--max_labels_per_class=2",
+            *(f"--config.{key}={value}" for key, value in values.items()),
+            *arguments,
+        ]
+        # Heeds SIGINT although tests may run in the background, where it is ignored.
+        processes.append(
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.fixture
+def run_sweep(start_sweep):
+    """Runs a sweep to its end; returns exit code, standard output and standard error."""
+
+    def run(*arguments, **changes):
+        process = start_sweep(*arguments, **changes)
+        output, errors = process.communicate(timeout=600)
+        return process.returncode, output, errors
+
+    return run
+
+
+def row(output, experiment):
+    """The numbers of an experiment in the table: done, failed, queued, to do."""
+    (line,) = [line for line in output.splitlines() if f" {experiment} " in line]
+    return [int(number) for number in re.findall(r" (\d+)(?= )", line)[1:5]]
+
+
+def test_a_sweep_does_its_runs_although_one_fails_and_does_again_only_what_it_is_told_to(run_sweep, tmp_path):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)  # a class without images, and no other class
+    broken = tmp_path / "broken.py"
+    broken.write_text(BROKEN.format(directory=str(tmp_path / "photos")))
+    asked = [f"--datasets={broken},digits", "--experiments=baseline,chimeramix_grid_direct", "--workers=2"]
+    failing = "image_folder-photos-baseline-2-per-class-seed-0"
+
+    code, output, errors = run_sweep(*asked)
+    assert code == 1
+    assert output.count("failed: image_folder") == 2 and f"failed: {failing}: chimeramix: " in output
+    assert f"python -m chimeramix_jax.summarize {tmp_path / 'sweep'}" in output
+    assert "top-1" in errors and f"{failing}: failed: chimeramix: " in errors
+    folder = tmp_path / "sweep"
+    assert len(list(folder.glob("digits-*/results.json"))) == 2
+    assert "chimeramix: " in (folder / failing / "error.txt").read_text()
+    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 4
+
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("digits-*/results.json")}
+    code, again, errors = run_sweep(*asked)
+    assert (code, errors) == (1, "")  # nothing was started
+    assert again == output
+    assert run_sweep(*asked, "--retry")[0] == 1
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("digits-*/results.json")} == finished
+    assert (folder / failing / "log.txt").read_text().count("chimeramix: ") == 2
+
+
+def test_two_experiments_share_the_generator_that_is_trained_once(run_sweep, tmp_path):
+    code, output, errors = run_sweep("--datasets=digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment")
+    assert code == 0, errors
+    assert len(list((tmp_path / "sweep").glob("*/generator"))) == 1
+    assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 2
+    assert "generators: 1, for 2 of them; jobs to do: 0" in output
+
+
+@pytest.mark.parametrize("request_", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_sweep_that_is_asked_to_stop_stops_its_runs_with_a_checkpoint_and_goes_on_later(
+    start_sweep, run_sweep, tmp_path, request_
+):
+    asked, changes = ["--datasets=digits", "--experiments=baseline"], {"classifier.epochs": 300}
+    process = start_sweep(*asked, **changes)
+    checkpoints = tmp_path / "sweep" / "digits-baseline-2-per-class-seed-0" / "classifier" / "checkpoints"
+    until = time.monotonic() + 300
+    while not any(path.name.isdigit() for path in checkpoints.glob("*")):
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(request_)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if request_ == signal.SIGINT else 143)
+    assert "stopped; the same command continues it" in errors and "Traceback" not in errors
+    log = checkpoints.parents[1] / "log.txt"
+    assert "stopped (SIGTERM); the same command continues the run" in log.read_text()
+    assert not (checkpoints.parents[1] / "error.txt").exists()
+    code, output, _ = run_sweep(*asked, "--dry_run", **changes)
+    assert code == 0 and row(output, "baseline") == [0, 0, 0, 1]
+
+
+def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
+    asked = ["--datasets=cifair10,stl10", "--experiments=chimeramix_*,baseline", "--seeds=0:5"]
+    sizes = "--max_labels_per_class=5,10,20,30,50,100"
+    assert main([*asked, sizes, f"--workdir={tmp_path / 'paper'}", "--dry_run"]) == 0
+    output = capsys.readouterr().out
+    assert "runs: 540; generators: 120, for 360 of them; jobs to do: 660; unknown time for 660" in output
+    assert not (tmp_path / "paper").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--datasets=digit", "--experiments=baseline"], "did you mean 'digits'"),
+        (["--datasets=digits", "--experiments=baselin"], "did you mean 'baseline'"),
+        (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: names nothing"),
+        (["--datasets=digits", "--experiments=baseline", "--config.sed=1"], "'sed': there is no such setting"),
+        (["--datasets=digits", "--experiments=baseline", "--worker=2"], "'--worker=2': not understood"),
+        (["--datasets=digits", "--experiments=baseline", "--workers=0"], "--workers: '0' is not allowed"),
+        (["--datasets=digits", "--experiments=baseline", "--workers=1000"], "--workers: 1000, but there are"),
+        (["--datasets=digits", "--experiments=baseline", "--launcher=cloud"], "--launcher: invalid choice: 'cloud'"),
+        (["--datasets=digits"], "--experiments"),
+        (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "holds something else than a sweep"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, named):
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "thesis.tex").touch()
+    filled = [argument.format(occupied=tmp_path / "occupied") for argument in arguments]
+    if not any(argument.startswith("--workdir") for argument in filled):
+        filled.append(f"--workdir={tmp_path / 'sweep'}")
+    assert main(filled) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and named in errors
+    assert not list((tmp_path / "sweep").glob("*/*"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+def test_slurm_is_refused_where_there_is_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked = ["--datasets=digits", "--experiments=baseline", "--launcher=slurm", f"--workdir={tmp_path / 'sweep'}"]
+    assert main(asked) == 2
+    assert "there is no sbatch on this machine" in capsys.readouterr().err
+
+
+def test_two_sweeps_at_once_in_one_folder_are_refused(tmp_path, capsys):
+    from chimeramix_jax import workdir_lock
+
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    with workdir_lock.locked(folder):
+        assert main(["--datasets=digits", "--experiments=baseline", f"--workdir={folder}"]) == 2
+    assert f"in use by process {os.getpid()}" in capsys.readouterr().err
