@@ -120,12 +120,14 @@ def test_finished_seeds_are_not_trained_again_together_or_alone(settings, togeth
     assert "steps" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing_alone, tmp_path):
     config = settings(seeds="1,2", seeds_per_call=2)
     chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
     assert_alike(tmp_path / "seed-1", mixing_alone, ("generator", "classifier"), tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
     run, baseline_alone, tmp_path, monkeypatch
 ):
@@ -136,6 +138,7 @@ def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
     assert_alike(tmp_path / "seed-1", baseline_alone, ("classifier",), tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone, tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
     code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOW)
@@ -144,6 +147,7 @@ def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone, 
     assert_alike(tmp_path, baseline_alone, ("classifier",), tolerance=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_seeds_and_the_first_tells_of_all(start_main, baseline_alone, tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))

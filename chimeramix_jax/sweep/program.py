@@ -4,19 +4,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.experiments import EXPERIMENTS
+from chimeramix_jax.config import shipped
 
-_ROOT = Path(__file__).parents[2]
+shipped.make_importable()
+
+from configs.experiments import EXPERIMENTS  # noqa: E402  importable only now, where the package is installed
+
+_MAIN = shipped.folder().parent / "main.py"  # in a checkout
 
 EXPERIMENT_NAMES = tuple(EXPERIMENTS)
 
 
 def command(arguments: Sequence[str]) -> list[str]:
     """The command line of a run."""
-    return [sys.executable, str(_ROOT / "main.py"), *arguments]
+    program = [str(_MAIN)] if _MAIN.exists() else ["-m", "chimeramix_jax"]
+    return [sys.executable, *program, *arguments]
 
 
 def config_files() -> dict[str, Path]:
     """The data sets' config files, by name."""
-    of_all = ("__init__", "common", "experiments")
-    return {path.stem: path for path in sorted((_ROOT / "configs").glob("*.py")) if path.stem not in of_all}
+    return {name: shipped.folder() / f"{name}.py" for name in shipped.names()}

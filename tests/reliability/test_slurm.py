@@ -1,7 +1,7 @@
 """Sweeps through a real Slurm: jobs requeued, warned and cancelled while they train, and jobs that fail.
 
 Takes minutes and needs root and Slurm, so it runs only when asked for:
-``python -m pytest -n0 -s -m slow_faults tests/reliability/test_slurm.py``
+``python -m pytest -n0 -s -m slow tests/reliability/test_slurm.py``
 """
 
 import json
@@ -16,7 +16,7 @@ from reliability.slurm_cluster import missing, slurm
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 
-pytestmark = [pytest.mark.slow_faults, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 LONG_ENOUGH = {"generator.epochs": 40, "classifier.epochs": 40, "compare_with_baseline": "false"}
 
