@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -117,6 +120,23 @@ def test_an_image_with_more_pixels_than_pillow_allows_is_named(tmp_path, monkeyp
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(InputError, match=rf"/x.png has more than {limit} pixels"):
         read(path)
+
+
+def test_an_image_of_fifty_thousand_pixels_a_side_is_refused_before_it_takes_any_memory(tmp_path):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(bytes(150_001))), chunk(b"IEND", b""))
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(InputError, match=r"/bomb.png has more than \d+ pixels"):
+        read(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000)])
+def test_an_image_one_pixel_wide_is_enlarged(tmp_path, size):
+    path = saved(tmp_path, plain("RGB", (10, 20, 30), size), "x.png")
+    np.testing.assert_array_equal(read(path), np.full((8, 8, 3), (10, 20, 30)))
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):

@@ -129,6 +129,38 @@ def test_a_damaged_image_is_named_and_leaves_nothing_prepared(config, folder):
         assert "\n" not in str(caught.value)
 
 
+def a_link_to_itself(path):
+    path.symlink_to(path)
+
+
+def a_link_to_nothing(path):
+    path.symlink_to(path.with_name("gone"))
+
+
+@pytest.mark.parametrize("make", [a_link_to_itself, a_link_to_nothing, os.mkfifo])
+def test_what_is_no_file_is_named_and_not_waited_for(folder, make):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    make(folder / "dog" / "odd.png")
+    with pytest.raises(InputError, match=rf"{folder / 'dog' / 'odd.png'} is no file"):
+        scan(folder)
+
+
+def test_a_class_folder_that_links_to_its_own_parent_is_named(folder):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    (folder / "loop").symlink_to(folder)
+    with pytest.raises(InputError, match=f"{folder / 'loop' / 'cat'} is a folder within a class folder"):
+        scan(folder)
+
+
+def test_files_of_any_name_are_read(config, folder):
+    odd = ("two words.png", "line\nbreak.png", "Äpfel.png", "画像.png", "-rf.png", "a;b'c.png")
+    write_split(folder, {"cat": range(len(odd)), "dog": range(len(odd))})
+    for number, name in enumerate(odd):
+        (folder / "dog" / f"{number}.png").rename(folder / "dog" / name)
+    dataset = load_few_shot(config, None, seed=0)
+    assert len(dataset.train.labels) + len(dataset.held_out.labels) == 2 * len(odd)
+
+
 def test_images_of_many_kinds_and_sizes_load_together(config, folder):
     for number, (mode, name) in enumerate(
         [("RGB", "a.jpg"), ("CMYK", "b.jpg"), ("P", "c.gif"), ("LA", "d.png"), ("I;16", "e.png"), ("L", "f.webp")]

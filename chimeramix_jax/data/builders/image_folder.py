@@ -176,6 +176,10 @@ def _files_of_classes(split_root: Path, class_names: Sequence[str]) -> list[Imag
                 raise InputError(
                     f"dataset.directory: {path} is a folder within a class folder; images must lie in {folder} itself"
                 )
+            if not path.is_file():  # reading a pipe would wait for ever
+                raise InputError(
+                    f"dataset.directory: {path} is no file, but a pipe, a device, or a link leading nowhere; remove it"
+                )
             files.append(ImageFile(path, label))
     return files
 
