@@ -4,13 +4,15 @@ Counted are convolutions and matrix products, a multiplication and an addition a
 normalisation, losses, resizing and optimizers are not. "Needed" is what the method asks for: a pair is encoded once per
 update, decoded three times for the generator's update and once for the discriminator's, and no gradient is computed
 that no update uses. What a program does beyond that does not count in its favour.
+
+    python -m benchmarks.flops  # the floors of the presets
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.presets import NUM_CLASSES, RESIDUAL_BLOCKS, Preset
+from benchmarks.presets import NUM_CLASSES, PRESETS, RESIDUAL_BLOCKS, Preset
 
 # Peak rates of dense bfloat16 matrix products, in operations per second, by the name that the device gives itself.
 BFLOAT16_PEAKS = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
@@ -33,6 +35,11 @@ class Layer:
         """Operations of the forward pass for one image."""
         return 2 * self.taps * self.in_channels * self.out_channels * self.out_side**2
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the forward pass makes for one image."""
+        return self.out_channels * self.out_side**2
+
 
 @dataclass(frozen=True)
 class Network:
@@ -44,6 +51,11 @@ class Network:
     def forward(self) -> int:
         """Operations of the forward pass for one image."""
         return sum(layer.flops for layer in self.layers)
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the layers make for one image."""
+        return sum(layer.outputs for layer in self.layers)
 
     @property
     def parameter_gradients(self) -> int:
@@ -129,7 +141,42 @@ def _classifier_iteration(preset: Preset) -> int:
     return mixing + classifier.forward + classifier.parameter_gradients
 
 
+# How often a layer's output passes through memory where nothing but a convolution is fused with anything: written and
+# read in the forward pass; read for the kernel's gradient, and its own gradient written and read, in the backward pass.
+_FORWARD_PASSES, _BOTH_PASSES = 2, 5
+
+
+def traffic(preset: Preset, bytes_per_number: int) -> int:
+    """Bytes of layers' outputs that one iteration moves through memory, if each is written once and read where used.
+
+    Parameters and optimizers are left out: they are read once per iteration, whatever the batch.
+    """
+    side, channels = preset.generator_side, preset.channels
+    encode = encoder(side, channels).outputs
+    decode = decoder(side, channels, preset.decoder_residual_blocks).outputs
+    if preset.stage == "generator":
+        judge = discriminator(side, channels).outputs
+        trained = _BOTH_PASSES * (2 * encode + 3 * decode + judge + 2 * judge)
+        numbers = trained + _FORWARD_PASSES * (2 * encode + decode)
+    else:
+        classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width).outputs
+        numbers = _FORWARD_PASSES * (2 * encode + decode) + _BOTH_PASSES * classifier
+    return preset.batch_size * numbers * bytes_per_number
+
+
 def share_of_peak(device: str, precision: str, flops_per_second: float) -> float | None:
     """The share of the device's peak rate; None where that is not known for the device or the number format."""
     peak = BFLOAT16_PEAKS.get(device) if precision == "bfloat16" else None
     return None if peak is None else flops_per_second / peak
+
+
+def main() -> None:
+    """Prints the floors of the presets."""
+    print(f"{'stage':10}  {'preset':6}  {'needed':>12}  {'float32 traffic':>15}  {'bfloat16 traffic':>16}")
+    for (stage, name), preset in PRESETS.items():
+        moved = [f"{traffic(preset, size) / 1e9:.3g} GB" for size in (4, 2)]
+        print(f"{stage:10}  {name:6}  {needed(preset) / 1e9:6.4g} GFLOP  {moved[0]:>15}  {moved[1]:>16}")
+
+
+if __name__ == "__main__":
+    main()

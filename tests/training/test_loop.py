@@ -11,6 +11,8 @@ from chimeramix_jax.errors import NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.checkpoints import StageCheckpoints
+from chimeramix_jax.training.epochs import EpochRunner
+from chimeramix_jax.training.execution import OneDevice
 
 
 def steps_kept(directory):
@@ -110,3 +112,13 @@ def test_rollbacks_that_do_not_help_come_to_an_end(tmp_path):
 def test_a_run_without_faults_is_the_same_whether_rollbacks_are_allowed_or_not(tmp_path, uninterrupted):
     assert weights(train(tmp_path, **{"config.on_nonfinite": "rollback"})) == uninterrupted[0]
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 3
+
+
+def test_a_step_is_compiled_once_also_where_training_starts_afresh():
+    stage = ToyStage()
+    runner = EpochRunner(stage)
+    state = OneDevice().place(jax.jit(stage.initial_state)(jax.random.key(0)))
+    for epoch in range(2):
+        for advance in runner.run(state, jax.random.key(epoch)):
+            state = advance.state
+    assert runner._call._cache_size() == 1
