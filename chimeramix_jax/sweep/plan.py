@@ -152,7 +152,15 @@ def _has_generator(path: Path) -> bool:
 
 
 def _has_results(path: Path) -> bool:
-    return Workdir(path).results.exists()
+    return _results(path) is not None
+
+
+def _results(path: Path) -> dict[str, Any] | None:
+    """A run's results; None where there are none, or damaged ones: the run is done again then, but for its training."""
+    try:
+        return Workdir(path).read_results()
+    except InputError:
+        return None
 
 
 def check_folder(folder: Path, runs: Sequence[Run]) -> None:
@@ -220,8 +228,9 @@ def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
     """The mean time that jobs of a kind have taken to train and measure, as far as finished runs tell."""
     seconds: dict[Kind, list[float]] = defaultdict(list)
     for job in jobs:
-        if job.stage != "generator" and _has_results(job.run.workdir):
-            taken = Workdir(job.run.workdir).read_results().get("seconds", {})
+        results = None if job.stage == "generator" else _results(job.run.workdir)
+        if results is not None:
+            taken = results["seconds"]
             seconds[job.kind].append(taken["classifier"] + taken.get("baseline", 0.0))
             if "generator" in taken:
                 seconds[Job(job.run, "generator").kind].append(taken["generator"])

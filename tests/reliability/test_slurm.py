@@ -6,6 +6,7 @@ Takes minutes and needs root and Slurm, so it runs only when asked for:
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -73,6 +74,11 @@ def has_checkpoint(run, stage):
     return any(path.name.isdigit() for path in (run / stage / "checkpoints").glob("*"))
 
 
+def was_stopped(run, request):
+    """Whether a run has told that it was stopped: with a checkpoint, or at once where it was in a long step."""
+    return re.search(rf"stopped.*\({request}.*the same command continues", (run / "log.txt").read_text()) is not None
+
+
 def test_a_sweep_survives_a_requeue_and_a_warning_in_the_middle(sweep, variables, tmp_path, wait_until):
     folder = tmp_path / "sweep"
     code, output, errors = sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")
@@ -81,14 +87,14 @@ def test_a_sweep_survives_a_requeue_and_a_warning_in_the_middle(sweep, variables
 
     wait_until(lambda: has_checkpoint(first, "generator"))
     command_output(variables, "scontrol", "requeue", ids(folder)[f"{first.name} (generator)"])
-    wait_until(lambda: "stopped (SIGTERM); the same command continues" in (first / "log.txt").read_text())
+    wait_until(lambda: was_stopped(first, "SIGTERM"))
     assert sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")[0] == 0
     assert len(ids(folder)) == 6  # nothing was submitted twice
 
     wait_until(lambda: has_checkpoint(second, "classifier"))
     warning = ["scancel", "--signal=USR1", ids(folder)[second.name]]  # as Slurm does before the time is over
     command_output(variables, *warning)
-    wait_until(lambda: "stopped (SIGUSR1); the same command continues" in (second / "log.txt").read_text())
+    wait_until(lambda: was_stopped(second, "SIGUSR1"))
 
     wait_until(lambda: not in_queue(variables))
     assert len(list(folder.glob("*/results.json"))) == 4 and not list(folder.glob("*/error.txt"))

@@ -60,6 +60,13 @@ def test_what_is_finished_is_not_done_again(runs, states, finish):
     assert list(states(selected).values()) == [State.DONE, State.TO_DO, State.DONE]
 
 
+def test_a_run_whose_results_are_damaged_is_not_done(runs, states, finish):
+    (run,) = selected = runs("baseline")
+    finish(run)
+    (run.workdir / "results.json").write_text('{"dataset": ')
+    assert list(states(selected).values()) == [State.TO_DO]
+
+
 def test_a_failed_run_is_left_alone_until_it_is_to_be_tried_again(runs, states):
     (run,) = selected = runs("baseline")
     run.workdir.mkdir(parents=True)

@@ -1,0 +1,118 @@
+"""The pool of workers, with a program in the place of the real one that only notes down when it ran."""
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.sweep import local, program
+from chimeramix_jax.sweep.local import Worker
+from chimeramix_jax.sweep.plan import State, jobs_of
+
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+given = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
+workdir = pathlib.Path(given["workdir"])
+begun = time.time()
+time.sleep(0.3)
+if workdir.name in os.environ.get("FAILING", ""):
+    sys.exit("chimeramix: no")
+if workdir.name in os.environ.get("STOPPED", ""):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+if given["stage"] == "generator":
+    (workdir / "generator").mkdir()
+    (workdir / "mixing.png").touch()
+else:
+    (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5}}))
+times = {"begun": begun, "ended": time.time(), "share": os.environ["SHARE"]}
+(workdir / f"{given['stage']}.times").write_text(json.dumps(times))
+"""
+
+
+@pytest.fixture
+def run_pool(monkeypatch):
+    """Does the jobs of the runs; returns their states by name."""
+    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", PROGRAM, *arguments])
+
+    def run(selected, workers=2):
+        states = {job: job.state(retry=False) for job in jobs_of(selected)}
+        cpus = frozenset(os.sched_getaffinity(0))
+        local.run(states, [Worker(cpus, {"SHARE": str(number)}) for number in range(workers)])
+        return {job.name: state for job, state in states.items()}
+
+    return run
+
+
+def times(run, stage):
+    return json.loads((run.workdir / f"{stage}.times").read_text())
+
+
+def test_classifiers_wait_for_their_generator_and_then_run_at_once(runs, run_pool):
+    first, second = selected = runs("chimeramix_grid,chimeramix_grid_autoaugment")
+    assert set(run_pool(selected).values()) == {State.DONE}
+    classifiers = [times(run, "classifier") for run in (first, second)]
+    assert all(one["begun"] > times(first, "generator")["ended"] for one in classifiers)
+    assert {one["share"] for one in classifiers} == {"0", "1"}
+
+
+def test_one_worker_does_one_job_at_a_time(runs, run_pool):
+    selected = runs("baseline,cutout,mixup")
+    assert set(run_pool(selected, workers=1).values()) == {State.DONE}
+    spans = sorted((times(run, "all")["begun"], times(run, "all")["ended"]) for run in selected)
+    assert spans[0][1] < spans[1][0] and spans[1][1] < spans[2][0]
+
+
+def test_what_waits_for_a_failed_generator_is_not_started_and_all_else_is_done(runs, run_pool, monkeypatch, capsys):
+    mixed, plain = selected = runs("chimeramix_grid,baseline")
+    monkeypatch.setenv("FAILING", mixed.name)
+    assert run_pool(selected) == {
+        f"{mixed.name} (generator)": State.FAILED,
+        mixed.name: State.TO_DO,
+        plain.name: State.DONE,
+    }
+    errors = capsys.readouterr().err
+    assert f"{mixed.name} (generator): failed: chimeramix: no" in errors
+    assert f"{plain.name}: done in " in errors and "top-1 50.00%" in errors
+
+
+def test_a_run_that_somebody_stopped_is_left_for_the_next_command(runs, run_pool, monkeypatch, capsys):
+    (run,) = selected = runs("baseline")
+    monkeypatch.setenv("STOPPED", run.name)
+    began = time.monotonic()
+    assert run_pool(selected) == {run.name: State.TO_DO}
+    assert time.monotonic() - began < 50
+    assert "stopped; the same command continues it" in capsys.readouterr().err
+    monkeypatch.delenv("STOPPED")
+    assert run_pool(selected) == {run.name: State.DONE}
+
+
+def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
+    monkeypatch.setattr(local, "_devices", lambda: ("gpu", 2))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [dict(worker.environment) for worker in local.workers(None)] == [
+        {"CUDA_VISIBLE_DEVICES": "0"},
+        {"CUDA_VISIBLE_DEVICES": "1"},
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3a")
+    assert local.workers(2)[1].environment == {"CUDA_VISIBLE_DEVICES": "GPU-3a"}
+    with pytest.raises(InputError, match="--workers: 3, but there are 2 GPUs; it must be a whole number from 1 to 2"):
+        local.workers(3)
+
+
+def test_without_gpus_workers_share_the_cores(monkeypatch):
+    monkeypatch.setattr(local, "_devices", lambda: ("cpu", 1))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 5, 7})
+    assert [worker.cpus for worker in local.workers(None)] == [{2, 3, 5, 7}]
+    assert [worker.cpus for worker in local.workers(3)] == [{2, 7}, {3}, {5}]
+    with pytest.raises(InputError, match="there are 4 CPU cores"):
+        local.workers(5)
+
+
+def test_a_jax_that_does_not_start_is_told_in_its_own_words(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "abacus")
+    with pytest.raises(InputError, match=r"--launcher=local: JAX does not start: .*abacus"):
+        local.workers(None)
