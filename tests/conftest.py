@@ -41,6 +41,7 @@ TINY = {
 LONGEST_FIRST = (
     "test_resume.py",
     "test_several_seeds.py",
+    "test_sweep.py",
     "test_run.py",
     "test_shared_generator.py",
     "test_experiments.py",

@@ -14,6 +14,7 @@ import time
 import pytest
 from conftest import ROOT, TINY
 from reliability.slurm_cluster import missing, slurm
+from sweep import broken_photos
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 
@@ -120,14 +121,16 @@ def test_a_cancelled_job_is_submitted_again_by_the_same_command_and_goes_on(swee
 def test_what_waits_for_a_generator_that_failed_leaves_the_queue_and_both_are_told(
     sweep, variables, tmp_path, wait_until
 ):
-    asked = ["--experiments=chimeramix_grid,baseline", "--seeds=0:2"]
-    settings = {"generator.learning_rate": 1e9}
-    assert sweep(*asked, **settings)[0] == 0
+    asked = [f"--datasets={broken_photos.write_config(tmp_path)}", "--experiments=chimeramix_grid", "--seeds=0:2"]
+    assert sweep(*asked)[0] == 0
+    assert len(in_queue(variables).splitlines()) == 4
     wait_until(lambda: not in_queue(variables))
-    code, output, _ = sweep(*asked, **settings)
-    assert code == 1
-    assert output.count("(generator): ") == 2 and output.count("(1 runs wait for it)") == 2
-    assert len(list((tmp_path / "sweep").glob("*baseline*/results.json"))) == 2
+    code, output, _ = sweep(*asked)
+    assert code == 1 and "submitted" not in output
+    assert output.count("(generator): chimeramix: ") == 2 and output.count("(1 runs wait for it)") == 2
+    code, output, _ = sweep(*asked, "--retry")
+    assert code == 0 and "submitted: 4 jobs" in output
+    wait_until(lambda: not in_queue(variables))
 
 
 def test_what_slurm_refuses_is_told_in_its_own_words(sweep):

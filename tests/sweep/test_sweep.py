@@ -11,19 +11,11 @@ import time
 
 import pytest
 from conftest import ROOT, TINY
+from sweep import broken_photos
 
 from chimeramix_jax.sweep.__main__ import main
 
 FEWER = TINY | {"classifier.epochs": 1, "generator.epochs": 1, "compare_with_baseline": "false"}
-BROKEN = """
-from configs import image_folder
-
-
-def get_config(experiment="baseline"):
-    config = image_folder.get_config(experiment)
-    config.dataset.directory = {directory!r}
-    return config
-"""
 
 
 @pytest.fixture
@@ -77,31 +69,37 @@ def row(output, experiment):
     return [int(number) for number in re.findall(r" (\d+)(?= )", line)[1:5]]
 
 
-def test_a_sweep_trains_a_shared_generator_once_and_one_failure_stops_nothing_else(run_sweep, tmp_path):
-    (tmp_path / "photos" / "cat").mkdir(parents=True)  # a class without images, and no other class
-    broken = tmp_path / "broken.py"
-    broken.write_text(BROKEN.format(directory=str(tmp_path / "photos")))
-    asked = [f"--datasets={broken},digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--workers=2"]
-    failing = "image_folder-photos-chimeramix_grid-2-per-class-seed-0"
+def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run_sweep, tmp_path):
+    digits = ["--datasets=digits", "--experiments=baseline,chimeramix_grid_direct", "--workers=2"]
+    photos = [f"--datasets={broken_photos.write_config(tmp_path)},digits", "--experiments=baseline"]
+    failing = "image_folder-photos-baseline-2-per-class-seed-0"
     folder = tmp_path / "sweep"
 
-    code, output, errors = run_sweep(*asked)
+    code, output, errors = run_sweep(*photos)
     assert code == 1
-    assert len(list(folder.glob("digits-*/results.json"))) == 2 and len(list(folder.glob("*/generator"))) == 1
-    assert errors.count("top-1") == 2 and f"{failing} (generator): failed: chimeramix: " in errors
-    assert f"failed: {failing} (generator): chimeramix: " in output and "(2 runs wait for it)" in output
+    assert f"{failing}: failed: chimeramix: " in errors and errors.count("top-1") == 1
+    assert f"failed: {failing}: chimeramix: " in output
     assert f"python -m chimeramix_jax.summarize {folder}" in output
     assert "chimeramix: " in (folder / failing / "error.txt").read_text()
-    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 4
+    (finished,) = folder.glob("digits-*/results.json")
+    written = finished.stat().st_mtime_ns
 
-    finished = {path: path.stat().st_mtime_ns for path in folder.glob("digits-*/results.json")}
-    code, again, errors = run_sweep(*asked, "--retry")
-    assert code == 1 and again == output
-    assert errors.count("\n") == 1  # about the generator, the only one that was tried again
-    assert (folder / failing / "log.txt").read_text().count("chimeramix: ") == 2
-    code, again, errors = run_sweep(*asked)
+    code, again, errors = run_sweep(*photos)
     assert (code, again, errors) == (1, output, "")  # nothing was started
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("digits-*/results.json")} == finished
+    assert run_sweep(*photos, "--retry")[0] == 1
+    assert (folder / failing / "log.txt").read_text().count("chimeramix: ") == 2
+    assert run_sweep(*digits)[0] == 0  # the same sweep, larger
+    assert len(list(folder.glob("digits-*/results.json"))) == 2 and finished.stat().st_mtime_ns == written
+    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 3
+
+
+@pytest.mark.slow
+def test_two_experiments_share_the_generator_that_is_trained_once(run_sweep, tmp_path):
+    code, output, errors = run_sweep("--datasets=digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment")
+    assert code == 0, errors
+    assert len(list((tmp_path / "sweep").glob("*/generator"))) == 1
+    assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 2
+    assert "generators: 1, for 2 of them; jobs to do: 0" in output
 
 
 def test_a_sweep_that_is_interrupted_stops_its_runs_with_a_checkpoint_and_can_go_on(start_sweep, run_sweep, tmp_path):
