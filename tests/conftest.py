@@ -45,6 +45,7 @@ LONGEST_FIRST = (
     "test_run.py",
     "test_shared_generator.py",
     "test_experiments.py",
+    "test_python_page.py",
 )
 
 

@@ -57,7 +57,7 @@ def run_block(folder, data_dir, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("block", "printed"), zip(BLOCKS, PRINTED, strict=True), ids=range(len(BLOCKS)))
+@pytest.mark.parametrize(("block", "printed"), list(zip(BLOCKS, PRINTED, strict=True)), ids=range(len(BLOCKS)))
 def test_the_example_does_what_its_page_says(run_block, folder, block, printed):
     if not (folder / "runs").exists() and block != BLOCKS[0]:  # whose test has been left out
         run_block(BLOCKS[0])
