@@ -72,8 +72,8 @@ _CHANNELS = _integer(1, 1024)
 _COUNT_OR_ALL = Rule(f"{_COUNT.allowed}, or None for all images", lambda value: value is None or _COUNT.holds(value))
 _SEED = _integer(0, LARGEST_SEED)
 _SIDE = _integer(8, 1024, multiple_of=4)
-_POSITIVE = _number("a number above 0 and up to 1e9", lambda value: 0 < value <= 1e9)
-_NOT_NEGATIVE = _number("a number from 0 to 1e9", lambda value: 0 <= value <= 1e9)
+_POSITIVE = _number("a number above 0 and up to 1e30", lambda value: 0 < value <= 1e30)
+_NOT_NEGATIVE = _number("a number from 0 to 1e30", lambda value: 0 <= value <= 1e30)
 _BELOW_ONE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 
 SETTINGS: Mapping[str, Rule] = {
