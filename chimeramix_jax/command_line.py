@@ -162,7 +162,7 @@ def main(_: list[str]) -> None:
     sys.unraisablehook = report_unraisable
     warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
     config = flags.FLAGS.config
-    asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain", "generator_workdir")}
+    asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain")}
     uses_run = asked["stage"] in USES
     try:
         refuse_flags_of_other_stages(asked["stage"])
@@ -220,7 +220,8 @@ def train_one(config: ConfigDict, **asked: Any) -> str:
 
     compilation_cache.enable()
     workdir = flags.FLAGS.workdir or settings.default_workdir(config)
-    return reporting.closing_text(run.train_and_evaluate(config, workdir, **asked))
+    results = run.train_and_evaluate(config, workdir, generator_workdir=flags.FLAGS.generator_workdir, **asked)
+    return reporting.closing_text(results)
 
 
 def use_run(config: ConfigDict, stage: str) -> str:
@@ -280,16 +281,15 @@ def generate(config: ConfigDict, workdir: str) -> str:
     return f"written: {asked.count} mixed images\n  {folder}"
 
 
-def train_seeds(config: ConfigDict, *, stage: str, retrain: bool, generator_workdir: None) -> str:
+def train_seeds(config: ConfigDict, **asked: Any) -> str:
     """Trains several seeds, in this process or its part of them; returns the table over all, once."""
     from chimeramix_jax import hosts, several_seeds
     from chimeramix_jax.reporting import seeds
 
-    del generator_workdir  # which ``refuse_what_does_not_fit_seeds`` has refused
     if flags.FLAGS.distributed is not None:
         hosts.connect(flags.FLAGS.distributed)
     compilation_cache.enable()
-    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, stage=stage, retrain=retrain)
+    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, **asked)
     return seeds.closing_text(results) if hosts.is_first() else ""
 
 

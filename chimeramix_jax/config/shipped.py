@@ -1,5 +1,6 @@
 """The config files that come with the program: in ``configs/`` beside the package, and within it once installed."""
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -17,6 +18,12 @@ def names() -> list[str]:
     """What ``--config`` may call those that describe a run, such as ``digits``."""
     bases = {"__init__", "common", "experiments"}  # which the others build on
     return sorted(path.stem for path in folder().glob("*.py") if path.stem not in bases)
+
+
+def experiment_names() -> tuple[str, ...]:
+    """What may stand behind the colon of ``--config``, such as ``chimeramix_grid``."""
+    make_importable()
+    return tuple(importlib.import_module("configs.experiments").EXPERIMENTS)
 
 
 def make_importable() -> None:

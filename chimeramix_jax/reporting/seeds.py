@@ -1,15 +1,11 @@
 """What several seeds found: every one, their mean, and how far that mean is to be trusted."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import aligned
-
-CONFIDENCE = 0.95
+from chimeramix_jax.reporting.statistics import CONFIDENCE, Estimate, estimate
 
 
 def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
@@ -47,26 +43,20 @@ def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:
     for place, result in enumerate(measured):
         cells = [_percent(name, values[place]) for name, values in columns.items()]
         lines.append([str(result["seed"]), *cells, duration(times[place])])
-    lines.append(["mean", *[_percent(name, _mean(values)) for name, values in columns.items()], ""])
+    over_seeds = {name: estimate(values) for name, values in columns.items()}
+    lines.append(["mean", *[_percent(name, one.mean) for name, one in over_seeds.items()], ""])
     if len(measured) > 1:
-        halves = [half_interval(values) for values in columns.values()]
-        lines.append([f"{CONFIDENCE:.0%} interval", *[f"±{half:.2f}" for half in halves], ""])
+        lines.append([f"{CONFIDENCE:.0%} interval", *[_reach(one) for one in over_seeds.values()], ""])
     return aligned(lines)
-
-
-def half_interval(values: Sequence[float]) -> float:
-    """Half the width of the confidence interval of the values' mean, by Student's t; there have to be two at least."""
-    mean = _mean(values)
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * math.sqrt(variance / len(values))
 
 
 def _row(result: Mapping[str, Any], experiment: str) -> Mapping[str, Any]:
     return next(row for row in result["summary"] if row["experiment"] == experiment)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _reach(one: Estimate) -> str:
+    assert one.interval is not None  # of two seeds or more
+    return f"±{one.interval[1] - one.mean:.2f}"
 
 
 def _percent(column: str, value: float) -> str:

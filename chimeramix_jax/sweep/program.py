@@ -6,13 +6,9 @@ from pathlib import Path
 
 from chimeramix_jax.config import shipped
 
-shipped.make_importable()
-
-from configs.experiments import EXPERIMENTS  # noqa: E402  importable only now, where the package is installed
-
 _MAIN = shipped.folder().parent / "main.py"  # in a checkout
 
-EXPERIMENT_NAMES = tuple(EXPERIMENTS)
+EXPERIMENT_NAMES = shipped.experiment_names()
 
 
 def command(arguments: Sequence[str]) -> list[str]:

@@ -25,7 +25,8 @@ def test_the_table_has_every_seed_the_mean_its_interval_and_the_gain():
 def test_the_interval_is_students():
     values = [91.2, 93.4, 92.8, 90.1, 94.0]
     low, high = stats.t.interval(0.95, 4, 92.3, stats.sem(values))
-    assert seeds.half_interval(values) == pytest.approx((high - low) / 2)
+    table = seeds.seeds_table([result(seed, baseline=value / 100) for seed, value in enumerate(values)])
+    assert float(table.splitlines()[-1].split("±")[1]) == pytest.approx((high - low) / 2, abs=0.005)
 
 
 def test_one_seed_has_no_interval_and_one_experiment_no_difference():
