@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-CONFIDENCE = 0.95
+from chimeramix_jax.reporting.statistics import CONFIDENCE
 
 
 class Interval(NamedTuple):

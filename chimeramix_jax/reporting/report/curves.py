@@ -109,7 +109,7 @@ def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = Fa
 
 def linear_ticks(low: float, high: float, *, whole: bool = False, wanted: int = 5) -> list[float]:
     """Round numbers at equal distances, about as many as wanted, the first and last of them around all values."""
-    if low == high:
+    if math.isclose(low, high):  # also where no two numbers lie between them
         low, high = (min(low, 0.0), max(high, 0.0)) if low else (0.0, 1.0)
     distance = (high - low) / (wanted - 1)
     magnitude = 10.0 ** math.floor(math.log10(distance))
