@@ -1,8 +1,6 @@
 """An epoch's steps, compiled: several in one call, and the same bits however an epoch is cut into calls."""
 
-import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -76,6 +74,7 @@ class EpochRunner:
         self._steps_per_call = steps_per_call or 1
         self._loops = self._adapts or self._steps_per_call > 1
         self._order = jax.jit(stage.plan.order)
+        self._step = jax.jit(self._one_step, inline=True)  # so that it is traced once, for its metrics and its program
         self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
         self._call = execution.compiled(
             self._many_steps if self._loops else self._add_step, program=(program, stage.plan, self._loops)
@@ -100,12 +99,11 @@ class EpochRunner:
         total, fault = self._place((total, fault))
         while done < self._stage.plan.steps:
             count = min(self._steps_per_call, self._stage.plan.steps - done)
-            started_at = time.monotonic()
             bounds = (done, done + count) if self._loops else (done,)
-            state, total, fault = self._call(state, total, fault, self._inputs, order, epoch_key, *bounds)
+            carried, seconds = self._call(state, total, fault, self._inputs, order, epoch_key, *bounds)
+            state, total, fault = carried
             done += count
-            jax.block_until_ready(total)
-            self._adapt(time.monotonic() - started_at)
+            self._adapt(seconds)
             yield Advance(state, done, total, fault)
 
     def means(self, sums: Metrics) -> dict[str, float]:
@@ -120,19 +118,18 @@ class EpochRunner:
             self._steps_per_call = max(self._steps_per_call // 2, 1)
 
     def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
-        if self._metrics is None:  # tracing a step takes as long as running some
-            step = partial(self._one_step, inputs=self._inputs, order=order, epoch_key=epoch_key)
-            _, self._metrics = jax.eval_shape(step, 0, state)
+        if self._metrics is None:
+            _, self._metrics = jax.eval_shape(self._step, 0, state, self._inputs, order, epoch_key)
         return {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
 
-    def _one_step(self, index, state: State, *, inputs: PyTree, order, epoch_key: PRNGKeyArray):
+    def _one_step(self, index, state: State, inputs: PyTree, order, epoch_key: PRNGKeyArray):
         indices, counts = order
         example_mask = None if counts is None else counts[index]
         key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
         return self._stage.train_step(state, inputs, indices[index], example_mask, key)
 
     def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, index):
-        state, metrics = self._one_step(index, state, inputs=inputs, order=order, epoch_key=epoch_key)
+        state, metrics = self._step(index, state, inputs, order, epoch_key)
         return state, jax.tree.map(jnp.add, sums, metrics), finiteness.watch(fault, index, metrics, state)
 
     def _many_steps(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, first, end):

@@ -1,8 +1,9 @@
 """Where a stage's compiled steps run: on one device, or with every batch spread over several."""
 
 import sys
+import time
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import jax
 import numpy as np
@@ -12,10 +13,15 @@ from jaxtyping import PyTree
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import StageProgress
 
+Outcome = TypeVar("Outcome")
+
 # Steps in one call: (state, sums, fault, inputs, order, epoch key, *which steps) -> (state, sums, fault). The last
 # arguments are whole numbers. The memory of the first three may be used for their new values.
 Steps = Callable[..., tuple[PyTree, PyTree, PyTree]]
 CARRIED = 3  # arguments that come back with new values
+
+# Compiled steps: called with the same arguments, they give the new values, and the seconds that it took to have them.
+TimedSteps = Callable[..., tuple[tuple[PyTree, PyTree, PyTree], float]]
 
 
 class Progress(Protocol):
@@ -37,11 +43,22 @@ class Execution(Protocol):
     def place(self, tree: PyTree) -> PyTree:
         """Arrays where the steps want them."""
 
-    def compiled(self, steps: Steps, *, program: Any) -> Steps:
-        """The same steps, compiled; ``program`` is equal where two stages' steps differ in nothing but arguments."""
+    def compiled(self, steps: Steps, *, program: Any) -> TimedSteps:
+        """The same, compiled and timed; ``program`` is equal where two stages' steps differ in arguments alone."""
 
     def progress(self, title: str, total_steps: int, first_step: int) -> Progress:
         """The display of a stage's progress."""
+
+
+def timed(call: Callable[..., Outcome]) -> Callable[..., tuple[Outcome, float]]:
+    """The same call, which waits until its arrays are there and tells how many seconds that took."""
+
+    def call_and_wait(*arguments: Any) -> tuple[Outcome, float]:
+        started_at = time.monotonic()
+        outcome = jax.block_until_ready(call(*arguments))
+        return outcome, time.monotonic() - started_at
+
+    return call_and_wait
 
 
 def available_devices(asked: int) -> list[jax.Device]:
@@ -68,10 +85,10 @@ class OneDevice:
         """
         return jax.device_put(tree, jax.local_devices()[0])
 
-    def compiled(self, steps: Steps, *, program: Any = None) -> Steps:
+    def compiled(self, steps: Steps, *, program: Any = None) -> TimedSteps:
         """The steps under ``jax.jit``."""
         del program
-        return jax.jit(steps, donate_argnums=range(CARRIED))
+        return timed(jax.jit(steps, donate_argnums=range(CARRIED)))
 
     def progress(self, title: str, total_steps: int, first_step: int) -> Progress:
         """A display of its own."""
@@ -96,7 +113,7 @@ class SplitBatch(OneDevice):
         """A copy of every array on every device."""
         return jax.device_put(tree, self._everywhere)
 
-    def compiled(self, steps: Steps, *, program: Any = None) -> Steps:
+    def compiled(self, steps: Steps, *, program: Any = None) -> TimedSteps:
         """The steps under ``jax.jit``, for all devices together."""
         del program
 
@@ -104,7 +121,7 @@ class SplitBatch(OneDevice):
             order = jax.lax.with_sharding_constraint(order, self._spread)
             return steps(state, sums, fault, inputs, order, *others)
 
-        return jax.jit(spread, donate_argnums=range(CARRIED), out_shardings=self._everywhere)
+        return timed(jax.jit(spread, donate_argnums=range(CARRIED), out_shardings=self._everywhere))
 
 
 def for_one_run(batch_size: int, devices: int, title: str) -> Execution:

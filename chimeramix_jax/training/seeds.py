@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from chimeramix_jax.reporting.shared_progress import SharedProgress
-from chimeramix_jax.training.execution import CARRIED, OneDevice, Progress, Steps
+from chimeramix_jax.training.execution import CARRIED, OneDevice, Progress, Steps, TimedSteps, timed
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,7 @@ class _Call:
     arguments: tuple[Any, ...]
     group: Hashable = None
     outcome: PyTree = None
+    seconds: float = 0.0
     error: BaseException | None = None
     done: bool = False
 
@@ -111,8 +112,12 @@ class Team:
                 self._working -= 1
                 self._run_if_all_wait()
 
-    def call(self, call: _Call) -> PyTree:
-        """Waits for the call's steps to be run; the member whose call is the last one runs them all."""
+    def call(self, call: _Call) -> tuple[PyTree, float]:
+        """Waits for the call's steps to be run; the member whose call is the last one runs them all.
+
+        The seconds are those of all the calls that could be one, so the same for each: seeds that run more steps in a
+        call, or fewer, by how long the last one took, stay in step.
+        """
         self._waiting.append(call)
         self._run_if_all_wait()
         while not call.done:
@@ -121,7 +126,7 @@ class Team:
             raise self._interruption
         if call.error is not None:
             raise call.error
-        return call.outcome
+        return call.outcome, call.seconds
 
     def _run_if_all_wait(self) -> None:
         if not self._waiting or len(self._waiting) < self._working:
@@ -141,18 +146,22 @@ class Team:
         automatic = 1 if jax.default_backend() == "cpu" else len(group)
         most = len(self._devices) * (self._seeds_per_call or automatic)
         size = math.ceil(len(group) / math.ceil(len(group) / most))
+        seconds = 0.0
         for start in range(0, len(group), size):
             calls = group[start : start + size]
             if self._interruption is not None:
                 return
             try:
-                program = self._program(calls[0], size)
-                outcomes = program([call.arguments for call in calls])
+                program = timed(self._program(calls[0], size))
+                outcomes, taken = program([call.arguments for call in calls])
+                seconds += taken
                 for call, outcome in zip(calls, outcomes, strict=True):
                     call.outcome = outcome
             except Exception as error:  # whoever runs the steps, it is their owners who have to know
                 for call in calls:
                     call.error = error
+        for call in group:
+            call.seconds = seconds
 
     def _program(self, call: _Call, seeds: int) -> "Single | Stacked":
         key = (call.program, seeds)
@@ -171,7 +180,7 @@ class Single:
 
     def __call__(self, members: Sequence[tuple[Any, ...]]) -> list[PyTree]:
         """Runs the steps for the arguments of the only member."""
-        return [self._call(*arguments) for arguments in members]
+        return [self._call(*arguments)[0] for arguments in members]
 
 
 class Stacked:
@@ -226,10 +235,10 @@ class Member(OneDevice):
         """Joins the team."""
         self._team = team
 
-    def compiled(self, steps: Steps, *, program: Any = None) -> Steps:
+    def compiled(self, steps: Steps, *, program: Any = None) -> TimedSteps:
         """The steps, to be run when the others' are."""
 
-        def together(*arguments: Any) -> tuple[PyTree, PyTree, PyTree]:
+        def together(*arguments: Any) -> tuple[PyTree, float]:
             return self._team.call(_Call(program, steps, arguments))
 
         return together

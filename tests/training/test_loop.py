@@ -12,7 +12,7 @@ from chimeramix_jax.reporting import metrics
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner
-from chimeramix_jax.training.execution import OneDevice
+from chimeramix_jax.training.execution import CARRIED, OneDevice
 
 
 def steps_kept(directory):
@@ -114,11 +114,39 @@ def test_a_run_without_faults_is_the_same_whether_rollbacks_are_allowed_or_not(t
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 3
 
 
-def test_a_step_is_compiled_once_also_where_training_starts_afresh():
-    stage = ToyStage()
-    runner = EpochRunner(stage)
-    state = OneDevice().place(jax.jit(stage.initial_state)(jax.random.key(0)))
-    for epoch in range(2):
+class Watched(OneDevice):
+    """Keeps what is compiled, and the steps of every call; each is said to take so many seconds."""
+
+    def __init__(self, seconds=()):
+        self.seconds, self.counts = iter(seconds), []
+
+    def compiled(self, steps, *, program=None):
+        self.jitted = jax.jit(steps, donate_argnums=range(CARRIED))
+
+        def call(*arguments):
+            first, end = arguments[-2:]
+            self.counts.append(end - first if isinstance(first, int) else 1)
+            return self.jitted(*arguments), next(self.seconds, 0.0)
+
+        return call
+
+
+def run_epochs(stage, execution, epochs):
+    runner = EpochRunner(stage, execution=execution)
+    state = execution.place(jax.jit(stage.initial_state)(jax.random.key(0)))
+    for epoch in range(epochs):
         for advance in runner.run(state, jax.random.key(epoch)):
             state = advance.state
-    assert runner._call._cache_size() == 1
+
+
+def test_a_step_is_compiled_once_also_where_training_starts_afresh():
+    execution = Watched()
+    run_epochs(ToyStage(), execution, epochs=2)
+    assert execution.jitted._cache_size() == 1
+
+
+def test_on_an_accelerator_calls_grow_and_shrink_to_take_one_to_two_seconds(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    execution = Watched([30.0, 0.3, 0.6, 1.5, 1.5, 2.5, 1.2, 0.0, 0.0])
+    run_epochs(ToyStage(steps=20), execution, epochs=2)
+    assert execution.counts == [1, 1, 2, 4, 4, 4, 2, 2, 4, 8, 8]

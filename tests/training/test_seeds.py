@@ -32,9 +32,9 @@ def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None
         state = member.place(jnp.full(width, float(seed)))
         for epoch in range(first_epoch, epochs):
             key = jax.random.key(1000 * seed + epoch)
-            state, sums, _ = compiled(state, jnp.zeros(()), jnp.zeros(()), inputs, key, 0, 2)
+            (state, sums, _), seconds = compiled(state, jnp.zeros(()), jnp.zeros(()), inputs, key, 0, 2)
             if watch is not None:
-                watch(epoch)
+                watch(epoch, seconds)
         return np.asarray(state), float(sums)
 
     return run
@@ -78,8 +78,20 @@ def test_seeds_in_another_stage_or_of_other_shapes_are_run_apart(other):
     np.testing.assert_allclose(outcomes[2].result[0], alone(2)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("seeds_per_call", [1, 2])
+def test_all_seeds_are_told_the_same_seconds_so_that_they_stay_in_step(seeds_per_call):
+    told = {seed: [] for seed in range(3)}
+
+    def watching(seed):
+        return training(seed, watch=lambda _, seconds: told[seed].append(seconds))
+
+    together(*map(watching, told), seeds_per_call=seeds_per_call)
+    assert told[0] == told[1] == told[2]
+    assert len(set(told[0])) == 3 and min(told[0]) > 0
+
+
 def test_a_seed_that_fails_leaves_the_others_at_work():
-    def fails(epoch):
+    def fails(epoch, _):
         if epoch == 1:
             raise ValueError("numbers gone bad")
 
@@ -103,7 +115,7 @@ def test_an_interruption_ends_all_seeds_at_their_next_step():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
     epochs = []
 
-    def interrupts(epoch):
+    def interrupts(epoch, _):
         epochs.append(epoch)
         if len(epochs) == 4:
             signal.raise_signal(signal.SIGINT)
