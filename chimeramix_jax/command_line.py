@@ -47,9 +47,9 @@ Flags of these last two, which use the settings of the run in --workdir (any --c
         --workdir)
 
 Exit codes:
-    0 done; 1 no room left to write a file, or some of --images could not be read; 2 something given cannot be used;
-    3 a loss or a gradient was not finite; 130 stopped from the keyboard; 143 stopped by SIGTERM or SIGUSR1. After 130
-    and 143 the same command goes on.
+    0 done; 1 no room left, in memory or to write a file, or some of --images could not be read; 2 something given
+    cannot be used; 3 a loss or a gradient was not finite; 130 stopped from the keyboard; 143 stopped by SIGTERM or
+    SIGUSR1. After 130 and 143 the same command goes on.
 """
 
 import os
@@ -69,6 +69,10 @@ from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.workdir import Workdir
 
 DEFAULT_CONFIG = "digits"
+LESS_MEMORY = (
+    "smaller batches (batch_size of --config.generator, --config.classifier and --config.evaluation) need less, "
+    "and so do fewer seeds at once (--config.seeds_per_call)"
+)
 USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
 FLAGS_OF_STAGES = {
     "retrain": settings.STAGES,
@@ -182,11 +186,25 @@ def main(_: list[str]) -> None:
         if error.errno not in files.NO_ROOM:
             raise
         fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror}", StorageError.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(f"{first_line(error)}; {LESS_MEMORY}", StorageError.exit_code)
     except stopping.Stopped as stopped:
         what_is_left = "nothing was written" if uses_run else "the same command continues the run"
         fail(f"stopped ({stopped}); {what_is_left}", stopped.exit_code)
     except KeyboardInterrupt:
         fail("interrupted; the same command continues the run", 130)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the host or, as JAX says by a status of XLA, a device has no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the tables of buffers that XLA adds."""
+    return f"out of memory: {str(error).strip().partition(chr(10))[0] or 'on the host'}"
 
 
 def refuse_flags_of_other_stages(stage: str) -> None:

@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -18,15 +19,12 @@ import jax
 import numpy as np
 import pytest
 
-import chimeramix_jax
-from chimeramix_jax.config import load
-
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
 
-# Real runs, but of networks and epochs that two cores train in seconds.
+# Real runs, but of networks and epochs that two cores train in seconds. A step of other sizes, or for another number of
+# epochs, is compiled anew, which takes longer than to train: so let most tests change neither.
 TINY = {
-    "checkpoint.every_seconds": 0.0,
     "classifier.batch_size": 8,
     "classifier.epochs": 5,
     "classifier.image_side": 8,
@@ -76,17 +74,22 @@ def resnet_reference():
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
+def shared_folder(tmp_path_factory):
+    """A folder that all workers of the test session share."""
+    temporary = tmp_path_factory.getbasetemp()
+    return temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared_folder):
     """Where TFDS prepares data sets for the whole test session."""
-    return tmp_path_factory.mktemp("tfds")
+    return shared_folder / "tfds"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
+def compilation_cache(shared_folder):
     """Compiles every function once for all the processes of the test session."""
-    temporary = tmp_path_factory.getbasetemp()
-    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary  # by the workers of one session
-    directory = shared / "compilation-cache"
+    directory = shared_folder / "compilation-cache"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     jax.config.update("jax_compilation_cache_dir", str(directory))
@@ -94,13 +97,21 @@ def compilation_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained_run(data_dir, tmp_path_factory):
-    """The directory of a finished run on the digits with tiny networks, to be read only."""
-    config = load("digits")
-    config.update_from_flattened_dict(TINY | {"dataset.data_dir": str(data_dir), "compare_with_baseline": False})
-    workdir = tmp_path_factory.mktemp("trained") / "run"
-    chimeramix_jax.train_and_evaluate(config, workdir)
-    return workdir
+def trained_run(shared_folder, run_main):
+    """The directory of a finished run of ``main.py`` on the digits with tiny networks, for all workers to read only.
+
+    What it printed is in ``output`` and ``errors`` beside it.
+    """
+    folder = shared_folder / "trained"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        if not (folder / "errors").exists():
+            code, output, errors = run_main(f"--workdir={folder / 'run'}", **{"checkpoint.every_seconds": 0.0})
+            assert code == 0, errors
+            (folder / "output").write_text(output)
+            (folder / "errors").write_text(errors)
+    return folder / "run"
 
 
 @pytest.fixture
@@ -111,7 +122,7 @@ def tmp_path(tmp_path):
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start_main(data_dir):
     """Starts ``main.py`` as a user does, on the digits with tiny networks; more arguments come on top."""
 
@@ -124,7 +135,7 @@ def start_main(data_dir):
     return start
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_main(start_main):
     """Runs ``main.py`` to its end; returns exit code, standard output and standard error."""
 

@@ -20,6 +20,10 @@ STUB = textwrap.dedent("""
         if os.environ["ENDING"] == "interrupt":
             signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
             signal.raise_signal(signal.SIGINT)
+        if os.environ["ENDING"] in ("host memory", "device memory"):
+            import jax.numpy as jnp
+            import numpy as np
+            (np if os.environ["ENDING"] == "host memory" else jnp).ones((2**20, 2**30))
         if os.environ["ENDING"] == "refuse":
             raise InputError("workdir: holds another run")
         given = {"workdir": str(workdir), "stage": stage, "retrain": retrain, "settings": config.to_dict()}
@@ -152,6 +156,13 @@ def test_the_end_of_a_run_shows_the_table_and_the_files(run_stub):
 def test_what_the_run_refuses_is_one_line_with_exit_code_2(run_stub):
     process, _ = run_stub(ending="refuse")
     assert (process.returncode, process.stderr) == (2, "chimeramix: workdir: holds another run\n")
+
+
+@pytest.mark.parametrize("ending", ["host memory", "device memory"])
+def test_a_run_without_memory_says_so_in_one_line_and_exits_with_1(run_stub, ending):
+    process, _ = run_stub(ending=ending)
+    assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
+    assert process.stderr.startswith("chimeramix: out of memory: ") and "batch_size" in process.stderr
 
 
 def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):

@@ -7,28 +7,13 @@ import time
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-import pytest
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_workdir(tmp_path_factory):
-    return tmp_path_factory.mktemp("uninterrupted") / "run"
-
-
-@pytest.fixture
-def uninterrupted(run_main, uninterrupted_workdir):
-    """The directory of a run that nothing has happened to."""
-    if not uninterrupted_workdir.exists():
-        code, _, errors = run_main(f"--workdir={uninterrupted_workdir}")
-        assert code == 0, errors
-    return uninterrupted_workdir
 
 
 def kill_when(process, reached):
-    """Kills the process without warning as soon as ``reached`` says so."""
+    """Kills the process without warning as soon as ``reached`` says so; returns what it wrote to standard error."""
     wait_until(process, reached)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    return process.communicate()[1]
 
 
 def wait_until(process, reached, timeout=240):
@@ -55,24 +40,31 @@ def last_checkpoint(workdir, stage):
     return int(directory.name), {name: checkpointer.restore(path) for name, path in sorted(parts.items())}
 
 
-def test_a_run_killed_in_the_middle_of_each_stage_ends_bit_for_bit_the_same(
-    start_main, run_main, uninterrupted, tmp_path
+def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
+    start_main, run_main, trained_run, tmp_path
 ):
-    for stage in ("generator", "classifier", "baseline"):
-        process = start_main(f"--workdir={tmp_path}")
-        kill_when(process, lambda stage=stage: epochs_done(tmp_path, stage) >= 2)
-        assert epochs_done(tmp_path, stage) < 5, "the kill came after the stage's end"
+    often, always = {"checkpoint.every_seconds": 0.0}, {"checkpoint.every_seconds": 1e-9}
+    kill_when(start_main(f"--workdir={tmp_path}", **often), lambda: epochs_done(tmp_path, "generator") >= 2)
+    assert epochs_done(tmp_path, "generator") < 5, "the kill came after the stage's end"
+
+    process = start_main(f"--workdir={tmp_path}", **always)
+    wait_until(process, lambda: epochs_done(tmp_path, "classifier") >= 2)
+    assert_stopped(process, tmp_path)
+
+    newest, damaged = damage_newest_checkpoint(tmp_path / "classifier")
+    process = start_main(f"--workdir={tmp_path}", **often)
+    errors = kill_when(process, lambda: epochs_done(tmp_path, "baseline") >= 2)
+    assert epochs_done(tmp_path, "baseline") < 5, "the kill came after the stage's end"
+    warning = f"chimeramix: warning: {newest}: {damaged} is not as it was written"
+    assert errors.count(warning) == 1
+
     code, _, errors = run_main(f"--workdir={tmp_path}")
     assert code == 0, errors
-    assert_same_run(tmp_path, uninterrupted)
+    assert_same_run(tmp_path, trained_run)
 
 
-def test_a_run_that_slurm_stops_and_whose_newest_checkpoint_is_damaged_ends_bit_for_bit_the_same(
-    start_main, run_main, uninterrupted, tmp_path
-):
-    workdir = tmp_path / "run"  # with no run beside it, whose generator it would use
-    process = start_main(f"--workdir={workdir}", **{"checkpoint.every_seconds": 1e-9})
-    wait_until(process, lambda: epochs_done(workdir, "classifier") >= 2)
+def assert_stopped(process, workdir):
+    """Asked to stop as Slurm does, the program ends in time, in order, and with word of how to go on."""
     asked_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
@@ -82,15 +74,15 @@ def test_a_run_that_slurm_stops_and_whose_newest_checkpoint_is_damaged_ends_bit_
     assert "Traceback" not in errors
     assert not (workdir / "results.json").exists() and not (workdir / "lock.json").exists()
 
-    newest = max((workdir / "classifier" / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+
+def damage_newest_checkpoint(stage_directory):
+    """Flips a bit in its largest file; returns the checkpoint, and that file's name in it."""
+    newest = max((stage_directory / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
     largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    code, _, errors = run_main(f"--workdir={workdir}")
-    assert code == 0, errors
-    assert errors.count(f"chimeramix: warning: {newest}: {largest.relative_to(newest)} is not as it was written") == 1
-    assert_same_run(workdir, uninterrupted)
+    return newest, largest.relative_to(newest)
 
 
 def assert_same_run(workdir, expected_workdir, stages=("generator", "classifier", "baseline")):

@@ -9,6 +9,9 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+# The bar keeps its width; where a terminal is narrow, it is the metrics at the end that are cut off.
+BAR = "{desc}: {percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
 SECONDS_BETWEEN_LINES = 10.0  # where the output is no terminal: often enough to see life, rare enough for a log
 
 
@@ -49,7 +52,13 @@ class StageProgress:
         self._bar: tqdm | None = None
         if self._stream.isatty():
             self._bar = tqdm(
-                desc=title, total=total_steps, initial=first_step, unit=unit, file=self._stream, dynamic_ncols=True
+                desc=title,
+                total=total_steps,
+                initial=first_step,
+                unit=unit,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format=BAR,
             )
 
     def update(self, step: int, **metrics: Any) -> None:

@@ -15,8 +15,6 @@ from sweep import broken_photos
 
 from chimeramix_jax.sweep.__main__ import main
 
-FEWER = TINY | {"classifier.epochs": 1, "generator.epochs": 1, "compare_with_baseline": "false"}
-
 
 @pytest.fixture
 def start_sweep(data_dir, tmp_path):
@@ -24,7 +22,7 @@ def start_sweep(data_dir, tmp_path):
     processes = []
 
     def start(*arguments, **changes):
-        values = {"dataset.data_dir": data_dir} | FEWER | changes
+        values = {"dataset.data_dir": data_dir, "compare_with_baseline": "false"} | TINY | changes
         del values["max_labels_per_class"]
         command = [sys.executable, "-m", "chimeramix_jax.sweep", f"--workdir={tmp_path / 'sweep'}"]
         command += [
@@ -103,7 +101,8 @@ def test_two_experiments_share_the_generator_that_is_trained_once(run_sweep, tmp
 
 
 def test_a_sweep_that_is_interrupted_stops_its_runs_with_a_checkpoint_and_can_go_on(start_sweep, run_sweep, tmp_path):
-    asked, changes = ["--datasets=digits", "--experiments=baseline"], {"classifier.epochs": 300}
+    asked = ["--datasets=digits", "--experiments=baseline"]
+    changes = {"classifier.epochs": 300, "checkpoint.every_seconds": 0.0}
     process = start_sweep(*asked, **changes)
     checkpoints = tmp_path / "sweep" / "digits-baseline-2-per-class-seed-0" / "classifier" / "checkpoints"
     until = time.monotonic() + 300
