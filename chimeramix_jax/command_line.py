@@ -21,8 +21,8 @@ Flags:
         where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
         a run that was interrupted continues from there
     --config.seeds=0,1,2 (or 0:3, the same)
-        these seeds together, each as if run alone and in a folder of its own (in --workdir, if that is given), and
-        a table over them at the end
+        these seeds together, each as if run alone and in a folder of its own, and a table over them at the end;
+        --workdir names the folder around these, or them all, as in --workdir=runs/mine-{seed}
     --distributed=auto|HOST:PORT,INDEX,COUNT
         this is one of several processes, usually one per host, that share the seeds of --config.seeds and see the same
         files; auto on Slurm and wherever else JAX knows its cluster, else where the process of index 0 listens,
@@ -221,11 +221,6 @@ def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
     """Refuses flags that only one run, or only several, can follow."""
     if config.seeds and flags.FLAGS.stage in USES:
         raise InputError(f"seeds: {config.seeds!r}, but --stage={flags.FLAGS.stage} uses one run; name its --workdir")
-    if config.seeds and flags.FLAGS.generator_workdir is not None:
-        raise InputError(
-            f"--generator_workdir={flags.FLAGS.generator_workdir}: a generator is one seed's, but seeds is "
-            f"{config.seeds!r}; every seed uses its own"
-        )
     if flags.FLAGS.distributed is not None and not config.seeds:
         raise InputError(
             f"--distributed={flags.FLAGS.distributed}: several processes share several seeds; set --config.seeds"
@@ -307,7 +302,8 @@ def train_seeds(config: ConfigDict, **asked: Any) -> str:
     if flags.FLAGS.distributed is not None:
         hosts.connect(flags.FLAGS.distributed)
     compilation_cache.enable()
-    results = several_seeds.train_and_evaluate_seeds(config, flags.FLAGS.workdir, **asked)
+    workdir, generator_workdir = flags.FLAGS.workdir, flags.FLAGS.generator_workdir
+    results = several_seeds.train_and_evaluate_seeds(config, workdir, generator_workdir=generator_workdir, **asked)
     return seeds.closing_text(results) if hosts.is_first() else ""
 
 

@@ -21,6 +21,7 @@ def train_and_evaluate_seeds(
     *,
     stage: str = "all",
     retrain: bool = False,
+    generator_workdir: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Does what is left of the runs of ``config.seeds``; of several processes each does its share.
 
@@ -29,9 +30,11 @@ def train_and_evaluate_seeds(
 
     Args:
         config: the settings, as in ``configs/``; ``config.seed`` does not count.
-        workdir: the folder that is to hold ``seed-0/``, ``seed-1/``, ...; None: every run's own default.
+        workdir: the folder that is to hold ``seed-0/``, ``seed-1/``, ..., or with ``{seed}`` in it the directory of
+            each; None: every run's own default.
         stage: as for ``train_and_evaluate``.
         retrain: the same.
+        generator_workdir: the same, with ``{seed}`` in it, as a generator is one seed's.
 
     Returns:
         Per seed, in the order of ``config.seeds``: ``seed``, ``summary`` (rows for the table) and ``files``; the last
@@ -45,7 +48,7 @@ def train_and_evaluate_seeds(
     seeds = settings.parse_seeds(config.seeds)
     own = seeds[jax.process_index() :: jax.process_count()]
     with hosts.first_process_first():
-        runs, refusal = _prepared(config, own, workdir, stage=stage, retrain=retrain)
+        runs, refusal = _prepared(config, own, workdir, generator_workdir, stage=stage, retrain=retrain)
     _agree(refusal, "the seeds are prepared")
     told, failure = _completed(runs)
     every = hosts.gathered([told, None if failure is None else _one_line(failure)], "the seeds are trained")
@@ -58,18 +61,32 @@ def train_and_evaluate_seeds(
 
 def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
     """The directory of one seed's run, whose settings these are, in a folder for all of them or where it is alone."""
-    return settings.default_workdir(config) if workdir is None else os.path.join(workdir, f"seed-{config.seed}")
+    if workdir is None:
+        return settings.default_workdir(config)
+    if settings.SEED_PLACE in os.fspath(workdir):
+        return settings.with_seed(workdir, config.seed)
+    return os.path.join(workdir, f"seed-{config.seed}")
 
 
 def _prepared(
-    config: ConfigDict, seeds: Sequence[int], workdir: str | os.PathLike[str] | None, **asked: Any
+    config: ConfigDict,
+    seeds: Sequence[int],
+    workdir: str | os.PathLike[str] | None,
+    generator_workdir: str | os.PathLike[str] | None,
+    **asked: Any,
 ) -> tuple[list[Run], InputError | None]:
     """The runs of these seeds, checked and with their data; or why there is one that cannot be."""
     runs = []
+    if generator_workdir is not None and settings.SEED_PLACE not in os.fspath(generator_workdir):
+        return [], InputError(
+            f"--generator_workdir={generator_workdir}: a generator is one seed's, but seeds is {config.seeds!r}; "
+            f"write {settings.SEED_PLACE} in the place of the number, or leave it out"
+        )
     try:
         for seed in seeds:
             alone = settings.config_of_seed(config, seed)
-            runs.append(prepare(alone, seed_workdir(alone, workdir), **asked))
+            generator = None if generator_workdir is None else settings.with_seed(generator_workdir, seed)
+            runs.append(prepare(alone, seed_workdir(alone, workdir), generator_workdir=generator, **asked))
     except InputError as error:
         return [], error
     return runs, None

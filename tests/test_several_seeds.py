@@ -206,7 +206,7 @@ def test_more_devices_than_there_are_are_refused(settings, tmp_path):
     ("arguments", "parts"),
     [
         (["--config.seeds=0,0"], ["seeds: '0,0' names 0 twice"]),
-        (["--config.seeds=0:2", "--generator_workdir=runs/one"], ["--generator_workdir=runs/one", "'0:2'"]),
+        (["--config.seeds=0:2", "--generator_workdir=runs/one"], ["--generator_workdir=runs/one", "'0:2'", "{seed}"]),
         (["--distributed=auto"], ["--distributed=auto", "--config.seeds"]),
         (["--config.seeds=0:2", "--distributed=here"], ["--distributed=here", "HOST:PORT,INDEX,COUNT"]),
     ],

@@ -20,13 +20,14 @@ from chimeramix_jax.config.comparing import (
 )
 from chimeramix_jax.config.loading import load
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
-from chimeramix_jax.config.seeds import config_of_seed, parse_seeds
+from chimeramix_jax.config.seeds import SEED_PLACE, config_of_seed, parse_seeds, with_seed
 from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatten, from_dict, from_json, to_json
 
 __all__ = [
     "ENCODER_STRIDE",
     "LARGEST_SEED",
     "NO_EFFECT_ON_RESULTS",
+    "SEED_PLACE",
     "SETTINGS",
     "SMALLEST_GENERATOR_SIDE",
     "STAGES",
@@ -49,4 +50,5 @@ __all__ = [
     "needs_generator",
     "parse_seeds",
     "to_json",
+    "with_seed",
 ]

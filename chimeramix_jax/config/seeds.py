@@ -1,11 +1,14 @@
 """Several seeds in one setting: ``seeds = "0,1,4"``, or ``"0:5"`` for 0 to 4."""
 
+import os
 import re
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.errors import InputError
+
+SEED_PLACE = "{seed}"  # in a directory's name, where a seed's number is to stand
 
 _FORM = f"whole numbers from 0 to {LARGEST_SEED} and ranges, such as 0,1,4 or 0:5 (which is 0,1,2,3,4)"
 _MOST = 10_000  # more are a mistake, and would only be listed
@@ -42,3 +45,8 @@ def config_of_seed(config: ConfigDict, seed: int) -> ConfigDict:
     alone = ConfigDict(config)
     alone.update({"seed": seed, "seeds": ""})
     return alone
+
+
+def with_seed(pattern: str | os.PathLike[str], seed: int) -> str:
+    """The directory of one seed, of a pattern for several."""
+    return os.fspath(pattern).replace(SEED_PLACE, str(seed))

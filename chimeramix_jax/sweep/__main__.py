@@ -27,7 +27,7 @@ from chimeramix_jax import stopping, workdir_lock
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.selection import select
+from chimeramix_jax.sweep.selection import Run, select
 from chimeramix_jax.workdir import Workdir
 
 LAUNCHERS = ("local", "slurm")
@@ -65,6 +65,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--experiments", required=True, help="names and globs; configs/experiments.py lists them")
     parser.add_argument("--max_labels_per_class", help="such as 5,10,all (default: the config file's)")
     parser.add_argument("--seeds", default="0", help="such as 0,1,4 or 0:5, which is 0 to 4 (default: 0)")
+    parser.add_argument(
+        "--seeds_per_job", type=_positive, help="that one program trains together (default: all on GPUs, else 1)"
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/sweep"), help="the folder (default: runs/sweep)")
     parser.add_argument("--dry_run", action="store_true", help="only print the plan")
     parser.add_argument("--retry", action="store_true", help="do failed runs again")
@@ -108,7 +111,8 @@ def _sweep(asked: argparse.Namespace) -> int:
     plan.check_folder(folder, runs)
     if asked.launcher == "slurm":
         slurm.require()
-    jobs = plan.jobs_of(runs)
+    asked.devices = local.jax_devices() if asked.launcher == "local" and _depends_on_devices(asked, runs) else None
+    jobs = plan.jobs_of(runs, _seeds_per_job(asked, runs))
     if asked.dry_run:
         _tell(_states(jobs, asked))
         return 0
@@ -120,6 +124,17 @@ def _sweep(asked: argparse.Namespace) -> int:
         return launch(states, asked)
 
 
+def _depends_on_devices(asked: argparse.Namespace, runs: Sequence[Run]) -> bool:
+    """Whether it is for the devices to decide what jobs there are."""
+    return asked.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
+
+
+def _seeds_per_job(asked: argparse.Namespace, runs: Sequence[Run]) -> int:
+    """The most seeds in one job: what was asked for or, on GPUs, which train several in the time of few, all."""
+    on_gpus = asked.slurm_gpus is not None if asked.launcher == "slurm" else (asked.devices or ("cpu",))[0] == "gpu"
+    return asked.seeds_per_job or (len(runs) if on_gpus else 1)
+
+
 def _states(jobs: Sequence[Job], asked: argparse.Namespace) -> dict[Job, State]:
     # Also where the launcher is another now: what Slurm has is not to be done twice.
     queued = slurm.queued(asked.workdir.expanduser())
@@ -128,7 +143,7 @@ def _states(jobs: Sequence[Job], asked: argparse.Namespace) -> dict[Job, State]:
 
 def _launch_locally(states: dict[Job, State], asked: argparse.Namespace) -> int:
     if State.TO_DO in states.values():
-        local.run(states, local.workers(asked.workers))
+        local.run(states, local.workers(asked.workers, asked.devices))
     _tell(states)
     print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
     return 1 if State.FAILED in states.values() else 0
@@ -138,9 +153,8 @@ def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace) -> int
     submitted = slurm.submit(states, asked.workdir.expanduser(), _resources(asked))
     _tell(states)
     if submitted:
-        print(
-            f"submitted: {len(submitted)} jobs; the same command tells how far they are, and submits what was stopped"
-        )
+        jobs = len(set(submitted.values()))
+        print(f"submitted: {jobs} jobs; the same command tells how far they are, and submits what was stopped")
     print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
     return 1 if State.FAILED in states.values() else 0
 

@@ -28,31 +28,32 @@ class Worker:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def workers(count: int | None) -> list[Worker]:
+def workers(count: int | None, devices: tuple[str, int] | None = None) -> list[Worker]:
     """The workers of this machine.
 
     Args:
         count: how many; None: one per GPU or, where there is none, one with all cores.
+        devices: what ``jax_devices`` has told; None: it is asked.
 
     Raises:
         InputError: there are not so many devices or cores, or JAX does not start.
     """
     cpus = sorted(os.sched_getaffinity(0))
-    backend, devices = _devices()
-    most, what = (devices, "GPUs") if backend == "gpu" else (len(cpus), "CPU cores")
+    backend, number_of_devices = devices or jax_devices()
+    most, what = (number_of_devices, "GPUs") if backend == "gpu" else (len(cpus), "CPU cores")
     if backend not in ("cpu", "gpu"):
         most, what = 1, f"worker for all devices of kind {backend}"
     count = count or (most if backend == "gpu" else 1)
     if count > most:
         raise InputError(f"--workers: {count}, but there are {most} {what}; it must be a whole number from 1 to {most}")
-    gpus = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(devices)))
+    gpus = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(number_of_devices)))
     shares = [frozenset(cpus[number::count] or cpus) for number in range(count)]
     if backend != "gpu":
         return [Worker(share, {"OMP_NUM_THREADS": str(len(share))}) for share in shares]
     return [Worker(share, {_VISIBLE_GPUS: gpu}) for share, gpu in zip(shares, gpus.split(","), strict=False)]
 
 
-def _devices() -> tuple[str, int]:
+def jax_devices() -> tuple[str, int]:
     """JAX's backend, and how many devices it has; asked of another process, as this one is to hold none."""
     code = "import jax; print(jax.default_backend(), jax.local_device_count())"
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -146,9 +147,8 @@ def _ending(job: Job, code: int, seconds: float) -> str:
     if code in STOPPED:
         return "stopped; the same command continues it"
     if code != 0:
-        return f"failed: {last_error(job.run.workdir)}"
+        return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
-    config = job.run.config
-    top1 = Workdir(job.run.workdir).read_results()[config.dataset.evaluate_on]["top1"]
-    return f"done in {duration(seconds)}, top-1 {100 * top1:.2f}%"
+    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on]["top1"] for run in job.runs)
+    return f"done in {duration(seconds)}, top-1 {', '.join(f'{top1:.2%}' for top1 in measured)}"

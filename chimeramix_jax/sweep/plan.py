@@ -22,6 +22,8 @@ from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.summary.plan import FILE, read_plan
 from chimeramix_jax.summary.trials import dataset_label
+from chimeramix_jax.sweep import selection
+from chimeramix_jax.sweep.finished import has_generator, is_finished, results
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_error
 from chimeramix_jax.sweep.selection import ALL, Run
 from chimeramix_jax.workdir import Workdir
@@ -58,27 +60,44 @@ class Job:
     """What one process does.
 
     Attributes:
-        run: the run that it works on.
-        stage: of that run: "generator", "classifier" (where another job makes the generator) or "all".
+        runs: what it works on: a run, or several that differ in nothing but their seed and are trained together.
+        stage: of these: "generator", "classifier" (where another job makes the generator) or "all".
         generator_job: that other job.
     """
 
-    run: Run
+    runs: tuple[Run, ...]
     stage: str
     generator_job: "Job | None" = None
 
     @property
+    def run(self) -> Run:
+        """The run, the first one of several."""
+        return self.runs[0]
+
+    @property
     def name(self) -> str:
         """Tells it from every other job of the sweep."""
-        return f"{self.run.name} (generator)" if self.stage == "generator" else self.run.name
+        return self._of_stage(selection.common_name(self.runs))
+
+    @property
+    def names(self) -> list[str]:
+        """What its runs' jobs would be called if each had one of its own."""
+        return [self._of_stage(run.name) for run in self.runs]
+
+    def _of_stage(self, name: str) -> str:
+        return f"{name} (generator)" if self.stage == "generator" else name
 
     @property
     def task(self) -> Task:
-        """The program's arguments for it."""
-        arguments = [*self.run.arguments(), f"--stage={self.stage}"]
-        if self.generator_job is not None and self.generator_job.run is not self.run:
-            arguments.append(f"--generator_workdir={self.generator_job.run.workdir}")
-        return Task(tuple(arguments), self.run.workdir)
+        """The program's arguments for what is left of it."""
+        left = [run for run in self.runs if not is_finished(run.workdir, self.stage)] or self.runs
+        arguments = [*selection.arguments(left), f"--stage={self.stage}"]
+        if self.generator_job is not None:
+            own = {run.config.seed for run in left}
+            providers = [run for run in self.generator_job.runs if run.config.seed in own]
+            if providers != list(left):
+                arguments.append(f"--generator_workdir={selection.common_workdir(providers)}")
+        return Task(tuple(arguments), tuple(run.workdir for run in left), self.stage)
 
     @property
     def kind(self) -> Kind:
@@ -96,13 +115,21 @@ class Job:
 
     def state(self, *, retry: bool, queued: Collection[str] = ()) -> State:
         """How far it is; ``queued`` names the jobs that Slurm has, and ``retry`` lets failed ones be done again."""
-        if self.name in queued:
+        if not set(self.names).isdisjoint(queued):
             return State.QUEUED
-        if _has_generator(self.run.workdir) if self.stage == "generator" else _has_results(self.run.workdir):
+        if all(is_finished(run.workdir, self.stage) for run in self.runs):
             return State.DONE
-        own_error = self.stage != "classifier" or _has_generator(self.run.workdir)  # else that of its generator's job
-        failed = own_error and (self.run.workdir / ERROR).exists()
-        return State.FAILED if failed and not retry else State.TO_DO
+        return State.FAILED if self.failed() and not retry else State.TO_DO
+
+    def failed(self) -> list[Run]:
+        """Those of its runs that have failed."""
+
+        def has_error(run: Run) -> bool:
+            # A generator that has failed left the error for its own job.
+            own = self.stage != "classifier" or has_generator(run.workdir)
+            return own and (run.workdir / ERROR).exists()
+
+        return [run for run in self.runs if not is_finished(run.workdir, self.stage) and has_error(run)]
 
     def blocked_by(self, states: Mapping["Job", State]) -> "Job | None":
         """The failed job that it waits for, if there is one."""
@@ -110,8 +137,36 @@ class Job:
         return needed if needed is not None and states[needed] == State.FAILED else None
 
 
-def jobs_of(runs: Sequence[Run]) -> list[Job]:
-    """The jobs that do these runs, each behind the one that it waits for."""
+def jobs_of(runs: Sequence[Run], seeds_per_job: int = 1) -> list[Job]:
+    """The jobs that do these runs, each behind the one that it waits for.
+
+    Runs that differ in nothing but their seed share a job, as many in one as ``seeds_per_job`` allows.
+    """
+    joint: dict[Job | None, Job] = {}  # which one a job of a single run has become a part of
+    jobs: list[Job] = []
+    for group in _alike(_single_jobs(runs)):
+        waiting_for: dict[Job | None, list[Job]] = defaultdict(list)
+        for job in group:
+            waiting_for[joint.get(job.generator_job)].append(job)
+        for needed, members in waiting_for.items():
+            for start in range(0, len(members), seeds_per_job):
+                chosen = members[start : start + seeds_per_job]
+                jobs.append(Job(tuple(job.run for job in chosen), group[0].stage, needed))
+                joint |= dict.fromkeys(chosen, jobs[-1])
+    return jobs
+
+
+def _alike(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs in groups of those that differ in nothing but their seed; the first ones tell the groups' order."""
+    groups: dict[Any, list[Job]] = defaultdict(list)
+    for job in jobs:
+        provider = None if job.generator_job is None else job.generator_job.run.pattern
+        groups[job.stage, job.run.source, job.run.pattern, provider].append(job)
+    return list(groups.values())
+
+
+def _single_jobs(runs: Sequence[Run]) -> list[Job]:
+    """The jobs, one for each run and each generator."""
     sharing: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if settings.needs_generator(run.config):
@@ -120,17 +175,17 @@ def jobs_of(runs: Sequence[Run]) -> list[Job]:
     generator_jobs: dict[str, Job] = {}
     for run in runs:
         if not settings.needs_generator(run.config):
-            jobs.append(Job(run, "all"))
+            jobs.append(Job((run,), "all"))
             continue
         key = _generator_key(run)
         if key not in generator_jobs:
-            generator_jobs[key] = Job(_owner(sharing[key]), "generator")
+            generator_jobs[key] = Job((_owner(sharing[key]),), "generator")
             jobs.append(generator_jobs[key])
         # A run with a generator of its own keeps to it, as the program does.
         own = run is not generator_jobs[key].run and Workdir(run.workdir).generator.exists()
-        jobs.append(Job(run, "all") if own else Job(run, "classifier", generator_jobs[key]))
-    waited_for = {job.generator_job for job in jobs if not _has_results(job.run.workdir)}
-    return [job for job in jobs if job.stage != "generator" or job in waited_for or _has_generator(job.run.workdir)]
+        jobs.append(Job((run,), "all") if own else Job((run,), "classifier", generator_jobs[key]))
+    waited_for = {job.generator_job for job in jobs if results(job.run.workdir) is None}
+    return [job for job in jobs if job.stage != "generator" or job in waited_for or has_generator(job.run.workdir)]
 
 
 def _generator_key(run: Run) -> str:
@@ -140,27 +195,9 @@ def _generator_key(run: Run) -> str:
 
 def _owner(runs: Sequence[Run]) -> Run:
     """The run in whose directory a shared generator is, or is to be."""
-    finished = [run for run in runs if _has_generator(run.workdir)]
+    finished = [run for run in runs if has_generator(run.workdir)]
     begun = [run for run in runs if Workdir(run.workdir).generator.exists()]
     return [*finished, *begun, *runs][0]
-
-
-def _has_generator(path: Path) -> bool:
-    """Whether a run has a finished generator, as its drawn mixes tell. (Asking its checkpoints takes JAX.)"""
-    workdir = Workdir(path)
-    return workdir.picture.exists() and (workdir.generator.exists() or workdir.generator_from.exists())
-
-
-def _has_results(path: Path) -> bool:
-    return _results(path) is not None
-
-
-def _results(path: Path) -> dict[str, Any] | None:
-    """A run's results; None where there are none, or damaged ones: the run is done again then, but for its training."""
-    try:
-        return Workdir(path).read_results()
-    except InputError:
-        return None
 
 
 def check_folder(folder: Path, runs: Sequence[Run]) -> None:
@@ -225,23 +262,25 @@ def _planned(run: Run) -> dict[str, Any]:
 
 
 def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
-    """The mean time that jobs of a kind have taken to train and measure, as far as finished runs tell."""
+    """The mean time that jobs of a kind have taken to train and measure, as far as finished runs tell.
+
+    A run that was trained together with others has taken as long as they all.
+    """
     seconds: dict[Kind, list[float]] = defaultdict(list)
     for job in jobs:
-        results = None if job.stage == "generator" else _results(job.run.workdir)
-        if results is not None:
-            taken = results["seconds"]
+        found = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
+        for taken in (one["seconds"] for one in found if one is not None):
             seconds[job.kind].append(taken["classifier"] + taken.get("baseline", 0.0))
             if "generator" in taken:
-                seconds[Job(job.run, "generator").kind].append(taken["generator"])
+                seconds[Job(job.runs, "generator").kind].append(taken["generator"])
     return {kind: sum(values) / len(values) for kind, values in seconds.items()}
 
 
 def table(states: Mapping[Job, State]) -> str:
-    """A line per kind of job: how many are how far, and how long one takes; and what is left to do."""
+    """A line per kind of job: how many runs are how far, and how long a job takes; and what is left to do."""
     counts: dict[Kind, Counter[State]] = defaultdict(Counter)
     for job, state in states.items():
-        counts[job.kind][state] += 1
+        counts[job.kind].update(State.DONE if is_finished(run.workdir, job.stage) else state for run in job.runs)
     seconds = measured_seconds(states)
     lines = [["data set", "experiment", "images per class", *State, "time each"]]
     for kind, count in counts.items():
@@ -253,9 +292,9 @@ def table(states: Mapping[Job, State]) -> str:
 
 def _total(states: Mapping[Job, State], seconds: Mapping[Kind, float]) -> str:
     """The runs, the generators that they share, and the time that what is to be done takes, as far as it is known."""
-    runs = {job.run for job in states if job.stage != "generator"}
-    borrowing = sum(job.generator_job is not None for job in states)
-    generators = sum(job.stage == "generator" for job in states)
+    runs = {run for job in states if job.stage != "generator" for run in job.runs}
+    borrowing = sum(len(job.runs) for job in states if job.generator_job is not None)
+    generators = sum(len(job.runs) for job in states if job.stage == "generator")
     left = [job.kind for job, state in states.items() if state == State.TO_DO]
     known = [seconds[kind] for kind in left if kind in seconds]
     parts = [f"runs: {len(runs)}", f"generators: {generators}, for {borrowing} of them", f"jobs to do: {len(left)}"]
@@ -267,11 +306,12 @@ def _total(states: Mapping[Job, State], seconds: Mapping[Kind, float]) -> str:
 
 
 def failure_lines(states: Mapping[Job, State]) -> list[str]:
-    """A line per failed job with its last error, and one per failed generator about the runs that wait for it."""
+    """A line per failed run with its last error, for a generator with the number of runs that wait for it."""
     lines = []
     for job, state in states.items():
         if state == State.FAILED:
-            waiting = sum(other.blocked_by(states) is job for other in states)
+            waiting = sum(len(other.runs) for other in states if other.blocked_by(states) is job)
             consequence = f" ({waiting} runs wait for it)" if waiting else ""
-            lines.append(f"failed: {job.name}: {last_error(job.run.workdir)}{consequence}")
+            for run in job.failed():
+                lines.append(f"failed: {Job((run,), job.stage).name}: {last_error(run.workdir)}{consequence}")
     return lines

@@ -1,6 +1,7 @@
 """A run as a process: what it says goes to ``log.txt`` in its directory, and why it failed to ``error.txt``."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from chimeramix_jax import stopping
 from chimeramix_jax.reporting import files
 from chimeramix_jax.sweep import program
+from chimeramix_jax.sweep.finished import is_finished
 
 LOG, ERROR = "log.txt", "error.txt"  # in a run's directory; the log is of all attempts, the error of the last one
 
@@ -23,10 +25,11 @@ STOPPED = (*{stopping.exit_code(number) for number in stopping.SIGNALS}, *(-numb
 
 @dataclass(frozen=True)
 class Task:
-    """What one process has to do: the program's arguments, and the directory of the run that it works on."""
+    """What one process has to do: the program's arguments, the directories of the runs that it works on, the stage."""
 
     arguments: tuple[str, ...]
-    workdir: Path
+    workdirs: tuple[Path, ...]
+    stage: str
 
 
 class RunProcess:
@@ -35,10 +38,12 @@ class RunProcess:
     def __init__(self, task: Task, environment: Mapping[str, str], cpus: Collection[int] | None = None):
         """Starts it, on these CPUs only (None: all), and in a process group of its own: signals come from us alone."""
         self.started_at = time.monotonic()
-        self._workdir = task.workdir
-        self._workdir.mkdir(parents=True, exist_ok=True)
-        (self._workdir / ERROR).unlink(missing_ok=True)
-        with open(self._workdir / LOG, "ab") as log:
+        self._task = task
+        for workdir in task.workdirs:
+            workdir.mkdir(parents=True, exist_ok=True)
+            (workdir / ERROR).unlink(missing_ok=True)
+        self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
+        with open(self._log, "ab") as log:
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 program.command(task.arguments),
@@ -57,8 +62,13 @@ class RunProcess:
         return time.monotonic() - self.started_at
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs. Once it has failed, ``error.txt`` is there."""
+        """Its exit code; None while it runs.
+
+        Once it has ended, all its runs' ``log.txt`` have what it said and, if it failed, unfinished ones ``error.txt``.
+        """
         code = self._process.poll()
+        if code is not None:
+            self._copy_log()
         if code is not None and code != 0 and code not in STOPPED:
             self._write_error(code)
         return code
@@ -86,11 +96,21 @@ class RunProcess:
         lines = self._said()[-_LINES_OF_ERROR:]
         if code < 0:
             lines.append(f"ended by {signal.Signals(-code).name}")
-        files.write_bytes(self._workdir / ERROR, ("\n".join(lines or [f"exit code {code}"]) + "\n").encode())
+        for workdir in self._task.workdirs:
+            if not is_finished(workdir, self._task.stage):
+                files.write_bytes(workdir / ERROR, ("\n".join(lines or [f"exit code {code}"]) + "\n").encode())
+
+    def _copy_log(self) -> None:
+        """Adds what this attempt has said, once, to the logs of the runs whose process wrote it to the first one's."""
+        copies, self._copies = self._copies, []
+        for copy in copies:
+            with open(self._log, "rb") as log, open(copy, "ab") as other:
+                log.seek(self._log_start)
+                shutil.copyfileobj(log, other)
 
     def _said(self) -> list[str]:
         """The end of what this attempt has said, without empty lines."""
-        with open(self._workdir / LOG, "rb") as log:
+        with open(self._log, "rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _BYTES_READ))
             return [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
 

@@ -46,15 +46,34 @@ class Run:
         """The name of its directory."""
         return self.workdir.name
 
-    def arguments(self) -> list[str]:
-        """What makes the program do this run."""
-        return [
-            f"--config={self.source}",
-            *self.overrides,
-            f"--config.max_labels_per_class={self.config.max_labels_per_class}",
-            f"--config.seed={self.config.seed}",
-            f"--workdir={self.workdir}",
-        ]
+    @property
+    def pattern(self) -> Path:
+        """Its directory and those of other seeds, with ``{seed}`` in the place of the number."""
+        begin, _, end = self.name.rpartition(f"seed-{self.config.seed}")
+        return self.workdir.with_name(f"{begin}seed-{settings.SEED_PLACE}{end}")
+
+
+def arguments(runs: Sequence[Run]) -> list[str]:
+    """What makes the program do a run, or several that differ in nothing but their seed."""
+    seeds = ",".join(str(run.config.seed) for run in runs)
+    return [
+        f"--config={runs[0].source}",
+        *runs[0].overrides,
+        f"--config.max_labels_per_class={runs[0].config.max_labels_per_class}",
+        f"--config.seed={seeds}" if len(runs) == 1 else f"--config.seeds={seeds}",
+        f"--workdir={common_workdir(runs)}",
+    ]
+
+
+def common_workdir(runs: Sequence[Run]) -> Path:
+    """The directory of a run, or the pattern of several seeds' directories."""
+    return runs[0].workdir if len(runs) == 1 else runs[0].pattern
+
+
+def common_name(runs: Sequence[Run]) -> str:
+    """The name of a run's directory, or those of several seeds in the way of a shell: ``...-seed-{0,1}``."""
+    seeds = ",".join(str(run.config.seed) for run in runs)
+    return common_workdir(runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}")
 
 
 def select(

@@ -67,7 +67,7 @@ class ContinuedWhenRequeued:
         self._process = RunProcess(task, os.environ)
         code = self._process.wait()
         if code != 0:
-            raise RuntimeError(f"{task.workdir}: exit code {code}")
+            raise RuntimeError(f"{', '.join(map(str, task.workdirs))}: exit code {code}")
 
     def checkpoint(self, task: Task) -> Any:
         """Called by submitit on Slurm's warning, of which the run knows too; returns what the requeued job is to do."""
@@ -124,8 +124,9 @@ def submit(states: dict[Job, State], folder: Path, resources: Resources) -> dict
         classifiers = [dependents[job][place] for job in generators if len(dependents[job]) > place]
         submission.array(classifiers, _element_by_element(generator_ids, len(classifiers)))
     for job, classifiers in dependents.items():
-        if states[job] == State.QUEUED and job.name in ids:  # since an earlier command
-            submission.array(classifiers, f"afterok:{ids[job.name]}")
+        since_earlier = {ids[name] for name in job.names if name in ids}
+        if states[job] == State.QUEUED and since_earlier:
+            submission.array(classifiers, f"afterok:{':'.join(sorted(since_earlier))}")
     return submission.ids
 
 
@@ -194,7 +195,7 @@ class _Submission:
                 submitted = [job.job_id for job in self._executor.map_array(ContinuedWhenRequeued(), tasks)]
         except (FailedJobError, FailedSubmissionError) as error:
             raise InputError(f"--launcher=slurm: Slurm refuses: {error}") from None
-        self.ids |= {job.name: slurm_id for job, slurm_id in zip(jobs, submitted, strict=True)}
+        self.ids |= {name: slurm_id for job, slurm_id in zip(jobs, submitted, strict=True) for name in job.names}
         files.write_json(self._folder / JOBS, _submitted(self._folder) | self.ids)
         self._states |= dict.fromkeys(jobs, State.QUEUED)
         return submitted

@@ -15,21 +15,22 @@ from chimeramix_jax.sweep.plan import State, jobs_of
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
 given = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
-workdir = pathlib.Path(given["workdir"])
+seeds = given.get("config.seeds", given.get("config.seed")).split(",")
 begun = time.time()
 time.sleep(0.3)
-if workdir.name in os.environ.get("FAILING", ""):
-    sys.exit("chimeramix: no")
-if workdir.name in os.environ.get("STOPPED", ""):
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(60)
-if given["stage"] == "generator":
-    (workdir / "generator").mkdir()
-    (workdir / "mixing.png").touch()
-else:
-    (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5}}))
-times = {"begun": begun, "ended": time.time(), "share": os.environ["SHARE"]}
-(workdir / f"{given['stage']}.times").write_text(json.dumps(times))
+for workdir in (pathlib.Path(given["workdir"].replace("{seed}", seed)) for seed in seeds):
+    if workdir.name in os.environ.get("FAILING", ""):
+        sys.exit("chimeramix: no")
+    if workdir.name in os.environ.get("STOPPED", ""):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    if given["stage"] == "generator":
+        (workdir / "generator").mkdir()
+        (workdir / "mixing.png").touch()
+    else:
+        (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5}}))
+    times = {"begun": begun, "ended": time.time(), "share": os.environ["SHARE"], "seeds": seeds}
+    (workdir / f"{given['stage']}.times").write_text(json.dumps(times))
 """
 
 
@@ -38,8 +39,8 @@ def run_pool(monkeypatch):
     """Does the jobs of the runs; returns their states by name."""
     monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", PROGRAM, *arguments])
 
-    def run(selected, workers=2):
-        states = {job: job.state(retry=False) for job in jobs_of(selected)}
+    def run(selected, workers=2, seeds_per_job=1):
+        states = {job: job.state(retry=False) for job in jobs_of(selected, seeds_per_job)}
         cpus = frozenset(os.sched_getaffinity(0))
         local.run(states, [Worker(cpus, {"SHARE": str(number)}) for number in range(workers)])
         return {job.name: state for job, state in states.items()}
@@ -57,6 +58,15 @@ def test_classifiers_wait_for_their_generator_and_then_run_at_once(runs, run_poo
     classifiers = [times(run, "classifier") for run in (first, second)]
     assert all(one["begun"] > times(first, "generator")["ended"] for one in classifiers)
     assert {one["share"] for one in classifiers} == {"0", "1"}
+
+
+def test_seeds_of_one_run_share_a_process_and_fail_apart(runs, run_pool, monkeypatch, capsys):
+    first, second, third = selected = runs("baseline", seeds="0:3")
+    monkeypatch.setenv("FAILING", third.name)
+    assert list(run_pool(selected, seeds_per_job=3).values()) == [State.FAILED]
+    assert times(first, "all")["seeds"] == ["0", "1", "2"] and times(second, "all")["share"] == "0"
+    assert [(run.workdir / "error.txt").exists() for run in selected] == [False, False, True]
+    assert "digits-baseline-5-per-class-seed-{0,1,2}: failed: chimeramix: no" in capsys.readouterr().err
 
 
 def test_one_worker_does_one_job_at_a_time(runs, run_pool):
@@ -91,7 +101,7 @@ def test_a_run_that_somebody_stopped_is_left_for_the_next_command(runs, run_pool
 
 
 def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
-    monkeypatch.setattr(local, "_devices", lambda: ("gpu", 2))
+    monkeypatch.setattr(local, "jax_devices", lambda: ("gpu", 2))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert [dict(worker.environment) for worker in local.workers(None)] == [
         {"CUDA_VISIBLE_DEVICES": "0"},
@@ -104,7 +114,7 @@ def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
 
 
 def test_without_gpus_workers_share_the_cores(monkeypatch):
-    monkeypatch.setattr(local, "_devices", lambda: ("cpu", 1))
+    monkeypatch.setattr(local, "jax_devices", lambda: ("cpu", 1))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 5, 7})
     assert [worker.cpus for worker in local.workers(None)] == [{2, 3, 5, 7}]
     assert [worker.cpus for worker in local.workers(3)] == [{2, 7}, {3}, {5}]

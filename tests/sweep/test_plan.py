@@ -53,6 +53,43 @@ def test_a_run_that_has_the_generator_already_provides_it(runs, finish):
     ]
 
 
+def test_seeds_of_one_run_share_a_job_as_many_as_are_allowed(runs):
+    jobs = jobs_of(runs(f"{GRIDS},baseline", seeds="0:3"), seeds_per_job=2)
+    assert [job.name.replace("digits-chimeramix_", "").replace("-5-per-class-seed", "") for job in jobs] == [
+        "grid-{0,1} (generator)",
+        "grid-2 (generator)",
+        "grid-{0,1}",
+        "grid-2",
+        "grid_autoaugment-{0,1}",
+        "grid_autoaugment-2",
+        "digits-baseline-{0,1}",
+        "digits-baseline-2",
+    ]
+    pattern = jobs[0].run.workdir.with_name("digits-chimeramix_grid-5-per-class-seed-{seed}")
+    assert jobs[2].generator_job is jobs[4].generator_job is jobs[0]
+    for job, stage in ((jobs[0], "generator"), (jobs[2], "classifier")):
+        arguments = ("--config.seeds=0,1", f"--workdir={pattern}", f"--stage={stage}")
+        assert job.task.arguments[-3:] == arguments
+        assert job.task.workdirs == tuple(run.workdir for run in job.runs)
+    assert jobs[4].task.arguments[-1] == f"--generator_workdir={pattern}"
+    assert "--config.seed=2" in jobs[5].task.arguments
+    assert jobs[5].task.arguments[-1] == f"--generator_workdir={jobs[1].run.workdir}"
+
+
+def test_a_job_of_several_seeds_does_what_is_left_of_them(runs, finish):
+    finished, failed, new = selected = runs("baseline", seeds="0:3")
+    finish(finished)
+    failed.workdir.mkdir(parents=True)
+    (failed.workdir / ERROR).write_text("ValueError: no\n")
+    (job,) = jobs_of(selected, seeds_per_job=3)
+    assert job.state(retry=False) == State.FAILED and job.state(retry=True) == State.TO_DO
+    assert job.state(retry=False, queued=[new.name]) == State.QUEUED
+    assert plan.failure_lines({job: State.FAILED}) == [f"failed: {failed.name}: ValueError: no"]
+    assert job.task.workdirs == (failed.workdir, new.workdir)
+    assert "--config.seeds=1,2" in job.task.arguments
+    assert "5     1       0       0      2" in plan.table({job: State.TO_DO})
+
+
 def test_what_is_finished_is_not_done_again(runs, states, finish):
     first, second = selected = runs(GRIDS)
     finish(first, generator=True)

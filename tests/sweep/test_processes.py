@@ -15,7 +15,7 @@ def start(tmp_path, monkeypatch):
 
     def begin(code, **environment):
         monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
-        return RunProcess(Task((code,), tmp_path / "run"), os.environ | environment)
+        return RunProcess(Task((code,), (tmp_path / "run",), "all"), os.environ | environment)
 
     return begin
 
@@ -37,6 +37,18 @@ def test_a_run_that_fails_leaves_the_end_of_what_it_said_and_the_next_attempt_ta
     assert last_error(tmp_path / "run") == "ValueError: no"
     start("pass").wait(60)
     assert last_error(tmp_path / "run") is None
+
+
+def test_runs_that_share_a_process_each_have_its_log_and_the_unfinished_ones_its_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+    first, second = tmp_path / "first", tmp_path / "second"
+    second.mkdir()
+    (second / "log.txt").write_text("alone\n")
+    code = f"open({str(first / 'results.json')!r}, 'w').write('{{}}'); import sys; sys.exit('no')"
+    assert RunProcess(Task((code,), (first, second), "all"), os.environ).wait(60) == 1
+    assert (first / "log.txt").read_text() == "no\n"
+    assert (second / "log.txt").read_text() == "alone\nno\n"
+    assert (last_error(first), last_error(second)) == (None, "no")
 
 
 def test_a_run_that_was_killed_has_failed_and_says_by_what(start, tmp_path):
@@ -63,6 +75,6 @@ def test_a_run_keeps_to_its_cpus(tmp_path, monkeypatch):
     monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
     cpu = max(os.sched_getaffinity(0))
     code = "import os; print(sorted(os.sched_getaffinity(0)))"
-    process = RunProcess(Task((code,), tmp_path / "run"), os.environ, {cpu})
+    process = RunProcess(Task((code,), (tmp_path / "run",), "all"), os.environ, {cpu})
     assert process.wait(60) == 0
     assert process.last_line() == f"[{cpu}]"

@@ -2,7 +2,7 @@ import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.sweep.selection import select
+from chimeramix_jax.sweep.selection import arguments, select
 
 
 def test_every_combination_is_a_run_of_its_own_and_whole_seeds_come_first(runs):
@@ -20,7 +20,7 @@ def test_a_runs_settings_are_those_that_its_arguments_give_the_program(runs):
     config = run.config
     assert (config.experiment, config.augment.mixup, config.max_labels_per_class) == ("mixup", True, 7)
     assert (config.seed, config.classifier.epochs) == (3, 2)
-    assert run.arguments() == [
+    assert arguments([run]) == [
         "--config=configs/digits.py:mixup",
         "--config.classifier.epochs=2",
         "--config.max_labels_per_class=7",

@@ -86,18 +86,21 @@ def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run
     assert (code, again, errors) == (1, output, "")  # nothing was started
     assert run_sweep(*photos, "--retry")[0] == 1
     assert (folder / failing / "log.txt").read_text().count("chimeramix: ") == 2
-    assert run_sweep(*digits)[0] == 0  # the same sweep, larger
-    assert len(list(folder.glob("digits-*/results.json"))) == 2 and finished.stat().st_mtime_ns == written
-    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 3
+    code, _, errors = run_sweep(*digits, "--seeds=0:2", "--seeds_per_job=2")  # the same sweep, larger
+    assert code == 0 and "digits-chimeramix_grid_direct-2-per-class-seed-{0,1}: done" in errors
+    assert len(list(folder.glob("digits-*/results.json"))) == 4 and finished.stat().st_mtime_ns == written
+    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 5
 
 
 @pytest.mark.slow
-def test_two_experiments_share_the_generator_that_is_trained_once(run_sweep, tmp_path):
-    code, output, errors = run_sweep("--datasets=digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment")
+def test_two_experiments_share_the_generator_that_is_trained_once_for_each_seed(run_sweep, tmp_path):
+    asked = ["--datasets=digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2"]
+    code, output, errors = run_sweep(*asked, "--seeds_per_job=2")
     assert code == 0, errors
-    assert len(list((tmp_path / "sweep").glob("*/generator"))) == 1
-    assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 2
-    assert "generators: 1, for 2 of them; jobs to do: 0" in output
+    assert errors.count("done in") == 3
+    assert len(list((tmp_path / "sweep").glob("*/generator"))) == 2
+    assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 4
+    assert "generators: 2, for 4 of them; jobs to do: 0" in output
 
 
 def test_a_sweep_that_is_interrupted_stops_its_runs_with_a_checkpoint_and_can_go_on(start_sweep, run_sweep, tmp_path):
