@@ -41,6 +41,11 @@ class NonFiniteError(ArithmeticError):
         self.stage, self.epoch, self.step, self.terms = stage, epoch, step, list(terms)
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:
     """Returns, for the caller to raise, the error for a name that is not in a list; it names the nearest allowed one.
 

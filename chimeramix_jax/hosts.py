@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 PATIENCE = 30 * 24 * 3600  # seconds that a finished process waits for the others
 _FORM = "auto, or HOST:PORT,INDEX,COUNT such as 10.0.0.1:1234,0,2"
@@ -32,7 +32,7 @@ def connect(where: str) -> None:
     try:
         jax.distributed.initialize(**arguments)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"--distributed={where}: the processes do not find each other: {reason}") from None
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import hosts
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.run import Run, prepare
 from chimeramix_jax.training.execution import available_devices
 from chimeramix_jax.training.seeds import Team
@@ -51,7 +51,9 @@ def train_and_evaluate_seeds(
         runs, refusal = _prepared(config, own, workdir, generator_workdir, stage=stage, retrain=retrain)
     _agree(refusal, "the seeds are prepared")
     told, failure = _completed(runs)
-    every = hosts.gathered([told, None if failure is None else _one_line(failure)], "the seeds are trained")
+    every = hosts.gathered(
+        [told, None if failure is None else f"{type(failure).__name__}: {one_line(failure)}"], "the seeds are trained"
+    )
     if failure is not None:
         raise failure
     _refuse_for_others([error for _, error in every])
@@ -133,7 +135,3 @@ def _refuse_for_others(errors: Sequence[str | None]) -> None:
     for index, error in enumerate(errors):
         if error is not None:
             raise InputError(f"process {index}: {error}")
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

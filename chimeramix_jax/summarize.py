@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.reporting import files
 from chimeramix_jax.summary import curves, page, tables
 from chimeramix_jax.summary.comparison import Summary, summarize
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _summarize(asked)
     except InputError as error:
-        print(f"chimeramix: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"chimeramix: {one_line(error)}", file=sys.stderr)
         return 2
 
 

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 _REACHABLE_WITHIN_SECONDS = 20.0
 
@@ -74,7 +74,7 @@ def _download(archive: Archive, download_manager: Any) -> Path:
         _check_reachable(archive.url)
         return Path(os.fspath(download_manager.download(archive.url)))
     except (OSError, tfds.download.DownloadError) as error:  # urllib's and requests' errors are OSErrors
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"cannot download {archive.url} ({reason}); fetch it elsewhere and give it as --config.dataset.archive=PATH"
         ) from error

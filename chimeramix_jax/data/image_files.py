@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
 
@@ -43,7 +43,7 @@ def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory
     except FileNotFoundError:
         raise InputError(f"{named_by}: {path} does not exist") from None
     except Exception as error:  # Pillow's readers raise errors of many kinds over a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{named_by}: {path} is damaged or of an unknown kind ({reason})") from error
 
 

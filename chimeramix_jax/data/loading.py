@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.data.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
 
@@ -124,7 +124,7 @@ def _named_if_damaged(builder: Any) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:  # the first is what the record reader raises
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"dataset.data_dir: {builder.data_dir} is damaged; delete that directory to prepare it anew ({reason})"
         ) from error

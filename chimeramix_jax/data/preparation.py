@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from chimeramix_jax.data.catalog import DatasetEntry
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
 
@@ -76,7 +76,7 @@ def _prepare(entry: DatasetEntry, builder: Any) -> None:
     except (OSError, tfds.download.DownloadError) as error:
         if builder.data_path.exists():
             return  # another process finished first, and the final renaming found its directory in place
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"dataset.data_dir: {entry.name} cannot be prepared under {builder.data_dir_root}: {reason}"
         ) from error

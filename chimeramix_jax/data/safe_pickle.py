@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 
 def _latin1_bytes(text: str, encoding: str) -> bytes:
@@ -78,5 +78,5 @@ def load_plain_pickle(data: bytes, source: str) -> Any:
             f"dataset.archive: the pickle {source} names {error}; only plain containers and NumPy arrays are read"
         ) from None
     except Exception as error:  # a damaged pickle can make the unpickler and NumPy raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"dataset.archive: the pickle {source} cannot be read: {reason}") from error
