@@ -44,11 +44,11 @@ TINY = {
 # Files that take longest begin first, so that no worker is left alone with one of them at the end.
 LONGEST_FIRST = (
     "test_resume.py",
+    "test_experiments.py",  # beside the first, whose programs the others then find compiled
     "test_several_seeds.py",
     "test_sweep.py",
     "test_run.py",
     "test_shared_generator.py",
-    "test_experiments.py",
     "test_python_page.py",
 )
 

@@ -21,7 +21,7 @@ from chimeramix_jax.training.generator import build_discriminator, build_generat
 from configs.experiments import EXPERIMENTS
 
 SIDE = 32
-
+MIXING = ("chimeramix_grid", "chimeramix_segmentation")
 
 # What lets the loss of a tiny network fall in a few steps. The rate would be 0 at the last of the epochs.
 EASY = {"classifier.dropout_rate": 0.0, "classifier.learning_rate": 0.1, "classifier.epochs": 100}
@@ -80,7 +80,14 @@ def test_the_study_has_fourteen_experiments():
     assert len(EXPERIMENTS) == 14
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# A policy before mixing takes seconds to compile, and the default suite has both parts in other experiments.
+MADE_OF_OTHERS = [f"{mixing}_{policy}" for mixing in MIXING for policy in ("autoaugment", "trivialaugment")]
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in MADE_OF_OTHERS)) for name in EXPERIMENTS],
+)
 def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_dir, training):
     config = load(experiment, data_dir, **EASY)
     stage, (state, update), losses = make_stage(config, dataset), training, []

@@ -86,10 +86,9 @@ def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run
     assert (code, again, errors) == (1, output, "")  # nothing was started
     assert run_sweep(*photos, "--retry")[0] == 1
     assert (folder / failing / "log.txt").read_text().count("chimeramix: ") == 2
-    code, _, errors = run_sweep(*digits, "--seeds=0:2", "--seeds_per_job=2")  # the same sweep, larger
-    assert code == 0 and "digits-chimeramix_grid_direct-2-per-class-seed-{0,1}: done" in errors
-    assert len(list(folder.glob("digits-*/results.json"))) == 4 and finished.stat().st_mtime_ns == written
-    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 5
+    assert run_sweep(*digits)[0] == 0  # the same sweep, larger
+    assert len(list(folder.glob("digits-*/results.json"))) == 2 and finished.stat().st_mtime_ns == written
+    assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 3
 
 
 @pytest.mark.slow

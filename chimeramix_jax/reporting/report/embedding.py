@@ -35,7 +35,7 @@ def file_uri(path: str | os.PathLike[str]) -> str:
 
 def _uri(image: Image.Image, kind: str) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind, optimize=True, quality=JPEG_QUALITY)
+    image.save(buffer, format=kind, optimize=kind == "jpeg", quality=JPEG_QUALITY)
     return _encoded(buffer.getvalue(), kind)
 
 

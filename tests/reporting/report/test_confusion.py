@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from chimeramix_jax.reporting.report import confusion
 from chimeramix_jax.reporting.report.confidence import wilson_interval
@@ -63,3 +64,6 @@ def test_the_interval_is_wilsons():
     assert (low, high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
     assert wilson_interval(20, 20).high == 1.0 and wilson_interval(20, 20).low < 0.9
     assert wilson_interval(0, 20).low == 0.0
+    for successes, trials in ((0, 1), (1, 1), (3, 7), (697, 697), (1234, 10_000)):
+        expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
+        assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
