@@ -30,7 +30,7 @@ TINY = {
     "classifier.image_side": 8,
     "classifier.model": "wrn-10-1",
     "classifier.num_dataset_repeats_base": 4,
-    "evaluation.every_epochs": 2,
+    "evaluation.every_epochs": 100,  # at the end only
     "generator.batch_size": 8,
     "generator.channels": 4,
     "generator.discriminator_channels": 4,
@@ -40,6 +40,9 @@ TINY = {
     "max_labels_per_class": 2,
 }
 
+
+# What makes such a run measure, draw and keep something on its way.
+WATCHED = {"checkpoint.every_seconds": 0.0, "evaluation.every_epochs": 2}
 
 # Files that take longest begin first, so that no worker is left alone with one of them at the end.
 LONGEST_FIRST = (
@@ -107,7 +110,7 @@ def trained_run(shared_folder, run_main):
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
         if not (folder / "errors").exists():
-            code, output, errors = run_main(f"--workdir={folder / 'run'}", **{"checkpoint.every_seconds": 0.0})
+            code, output, errors = run_main(f"--workdir={folder / 'run'}", **WATCHED)
             assert code == 0, errors
             (folder / "output").write_text(output)
             (folder / "errors").write_text(errors)

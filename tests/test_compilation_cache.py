@@ -3,11 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, TINY
 
 from chimeramix_jax import compilation_cache
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_nothing_that_the_first_one_kept(tmp_path, data_dir):
     settings = TINY | {"dataset.data_dir": data_dir, "classifier.epochs": 1}
     command = [sys.executable, ROOT / "main.py", f"--config={ROOT}/configs/digits.py:baseline"]

@@ -7,6 +7,7 @@ import time
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from conftest import WATCHED
 
 
 def kill_when(process, reached):
@@ -43,7 +44,7 @@ def last_checkpoint(workdir, stage):
 def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
     start_main, run_main, trained_run, tmp_path
 ):
-    often, always = {"checkpoint.every_seconds": 0.0}, {"checkpoint.every_seconds": 1e-9}
+    often, always = WATCHED, WATCHED | {"checkpoint.every_seconds": 1e-9}
     kill_when(start_main(f"--workdir={tmp_path}", **often), lambda: epochs_done(tmp_path, "generator") >= 2)
     assert epochs_done(tmp_path, "generator") < 5, "the kill came after the stage's end"
 
@@ -58,7 +59,7 @@ def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
     warning = f"chimeramix: warning: {newest}: {damaged} is not as it was written"
     assert errors.count(warning) == 1
 
-    code, _, errors = run_main(f"--workdir={tmp_path}")
+    code, _, errors = run_main(f"--workdir={tmp_path}", **often)
     assert code == 0, errors
     assert_same_run(tmp_path, trained_run)
 

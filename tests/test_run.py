@@ -8,7 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import TINY, WATCHED
 from flax import nnx
 from PIL import Image
 
@@ -29,7 +29,7 @@ def finished(trained_run, tmp_path_factory):
 def settings(data_dir):
     def make(experiment="chimeramix_grid", **changes):
         config = load(f"configs/digits.py:{experiment}")
-        config.update_from_flattened_dict(TINY | {"dataset.data_dir": str(data_dir)} | changes)
+        config.update_from_flattened_dict(TINY | WATCHED | {"dataset.data_dir": str(data_dir)} | changes)
         return config
 
     return make
@@ -60,7 +60,10 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(trained_run, f
 
 def test_a_run_measured_on_validation_images_says_so_everywhere(run_main, tmp_path):
     code, output, errors = run_main(
-        "--config=configs/digits.py:baseline", f"--workdir={tmp_path}", "--config.dataset.evaluate_on=validation"
+        "--config=configs/digits.py:baseline",
+        f"--workdir={tmp_path}",
+        "--config.dataset.evaluate_on=validation",
+        **WATCHED,
     )
     assert code == 0, errors
     results = json.loads((tmp_path / "results.json").read_text())
@@ -201,7 +204,10 @@ def test_a_learning_rate_that_ends_in_nan_stops_the_run_with_exit_code_3_and_wit
     assert not (tmp_path / "results.json").exists() and not list(tmp_path.glob("generator/checkpoints/[0-9]*"))
 
 
-@pytest.mark.parametrize(("limit", "unwritten"), [(300, "config.json"), (20_000, "generator/checkpoints/3")])
+@pytest.mark.parametrize(
+    ("limit", "unwritten"),
+    [(300, "config.json"), pytest.param(20_000, "generator/checkpoints/3", marks=pytest.mark.slow)],
+)
 def test_a_run_without_room_for_a_file_says_which_in_one_line_with_exit_code_1(
     start_main, settings, tmp_path, monkeypatch, limit, unwritten
 ):
@@ -220,6 +226,7 @@ def test_a_run_without_room_for_a_file_says_which_in_one_line_with_exit_code_1(
     assert " needed, " in last_line and " free)" in last_line
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_keeps_its_parameters_in_float32_and_trains(settings, tmp_path):
     config = settings(precision="bfloat16", compare_with_baseline=False)
     results = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")

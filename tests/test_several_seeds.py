@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 
 import jax
@@ -99,6 +100,7 @@ def together(tmp_path_factory):
     return tmp_path_factory.mktemp("together")
 
 
+@pytest.mark.slow
 def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_alone(
     run, settings, mixing_alone, together
 ):
@@ -118,6 +120,7 @@ def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_al
     jax.tree.map(np.testing.assert_array_equal, parameters(together / "seed-1"), parameters(mixing_alone))
 
 
+@pytest.mark.slow
 def test_finished_seeds_are_not_trained_again_together_or_alone(settings, together, capsys):
     again = chimeramix_jax.train_and_evaluate_seeds(settings(seeds="1,0"), together)
     assert [result["seed"] for result in again] == [1, 0]
@@ -184,12 +187,12 @@ def test_a_process_that_is_refused_ends_the_other_in_one_line_too(start_main, tm
     assert not (tmp_path / "seed-0" / "classifier").exists()
 
 
-def test_a_directory_that_holds_another_run_is_refused_before_any_seed_is_trained(settings, mixing_alone, tmp_path):
-    (tmp_path / "seed-1").symlink_to(mixing_alone)
-    config = settings(seeds="0,1", **{"generator.learning_rate": 0.5})
+def test_a_directory_that_holds_another_run_is_refused_before_any_seed_is_trained(settings, trained_run, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "seed-0")
+    config = settings(seeds="1,0", **{"generator.learning_rate": 0.5})
     with pytest.raises(InputError, match="learning_rate"):
         chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
-    assert not (tmp_path / "seed-0" / "config.json").exists()
+    assert not (tmp_path / "seed-1" / "config.json").exists()
 
 
 def test_several_seeds_are_no_single_run(settings, tmp_path):

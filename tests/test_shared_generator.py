@@ -51,6 +51,7 @@ def test_another_experiment_uses_the_generator_of_the_run_beside_it(first, setti
     assert results["seconds"]["generator"] == stored["seconds"]["generator"]
 
 
+@pytest.mark.slow
 def test_a_run_that_differs_in_what_a_generator_depends_on_trains_its_own(first, settings):
     other = first.parent / "other-seed"
     chimeramix_jax.train_and_evaluate(settings(seed=1), other, stage="generator")
@@ -108,6 +109,7 @@ def test_a_generator_of_other_images_is_refused_though_its_settings_are_the_same
         shared_generator.check_split(Workdir(first), about)
 
 
+@pytest.mark.slow
 def test_training_the_generator_anew_makes_an_own_one(first, settings):
     second = first.parent / "retrained"
     config = settings("chimeramix_grid_autoaugment")

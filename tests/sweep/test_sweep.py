@@ -102,6 +102,7 @@ def test_two_experiments_share_the_generator_that_is_trained_once_for_each_seed(
     assert "generators: 2, for 4 of them; jobs to do: 0" in output
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_interrupted_stops_its_runs_with_a_checkpoint_and_can_go_on(start_sweep, run_sweep, tmp_path):
     asked = ["--datasets=digits", "--experiments=baseline"]
     changes = {"classifier.epochs": 300, "checkpoint.every_seconds": 0.0}
