@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from chimeramix_jax import host_memory
+from chimeramix_jax import host_memory, xla_flags
 from chimeramix_jax.models.convolution import conv_general_dilated
 
 ROUNDS = 9
@@ -38,6 +38,7 @@ SHAPES = (  # name, batch, padded side, channels in and out, kernel side, stride
 def main() -> None:
     """Prints a line per shape and direction."""
     host_memory.keep_freed_memory()
+    xla_flags.keep_convolutions_from_ynnpack()
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     print(f"{'convolution':30}  {'':15}  {'XLA':>9}  {'ours':>9}  {'ours/XLA':>8}")
     for name, batch, padded, in_channels, out_channels, side, stride in SHAPES:

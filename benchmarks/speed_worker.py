@@ -14,7 +14,7 @@ import time
 from typing import Any, Protocol
 
 from benchmarks.presets import Preset, Request
-from chimeramix_jax import host_memory
+from chimeramix_jax import host_memory, xla_flags
 
 
 class Contestant(Protocol):
@@ -46,6 +46,7 @@ def make(name: str, request: Request) -> Contestant:
         # JAX would take most of a GPU's memory at once; the other sides need their parts.
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
         host_memory.keep_freed_memory()  # has to come before JAX is imported
+        xla_flags.keep_convolutions_from_ynnpack()
         from benchmarks.speed_ours import Ours
 
         return Ours(request)

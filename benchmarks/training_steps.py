@@ -15,7 +15,7 @@ import sys
 import time
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import host_memory
+from chimeramix_jax import host_memory, xla_flags
 
 STEPS = 20
 
@@ -28,6 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.return_memory:
         host_memory.keep_freed_memory()
+    xla_flags.keep_convolutions_from_ynnpack()
     import jax  # only now: keep_freed_memory has to come first
 
     from benchmarks import memory

@@ -1,9 +1,8 @@
 """The same bits every time on a GPU, where XLA's fastest operations add numbers up in no fixed order."""
 
-import os
-
 from ml_collections import ConfigDict
 
+from chimeramix_jax import xla_flags
 from chimeramix_jax.errors import InputError
 
 _FLAG = "--xla_gpu_deterministic_ops=true"
@@ -11,8 +10,8 @@ _FLAG = "--xla_gpu_deterministic_ops=true"
 
 def ask_for(config: ConfigDict) -> None:
     """Tells XLA to use deterministic operations only, if the settings want it. To be called before JAX starts."""
-    if config.deterministic and _FLAG not in _flags():
-        os.environ["XLA_FLAGS"] = " ".join([*_flags(), _FLAG])
+    if config.deterministic:
+        xla_flags.add(_FLAG)
 
 
 def check(config: ConfigDict) -> None:
@@ -23,9 +22,5 @@ def check(config: ConfigDict) -> None:
     """
     import jax
 
-    if config.deterministic and jax.default_backend() == "gpu" and _FLAG not in _flags():
+    if config.deterministic and jax.default_backend() == "gpu" and _FLAG not in xla_flags.given():
         raise InputError(f"deterministic: true, but on a GPU it needs XLA_FLAGS={_FLAG} set before JAX is imported")
-
-
-def _flags() -> list[str]:
-    return os.environ.get("XLA_FLAGS", "").split()

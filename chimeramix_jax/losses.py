@@ -1,29 +1,38 @@
 """The generator's and discriminator's losses (method of the paper, §3; settings as in the released program)."""
 
-import functools
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
-
-from chimeramix_jax.models.layers import reflect_pad
 
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # the 5x5 kernel /256 is this one's outer product with itself
 _LEVELS = 3
 
 
-def _blur(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
-    """Blurs with the 5x5 binomial kernel and reflect padding: two sums of shifted images, fast on every backend."""
-    padded = reflect_pad(images, 2)
-    height, width = images.shape[1:3]
-    rows = functools.reduce(jnp.add, [weight * padded[:, i : i + height] for i, weight in enumerate(_BINOMIAL)])
-    return functools.reduce(jnp.add, [weight * rows[:, :, j : j + width] for j, weight in enumerate(_BINOMIAL)])
+def _blurring(side: int) -> np.ndarray:
+    """The matrix that blurs along a side of so many pixels, with the binomial kernel and reflect padding."""
+    padded = np.pad(np.eye(side), ((2, 2), (0, 0)), mode="reflect")
+    return np.sum([weight * padded[place : place + side] for place, weight in enumerate(_BINOMIAL)], axis=0)
 
 
-def _double(images: Float[Array, "batch height width channels"]) -> Float[Array, "batch 2*height 2*width channels"]:
-    """Doubles the side: zeros between the pixels, then four times the blur."""
-    batch, height, width, channels = images.shape
-    spread = jnp.pad(images[:, :, None, :, None], ((0, 0), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)))
-    return 4 * _blur(spread.reshape(batch, 2 * height, 2 * width, channels))
+def _halving(side: int) -> np.ndarray:
+    """The matrix that blurs a side and keeps every other pixel."""
+    return _blurring(side)[::2]
+
+
+def _doubling(side: int) -> np.ndarray:
+    """The matrix that doubles a side: zeros between the pixels, then twice the blur."""
+    return 2 * _blurring(2 * side)[:, ::2]
+
+
+def _along_both_sides(
+    matrix_of: Callable[[int], np.ndarray], images: Float[Array, "batch height width channels"]
+) -> Float[Array, "batch new_height new_width channels"]:
+    """Multiplies the columns and the rows of images with the matrix for their length."""
+    rows, columns = (jnp.asarray(matrix_of(side), images.dtype) for side in images.shape[1:3])
+    return jnp.einsum("ih,bhwc,jw->bijc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)
 
 
 def laplacian_pyramid(
@@ -35,8 +44,8 @@ def laplacian_pyramid(
     """
     pyramid = []
     for _ in range(levels):
-        smaller = _blur(images)[:, ::2, ::2]
-        pyramid.append(images - _double(smaller))
+        smaller = _along_both_sides(_halving, images)
+        pyramid.append(images - _along_both_sides(_doubling, smaller))
         images = smaller
     return pyramid
 

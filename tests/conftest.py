@@ -19,6 +19,10 @@ import jax
 import numpy as np
 import pytest
 
+from chimeramix_jax import xla_flags
+
+xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
+
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
 

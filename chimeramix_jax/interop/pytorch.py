@@ -18,7 +18,8 @@ from flax import nnx
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.models.layers import BatchNorm, DoublingConvolution
+from chimeramix_jax.models.layers import DoublingConvolution
+from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 

@@ -1,8 +1,9 @@
 """How convolutions are lowered, per backend. The one place that decides: the models only say which convolution.
 
-XLA's CPU backend is slow at some of the shapes that the models have (measured figures: ``docs/performance.md``). On CPU
-these are computed here as matrix products, over blocks of a row where there are few channels; all else is XLA's, and so
-is everything on other backends.
+XLA's CPU backend is slow at two of the shapes that the models have (measured figures: ``docs/performance.md``), wide
+kernels that end in few channels, and outputs smaller than the kernel. On CPU these are computed here by other
+convolutions or matrix products of the same value; all else is XLA's, and so is everything on other backends.
+On CPU it also matters by which library XLA computes them: ``chimeramix_jax/xla_flags.py``.
 """
 
 import math
@@ -16,9 +17,8 @@ from jaxtyping import Array, Float
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
-FEW_CHANNELS = 4  # up to which one side counts as narrow: images, and the decoder's last convolution
-WIDE_KERNEL = 5  # from which on narrow convolutions are computed over blocks of a row
-FORWARD_BLOCK = 4  # output pixels per block
+FEW_CHANNELS = 4  # up to which an output counts as narrow: the decoder's last convolution gives images
+WIDE_KERNEL = 5  # from which on convolutions to few channels are computed column by column
 
 
 def conv_general_dilated(
@@ -32,17 +32,29 @@ def conv_general_dilated(
 
     Takes the arguments that ``flax.nnx.Conv`` passes, so it can be given to a layer as ``conv_general_dilated=``.
     """
-    if jax.default_backend() != "cpu" or not _is_plain(lhs, rhs, window_strides, padding, settings):
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
-    lhs = jnp.pad(lhs, ((0, 0), *padding, (0, 0))) if any(any(sides) for sides in padding) else lhs
-    return _convolve_valid(lhs, rhs, tuple(window_strides))
+    explicit = None if isinstance(padding, str) else padding
+    if explicit and jax.default_backend() == "cpu" and _is_plain(lhs, rhs, window_strides, explicit, settings):
+        return _convolve_on_cpu(lhs, rhs, tuple(window_strides), explicit)
+    return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+
+
+def _convolve_on_cpu(
+    images: Array, kernel: Array, strides: tuple[int, ...], padding: Sequence[tuple[int, int]]
+) -> Array:
+    kernel_sides, out_channels = kernel.shape[:2], kernel.shape[3]
+    if strides == (1, 1) and min(kernel_sides) >= WIDE_KERNEL and out_channels <= FEW_CHANNELS:
+        return _convolve_to_few_channels(_zero_pad(images, padding), kernel)
+    few_pixels = math.prod(_out_sides(images, kernel, strides, padding)) < math.prod(kernel_sides)
+    if few_pixels and out_channels > FEW_CHANNELS:
+        return _convolve_to_few_pixels(_zero_pad(images, padding), kernel, strides)
+    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=_NHWC)
 
 
 def _is_plain(
-    lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Sequence[tuple[int, int]], settings: dict
+    lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict
 ) -> bool:
-    """Whether it is a 2-D NHWC convolution with explicit padding and nothing unusual: all that our models use."""
-    if isinstance(padding, str) or len(strides) != 2 or min(min(sides) for sides in padding) < 0:
+    """Whether it is a 2-D NHWC convolution with nothing unusual: all that our models use."""
+    if len(strides) != 2 or min(min(sides) for sides in padding) < 0:
         return False
     usual = {
         "lhs_dilation": (None, (1, 1)),
@@ -53,83 +65,91 @@ def _is_plain(
     return all(value in usual.get(name, (None,)) for name, value in settings.items())
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_valid(images, kernel, strides):
-    if _is_narrow(kernel, strides):
-        return convolve_blocks(images, kernel)
+def _out_sides(
+    images: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> tuple[int, ...]:
+    sides = zip(images.shape[1:3], kernel.shape[:2], strides, padding, strict=True)
+    return tuple((side + sum(added) - window) // stride + 1 for side, window, stride, added in sides)
+
+
+def _zero_pad(images: Array, padding: Sequence[tuple[int, int]]) -> Array:
+    return jnp.pad(images, ((0, 0), *padding, (0, 0)))
+
+
+def _plain(images: Array, kernel: Array, strides: Sequence[int] = (1, 1)) -> Array:
     return lax.conv_general_dilated(images, kernel, strides, "VALID", dimension_numbers=_NHWC)
 
 
-def _is_narrow(kernel: Array, strides: tuple[int, int]) -> bool:
-    kernel_height, kernel_width, in_channels, out_channels = kernel.shape
-    wide = min(kernel_height, kernel_width) >= WIDE_KERNEL
-    return strides == (1, 1) and wide and min(in_channels, out_channels) <= FEW_CHANNELS
+def _turned(kernel: Array) -> Array:
+    """The kernel that convolves the other way: turned by half a turn, inputs and outputs swapped."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-def _convolve_valid_forward(images, kernel, strides):
-    return _convolve_valid(images, kernel, strides), (images, kernel)
+@jax.custom_vjp
+def _convolve_to_few_channels(images, kernel):
+    return convolve_to_few_channels(images, kernel)
 
 
-def _convolve_valid_backward(strides, residuals, cotangent):
-    images, kernel = residuals
-    return (
-        _input_gradient(images, kernel, strides, cotangent),
-        kernel_gradient(images, cotangent, kernel.shape, strides),
-    )
+def _few_channels_backward(operands, cotangent):
+    images, kernel = operands
+    padded = _zero_pad(cotangent, [(side - 1, side - 1) for side in kernel.shape[:2]])
+    # Both gradients are those of a convolution that starts at the few channels, at which XLA is fast.
+    swapped = jax.eval_shape(_turned, kernel)
+    _, pull_back = jax.vjp(lambda turned: _plain(padded, turned), jnp.zeros(swapped.shape, swapped.dtype))
+    return convolve_from_few_channels(padded, _turned(kernel)), _turned(pull_back(images)[0])
 
 
-_convolve_valid.defvjp(_convolve_valid_forward, _convolve_valid_backward)
+_convolve_to_few_channels.defvjp(
+    lambda *operands: (convolve_to_few_channels(*operands), operands), _few_channels_backward
+)
 
 
-def _input_gradient(images: Array, kernel: Array, strides: tuple[int, int], cotangent: Array) -> Array:
-    if _is_narrow(kernel, strides):
-        margins = [(side - 1, side - 1) for side in kernel.shape[:2]]
-        padded = jnp.pad(cotangent, ((0, 0), *margins, (0, 0)))
-        return convolve_blocks(padded, kernel[::-1, ::-1].swapaxes(2, 3))
-    if math.prod(cotangent.shape[1:3]) < math.prod(kernel.shape[:2]) and kernel.shape[3] > FEW_CHANNELS:
-        return patch_input_gradient(images.shape, kernel, strides, cotangent)
-    _, gradient = jax.vjp(
-        lambda x: lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=_NHWC), images
-    )
-    return gradient(cotangent)[0]
-
-
-def convolve_blocks(
+def convolve_to_few_channels(
     images: Float[Array, "batch height width in_channels"],
     kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
 ) -> Float[Array, "batch out_height out_width out_channels"]:
-    """An unpadded convolution with stride 1, as one matrix product over blocks of a row; for few channels.
+    """An unpadded convolution with stride 1, for few channels of the output.
 
-    A block of ``FORWARD_BLOCK`` neighbouring output pixels depends on a stretch of ``block + kernel_width - 1`` input
-    pixels per row. The matrix holds the kernel once for every pixel of the block, each time one pixel further. The
-    kernel's rows are taken in beside each other before the product where the images have few channels, and added up
-    after it where the outputs have.
+    The kernel's columns are convolved beside each other, as channels of their own, and added up afterwards.
     """
     kernel_height, kernel_width, in_channels, out_channels = kernel.shape
-    block = FORWARD_BLOCK
-    out_height, out_width = images.shape[1] - kernel_height + 1, images.shape[2] - kernel_width + 1
-    blocks, stretch = -(-out_width // block), block + kernel_width - 1
-    stretches = _stretches(images, blocks, block, stretch)
-    shifted = [jnp.pad(kernel, ((0, 0), (s, block - 1 - s), (0, 0), (0, 0))) for s in range(block)]
-    matrix = jnp.stack(shifted, axis=3)  # (kernel_height, stretch, in_channels, block, out_channels)
-    if in_channels <= out_channels:
-        rows = [stretches[:, i : i + out_height] for i in range(kernel_height)]
-        out = jnp.concatenate(rows, axis=-1) @ matrix.reshape(-1, block * out_channels)
-    else:
-        products = stretches @ jnp.moveaxis(matrix, 0, 2).reshape(stretch * in_channels, -1)
-        by_row = jnp.split(products, kernel_height, axis=-1)
-        shifted_rows = [product[:, i : i + out_height] for i, product in enumerate(by_row)]
-        out = sum(shifted_rows[1:], shifted_rows[0])
-    return out.reshape(len(images), out_height, blocks * block, out_channels)[:, :, :out_width]
+    columns = kernel.transpose(0, 2, 1, 3).reshape(kernel_height, 1, in_channels, kernel_width * out_channels)
+    by_column = jnp.split(_plain(images, columns), kernel_width, axis=-1)
+    out_width = images.shape[2] - kernel_width + 1
+    shifted = [convolved[:, :, place : place + out_width] for place, convolved in enumerate(by_column)]
+    return sum(shifted[1:], shifted[0])
 
 
-def _stretches(images: Array, blocks: int, step: int, stretch: int) -> Float[Array, "batch height blocks features"]:
-    """Cuts rows into overlapping stretches of so many pixels, one every ``step`` pixels; zeros beyond the end."""
-    needed = (blocks - 1) * step + stretch
-    if needed > images.shape[2]:
-        images = jnp.pad(images, ((0, 0), (0, 0), (0, needed - images.shape[2]), (0, 0)))
-    cut = jnp.stack([images[:, :, index * step : index * step + stretch] for index in range(blocks)], axis=2)
-    return cut.reshape(*cut.shape[:3], -1)
+def convolve_from_few_channels(
+    images: Float[Array, "batch height width in_channels"],
+    kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
+) -> Float[Array, "batch out_height out_width out_channels"]:
+    """An unpadded convolution with stride 1, for few channels of the images.
+
+    The rows that meet the kernel's are laid beside each other first, as channels, so that it is one of a single row.
+    """
+    kernel_height, kernel_width, in_channels, out_channels = kernel.shape
+    out_height = images.shape[1] - kernel_height + 1
+    rows = jnp.concatenate([images[:, place : place + out_height] for place in range(kernel_height)], axis=-1)
+    return _plain(rows, kernel.swapaxes(0, 1).reshape(1, kernel_width, kernel_height * in_channels, out_channels))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _convolve_to_few_pixels(images, kernel, strides):
+    return _plain(images, kernel, strides)
+
+
+def _few_pixels_forward(images, kernel, strides):
+    return _plain(images, kernel, strides), (images, kernel)
+
+
+def _few_pixels_backward(strides, operands, cotangent):
+    images, kernel = operands
+    _, pull_back = jax.vjp(lambda kernel: _plain(images, kernel, strides), kernel)
+    return patch_input_gradient(images.shape, kernel, strides, cotangent), pull_back(cotangent)[0]
+
+
+_convolve_to_few_pixels.defvjp(_few_pixels_forward, _few_pixels_backward)
 
 
 def patch_input_gradient(
@@ -157,50 +177,26 @@ def patch_input_gradient(
     return gradient
 
 
-def kernel_gradient(
-    images: Float[Array, "batch height width in_channels"],
-    cotangent: Float[Array, "batch out_height out_width out_channels"],
-    kernel_shape: tuple[int, int, int, int],
-    strides: tuple[int, int] = (1, 1),
-) -> Float[Array, "kernel_height kernel_width in_channels out_channels"]:
-    """The gradient of an unpadded convolution's kernel, as matrix products.
+@jax.custom_vjp
+def pixelwise_product(
+    images: Float[Array, "batch height width in_channels"], matrix: Float[Array, "in_channels out_channels"]
+) -> Float[Array, "batch height width out_channels"]:
+    """The matrix product ``images @ matrix``, a convolution by single pixels.
 
-    A row of the output is cut into blocks of ``block`` pixels; each block meets the stretch of the input row that it
-    was computed from. One matrix product correlates every input pixel of the stretch with every output pixel of the
-    block, over all blocks of all images; the kernel's gradient is the sum along that matrix's diagonals. This does
-    (stretch / kernel_width) times the useful arithmetic, but copies long runs of memory instead of single pixels,
-    which is what makes the usual im2col slow for few channels.
+    The matrix's gradient is a product of plain matrices here; JAX's own has XLA:CPU transpose all pixels first, one
+    number at a time.
     """
-    kernel_height, kernel_width, in_channels, out_channels = kernel_shape
-    block = 8 if kernel_width >= WIDE_KERNEL else 2
-    cotangent = _pad_to_multiple(cotangent, block)
-    batch, out_height, out_width, _ = cotangent.shape
-    blocks, stretch = out_width // block, (block - 1) * strides[1] + kernel_width
-    stretches = _stretches(images, blocks, block * strides[1], stretch)
-    cotangent = cotangent.reshape(batch, out_height, blocks, block * out_channels)
-
-    # The products for the kernel's rows differ in which rows of input and cotangent meet. Whichever side has fewer
-    # channels is the one that is copied once per kernel row.
-    if strides == (1, 1) and out_channels < in_channels:
-        rows = images.shape[1] - out_height
-        shifted = [jnp.pad(cotangent, ((0, 0), (i, rows - i), (0, 0), (0, 0))) for i in range(kernel_height)]
-        products = _correlate(stretches, jnp.stack(shifted, axis=3))
-        products = products.reshape(stretch, in_channels, kernel_height, block, out_channels).transpose(2, 0, 1, 3, 4)
-    else:
-        last = (out_height - 1) * strides[0] + 1
-        rows_of = [stretches[:, i : i + last : strides[0]] for i in range(kernel_height)]
-        products = jnp.stack([_correlate(rows, cotangent) for rows in rows_of])
-        products = products.reshape(kernel_height, stretch, in_channels, block, out_channels)
-    diagonals = [products[:, s * strides[1] : s * strides[1] + kernel_width, :, s] for s in range(block)]
-    return sum(diagonals[1:], diagonals[0])
+    return images @ matrix
 
 
-def _correlate(left: Array, right: Array) -> Array:
-    """Sums the outer products of the two sides' features over batch, rows and blocks: (left, right) features."""
-    left, right = (side.reshape(*side.shape[:3], -1) for side in (left, right))
-    return lax.dot_general(left, right, (((0, 1, 2), (0, 1, 2)), ((), ())))
+def _pixelwise_forward(images, matrix):
+    return images @ matrix, (images, matrix)
 
 
-def _pad_to_multiple(cotangent: Array, block: int) -> Array:
-    missing = -cotangent.shape[2] % block
-    return jnp.pad(cotangent, ((0, 0), (0, 0), (0, missing), (0, 0))) if missing else cotangent
+def _pixelwise_backward(operands, cotangent):
+    images, matrix = operands
+    pixels, cotangents = (values.reshape(-1, values.shape[-1]) for values in (images, cotangent))
+    return cotangent @ matrix.T, lax.dot_general(pixels, cotangents, (((0,), (0,)), ((), ())))
+
+
+pixelwise_product.defvjp(_pixelwise_forward, _pixelwise_backward)

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from chimeramix_jax.models.layers import convolution_layer, instance_norm
+from chimeramix_jax.models.layers import convolution_layer
+from chimeramix_jax.models.normalization import instance_norm
 
 
 class Discriminator(nnx.Module):

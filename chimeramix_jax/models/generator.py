@@ -10,9 +10,9 @@ from chimeramix_jax.models.layers import (
     DoublingConvolution,
     ResidualBlock,
     convolution_layer,
-    instance_norm,
     reflect_pad,
 )
+from chimeramix_jax.models.normalization import instance_norm
 
 
 class Encoder(nnx.Module):

@@ -1,14 +1,17 @@
 """Layers that follow PyTorch's conventions where Flax's differ, so that published weights and results carry over."""
 
 import math
+from functools import partial
 from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from chimeramix_jax.models import convolution
+from chimeramix_jax.models.normalization import instance_norm
 
 
 def uniform_fan_in(fan_in: int) -> nnx.Initializer:
@@ -61,25 +64,36 @@ def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **sett
     return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
 def reflect_pad(
     images: Float[Array, "batch height width channels"], padding: int
 ) -> Float[Array, "batch padded_height padded_width channels"]:
-    """Pads height and width by mirroring at the border pixel, which is not repeated."""
-    return jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)), mode="reflect")
+    """Pads height and width by mirroring at the border pixel, which is not repeated.
 
-
-def instance_norm(
-    features: Float[Array, "batch height width channels"], epsilon: float = 1e-5
-) -> Float[Array, "batch height width channels"]:
-    """Normalises every channel of every image to mean 0 and variance 1, without scale and shift.
-
-    Statistics are taken in float32 at least, whatever the features' type.
+    One look-up, and a gradient that folds the borders back; both take half as long on CPU as what JAX makes of
+    ``jnp.pad``, the same in value.
     """
-    wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-    mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
-    centred = wide - mean
-    variance = jnp.mean(jnp.square(centred), axis=(1, 2), keepdims=True)
-    return (centred * jax.lax.rsqrt(variance + epsilon)).astype(features.dtype)
+    rows, columns = (np.pad(np.arange(side), padding, mode="reflect") for side in images.shape[1:3])
+    return images[:, rows[:, None], columns]
+
+
+def _reflect_pad_backward(padding: int, _, cotangent: Array) -> tuple[Array]:
+    for axis in (1, 2):
+        inner = cotangent.shape[axis] - 2 * padding
+        before, middle, after = jnp.split(cotangent, (padding, padding + inner), axis)
+        rest = inner - padding - 1
+        cotangent = middle + _between(1, before, rest, axis) + _between(rest, after, 1, axis)
+    return (cotangent,)
+
+
+def _between(zeros_before: int, border: Array, zeros_after: int, axis: int) -> Array:
+    """A border as it lies within the image that it mirrors, with zeros around it."""
+    widths = [(0, 0)] * border.ndim
+    widths[axis] = (zeros_before, zeros_after)
+    return jnp.pad(jnp.flip(border, axis), widths)
+
+
+reflect_pad.defvjp(lambda images, padding: (reflect_pad(images, padding), None), _reflect_pad_backward)
 
 
 class ResidualBlock(nnx.Module):
@@ -118,50 +132,10 @@ class DoublingConvolution(nnx.Module):
         features, kernel = nnx.nn.dtypes.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
         batch, height, width, in_channels = features.shape
         out_channels = kernel.shape[-1]
-        columns = features @ kernel.transpose(2, 0, 1, 3).reshape(in_channels, 4 * out_channels)
+        matrix = kernel.transpose(2, 0, 1, 3).reshape(in_channels, 4 * out_channels)
+        columns = convolution.pixelwise_product(features, matrix)
         columns = columns.reshape(batch, height, width, 2, 2, out_channels).transpose(0, 1, 3, 2, 4, 5)
         return columns.reshape(batch, 2 * height, 2 * width, out_channels)
-
-
-class BatchNorm(nnx.Module):
-    """Batch normalisation as PyTorch defines it: the running variance is the unbiased one (Flax keeps the biased)."""
-
-    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
-        """Creates the layer in training mode; ``momentum`` is the new batch's share in the running statistics."""
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
-        self.mean = nnx.BatchStat(jnp.zeros(channels))
-        self.variance = nnx.BatchStat(jnp.ones(channels))
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.use_running_average = False
-
-    def __call__(
-        self,
-        features: Float[Array, "batch height width channels"],
-        example_mask: Bool[Array, "batch"] | None = None,
-    ) -> Float[Array, "batch height width channels"]:
-        """Normalises per channel; in training mode also updates the running statistics.
-
-        Examples where ``example_mask`` is False fill up an incomplete batch and do not count in the statistics.
-        """
-        wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-        if self.use_running_average:
-            mean, variance = self.mean[...], self.variance[...]
-        else:
-            where = None if example_mask is None else example_mask[:, None, None, None]
-            mean = jnp.mean(wide, axis=(0, 1, 2), where=where)
-            variance = jnp.mean(jnp.square(wide - mean), axis=(0, 1, 2), where=where)
-            examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
-            self._update_running(mean, variance, examples * features.shape[1] * features.shape[2])
-        factor = self.scale[...] * jax.lax.rsqrt(variance + self.epsilon)
-        return ((wide - mean) * factor + self.bias[...]).astype(features.dtype)
-
-    def _update_running(self, mean, variance, count) -> None:
-        unbiased = variance * (count / jnp.maximum(count - 1, 1))
-        for statistic, current in ((self.mean, mean), (self.variance, unbiased)):
-            updated = (1 - self.momentum) * statistic[...] + self.momentum * jax.lax.stop_gradient(current)
-            statistic[...] = updated.astype(statistic[...].dtype)
 
 
 class SwitchableModule(nnx.Module):

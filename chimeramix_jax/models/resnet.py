@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from chimeramix_jax.models.layers import BatchNorm, SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.normalization import BatchNorm
 
 RESNET_50 = (3, 4, 6, 3)  # blocks per stage: 3 convolutions in each of the 16 blocks, the stem and the head make 50
 EXPANSION = 4  # a block's output channels per channel of its 3x3 convolution

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from chimeramix_jax.models.layers import BatchNorm, SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.normalization import BatchNorm
 
 
 class WideBlock(nnx.Module):

@@ -4,7 +4,7 @@ import pytest
 from flax import nnx
 
 from chimeramix_jax.models import classifier
-from chimeramix_jax.models.layers import BatchNorm
+from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 

@@ -13,20 +13,20 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 
 pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere every convolution is XLA's own")
 
-# Kernel side, stride, padding, channels in and out, image height and width. Our gradient goes by blocks of 8 pixels of
-# a row for wide kernels and of 2 for others: outputs are a multiple of that wide, and not.
+# Kernel side, stride, padding, channels in and out, image height and width.
 OURS = {
     "stem": (7, 1, ((0, 0), (0, 0)), 3, 8, (14, 14)),
-    "stem, incomplete block": (7, 1, ((0, 0), (0, 0)), 3, 8, (9, 15)),
+    "stem, odd sides": (7, 1, ((0, 0), (0, 0)), 3, 8, (9, 15)),
     "to image": (7, 1, ((0, 0), (0, 0)), 8, 3, (9, 22)),
-    "to image, narrower than a block": (7, 1, ((0, 0), (0, 0)), 8, 3, (8, 9)),
+    "to image, few pixels": (7, 1, ((0, 0), (0, 0)), 8, 3, (8, 9)),
     "residual": (3, 1, ((1, 1), (1, 1)), 4, 4, (6, 6)),
-    "residual, incomplete block": (3, 1, ((1, 1), (1, 1)), 4, 5, (6, 7)),
+    "residual, odd side": (3, 1, ((1, 1), (1, 1)), 4, 5, (6, 7)),
     "fewer channels out": (3, 1, ((1, 1), (1, 1)), 5, 2, (5, 7)),
     "halving": (3, 2, ((1, 1), (1, 1)), 3, 6, (8, 8)),
     "halving, odd side": (3, 2, ((1, 1), (1, 1)), 3, 6, (7, 9)),
     "discriminator": (4, 2, ((1, 1), (1, 1)), 3, 6, (8, 8)),
     "discriminator, fewer channels out": (4, 2, ((1, 1), (1, 1)), 6, 2, (8, 10)),
+    "few pixels": (4, 2, ((1, 1), (1, 1)), 3, 6, (6, 4)),
     "score": (4, 1, ((1, 1), (1, 1)), 6, 1, (4, 5)),
     "projection": (1, 1, ((0, 0), (0, 0)), 4, 6, (4, 5)),
     "halving projection": (1, 2, ((0, 0), (0, 0)), 4, 6, (5, 6)),
@@ -34,9 +34,9 @@ OURS = {
     "one-sided padding, halving": (3, 2, ((0, 1), (1, 0)), 3, 4, (6, 7)),
 }
 ALSO_IN_FLOAT64 = (
-    "stem, incomplete block",
+    "stem, odd sides",
     "to image",
-    "residual, incomplete block",
+    "residual, odd side",
     "halving, odd side",
     "discriminator",
 )
@@ -112,9 +112,10 @@ def test_a_convolution_with_unusual_settings_equals_xla_in_value_and_both_gradie
 
 @pytest.mark.parametrize("case", ["groups", "dilated kernel", "dilated input", "named padding", "type of the sums"])
 def test_unusual_settings_are_left_to_xla(case, monkeypatch):
-    monkeypatch.delattr(convolution, "_convolve_valid")
+    for ours in ("_convolve_to_few_channels", "_convolve_to_few_pixels"):
+        monkeypatch.delattr(convolution, ours)
     settings = UNUSUAL[case]
-    images, kernel = operands((1, 6, 6, 4), (3, 3, 4 // settings.get("feature_group_count", 1), 4), jnp.float32)
+    images, kernel = operands((1, 4, 4, 4), (3, 3, 4 // settings.get("feature_group_count", 1), 4), jnp.float32)
     convolution.conv_general_dilated(images, kernel, dimension_numbers=NHWC, **settings)
 
 
@@ -127,3 +128,10 @@ def test_a_layer_takes_it_as_its_convolution_and_trains_as_with_xla():
     ours, xla = gradients(conv_general_dilated=convolution.conv_general_dilated), gradients()
     for name in ("kernel", "bias"):
         np.testing.assert_allclose(ours[name], xla[name], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_a_pixelwise_product_has_the_gradients_of_a_matrix_product():
+    images, matrix = operands((2, 3, 4, 5), (5, 6), jnp.float32)
+    ours = value_and_gradients(convolution.pixelwise_product, images, matrix)
+    for name, expected in value_and_gradients(jnp.matmul, images, matrix).items():
+        np.testing.assert_allclose(ours[name], expected, atol=1e-5, err_msg=name)

@@ -10,13 +10,8 @@ from flax import nnx
 
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Encoder, Generator
-from chimeramix_jax.models.layers import (
-    BatchNorm,
-    DoublingConvolution,
-    convolution_layer,
-    instance_norm,
-    reflect_pad,
-)
+from chimeramix_jax.models.layers import DoublingConvolution, convolution_layer, reflect_pad
+from chimeramix_jax.models.normalization import BatchNorm, instance_norm, normalize
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
 
 CHANNELS = 4  # of the small generator and discriminator
@@ -187,6 +182,54 @@ def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
     assert normed.dtype == jnp.bfloat16
     wide = instance_norm(features.astype(jnp.float32))
     np.testing.assert_allclose(normed.astype(jnp.float32), wide, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("axes", "mask", "shape"),
+    [
+        ((1, 2), None, ()),
+        ((0, 1, 2), None, (4,)),
+        ((0, 1, 2), [True, False, True], (4,)),
+    ],
+)
+def test_the_gradients_of_a_norm_are_those_of_its_definition(axes, mask, shape):
+    with jax.enable_x64(True):
+        draw = np.random.default_rng(0).normal
+        features, scale, bias = jnp.asarray(draw(3, 2, (3, 5, 6, 4))), jnp.asarray(draw(size=shape)), jnp.zeros(shape)
+        where = None if mask is None else jnp.array(mask)[:, None, None, None]
+
+        def defined(features, scale, bias):
+            mean = jnp.mean(features, axis=axes, keepdims=True, where=where)
+            variance = jnp.mean(jnp.square(features - mean), axis=axes, keepdims=True, where=where)
+            return (features - mean) / jnp.sqrt(variance + 1e-5) * scale + bias
+
+        expected, pull_back = jax.vjp(defined, features, scale, bias)
+        ours, our_pull_back = jax.vjp(lambda *given: normalize(*given, where, axes, 1e-5)[0], features, scale, bias)
+        np.testing.assert_allclose(ours, expected, atol=1e-12)
+        cotangent = jnp.asarray(draw(size=features.shape))
+        for gradient, wanted in zip(our_pull_back(cotangent), pull_back(cotangent), strict=True):
+            assert gradient.shape == wanted.shape
+            np.testing.assert_allclose(gradient, wanted, atol=1e-11)
+
+
+def test_the_gradient_of_a_norm_has_the_type_of_its_features():
+    features = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 3)), jnp.bfloat16)
+    scale, bias = jnp.ones(3), jnp.zeros(3)
+    normalized, pull_back = jax.vjp(
+        lambda features: normalize(features, scale, bias, None, (0, 1, 2), 1e-5)[0], features
+    )
+    (gradient,) = pull_back(jnp.ones_like(normalized))
+    assert gradient.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("padding", [1, 3, 4])
+def test_the_gradient_of_reflect_pad_gives_borders_back_to_the_pixels_they_mirror(padding):
+    picture = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 3)), jnp.float32)
+    widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    expected, pull_back = jax.vjp(lambda picture: jnp.pad(picture, widths, mode="reflect"), picture)
+    cotangent = jnp.asarray(np.random.default_rng(1).normal(size=expected.shape), jnp.float32)
+    ours = jax.vjp(lambda picture: reflect_pad(picture, padding), picture)[1](cotangent)
+    np.testing.assert_allclose(ours[0], pull_back(cotangent)[0], atol=1e-5)
 
 
 def test_reflect_pad_mirrors_at_the_border_without_repeating_it():

@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from chimeramix_jax.interop.pytorch import load_resnet
-from chimeramix_jax.models.layers import BatchNorm
+from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import RESNET_50, Bottleneck, ResNet
 
 LABELS = np.arange(3)  # of the fixture's images

@@ -1,0 +1,109 @@
+"""Instance and batch normalisation, after PyTorch's conventions, with one gradient written out for both."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def normalize(
+    features: Float[Array, "batch height width channels"],
+    scale: Float[Array, "..."],
+    bias: Float[Array, "..."],
+    example_mask: Bool[Array, "batch 1 1 1"] | None,
+    axes: tuple[int, ...],
+    epsilon: float,
+) -> tuple[Float[Array, "batch height width channels"], Float[Array, "..."], Float[Array, "..."]]:
+    """Features of mean 0 and variance 1 over ``axes``, times ``scale``, plus ``bias``; also their mean and variance.
+
+    Statistics are taken in float32 at least, whatever the features' type, over the examples where ``example_mask`` is
+    True, and keep the axes with a length of 1. They are for reading: no gradient goes through them. The gradient of
+    the features is written out because it needs two sums over them; derived step by step it takes five.
+    """
+    return _normalize_forward(features, scale, bias, example_mask, axes, epsilon)[0]
+
+
+def _normalize_forward(features, scale, bias, example_mask, axes, epsilon):
+    wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    mean = jnp.mean(wide, axis=axes, keepdims=True, where=example_mask)
+    variance = jnp.mean(jnp.square(wide - mean), axis=axes, keepdims=True, where=example_mask)
+    normalized = (wide - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + bias
+    return (normalized.astype(features.dtype), mean, variance), (features, scale, bias, example_mask, mean, variance)
+
+
+def _normalize_backward(axes, epsilon, residuals, cotangents):
+    features, scale, bias, example_mask, mean, variance = residuals
+    cotangent = cotangents[0].astype(mean.dtype)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    normalized = (features.astype(mean.dtype) - mean) * inverse
+    total = jnp.sum(cotangent, axis=axes, keepdims=True)
+    correlation = jnp.sum(cotangent * normalized, axis=axes, keepdims=True)
+    # What each example takes part in: the statistics that all are normalised with.
+    takes_part = jnp.ones((1,) * 4, mean.dtype) if example_mask is None else example_mask.astype(mean.dtype)
+    examples = features.shape[0] if example_mask is None else jnp.sum(takes_part)
+    count = math.prod(features.shape[axis] for axis in axes if axis > 0) * (examples if 0 in axes else 1)
+    gradient = cotangent - takes_part / count * (total + normalized * correlation)
+    gradient = (scale * inverse * gradient).astype(features.dtype)
+    return gradient, _summed_to(correlation, scale), _summed_to(total, bias), None
+
+
+def _summed_to(gradient: Array, parameter: Array) -> Array:
+    """The gradient of a parameter that was spread over what the gradient is of."""
+    axes = tuple(axis for axis in range(gradient.ndim) if parameter.ndim <= gradient.ndim - 1 - axis)
+    return jnp.sum(gradient, axis=axes).reshape(parameter.shape).astype(parameter.dtype)
+
+
+normalize.defvjp(_normalize_forward, _normalize_backward)
+
+
+def instance_norm(
+    features: Float[Array, "batch height width channels"], epsilon: float = 1e-5
+) -> Float[Array, "batch height width channels"]:
+    """Normalises every channel of every image to mean 0 and variance 1, without scale and shift."""
+    one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
+    return normalize(features, one, zero, None, (1, 2), epsilon)[0]
+
+
+class BatchNorm(nnx.Module):
+    """Batch normalisation as PyTorch defines it: the running variance is the unbiased one (Flax keeps the biased)."""
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
+        """Creates the layer in training mode; ``momentum`` is the new batch's share in the running statistics."""
+        self.scale = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.mean = nnx.BatchStat(jnp.zeros(channels))
+        self.variance = nnx.BatchStat(jnp.ones(channels))
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.use_running_average = False
+
+    def __call__(
+        self,
+        features: Float[Array, "batch height width channels"],
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Normalises per channel; in training mode also updates the running statistics.
+
+        Examples where ``example_mask`` is False fill up an incomplete batch and do not count in the statistics.
+        """
+        if self.use_running_average:
+            wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+            factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + self.epsilon)
+            return ((wide - self.mean[...]) * factor + self.bias[...]).astype(features.dtype)
+        where = None if example_mask is None else example_mask[:, None, None, None]
+        normalized, mean, variance = normalize(
+            features, self.scale[...], self.bias[...], where, (0, 1, 2), self.epsilon
+        )
+        examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
+        self._update_running(mean.ravel(), variance.ravel(), examples * features.shape[1] * features.shape[2])
+        return normalized
+
+    def _update_running(self, mean, variance, count) -> None:
+        unbiased = variance * (count / jnp.maximum(count - 1, 1))
+        for statistic, current in ((self.mean, mean), (self.variance, unbiased)):
+            updated = (1 - self.momentum) * statistic[...] + self.momentum * jax.lax.stop_gradient(current)
+            statistic[...] = updated.astype(statistic[...].dtype)
