@@ -67,6 +67,7 @@ def row(output, experiment):
     return [int(number) for number in re.findall(r" (\d+)(?= )", line)[1:5]]
 
 
+@pytest.mark.slow
 def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run_sweep, tmp_path):
     digits = ["--datasets=digits", "--experiments=baseline,chimeramix_grid_direct", "--workers=2"]
     photos = [f"--datasets={broken_photos.write_config(tmp_path)},digits", "--experiments=baseline"]
