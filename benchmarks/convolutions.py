@@ -1,12 +1,15 @@
 """The models' convolutions on CPU: XLA's lowering against ours (``models/convolution.py``), shape by shape.
 
     python -m benchmarks.convolutions
+    python -m benchmarks.convolutions --ynnpack
 
 The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass
 and the gradients of input and kernel are timed each by itself, both candidates in alternating rounds; the medians and
-the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise.
+the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise. ``--ynnpack`` leaves XLA
+as it comes, which since 0.10 hands convolutions to YNNPACK (``chimeramix_jax/xla_flags.py``); the column XLA shows it.
 """
 
+import argparse
 import statistics
 import sys
 import time
@@ -37,8 +40,12 @@ SHAPES = (  # name, batch, padded side, channels in and out, kernel side, stride
 
 def main() -> None:
     """Prints a line per shape and direction."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ynnpack", action="store_true", help="leave convolutions to the library that XLA chooses")
+    arguments = parser.parse_args()
     host_memory.keep_freed_memory()
-    xla_flags.keep_convolutions_from_ynnpack()
+    if not arguments.ynnpack:
+        xla_flags.keep_convolutions_from_ynnpack()
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     print(f"{'convolution':30}  {'':15}  {'XLA':>9}  {'ours':>9}  {'ours/XLA':>8}")
     for name, batch, padded, in_channels, out_channels, side, stride in SHAPES:

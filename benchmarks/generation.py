@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import host_memory, xla_flags
+from chimeramix_jax import cpu_setup
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import to_device
 from chimeramix_jax.generation import FORMATS, mixes
@@ -35,8 +35,7 @@ def main() -> None:
     parser.add_argument("config", help="config file, as for main.py's --config")
     parser.add_argument("--count", type=int, default=2000, help="how many images are timed (default: 2000)")
     arguments = parser.parse_args()
-    host_memory.keep_freed_memory()
-    xla_flags.keep_convolutions_from_ynnpack()
+    cpu_setup.prepare()
     config = settings.load(arguments.config)
     size = f"{config.classifier.image_side}x{config.classifier.image_side}"
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}; images of {size}")

@@ -12,7 +12,7 @@ import sys
 import time
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import host_memory, xla_flags
+from chimeramix_jax import cpu_setup
 
 IMAGES_PER_CLASS = (5, 10, 20, 30, 50, 100)
 STEPS = 10
@@ -24,9 +24,8 @@ def main() -> None:
     parser.add_argument("config", help="config file, as for main.py's --config")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps that are timed, after the first")
     arguments = parser.parse_args()
-    host_memory.keep_freed_memory()
-    xla_flags.keep_convolutions_from_ynnpack()
-    import jax  # only now: keep_freed_memory has to come first
+    cpu_setup.prepare()
+    import jax  # only now: what prepares the CPU has to come first
 
     from benchmarks import memory
 

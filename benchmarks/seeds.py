@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from benchmarks import memory
 from chimeramix_jax import config as settings
+from chimeramix_jax import cpu_setup
 from chimeramix_jax.training.loop import Stage
 from chimeramix_jax.training.seeds import Single, Stacked
 
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds")
     parser.add_argument("--steps", type=int, default=10, help="how many steps are timed")
     arguments = parser.parse_args()
+    cpu_setup.prepare()
     config = settings.load(arguments.config)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     heading = f"{'first':>7}  {'clock':>8}  {'of one':>6}  {'cores':>8}  {'of one':>6}"

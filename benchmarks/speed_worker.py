@@ -14,7 +14,7 @@ import time
 from typing import Any, Protocol
 
 from benchmarks.presets import Preset, Request
-from chimeramix_jax import host_memory, xla_flags
+from chimeramix_jax import cpu_setup
 
 
 class Contestant(Protocol):
@@ -45,8 +45,7 @@ def make(name: str, request: Request) -> Contestant:
             os.environ["JAX_PLATFORMS"] = "cpu"
         # JAX would take most of a GPU's memory at once; the other sides need their parts.
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
-        host_memory.keep_freed_memory()  # has to come before JAX is imported
-        xla_flags.keep_convolutions_from_ynnpack()
+        cpu_setup.prepare()  # has to come before JAX is imported
         from benchmarks.speed_ours import Ours
 
         return Ours(request)

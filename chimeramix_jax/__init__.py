@@ -32,9 +32,15 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    """Imports a public function when it is first used, so that importing the package does not load JAX."""
+    """Imports a public function when it is first used, so that importing the package does not load JAX.
+
+    By then XLA is told what the command line tells it, so that on CPU both compute the same bits.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
+    from chimeramix_jax import xla_flags
+
+    xla_flags.keep_convolutions_from_ynnpack()
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -61,7 +61,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from chimeramix_jax import compilation_cache, determinism, host_memory, stopping, xla_flags
+from chimeramix_jax import compilation_cache, cpu_setup, determinism, stopping
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, not_one_of
 from chimeramix_jax.reporting import files
@@ -172,8 +172,7 @@ def main(_: list[str]) -> None:
         refuse_flags_of_other_stages(asked["stage"])
         settings.check(config, environment=not uses_run)
         refuse_what_does_not_fit_seeds(config)
-        host_memory.keep_freed_memory()
-        xla_flags.keep_convolutions_from_ynnpack()
+        cpu_setup.prepare()
         determinism.ask_for(config)
         with stopping.listening():
             if uses_run:

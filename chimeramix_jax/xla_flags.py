@@ -3,9 +3,9 @@
 import os
 from importlib.metadata import version
 
-# YNNPACK, to which some XLA hand plain convolutions on CPU, is 2 to 10 times slower at most of the models' than XLA's
-# own library (docs/performance.md). The flag leaves it the matrix products. XLA ends the process at flags that it does
-# not know, so it is given to the versions it was tried with only; jaxlib 0.9 has no need of it.
+# YNNPACK, to which some XLA hand plain convolutions on CPU, is slower at many of the models' than XLA's own library
+# (python -m benchmarks.convolutions). The flag leaves it the matrix products. XLA ends the process at flags that it
+# does not know, so it is given to the versions it was tried with only; jaxlib 0.9 has no need of it.
 _KEEP_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type"
 _KEEP_CONVOLUTIONS_IN = ((0, 10), (0, 12))  # the first and the last
 

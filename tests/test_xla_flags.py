@@ -19,6 +19,18 @@ print(convolve.lower(jnp.ones((32, 34, 34, 32)), jnp.ones((3, 3, 32, 32))).compi
 """
 
 
+FLAGS_AFTER_A_PUBLIC_NAME = """
+import os
+from unittest import mock
+from chimeramix_jax import xla_flags
+mock.patch.object(xla_flags, "version", {"jaxlib": "0.10.2"}.__getitem__).start()
+import chimeramix_jax
+print(os.environ.get("XLA_FLAGS"))
+chimeramix_jax.restore_classifier
+print(os.environ.get("XLA_FLAGS"))
+"""
+
+
 @pytest.fixture(autouse=True)
 def no_flags(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
@@ -65,3 +77,11 @@ def test_only_versions_that_know_the_flag_are_given_it(version, known, monkeypat
     installed(monkeypatch, version)
     assert xla_flags.keep_convolutions_from_ynnpack() == known
     assert bool(os.environ["XLA_FLAGS"]) == known
+
+
+def test_the_first_public_function_used_in_python_tells_xla_what_the_command_line_does():
+    command = [sys.executable, "-c", FLAGS_AFTER_A_PUBLIC_NAME]
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    before, after = process.stdout.splitlines()
+    assert (before, after) == ("None", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"), process.stderr
