@@ -45,7 +45,7 @@ def make(name: str, request: Request) -> Contestant:
             os.environ["JAX_PLATFORMS"] = "cpu"
         # JAX would take most of a GPU's memory at once; the other sides need their parts.
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
-        cpu_setup.prepare()  # has to come before JAX is imported
+        cpu_setup.prepare()
         from benchmarks.speed_ours import Ours
 
         return Ours(request)

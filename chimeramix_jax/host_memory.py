@@ -4,7 +4,7 @@ import ctypes
 import platform
 
 # Names and numbers of <malloc.h>.
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
 
 
@@ -15,10 +15,9 @@ def keep_freed_memory() -> bool:
     glibc takes blocks of that size from the system and gives them back at once, so each step waits while the system
     clears thousands of pages (measured in ``docs/performance.md``). The process stays at the most that it ever needed.
 
-    To be called before JAX is imported, since threads that already allocate have their own pools by then. Does nothing
-    where the C library is not glibc.
+    Does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    return all(library.mallopt(*option) for option in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER)))
+    return all(library.mallopt(*option) for option in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER)))

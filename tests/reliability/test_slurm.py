@@ -20,7 +20,7 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
-LONG_ENOUGH = {"generator.epochs": 40, "classifier.epochs": 40, "compare_with_baseline": "false"}
+LONG_ENOUGH = {"generator.epochs": 40, "classifier.epochs": 120, "compare_with_baseline": "false"}
 
 
 @pytest.fixture(scope="module")
