@@ -20,7 +20,13 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
-LONG_ENOUGH = {"generator.epochs": 40, "classifier.epochs": 120, "compare_with_baseline": "false"}
+# Stages of some ten seconds, with checkpoints from their first second on: time to stop them in the middle.
+LONG_ENOUGH = {
+    "checkpoint.every_seconds": 1.0,
+    "classifier.epochs": 120,
+    "compare_with_baseline": "false",
+    "generator.epochs": 80,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +55,13 @@ def sweep(variables, data_dir, tmp_path):
 @pytest.fixture
 def wait_until(variables, tmp_path):
     def wait(holds, seconds=900):
+        """Until it holds; fails at once where no job is left that could make it hold."""
         until = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > until:
+        while True:
+            jobs_left = in_queue(variables)
+            if holds():
+                return
+            if not jobs_left or time.monotonic() > until:
                 said = [f"{path}: {path.read_text()[-2000:]}" for path in tmp_path.glob("sweep/*/*log*")]
                 pytest.fail("\n".join([command_output(variables, "squeue", "--array"), *said]))
             time.sleep(0.3)
