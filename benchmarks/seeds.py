@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from benchmarks import memory
 from chimeramix_jax import config as settings
 from chimeramix_jax import cpu_setup
+from chimeramix_jax.training.execution import CARRIED
 from chimeramix_jax.training.loop import Stage
 from chimeramix_jax.training.seeds import Single, Stacked
 
@@ -50,9 +51,9 @@ def main() -> None:
 def step_of(stage: Stage):
     """One step of a stage, in the form that the training loop's steps have."""
 
-    def step(state, metrics, inputs, indices, key, first, *, count):
-        del metrics, first, count
-        return stage.train_step(state, inputs, indices, None, key)
+    def step(state, sums, fault, inputs, indices, key):
+        state, _ = stage.train_step(state, inputs, indices, None, key)
+        return state, sums, fault
 
     return step
 
@@ -62,15 +63,15 @@ def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tu
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
-    members = [(state, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)]
+    members = [(state, {}, {}, stage.inputs, indices, jax.random.key(seed)) for seed, state in enumerate(states)]
     del states  # their memory is given to the steps
     clock, cores = [], []
     for _ in range(steps + 1):
         started, used = time.perf_counter(), time.process_time()
-        outcomes = jax.block_until_ready(program(members, count=1))
+        outcomes = jax.block_until_ready(program(members))
         clock.append(time.perf_counter() - started)
         cores.append(time.process_time() - used)
-        members = [(state, {}, *others) for (state, _), (_, _, *others) in zip(outcomes, members, strict=True)]
+        members = [(*carried, *others[CARRIED:]) for carried, others in zip(outcomes, members, strict=True)]
     return clock[0], statistics.median(clock[1:]), statistics.median(cores[1:])
 
 

@@ -5,7 +5,7 @@
 
 Runs steps of the generator, of the classifier with mixing, and of the classifier without, on images of noise. The first
 call of each is compilation; the rest is timed. Processor times and page faults are the whole process's, per step.
-``--return-memory`` leaves glibc as it is (see ``chimeramix_jax/host_memory.py``).
+``--return-memory`` leaves glibc and JAX as they are (see ``chimeramix_jax/cpu_setup.py``).
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import time
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import host_memory, xla_flags
+from chimeramix_jax import cpu_setup, xla_flags
 
 STEPS = 20
 
@@ -26,10 +26,11 @@ def main() -> None:
     parser.add_argument("config", help="config file, as for main.py's --config")
     parser.add_argument("--return-memory", action="store_true", help="let glibc return freed memory to the system")
     arguments = parser.parse_args()
-    if not arguments.return_memory:
-        host_memory.keep_freed_memory()
-    xla_flags.keep_convolutions_from_ynnpack()
-    import jax  # only now: keep_freed_memory has to come first
+    if arguments.return_memory:
+        xla_flags.keep_convolutions_from_ynnpack()
+    else:
+        cpu_setup.prepare()
+    import jax  # only now: what prepares the CPU has to come first
 
     from benchmarks import memory
 

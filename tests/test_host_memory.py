@@ -8,17 +8,16 @@ from chimeramix_jax import host_memory
 PAGES_FAULTED = """
 import resource, sys
 if "keep" in sys.argv:
-    from chimeramix_jax import host_memory
-    assert host_memory.keep_freed_memory()
+    from chimeramix_jax import cpu_setup
+    cpu_setup.prepare()
 import jax, jax.numpy as jnp
-jax.config.update("jax_cpu_enable_async_dispatch", False)  # in the thread that asks, as steps one after the other are
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-images, kernel = jnp.ones((300, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
+images, kernel = jnp.ones((600, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
-    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # of 39 MB
+    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # of 79 MB: too much for the pool of another thread
 for _ in range(2):  # until the process has grown to what it needs
     jax.block_until_ready(convolve(images, kernel))
 before = faults()
