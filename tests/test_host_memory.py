@@ -17,7 +17,7 @@ def faults():
 
 images, kernel = jnp.ones((600, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
-    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # of 79 MB: too much for the pool of another thread
+    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, which other threads cannot keep
 for _ in range(2):  # until the process has grown to what it needs
     jax.block_until_ready(convolve(images, kernel))
 before = faults()
