@@ -16,6 +16,7 @@ from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.precision import computation_dtype
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner
+from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 from configs import common
 
@@ -37,7 +38,9 @@ class Ours:
         self._precision = "float32" if computation_dtype(config.precision) is None else "bfloat16"
         self._stage = stage(request.preset, config, self.steps)
         self._runner = EpochRunner(self._stage)
-        self._state = jax.block_until_ready(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
+        # Bound to its device as in training, or the second step would be compiled anew.
+        state = OneDevice().place(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
+        self._state = jax.block_until_ready(state)
         self._keys = (jax.random.key(number) for number in itertools.count())
 
     def about(self) -> dict[str, Any]:
