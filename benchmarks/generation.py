@@ -17,14 +17,15 @@ from pathlib import Path
 import jax
 import numpy as np
 from flax import nnx
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import cpu_setup
 from chimeramix_jax.augment.pipeline import Augmentation
-from chimeramix_jax.data.sampling import to_device
+from chimeramix_jax.data.sampling import ResidentData, to_device
 from chimeramix_jax.generation import FORMATS, mixes
 from chimeramix_jax.training.generator import build_discriminator, build_generator
-from chimeramix_jax.training.mixer import Mixer
+from chimeramix_jax.training.mixer import Mixer, Parameters
 
 CLASSES, IMAGES_PER_CLASS = 10, 10
 
@@ -45,7 +46,7 @@ def main() -> None:
         print(f"{name:12}  {first:9.1f} s  {arguments.count:6}  {60 * rate:15.0f}", flush=True)
 
 
-def timed(config, name: str, count: int) -> tuple[float, float]:
+def timed(config: ConfigDict, name: str, count: int) -> tuple[float, float]:
     """Seconds until the first batch is drawn, and images a second from then on until the last file is written."""
     drawn = mixes.draw(*inputs(config), mixes.BATCH_SIZE + count, seed=0)
     started = time.perf_counter()
@@ -60,7 +61,7 @@ def timed(config, name: str, count: int) -> tuple[float, float]:
         return first, count / (time.perf_counter() - started)
 
 
-def inputs(config):
+def inputs(config: ConfigDict) -> tuple[Mixer, Parameters, ResidentData]:
     """A mixer with its networks' parameters, and images of noise at the classifier's size."""
     side, random = config.classifier.image_side, np.random.default_rng(0)
     images = random.integers(0, 256, (CLASSES * IMAGES_PER_CLASS, side, side, 3), np.uint8)

@@ -1,12 +1,12 @@
 """Directories of runs that were never trained: made-up figures, written by the program's own writers."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.evaluation import Evaluation
 from chimeramix_jax.run import Measured, Run
 from chimeramix_jax.workdir import Workdir
@@ -44,7 +44,7 @@ def make_run(
     names = [f"class {number}" for number in range(classes)]
     images = loaded.max_labels_per_class or 100
     indices = np.random.default_rng(loaded.seed).permutation(2 * classes * images)[: classes * images]
-    run.dataset = SimpleNamespace(class_names=names)
+    run.dataset = _without_images(tuple(names))
     run.about = {
         "config": settings.config_to_dict(loaded),
         "class_names": names,
@@ -55,6 +55,12 @@ def make_run(
         measured["baseline"] = _measured("baseline", baseline_top1, classes, examples)
     run.write_results(measured)
     return path
+
+
+def _without_images(class_names: tuple[str, ...]) -> FewShotDataset:
+    """A data set of classes that have no images, since nothing is trained."""
+    nothing = LabelledImages(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32))
+    return FewShotDataset("made", class_names, nothing, np.zeros(0, np.int64), nothing)
 
 
 def _measured(experiment: str, top1: float, classes: int, examples: int) -> Measured:

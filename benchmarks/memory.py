@@ -23,6 +23,7 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 
 MIB = 2**20
+CLASSES_OF_A_FOLDER = 10  # where a data set's number of classes is the user's
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def main() -> None:
 
 def data_of(config: ConfigDict, side: int) -> ResidentData:
     """A training set of the configured size, black."""
-    classes = catalog.dataset_entry(config.dataset.name).classes
+    classes = catalog.dataset_entry(config.dataset.name).classes or CLASSES_OF_A_FOLDER
     labels = np.repeat(np.arange(classes), config.max_labels_per_class)
     return to_device(np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
 
@@ -80,6 +81,8 @@ def memory(stage: GeneratorStage | ClassifierStage) -> tuple[int, int]:
     step = jax.jit(stage.train_step, donate_argnums=0)
     compiled = step.lower(state, stage.inputs, indices, None, jax.random.key(0)).compile()
     analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise SystemExit(f"{jax.default_backend()}: this backend does not say how much memory a program takes")
     return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 

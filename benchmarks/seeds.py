@@ -12,6 +12,7 @@ import argparse
 import statistics
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,11 @@ def main() -> None:
         alone: tuple[float, ...] = ()
         single = Single(step_of(stage))
         stacked = Stacked(step_of(stage), jax.local_devices()[:1], arguments.seeds)
-        ways = {"alone": (1, single), "in turn": (arguments.seeds, single), "vectorised": (arguments.seeds, stacked)}
+        ways: dict[str, tuple[int, Single | Stacked]] = {
+            "alone": (1, single),
+            "in turn": (arguments.seeds, single),
+            "vectorised": (arguments.seeds, stacked),
+        }
         for way, (seeds, program) in ways.items():
             first, *times = timed(stage, program, seeds, arguments.steps)
             alone = alone or tuple(times)
@@ -63,7 +68,9 @@ def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tu
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
-    members = [(state, {}, {}, stage.inputs, indices, jax.random.key(seed)) for seed, state in enumerate(states)]
+    members: list[tuple[Any, ...]] = [
+        (state, {}, {}, stage.inputs, indices, jax.random.key(seed)) for seed, state in enumerate(states)
+    ]
     del states  # their memory is given to the steps
     clock, cores = [], []
     for _ in range(steps + 1):

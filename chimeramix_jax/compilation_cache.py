@@ -18,12 +18,16 @@ def directory() -> Path:
 
 
 def enable() -> None:
-    """Makes JAX keep what it compiles, unless the user has told JAX where (``JAX_COMPILATION_CACHE_DIR``)."""
+    """Makes JAX keep what it compiles, unless the user has told JAX where (``JAX_COMPILATION_CACHE_DIR``).
+
+    Programs are kept from ``WORTH_KEEPING`` on, or from what ``JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`` says.
+    """
     import jax
 
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(directory()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ From torchvision's ``transforms/autoaugment.py`` and ``transforms/functional.py`
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _enhance(enhancement, image, magnitude):
     return enhancement(image).enhance(1 + magnitude)
 
 
-_PILLOW = {
+_PILLOW: dict[Operation, Callable[..., Image.Image]] = {
     Operation.IDENTITY: lambda image, _: image,
     Operation.SHEAR_X: _shear_x,
     Operation.SHEAR_Y: _shear_y,
