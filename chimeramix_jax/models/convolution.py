@@ -1,13 +1,13 @@
 """How convolutions are lowered, per backend. The one place that decides: the models only say which convolution.
 
-XLA's CPU backend is slow at two of the shapes that the models have (measured figures: ``docs/performance.md``), wide
-kernels that end in few channels, and outputs smaller than the kernel. On CPU these are computed here by other
-convolutions or matrix products of the same value; all else is XLA's, and so is everything on other backends.
+XLA's CPU backend is slow at some of the shapes that the models have (measured figures: ``docs/performance.md``): wide
+kernels that begin or end with few channels, and outputs smaller than the kernel. On CPU these are computed here by
+other convolutions or matrix products of the same value; all else is XLA's, and so is everything on other backends.
 On CPU it also matters by which library XLA computes them: ``chimeramix_jax/xla_flags.py``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -17,8 +17,13 @@ from jaxtyping import Array, Float
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
-FEW_CHANNELS = 4  # up to which an output counts as narrow: the decoder's last convolution gives images
-WIDE_KERNEL = 5  # from which on convolutions to few channels are computed column by column
+FEW_CHANNELS = 4  # up to which an input or output counts as narrow: an image's
+WIDE_KERNEL = 5  # from which on convolutions from and to few channels are computed otherwise
+SOME_CHANNELS = 16  # up to which a convolution to few channels is computed in tiles, and beyond by columns
+
+# Pixels of the output that are computed at once, as so many times the channels: XLA's convolution spends most of its
+# time on gathering what lies under the kernel, which is less work for a tile than for each of its pixels.
+TILE_FROM_FEW_CHANNELS, TILE_TO_FEW_CHANNELS = (1, 2), (4, 4)
 
 
 def conv_general_dilated(
@@ -41,9 +46,12 @@ def conv_general_dilated(
 def _convolve_on_cpu(
     images: Array, kernel: Array, strides: tuple[int, ...], padding: Sequence[tuple[int, int]]
 ) -> Array:
-    kernel_sides, out_channels = kernel.shape[:2], kernel.shape[3]
-    if strides == (1, 1) and min(kernel_sides) >= WIDE_KERNEL and out_channels <= FEW_CHANNELS:
-        return _convolve_to_few_channels(_zero_pad(images, padding), kernel)
+    kernel_sides, (in_channels, out_channels) = kernel.shape[:2], kernel.shape[2:]
+    if strides == (1, 1) and min(kernel_sides) >= WIDE_KERNEL:
+        if in_channels <= FEW_CHANNELS:
+            return convolve_in_tiles(_zero_pad(images, padding), kernel, TILE_FROM_FEW_CHANNELS)
+        if out_channels <= FEW_CHANNELS:
+            return _convolve_to_few_channels(_zero_pad(images, padding), kernel)
     few_pixels = math.prod(_out_sides(images, kernel, strides, padding)) < math.prod(kernel_sides)
     if few_pixels and out_channels > FEW_CHANNELS:
         return _convolve_to_few_pixels(_zero_pad(images, padding), kernel, strides)
@@ -73,7 +81,10 @@ def _out_sides(
 
 
 def _zero_pad(images: Array, padding: Sequence[tuple[int, int]]) -> Array:
-    return jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    """Pads before the convolution: XLA would make it the convolution's own padding, which is slow from few channels."""
+    if not any(map(any, padding)):
+        return images
+    return lax.optimization_barrier(jnp.pad(images, ((0, 0), *padding, (0, 0))))
 
 
 def _plain(images: Array, kernel: Array, strides: Sequence[int] = (1, 1)) -> Array:
@@ -87,24 +98,65 @@ def _turned(kernel: Array) -> Array:
 
 @jax.custom_vjp
 def _convolve_to_few_channels(images, kernel):
-    return convolve_to_few_channels(images, kernel)
+    if _fits_tiles(kernel):
+        return convolve_in_tiles(images, kernel, TILE_TO_FEW_CHANNELS)
+    return convolve_by_columns(images, kernel)
+
+
+def _fits_tiles(kernel: Array) -> bool:
+    return kernel.shape[2] <= SOME_CHANNELS
 
 
 def _few_channels_backward(operands, cotangent):
     images, kernel = operands
     padded = _zero_pad(cotangent, [(side - 1, side - 1) for side in kernel.shape[:2]])
-    # Both gradients are those of a convolution that starts at the few channels, at which XLA is fast.
-    swapped = jax.eval_shape(_turned, kernel)
-    _, pull_back = jax.vjp(lambda turned: _plain(padded, turned), jnp.zeros(swapped.shape, swapped.dtype))
-    return convolve_from_few_channels(padded, _turned(kernel)), _turned(pull_back(images)[0])
+    # The images' gradient is a convolution that starts at the few channels. Where images and cotangent change places,
+    # the kernel's gradient is that of the same convolution.
+    to_few_channels = partial(convolve_in_tiles, images, tile=TILE_TO_FEW_CHANNELS)
+    from_few_channels = partial(convolve_in_tiles, padded, tile=TILE_FROM_FEW_CHANNELS)
+    if _fits_tiles(kernel):
+        kernel_gradient = _kernel_gradient(to_few_channels, kernel, cotangent)
+    else:
+        kernel_gradient = _turned(_kernel_gradient(from_few_channels, _turned(kernel), images))
+    return from_few_channels(_turned(kernel)), kernel_gradient
+
+
+def _kernel_gradient(convolve: Callable[[Array], Array], kernel: Array, cotangent: Array) -> Array:
+    """The gradient of the kernel of a convolution, which is linear in it."""
+    return jax.linear_transpose(convolve, kernel)(cotangent)[0]
 
 
 _convolve_to_few_channels.defvjp(
-    lambda *operands: (convolve_to_few_channels(*operands), operands), _few_channels_backward
+    lambda *operands: (_convolve_to_few_channels(*operands), operands), _few_channels_backward
 )
 
 
-def convolve_to_few_channels(
+def convolve_in_tiles(
+    images: Float[Array, "batch height width in_channels"],
+    kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
+    tile: tuple[int, int],
+) -> Float[Array, "batch out_height out_width out_channels"]:
+    """An unpadded convolution with stride 1, for few channels of the input or of the output.
+
+    A larger kernel, with a stride of the tile's sides, holds the kernel once for every pixel of a tile, shifted by as
+    many pixels as that one lies from the tile's corner. A side of the output that is no multiple of the tile's is
+    computed pixel by pixel.
+    """
+    kernel_height, kernel_width, in_channels, out_channels = kernel.shape
+    batch, *out_sides = images.shape[0], *_out_sides(images, kernel, (1, 1), ((0, 0), (0, 0)))
+    rows, columns = (size if side % size == 0 else 1 for side, size in zip(out_sides, tile, strict=True))
+    shifted = [
+        jnp.pad(kernel, ((row, rows - 1 - row), (column, columns - 1 - column), (0, 0), (0, 0)))
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    larger = jnp.stack(shifted, axis=3).reshape(kernel_height + rows - 1, kernel_width + columns - 1, in_channels, -1)
+    tiles = _plain(images, larger, (rows, columns))
+    tiles = tiles.reshape(batch, out_sides[0] // rows, out_sides[1] // columns, rows, columns, out_channels)
+    return tiles.transpose(0, 1, 3, 2, 4, 5).reshape(batch, *out_sides, out_channels)
+
+
+def convolve_by_columns(
     images: Float[Array, "batch height width in_channels"],
     kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
 ) -> Float[Array, "batch out_height out_width out_channels"]:
@@ -118,20 +170,6 @@ def convolve_to_few_channels(
     out_width = images.shape[2] - kernel_width + 1
     shifted = [convolved[:, :, place : place + out_width] for place, convolved in enumerate(by_column)]
     return sum(shifted[1:], shifted[0])
-
-
-def convolve_from_few_channels(
-    images: Float[Array, "batch height width in_channels"],
-    kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
-) -> Float[Array, "batch out_height out_width out_channels"]:
-    """An unpadded convolution with stride 1, for few channels of the images.
-
-    The rows that meet the kernel's are laid beside each other first, as channels, so that it is one of a single row.
-    """
-    kernel_height, kernel_width, in_channels, out_channels = kernel.shape
-    out_height = images.shape[1] - kernel_height + 1
-    rows = jnp.concatenate([images[:, place : place + out_height] for place in range(kernel_height)], axis=-1)
-    return _plain(rows, kernel.swapaxes(0, 1).reshape(1, kernel_width, kernel_height * in_channels, out_channels))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -17,8 +17,8 @@ class Discriminator(nnx.Module):
         """Creates the discriminator with ``channels`` (ndf) after the first convolution, doubling up to the fourth."""
         widths = [3, *(channels * 2**level for level in range(4))]
         self.downsampling = nnx.List(
-            convolution_layer(before, after, 4, stride=2, padding=1, dtype=dtype, rngs=rngs)
-            for before, after in itertools.pairwise(widths)
+            convolution_layer(before, after, 4, stride=2, padding=1, normed=place > 0, dtype=dtype, rngs=rngs)
+            for place, (before, after) in enumerate(itertools.pairwise(widths))
         )
         self.to_score = convolution_layer(widths[-1], 1, 4, padding=1, dtype=dtype, rngs=rngs)
 

@@ -20,9 +20,9 @@ class Encoder(nnx.Module):
 
     def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
         """Creates the encoder of CycleGAN's generator with ``residual_blocks`` blocks at its end."""
-        self.stem = convolution_layer(3, channels, 7, dtype=dtype, rngs=rngs)
+        self.stem = convolution_layer(3, channels, 7, normed=True, dtype=dtype, rngs=rngs)
         self.downsampling = nnx.List(
-            convolution_layer(width, 2 * width, 3, stride=2, padding=1, dtype=dtype, rngs=rngs)
+            convolution_layer(width, 2 * width, 3, stride=2, padding=1, normed=True, dtype=dtype, rngs=rngs)
             for width in (channels, 2 * channels)
         )
         self.blocks = nnx.List(ResidualBlock(4 * channels, dtype=dtype, rngs=rngs) for _ in range(residual_blocks))

@@ -37,13 +37,18 @@ def convolution_layer(
     stride: int = 1,
     padding: int = 0,
     bias: bool = True,
+    normed: bool = False,
     kernel_init: nnx.Initializer | None = None,
     dtype: jnp.dtype | None = None,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A square convolution with zero padding on all sides, initialised as PyTorch does unless told otherwise."""
+    """A square convolution with zero padding on all sides, initialised as PyTorch does unless told otherwise.
+
+    ``normed`` says that an instance norm follows at once. That takes off whatever is added to a whole channel, so the
+    bias, which published weights have, is kept but not added, and no time goes into a gradient that is 0.
+    """
     default_init = uniform_fan_in(in_channels * kernel_side**2)
-    return nnx.Conv(
+    layer = nnx.Conv(
         in_channels,
         out_channels,
         (kernel_side, kernel_side),
@@ -56,6 +61,8 @@ def convolution_layer(
         conv_general_dilated=convolution.conv_general_dilated,
         rngs=rngs,
     )
+    layer.use_bias = bias and not normed
+    return layer
 
 
 def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **settings) -> nnx.Conv:
@@ -101,8 +108,8 @@ class ResidualBlock(nnx.Module):
 
     def __init__(self, channels: int, *, bias: bool = True, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
         """Creates the block; ``bias`` gives both convolutions one."""
-        self.convolution1 = convolution_layer(channels, channels, 3, bias=bias, dtype=dtype, rngs=rngs)
-        self.convolution2 = convolution_layer(channels, channels, 3, bias=bias, dtype=dtype, rngs=rngs)
+        self.convolution1 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
+        self.convolution2 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, features: Float[Array, "batch height width channels"]

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -31,8 +31,9 @@ def normalize(
 
 def _normalize_forward(features, scale, bias, example_mask, axes, epsilon):
     wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-    mean = jnp.mean(wide, axis=axes, keepdims=True, where=example_mask)
-    variance = jnp.mean(jnp.square(wide - mean), axis=axes, keepdims=True, where=example_mask)
+    count = _values_per_statistic(features, example_mask, axes)
+    mean = sum_over(wide, axes, example_mask) / count
+    variance = sum_over(jnp.square(wide - mean), axes, example_mask) / count
     normalized = (wide - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + bias
     return (normalized.astype(features.dtype), mean, variance), (features, scale, bias, example_mask, mean, variance)
 
@@ -42,15 +43,39 @@ def _normalize_backward(axes, epsilon, residuals, cotangents):
     cotangent = cotangents[0].astype(mean.dtype)
     inverse = jax.lax.rsqrt(variance + epsilon)
     normalized = (features.astype(mean.dtype) - mean) * inverse
-    total = jnp.sum(cotangent, axis=axes, keepdims=True)
-    correlation = jnp.sum(cotangent * normalized, axis=axes, keepdims=True)
+    total = sum_over(cotangent, axes)
+    correlation = sum_over(cotangent * normalized, axes)
     # What each example takes part in: the statistics that all are normalised with.
     takes_part = jnp.ones((1,) * 4, mean.dtype) if example_mask is None else example_mask.astype(mean.dtype)
-    examples = features.shape[0] if example_mask is None else jnp.sum(takes_part)
-    count = math.prod(features.shape[axis] for axis in axes if axis > 0) * (examples if 0 in axes else 1)
+    count = _values_per_statistic(features, example_mask, axes)
     gradient = cotangent - takes_part / count * (total + normalized * correlation)
     gradient = (scale * inverse * gradient).astype(features.dtype)
     return gradient, _summed_to(correlation, scale), _summed_to(total, bias), None
+
+
+def _values_per_statistic(
+    features: Float[Array, "batch height width channels"], example_mask: Bool[Array, "batch 1 1 1"] | None, axes
+) -> int | Int[Array, ""]:
+    """How many values a mean over ``axes`` is taken of."""
+    examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
+    return math.prod(features.shape[axis] for axis in axes if axis > 0) * (examples if 0 in axes else 1)
+
+
+def sum_over(
+    values: Float[Array, "batch height width channels"],
+    axes: tuple[int, ...],
+    example_mask: Bool[Array, "batch 1 1 1"] | None = None,
+) -> Float[Array, "..."]:
+    """Sums over the pixels, or over the examples too, of those where ``example_mask`` is True; the axes are kept.
+
+    Over the examples too, it is a matrix product with ones on CPU: XLA:CPU would take so few sums on one core, a number
+    at a time.
+    """
+    if 0 not in axes or jax.default_backend() != "cpu":
+        return jnp.sum(values, axis=axes, keepdims=True, where=example_mask)
+    counted = jnp.ones((1,) * 4, values.dtype) if example_mask is None else example_mask.astype(values.dtype)
+    counted = jnp.broadcast_to(counted[..., 0], values.shape[:3])
+    return (counted.reshape(1, -1) @ values.reshape(-1, values.shape[3])).reshape(1, 1, 1, -1)
 
 
 def _summed_to(gradient: Array, parameter: Array) -> Array:

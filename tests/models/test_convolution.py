@@ -17,7 +17,10 @@ pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewher
 OURS = {
     "stem": (7, 1, ((0, 0), (0, 0)), 3, 8, (14, 14)),
     "stem, odd sides": (7, 1, ((0, 0), (0, 0)), 3, 8, (9, 15)),
-    "to image": (7, 1, ((0, 0), (0, 0)), 8, 3, (9, 22)),
+    "stem, zero padding": (7, 1, ((3, 3), (2, 3)), 3, 8, (8, 9)),
+    "to image": (7, 1, ((0, 0), (0, 0)), 8, 3, (14, 18)),
+    "to image, odd side": (7, 1, ((0, 0), (0, 0)), 8, 3, (9, 22)),
+    "to image, many channels": (7, 1, ((0, 0), (0, 0)), 20, 3, (10, 13)),
     "to image, few pixels": (7, 1, ((0, 0), (0, 0)), 8, 3, (8, 9)),
     "residual": (3, 1, ((1, 1), (1, 1)), 4, 4, (6, 6)),
     "residual, odd side": (3, 1, ((1, 1), (1, 1)), 4, 5, (6, 7)),
@@ -36,6 +39,7 @@ OURS = {
 ALSO_IN_FLOAT64 = (
     "stem, odd sides",
     "to image",
+    "to image, many channels",
     "residual, odd side",
     "halving, odd side",
     "discriminator",

@@ -184,6 +184,21 @@ def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
     np.testing.assert_allclose(normed.astype(jnp.float32), wide, atol=0.02)
 
 
+@pytest.mark.parametrize("build", [small_generator, small_discriminator])
+def test_a_bias_before_an_instance_norm_is_kept_for_published_weights_but_makes_no_difference(build):
+    network = build()
+    inputs = (images(2), images(2, seed=1), jnp.ones((2, 8, 8, 1))) if build is small_generator else (images(2),)
+    expected = apply(network, *inputs)
+    biases = {path: value for path, value in nnx.to_flat_state(nnx.state(network)) if path[-1] == "bias"}
+    gradients = nnx.grad(lambda network: jnp.sum(network(*inputs) ** 2))(network)
+    unused = [path for path, value in nnx.to_flat_state(gradients) if path in biases and not np.any(value[...])]
+    assert len(unused) == len(biases) - (1 if build is small_generator else 2)
+    for path in unused:
+        biases[path][...] += 3.0
+    nnx.update(network, nnx.from_flat_state(biases.items()))
+    np.testing.assert_array_equal(apply(network, *inputs), expected)
+
+
 @pytest.mark.parametrize(
     ("axes", "mask", "shape"),
     [
