@@ -1,20 +1,30 @@
 """How much memory a configuration's training steps take, by XLA's own account of the compiled programs.
 
     python -m benchmarks.memory configs/cifair10.py configs/stl10.py
+    python -m benchmarks.memory --h100 configs/cifair10.py:chimeramix_grid  # without having one
 
-Compiles one step of each stage for the device in use, without data and without running it, and prints the sizes of what
-it is given (state and data), what it works in, and both together. ``--precision`` overrides the configured one.
+Compiles one step of each stage, without data and without running it, and prints the sizes of what it is given (state
+and data), what it works in, and both together. ``--precision`` overrides the configured one.
+
+``--h100`` compiles for that GPU instead of the device in use (see ``benchmarks/deviceless.py``), and also counts the
+program's kernels, the bytes that they read and write, and the time that these bytes take at the memory's full speed. On
+a GPU, libraries take some memory beside it, and so does whatever JAX keeps in reserve.
 """
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding
+from jax.stages import Compiled
 from ml_collections import ConfigDict
 
+from benchmarks import deviceless
 from chimeramix_jax import config as settings
 from chimeramix_jax.data import catalog
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
@@ -31,17 +41,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", help="config files, as for main.py's --config")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="instead of the configured one")
+    parser.add_argument("--h100", action="store_true", help="compile for an H100, which need not be there")
     arguments = parser.parse_args()
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
-    print(f"{'config':32}  {'stage':10}  {'given':>10}  {'working':>10}  {'together':>10}")
-    for source in arguments.configs:
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(deviceless.on_an_h100()) if arguments.h100 else None
+        print_table(arguments.configs, arguments.precision, place)
+
+
+def print_table(sources: Sequence[str], precision: str | None, place: NamedSharding | None) -> None:
+    """Prints a line per configuration and stage, for the device in use or for that of a place."""
+    device = jax.devices()[0] if place is None else next(iter(place.device_set))
+    print(f"compiled for {device.device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
+    traffic = "" if place is None else f"  {'kernels':>7}  {'moved':>7}  {'takes':>7}"
+    print(f"{'config':40}  {'stage':10}  {'given':>10}  {'working':>10}  {'together':>10}{traffic}")
+    for source in sources:
         config = settings.load(source)
-        if arguments.precision:
-            config.precision = arguments.precision
-        for stage in (generator_stage(config), classifier_stage(config)):
-            given, working = memory(stage)
-            sizes = "  ".join(f"{size / MIB:6.0f} MiB" for size in (given, working, given + working))
-            print(f"{source:32}  {stage.name:10}  {sizes}", flush=True)
+        config.precision = precision or config.precision
+        stages: list[GeneratorStage | ClassifierStage] = [classifier_stage(config)]
+        if settings.needs_generator(config):
+            stages.insert(0, generator_stage(config))
+        for stage in stages:
+            program = compiled(stage, place)
+            given, working = memory(program)
+            cells = [f"{size / MIB:6.0f} MiB" for size in (given, working, given + working)]
+            if place is not None:
+                kernels = deviceless.kernels(program.as_text() or "")
+                moved = sum(kernel.moved for kernel in kernels)
+                seconds = moved / deviceless.BYTES_PER_SECOND
+                cells += [f"{len(kernels):7}", f"{moved / 1e9:4.2f} GB", f"{seconds * 1e3:4.2f} ms"]
+            print(f"{source:40}  {stage.name:10}  {'  '.join(cells)}", flush=True)
 
 
 def data_of(config: ConfigDict, side: int) -> ResidentData:
@@ -74,13 +102,20 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
     return ClassifierStage(config, data, plan, len(data.member_counts), test_set, mixes, generator)
 
 
-def memory(stage: GeneratorStage | ClassifierStage) -> tuple[int, int]:
-    """Bytes that one compiled step is given, and bytes that it works in."""
-    state = jax.eval_shape(stage.initial_state, jax.random.key(0))
-    indices = jnp.zeros(stage.plan.batch_size, jnp.int32)
+def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | None = None) -> Compiled:
+    """One step of a stage, compiled for the device in use, or for that of a place."""
+    key = jax.random.key(0)
+    state = jax.eval_shape(stage.initial_state, key)
+    arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key)
     step = jax.jit(stage.train_step, donate_argnums=0)
-    compiled = step.lower(state, stage.inputs, indices, None, jax.random.key(0)).compile()
-    analysis = compiled.memory_analysis()
+    if place is None:
+        return step.lower(*arguments).compile()
+    return step.trace(*deviceless.lying_at(place, arguments)).lower(lowering_platforms=("cuda",)).compile()
+
+
+def memory(program: Compiled) -> tuple[int, int]:
+    """Bytes that a compiled step is given, and bytes that it works in."""
+    analysis = program.memory_analysis()
     if analysis is None:
         raise SystemExit(f"{jax.default_backend()}: this backend does not say how much memory a program takes")
     return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes

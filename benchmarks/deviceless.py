@@ -1,0 +1,90 @@
+"""Compiling for an H100 on a machine that has no GPU, to see what XLA makes of a program there.
+
+It needs ``jax[cuda13]``, and neither a GPU nor a driver. Nothing can be run, and XLA cannot try which of several ways
+is fastest, so the compiled program is not to the letter the one that runs on a GPU.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from chimeramix_jax import xla_flags
+
+TARGET = Path(__file__).parent / "h100.textproto"
+BYTES_PER_SECOND = 3.35e12  # of an H100's memory
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+_ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
+_INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
+_NO_KERNELS = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operation of a compiled program: its name there, what it does, and the bytes that it reads and writes."""
+
+    name: str
+    kind: str
+    moved: int
+
+
+@contextlib.contextmanager
+def on_an_h100() -> Iterator[NamedSharding]:
+    """Within it the package takes its decisions as on a GPU; yields where arguments of a program are said to lie.
+
+    To be entered before JAX computes anything.
+
+    Raises:
+        SystemExit: JAX has no compiler for CUDA.
+    """
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the driver's version, for instance: there is none
+    for flag in ("--xla_gpu_autotune_level=0", "--xla_gpu_enable_triton_gemm=false"):  # both would need a GPU
+        xla_flags.add(flag)
+    jax.config.update("jax_platforms", "cpu")
+    try:
+        described = topologies.get_topology_desc(platform="cuda", target_config=TARGET.read_text(), topology="1x1x1")
+    except NotImplementedError:
+        raise SystemExit('JAX has no compiler for CUDA here: pip install "jax[cuda13]"') from None
+    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+        yield NamedSharding(Mesh(np.array(described.devices), ("device",)), PartitionSpec())
+
+
+def lying_at(place: NamedSharding, tree: PyTree) -> PyTree:
+    """The shapes of a tree's arrays, which are said to lie at a place."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree)
+
+
+def kernels(program: str) -> list[Kernel]:
+    """The operations of a compiled program's text, in their order, with the bytes of their operands and results."""
+    sizes: dict[str, int] = {}
+    found = []
+    for line in program[program.index("ENTRY") :].splitlines():
+        instruction = _INSTRUCTION.match(line)
+        if instruction is None:
+            continue
+        name, result, operation, rest = instruction.groups()
+        sizes[name] = _size(result)
+        if operation in _NO_KERNELS:
+            continue
+        read = sum(sizes.get(operand, 0) for operand in re.findall(r"%([\w.\-]+)", rest.split("), ")[0]))
+        library = re.search(r'custom_call_target="([^"]*)"', line)
+        found.append(Kernel(name, library[1] if library else operation, sizes[name] + read))
+    return found
+
+
+def _size(shape: str) -> int:
+    """Bytes of the arrays that a shape in a program's text names."""
+    return sum(
+        _BYTES[kind] * int(np.prod([int(side) for side in sides.split(",") if side], dtype=np.int64))
+        for kind, sides in _ARRAY.findall(shape)
+    )
