@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from chimeramix_jax import host_memory, xla_flags
+from chimeramix_jax import cpu_setup, host_memory, xla_flags
 from chimeramix_jax.models.convolution import conv_general_dilated
 
 ROUNDS = 9
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--ynnpack", action="store_true", help="leave convolutions to the library that XLA chooses")
     arguments = parser.parse_args()
     host_memory.keep_freed_memory()
+    cpu_setup.compute_in_the_calling_thread()
     if not arguments.ynnpack:
         xla_flags.keep_convolutions_from_ynnpack()
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
