@@ -6,7 +6,7 @@ import pytest
 from chimeramix_jax import host_memory
 
 PAGES_FAULTED = """
-import resource, sys
+import resource, statistics, sys
 if "keep" in sys.argv:
     from chimeramix_jax import cpu_setup
     cpu_setup.prepare()
@@ -18,12 +18,14 @@ def faults():
 images, kernel = jnp.ones((600, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
     x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, which other threads cannot keep
-for _ in range(2):  # until the process has grown to what it needs
+
+def faults_of_a_call():
+    before = faults()
     jax.block_until_ready(convolve(images, kernel))
-before = faults()
-for _ in range(3):
-    jax.block_until_ready(convolve(images, kernel))
-print(faults() - before)
+    return faults() - before
+
+# The median, since the process may still grow once or twice: where its pieces of memory lie is not always the same.
+print(statistics.median(faults_of_a_call() for _ in range(9)))
 """
 
 
@@ -34,7 +36,7 @@ def test_kept_memory_is_not_asked_of_the_system_again():
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     by_default, kept = faults(), faults("keep")
-    assert by_default > 20_000, "XLA no longer allocates temporaries anew: host_memory.py has lost its reason"
+    assert by_default > 7_000, "XLA no longer allocates temporaries anew: host_memory.py has lost its reason"
     assert kept < by_default / 4
 
 
