@@ -26,16 +26,25 @@ BYTES_PER_SECOND = 3.35e12  # of an H100's memory
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
+_WORKSPACE = re.compile(r", [su]8\[\d+\]\{0\}\)$")  # what a library's function is lent beside its result
 _NO_KERNELS = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """An operation of a compiled program: its name there, what it does, and the bytes that it reads and writes."""
+    """An operation of a compiled program.
+
+    Attributes:
+        name: in the program.
+        kind: what XLA calls it, or the library's function.
+        moved: bytes that it reads and writes.
+        source: what in JAX it comes from; empty where XLA does not tell.
+    """
 
     name: str
     kind: str
     moved: int
+    source: str = ""
 
 
 @contextlib.contextmanager
@@ -73,12 +82,13 @@ def kernels(program: str) -> list[Kernel]:
         if instruction is None:
             continue
         name, result, operation, rest = instruction.groups()
-        sizes[name] = _size(result)
+        sizes[name] = _size(_WORKSPACE.sub(")", result) if operation == "custom-call" else result)
         if operation in _NO_KERNELS:
             continue
         read = sum(sizes.get(operand, 0) for operand in re.findall(r"%([\w.\-]+)", rest.split("), ")[0]))
-        library = re.search(r'custom_call_target="([^"]*)"', line)
-        found.append(Kernel(name, library[1] if library else operation, sizes[name] + read))
+        library, source = (re.search(rf'{key}="([^"]*)"', line) for key in ("custom_call_target", "op_name"))
+        kind = library[1] if library else operation
+        found.append(Kernel(name, kind, sizes[name] + read, source[1] if source else ""))
     return found
 
 

@@ -33,7 +33,6 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 
 MIB = 2**20
-CLASSES_OF_A_FOLDER = 10  # where a data set's number of classes is the user's
 
 
 def main() -> None:
@@ -42,13 +41,14 @@ def main() -> None:
     parser.add_argument("configs", nargs="+", help="config files, as for main.py's --config")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="instead of the configured one")
     parser.add_argument("--h100", action="store_true", help="compile for an H100, which need not be there")
+    parser.add_argument("--largest", type=int, default=0, help="also list so many kernels that move most (with --h100)")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(deviceless.on_an_h100()) if arguments.h100 else None
-        print_table(arguments.configs, arguments.precision, place)
+        print_table(arguments.configs, arguments.precision, place, arguments.largest)
 
 
-def print_table(sources: Sequence[str], precision: str | None, place: NamedSharding | None) -> None:
+def print_table(sources: Sequence[str], precision: str | None, place: NamedSharding | None, largest: int) -> None:
     """Prints a line per configuration and stage, for the device in use or for that of a place."""
     device = jax.devices()[0] if place is None else next(iter(place.device_set))
     print(f"compiled for {device.device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
@@ -64,17 +64,21 @@ def print_table(sources: Sequence[str], precision: str | None, place: NamedShard
             program = compiled(stage, place)
             given, working = memory(program)
             cells = [f"{size / MIB:6.0f} MiB" for size in (given, working, given + working)]
+            kernels = [] if place is None else deviceless.kernels(program.as_text() or "")
             if place is not None:
-                kernels = deviceless.kernels(program.as_text() or "")
                 moved = sum(kernel.moved for kernel in kernels)
                 seconds = moved / deviceless.BYTES_PER_SECOND
                 cells += [f"{len(kernels):7}", f"{moved / 1e9:4.2f} GB", f"{seconds * 1e3:4.2f} ms"]
             print(f"{source:40}  {stage.name:10}  {'  '.join(cells)}", flush=True)
+            for kernel in sorted(kernels, key=lambda kernel: -kernel.moved)[:largest]:
+                print(f"  {kernel.moved / 1e6:6.0f} MB  {kernel.kind:34}  {kernel.name:40}  {kernel.source}")
 
 
 def data_of(config: ConfigDict, side: int) -> ResidentData:
     """A training set of the configured size, black."""
-    classes = catalog.dataset_entry(config.dataset.name).classes or CLASSES_OF_A_FOLDER
+    classes = catalog.dataset_entry(config.dataset.name).classes
+    if classes is None:
+        raise SystemExit(f"{config.dataset.name}: how many classes and images it has is not known without the data")
     labels = np.repeat(np.arange(classes), config.max_labels_per_class)
     return to_device(np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
 

@@ -54,7 +54,9 @@ def _normalize_backward(axes, epsilon, residuals, cotangents):
 
 
 def _values_per_statistic(
-    features: Float[Array, "batch height width channels"], example_mask: Bool[Array, "batch 1 1 1"] | None, axes
+    features: Float[Array, "batch height width channels"],
+    example_mask: Bool[Array, "batch 1 1 1"] | None,
+    axes: tuple[int, ...],
 ) -> int | Int[Array, ""]:
     """How many values a mean over ``axes`` is taken of."""
     examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)

@@ -11,7 +11,6 @@ from flax import nnx
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Encoder, Generator
 from chimeramix_jax.models.layers import DoublingConvolution, convolution_layer, reflect_pad
-from chimeramix_jax.models.normalization import BatchNorm, instance_norm, normalize
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
 
 CHANNELS = 4  # of the small generator and discriminator
@@ -163,27 +162,6 @@ def test_a_mask_of_one_value_makes_the_generator_reconstruct_one_image_whatever_
 # ----------------------------------------------------------------------------------------------------------- the layers
 
 
-def test_instance_norm_gives_every_channel_of_every_image_mean_zero_and_variance_one():
-    features = 5 + 3 * np.random.default_rng(0).normal(size=(3, 8, 6, 4)).astype(np.float32)
-    normed = np.asarray(instance_norm(jnp.asarray(features)))
-    np.testing.assert_allclose(normed.mean(axis=(1, 2)), 0, atol=1e-5)
-    np.testing.assert_allclose(normed.var(axis=(1, 2)), 1, rtol=1e-4)
-    expected = (features - features.mean((1, 2), keepdims=True)) / np.sqrt(features.var((1, 2), keepdims=True) + 1e-5)
-    np.testing.assert_allclose(normed, expected, atol=1e-4)
-
-
-def test_instance_norm_turns_a_constant_channel_into_zeros():
-    assert np.all(np.asarray(instance_norm(jnp.full((1, 4, 4, 2), 7.0))) == 0)
-
-
-def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
-    features = jnp.asarray(300 + 5 * np.random.default_rng(0).normal(size=(1, 32, 32, 2)), jnp.bfloat16)
-    normed = instance_norm(features)
-    assert normed.dtype == jnp.bfloat16
-    wide = instance_norm(features.astype(jnp.float32))
-    np.testing.assert_allclose(normed.astype(jnp.float32), wide, atol=0.02)
-
-
 @pytest.mark.parametrize("build", [small_generator, small_discriminator])
 def test_a_bias_before_an_instance_norm_is_kept_for_published_weights_but_makes_no_difference(build):
     network = build()
@@ -197,44 +175,6 @@ def test_a_bias_before_an_instance_norm_is_kept_for_published_weights_but_makes_
         biases[path][...] += 3.0
     nnx.update(network, nnx.from_flat_state(biases.items()))
     np.testing.assert_array_equal(apply(network, *inputs), expected)
-
-
-@pytest.mark.parametrize(
-    ("axes", "mask", "shape"),
-    [
-        ((1, 2), None, ()),
-        ((0, 1, 2), None, (4,)),
-        ((0, 1, 2), [True, False, True], (4,)),
-    ],
-)
-def test_the_gradients_of_a_norm_are_those_of_its_definition(axes, mask, shape):
-    with jax.enable_x64(True):
-        draw = np.random.default_rng(0).normal
-        features, scale, bias = jnp.asarray(draw(3, 2, (3, 5, 6, 4))), jnp.asarray(draw(size=shape)), jnp.zeros(shape)
-        where = None if mask is None else jnp.array(mask)[:, None, None, None]
-
-        def defined(features, scale, bias):
-            mean = jnp.mean(features, axis=axes, keepdims=True, where=where)
-            variance = jnp.mean(jnp.square(features - mean), axis=axes, keepdims=True, where=where)
-            return (features - mean) / jnp.sqrt(variance + 1e-5) * scale + bias
-
-        expected, pull_back = jax.vjp(defined, features, scale, bias)
-        ours, our_pull_back = jax.vjp(lambda *given: normalize(*given, where, axes, 1e-5)[0], features, scale, bias)
-        np.testing.assert_allclose(ours, expected, atol=1e-12)
-        cotangent = jnp.asarray(draw(size=features.shape))
-        for gradient, wanted in zip(our_pull_back(cotangent), pull_back(cotangent), strict=True):
-            assert gradient.shape == wanted.shape
-            np.testing.assert_allclose(gradient, wanted, atol=1e-11)
-
-
-def test_the_gradient_of_a_norm_has_the_type_of_its_features():
-    features = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 3)), jnp.bfloat16)
-    scale, bias = jnp.ones(3), jnp.zeros(3)
-    normalized, pull_back = jax.vjp(
-        lambda features: normalize(features, scale, bias, None, (0, 1, 2), 1e-5)[0], features
-    )
-    (gradient,) = pull_back(jnp.ones_like(normalized))
-    assert gradient.dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("padding", [1, 3, 4])
@@ -260,39 +200,6 @@ def test_a_doubling_convolution_writes_each_pixel_times_the_kernel_into_its_own_
     for row, column in itertools.product(range(6), range(8)):
         expected = features[:, row // 2, column // 2] @ kernel[row % 2, column % 2]
         np.testing.assert_allclose(doubled[:, row, column], expected, atol=1e-5)
-
-
-def test_batch_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance_as_pytorch_does():
-    layer = BatchNorm(2)
-    layer.scale[...], layer.bias[...] = jnp.array([2.0, 0.5]), jnp.array([1.0, -1.0])
-    running_mean, running_variance = np.zeros(2), np.ones(2)
-    for seed in range(3):
-        features = np.random.default_rng(seed).normal(3, 2, size=(2, 2, 3, 2)).astype(np.float32)
-        normed = np.asarray(layer(jnp.asarray(features)))
-        flat = features.reshape(-1, 2)
-        expected = (features - flat.mean(0)) / np.sqrt(flat.var(0) + 1e-5) * [2, 0.5] + [1, -1]
-        np.testing.assert_allclose(normed, expected, atol=1e-5)
-        running_mean = 0.9 * running_mean + 0.1 * flat.mean(0)
-        running_variance = 0.9 * running_variance + 0.1 * flat.var(0, ddof=1)
-        np.testing.assert_allclose(layer.mean[...], running_mean, rtol=1e-5)
-        np.testing.assert_allclose(layer.variance[...], running_variance, rtol=1e-5)
-
-
-def test_batch_norm_in_evaluation_mode_uses_the_running_statistics_and_leaves_them():
-    layer = BatchNorm(2)
-    layer.mean[...], layer.variance[...] = jnp.array([1.0, -2.0]), jnp.array([4.0, 0.25])
-    layer.eval()
-    features = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype(np.float32)
-    expected = (features - [1, -2]) / np.sqrt(np.array([4, 0.25]) + 1e-5)
-    np.testing.assert_allclose(layer(jnp.asarray(features)), expected, atol=1e-5)
-    np.testing.assert_array_equal(layer.mean[...], [1, -2])
-    np.testing.assert_array_equal(layer.variance[...], [4, 0.25])
-
-
-def test_batch_norm_of_one_value_keeps_finite_statistics():
-    layer = BatchNorm(1)
-    layer(jnp.full((1, 1, 1, 1), 3.0))
-    np.testing.assert_allclose([layer.mean[0], layer.variance[0]], [0.3, 0.9], rtol=1e-6)
 
 
 # --------------------------------------------------------------------------------------------------- training behaviour
