@@ -1,4 +1,4 @@
-"""Both training iterations in PyTorch, written from the method's description: what ours are measured by.
+"""Both training iterations in PyTorch, written from the method's description: what ours are compared with.
 
 Eager mode; on CUDA with bfloat16 autocast where that is asked for.
 
@@ -18,6 +18,7 @@ the iterations.
 import contextlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,16 @@ class _Training:
     def __init__(self, work: str, *, autocast: bool):
         self._published = work == PUBLISHED
         self._autocast = autocast
+        self._stateful: dict[str, Any] = {}  # networks, optimizers and schedules, by name
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a checkpoint has to hold, but for the state of the random numbers."""
+        return {name: part.state_dict() for name, part in self._stateful.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continues from what ``state_dict`` returned."""
+        for name, part in self._stateful.items():
+            part.load_state_dict(state[name])
 
     def _mixed_precision(self) -> contextlib.AbstractContextManager:
         return torch.autocast("cuda", torch.bfloat16) if self._autocast else contextlib.nullcontext()
@@ -100,14 +111,35 @@ class _Training:
 class AdversarialTraining(_Training):
     """The generator's and the discriminator's updates."""
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, work: str, *, autocast: bool = False):
-        """Prepares both optimizers; ``work`` is PUBLISHED or LEAN."""
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        work: str,
+        *,
+        learning_rate: float = 2e-4,
+        drops: Sequence[int] = (),
+        drop_factor: float = 0.2,
+        autocast: bool = False,
+    ):
+        """Prepares both optimizers; ``work`` is PUBLISHED or LEAN.
+
+        The learning rate is multiplied by ``drop_factor`` after each of the numbers of iterations in ``drops``.
+        """
         super().__init__(work, autocast=autocast)
         self.generator, self.discriminator = generator, discriminator
         self._optimizers: dict[nn.Module, torch.optim.Adam] = {
-            network: torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999))
+            network: torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.999))
             for network in (generator, discriminator)
         }
+        self._schedules = {
+            network: torch.optim.lr_scheduler.MultiStepLR(optimizer, list(drops), drop_factor)
+            for network, optimizer in self._optimizers.items()
+        }
+        for name, network in (("generator", generator), ("discriminator", discriminator)):
+            self._stateful[name] = network
+            self._stateful[f"{name}_optimizer"] = self._optimizers[network]
+            self._stateful[f"{name}_schedule"] = self._schedules[network]
 
     def iteration(self, a: Images, b: Images, masks: tuple[Mask, Mask], real: Images) -> dict[str, Tensor]:
         """Updates the generator with the first mask, then the discriminator on mixes with the second.
@@ -165,6 +197,7 @@ class AdversarialTraining(_Training):
         self._optimizers[network].zero_grad()
         loss.backward()
         self._optimizers[network].step()
+        self._schedules[network].step()
 
 
 class ClassifierTraining(_Training):
@@ -178,23 +211,29 @@ class ClassifierTraining(_Training):
         *,
         generator_side: int,
         total_steps: int,
+        learning_rate: float = 4.6e-3,
         autocast: bool = False,
     ):
         """Prepares the optimizer with the published settings; without a generator images are not mixed.
 
-        ``work`` is PUBLISHED or LEAN; the learning rate falls to 0 over ``total_steps``.
+        ``work`` is PUBLISHED or LEAN; the learning rate falls from ``learning_rate`` to 0 over ``total_steps``.
         """
         super().__init__(work, autocast=autocast)
         self._generator, self._classifier, self._side = generator, classifier, generator_side
         self._optimizer = torch.optim.SGD(
-            classifier.parameters(), lr=4.6e-3, momentum=0.9, nesterov=True, weight_decay=5.3e-3
+            classifier.parameters(), lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=5.3e-3
         )
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, total_steps)
+        self._stateful = {"classifier": classifier, "optimizer": self._optimizer, "schedule": self._schedule}
 
-    def iteration(self, a: Images, b: Images, labels: Int[Tensor, "batch"], mask: Mask) -> dict[str, Tensor]:
-        """Updates the classifier on mixes of pairs of the labels' classes; returns the loss, unread."""
+    def iteration(self, a: Images, b: Images, labels: Int[Tensor, "batch"], mask: Mask | None) -> dict[str, Tensor]:
+        """Updates the classifier on mixes of pairs of the labels' classes; returns the loss, unread.
+
+        Where ``mask`` is None the batch is not mixed: the classifier is shown ``a``.
+        """
         with self._mixed_precision():
-            images = a if self._generator is None else self._mixes(self._generator, a, b, mask)
+            unmixed = self._generator is None or mask is None
+            images = a if unmixed else self._mixes(self._generator, a, b, mask)
             logits = self._classifier(images)
         loss = F.cross_entropy(logits.to(a.dtype), labels)
         self._optimizer.zero_grad()

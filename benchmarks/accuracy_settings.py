@@ -1,0 +1,120 @@
+"""What both sides of the accuracy comparison train, written down here so that no other default changes it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from configs import common
+
+# The probability that a batch is mixed as a whole. Published is one fair coin per batch.
+ARMS: Mapping[str, float] = {"baseline": 0.0, "coin": 0.5, "every": 1.0}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Networks and schedules, small enough for a CPU; what is not among them is as published.
+
+    Attributes:
+        side: pixels per side of the images that both stages see.
+        channels: of the generator after its first convolution.
+        discriminator_channels: the same of the discriminator.
+        residual_blocks: in the generator's encoder; its decoder has none that count, as in the released program.
+        images_per_epoch: of every class: the few there are, repeated.
+        generator_batch_size: pairs per iteration.
+        generator_epochs: of adversarial training.
+        generator_learning_rate: Adam's for both networks.
+        drops: shares of the generator's epochs after which its learning rate drops.
+        drop_factor: what it is multiplied by there.
+        depth: of the wide ResNet, 6k + 4.
+        width: its factor on the channels.
+        dropout_rate: between a block's convolutions.
+        classifier_batch_size: images per step.
+        classifier_epochs: of the classifier's training.
+        classifier_learning_rate: SGD's at the beginning; it falls to 0 as a cosine.
+        test_batch_size: images per step of the evaluation.
+    """
+
+    side: int = 32
+    channels: int = 16
+    discriminator_channels: int = 16
+    residual_blocks: int = 2
+    images_per_epoch: int = 100
+    generator_batch_size: int = 32
+    generator_epochs: int = 25
+    generator_learning_rate: float = 1e-3
+    drops: tuple[float, ...] = (0.3, 0.6, 0.8)
+    drop_factor: float = 0.2
+    depth: int = 10
+    width: int = 2
+    dropout_rate: float = 0.3
+    classifier_batch_size: int = 32
+    classifier_epochs: int = 40
+    classifier_learning_rate: float = 0.03
+    test_batch_size: int = 500
+
+    def repeats(self, images_per_class: int) -> int:
+        """How often an epoch shows each image."""
+        return max(self.images_per_epoch // images_per_class, 1)
+
+
+def dataset_config(images: str, data_dir: str, sizes: Sizes) -> ConfigDict:
+    """``config.dataset`` of a folder of images, which both sides load with the program's own loader."""
+    config = common.get_config().dataset
+    config.update({"name": "image_folder", "directory": images, "data_dir": data_dir, "image_side": sizes.side})
+    return config
+
+
+def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, sizes: Sizes) -> ConfigDict:
+    """Our program's settings of one run: ``sizes``, and those that the twin has built in.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    config = common.get_config().lock()
+    values = {
+        "experiment": "baseline" if arm == "baseline" else "chimeramix_grid",
+        "seed": seed,
+        "max_labels_per_class": images_per_class,
+        "precision": "float32",
+        "augment.crop_padding_fraction": 0.125,
+        "augment.horizontal_flip": True,
+        "augment.policy": "none",
+        "mixing.mask": "none" if arm == "baseline" else "grid",
+        "mixing.of": "features",
+        "mixing.mix_size": 4,
+        "generator.image_side": sizes.side,
+        "generator.channels": sizes.channels,
+        "generator.discriminator_channels": sizes.discriminator_channels,
+        "generator.residual_blocks": sizes.residual_blocks,
+        "generator.decoder_residual_blocks": 0,
+        "generator.batch_size": sizes.generator_batch_size,
+        "generator.num_dataset_repeats_base": sizes.images_per_epoch,
+        "generator.epochs": sizes.generator_epochs,
+        "generator.learning_rate": sizes.generator_learning_rate,
+        "generator.adam_b1": 0.5,
+        "generator.adam_b2": 0.999,
+        "generator.learning_rate_drops": sizes.drops,
+        "generator.learning_rate_drop_factor": sizes.drop_factor,
+        "generator.reconstruction_weight": 1000.0,
+        "generator.adversarial_weight": 1.0,
+        "generator.perceptual_weight": 1.0,
+        "classifier.model": f"wrn-{sizes.depth}-{sizes.width}",
+        "classifier.image_side": sizes.side,
+        "classifier.dropout_rate": sizes.dropout_rate,
+        "classifier.batch_size": sizes.classifier_batch_size,
+        "classifier.num_dataset_repeats_base": sizes.images_per_epoch,
+        "classifier.epochs": sizes.classifier_epochs,
+        "classifier.learning_rate": sizes.classifier_learning_rate,
+        "classifier.momentum": 0.9,
+        "classifier.weight_decay": 5.3e-3,
+        "evaluation.every_epochs": sizes.classifier_epochs,  # at the end only
+        "evaluation.batch_size": sizes.test_batch_size,
+    }
+    if arm != "baseline":
+        values["mixing.probability"] = ARMS[arm]
+    config.update_from_flattened_dict(values)
+    config.dataset.update(dataset)
+    settings.check(config)
+    return config

@@ -1,0 +1,229 @@
+"""PyTorch's side of the accuracy comparison: whole trainings of the twin, which go on where they were interrupted.
+
+Its work is LEAN: the same mathematics as the published program's in fewer operations. Random numbers are PyTorch's, but
+for the order of an epoch's images, which is drawn by its number, so that a checkpoint need not hold it.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from benchmarks.accuracy_settings import ARMS, Sizes
+from benchmarks.pytorch_networks import Discriminator, Generator, WideResNet
+from benchmarks.pytorch_twin import LEAN, AdversarialTraining, ClassifierTraining, grid_masks
+from chimeramix_jax.data import FewShotDataset
+from chimeramix_jax.errors import InputError
+
+GENERATOR, CLASSIFIER = 0, 1  # the stages' places in the seeds of random numbers
+
+
+class Batches:
+    """Augmented pairs of the few labelled images: epochs show each of them ``repeats`` times, in random order."""
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "examples side side 3"],
+        labels: Int[np.ndarray, "examples"],
+        repeats: int,
+        batch_size: int,
+        address: tuple[int, int],
+    ):
+        """Pads the images; ``address``, the seed and the stage, decides on the order of every epoch."""
+        self._side, self._padding = images.shape[1], images.shape[1] // 8
+        nchw = normalized(images)
+        self._padded = F.pad(nchw, (self._padding,) * 4, mode="reflect").permute(0, 2, 3, 1).contiguous()
+        self._labels = torch.from_numpy(labels.astype(np.int64))
+        classes = range(int(labels.max()) + 1)
+        self._members = torch.from_numpy(np.stack([np.flatnonzero(labels == label) for label in classes]))
+        self._shown, self._batch_size, self._address = len(images) * repeats, batch_size, address
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, an incomplete last one included."""
+        return -(-self._shown // self._batch_size)
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images a, partners b of the same classes, each augmented on its own, and the classes."""
+        epoch, batch = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng((*self._address, epoch)).permutation(self._shown) % len(self._padded)
+        indices = torch.from_numpy(order[batch * self._batch_size : (batch + 1) * self._batch_size])
+        labels = self._labels[indices]
+        partners = self._members[labels, torch.randint(self._members.shape[1], indices.shape)]
+        return self._views(indices), self._views(partners), labels
+
+    def _views(self, indices: Int[Tensor, "batch"]) -> Float[Tensor, "batch 3 side side"]:
+        """Random crops of the padded images, mirrored with probability 1/2."""
+        count, places = len(indices), torch.arange(self._side)
+        rows, columns = torch.randint(2 * self._padding + 1, (2, count, 1)) + places
+        columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
+        views = self._padded[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return views.permute(0, 3, 1, 2).contiguous()
+
+
+def normalized(images: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, "batch 3 side side"]:
+    """Grey levels in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A stage's checkpoint file, and how often it is written.
+
+    Attributes:
+        path: the file, which is complete or not there.
+        identity: of the data and the settings: a checkpoint of others is refused.
+        every_seconds: between two; 0: after every step.
+    """
+
+    path: Path
+    identity: str
+    every_seconds: float = 30.0
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Replaces the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".part")
+        torch.save(content | {"identity": self.identity}, temporary)
+        os.replace(temporary, self.path)
+
+    def load(self) -> dict[str, Any] | None:
+        """What the file holds; None where there is none.
+
+        Raises:
+            InputError: it belongs to a training on other data or with other settings.
+        """
+        if not self.path.exists():
+            return None
+        content = torch.load(self.path, weights_only=False)
+        if content["identity"] != self.identity:
+            raise InputError(f"{self.path}: is of other images or settings; choose another --workdir")
+        return content
+
+
+def train(
+    training: AdversarialTraining | ClassifierTraining,
+    iteration: Callable[[int], None],
+    steps: int,
+    checkpoints: Checkpoints,
+    title: str,
+) -> float:
+    """Runs the iterations 0 to ``steps`` - 1, or those that the checkpoint leaves; returns the seconds of all."""
+    stored = checkpoints.load()
+    first, seconds = 0, 0.0
+    if stored is not None:
+        training.load_state_dict(stored["training"])
+        torch.set_rng_state(stored["random"])
+        first, seconds = stored["step"], stored["seconds"]
+    started = saved = time.monotonic()
+    for step in range(first, steps):
+        iteration(step)
+        now = time.monotonic()
+        if step + 1 == steps or now - saved >= checkpoints.every_seconds:
+            elapsed = seconds + now - started
+            content = {"training": training.state_dict(), "random": torch.get_rng_state()}
+            checkpoints.save(content | {"step": step + 1, "seconds": elapsed})
+            print(f"{title}: step {step + 1} of {steps}, {elapsed:.0f} s", flush=True)
+            saved = now
+    return (checkpoints.load() or {})["seconds"]
+
+
+class Twin:
+    """The trainings of one seed: a generator, and a classifier for every arm."""
+
+    def __init__(self, dataset: FewShotDataset, seed: int, sizes: Sizes, folder: Path, identity: str):
+        """Prepares them; ``folder`` is for the checkpoints, ``identity`` stands for data and settings."""
+        self._dataset, self._seed, self._sizes, self._folder, self._identity = dataset, seed, sizes, folder, identity
+        self.checkpoint_seconds = 30.0
+
+    def accuracy(self, arm: str) -> tuple[float, dict[str, float]]:
+        """The share of the held-out images that the arm's classifier gets right, and the seconds of its trainings."""
+        seconds = {}
+        generator = None
+        if ARMS[arm] > 0:
+            generator, seconds["generator"] = self._generator()
+        classifier, seconds["classifier"] = self._classifier(arm, generator)
+        return self._measure(classifier), seconds
+
+    def _checkpoints(self, name: str) -> Checkpoints:
+        return Checkpoints(self._folder / f"{name}.pt", self._identity, self.checkpoint_seconds)
+
+    def _batches(self, stage: int, batch_size: int) -> Batches:
+        train = self._dataset.train
+        repeats = self._sizes.repeats(int(np.bincount(train.labels).max()))
+        return Batches(train.images, train.labels, repeats, batch_size, (self._seed, stage))
+
+    def _generator(self) -> tuple[Generator, float]:
+        """The generator that the arms of the seed share, trained, in evaluation mode."""
+        sizes = self._sizes
+        torch.manual_seed(2 * self._seed + GENERATOR)
+        batches = self._batches(GENERATOR, sizes.generator_batch_size)
+        training = AdversarialTraining(
+            Generator(sizes.channels, sizes.residual_blocks),
+            Discriminator(sizes.discriminator_channels),
+            LEAN,
+            learning_rate=sizes.generator_learning_rate,
+            drops=[round(share * sizes.generator_epochs) * batches.steps_per_epoch for share in sizes.drops],
+            drop_factor=sizes.drop_factor,
+        )
+
+        def iteration(step: int) -> None:
+            a, b, _ = batches.draw(step)
+            masks = (self._masks(len(a)), self._masks(len(a)))
+            training.iteration(a, b, masks, a if torch.rand(()) < 0.5 else b)
+
+        steps = sizes.generator_epochs * batches.steps_per_epoch
+        title = f"twin, seed {self._seed}, generator"
+        seconds = train(training, iteration, steps, self._checkpoints("generator"), title)
+        return training.generator.eval().requires_grad_(False), seconds
+
+    def _classifier(self, arm: str, generator: Generator | None) -> tuple[WideResNet, float]:
+        """The classifier of an arm, trained; all arms start from the same weights."""
+        sizes = self._sizes
+        torch.manual_seed(2 * self._seed + CLASSIFIER)
+        batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
+        steps = sizes.classifier_epochs * batches.steps_per_epoch
+        classifier = WideResNet(sizes.depth, sizes.width, len(self._dataset.class_names), sizes.dropout_rate)
+        training = ClassifierTraining(
+            generator,
+            classifier,
+            LEAN,
+            generator_side=sizes.side,
+            total_steps=steps,
+            learning_rate=sizes.classifier_learning_rate,
+        )
+
+        def iteration(step: int) -> None:
+            a, b, labels = batches.draw(step)
+            mixed = float(torch.rand(())) < ARMS[arm]  # one draw for the whole batch
+            training.iteration(a, b, labels, self._masks(len(a)) if mixed else None)
+
+        title = f"twin, seed {self._seed}, {arm}"
+        return classifier, train(training, iteration, steps, self._checkpoints(arm), title)
+
+    def _masks(self, batch_size: int) -> Tensor:
+        return grid_masks(batch_size, self._sizes.side // 4, torch.device("cpu"))
+
+    @torch.no_grad()
+    def _measure(self, classifier: WideResNet) -> float:
+        classifier.eval()
+        held_out, size = self._dataset.held_out, self._sizes.test_batch_size
+        right = 0
+        for start in range(0, len(held_out.labels), size):
+            predicted = classifier(normalized(held_out.images[start : start + size])).argmax(dim=1).numpy()
+            right += int((predicted == held_out.labels[start : start + size]).sum())
+        return right / len(held_out.labels)
+
+
+def versions() -> dict[str, str]:
+    """Of what can change the twin's results."""
+    return {"torch": str(torch.__version__), "numpy": np.__version__, "python": platform.python_version()}
