@@ -1,4 +1,4 @@
-"""How accurate classifiers get, ours beside the PyTorch twin's (``benchmarks/pytorch_twin.py``), on the same few images.
+"""Accuracies of whole trainings, ours beside the PyTorch twin's (``benchmarks/pytorch_twin.py``), on the same images.
 
     python -m benchmarks.accuracy --images=path/to/images --workdir=runs/accuracy
     python -m benchmarks.accuracy --images=path/to/images --workdir=runs/accuracy --sides=twin --seeds=0:2
@@ -12,8 +12,8 @@ random numbers. Sizes are those of ``benchmarks/accuracy_settings.py``. The arms
 - *coin*: one fair coin per batch decides whether the whole batch is mixed by the frozen generator, as published;
 - *every*: every batch is mixed.
 
-A seed's arms share its generator. Accuracies are top-1 on all test images, after the last epoch; intervals are Student's
-95 % ones of means over seeds, of the seeds' differences where two columns are compared.
+A seed's arms share its generator. Accuracies are top-1 on all test images, after the last epoch. Intervals are
+Student's 95 % ones of means over seeds; where columns are compared, of the means of the seeds' differences.
 
 The same command continues where it was interrupted, and prints the table at once when all is finished. ``--threads``
 confines the process to that many of its cores; to train two sides at the same time, start a process for each under
@@ -35,7 +35,7 @@ import numpy as np
 
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from benchmarks.speed import processor
-from chimeramix_jax import workdir_lock
+from chimeramix_jax import host_memory, workdir_lock
 from chimeramix_jax.config import parse_seeds
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.errors import InputError
@@ -71,10 +71,11 @@ class Comparison:
     sides: Sequence[str]
     workdir: Path
     threads: int = 0
-    sizes: Sizes = Sizes()
+    sizes: Sizes = dataclasses.field(default_factory=Sizes)
 
     def train(self, json_file: Path | None = None) -> None:
         """Does what is not finished: seed by seed, in each of them side by side, in each of these arm by arm."""
+        files.write_json(self.workdir / "comparison.json", self._identity())
         for seed in self.seeds:
             for side in self.sides:
                 unfinished = [arm for arm in self.arms if not self._file(side, seed, arm).exists()]
@@ -82,14 +83,13 @@ class Comparison:
                     self._train_seed(side, seed, unfinished, json_file)
 
     def check(self) -> None:
-        """Refuses a folder that holds the results of other images or sizes, and notes those of a new one.
+        """Refuses a folder that holds the results of other images or sizes.
 
         Raises:
             InputError: it does.
         """
         file, mine = self.workdir / "comparison.json", self._identity()
         if not file.exists():
-            files.write_json(file, mine)
             return
         stored = json.loads(file.read_text())
         for key, value in files.plain(mine).items():
@@ -252,9 +252,8 @@ def circumstances(results: Results) -> str:
         generators = [one["seconds"]["generator"] for one in finished if "generator" in one["seconds"]]
         times = [("generator", generators), ("classifier", [one["seconds"]["classifier"] for one in finished])]
         took = ", ".join(f"a {name} {np.median(seconds):.0f} s" for name, seconds in times if seconds)
-        lines.append(
-            f"{side}: {took} (medians); {' and '.join(sorted(machines))}; {' to '.join({days[0]: 0, days[-1]: 0})}"
-        )
+        period = " to ".join(days[:1] + days[1:][-1:])
+        lines.append(f"{side}: {took} (medians); {' and '.join(sorted(machines))}; {period}")
         lines += [f"  {one}" for one in sorted(versions)]
     return "\n".join(lines)
 
@@ -338,6 +337,7 @@ def prepare_machine(threads: int, sides: Sequence[str]) -> None:
         except ImportError:
             raise InputError("--sides: the twin needs PyTorch (pip install torch); --sides=ours needs none") from None
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    host_memory.keep_freed_memory()  # both sides' steps gain by it
     if OURS in sides:
         from chimeramix_jax import cpu_setup
 
