@@ -34,7 +34,6 @@ def main() -> None:
     arguments = parser.parse_args()
     for experiment in EXPERIMENTS:
         config = settings.load(f"{CONFIG}:{experiment}")
-        config.mixing.share = 1.0  # every image is to be seen mixed
         path = arguments.output / f"{experiment}.png"
         pictures.save_png(path, picture(config, arguments.runs))
         print(path, flush=True)
@@ -54,9 +53,10 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
         labels = np.asarray(stage.inputs.data.labels)
         indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in range(len(run.dataset.class_names))])
         shown = jax.jit(stage.images)
+        mixes = config.mixing.mask != "none"
         rows = {"image": np.asarray(stage.inputs.data.images[indices]) / 127.5 - 1}
         for number in range(SHOWN):
-            rows[f"shown, {number + 1}"] = shown(jax.random.key(number), stage.inputs, indices)
+            rows[f"shown, {number + 1}"] = shown(jax.random.key(number), stage.inputs, indices, mixes)
         return pictures.image_sheet(rows, run.dataset.class_names)
 
 

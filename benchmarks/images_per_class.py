@@ -69,7 +69,7 @@ def training(stage) -> Iterator[float]:
     for number in itertools.count():
         started = time.perf_counter()
         mask = None if counts is None else counts[0]
-        state, metrics = step(state, stage.inputs, order[number % len(order)], mask, jax.random.key(number))
+        state, metrics = step(state, stage.inputs, order[number % len(order)], mask, *(2 * [jax.random.key(number)]))
         jax.block_until_ready((state, metrics))
         yield time.perf_counter() - started
 

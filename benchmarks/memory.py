@@ -110,7 +110,7 @@ def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | Non
     """One step of a stage, compiled for the device in use, or for that of a place."""
     key = jax.random.key(0)
     state = jax.eval_shape(stage.initial_state, key)
-    arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key)
+    arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key, key)
     step = jax.jit(stage.train_step, donate_argnums=0)
     if place is None:
         return step.lower(*arguments).compile()

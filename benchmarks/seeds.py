@@ -56,8 +56,8 @@ def main() -> None:
 def step_of(stage: Stage):
     """One step of a stage, in the form that the training loop's steps have."""
 
-    def step(state, sums, fault, inputs, indices, key):
-        state, _ = stage.train_step(state, inputs, indices, None, key)
+    def step(state, sums, fault, inputs, indices, key, number):
+        state, _ = stage.train_step(state, inputs, indices, None, key, jax.random.key(number))
         return state, sums, fault
 
     return step
@@ -69,16 +69,18 @@ def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tu
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
     members: list[tuple[Any, ...]] = [
-        (state, {}, {}, stage.inputs, indices, jax.random.key(seed)) for seed, state in enumerate(states)
+        (state, {}, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)
     ]
     del states  # their memory is given to the steps
     clock, cores = [], []
-    for _ in range(steps + 1):
+    for number in range(steps + 1):
         started, used = time.perf_counter(), time.process_time()
         outcomes = jax.block_until_ready(program(members))
         clock.append(time.perf_counter() - started)
         cores.append(time.process_time() - used)
-        members = [(*carried, *others[CARRIED:]) for carried, others in zip(outcomes, members, strict=True)]
+        members = [
+            (*carried, *others[CARRIED:-1], number + 1) for carried, others in zip(outcomes, members, strict=True)
+        ]
     return clock[0], statistics.median(clock[1:]), statistics.median(cores[1:])
 
 

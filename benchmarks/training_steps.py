@@ -57,7 +57,7 @@ def timed(stage) -> str:
         if number == 1:
             before = resource.getrusage(resource.RUSAGE_SELF)
         started = time.perf_counter()
-        state, metrics = step(state, stage.inputs, indices, None, jax.random.key(number))
+        state, metrics = step(state, stage.inputs, indices, None, *(2 * [jax.random.key(number)]))
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - started)
     after = resource.getrusage(resource.RUSAGE_SELF)

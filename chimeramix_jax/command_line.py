@@ -74,6 +74,7 @@ LESS_MEMORY = (
     "and so do fewer seeds at once (--config.seeds_per_call)"
 )
 USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
+OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # stages that take their settings from a run where no --config is given
 FLAGS_OF_STAGES = {
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
@@ -134,8 +135,10 @@ def settings_to_change(source: str | None, arguments: list[str]) -> ConfigDict:
     for name in ("stage", "workdir"):
         flags.DEFINE_string(name, None, "", flag_values=asked)
     asked(arguments, known_only=True)
-    if source is None and asked["stage"].value in USES and asked["workdir"].value is not None:
-        return Workdir(asked["workdir"].value).read_config()
+    if source is None and asked["stage"].value in OF_A_RUN and asked["workdir"].value is not None:
+        run = Workdir(asked["workdir"].value)
+        if asked["stage"].value in USES or run.config.exists():
+            return run.read_config()
     return settings.load(source or DEFAULT_CONFIG)
 
 
@@ -170,7 +173,7 @@ def main(_: list[str]) -> None:
     uses_run = asked["stage"] in USES
     try:
         refuse_flags_of_other_stages(asked["stage"])
-        settings.check(config, environment=not uses_run)
+        settings.check(config, environment=not uses_run, stored=asked["stage"] in OF_A_RUN)
         refuse_what_does_not_fit_seeds(config)
         cpu_setup.prepare()
         determinism.ask_for(config)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import mixing
+from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
 from chimeramix_jax.models.generator import Generator
@@ -32,16 +33,19 @@ class MixingPictures:
 
         Args:
             config: the run's settings.
-            data: the training images, at the size at which they are mixed.
+            data: the training images, at the size at which they are augmented.
             class_names: by label.
         """
-        labels, side = np.asarray(data.labels), data.images.shape[1]
+        labels = np.asarray(data.labels)
         indices = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PAIRS]])
-        augmentation = Augmentation.for_generator(config.augment, side)
+        augmentation = Augmentation.for_generator(config.augment, data.images.shape[1])
+        side = config.generator.image_side
         of_features = settings.needs_generator(config)
         rule = mixing.MaskRule.of(config.mixing, Generator.features_side(side) if of_features else side)
         # One compiled call: else XLA would compile every operation for itself.
-        self._pairs = jax.jit(partial(_draw_pairs, augmentation, rule))(jax.random.key(config.seed), data, indices)
+        self._pairs = jax.jit(partial(_draw_pairs, augmentation, rule, side))(
+            jax.random.key(config.seed), data, indices
+        )
         self._names = [class_names[label] for label in labels[indices]]
 
     def draw(self, generator: Generator | None) -> dict[str, Image.Image]:
@@ -79,6 +83,7 @@ class _Pairs(NamedTuple):
 def _draw_pairs(
     augmentation: Augmentation,
     rule: mixing.MaskRule,
+    side: int,
     key: PRNGKeyArray,
     data: sampling.ResidentData,
     indices: Int[Array, "pairs"],
@@ -93,6 +98,7 @@ def _draw_pairs(
 
     more = jax.vmap(masks)(jax.random.split(jax.random.fold_in(mask_key, 1), MASKS_OF_A_PAIR))
     more = jnp.concatenate([jnp.ones_like(more[:1]), more, jnp.zeros_like(more[:1])])
+    a, b = (resize_align_corners(images, side) for images in (a, b))
     return _Pairs(a, b, indices != partners, masks(mask_key), more)
 
 

@@ -71,7 +71,7 @@ def predict(
     directory = Workdir(workdir)
     run = directory.read_config() if config is None else config
     directory.refuse_other_settings(run)
-    settings.check(run, environment=False)
+    settings.check(run, environment=False, stored=True)
     paths = image_paths.find(images)
     loop.require_finished(directory.classifier, "classifier", run.classifier.epochs)
     names, classify = class_names(workdir), _compiled(restore_classifier(workdir))

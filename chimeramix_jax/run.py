@@ -81,7 +81,7 @@ def prepare(
 
     The directory is this process's alone from then on, until the run is complete.
     """
-    settings.check(config)
+    settings.check(config, stored=stage in settings.MEASURING_STAGES)
     available_devices(config.devices)
     if stage not in settings.STAGES:
         raise not_one_of("--stage", stage, settings.STAGES)

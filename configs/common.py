@@ -34,12 +34,12 @@ def get_config() -> ConfigDict:
     config.augment.random_erasing_probability = 0.0  # of filling a rectangle of an image with noise
     config.augment.cutout = False  # blank out a square of every image
     config.augment.cutout_side = 16  # pixels per side of that square, at the classifier's size
-    config.augment.mixup = False  # blend every batch with itself, shuffled, and the losses alike
+    config.augment.mixup = False  # blend every batch that is not mixed with itself, shuffled, and the losses alike
 
     config.mixing = ConfigDict()
     config.mixing.mask = "grid"  # "grid", "segmentation", or "none": no mixing
-    config.mixing.of = "features"  # "features" of the generator, or "pixels": no generator is needed
-    config.mixing.share = 1.0  # of every batch that is mixed; the rest is shown as it is (published: all is mixed)
+    config.mixing.of = "features"  # "features" of the generator, or "pixels" at the generator's size, without one
+    config.mixing.probability = 0.5  # of a batch being mixed, as a whole; else it is shown as it is
     config.mixing.images = 2  # of a class, mixed into one; the generator trains on pairs
     config.mixing.mix_size = 4  # cells per side of the grid mask
     config.mixing.segmentation_scale = 60.0  # Felzenszwalb's; the larger, the larger the segments

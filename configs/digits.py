@@ -23,8 +23,6 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.augment.crop_padding_fraction = 0.0
     config.augment.cutout_side = 8
 
-    config.mixing.share = 0.5  # better than all on validation images, and faster
-
     config.generator.image_side = 32
     config.generator.channels = 16
     config.generator.discriminator_channels = 16

@@ -9,6 +9,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import draw_mixup
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
@@ -42,12 +43,11 @@ def dataset(data_dir):
 
 def load(experiment: str, data_dir, **changes) -> ConfigDict:
     config = settings.load(f"configs/digits.py:{experiment}")
-    plain = {  # no crop, and all of a batch mixed, so that pixels can be compared
+    plain = {  # no crop, so that pixels can be compared
         "augment.crop_padding_fraction": 0.0,
         "classifier.image_side": SIDE,
         "generator.image_side": SIDE,
         "mixing.segmentation_min_size": 20,
-        "mixing.share": 1.0,
     }
     config.update_from_flattened_dict(TINY | plain | {"dataset.data_dir": str(data_dir)} | changes)
     settings.check(config)
@@ -70,10 +70,10 @@ def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
     return ClassifierStage(config, data, plan, 10, test_set, config.mixing.mask != "none", *networks)
 
 
-def shown(stage: ClassifierStage, seed: int = 0):
-    """What the classifier is shown of every training image."""
+def shown(stage: ClassifierStage, seed: int = 0, mixed: bool = True):
+    """What the classifier is shown of every training image, in a batch that is mixed where the experiment mixes."""
     indices = jnp.arange(len(stage.inputs.data.labels))
-    return np.asarray(jax.jit(stage.images)(jax.random.key(seed), stage.inputs, indices))
+    return np.asarray(jax.jit(stage.images)(jax.random.key(seed), stage.inputs, indices, mixed))
 
 
 def test_the_study_has_fourteen_experiments():
@@ -96,7 +96,7 @@ def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_di
     for number in range(30):
         image_key, mixup_key = jax.random.split(jax.random.key(number))
         mixup = draw_mixup(mixup_key, len(labels)) if config.augment.mixup else None
-        shown = images(image_key, stage.inputs, indices)
+        shown = images(image_key, stage.inputs, indices, number % 2 == 0)
         state, metrics = update(state, shown, labels, None, None, mixup)
         losses.append(float(metrics["loss"]))
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.05
@@ -137,6 +137,19 @@ def test_direct_mixing_takes_every_pixel_from_an_image_of_the_class(experiment, 
     assert np.any(np.any(mixes != images, axis=(1, 2, 3)))
 
 
+def test_direct_mixing_happens_at_the_generators_side_and_is_resized_back(dataset, data_dir):
+    config = load("chimeramix_grid_direct", data_dir, **{"generator.image_side": 2 * SIDE})
+    stage = make_stage(config, dataset)
+    indices, data = jnp.arange(len(dataset.train.labels)), stage.inputs.data
+    mixes = jax.jit(stage._mixer.mix)(jax.random.key(0), data, indices, {})
+    assert mixes.partition.shape[2:4] == (2 * SIDE, 2 * SIDE)
+    # No crop and no mirror: the sources are the images, so that the mix can be made again from them.
+    sources = geometry.normalize(data.images[mixes.sources])
+    large = jnp.stack([geometry.resize_align_corners(views, 2 * SIDE) for views in sources])
+    expected = geometry.resize_align_corners(jnp.sum(mixes.partition * large, axis=0), SIDE)
+    np.testing.assert_allclose(mixes.images, expected, atol=1e-5)
+
+
 def test_mixing_several_images_takes_pixels_of_more_than_two(dataset, data_dir):
     config = load("chimeramix_grid_direct", data_dir, **{"mixing.images": 4, "max_labels_per_class": 8})
     more = load_few_shot(config.dataset, 8, config.seed)
@@ -150,11 +163,11 @@ def test_mixing_several_images_takes_pixels_of_more_than_two(dataset, data_dir):
     assert max(sources) > 2
 
 
-def test_a_share_of_every_batch_can_be_left_unmixed(dataset, data_dir):
-    stage = make_stage(load("chimeramix_grid", data_dir, **{"mixing.share": 0.25}), dataset)
+def test_a_batch_that_is_not_mixed_shows_the_images_themselves(dataset, data_dir):
+    stage = make_stage(load("chimeramix_grid", data_dir), dataset)
     images = stage.inputs.data.images / np.float32(127.5) - 1
-    unchanged = np.all(shown(stage) == images, axis=(1, 2, 3))
-    assert unchanged.tolist() == [False] * 5 + [True] * 15
+    np.testing.assert_array_equal(shown(stage, mixed=False), images)
+    assert not np.any(np.all(shown(stage, mixed=True) == images, axis=(1, 2, 3)))
 
 
 def test_feature_mixing_shows_what_the_generator_decodes_and_nothing_of_the_originals(dataset, data_dir):
@@ -196,6 +209,13 @@ def test_mixing_more_images_than_a_class_has_is_refused(data_dir):
         settings.check(config)
 
 
+def test_mixup_where_every_batch_is_mixed_is_refused(data_dir):
+    config = load("chimeramix_grid", data_dir, **{"augment.mixup": True})
+    config.mixing.probability = 1.0
+    with pytest.raises(InputError, match=r"augment.mixup: True.* mixing.probability 1 leaves none"):
+        settings.check(config)
+
+
 def test_choosing_by_the_discriminator_is_refused_where_there_is_none(data_dir):
     config = load("chimeramix_grid_direct", data_dir)
     config.mixing.discriminator_candidates = 2
@@ -210,8 +230,8 @@ def test_choosing_by_the_discriminator_is_refused_where_there_is_none(data_dir):
         ("mixing.segmentation_min_size", -1),
         ("mixing.segmentation_sigma", -0.1),
         ("mixing.images", 1),
-        ("mixing.share", 0.0),
-        ("mixing.share", 1.1),
+        ("mixing.probability", 0.0),
+        ("mixing.probability", 1.1),
         ("augment.policy", "randaugment"),
         ("augment.random_erasing_probability", 1.5),
         ("augment.cutout_side", 1),

@@ -16,6 +16,10 @@ class Mixup:
     share: Float[Array, ""]
     partners: Int[Array, "batch"]
 
+    def unless(self, mixed: Bool[Array, ""]) -> "Mixup":
+        """The same, or where ``mixed`` is True one that leaves images and losses as they are."""
+        return Mixup(jnp.where(mixed, 1.0, self.share), self.partners)
+
     def blend(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
         """Each image with its partner, pixel by pixel."""
         share = self.share.astype(images.dtype)

@@ -4,6 +4,7 @@ Nothing here imports JAX or TensorFlow Datasets, so that a mistake is answered a
 """
 
 from chimeramix_jax.config.checking import (
+    MEASURING_STAGES,
     STAGES,
     check,
     check_key,
@@ -26,6 +27,7 @@ from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatt
 __all__ = [
     "ENCODER_STRIDE",
     "LARGEST_SEED",
+    "MEASURING_STAGES",
     "NO_EFFECT_ON_RESULTS",
     "SEED_PLACE",
     "SETTINGS",

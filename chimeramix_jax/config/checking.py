@@ -9,6 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.rules import ENCODER_STRIDE, SETTINGS, SMALLEST_GENERATOR_SIDE, YES_OR_NO
 from chimeramix_jax.config.seeds import parse_seeds
 from chimeramix_jax.config.storing import flatten
@@ -16,21 +17,24 @@ from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # what --stage may ask for
+MEASURING_STAGES = ("evaluate", "report")  # those that train nothing
 
 
-def check(config: ConfigDict, *, environment: bool = True) -> None:
+def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
     """Checks every setting: all keys there and known, every value of the right type, in range, and fitting the others.
 
     Args:
         config: the settings.
         environment: also makes sure that the files and packages that they ask for are there; no file is read.
+        stored: they are a run's, and may hold what earlier versions had.
 
     Raises:
         InputError: the first wrong setting, in one line: its key, what it was, what is allowed.
     """
     settings = flatten(config)
     for key in settings:
-        check_key(key, SETTINGS)
+        if not (stored and key in RETIRED):
+            check_key(key, SETTINGS)
     for key, rule in SETTINGS.items():
         if key not in settings:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
@@ -50,11 +54,13 @@ def check_key(key: str, known: Iterable[str]) -> None:
     """Refuses a dotted key, such as ``generator.epochs``, that is not among the known ones.
 
     Raises:
-        InputError: the key is unknown (the nearest known one is named), or names a group of settings.
+        InputError: the key is unknown (the nearest known one is named), retired, or names a group of settings.
     """
     names = list(known)
     if key in names:
         return
+    if key in RETIRED:
+        raise InputError(f"{key}: {RETIRED[key]}")
     members = [name for name in names if name.startswith(f"{key}.")]
     if members:
         raise InputError(f"{key}: this is a group of settings; set one of {', '.join(members)}")
@@ -126,8 +132,12 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
             f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
             "has no discriminator to choose by; it must be 1"
         )
-    stage = "generator" if of_features else "classifier"
-    side = settings[f"{stage}.image_side"]
+    if settings["augment.mixup"] and settings["mixing.probability"] == 1:
+        raise InputError(
+            "augment.mixup: True, but it blends batches that are not mixed, and mixing.probability 1 leaves none; "
+            "lower mixing.probability, or set augment.mixup to False"
+        )
+    side = settings["generator.image_side"]
     if of_features and side < SMALLEST_GENERATOR_SIDE:
         raise InputError(
             f"generator.image_side: {side} is not allowed; it must be a multiple of 4 from {SMALLEST_GENERATOR_SIDE}"
@@ -138,7 +148,7 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
         divided = f" / {ENCODER_STRIDE}" if of_features else ""
         raise InputError(
             f"mixing.mix_size: {cells} is not allowed; it must be a whole number from 2 to {most_cells} "
-            f"({stage}.image_side {side}{divided})"
+            f"(generator.image_side {side}{divided})"
         )
 
 

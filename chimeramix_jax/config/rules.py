@@ -102,7 +102,7 @@ SETTINGS: Mapping[str, Rule] = {
     "augment.mixup": YES_OR_NO,
     "mixing.mask": _choice("grid", "segmentation", "none"),
     "mixing.of": _choice("features", "pixels"),
-    "mixing.share": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
+    "mixing.probability": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
     "mixing.images": _integer(2, 64),
     "mixing.mix_size": _integer(2, 1024),
     "mixing.segmentation_scale": _POSITIVE,

@@ -5,6 +5,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -24,6 +26,12 @@ def experiment_names() -> tuple[str, ...]:
     """What may stand behind the colon of ``--config``, such as ``chimeramix_grid``."""
     make_importable()
     return tuple(importlib.import_module("configs.experiments").EXPERIMENTS)
+
+
+def defaults() -> ConfigDict:
+    """Every setting with its default."""
+    make_importable()
+    return importlib.import_module("configs.common").get_config()
 
 
 def make_importable() -> None:

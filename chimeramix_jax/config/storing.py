@@ -8,6 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from chimeramix_jax.config import retired, shipped
 from chimeramix_jax.errors import InputError
 
 
@@ -54,16 +55,27 @@ def from_json(text: str) -> ConfigDict:
 
 
 def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
-    """Turns what ``config_to_dict`` returned into settings again: tuples included, and locked."""
+    """Turns what ``config_to_dict`` returned into settings again: tuples included, and locked.
 
-    def settings(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return ConfigDict({key: settings(inner) for key, inner in value.items()})
-        if value is None:
-            return config_dict.placeholder(object)
-        return tuple(settings(inner) for inner in value) if isinstance(value, list) else value
+    Settings that came after those were stored have their defaults, and retired ones are read as ``retired`` says.
+    """
+    config = ConfigDict()
+    for key, value in (flatten(shipped.defaults()) | retired.translated(flatten(stored))).items():
+        *groups, name = key.split(".")
+        place = config
+        for group in groups:
+            if group not in place:
+                place[group] = ConfigDict()
+            place = place[group]
+        place[name] = _restored(value)
+    return config.lock()
 
-    return settings(stored).lock()
+
+def _restored(value: Any) -> Any:
+    """A stored value as it was: JSON has no tuples."""
+    if value is None:
+        return config_dict.placeholder(object)
+    return tuple(_restored(inner) for inner in value) if isinstance(value, list | tuple) else value
 
 
 def default_workdir(config: ConfigDict) -> str:

@@ -61,7 +61,7 @@ def generate(
     directory = Workdir(workdir)
     asked = directory.read_config() if config is None else config
     directory.refuse_other_settings(asked)
-    settings.check(asked, environment=False)
+    settings.check(asked, environment=False, stored=True)
     if asked.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {asked.experiment!r} of {directory.path} mixes no images")
     target = directory.path / "generated" if output is None else Path(output).expanduser()

@@ -1,6 +1,5 @@
 """Stage 2: training the classifier, on mixed images where the experiment asks for them, with the generator frozen."""
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -164,27 +163,46 @@ class ClassifierStage:
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
+        shared_key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """One update on the images at ``indices``, mixed with others of their classes if the experiment says so."""
+        """One update on the images at ``indices``, shown as they are or mixed with others of their classes."""
         image_key, dropout_key, mixup_key = jax.random.split(key, 3)
-        images = self.images(image_key, inputs, indices)
+        mixed = self.mixes_batch(shared_key)
+        images = self.images(image_key, inputs, indices, mixed)
         labels = inputs.data.labels[indices]
         mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
+        if mixup is not None and self._mixer is not None:
+            mixup = mixup.unless(mixed)
         return self._step(state, images, labels, dropout_key, example_mask, mixup)
 
+    def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
+        """Tosses the coin that decides whether a whole batch is mixed: heads by ``config.mixing.probability``.
+
+        So does the released program, with a fair coin. Seeds that are trained together share it, so that a batch that
+        is not mixed costs none of them the encoding and decoding.
+        """
+        probability = 0.0 if self._mixer is None else self.config.mixing.probability
+        if probability in (0.0, 1.0):
+            return jnp.asarray(probability == 1.0)  # a constant, for which XLA compiles one side only
+        return jax.random.bernoulli(shared_key, probability)
+
     def images(
-        self, key: PRNGKeyArray, inputs: ClassifierInputs, indices: Int[Array, "batch"]
+        self,
+        key: PRNGKeyArray,
+        inputs: ClassifierInputs,
+        indices: Int[Array, "batch"],
+        mixed: Bool[Array, ""] | bool,
     ) -> Float[Array, "batch side side 3"]:
-        """What the classifier is shown of the images at ``indices``: augmented or mixed, in [-1, 1]."""
+        """What the classifier is shown of the images at ``indices``, in [-1, 1]: mixed if ``mixed``, else augmented."""
+        plain_key, mix_key = jax.random.split(key)
+
+        def plain() -> Float[Array, "batch side side 3"]:
+            return self._augmentation(plain_key, inputs.data, indices).images
+
         if self._mixer is None:
-            return self._augmentation(key, inputs.data, indices).images
-        # A batch is in random order, so any part of it is a fair one.
-        mixed = math.ceil(self.config.mixing.share * len(indices))
-        mix_key, view_key = jax.random.split(key)
-        mixes = self._mixer(mix_key, inputs.data, indices[:mixed], inputs.networks)
-        if mixed == len(indices):
-            return mixes
-        return jnp.concatenate([mixes, self._augmentation(view_key, inputs.data, indices[mixed:]).images])
+            return plain()
+        mix = partial(self._mixer, mix_key, inputs.data, indices, inputs.networks)
+        return jax.lax.cond(mixed, mix, plain)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, the first one being step 0."""

@@ -16,6 +16,10 @@ from chimeramix_jax.training.finiteness import Fault
 
 _EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
 
+# What every seed draws alike comes from one key. A branch that hangs on it stays a branch where seeds are vectorised;
+# on a number of each seed's own it would become a selection, for which both sides are computed.
+_OF_ALL_SEEDS = 0
+
 # A call cannot be interrupted. So it has to be short against the time in which a run that is asked to stop has to
 # stop, and long against the moment that starting one takes.
 SECONDS_PER_CALL = 2.0
@@ -36,8 +40,9 @@ class TrainStep(Protocol):
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
+        shared_key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """One step, as a pure function."""
+        """One step, as a pure function; ``shared_key`` depends on the epoch and the step, but not on the seed."""
 
 
 class Advance(NamedTuple):
@@ -81,13 +86,14 @@ class EpochRunner:
         )
 
     def run(
-        self, state: State, epoch_key: PRNGKeyArray, done: int = 0, sums: Mapping[str, Any] | None = None
+        self, state: State, epoch: int, epoch_key: PRNGKeyArray, done: int = 0, sums: Mapping[str, Any] | None = None
     ) -> Iterator[Advance]:
         """Runs an epoch, or what is left of it; yields after every call, when its steps are done.
 
         Args:
             state: before the first step to run. Its memory is given to the next one, here and after every call.
-            epoch_key: what the epoch's random numbers are drawn from.
+            epoch: its number, which addresses what all seeds draw alike.
+            epoch_key: what the epoch's other random numbers are drawn from.
             done: steps of the epoch that an earlier, interrupted run has done.
             sums: the sums of their metrics; None where there are none.
         """
@@ -100,7 +106,7 @@ class EpochRunner:
         while done < self._stage.plan.steps:
             count = min(self._steps_per_call, self._stage.plan.steps - done)
             bounds = (done, done + count) if self._loops else (done,)
-            carried, seconds = self._call(state, total, fault, self._inputs, order, epoch_key, *bounds)
+            carried, seconds = self._call(state, total, fault, self._inputs, order, epoch_key, epoch, *bounds)
             state, total, fault = carried
             done += count
             self._adapt(seconds)
@@ -119,23 +125,26 @@ class EpochRunner:
 
     def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
         if self._metrics is None:
-            _, self._metrics = jax.eval_shape(self._step, 0, state, self._inputs, order, epoch_key)
+            _, self._metrics = jax.eval_shape(self._step, 0, 0, state, self._inputs, order, epoch_key)
         return {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
 
-    def _one_step(self, index, state: State, inputs: PyTree, order, epoch_key: PRNGKeyArray):
+    def _one_step(self, epoch, index, state: State, inputs: PyTree, order, epoch_key: PRNGKeyArray):
         indices, counts = order
         example_mask = None if counts is None else counts[index]
         key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
-        return self._stage.train_step(state, inputs, indices[index], example_mask, key)
+        shared_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(_OF_ALL_SEEDS), epoch), index)
+        return self._stage.train_step(state, inputs, indices[index], example_mask, key, shared_key)
 
-    def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, index):
-        state, metrics = self._step(index, state, inputs, order, epoch_key)
+    def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, epoch, index):
+        state, metrics = self._step(epoch, index, state, inputs, order, epoch_key)
         return state, jax.tree.map(jnp.add, sums, metrics), finiteness.watch(fault, index, metrics, state)
 
-    def _many_steps(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, first, end):
+    def _many_steps(
+        self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, epoch, first, end
+    ):
         def body(index, carry):
             state, sums, fault = carry
-            return self._add_step(state, sums, fault, inputs, order, epoch_key, index)
+            return self._add_step(state, sums, fault, inputs, order, epoch_key, epoch, index)
 
         return jax.lax.fori_loop(first, end, body, (state, sums, fault))
 

@@ -101,10 +101,14 @@ class AdversarialStep:
 
 
 def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """The rate drops by ``learning_rate_drop_factor`` where each of ``learning_rate_drops`` of the epochs is over."""
-    boundaries = [round(share * settings.epochs) * steps_per_epoch for share in settings.learning_rate_drops]
-    factor = settings.learning_rate_drop_factor
-    return optax.piecewise_constant_schedule(settings.learning_rate, dict.fromkeys(boundaries, factor))
+    """The rate drops by ``learning_rate_drop_factor`` where each of ``learning_rate_drops`` of the epochs is over.
+
+    A drop falls on the nearest end of an epoch, at the earliest on that of the first. Where few epochs leave several
+    drops the same end, the rate drops by all of them.
+    """
+    ends = [max(round(share * settings.epochs), 1) * steps_per_epoch for share in settings.learning_rate_drops]
+    factors = {end: settings.learning_rate_drop_factor ** ends.count(end) for end in ends}
+    return optax.piecewise_constant_schedule(settings.learning_rate, factors)
 
 
 def build_generator(config: ConfigDict, rngs: nnx.Rngs) -> Generator:
@@ -161,8 +165,10 @@ class GeneratorStage:
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
+        shared_key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """One iteration on the images at ``indices`` and partners drawn for them."""
+        """One iteration on the images at ``indices`` and partners drawn for them; all that is drawn is the seed's own."""
+        del shared_key
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
         (a, _), (b, segments) = self.pairs(view_key, inputs, indices)
         mask, fake_mask = (self.masks(key, inputs, len(indices), segments) for key in (mask_key, fake_mask_key))

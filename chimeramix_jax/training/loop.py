@@ -187,7 +187,7 @@ class _Training:
     def _epoch(self, progress: Progress) -> None:
         """Runs what is left of an epoch, and puts its measurements down."""
         epoch, sums = self.position.epoch, self.position.sums
-        for advance in self.runner.run(self.state, self._epoch_key(), self.position.steps_in_epoch, sums):
+        for advance in self.runner.run(self.state, epoch, self._epoch_key(), self.position.steps_in_epoch, sums):
             if advance.fault.found():
                 step = epoch * self.stage.plan.steps + int(advance.fault.step) + 1
                 raise NonFiniteError(self.title, epoch + 1, step, advance.fault.terms())

@@ -33,9 +33,9 @@ class Mixes(NamedTuple):
 class Mixer:
     """Mixes each image of a batch with others of its class.
 
-    The images are augmented independently. With networks, features are blended and decoded by the frozen generator, at
-    its own size; without, pixels are blended at the images' size. With a discriminator, several blends of each image
-    are decoded, and the one that it scores highest on average is taken.
+    The images are augmented independently, resized to the generator's side, mixed there, and resized back. With
+    networks, their features are blended and decoded by the frozen generator; without, their pixels are blended. With a
+    discriminator, several blends of each image are decoded, and the one that it scores highest on average is taken.
     """
 
     augmentation: Augmentation
@@ -59,7 +59,7 @@ class Mixer:
         The generator is None where pixels are mixed; the discriminator is used where there are several candidates.
         """
         settings, side = config.mixing, config.generator.image_side
-        mask_side = config.classifier.image_side if generator is None else generator.features_side(side)
+        mask_side = side if generator is None else generator.features_side(side)
         networks: dict[str, nnx.Module] = {}
         if generator is not None:
             networks["generator"] = generator
@@ -98,14 +98,17 @@ class Mixer:
             self.masks.partitions(key, batch, segments, labels, self.images)
             for key in jax.random.split(mask_key, self.candidates)
         ]
+        resized = resize_align_corners(jnp.concatenate(images), self.generator_side)
+        resized = resized.reshape(*images.shape[:2], *resized.shape[1:])
         if self.generator is None:
-            return Mixes(blend_many(images, partitions[0]), jnp.stack(sources), partitions[0])
-        decoded, partition = self._decoded(images, partitions, parameters)
-        return Mixes(resize_align_corners(decoded, images.shape[2]), jnp.stack(sources), partition)
+            mixed, partition = blend_many(resized, partitions[0]), partitions[0]
+        else:
+            mixed, partition = self._decoded(resized, partitions, parameters)
+        return Mixes(resize_align_corners(mixed, images.shape[2]), jnp.stack(sources), partition)
 
     def _decoded(
         self,
-        images: Float[Array, "images batch side side 3"],
+        images: Float[Array, "images batch generator_side generator_side 3"],
         partitions: Sequence[Partition],
         parameters: Parameters,
     ) -> tuple[Float[Array, "batch generator_side generator_side 3"], Partition]:
@@ -115,7 +118,7 @@ class Mixer:
         """
         assert self.generator is not None
         generator = nnx.merge(self.generator, parameters["generator"])
-        features = generator.encode(resize_align_corners(jnp.concatenate(images), self.generator_side))
+        features = generator.encode(jnp.concatenate(images))
         features = features.reshape(*images.shape[:2], *features.shape[1:])
         blends = [blend_many(features, partition) for partition in partitions]
         decoded = generator.decode(jnp.concatenate(blends)).astype(images.dtype)

@@ -2,8 +2,8 @@
 
 Every seed's run has a thread of its own, so that it goes through its stages, checkpoints, logs and results exactly as
 it would alone. The threads take turns: one works until it has steps to run and waits for them, then the next. When all
-wait, their steps are run together, those of one program in as few calls as the backend likes. Seeds that stand at
-different epochs can be in one call; seeds in different stages are in different ones.
+wait, their steps are run together, those of one program in as few calls as the backend likes. The seeds of a call
+stand at the same step of the same stage: what they draw alike, such as whether a batch is mixed, hangs on it.
 """
 
 import math

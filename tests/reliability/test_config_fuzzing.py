@@ -126,7 +126,7 @@ def trace_a_step(stage):
     def step(key, inputs):
         state = stage.initial_state(key)
         indices, counts = stage.plan.order(key)
-        return state, stage.train_step(state, inputs, indices[0], None if counts is None else counts[0], key)[0]
+        return state, stage.train_step(state, inputs, indices[0], None if counts is None else counts[0], key, key)[0]
 
     before, after = jax.eval_shape(step, jax.random.key(0), stage.inputs)
     assert before == after

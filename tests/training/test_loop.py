@@ -135,7 +135,7 @@ def run_epochs(stage, execution, epochs):
     runner = EpochRunner(stage, execution=execution)
     state = execution.place(jax.jit(stage.initial_state)(jax.random.key(0)))
     for epoch in range(epochs):
-        for advance in runner.run(state, jax.random.key(epoch)):
+        for advance in runner.run(state, epoch, jax.random.key(epoch)):
             state = advance.state
 
 

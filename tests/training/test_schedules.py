@@ -15,6 +15,23 @@ def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "drops_until"),
+    [
+        (1, [0]),  # at the end of the only epoch, when nothing follows
+        (2, [0, 2]),  # 0.6 is the nearest to the first of the two; the third falls on the last end
+        (3, [0, 1, 3]),
+        (10, [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]),
+    ],
+)
+def test_drops_that_fall_on_the_end_of_one_epoch_are_multiplied(epochs, drops_until):
+    settings = common.get_config().generator
+    settings.epochs = epochs
+    schedule = learning_rate_schedule(settings, steps_per_epoch=7)
+    rates = [float(schedule(epoch * 7 + step)) for epoch in range(epochs) for step in (0, 6)]
+    np.testing.assert_allclose(rates, np.repeat(2e-4 * 0.2 ** np.array(drops_until), 2), rtol=1e-5)
+
+
 def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_parameter():
     optimizer = sgd(0.1, momentum=0.0, weight_decay=0.5, total_steps=10)
     parameters = {"kernel": jnp.array([2.0]), "bias": jnp.array([-4.0])}

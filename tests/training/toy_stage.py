@@ -34,7 +34,7 @@ class ToyStage:
             "optimizer": {"count": jnp.zeros((), jnp.int32)},
         }
 
-    def train_step(self, state, inputs, indices, example_mask, key):
+    def train_step(self, state, inputs, indices, example_mask, key, shared_key):
         fault_key, noise_key = jax.random.split(key)
         weights = 0.9 * state["generator"]["weights"] + 0.1 * jax.random.normal(noise_key, (self.size,))
         bad = jax.random.bernoulli(fault_key, self.fault_probability)

@@ -1,0 +1,125 @@
+"""The coin that decides whether a whole batch is mixed: how it falls, who shares it, and what it saves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.augment.mixup import draw_mixup
+from chimeramix_jax.data.sampling import EpochPlan, to_device
+from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.training import finiteness
+from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.epochs import EpochRunner
+from chimeramix_jax.training.generator import build_generator
+from chimeramix_jax.training.seeds import Stacked
+
+SIDE = 32
+
+
+def classifier_stage(experiment="chimeramix_grid", **changes):
+    """The classifier's stage on noise, mixing with a generator that is drawn and not trained."""
+    config = settings.load(f"configs/digits.py:{experiment}")
+    config.update_from_flattened_dict(TINY | {"classifier.image_side": SIDE} | changes)
+    settings.check(config)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    labels = np.arange(4) % 2
+    generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
+    data, plan = to_device(pixels, labels, 2), EpochPlan(4, 4, 4)
+    return ClassifierStage(config, data, plan, 2, TestSet(pixels, labels, 4), config.mixing.mask != "none", generator)
+
+
+class CoinStage:
+    """Tosses a coin of every seed's own and one that the seeds share, and adds both up."""
+
+    inputs = jnp.zeros(())
+
+    def __init__(self, steps):
+        self.plan = EpochPlan(steps, 1, 1)
+
+    def train_step(self, state, inputs, indices, example_mask, key, shared_key):
+        coins = {name: jax.random.bernoulli(one) for name, one in (("own", key), ("shared", shared_key))}
+        history = {name: state[name].at[indices[0] * 0 + state["step"]].set(coin) for name, coin in coins.items()}
+        return history | {"step": state["step"] + 1}, {"loss": jnp.zeros(())}
+
+
+def tosses(seed, epoch, steps=200, **how):
+    stage = CoinStage(steps)
+    state = {name: jnp.zeros(steps) for name in ("own", "shared")} | {"step": 0}
+    for advance in EpochRunner(stage, **how).run(state, epoch, jax.random.key(seed)):
+        state = advance.state
+    return np.asarray(state["own"]), np.asarray(state["shared"])
+
+
+def test_seeds_share_the_coin_and_nothing_else():
+    (own, shared), (own_of_another, shared_of_another) = tosses(seed=0, epoch=3), tosses(seed=1, epoch=3)
+    np.testing.assert_array_equal(shared, shared_of_another)
+    assert np.mean(own != own_of_another) > 0.3
+    assert np.mean(own != shared) > 0.3
+
+
+def test_every_epoch_has_coins_of_its_own_however_it_is_cut_into_calls():
+    first, second = tosses(0, epoch=0)[1], tosses(0, epoch=1)[1]
+    assert np.mean(first != second) > 0.3
+    np.testing.assert_array_equal(tosses(0, epoch=1, steps_per_call=7)[1], second)
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.2])
+def test_the_coin_falls_as_often_as_it_is_asked_to(probability):
+    stage = classifier_stage(**{"mixing.probability": probability})
+    keys = jax.random.split(jax.random.key(0), 4000)
+    share = np.mean(jax.vmap(stage.mixes_batch)(keys))
+    assert share == pytest.approx(probability, abs=4 * np.sqrt(probability * (1 - probability) / 4000))
+
+
+def test_with_probability_one_every_batch_is_mixed_and_without_mixing_none():
+    keys = jax.random.split(jax.random.key(0), 100)
+    assert all(map(classifier_stage(**{"mixing.probability": 1.0}).mixes_batch, keys))
+    assert not any(map(classifier_stage("baseline").mixes_batch, keys))
+
+
+def test_a_mixed_batch_is_left_alone_by_mixup():
+    drawn = draw_mixup(jax.random.key(0), 6)
+    images = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
+    logits, labels = jax.random.normal(jax.random.key(2), (6, 3)), jnp.arange(6) % 3
+    np.testing.assert_array_equal(drawn.unless(True).blend(images), images)
+    own = -jax.nn.log_softmax(logits)[jnp.arange(6), labels]
+    np.testing.assert_allclose(drawn.unless(True).cross_entropy(logits, labels), own, rtol=1e-6)
+    np.testing.assert_array_equal(drawn.unless(False).blend(images), drawn.blend(images))
+
+
+def equations(jaxpr, name):
+    """All equations of a primitive, those of inner programs among them."""
+    found = []
+    for equation in jaxpr.eqns:
+        found += [equation] if equation.primitive.name == name else []
+        for inner in jax.tree.leaves(list(equation.params.values())):
+            inner = getattr(inner, "jaxpr", inner)
+            found += equations(inner, name) if hasattr(inner, "eqns") else []
+    return found
+
+
+def arithmetic(branch):
+    """How many convolutions and matrix products a branch has."""
+    return sum(len(equations(branch.jaxpr, name)) for name in ("conv_general_dilated", "dot_general"))
+
+
+def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arithmetic_of_the_generator():
+    stage, seeds = classifier_stage(), 2
+    runner = EpochRunner(stage)
+    program = Stacked(runner._add_step, jax.local_devices()[:1], seeds)
+    keys = jax.random.split(jax.random.key(0), seeds)
+    states = jax.eval_shape(jax.vmap(stage.initial_state), keys)
+    order = jax.eval_shape(jax.vmap(stage.plan.order), keys)
+    zeros = {name: jax.ShapeDtypeStruct((seeds,), jnp.float32) for name in ("loss", "accuracy")}
+    fault = jax.eval_shape(jax.vmap(finiteness.no_fault), zeros)
+    inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), stage.inputs)
+    traced = program._call.trace((states, zeros, fault), (inputs, order, keys), (0, 0))
+    (branch,) = equations(traced.jaxpr.jaxpr, "cond")
+    costs = sorted(map(arithmetic, branch.params["branches"]))
+    assert costs[0] == 0 and costs[1] > 5
+    assert branch.invars[0].aval.shape == ()  # one coin, not one of each seed
+    assert " conditional(" in traced.lower().compile().as_text()
