@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from benchmarks.speed import processor
@@ -73,9 +74,13 @@ class Comparison:
     threads: int = 0
     sizes: Sizes = dataclasses.field(default_factory=Sizes)
 
+    @property
+    def dataset(self) -> ConfigDict:
+        """The folder as a data set, of which both sides load the same arrays."""
+        return dataset_config(self.images, str(self.workdir / "data"), self.sizes)
+
     def train(self, json_file: Path | None = None) -> None:
         """Does what is not finished: seed by seed, in each of them side by side, in each of these arm by arm."""
-        files.write_json(self.workdir / "comparison.json", self._identity())
         for seed in self.seeds:
             for side in self.sides:
                 unfinished = [arm for arm in self.arms if not self._file(side, seed, arm).exists()]
@@ -132,12 +137,12 @@ class Comparison:
     def _train_seed(self, side: str, seed: int, arms: Sequence[str], json_file: Path | None) -> None:
         folder = self._folder(side, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        dataset = dataset_config(self.images, str(self.workdir / "data"), self.sizes)
         with workdir_lock.locked(folder):
-            loaded = load_few_shot(dataset, self.images_per_class, seed)
+            loaded = load_few_shot(self.dataset, self.images_per_class, seed)
+            files.write_json(self.workdir / "comparison.json", self._identity())
             for arm in arms:
                 if side == OURS:
-                    config = config_of(dataset, self.images_per_class, seed, arm, self.sizes)
+                    config = config_of(self.dataset, self.images_per_class, seed, arm, self.sizes)
                     measured = _train_ours(config, folder / arm)
                 else:
                     measured = _train_twin(loaded, seed, arm, self.sizes, folder, self._digest(loaded))
@@ -160,7 +165,7 @@ class Comparison:
         return digest.hexdigest()
 
 
-def _train_ours(config, workdir: Path) -> dict[str, Any]:
+def _train_ours(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Completes one of our runs; a run of the same seed beside it lends its generator."""
     from chimeramix_jax.run import train_and_evaluate
 

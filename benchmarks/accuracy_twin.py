@@ -25,6 +25,7 @@ from chimeramix_jax.data import FewShotDataset
 from chimeramix_jax.errors import InputError
 
 GENERATOR, CLASSIFIER = 0, 1  # the stages' places in the seeds of random numbers
+CHECKPOINT_SECONDS = 30  # between two of a stage, at least
 
 
 class Batches:
@@ -76,18 +77,16 @@ def normalized(images: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, 
 
 
 @dataclass(frozen=True)
-class Checkpoints:
-    """A stage's checkpoint file, and how often it is written.
+class Checkpoint:
+    """A stage's checkpoint file.
 
     Attributes:
         path: the file, which is complete or not there.
         identity: of the data and the settings: a checkpoint of others is refused.
-        every_seconds: between two; 0: after every step.
     """
 
     path: Path
     identity: str
-    every_seconds: float = 30.0
 
     def save(self, content: dict[str, Any]) -> None:
         """Replaces the file."""
@@ -114,11 +113,11 @@ def train(
     training: AdversarialTraining | ClassifierTraining,
     iteration: Callable[[int], None],
     steps: int,
-    checkpoints: Checkpoints,
+    checkpoint: Checkpoint,
     title: str,
 ) -> float:
     """Runs the iterations 0 to ``steps`` - 1, or those that the checkpoint leaves; returns the seconds of all."""
-    stored = checkpoints.load()
+    stored = checkpoint.load()
     first, seconds = 0, 0.0
     if stored is not None:
         training.load_state_dict(stored["training"])
@@ -128,22 +127,21 @@ def train(
     for step in range(first, steps):
         iteration(step)
         now = time.monotonic()
-        if step + 1 == steps or now - saved >= checkpoints.every_seconds:
+        if step + 1 == steps or now - saved >= CHECKPOINT_SECONDS:
             elapsed = seconds + now - started
             content = {"training": training.state_dict(), "random": torch.get_rng_state()}
-            checkpoints.save(content | {"step": step + 1, "seconds": elapsed})
+            checkpoint.save(content | {"step": step + 1, "seconds": elapsed})
             print(f"{title}: step {step + 1} of {steps}, {elapsed:.0f} s", flush=True)
             saved = now
-    return (checkpoints.load() or {})["seconds"]
+    return (checkpoint.load() or {})["seconds"]
 
 
 class Twin:
     """The trainings of one seed: a generator, and a classifier for every arm."""
 
     def __init__(self, dataset: FewShotDataset, seed: int, sizes: Sizes, folder: Path, identity: str):
-        """Prepares them; ``folder`` is for the checkpoints, ``identity`` stands for data and settings."""
+        """Prepares them; ``folder`` is for the checkpoint, ``identity`` stands for data and settings."""
         self._dataset, self._seed, self._sizes, self._folder, self._identity = dataset, seed, sizes, folder, identity
-        self.checkpoint_seconds = 30.0
 
     def accuracy(self, arm: str) -> tuple[float, dict[str, float]]:
         """The share of the held-out images that the arm's classifier gets right, and the seconds of its trainings."""
@@ -154,8 +152,8 @@ class Twin:
         classifier, seconds["classifier"] = self._classifier(arm, generator)
         return self._measure(classifier), seconds
 
-    def _checkpoints(self, name: str) -> Checkpoints:
-        return Checkpoints(self._folder / f"{name}.pt", self._identity, self.checkpoint_seconds)
+    def _checkpoint(self, name: str) -> Checkpoint:
+        return Checkpoint(self._folder / f"{name}.pt", self._identity)
 
     def _batches(self, stage: int, batch_size: int) -> Batches:
         train = self._dataset.train
@@ -183,7 +181,7 @@ class Twin:
 
         steps = sizes.generator_epochs * batches.steps_per_epoch
         title = f"twin, seed {self._seed}, generator"
-        seconds = train(training, iteration, steps, self._checkpoints("generator"), title)
+        seconds = train(training, iteration, steps, self._checkpoint("generator"), title)
         return training.generator.eval().requires_grad_(False), seconds
 
     def _classifier(self, arm: str, generator: Generator | None) -> tuple[WideResNet, float]:
@@ -208,7 +206,7 @@ class Twin:
             training.iteration(a, b, labels, self._masks(len(a)) if mixed else None)
 
         title = f"twin, seed {self._seed}, {arm}"
-        return classifier, train(training, iteration, steps, self._checkpoints(arm), title)
+        return classifier, train(training, iteration, steps, self._checkpoint(arm), title)
 
     def _masks(self, batch_size: int) -> Tensor:
         return grid_masks(batch_size, self._sizes.side // 4, torch.device("cpu"))

@@ -94,6 +94,25 @@ def test_classifier_is_shown_the_mixes_of_the_reference(work, generator, tensor)
     assert all(through_generator) if work == twin.PUBLISHED else not any(through_generator)
 
 
+def test_without_a_mask_the_classifier_is_shown_the_images_themselves(generator, tensor):
+    shown = []
+    classifier = networks.WideResNet(10, 1, 10, dropout_rate=0.0).double()
+    classifier.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].clone()))
+    training = twin.ClassifierTraining(generator, classifier, twin.LEAN, generator_side=32, total_steps=10)
+    training.iteration(tensor("in/a"), tensor("in/b"), torch.tensor([3, 4]), None)
+    assert torch.equal(shown[0], tensor("in/a"))
+
+
+def test_learning_rates_of_both_networks_drop_after_the_given_iterations(generator, discriminator, tensor):
+    training = twin.AdversarialTraining(generator, discriminator, twin.LEAN, learning_rate=0.1, drops=(1, 3))
+    a, b, mask = (tensor(f"in/{name}") for name in ("a", "b", "mask"))
+    rates = []
+    for _ in range(4):
+        rates.append([optimizer.param_groups[0]["lr"] for optimizer in training._optimizers.values()])
+        training.iteration(a, b, (mask, mask), a)
+    np.testing.assert_allclose(rates, np.transpose([[0.1, 0.02, 0.02, 0.004]] * 2))
+
+
 def test_resizes_equal_the_reference(tensor):
     for name, side in (("out/resize_up", 64), ("out/resize_down", 16)):
         np.testing.assert_allclose(twin._resize(tensor("in/a"), side), tensor(name), atol=1e-6)
