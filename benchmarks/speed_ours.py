@@ -12,6 +12,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Preset, Request
+from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.precision import computation_dtype
@@ -19,7 +20,6 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
-from configs import common
 
 
 class Ours:
@@ -82,7 +82,7 @@ def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]
 
 def configured(preset: Preset) -> ConfigDict:
     """The settings that all data sets share, with the preset's sizes."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.precision = preset.precision
     config.generator.image_side = preset.generator_side
     config.generator.channels = config.generator.discriminator_channels = preset.channels
