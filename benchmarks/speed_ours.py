@@ -42,8 +42,9 @@ class Ours:
         # Bound to its device as in training, or the second step would be compiled anew.
         state = OneDevice().place(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
         self._state = jax.block_until_ready(state)
-        coins = request.mixed_steps(self.steps) if request.preset.stage == "classifier" else None
-        self._epochs = iter(itertools.count() if coins is None else epochs_with(self._stage, self.steps, coins))
+        self._epochs: Iterator[int] = itertools.count()
+        if isinstance(self._stage, ClassifierStage):
+            self._epochs = epochs_with(self._stage, self.steps, request.mixed_steps(self.steps))
 
     def about(self) -> dict[str, Any]:
         """Where it runs and in which number format."""
