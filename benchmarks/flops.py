@@ -138,7 +138,7 @@ def _classifier_iteration(preset: Preset) -> int:
     decode = decoder(preset.generator_side, preset.channels, preset.decoder_residual_blocks)
     mixing = 2 * encoder(preset.generator_side, preset.channels).forward + decode.forward
     classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width)
-    return mixing + classifier.forward + classifier.parameter_gradients
+    return round(preset.mixing_probability * mixing) + classifier.forward + classifier.parameter_gradients
 
 
 # How often a layer's output passes through memory where nothing but a convolution is fused with anything: written and
@@ -160,7 +160,8 @@ def traffic(preset: Preset, bytes_per_number: int) -> int:
         numbers = trained + _FORWARD_PASSES * (2 * encode + decode)
     else:
         classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width).outputs
-        numbers = _FORWARD_PASSES * (2 * encode + decode) + _BOTH_PASSES * classifier
+        mixing = round(preset.mixing_probability * _FORWARD_PASSES * (2 * encode + decode))
+        numbers = mixing + _BOTH_PASSES * classifier
     return preset.batch_size * numbers * bytes_per_number
 
 

@@ -96,7 +96,9 @@ def generator_stage(config: ConfigDict) -> GeneratorStage:
 
 
 def classifier_stage(config: ConfigDict) -> ClassifierStage:
-    """The classifier's stage without real data, mixing with a fresh generator."""
+    """The classifier's stage without real data, which mixes every batch by a fresh generator: the most it takes."""
+    config = ConfigDict(config)
+    config.mixing.probability = 1.0
     side = config.classifier.image_side
     data = data_of(config, side)
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)

@@ -22,6 +22,7 @@ class Preset:
         depth: of the classifier, a wide ResNet.
         width: of the classifier.
         decoder_residual_blocks: 0 as released, 2 as drawn in the paper.
+        mixing_probability: share of the classifier's batches that are mixed: 0.5 as published, 1 for every one.
         cpu_steps: iterations that make a round on CPU, some seconds; paper sizes take that long each.
     """
 
@@ -34,7 +35,8 @@ class Preset:
     depth: int = 10
     width: int = 1
     decoder_residual_blocks: int = 0
-    cpu_steps: int = 5
+    mixing_probability: float = 0.5
+    cpu_steps: int = 6
 
     @property
     def images_side(self) -> int:
@@ -47,7 +49,8 @@ class Preset:
         if self.decoder_residual_blocks:
             generator += f", {self.decoder_residual_blocks} residual blocks in the decoder"
         network = f"WRN-{self.depth}-{self.width} at {self.classifier_side} px"
-        parts = [generator] if self.stage == "generator" else [network, generator]
+        mixed = f"{self.mixing_probability:.0%} of the batches mixed"
+        parts = [generator] if self.stage == "generator" else [network, generator, mixed]
         return ", ".join([*parts, f"batch {self.batch_size}"])
 
 
@@ -71,6 +74,10 @@ class Request:
         """Iterations per round on "cpu" or "gpu"."""
         return self.steps or (self.preset.cpu_steps if platform == "cpu" else GPU_STEPS)
 
+    def mixed_steps(self, steps: int) -> int:
+        """How many of a round's iterations mix their batch: the same number in every round, and on both sides."""
+        return round(self.preset.mixing_probability * steps)
+
 
 PRESETS = {
     # "tiny" shows that everything runs; its times say nothing.
@@ -79,5 +86,5 @@ PRESETS = {
     ("generator", "paper"): Preset("generator", 64, 64, 64, "auto", cpu_steps=1),
     ("classifier", "tiny"): Preset("classifier", 32, 4, 2, "float32"),
     ("classifier", "small"): Preset("classifier", 32, 16, 32, "float32", depth=10, width=2),
-    ("classifier", "paper"): Preset("classifier", 64, 64, 10, "auto", depth=16, width=8, cpu_steps=1),
+    ("classifier", "paper"): Preset("classifier", 64, 64, 10, "auto", depth=16, width=8, cpu_steps=2),
 }

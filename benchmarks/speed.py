@@ -14,6 +14,9 @@ which compiles, times are medians over the rounds, and a comparison is the media
   device's peak are of this, so that work done for nothing does not count. *XLA's count* is that of the compiled step;
 - *peak memory*: the device's on a GPU, the whole process's on CPU.
 
+A classifier's round holds a fixed number of mixed batches, the same on both sides (half of them, by
+``--mixing-probability``): ours runs those epochs whose coins fall so.
+
 The twin does an iteration's work as the published program does it, or only what is needed (``--pytorch lean``); its
 module says what that means. Its images are augmented already and in the device's memory, which favours it: ours draws,
 pairs and augments its images in every step. ``--loader-workers`` lets the twin load and augment them by processes, as
@@ -103,7 +106,11 @@ def main() -> None:
     """Prints a table, a column per side."""
     arguments = parse_arguments()
     preset = PRESETS[arguments.stage, arguments.preset]
-    preset = dataclasses.replace(preset, decoder_residual_blocks=arguments.decoder_residual_blocks)
+    preset = dataclasses.replace(
+        preset,
+        decoder_residual_blocks=arguments.decoder_residual_blocks,
+        mixing_probability=arguments.mixing_probability,
+    )
     request = Request(preset, arguments.device, arguments.steps, arguments.loader_workers)
     sides = run(request, arguments.pytorch, arguments.pytorch_python, arguments.rounds)
     figures = {side.name: figures_of(side, sides[0], preset) for side in sides}
@@ -129,8 +136,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--preset", choices=("tiny", "small", "paper"), default="small", help="its sizes")
     parser.add_argument("--device", choices=("cpu", "gpu", "auto"), default="auto", help="auto: a GPU if there is one")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each side that count")
-    parser.add_argument("--steps", type=int, default=0, help="iterations per round (default: 1 or 5, on a GPU 50)")
+    parser.add_argument("--steps", type=int, default=0, help="iterations per round (default: 1 to 6, on a GPU 50)")
     parser.add_argument("--decoder-residual-blocks", type=int, choices=(0, 2), default=0, help="2: as in the paper")
+    parser.add_argument(
+        "--mixing-probability",
+        type=float,
+        default=0.5,
+        help="share of the classifier's batches that are mixed, on both sides: 0.5 as published, 1 for every one",
+    )
     parser.add_argument(
         "--pytorch",
         nargs="*",
@@ -144,6 +157,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.steps < 0 or arguments.loader_workers < 0:
         parser.error("--rounds must be at least 1; --steps and --loader-workers must not be negative")
+    if not 0 < arguments.mixing_probability <= 1:
+        parser.error("--mixing-probability must be above 0 and up to 1")
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         parser.error(f"--json: {arguments.json} lies in no folder that exists")
     return arguments

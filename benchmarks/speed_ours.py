@@ -2,6 +2,7 @@
 
 import itertools
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.precision import computation_dtype
 from chimeramix_jax.training.classifier import ClassifierStage
-from chimeramix_jax.training.epochs import EpochRunner
+from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 from configs import common
@@ -41,7 +42,8 @@ class Ours:
         # Bound to its device as in training, or the second step would be compiled anew.
         state = OneDevice().place(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
         self._state = jax.block_until_ready(state)
-        self._epochs = itertools.count()
+        coins = request.mixed_steps(self.steps) if request.preset.stage == "classifier" else None
+        self._epochs = iter(itertools.count() if coins is None else epochs_with(self._stage, self.steps, coins))
 
     def about(self) -> dict[str, Any]:
         """Where it runs and in which number format."""
@@ -68,6 +70,16 @@ class Ours:
         return {"peak_bytes": statistics.get("peak_bytes_in_use"), "xla_flops": analysis.get("flops")}
 
 
+def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]:
+    """Numbers of epochs in which just so many steps mix their batch, as the training's own coins fall."""
+
+    @jax.jit
+    def coins(epoch):
+        return jax.vmap(lambda step: stage.mixes_batch(shared_key(epoch, step)))(jnp.arange(steps))
+
+    return (epoch for epoch in itertools.count() if int(jnp.sum(coins(epoch))) == mixed)
+
+
 def configured(preset: Preset) -> ConfigDict:
     """The settings that all data sets share, with the preset's sizes."""
     config = common.get_config()
@@ -79,6 +91,7 @@ def configured(preset: Preset) -> ConfigDict:
     config.classifier.image_side = preset.classifier_side
     config.classifier.model = f"wrn-{preset.depth}-{preset.width}"
     config.classifier.dropout_rate = DROPOUT_RATE
+    config.mixing.probability = preset.mixing_probability
     config[preset.stage].batch_size = preset.batch_size
     return config
 

@@ -34,6 +34,7 @@ class Twin:
         self._device = torch.device("cuda" if on_gpu else "cpu")
         self._autocast = on_gpu and request.preset.precision == "auto"
         self.steps = request.steps_on("gpu" if on_gpu else "cpu")
+        self._mixed_steps = request.mixed_steps(self.steps)
         workers = request.loader_workers
         self._batches = pytorch_loader.batches(self._preset, workers, self._device) if workers else self._resident()
         self._iteration = self._generator() if self._preset.stage == "generator" else self._classifier()
@@ -79,8 +80,12 @@ class Twin:
             autocast=self._autocast,
         )
 
+        # The coins of a round, in an order in which heads and tails take turns as far as they can.
+        shares = (number * self._mixed_steps // self.steps for number in range(self.steps + 1))
+        coins = itertools.cycle([later > earlier for earlier, later in itertools.pairwise(shares)])
+
         def iteration(a: Tensor, b: Tensor, labels: Tensor) -> None:
-            training.iteration(a, b, labels, self._mask(len(a)))
+            training.iteration(a, b, labels, self._mask(len(a)) if next(coins) else None)
 
         return iteration
 

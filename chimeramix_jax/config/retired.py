@@ -6,8 +6,8 @@ from typing import Any
 # What is said to somebody who sets one.
 RETIRED: Mapping[str, str] = {
     "mixing.share": (
-        "part of every batch is no longer mixed; a batch is mixed as a whole with mixing.probability (0.5 as published, "
-        "1.0 for what mixing.share=1.0 was)"
+        "no longer a setting; a batch is now mixed as a whole, with mixing.probability (0.5 as published; 1.0 mixes "
+        "every batch, as mixing.share=1.0 did)"
     )
 }
 

@@ -45,6 +45,11 @@ class TrainStep(Protocol):
         """One step, as a pure function; ``shared_key`` depends on the epoch and the step, but not on the seed."""
 
 
+def shared_key(epoch: int | Int[Array, ""], step: int | Int[Array, ""]) -> PRNGKeyArray:
+    """What a step draws from that is the same for every seed."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(_OF_ALL_SEEDS), epoch), step)
+
+
 class Advance(NamedTuple):
     """How far an epoch is after a call: the state, the steps done in it, the sums of their metrics, and any fault."""
 
@@ -132,8 +137,7 @@ class EpochRunner:
         indices, counts = order
         example_mask = None if counts is None else counts[index]
         key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
-        shared_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(_OF_ALL_SEEDS), epoch), index)
-        return self._stage.train_step(state, inputs, indices[index], example_mask, key, shared_key)
+        return self._stage.train_step(state, inputs, indices[index], example_mask, key, shared_key(epoch, index))
 
     def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, epoch, index):
         state, metrics = self._step(epoch, index, state, inputs, order, epoch_key)

@@ -167,7 +167,7 @@ class GeneratorStage:
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
     ) -> tuple[State, dict[str, Float[Array, ""]]]:
-        """One iteration on the images at ``indices`` and partners drawn for them; all that is drawn is the seed's own."""
+        """One iteration on the images at ``indices`` and partners drawn for them; seeds share none of their draws."""
         del shared_key
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
         (a, _), (b, segments) = self.pairs(view_key, inputs, indices)

@@ -1,12 +1,14 @@
 """The arithmetic counted by hand against XLA's own count of the same networks."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
 
 from benchmarks import flops
-from benchmarks.presets import Preset
+from benchmarks.presets import PRESETS, Preset
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.wide_resnet import WideResNet
@@ -64,3 +66,13 @@ def test_share_of_peak_is_told_for_known_devices_only():
     assert flops.share_of_peak("NVIDIA H100 80GB HBM3", "bfloat16", 98.9e12) == pytest.approx(0.1)
     assert flops.share_of_peak("NVIDIA H100 80GB HBM3", "float32", 98.9e12) is None
     assert flops.share_of_peak("cpu", "float32", 1e9) is None
+
+
+def test_a_batch_that_is_not_mixed_needs_the_classifiers_arithmetic_alone():
+    never, half, every = (
+        flops.needed(dataclasses.replace(PRESETS["classifier", "paper"], mixing_probability=share))
+        for share in (0.0, 0.5, 1.0)
+    )
+    classifier = flops.wide_resnet(32, 16, 8)
+    assert never == 10 * (classifier.forward + classifier.parameter_gradients)
+    assert half == pytest.approx((never + every) / 2)
