@@ -45,7 +45,7 @@ def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> N
         raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
     differing = settings.differences(given.read_config(), config, among=settings.generator_settings(config))
     if differing:
-        raise InputError(f"{flag}: its generator was trained with other settings ({'; '.join(differing)})")
+        raise InputError(f"{flag}: its generator was trained with other settings ({settings.shortened(differing)})")
 
 
 def _beside(workdir: Workdir, config: ConfigDict) -> Workdir | None:

@@ -76,7 +76,7 @@ class Workdir:
         differing = settings.differences(self.read_config(), config)
         if differing:
             raise InputError(
-                f"--workdir={self.path}: holds a run with other settings ({'; '.join(differing)}); "
+                f"--workdir={self.path}: holds a run with other settings ({settings.shortened(differing)}); "
                 "choose another with --workdir"
             )
 
