@@ -169,6 +169,20 @@ def say(message: str) -> None:
     print(f"chimeramix: {in_one_line(message)}", file=sys.stderr)
 
 
+class Warnings:
+    """Tells each warning once, in one line, without the line of code that it came from."""
+
+    def __init__(self) -> None:
+        """Nothing is told yet."""
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: object) -> None:
+        """Takes the place of ``warnings.showwarning``."""
+        if str(message) not in self._told:
+            self._told.add(str(message))
+            say(f"warning: {message}")
+
+
 def report_unraisable(what: Any) -> None:
     """Reports errors that nobody can catch as Python does, but for those of a checkpoint that was given up.
 
@@ -183,7 +197,7 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
     sys.unraisablehook = report_unraisable
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
+    warnings.showwarning = Warnings()
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain")}
     uses_run = asked["stage"] in USES
