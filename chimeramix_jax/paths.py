@@ -1,5 +1,6 @@
 """Paths as users name them: with ``~``, as an address, in another Unicode form, through links."""
 
+import contextlib
 import os
 import re
 import unicodedata
@@ -44,6 +45,18 @@ def refuse_address(text: str, named_by: str) -> None:
         raise InputError(
             f"{named_by}={text}: is an address, and only files of this machine can be used; copy it here, or mount it"
         )
+
+
+@contextlib.contextmanager
+def leaving_no_empty_folders(path: Path) -> Iterator[None]:
+    """Takes the folders on the way to a path away again, itself included, that are made and left empty inside."""
+    missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # not empty, or not made
+                folder.rmdir()
 
 
 def in_any_form(path: Path) -> Path:

@@ -90,6 +90,8 @@ def _prepared(
             generator = None if generator_workdir is None else settings.with_seed(generator_workdir, seed)
             runs.append(prepare(alone, seed_workdir(alone, workdir), generator_workdir=generator, **asked))
     except InputError as error:
+        for run in runs:
+            run.lock.close()
         return [], error
     return runs, None
 

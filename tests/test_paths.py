@@ -51,3 +51,16 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "top" / "circle").symlink_to(tmp_path / "top")
     found = [os.path.join(path, name) for path, _, names in paths.walk(tmp_path / "top", pytest.fail) for name in names]
     assert [Path(path).name for path in found] == ["file"]
+
+
+def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
+    (tmp_path / "there").mkdir()
+    for content in (False, True):
+        with paths.leaving_no_empty_folders(tmp_path / "there" / "new" / "deep"):
+            (tmp_path / "there" / "new" / "deep").mkdir(parents=True)
+            if content:
+                (tmp_path / "there" / "new" / "file").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new", "there"]
+    with paths.leaving_no_empty_folders(tmp_path / "there"):
+        pass
+    assert (tmp_path / "there").is_dir()

@@ -47,7 +47,7 @@ def tell_passed_over(named_by: str, passed_over: Sequence[str], what: str = "ima
     if passed_over:
         more = f" and {len(passed_over) - MOST_NAMED} more" if len(passed_over) > MOST_NAMED else ""
         named = ", ".join(passed_over[:MOST_NAMED])
-        message = f"{named_by}: passed over {len(passed_over)} files and folders that are no {what}: {named}{more}"
+        message = f"{named_by}: ignored {len(passed_over)} files and folders that are not {what}: {named}{more}"
         warnings.warn(message, PassedOverWarning, stacklevel=2)
 
 

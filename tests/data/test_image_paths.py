@@ -100,9 +100,9 @@ def test_what_is_no_image_is_passed_over_and_counted_in_one_line(photos):
     with pytest.warns(PassedOverWarning) as told:
         assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
     assert len(told) == 1
-    assert str(told[0].message).startswith("--images: passed over 6 files and folders that are no images: ")
+    assert str(told[0].message).startswith("--images: ignored 6 files and folders that are not images: ")
     assert "photos/@eaDir" in str(told[0].message) and str(told[0].message).endswith(" and 1 more")
-    with pytest.warns(PassedOverWarning, match="passed over 2 "):
+    with pytest.warns(PassedOverWarning, match="ignored 2 "):
         assert names("photos/*.*") == ["photos/a.png", "photos/b.png"]  # a star matches no hidden file
     assert names("photos/notes.txt") == ["photos/notes.txt"]  # named itself, it is for the reader to refuse
     with pytest.raises(InputError, match="no image is among what matches"):
