@@ -83,6 +83,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "dataset.name",
         "dataset.directory",
         "dataset.image_side",
+        "dataset.skip_unreadable",
         "dataset.holdout_fraction",
         "dataset.holdout_seed",
         "augment.crop_padding_fraction",
