@@ -26,6 +26,7 @@ from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import files, pictures, report, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
+from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.checkpoints import State
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -298,7 +299,7 @@ class Run:
         }
         if "baseline" in measured:
             content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}
-        files.write_json(self.workdir.results, content)
+        files.write_json(self.workdir.results, marked(content))
         rows = [self._row(one, generator_seconds) for one in reversed(measured.values())]
         return content | {"summary": rows}
 

@@ -26,6 +26,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
+from chimeramix_jax.stored_format import unmarked
 
 
 class Workdir:
@@ -108,7 +109,7 @@ class Workdir:
             raise InputError(f"{self.results}: cannot be read: {error}; write it anew with --stage=evaluate") from None
         if not isinstance(results, dict):
             raise InputError(f"{self.results}: holds no JSON object; write it anew with --stage=evaluate")
-        return results
+        return unmarked(results, self.results)
 
     def claim(self, config: ConfigDict) -> None:
         """Records the settings, which later runs here must share."""

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict, config_dict
 
 from chimeramix_jax.config import defaults, retired
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.stored_format import marked, unmarked
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
@@ -34,14 +35,14 @@ def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
     """Returns the settings as JSON text, one setting a line; ``from_json`` reads it back."""
-    return json.dumps(config_to_dict(config), indent=2, allow_nan=False) + "\n"
+    return json.dumps(marked(config_to_dict(config)), indent=2, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> ConfigDict:
     """Reads settings that ``to_json`` wrote: equal to the original, tuples included, and locked.
 
     Raises:
-        InputError: the text is not a JSON object.
+        InputError: the text is not a JSON object, or of a later version of this program.
     """
     try:
         stored = json.loads(text)
@@ -49,7 +50,7 @@ def from_json(text: str) -> ConfigDict:
         raise InputError(f"stored settings: not valid JSON: {error}") from None
     if not isinstance(stored, dict):
         raise InputError(f"stored settings: a JSON object is wanted, not a {type(stored).__name__}")
-    return from_dict(stored)
+    return from_dict(unmarked(stored, "stored settings"))
 
 
 def from_dict(stored: Mapping[str, Any]) -> ConfigDict:

@@ -17,6 +17,7 @@ from chimeramix_jax.generation import class_folders, mixes, records
 from chimeramix_jax.reporting import files
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.run import Run
+from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.mixer import Mixer
 from chimeramix_jax.workdir import Workdir
 
@@ -71,7 +72,7 @@ def generate(
         run = _loaded(asked, directory)
         names, indices = run.about["class_names"], run.about["train_indices"]
         FORMATS[file_format](_mixes(run, count, seed), names, indices, folder)
-        files.write_json(folder / ABOUT, {"count": count, "seed": seed, **run.about})
+        files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
     return target
 
 

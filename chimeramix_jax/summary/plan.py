@@ -28,6 +28,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.stored_format import unmarked
 from chimeramix_jax.summary.trials import Address, dataset_label
 
 FILE = "sweep.json"
@@ -69,6 +70,7 @@ def read_plan(folder: Path) -> list[PlannedRun] | None:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(plan, Mapping) or not isinstance(plan.get("runs"), list):
         raise InputError(f'{path}: cannot be read: {{"runs": [...]}} is wanted')
+    plan = unmarked(plan, path)
     return [_planned(folder, run, f"{path}: runs[{number}]") for number, run in enumerate(plan["runs"])]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.stored_format import unmarked
 from chimeramix_jax.workdir import Workdir
 
 METRICS = {
@@ -198,7 +199,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error or 'nested too deeply'}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: cannot be read: a JSON object is wanted, not a {type(content).__name__}")
-    return content
+    return unmarked(content, path)
 
 
 def _member(path: Path, content: Mapping[str, Any], key: str, kind: type) -> Any:

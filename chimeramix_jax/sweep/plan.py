@@ -20,6 +20,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.stored_format import marked
 from chimeramix_jax.summary.plan import FILE, read_plan
 from chimeramix_jax.summary.trials import dataset_label
 from chimeramix_jax.sweep import selection
@@ -245,7 +246,7 @@ def write(folder: Path, runs: Sequence[Run]) -> None:
     if read_plan(folder) is not None:
         there = json.loads((folder / FILE).read_bytes())["runs"]
         planned = {run["workdir"]: run for run in there} | planned
-    files.write_json(folder / FILE, {"runs": list(planned.values())})
+    files.write_json(folder / FILE, marked({"runs": list(planned.values())}))
 
 
 def _planned(run: Run) -> dict[str, Any]:

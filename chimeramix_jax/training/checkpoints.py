@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import files
+from chimeramix_jax.stored_format import marked, unmarked
 from chimeramix_jax.training import checkpoint_manifest
 
 State = dict[str, PyTree]
@@ -66,7 +67,7 @@ class StageCheckpoints:
         self.wait()
         # Of several processes, each with a state of its own, Orbax takes no device's arrays.
         copied = jax.tree.map(jnp.copy, state) if jax.process_count() == 1 else jax.device_get(state)
-        self._writing = self._writer.submit(self._write, step, copied, about)
+        self._writing = self._writer.submit(self._write, step, copied, marked(about))
 
     def wait(self) -> None:
         """Waits until what is being written is complete.
@@ -126,7 +127,7 @@ class StageCheckpoints:
         wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
         with _orbax:
             restored = self._checkpointer.restore(self._path(step), args=wanted)
-        return {name: restored[name] for name in items}, restored[ABOUT]
+        return {name: restored[name] for name in items}, unmarked(restored[ABOUT], self._path(step))
 
     def about(self, step: int) -> dict[str, Any]:
         """Reads only what a checkpoint says of itself."""
