@@ -192,7 +192,7 @@ def estimates(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> di
 
     Names are those of the table's columns; None where no seed has all that a mean needs.
     """
-    columns = {}
+    columns: dict[str, dict[int, float | None]] = {}
     for arm in arms:
         mine, theirs = ({seed: _points(results, side, seed, arm) for seed in seeds} for side in SIDES)
         columns |= {f"{arm}, ours": mine, f"{arm}, twin": theirs, f"{arm}, ours - twin": _difference(mine, theirs)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from configs import common
+from chimeramix_jax.config import defaults
 
 # The probability that a batch is mixed as a whole. Published is one fair coin per batch.
 ARMS: Mapping[str, float] = {"baseline": 0.0, "coin": 0.5, "every": 1.0}
@@ -61,7 +61,7 @@ class Sizes:
 
 def dataset_config(images: str, data_dir: str, sizes: Sizes) -> ConfigDict:
     """``config.dataset`` of a folder of images, which both sides load with the program's own loader."""
-    config = common.get_config().dataset
+    config = defaults.get_config().dataset
     config.update({"name": "image_folder", "directory": images, "data_dir": data_dir, "image_side": sizes.side})
     return config
 
@@ -72,7 +72,7 @@ def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, s
     Raises:
         InputError: they do not fit together.
     """
-    config = common.get_config().lock()
+    config = defaults.get_config().lock()
     values = {
         "experiment": "baseline" if arm == "baseline" else "chimeramix_grid",
         "seed": seed,

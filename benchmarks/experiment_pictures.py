@@ -17,10 +17,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.run import Run, train_and_evaluate
 from chimeramix_jax.workdir import Workdir
-from configs.experiments import EXPERIMENTS
 
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
 SHOWN = 3  # times that each image is augmented or mixed anew

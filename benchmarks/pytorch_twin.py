@@ -232,8 +232,9 @@ class ClassifierTraining(_Training):
         Where ``mask`` is None the batch is not mixed: the classifier is shown ``a``.
         """
         with self._mixed_precision():
-            unmixed = self._generator is None or mask is None
-            images = a if unmixed else self._mixes(self._generator, a, b, mask)
+            images = a
+            if self._generator is not None and mask is not None:
+                images = self._mixes(self._generator, a, b, mask)
             logits = self._classifier(images)
         loss = F.cross_entropy(logits.to(a.dtype), labels)
         self._optimizer.zero_grad()

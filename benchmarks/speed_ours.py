@@ -12,6 +12,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Preset, Request
+from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.precision import computation_dtype
@@ -19,7 +20,6 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
-from configs import common
 
 
 class Ours:
@@ -42,8 +42,9 @@ class Ours:
         # Bound to its device as in training, or the second step would be compiled anew.
         state = OneDevice().place(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
         self._state = jax.block_until_ready(state)
-        coins = request.mixed_steps(self.steps) if request.preset.stage == "classifier" else None
-        self._epochs = iter(itertools.count() if coins is None else epochs_with(self._stage, self.steps, coins))
+        self._epochs: Iterator[int] = itertools.count()
+        if isinstance(self._stage, ClassifierStage):
+            self._epochs = epochs_with(self._stage, self.steps, request.mixed_steps(self.steps))
 
     def about(self) -> dict[str, Any]:
         """Where it runs and in which number format."""
@@ -82,7 +83,7 @@ def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]
 
 def configured(preset: Preset) -> ConfigDict:
     """The settings that all data sets share, with the preset's sizes."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.precision = preset.precision
     config.generator.image_side = preset.generator_side
     config.generator.channels = config.generator.discriminator_channels = preset.channels

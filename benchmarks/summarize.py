@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.made_runs import make_run
-from configs.experiments import EXPERIMENTS
+from chimeramix_jax.config.experiments import EXPERIMENTS
 
 DATASETS = {"cifair10": 10, "cifair100": 100, "stl10": 10}  # and their classes
 SIZES = (5, 10, 20, 30, 50, 100)

@@ -12,11 +12,11 @@ Examples:
 
 Flags:
     --config=FILE[:EXPERIMENT]
-        the settings (default: configs/digits.py, which the bare name digits also means); configs/experiments.py lists
-        the experiments
+        the settings (default: configs/digits.py, which the bare name digits also means);
+        chimeramix_jax/config/experiments.py lists the experiments
     --config.KEY=VALUE
         another value for one setting, such as --config.seed=1, --config.generator.epochs=50 or
-        --config.generator.learning_rate_drops='(0.5, 0.8)'; configs/common.py documents every setting
+        --config.generator.learning_rate_drops='(0.5, 0.8)'; chimeramix_jax/config/defaults.py documents every setting
     --workdir=FOLDER
         where the run's files go (default: a folder under runs/ named after data set, experiment and seed);
         a run that was interrupted continues from there

@@ -10,11 +10,11 @@ published study takes 5, 10, 20, 30, 50 and 100 images per class, each with 5 se
 
 from ml_collections import ConfigDict
 
-from configs import common, experiments
+from chimeramix_jax.config import defaults, experiments
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = common.get_config()
+    config = defaults.get_config()
     config.dataset.name = "cifair10"
     config.max_labels_per_class = 5
     return experiments.apply(config, experiment)

@@ -10,11 +10,11 @@ settings but the data set and Cutout's square are those of ``cifair10.py``.
 
 from ml_collections import ConfigDict
 
-from configs import cifair10, experiments
+from chimeramix_jax.config import load
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = cifair10.get_config()
+    config = load(f"cifair10:{experiment}")
     config.dataset.name = "cifair100"
     config.augment.cutout_side = 8
-    return experiments.apply(config, experiment)
+    return config

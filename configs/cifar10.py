@@ -9,10 +9,10 @@ training images. TensorFlow Datasets downloads and prepares it, for which Tensor
 
 from ml_collections import ConfigDict
 
-from configs import cifair10, experiments
+from chimeramix_jax.config import load
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = cifair10.get_config()
+    config = load(f"cifair10:{experiment}")
     config.dataset.name = "cifar10"
-    return experiments.apply(config, experiment)
+    return config

@@ -9,10 +9,10 @@ of training images. TensorFlow Datasets downloads and prepares it, for which Ten
 
 from ml_collections import ConfigDict
 
-from configs import cifair100, experiments
+from chimeramix_jax.config import load
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = cifair100.get_config()
+    config = load(f"cifair100:{experiment}")
     config.dataset.name = "cifar100"
-    return experiments.apply(config, experiment)
+    return config

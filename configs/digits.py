@@ -11,11 +11,11 @@ Digits are not mirrored, since a mirrored digit is another sign, and not shifted
 
 from ml_collections import ConfigDict
 
-from configs import common, experiments
+from chimeramix_jax.config import defaults, experiments
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = common.get_config()
+    config = defaults.get_config()
     config.dataset.name = "digits"
     config.max_labels_per_class = 5
     config.compare_with_baseline = True

@@ -11,13 +11,13 @@ classifier is also trained without mixing, and both are printed. ``image_folder_
 
 from ml_collections import ConfigDict
 
-from configs import common, experiments
+from chimeramix_jax.config import defaults, experiments
 
 IMAGE_SIDE = 32
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = common.get_config()
+    config = defaults.get_config()
     config.dataset.name = "image_folder"
     config.dataset.image_side = IMAGE_SIDE
     config.compare_with_baseline = True

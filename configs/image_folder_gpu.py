@@ -8,14 +8,14 @@ published 200 epochs.
 
 from ml_collections import ConfigDict
 
-from configs import common, image_folder
+from chimeramix_jax.config import defaults, load
 
 IMAGE_SIDE = 96
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = image_folder.get_config(experiment)
-    published = common.get_config()
+    config = load(f"image_folder:{experiment}")
+    published = defaults.get_config()
     config.dataset.image_side = IMAGE_SIDE
     config.augment.cutout_side = IMAGE_SIDE // 4
     config.mixing.segmentation_scale = 400.0  # the published values for images of this side

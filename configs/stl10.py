@@ -9,11 +9,11 @@ unlabelled images are not used. The classifier is a ResNet-50, trained from scra
 
 from ml_collections import ConfigDict
 
-from configs import common, experiments
+from chimeramix_jax.config import defaults, experiments
 
 
 def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
-    config = common.get_config()
+    config = defaults.get_config()
     config.dataset.name = "stl10"
     config.max_labels_per_class = 5
 

@@ -1,22 +1,23 @@
-import importlib
 import json
 import math
+import os
 import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import defaults, experiments
 from chimeramix_jax.errors import InputError
-from configs import common, experiments
 
 DATASETS = ("digits", "cifair10", "cifair100", "cifar10", "cifar100", "stl10", "image_folder")
 
 
 @pytest.fixture
 def config() -> ConfigDict:
-    return common.get_config()
+    return defaults.get_config()
 
 
 def refusal(config: ConfigDict) -> str:
@@ -40,7 +41,7 @@ def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
 @pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
 @pytest.mark.parametrize("file", (*DATASETS, "image_folder_gpu"))
 def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_check(file, experiment, tmp_path):
-    config = importlib.import_module(f"configs.{file}").get_config(experiment)
+    config = settings.load(f"{file}:{experiment}")
     if config.dataset.name == "image_folder":
         config.dataset.directory = str(tmp_path)
     settings.check(config)
@@ -50,9 +51,9 @@ def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_chec
 
 
 def test_the_cifar_family_shares_all_settings_but_the_data_set_and_the_side_of_cutouts_square():
-    reference = importlib.import_module("configs.cifair10").get_config()
+    reference = settings.load("cifair10")
     for name in ("cifair100", "cifar10", "cifar100"):
-        other = importlib.import_module(f"configs.{name}").get_config()
+        other = settings.load(name)
         hundred = name.endswith("100")
         expected = [f"dataset.name: 'cifair10' there, {name!r} asked"]
         expected += ["augment.cutout_side: 16 there, 8 asked"] * hundred
@@ -61,7 +62,7 @@ def test_the_cifar_family_shares_all_settings_but_the_data_set_and_the_side_of_c
 
 def test_an_unknown_experiment_is_refused_with_the_nearest_and_all_names():
     with pytest.raises(InputError) as caught:
-        importlib.import_module("configs.cifair10").get_config("chimeramix_gird")
+        settings.load("cifair10:chimeramix_gird")
     message = str(caught.value)
     assert message.startswith("experiment: 'chimeramix_gird'")
     assert "did you mean 'chimeramix_grid'?" in message
@@ -213,7 +214,7 @@ def test_a_missing_setting_and_an_unknown_one_are_refused_by_name(config):
 
 def test_the_check_reads_neither_jax_nor_tensorflow_datasets():
     program = (
-        "import sys; from configs import digits; from chimeramix_jax import config; config.check(digits.get_config());"
+        "import sys; from chimeramix_jax import config; config.check(config.load('digits'));"
         "assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -317,3 +318,12 @@ def test_a_config_file_hands_its_experiment_on_and_takes_no_new_keys_afterwards(
     assert config.experiment == "baseline"
     with pytest.raises(AttributeError):
         config.nosuch = 1
+
+
+def test_config_files_load_beside_another_package_of_their_folders_name(tmp_path):
+    (tmp_path / "configs.py").write_text("OTHER = True\n")
+    program = (
+        "import configs; assert configs.OTHER; from chimeramix_jax import config; config.check(config.load('cifar100'))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)

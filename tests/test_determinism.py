@@ -7,15 +7,15 @@ import pytest
 from conftest import ROOT
 
 from chimeramix_jax import determinism
+from chimeramix_jax.config import defaults
 from chimeramix_jax.errors import InputError
-from configs import common
 
 FLAG = "--xla_gpu_deterministic_ops=true"
 
 
 @pytest.fixture
 def config():
-    config = common.get_config()
+    config = defaults.get_config()
     config.deterministic = True
     return config
 
@@ -29,7 +29,7 @@ def test_xla_is_asked_for_deterministic_operations_beside_what_it_was_told_befor
 
 def test_nothing_is_asked_for_by_default(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    determinism.ask_for(common.get_config())
+    determinism.ask_for(defaults.get_config())
     assert "XLA_FLAGS" not in os.environ
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import draw_mixup
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, to_device
@@ -19,7 +20,6 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import build_discriminator, build_generator
-from configs.experiments import EXPERIMENTS
 
 SIDE = 32
 MIXING = ("chimeramix_grid", "chimeramix_segmentation")

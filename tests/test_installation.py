@@ -87,8 +87,8 @@ def test_the_installed_command_finds_its_own_settings_by_name_and_refuses_wrong_
 def test_a_config_file_of_ones_own_builds_on_the_installed_ones(chimeramix, tmp_path):
     own = tmp_path / "mine.py"
     own.write_text(
-        "from configs import digits\n\n\ndef get_config():\n"
-        "    config = digits.get_config()\n    config.max_labels_per_class = 0\n    return config\n"
+        "from chimeramix_jax.config import load\n\n\ndef get_config():\n"
+        "    config = load('digits')\n    config.max_labels_per_class = 0\n    return config\n"
     )
     process = chimeramix(f"--config={own}")
     assert process.returncode == 2

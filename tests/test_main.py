@@ -64,7 +64,7 @@ def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
     process = run_main("--help", cwd=tmp_path)
     assert process.returncode == 0
     assert process.stderr == ""
-    for text in ("--config", "--workdir", "--stage", "--retrain", "python main.py", "configs/common.py"):
+    for text in ("--config", "--workdir", "--stage", "--retrain", "python main.py", "config/defaults.py"):
         assert text in process.stdout
     for exit_code in ("0", "1", "2", "3", "130", "143"):
         assert f"{exit_code} " in process.stdout.partition("Exit codes:")[2]

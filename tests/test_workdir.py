@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import defaults
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.workdir import Workdir
-from configs import common
 
 
 @pytest.fixture
 def config():
-    return common.get_config()
+    return defaults.get_config()
 
 
 @pytest.fixture

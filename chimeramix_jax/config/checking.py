@@ -65,7 +65,7 @@ def check_key(key: str, known: Iterable[str]) -> None:
     if members:
         raise InputError(f"{key}: this is a group of settings; set one of {', '.join(members)}")
     near = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "configs/common.py lists all settings"
+    hint = f"did you mean {near[0]}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
     raise InputError(f"{key!r}: there is no such setting; {hint}")
 
 

@@ -46,7 +46,6 @@ def _get_config_function(path: str) -> Callable[..., Any]:
     specification = importlib.util.spec_from_file_location("chimeramix_config_file", path)
     if specification is None or specification.loader is None:
         raise InputError(f"--config={path}: not a Python file (its name must end in .py)")
-    shipped.make_importable()
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)

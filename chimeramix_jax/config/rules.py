@@ -1,4 +1,4 @@
-"""What every setting may be; the defaults themselves stand in ``configs/common.py`` and nowhere else."""
+"""What every setting may be; the defaults themselves stand in ``defaults.py`` and nowhere else."""
 
 import itertools
 import math

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from chimeramix_jax.config import retired, shipped
+from chimeramix_jax.config import defaults, retired
 from chimeramix_jax.errors import InputError
 
 
@@ -60,7 +60,7 @@ def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
     Settings that came after those were stored have their defaults, and retired ones are read as ``retired`` says.
     """
     config = ConfigDict()
-    for key, value in (flatten(shipped.defaults()) | retired.translated(flatten(stored))).items():
+    for key, value in (flatten(defaults.get_config()) | retired.translated(flatten(stored))).items():
         *groups, name = key.split(".")
         place = config
         for group in groups:

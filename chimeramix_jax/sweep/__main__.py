@@ -62,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--datasets", required=True, help="names of files in configs/, globs, or paths of other files")
-    parser.add_argument("--experiments", required=True, help="names and globs; configs/experiments.py lists them")
+    parser.add_argument("--experiments", required=True, help="names and globs; docs/experiments.md lists them")
     parser.add_argument("--max_labels_per_class", help="such as 5,10,all (default: the config file's)")
     parser.add_argument("--seeds", default="0", help="such as 0,1,4 or 0:5, which is 0 to 4 (default: 0)")
     parser.add_argument(

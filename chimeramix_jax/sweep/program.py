@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chimeramix_jax.config import shipped
+from chimeramix_jax.config.experiments import EXPERIMENTS
 
 _MAIN = shipped.folder().parent / "main.py"  # in a checkout
 
-EXPERIMENT_NAMES = shipped.experiment_names()
+EXPERIMENT_NAMES = tuple(EXPERIMENTS)
 
 
 def command(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from chimeramix_jax.augment import names, policies
 from chimeramix_jax.augment.operations import Operation
-from configs import common
+from chimeramix_jax.config import defaults
 from tests.augment.pillow_reference import expected, photographs
 
 POLICIES = {
@@ -48,7 +48,7 @@ def test_every_policy_maps_uint8_images_to_uint8_images(name):
 @pytest.mark.parametrize("name", names.POLICIES)
 @pytest.mark.parametrize("autoaugment_policy", names.AUTOAUGMENT_POLICIES)
 def test_every_policy_that_a_config_may_name_can_be_drawn(name, autoaugment_policy):
-    settings = common.get_config().augment
+    settings = defaults.get_config().augment
     settings.update(policy=name, autoaugment_policy=autoaugment_policy)
     policy = policies.Policy.of(settings)
     assert (policy is None) == (name == "none")

@@ -1,11 +1,11 @@
 """The settings of the published study, written down once more from its description."""
 
-import importlib
 from operator import attrgetter
 
 import pytest
 
-from configs.experiments import EXPERIMENTS
+from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import EXPERIMENTS
 
 CIFAR = {
     "max_labels_per_class": 5,
@@ -67,7 +67,7 @@ CUTOUT_SIDES = {"cifair10": 16, "cifair100": 8, "cifar10": 16, "cifar100": 8, "s
 
 
 def config_of(name, experiment="chimeramix_grid"):
-    return importlib.import_module(f"configs.{name}").get_config(experiment)
+    return settings.load(f"{name}:{experiment}")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

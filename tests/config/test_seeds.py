@@ -1,8 +1,8 @@
 import pytest
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import defaults
 from chimeramix_jax.errors import InputError
-from configs import common
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_seeds_are_read_in_their_order_ranges_without_their_end(text, seeds):
     ],
 )
 def test_seeds_that_cannot_be_meant_are_refused_in_one_line(text, part):
-    config = common.get_config()
+    config = defaults.get_config()
     config.seeds = text
     with pytest.raises(InputError) as caught:
         settings.check(config)
@@ -47,7 +47,7 @@ def test_seeds_that_cannot_be_meant_are_refused_in_one_line(text, part):
 
 
 def test_a_seeds_own_settings_are_those_of_its_run_alone():
-    together, alone = common.get_config(), common.get_config()
+    together, alone = defaults.get_config(), defaults.get_config()
     together.seeds = "0:5"
     alone.seed = 3
     own = settings.config_of_seed(together, 3)
@@ -56,6 +56,6 @@ def test_a_seeds_own_settings_are_those_of_its_run_alone():
 
 
 def test_how_seeds_and_devices_are_shared_out_does_not_make_another_run():
-    changed = common.get_config()
+    changed = defaults.get_config()
     changed.update({"devices": 2, "seeds_per_call": 3, "seeds": "1,2"})
-    assert settings.differences(common.get_config(), changed) == []
+    assert settings.differences(defaults.get_config(), changed) == []

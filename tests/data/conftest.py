@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs.common import get_config
+from chimeramix_jax.config.defaults import get_config
 
 
 @pytest.fixture

@@ -146,8 +146,8 @@ def test_losing_the_race_to_prepare_is_no_error(digits_config, monkeypatch):
 
 def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_path):
     program = (
-        "import sys; from configs.common import get_config; from chimeramix_jax.data import load_few_shot;"
-        "config = get_config().dataset; config.name = 'digits'; data = load_few_shot(config, 3, 0);"
+        "import sys; from chimeramix_jax.config import load; from chimeramix_jax.data import load_few_shot;"
+        "config = load('digits').dataset; data = load_few_shot(config, 3, 0);"
         "print(data.train.images.sum(), len(data.held_out.labels), 'tensorflow' in sys.modules)"
     )
     environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path)}

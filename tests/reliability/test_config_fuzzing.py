@@ -17,11 +17,11 @@ from chimeramix_jax import command_line, several_seeds
 from chimeramix_jax import config as settings
 from chimeramix_jax import run as runs
 from chimeramix_jax.augment.pipeline import Augmentation
+from chimeramix_jax.config import experiments
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
 from chimeramix_jax.workdir import Workdir
-from configs import experiments
 
 CASES = 500
 

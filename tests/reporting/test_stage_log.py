@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import defaults
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.picture_folder import kept
 from chimeramix_jax.reporting.stage_log import StageLog
-from configs import common
 
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None or importlib.util.find_spec("tensorboardX") is None,
@@ -22,7 +22,7 @@ PICTURE = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
 
 @pytest.fixture
 def config():
-    return common.get_config()
+    return defaults.get_config()
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 CONFIG = """
-from configs import image_folder
+from chimeramix_jax.config import load
 
 
 def get_config(experiment="baseline"):
-    config = image_folder.get_config(experiment)
+    config = load(f"image_folder:{{experiment}}")
     config.dataset.directory = {directory!r}
     return config
 """

@@ -47,9 +47,9 @@ def test_without_numbers_of_images_the_config_file_decides_and_all_stands_for_ev
 def test_a_config_file_of_the_user_is_named_by_its_path(runs, tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
-        "from configs import digits\n"
+        "from chimeramix_jax.config import load\n"
         "def get_config(experiment='baseline'):\n"
-        "    config = digits.get_config(experiment)\n"
+        "    config = load(f'digits:{experiment}')\n"
         "    config.classifier.epochs = 3\n"
         "    return config\n"
     )

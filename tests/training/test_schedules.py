@@ -3,14 +3,14 @@ import numpy as np
 import optax
 import pytest
 
+from chimeramix_jax.config import defaults
 from chimeramix_jax.training import classifier
 from chimeramix_jax.training.classifier import sgd
 from chimeramix_jax.training.generator import learning_rate_schedule
-from configs import common
 
 
 def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_epochs():
-    schedule = learning_rate_schedule(common.get_config().generator, steps_per_epoch=79)
+    schedule = learning_rate_schedule(defaults.get_config().generator, steps_per_epoch=79)
     rates = [float(schedule(epoch * 79 + step)) for epoch in (0, 59, 60, 119, 120, 159, 160, 199) for step in (0, 78)]
     expected = np.repeat([2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6, 1.6e-6, 1.6e-6], 2)
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
@@ -26,7 +26,7 @@ def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_
     ],
 )
 def test_drops_that_fall_on_the_end_of_one_epoch_are_multiplied(epochs, drops_until):
-    settings = common.get_config().generator
+    settings = defaults.get_config().generator
     settings.epochs = epochs
     schedule = learning_rate_schedule(settings, steps_per_epoch=7)
     rates = [float(schedule(epoch * 7 + step)) for epoch in range(epochs) for step in (0, 6)]

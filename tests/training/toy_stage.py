@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from chimeramix_jax import stopping
+from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.errors import NonFiniteError, StorageError
 from chimeramix_jax.training import loop
-from configs import common
 
 
 class ToyStage:
@@ -58,7 +58,7 @@ class ToyStage:
 
 def train(directory, **changes):
     """Trains the stage in a directory; ``config.<key>`` changes settings, all else the stage."""
-    config = common.get_config()
+    config = defaults.get_config()
     config.checkpoint.every_seconds = 0.0
     config.evaluation.every_epochs = 1
     settings = {key.removeprefix("config."): value for key, value in changes.items() if key.startswith("config.")}

@@ -7,13 +7,13 @@ import numpy as np
 from PIL import Image
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import load
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.evaluation import evaluate_logits
 from chimeramix_jax.reporting import files, pictures
 from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.results import environment
 from chimeramix_jax.workdir import Workdir
-from configs import digits
 
 EPOCHS = 20
 TEST_IMAGES_PER_CLASS = 20
@@ -26,7 +26,7 @@ def make(
     rng, classes = np.random.default_rng(0), len(names)
     train, test = (_images(rng, classes, number, side) for number in (per_class, TEST_IMAGES_PER_CLASS))
     dataset = FewShotDataset("digits", names, train, np.arange(len(train.labels)), test)
-    config = digits.get_config()
+    config = load("digits")
     config.max_labels_per_class = per_class
     workdir = Workdir(path)
     workdir.check(config)

@@ -1,4 +1,4 @@
-"""Every setting's default, once. A data set's own file (``digits.py``, ``cifair10.py``, ...) changes what differs."""
+"""Every setting with its default, once; a data set's own file in ``configs/`` changes what differs."""
 
 from ml_collections import ConfigDict, config_dict
 
@@ -7,7 +7,7 @@ def get_config() -> ConfigDict:
     """Returns the settings that all data sets share: the published ones for the CIFAR family."""
     config = ConfigDict()
 
-    config.experiment = "chimeramix_grid"  # name of the experiment, for the records; see configs/experiments.py
+    config.experiment = "chimeramix_grid"  # name of the experiment, for the records; see experiments.py
     config.seed = 0  # draws the few-shot split and every random number of the run
     config.seeds = ""  # several runs at once instead, such as "0,1,4" or "0:5" (0 to 4), each as if run alone
     config.max_labels_per_class = config_dict.placeholder(int)  # training images per class; None: all there are
