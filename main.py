@@ -1,6 +1,6 @@
 """The command line of chimeramix_jax in a checkout; ``python main.py --help`` lists what it takes."""
 
-from chimeramix_jax.command_line import run
+from chimeramix_jax.__main__ import run
 
 if __name__ == "__main__":
     run()

@@ -44,7 +44,10 @@ Flags of these last two, which use the settings of the run in --workdir (any --c
         how predictions, or images, are written (default: the first of each)
     --output=PATH
         a file for the predictions (default: standard output), or a new folder for the images (default: generated, in
-        --workdir)
+        --workdir); without --format, predictions for a FILE.csv or a FILE.json are written so
+
+    --version
+        which this is
 
 Exit codes:
     0 done; 1 no room left, in memory or to write a file, or some of --images could not be read; 2 something given
@@ -52,18 +55,21 @@ Exit codes:
     SIGUSR1. After 130 and 143 the same command goes on.
 """
 
+import importlib.metadata
 import os
 import re
 import sys
+import tomllib
 import warnings
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from chimeramix_jax import compilation_cache, cpu_setup, determinism, stopping
+from chimeramix_jax import compilation_cache, console, cpu_setup, determinism, stopping
 from chimeramix_jax import config as settings
-from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, not_one_of
+from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, in_one_line, not_one_of
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.workdir import Workdir
@@ -73,6 +79,7 @@ LESS_MEMORY = (
     "smaller batches (batch_size of --config.generator, --config.classifier and --config.evaluation) need less, "
     "and so do fewer seeds at once (--config.seeds_per_call)"
 )
+PATH_FLAGS = ("workdir", "generator_workdir", "output")
 USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
 OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # stages that take their settings from a run where no --config is given
 FLAGS_OF_STAGES = {
@@ -111,6 +118,9 @@ def parse_arguments(arguments: list[str]) -> list[str]:
     if {"--help", "-help", "-h", "-?"} & set(arguments):
         print(__doc__)
         sys.exit(0)
+    if "--version" in arguments:
+        print(f"chimeramix {version()}")
+        sys.exit(0)
     try:
         own = flags.FlagValues()
         own.set_gnu_getopt(True)  # so that --config may stand anywhere
@@ -126,6 +136,15 @@ def parse_arguments(arguments: list[str]) -> list[str]:
     except (flags.Error, ValueError) as error:  # InputError is a ValueError
         fail(settings.explain(str(error)))
     return rest[:1]
+
+
+def version() -> str:
+    """The program's version, also in a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("chimeramix_jax")
+    except importlib.metadata.PackageNotFoundError:
+        project = settings.shipped.folder().parent / "pyproject.toml"
+        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
 
 
 def settings_to_change(source: str | None, arguments: list[str]) -> ConfigDict:
@@ -150,7 +169,21 @@ def fail(message: str, exit_code: int = InputError.exit_code) -> NoReturn:
 
 def say(message: str) -> None:
     """Prints one line on standard error."""
-    print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
+    print(f"chimeramix: {in_one_line(message)}", file=sys.stderr)
+
+
+class Warnings:
+    """Tells each warning once, in one line, without the line of code that it came from."""
+
+    def __init__(self) -> None:
+        """Nothing is told yet."""
+        self._told: set[str] = set()
+
+    def __call__(self, message: Warning | str, *_: object) -> None:
+        """Takes the place of ``warnings.showwarning``."""
+        if str(message) not in self._told:
+            self._told.add(str(message))
+            say(f"warning: {message}")
 
 
 def report_unraisable(what: Any) -> None:
@@ -167,12 +200,13 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
     sys.unraisablehook = report_unraisable
-    warnings.showwarning = lambda message, *_: say(f"warning: {message}")  # without the line of code it came from
+    warnings.showwarning = Warnings()
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain")}
     uses_run = asked["stage"] in USES
     try:
         refuse_flags_of_other_stages(asked["stage"])
+        take_paths(asked["stage"])
         settings.check(config, environment=not uses_run, stored=asked["stage"] in OF_A_RUN)
         refuse_what_does_not_fit_seeds(config)
         cpu_setup.prepare()
@@ -215,9 +249,22 @@ def refuse_flags_of_other_stages(stage: str) -> None:
     for name, stages in FLAGS_OF_STAGES.items():
         if flags.FLAGS[name].present and stage not in stages:
             raise InputError(f"--{name}: --stage={stage} does not take it; it is for {', '.join(stages)}")
-    for name, needed_by, example in (("images", "predict", "photos"), ("count", "generate", "1000")):
-        if stage == needed_by and flags.FLAGS[name].value is None:
+    needs = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
+    for name, needed_by, example in needs:
+        if stage in needed_by and flags.FLAGS[name].value is None:
             raise InputError(f"--{name}: --stage={stage} needs it, such as --{name}={example}")
+
+
+def take_paths(stage: str) -> None:
+    """Refuses flags that name no place where files can be, and puts the home folder where ``~`` stands for it."""
+    for name in PATH_FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.value is None:
+            continue
+        path = local_path(flag.value, f"--{name}")
+        if name == "output" and stage == "predict" and (path.is_dir() or flag.value.endswith("/")):
+            raise InputError(f"--output={flag.value}: is a folder; --stage=predict writes a file")
+        flag.value = str(path)
 
 
 def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
@@ -243,8 +290,7 @@ def train_one(config: ConfigDict, **asked: Any) -> str:
 def use_run(config: ConfigDict, stage: str) -> str:
     """Does what is asked with the networks of a run; returns what there is to tell."""
     compilation_cache.enable()
-    workdir = flags.FLAGS.workdir or settings.default_workdir(config)
-    return (predict if stage == "predict" else generate)(config, workdir)
+    return (predict if stage == "predict" else generate)(config, flags.FLAGS.workdir)
 
 
 def predict(config: ConfigDict, workdir: str) -> str:
@@ -252,7 +298,7 @@ def predict(config: ConfigDict, workdir: str) -> str:
     from chimeramix_jax import prediction
     from chimeramix_jax.reporting import predictions
 
-    name = flags.FLAGS.format or "table"
+    name = flags.FLAGS.format or predictions.format_of(flags.FLAGS.output)
     if name not in predictions.FORMATS:
         raise not_one_of("--format", name, predictions.FORMATS)
     unreadable: list[InputError] = []
@@ -312,4 +358,5 @@ def train_seeds(config: ConfigDict, **asked: Any) -> str:
 
 def run() -> None:
     """Runs the program with the process's arguments."""
-    app.run(main, flags_parser=parse_arguments)
+    with console.prepared():
+        app.run(main, flags_parser=parse_arguments)

@@ -8,12 +8,14 @@ from pathlib import Path
 WORTH_KEEPING = 0.5  # seconds of compilation from which on a program is kept
 
 
-def directory() -> Path:
-    """Where compiled programs are kept: in the user's cache, apart for every kind of processor.
+def directory() -> Path | None:
+    """Where compiled programs are kept: in the user's cache, apart for every kind of processor; None: there is none.
 
     What XLA compiles for one processor may not run on another that shares the home directory.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if cache.startswith("~"):  # no HOME, and a user that the system does not know, as in many containers
+        return None
     return Path(cache) / "chimeramix_jax" / f"compiled-{_processor()}"
 
 
@@ -24,8 +26,9 @@ def enable() -> None:
     """
     import jax
 
-    if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(directory()))
+    kept_in = directory()
+    if jax.config.values["jax_compilation_cache_dir"] is None and kept_in is not None:
+        jax.config.update("jax_compilation_cache_dir", str(kept_in))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 

@@ -1,6 +1,7 @@
 """What can go wrong that is no mistake of this program: each with one line for the user, and an exit code."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -43,7 +44,12 @@ class NonFiniteError(ArithmeticError):
 
 def one_line(error: BaseException) -> str:
     """What an error says, in one line; its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_one_line(str(error)) or type(error).__name__
+
+
+def in_one_line(text: str) -> str:
+    """The text with one blank in the place of each line break; other blanks stay, as they may be in a file's name."""
+    return re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.strip())
 
 
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:

@@ -23,6 +23,7 @@ from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
+from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import files, pictures, report, results
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.training import loop
@@ -91,8 +92,9 @@ def prepare(
         flag = "stage: 'generator'" if stage == "generator" else f"--generator_workdir={generator_workdir}"
         raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
     directory = Workdir(workdir)
-    directory.create()
     with contextlib.ExitStack() as lock:
+        lock.enter_context(leaving_no_empty_folders(directory.path))
+        directory.create()
         lock.enter_context(workdir_lock.locked(directory.path))
         directory.check(config)
         run = Run(config, directory, stage, retrain)

@@ -89,8 +89,12 @@ def _prepared(
             alone = settings.config_of_seed(config, seed)
             generator = None if generator_workdir is None else settings.with_seed(generator_workdir, seed)
             runs.append(prepare(alone, seed_workdir(alone, workdir), generator_workdir=generator, **asked))
-    except InputError as error:
-        return [], error
+    except BaseException as error:
+        for run in runs:
+            run.lock.close()  # other processes may work there, now that this one will not
+        if isinstance(error, InputError):
+            return [], error
+        raise
     return runs, None
 
 

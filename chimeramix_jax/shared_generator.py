@@ -45,14 +45,16 @@ def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> N
         raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
     differing = settings.differences(given.read_config(), config, among=settings.generator_settings(config))
     if differing:
-        raise InputError(f"{flag}: its generator was trained with other settings ({'; '.join(differing)})")
+        raise InputError(f"{flag}: its generator was trained with other settings ({settings.shortened(differing)})")
 
 
 def _beside(workdir: Workdir, config: ConfigDict) -> Workdir | None:
     """The first run in the same folder that has a finished generator of the same settings."""
-    if not workdir.path.parent.is_dir():
+    try:
+        folders = sorted(workdir.path.parent.iterdir())
+    except OSError:  # not there, or not to be listed: one does not know what is beside
         return None
-    for folder in sorted(workdir.path.parent.iterdir()):
+    for folder in folders:
         other = Workdir(folder)
         if folder != workdir.path and _can_share(other, config):
             return other
@@ -64,7 +66,10 @@ def _can_share(other: Workdir, config: ConfigDict) -> bool:
     try:
         differing = settings.differences(other.read_config(), config, among=settings.generator_settings(config))
         return not differing and loop.is_finished(other.generator, config.generator.epochs)
-    except InputError:  # no run, a damaged one, or not one that this version can read: none to share with
+    except (
+        InputError,
+        OSError,
+    ):  # no run, a closed one, a damaged one, or not one that this version can read: none to share with
         return False
 
 

@@ -23,7 +23,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax import console
+from chimeramix_jax.errors import InputError, in_one_line, one_line
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
 from chimeramix_jax.summary import curves, page, tables
 from chimeramix_jax.summary.comparison import Summary, summarize
@@ -31,6 +33,7 @@ from chimeramix_jax.summary.plan import PlannedRun, read_plan
 from chimeramix_jax.summary.trials import METRICS, Trial, find_runs, read_run
 
 
+@console.prepared()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Summarises what the command line names; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -38,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a folder of runs, or a run")
-    parser.add_argument("--output", type=Path, help="where the files go (default: the folder, if there is only one)")
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a folder of runs, or a run")
+    parser.add_argument("--output", help="where the files go (default: the folder, if there is only one)")
     parser.add_argument("--metric", choices=METRICS, default="top1", help="what to summarise (default: top1)")
     parser.add_argument("--baseline", default="baseline", help="the experiment to compare with (default: baseline)")
     parser.add_argument("--no-curves", dest="curves", action="store_false", help="draw none; needs no matplotlib")
@@ -54,15 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _summarize(asked: argparse.Namespace) -> int:
     if asked.curves:
         curves.require_matplotlib()
-    output = _output_folder(asked.folders, asked.output)
-    trials, damaged, planned = collect(asked.folders, asked.metric)
+    folders = [local_path(folder, "FOLDER") for folder in asked.folders]
+    output = _output_folder(folders, None if asked.output is None else local_path(asked.output, "--output"))
+    trials, damaged, planned = collect(folders, asked.metric)
     summary = summarize(trials, damaged, planned, asked.metric, asked.baseline)
-    title = "Summary of " + ", ".join(map(str, asked.folders[:3])) + (", ..." if len(asked.folders) > 3 else "")
+    title = "Summary of " + ", ".join(map(str, folders[:3])) + (", ..." if len(folders) > 3 else "")
     written = write(summary, output, title, with_curves=asked.curves)
     print(tables.markdown(summary, seeds=False))
     print("written:", *(f"  {path}" for path in written), sep="\n")
     for line in damaged:
-        print(f"chimeramix: {' '.join(line.split())}", file=sys.stderr)
+        print(f"chimeramix: {in_one_line(line)}", file=sys.stderr)
     return 1 if damaged else 0
 
 

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
 
 
@@ -32,7 +33,7 @@ class Workdir:
 
     def __init__(self, path: str | os.PathLike[str]):
         """Names the directory; nothing is read or written yet."""
-        self.path = Path(path).expanduser()
+        self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.generator = self.path / "generator"
         self.generator_from = self.path / "generator_from.json"
@@ -76,7 +77,7 @@ class Workdir:
         differing = settings.differences(self.read_config(), config)
         if differing:
             raise InputError(
-                f"--workdir={self.path}: holds a run with other settings ({'; '.join(differing)}); "
+                f"--workdir={self.path}: holds a run with other settings ({settings.shortened(differing)}); "
                 "choose another with --workdir"
             )
 

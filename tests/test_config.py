@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -281,9 +282,31 @@ def test_the_default_directory_tells_data_set_experiment_images_and_seed(config,
     assert "-all-per-class-" in settings.default_workdir(config)
     config.dataset.name = "image_folder"
     config.dataset.directory = f"{tmp_path}/my flowers/"
-    assert settings.default_workdir(config) == "runs/image_folder-my_flowers-chimeramix_grid-all-per-class-seed-3"
+    start = "runs/image_folder-my_flowers-chimeramix_grid-all-per-class-seed-3-"
+    assert re.fullmatch(f"{start}[0-9a-f]{{6}}", settings.default_workdir(config))
     config.dataset.evaluate_on = "validation"
-    assert settings.default_workdir(config).endswith("-seed-3-validation")
+    assert re.search("-seed-3-validation-[0-9a-f]{6}$", settings.default_workdir(config))
+
+
+def test_default_directories_of_other_settings_or_folders_differ_and_of_one_folder_spelled_otherwise_do_not(tmp_path):
+    for parent in ("mine", "yours"):
+        (tmp_path / parent / "photos").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "mine" / "photos")
+
+    def name(directory="mine/photos", source="image_folder", **changes):
+        config = settings.load(source)
+        config.update_from_flattened_dict({"dataset.directory": f"{tmp_path}/{directory}"} | changes)
+        return settings.default_workdir(config)
+
+    assert name() == name("mine/../mine/photos/") == name(**{"checkpoint.keep": 9})
+    others = [name(), name("yours/photos"), name(source="image_folder_gpu"), name(**{"classifier.epochs": 3})]
+    assert len(set(others)) == len(others)
+    assert name("link")[-6:] == name()[-6:]
+
+
+def test_a_long_list_of_differences_is_cut():
+    assert settings.shortened(["a", "b", "c"]) == "a; b; c"
+    assert settings.shortened(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
 
 
 def test_validation_images_are_refused_where_all_images_are_trained_on(config):

@@ -74,7 +74,7 @@ def test_the_installed_command_shows_its_help(chimeramix):
     [
         (["--config=digits:chimeramix_grid", "--config.generator.epochs=0"], "generator.epochs: 0 is not allowed"),
         (["--config=cifair10:baselin"], "did you mean 'baseline'?"),
-        (["--config=digit"], "--config=digit: no such file (shipped are cifair10, "),
+        (["--config=digit"], "--config=digit: no such file (did you mean digits?)"),
     ],
 )
 def test_the_installed_command_finds_its_own_settings_by_name_and_refuses_wrong_ones(chimeramix, arguments, told):

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
         (["--nosuch=1"], ["nosuch"]),
         (["digits"], ["'digits'", "not understood"]),
         (["--workdir"], ["workdir", "Missing value"]),
+        (["--workdir="], ["--workdir=: is empty"]),
+        (["--workdir=gs://bucket/run"], ["--workdir=gs://bucket/run: is an address"]),
+        (["--workdir=~nobody-of-that-name/run"], ["--workdir=~nobody-of-that-name/run", "home folder"]),
+        (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is an address"]),
+        (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is an address"]),
+        (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
+        (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is an address"]),
+        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),
+        (
+            ["--config=image_folder", "--config.dataset.directory=gs://bucket/photos"],
+            ["dataset.directory=gs://bucket/photos: is an address"],
+        ),
+        (["--stage=predict", "--images=photos"], ["--workdir: --stage=predict needs it"]),
+        (["--stage=generate", "--count=5"], ["--workdir: --stage=generate needs it"]),
     ],
     ids=lambda value: value[0].rpartition("/")[2] if isinstance(value, list) and value[0].startswith("-") else "",
 )
@@ -169,3 +184,46 @@ def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):
     process, _ = run_stub(ending="interrupt")
     assert process.returncode == 128 + signal.SIGINT
     assert process.stderr == "chimeramix: interrupted; the same command continues the run\n"
+
+
+def test_the_version_is_told(tmp_path):
+    process = run_main("--version", cwd=tmp_path)
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
+
+
+def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(run_stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.py").write_text((REPOSITORY / "configs" / "digits.py").read_text())
+    process, given = run_stub("--config=~/mine.py:baseline", "--workdir=~/run/")
+    assert process.returncode == 0, process.stderr
+    assert given["workdir"] == str(tmp_path / "home" / "run")
+    assert not (tmp_path / "~").exists()
+
+
+def test_blanks_in_a_files_name_are_told_as_they_are(tmp_path):
+    process = run_main("--config=two  blanks.py", cwd=tmp_path)
+    assert "--config=two  blanks.py: no such file" in process.stderr
+
+
+@pytest.mark.parametrize("module", ["absl", "ml_collections"])
+def test_an_interruption_while_the_program_is_imported_is_one_line(tmp_path, module):
+    code = textwrap.dedent("""
+        import builtins, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        real = builtins.__import__
+        def importing(name, *arguments):
+            if name == sys.argv[1]:
+                builtins.__import__ = real
+                signal.raise_signal(signal.SIGINT)
+            return real(name, *arguments)
+        builtins.__import__ = importing
+        sys.path.insert(0, sys.argv[2])
+        from chimeramix_jax.__main__ import run
+        run()
+    """)
+    process = subprocess.run(
+        [sys.executable, "-c", code, module, str(REPOSITORY)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (process.returncode, process.stderr) == (130, "chimeramix: interrupted\n")

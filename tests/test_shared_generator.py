@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,3 +131,15 @@ def test_the_discriminator_can_be_restored_too(first):
     discriminator = chimeramix_jax.restore_discriminator(first)
     scores = nnx.jit(discriminator)(np.zeros((1, 32, 32, 3), np.float32))
     assert 0 < float(scores.mean()) < 1
+
+
+def test_a_folder_around_that_may_not_be_listed_holds_nothing_to_share(settings, tmp_path, monkeypatch):
+    from chimeramix_jax import shared_generator
+    from chimeramix_jax.workdir import Workdir
+
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    workdir = Workdir(tmp_path / "run")
+    assert shared_generator.choose(workdir, settings(), None) is workdir

@@ -151,3 +151,15 @@ def test_what_was_written_is_listed_as_far_as_it_is_there(workdir):
         made.write_text("{}")
     parts = ["results.json", "report.html", "mixing.png", "masks.png", "generator", "classifier", "baseline"]
     assert workdir.written() == [workdir.path / part for part in parts]
+
+
+@pytest.mark.parametrize("seeds", ["", "0,1"])
+def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path, seeds):
+    import chimeramix_jax
+
+    config = settings.load("image_folder:baseline")
+    config.dataset.directory, config.dataset.data_dir, config.seeds = str(tmp_path), str(tmp_path / "data"), seeds
+    train = chimeramix_jax.train_and_evaluate_seeds if seeds else chimeramix_jax.train_and_evaluate
+    with pytest.raises(InputError, match="holds no class folders"):
+        train(config, tmp_path / "runs" / "mine")
+    assert list(tmp_path.iterdir()) == []

@@ -18,11 +18,13 @@ from chimeramix_jax.config.comparing import (
     generator_identity,
     generator_settings,
     leaving_out,
+    shortened,
 )
 from chimeramix_jax.config.loading import load
+from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
 from chimeramix_jax.config.seeds import SEED_PLACE, config_of_seed, parse_seeds, with_seed
-from chimeramix_jax.config.storing import config_to_dict, default_workdir, flatten, from_dict, from_json, to_json
+from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json
 
 __all__ = [
     "ENCODER_STRIDE",
@@ -51,6 +53,7 @@ __all__ = [
     "load",
     "needs_generator",
     "parse_seeds",
+    "shortened",
     "to_json",
     "with_seed",
 ]

@@ -15,6 +15,9 @@ from chimeramix_jax.config.seeds import parse_seeds
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import local_path
+
+_STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # that etils knows, by the package it needs
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # what --stage may ask for
 MEASURING_STAGES = ("evaluate", "report")  # those that train nothing
@@ -93,11 +96,26 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
 
 def _check_files(settings: Mapping[str, Any]) -> None:
     archive, directory = settings["dataset.archive"], settings["dataset.directory"]
-    if archive and not os.path.isfile(os.path.expanduser(archive)):
+    _check_data_dir(settings["dataset.data_dir"])
+    if archive and not local_path(archive, "dataset.archive").is_file():
         raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
     entry = catalog.dataset_entry(settings["dataset.name"])
-    if entry.source == "directory" and not os.path.isdir(os.path.expanduser(directory)):
+    if entry.source == "directory" and not (directory and local_path(directory, "dataset.directory").is_dir()):
         raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
+
+
+def _check_data_dir(data_dir: str) -> None:
+    if data_dir.startswith(tuple(_STORES)):  # as far as TFDS, with what is installed, can write there
+        packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
+        if not any(importlib.util.find_spec(package) for package in packages):
+            raise InputError(f"dataset.data_dir: {data_dir!r} is an address, which needs one of {', '.join(packages)}")
+    elif data_dir:
+        local_path(data_dir, "dataset.data_dir")
+    elif "TFDS_DATA_DIR" not in os.environ and os.path.expanduser("~") == "~":
+        raise InputError(
+            "dataset.data_dir: '', but there is no home folder to keep prepared data sets in; name one with "
+            "--config.dataset.data_dir"
+        )
 
 
 def _check_model(model: str) -> None:

@@ -55,6 +55,12 @@ def differences(
     return lines
 
 
+def shortened(lines: Sequence[str], most: int = 3) -> str:
+    """Some differences in one line: the first ones, and how many more there are."""
+    more = len(lines) - most
+    return "; ".join([*lines[:most], f"and {more} more"] if more > 0 else lines)
+
+
 def leaving_out(config: Mapping[str, Any] | ConfigDict, groups: tuple[str, ...]) -> dict[str, Any]:
     """The settings with dotted keys, as JSON can hold them, but for the named keys and groups of keys."""
     return {key: value for key, value in flatten(config_to_dict(config)).items() if not _belongs(key, groups)}
@@ -77,6 +83,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "dataset.name",
         "dataset.directory",
         "dataset.image_side",
+        "dataset.skip_unreadable",
         "dataset.holdout_fraction",
         "dataset.holdout_seed",
         "augment.crop_padding_fraction",

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import local_path, refuse_address
 
 
 def load(source: str) -> ConfigDict:
@@ -24,6 +25,7 @@ def load(source: str) -> ConfigDict:
     Raises:
         InputError: no such file, not Python, no ``get_config`` that takes this, or it returned something else.
     """
+    refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
     get_config = _get_config_function(str(shipped.folder() / f"{path}.py") if path in shipped.names() else path)
     try:
@@ -37,12 +39,10 @@ def load(source: str) -> ConfigDict:
     return config.lock()
 
 
-def _get_config_function(path: str) -> Callable[..., Any]:
+def _get_config_function(named: str) -> Callable[..., Any]:
+    path = str(local_path(named, "--config"))
     if not os.path.isfile(path):
-        folder, name = os.path.split(path)
-        near = difflib.get_close_matches(name, sorted(file.name for file in Path(folder or ".").glob("*.py")), n=1)
-        hint = f"did you mean {os.path.join(folder, near[0])}?" if near else f"shipped are {', '.join(shipped.names())}"
-        raise InputError(f"--config={path}: no such file ({hint})")
+        raise InputError(f"--config={named}: no such file ({_hint(named, path)})")
     specification = importlib.util.spec_from_file_location("chimeramix_config_file", path)
     if specification is None or specification.loader is None:
         raise InputError(f"--config={path}: not a Python file (its name must end in .py)")
@@ -54,3 +54,12 @@ def _get_config_function(path: str) -> Callable[..., Any]:
     if not callable(getattr(module, "get_config", None)):
         raise InputError(f"--config={path}: the file defines no function get_config")
     return module.get_config
+
+
+def _hint(named: str, path: str) -> str:
+    """What may have been meant by the name of a file that is not there."""
+    folder, name = os.path.split(path)
+    beside = {file.name: os.path.join(folder, file.name) for file in sorted(Path(folder or ".").glob("*.py"))}
+    known = ({} if os.path.dirname(named) else {one: one for one in shipped.names()}) | beside
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {known[near[0]]}?" if near else f"shipped are {', '.join(shipped.names())}"

@@ -89,6 +89,7 @@ SETTINGS: Mapping[str, Rule] = {
     "dataset.archive": _TEXT,
     "dataset.directory": _TEXT,
     "dataset.image_side": _integer(8, 1024),
+    "dataset.skip_unreadable": YES_OR_NO,
     "dataset.holdout_fraction": _number("a number between 0 and 1", lambda value: 0 < value < 1),
     "dataset.holdout_seed": _SEED,
     # A reflection cannot be wider than the image, and half of it is more than any crop needs.

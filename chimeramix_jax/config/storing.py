@@ -1,8 +1,6 @@
-"""Settings as plain dictionaries and as JSON, and back; and the directory of a run where none is given."""
+"""Settings as plain dictionaries and as JSON, and back."""
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,20 +74,3 @@ def _restored(value: Any) -> Any:
     if value is None:
         return config_dict.placeholder(object)
     return tuple(_restored(inner) for inner in value) if isinstance(value, list | tuple) else value
-
-
-def default_workdir(config: ConfigDict) -> str:
-    """Returns the folder for a run's files where none is given: ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
-
-    ``all`` stands in the place of the number where every image is used. An ``image_folder`` run also carries the
-    folder's name, so that two folders do not share a run, and one measured on validation images ends with that word.
-    """
-    parts = [config.dataset.name]
-    if config.dataset.directory:
-        folder = os.path.basename(os.path.abspath(os.path.expanduser(config.dataset.directory)))
-        parts.append(re.sub(r"[^\w.-]", "_", folder))
-    images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
-    parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
-    if config.dataset.evaluate_on != "test":
-        parts.append(config.dataset.evaluate_on)
-    return os.path.join("runs", "-".join(parts))

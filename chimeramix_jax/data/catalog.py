@@ -77,7 +77,12 @@ def _image_folder(dataset_config: ConfigDict) -> Any:
         holdout_fraction=dataset_config.holdout_fraction,
         holdout_seed=dataset_config.holdout_seed,
     )
-    return ImageFolder(contents, dataset_config.image_side, data_dir=_data_dir(dataset_config))
+    return ImageFolder(
+        contents,
+        dataset_config.image_side,
+        skip_unreadable=dataset_config.get("skip_unreadable", False),  # which a run of an older version does not have
+        data_dir=_data_dir(dataset_config),
+    )
 
 
 def _tfds_catalogue(name: str) -> Callable[[ConfigDict], Any]:

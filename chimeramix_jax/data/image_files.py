@@ -1,21 +1,46 @@
 """Any image file that Pillow reads -> a square RGB image of a given size."""
 
+import functools
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from chimeramix_jax.data import image_metadata
 from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
+
+
+# By what the orientation in the EXIF data says.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImageError(InputError):
+    """A file cannot be read as an image; ``path`` is which, and ``reason`` why, to follow the path in a sentence."""
+
+    def __init__(self, named_by: str, path: Path, reason: str):
+        """Makes the line; ``named_by`` is the setting or flag that the file comes from."""
+        super().__init__(f"{named_by}: {path} {reason}")
+        self.path, self.reason = path, reason
 
 
 def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
     """Reads an image, upright, and returns the largest square at its centre, resized bilinearly with antialiasing.
 
     That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way. Of an
-    animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied.
+    animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied where it
+    can be read; what else stands beside the pixels may be damaged.
 
     Args:
       path: the file.
@@ -23,28 +48,74 @@ def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory
       named_by: the setting or flag that errors name.
 
     Raises:
-      InputError: the file cannot be opened, is no image, is damaged, or has more pixels than Pillow deems harmless.
+      UnreadableImageError: the file cannot be opened, is no image, is damaged, or has more pixels than Pillow deems
+        harmless.
     """
+    unreadable = functools.partial(UnreadableImageError, named_by, path)
+    _read_heic_where_possible()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; the pixels are what counts here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.load()
-                return ImageOps.fit(_to_rgb(ImageOps.exif_transpose(image)), (side, side), Image.Resampling.BILINEAR)
+            return ImageOps.fit(_upright_rgb(path), (side, side), Image.Resampling.BILINEAR)
     except UnidentifiedImageError:
-        raise InputError(f"{named_by}: {path} is not an image that Pillow can read") from None
+        if _is_heic(path):
+            raise unreadable("is a HEIC photo, which the package pillow-heif reads: pip install pillow-heif") from None
+        raise unreadable("is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise InputError(
-            f"{named_by}: {path} has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first"
-        ) from None
+        raise unreadable(f"has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from None
     except PermissionError:
-        raise InputError(f"{named_by}: {path} cannot be read: permission denied") from None
+        raise unreadable("cannot be read: permission denied") from None
     except FileNotFoundError:
-        raise InputError(f"{named_by}: {path} does not exist") from None
+        raise unreadable("does not exist") from None
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's readers raise errors of many kinds over a damaged file
-        reason = one_line(error)
-        raise InputError(f"{named_by}: {path} is damaged or of an unknown kind ({reason})") from error
+        raise unreadable(f"is damaged or of an unknown kind ({one_line(error)})") from error
+
+
+def _upright_rgb(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _to_rgb(_upright(image))
+    except Exception as error:  # perhaps only of what stands beside the pixels
+        if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
+            raise  # the file is cut off, or cannot be opened
+        content = path.read_bytes() if image_metadata.can_be_left_out(_start(path)) else b""
+        bare = image_metadata.without(content)
+        if bare is None or isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+            raise
+        with Image.open(io.BytesIO(bare)) as image:
+            image.load()
+            return _to_rgb(_turned(image, image_metadata.orientation(content)))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return _turned(image, image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # too damaged to say what is up; Pillow raises errors of many kinds here too
+        return image
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
+
+
+@functools.cache
+def _read_heic_where_possible() -> None:
+    """Lets Pillow read HEIC photos, as phones take them, where the package for that is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+
+
+def _is_heic(path: Path) -> bool:
+    start = _start(path)
+    return start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -72,3 +143,8 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
     if not (grey.min() >= 0 and grey.max() <= white):  # also catches not-a-number
         raise ValueError(f"grey values from {grey.min():g} to {grey.max():g}, known is 0 to {white:g}")
     return Image.fromarray(np.round(grey * (255 / white)).astype(np.uint8))
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)

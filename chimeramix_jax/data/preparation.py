@@ -4,7 +4,9 @@ import contextlib
 import importlib.util
 import io
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -12,8 +14,13 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.data.catalog import DatasetEntry
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.paths import leaving_no_empty_folders
 
 FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
+
+
+class SkippedWarning(UserWarning):
+    """Files that cannot be read are left out, as the settings ask for."""
 
 
 @contextlib.contextmanager
@@ -44,6 +51,8 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     Raises:
       InputError: the data cannot be had, or cannot be written to or read from ``dataset.data_dir``.
     """
+    from chimeramix_jax.data.builders.examples import SKIPPED
+
     builder = entry.make_builder(dataset_config)
     if not builder.data_path.exists():
         _prepare(entry, builder)
@@ -58,6 +67,9 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
             f"dataset.data_dir: {builder.data_dir} was prepared in the format {builder.info.file_format.value}, but "
             f"{FILE_FORMAT} is needed; give another dataset.data_dir, or delete that directory to prepare it anew"
         )
+    if skipped := (builder.info.metadata or {}).get(SKIPPED):
+        message = f"dataset.skip_unreadable: left out {len(skipped)} files that cannot be read: {', '.join(skipped)}"
+        warnings.warn(message, SkippedWarning, stacklevel=2)
     return builder
 
 
@@ -70,9 +82,13 @@ def _prepare(entry: DatasetEntry, builder: Any) -> None:
             f"(there is no prepared copy at {builder.data_dir})"
         )
     try:
-        builder.download_and_prepare(
-            file_format=FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
+        with (
+            leaving_no_empty_folders(Path(builder.data_dir)),
+            leaving_no_empty_folders(Path(builder.data_dir_root, "downloads", "extracted")),
+        ):
+            builder.download_and_prepare(
+                file_format=FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
     except (OSError, tfds.download.DownloadError) as error:
         if builder.data_path.exists():
             return  # another process finished first, and the final renaming found its directory in place

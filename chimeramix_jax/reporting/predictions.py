@@ -53,6 +53,12 @@ def json_text(predictions: Sequence["Prediction"]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+def format_of(output: str | None) -> str:
+    """The format that a file's name asks for: that of its ending, else the table."""
+    ending = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    return ending if ending in FORMATS else "table"
+
+
 def _name(prediction: "Prediction") -> str:
     """The file's name, with a mark in the place of what is no text in it."""
     return os.fsencode(prediction.path).decode(errors="replace")

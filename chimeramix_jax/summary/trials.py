@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import paths
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.workdir import Workdir
 
@@ -85,8 +86,8 @@ def dataset_label(name: str, directory: str) -> str:
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
-    """Yields the runs in a folder, at any depth, in the order of their paths; ``on_error`` hears of closed folders."""
-    for path, folders, names in os.walk(folder, onerror=on_error):
+    """Yields the runs in a folder, at any depth and behind links, by their paths; ``on_error`` hears of closed ones."""
+    for path, folders, names in paths.walk(folder, on_error):
         if "config.json" in names or "results.json" in names:
             folders.clear()  # a run's own folders hold many files and no run
             yield Workdir(path)

@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from chimeramix_jax import stopping, workdir_lock
-from chimeramix_jax.errors import InputError
+from chimeramix_jax import console, stopping, workdir_lock
+from chimeramix_jax.errors import InputError, in_one_line
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import Run, select
@@ -38,6 +39,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
+@console.prepared()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line asks for; returns the exit code."""
     try:
@@ -68,7 +70,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--seeds_per_job", type=_positive, help="that one program trains together (default: all on GPUs, else 1)"
     )
-    parser.add_argument("--workdir", type=Path, default=Path("runs/sweep"), help="the folder (default: runs/sweep)")
+    parser.add_argument("--workdir", default="runs/sweep", help="the folder (default: runs/sweep)")
     parser.add_argument("--dry_run", action="store_true", help="only print the plan")
     parser.add_argument("--retry", action="store_true", help="do failed runs again")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local", help="where the runs go (default: local)")
@@ -106,7 +108,8 @@ def _positive(text: str) -> int:
 
 
 def _sweep(asked: argparse.Namespace) -> int:
-    folder: Path = asked.workdir.expanduser()
+    folder: Path = local_path(asked.workdir, "--workdir")
+    asked.workdir = folder
     runs = select(folder, asked.datasets, asked.experiments, asked.max_labels_per_class, asked.seeds, asked.overrides)
     plan.check_folder(folder, runs)
     if asked.launcher == "slurm":
@@ -137,7 +140,7 @@ def _seeds_per_job(asked: argparse.Namespace, runs: Sequence[Run]) -> int:
 
 def _states(jobs: Sequence[Job], asked: argparse.Namespace) -> dict[Job, State]:
     # Also where the launcher is another now: what Slurm has is not to be done twice.
-    queued = slurm.queued(asked.workdir.expanduser())
+    queued = slurm.queued(asked.workdir)
     return {job: job.state(retry=asked.retry, queued=queued) for job in jobs}
 
 
@@ -150,7 +153,7 @@ def _launch_locally(states: dict[Job, State], asked: argparse.Namespace) -> int:
 
 
 def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace) -> int:
-    submitted = slurm.submit(states, asked.workdir.expanduser(), _resources(asked))
+    submitted = slurm.submit(states, asked.workdir, _resources(asked))
     _tell(states)
     if submitted:
         jobs = len(set(submitted.values()))
@@ -187,7 +190,7 @@ def _tell(states: dict[Job, State]) -> None:
 
 
 def _say(message: str) -> None:
-    print(f"chimeramix: {' '.join(message.split())}", file=sys.stderr)
+    print(f"chimeramix: {in_one_line(message)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,9 @@ class Team:
                     thread.join(SECONDS_BETWEEN_LOOKS)
         except BaseException as interruption:
             self._interruption = interruption
+            with self._turn:  # those that never started would be waited for by the others
+                self._working -= sum(thread.ident is None for thread in threads)
+                self._run_if_all_wait()
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()

@@ -1,11 +1,15 @@
+import io
 import struct
+import sys
+import types
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data import image_files, image_metadata
+from chimeramix_jax.data.image_files import UnreadableImageError, read_square_rgb
 from chimeramix_jax.errors import InputError
 
 
@@ -153,3 +157,95 @@ def test_grey_values_of_unknown_scale_are_refused(tmp_path, value):
     path = saved(tmp_path, Image.fromarray(np.full((8, 8), value, np.float32)), "x.tif")
     with pytest.raises(InputError, match="grey values from"):
         read(path)
+
+
+def exif_of(*entries, tail=b""):
+    """EXIF data of entries (tag, type, count, four bytes)."""
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return b"Exif\0\0" + header + b"".join(struct.pack("<HHI", *one[:3]) + one[3] for one in entries) + bytes(4) + tail
+
+
+SIDEWAYS = (0x0112, 3, 1, struct.pack("<HH", 6, 0))
+CAMERA_FAR_AWAY = (0x010F, 2, 1000, struct.pack("<I", 99_999))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    ("exif", "turned"),
+    [
+        (b"Exif\0\0garbage garbage garbage", False),
+        (b"Exif\0\0II*\0\x08\0", False),
+        (b"Exif\0\0", False),
+        (exif_of((0x0112, 2, 4, b"six\0")), False),
+        (exif_of(CAMERA_FAR_AWAY, SIDEWAYS), True),
+        (exif_of(SIDEWAYS, (0x8769, 4, 1, struct.pack("<I", 99_999))), True),
+        (exif_of(SIDEWAYS, (0x0131, 99, 1, b"\xff\xff\xff\xff")), True),
+    ],
+)
+def test_damaged_exif_data_do_not_count_but_for_an_orientation_that_can_be_read(tmp_path, ending, exif, turned):
+    image = plain("RGB", (255, 255, 255), (64, 64))
+    image.paste((0, 0, 0), (0, 0, 64, 32))
+    pixels = read(saved(tmp_path, image, f"x.{ending}", exif=exif), side=64).astype(int)
+    dark = pixels[:, 40:] if turned else pixels[:24]
+    light = pixels[:, :24] if turned else pixels[40:]
+    assert dark.max() < 50 and light.min() > 200
+
+
+def with_chunk(png, kind, content, *, checksum=None):
+    """A PNG file with one more chunk, in front of the pixels."""
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    return png[:33] + chunk + png[33:]
+
+
+def test_a_comment_of_any_length_or_a_damaged_one_does_not_count(tmp_path):
+    image = plain("RGB", (255, 255, 255))
+    image.paste((0, 0, 0), (0, 0, 8, 4))
+    png = saved(tmp_path, image, "x.png", exif=exif_of(SIDEWAYS)).read_bytes()
+    long = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
+    for broken in (with_chunk(png, b"zTXt", long), with_chunk(png, b"tEXt", b"Comment\0text", checksum=1)):
+        path = tmp_path / "broken.png"
+        path.write_bytes(broken)
+        pixels = read(path)
+        assert (pixels[:, :4] == 255).all() and (pixels[:, 4:] == 0).all()
+
+
+def test_damaged_pixels_beside_a_long_comment_are_still_damaged(tmp_path, random_images):
+    png = saved(tmp_path, Image.fromarray(random_images(1, 64)[0]), "x.png").read_bytes()
+    long = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
+    (tmp_path / "x.png").write_bytes(with_chunk(png, b"zTXt", long)[:-2000])
+    with pytest.raises(InputError, match="damaged"):
+        read(tmp_path / "x.png")
+
+
+def test_a_jpeg_is_read_without_segments_that_cannot_be(tmp_path, random_images):
+    path = saved(tmp_path, Image.fromarray(random_images(1, 64)[0]), "x.jpg", comment=b"text", exif=exif_of(SIDEWAYS))
+    content = path.read_bytes()
+    bare = image_metadata.without(content)
+    assert b"Exif" not in bare and b"text" not in bare and len(bare) < len(content)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(bare))), np.asarray(Image.open(path)))
+    assert image_metadata.orientation(content) == 6
+    assert image_metadata.without(b"GIF89a") is None and image_metadata.without(content[:30]) is None
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "IMG_0001.jpg"])
+def test_a_heic_photo_is_answered_with_the_package_that_reads_it(tmp_path, name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    image_files._read_heic_where_possible.cache_clear()
+    (tmp_path / name).write_bytes(HEIC)
+    with pytest.raises(UnreadableImageError, match=f"{name} is a HEIC photo, .*pip install pillow-heif"):
+        read(tmp_path / name)
+
+
+def test_the_package_that_reads_heic_photos_is_used_where_it_is_installed(tmp_path, monkeypatch):
+    registered = []
+    package = types.SimpleNamespace(register_heif_opener=lambda: registered.append(True))
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    image_files._read_heic_where_possible.cache_clear()
+    for _ in range(2):
+        read(saved(tmp_path, plain("L", 7), "x.png"))
+    image_files._read_heic_where_possible.cache_clear()
+    assert registered == [True]

@@ -1,5 +1,7 @@
 import os
 import shutil
+import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.builders.image_folder import scan_folder
+from chimeramix_jax.data.image_paths import PassedOverWarning
+from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 
 
@@ -87,9 +91,14 @@ def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
     (folder / "__MACOSX").mkdir()
     (folder / ".git").mkdir()
     (folder / "train" / ".cache").mkdir()
-    contents = scan(folder)
+    (folder / "train" / "cat" / "@eaDir").mkdir()
+    (folder / "train" / "cat" / "notes.txt").touch()
+    with pytest.warns(PassedOverWarning) as told:
+        contents = scan(folder)
     assert contents.class_names == ("cat", "dog")
     assert len(contents.train) + len(contents.test) == 6
+    assert len(told) == 1
+    assert str(told[0].message).startswith("dataset.directory: ignored 10 files and folders that are not images of a")
 
 
 def test_a_folder_that_has_changed_is_prepared_anew(config, folder):
@@ -124,9 +133,10 @@ def test_a_damaged_image_is_named_and_leaves_nothing_prepared(config, folder):
     damaged = folder / "dog" / "1.png"
     damaged.write_bytes(damaged.read_bytes()[:40])
     for _ in range(2):
-        with pytest.raises(InputError, match=rf"dataset.directory: {damaged} is ") as caught:
+        with pytest.raises(InputError, match=rf"dataset.directory: {damaged} is .*skip_unreadable") as caught:
             load_few_shot(config, 1, seed=0)
         assert "\n" not in str(caught.value)
+        assert not Path(config.data_dir).exists()
 
 
 def a_link_to_itself(path):
@@ -264,3 +274,109 @@ def test_settings_out_of_range_are_named(config, folder, key, value):
     config[key] = value
     with pytest.raises(InputError, match=rf"dataset.{key} is {value}; it must be"):
         load_few_shot(config, 1, seed=0)
+
+
+@pytest.fixture
+def unreadable(folder):
+    """A folder in which three files cannot be read, of both splits; their paths."""
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    write_split(folder / "test", {"cat": [7], "dog": range(2)})
+    paths = [
+        folder / "train" / "cat" / "1.png",
+        folder / "train" / "dog" / "IMG.HEIC",
+        folder / "test" / "dog" / "0.png",
+    ]
+    paths[0].write_bytes(paths[0].read_bytes()[:40])
+    paths[1].write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    paths[2].write_bytes(b"")
+    return paths
+
+
+def test_all_files_that_cannot_be_read_are_named_at_once(config, unreadable):
+    with pytest.raises(InputError, match=r"dataset.directory: 3 files cannot be read: ") as caught:
+        load_few_shot(config, 1, seed=0)
+    assert all(str(path) in str(caught.value) for path in unreadable)
+    assert "pillow-heif" in str(caught.value) and "--config.dataset.skip_unreadable" in str(caught.value)
+
+
+def test_files_that_cannot_be_read_are_left_out_if_asked_and_named_every_time(config, unreadable):
+    config.skip_unreadable = True
+    for _ in range(2):
+        with pytest.warns(SkippedWarning, match="left out 3 files") as told:
+            dataset = load_few_shot(config, None, seed=0)
+        assert all(str(path) in str(told[0].message) for path in unreadable)
+        assert np.bincount(dataset.train.labels).tolist() == [2, 3] and dataset.held_out.labels.tolist() == [0, 1]
+    config.skip_unreadable = False
+    with pytest.raises(InputError, match="3 files cannot be read"):
+        load_few_shot(config, None, seed=0)
+
+
+def test_a_class_of_which_nothing_can_be_read_is_refused(config, folder):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    for path in (folder / "dog").iterdir():
+        path.write_bytes(b"")
+    config.skip_unreadable = True
+    with pytest.raises(InputError, match="no image of class 'dog' can be read"):
+        load_few_shot(config, None, seed=0)
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "test")])
+def test_the_splits_may_be_written_with_capitals(folder, train, test):
+    write_split(folder / train, {"cat": range(3), "dog": range(3)})
+    write_split(folder / test, {"cat": [7]})
+    contents = scan(folder)
+    assert (contents.class_names, len(contents.train), len(contents.test)) == (("cat", "dog"), 6, 1)
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+def test_validation_images_in_the_place_of_test_images_are_asked_about(folder, name):
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    write_split(folder / name, {"cat": [7]})
+    with pytest.raises(InputError, match=f"has train and {name}, but no test; rename {name} to test"):
+        scan(folder)
+    write_split(folder / "test", {"dog": [8]})
+    with pytest.warns(PassedOverWarning, match=f"{name} is not used; classifiers are measured on test"):
+        assert names(scan(folder).test) == ["dog/0.png"]
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val"])
+def test_a_class_that_is_called_like_a_split_is_a_class(folder, name):
+    write_split(folder, {"bus": range(3), name: range(3)})
+    with pytest.warns(PassedOverWarning, match=f"taken for a class called {name}, not a split"):
+        assert scan(folder).class_names == ("bus", name)
+
+
+def test_two_folders_of_one_split_are_refused(folder):
+    write_split(folder / "train", {"cat": range(3)})
+    write_split(folder / "Train", {"cat": range(3)})
+    with pytest.raises(InputError, match="has both Train and train"):
+        scan(folder)
+
+
+def test_letters_are_the_same_however_they_are_composed(folder, tmp_path):
+    def bear(form):
+        return unicodedata.normalize(form, "Bär")
+
+    write_split(folder / "train", {bear("NFC"): range(3), "Baz": range(3)})
+    write_split(folder / "test", {bear("NFD"): [7]})
+    contents = scan(folder)
+    assert contents.class_names == ("Baz", bear("NFC"))
+    assert [file.label for file in contents.test] == [1]
+    shutil.copytree(folder, tmp_path / "moved")
+    (tmp_path / "moved" / "train" / bear("NFC")).rename(tmp_path / "moved" / "train" / bear("NFD"))
+    assert scan(tmp_path / "moved").fingerprint == contents.fingerprint
+    write_split(folder / "train", {bear("NFD"): range(3)})
+    with pytest.raises(InputError, match="two folders called 'Bär'"):
+        scan(folder)
+
+
+def test_linked_classes_and_images_count_like_others(config, folder, tmp_path):
+    write_split(tmp_path / "elsewhere", {"dog": range(3)})
+    write_image(tmp_path / "elsewhere" / "one.png", 9)
+    write_split(folder, {"cat": range(2)})
+    (folder / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
+    (folder / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere" / "one.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PassedOverWarning)
+        dataset = load_few_shot(config, None, seed=0)
+    assert len(dataset.train.labels) + len(dataset.held_out.labels) == 6

@@ -1,10 +1,19 @@
 import os
+import unicodedata
+import warnings
 from pathlib import Path
 
 import pytest
 
-from chimeramix_jax.data.image_paths import find
+from chimeramix_jax.data.image_paths import PassedOverWarning, find
 from chimeramix_jax.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PassedOverWarning)
+        yield
 
 
 @pytest.fixture
@@ -52,5 +61,66 @@ def test_a_pattern_that_matches_nothing_and_an_empty_folder_are_refused(photos):
     with pytest.raises(InputError, match=r"--images: no file matches '\*.gif'"):
         find("*.gif")
     os.mkdir("empty")
-    with pytest.raises(InputError, match="--images: the folder empty holds no files"):
+    with pytest.raises(InputError, match="--images: the folder empty holds no images"):
         find("empty")
+
+
+def test_a_linked_folder_counts_like_any_other_and_links_in_a_circle_end(photos):
+    Path("album").mkdir()
+    Path("album/d.png").touch()
+    Path("photos/album").symlink_to("../album")
+    Path("photos/circle").symlink_to("../photos")
+    wanted = ["photos/a.png", "photos/b.png", "photos/album/d.png", "photos/more/c.jpg"]
+    assert names("photos") == wanted
+    assert sorted(names("photos/**/*.*")) == sorted(wanted)
+
+
+def test_folders_that_match_a_pattern_stand_for_their_files(photos):
+    for name in ("trip-1/a.png", "trip-2/deep/b.png", "trip-cover.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    Path("trip-empty").mkdir()
+    assert names("trip-*") == ["trip-1/a.png", "trip-2/deep/b.png", "trip-cover.png"]
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_pattern(photos):
+    Path("[2024] trip*").mkdir()
+    for name in ("[2024] trip*/a.png", "[2024] trip*/b.png"):
+        Path(name).touch()
+    assert names("[2024] trip*/[a].png") == ["[2024] trip*/a.png"]
+    assert names(str(Path.cwd() / "[2024] trip*" / "*")) == [
+        str(Path.cwd() / "[2024] trip*" / name) for name in ("a.png", "b.png")
+    ]
+
+
+def test_what_is_no_image_is_passed_over_and_counted_in_one_line(photos):
+    for name in ("photos/@eaDir/a.png/thumb.jpg", "photos/._b.png", "photos/notes.txt", "photos/more/IMG.MOV"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    with pytest.warns(PassedOverWarning) as told:
+        assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
+    assert len(told) == 1
+    assert str(told[0].message).startswith("--images: ignored 6 files and folders that are not images: ")
+    assert "photos/@eaDir" in str(told[0].message) and str(told[0].message).endswith(" and 1 more")
+    with pytest.warns(PassedOverWarning, match="ignored 2 "):
+        assert names("photos/*.*") == ["photos/a.png", "photos/b.png"]  # a star matches no hidden file
+    assert names("photos/notes.txt") == ["photos/notes.txt"]  # named itself, it is for the reader to refuse
+    with pytest.raises(InputError, match="no image is among what matches"):
+        find("photos/*.txt")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_found_in_either_form_of_their_letters(photos, form):
+    other = "NFD" if form == "NFC" else "NFC"
+    Path(unicodedata.normalize(form, "Bäume.png")).touch()
+    assert find(unicodedata.normalize(other, "Bäume.png"))[0].exists()
+
+
+def test_an_address_is_refused(photos):
+    with pytest.raises(InputError, match="is an address"):
+        find("photos,gs://bucket/photos")
+
+
+def test_the_home_folder_is_known(photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert len(find("~/photos,~/x,y.png")) == 5

@@ -28,6 +28,15 @@ def test_runs_are_found_at_any_depth_and_not_within_runs(tmp_path):
     assert found == ["a/seed-0", "a/seed-1", "b"]
 
 
+def test_runs_that_are_linked_into_a_folder_are_found_once(tmp_path):
+    make_run(tmp_path / "elsewhere" / "run", 0.5)
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "run").symlink_to("../elsewhere/run")
+    (tmp_path / "paper" / "circle").symlink_to("../paper")
+    found = [run.path for run in find_runs(tmp_path / "paper", on_error=pytest.fail)]
+    assert found == [tmp_path / "paper" / "run"]
+
+
 def test_a_finished_run_has_its_address_and_figures(tmp_path):
     (trial,), problems = read(make_run(tmp_path / "run", 0.75, seed=3))
     assert problems == []

@@ -123,3 +123,19 @@ def test_an_interruption_ends_all_seeds_at_their_next_step():
     with pytest.raises(KeyboardInterrupt):
         together(*(training(seed, epochs=100_000, watch=interrupts) for seed in range(2)))
     assert len(epochs) < 10_000
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_a_seed_that_cannot_start_ends_those_that_did(monkeypatch, error):
+    started, start = [], threading.Thread.start
+
+    def refuses_the_third(thread):
+        if len(started) == 2:
+            raise error
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuses_the_third)
+    with pytest.raises(type(error)):
+        together(*(training(seed, epochs=100_000) for seed in range(4)))
+    assert not any(thread.is_alive() for thread in started)

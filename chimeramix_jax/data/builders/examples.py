@@ -12,12 +12,15 @@ import tensorflow_datasets as tfds
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
+SKIPPED = "skipped"
+
 
 def labelled_image_info(
     builder: Any,
     image_side: int,
     label: tfds.features.ClassLabel,
     homepage: str | None = None,
+    metadata: tfds.core.MetadataDict | None = None,
     **more: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
     """Describes examples of square RGB images, 0 to 255, to TFDS.
@@ -27,6 +30,7 @@ def labelled_image_info(
       image_side: pixels per side.
       label: the classes.
       homepage: where the data set is published.
+      metadata: what is stored with the prepared data, besides; under ``SKIPPED`` the files that were left out.
       **more: what examples have besides.
     """
     features = tfds.features.FeaturesDict(
@@ -38,7 +42,11 @@ def labelled_image_info(
         }
     )
     return tfds.core.DatasetInfo(
-        builder=builder, features=features, supervised_keys=("image", "label"), homepage=homepage
+        builder=builder,
+        features=features,
+        supervised_keys=("image", "label"),
+        homepage=homepage,
+        metadata=metadata,
     )
 
 

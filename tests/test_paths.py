@@ -1,0 +1,66 @@
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from chimeramix_jax import paths
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.workdir import Workdir
+
+
+def test_the_home_folder_stands_in_the_place_of_the_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert paths.local_path("~/a/", "--workdir") == Path("/somewhere/a")
+    assert Workdir("~/a").path == Path("/somewhere/a")
+
+
+@pytest.mark.parametrize("named", ["gs://bucket/run", "S3://bucket/run", "https://host/x", Path("gs://bucket/run")])
+def test_addresses_are_refused(named):
+    with pytest.raises(InputError, match=r"^--workdir=.*is an address"):
+        paths.local_path(named, "--workdir")
+
+
+@pytest.mark.parametrize("named", ["a:b/c", "C:/x", "x/gs://y"])
+def test_a_colon_does_not_make_an_address(named):
+    assert paths.local_path(named, "--workdir") == Path(named)
+
+
+@pytest.mark.parametrize("named", ["", "  "])
+def test_an_empty_path_is_refused(named):
+    with pytest.raises(InputError, match="is empty"):
+        paths.local_path(named, "--workdir")
+
+
+def test_a_name_is_found_however_its_letters_are_composed(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Bär") for form in ("NFC", "NFD"))
+    (tmp_path / decomposed).touch()
+    assert paths.in_any_form(tmp_path / composed).exists()
+    assert paths.in_any_form(tmp_path / "nothing") == tmp_path / "nothing"
+    assert sorted([decomposed, "Baz", "Bz"], key=paths.by_name) == sorted(
+        [decomposed, "Baz", "Bz"], key=lambda name: unicodedata.normalize("NFC", name)
+    )
+
+
+def test_links_are_followed_once(tmp_path):
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "deep" / "file").touch()
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "top" / "again").symlink_to(tmp_path / "real")
+    (tmp_path / "top" / "circle").symlink_to(tmp_path / "top")
+    found = [os.path.join(path, name) for path, _, names in paths.walk(tmp_path / "top", pytest.fail) for name in names]
+    assert [Path(path).name for path in found] == ["file"]
+
+
+def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
+    (tmp_path / "there").mkdir()
+    for content in (False, True):
+        with paths.leaving_no_empty_folders(tmp_path / "there" / "new" / "deep"):
+            (tmp_path / "there" / "new" / "deep").mkdir(parents=True)
+            if content:
+                (tmp_path / "there" / "new" / "file").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new", "there"]
+    with paths.leaving_no_empty_folders(tmp_path / "there"):
+        pass
+    assert (tmp_path / "there").is_dir()
