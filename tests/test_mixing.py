@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from chimeramix_jax import mixing
 
@@ -66,6 +67,24 @@ def test_offsets_of_the_window_cover_their_whole_range_in_both_directions():
     assert seen == {(y, x) for y in range(4) for x in range(4)}
 
 
+@pytest.mark.parametrize("side", [16, 64])  # of the features, and of the pixels that are mixed directly
+def test_all_offsets_of_the_window_are_equally_likely_in_both_directions(side):
+    pad, draws = side // 4, 800
+
+    def offsets(key):
+        """Where the first cell ends tells the offset; that no grid of a batch changes there is most improbable."""
+        drawn = mixing.grid_masks(key, 6, side, 4)[..., 0]
+        ends = [jnp.argmax(jnp.any(jnp.diff(drawn, axis=axis) != 0, axis=(0, 3 - axis))) + 1 for axis in (1, 2)]
+        return (side + pad) // 4 - jnp.stack(ends)
+
+    found = np.asarray(jax.jit(jax.vmap(offsets))(jax.random.split(jax.random.key(0), draws)))
+    counts = np.histogram2d(*found.T, bins=[np.arange(pad + 1)] * 2)[0]
+    assert counts.sum() == draws
+    for of_offsets in (counts.sum(axis=0), counts.sum(axis=1)):
+        assert scipy.stats.chisquare(of_offsets).pvalue > 1e-3
+    assert scipy.stats.chi2_contingency(counts).pvalue > 1e-3  # rows and columns are drawn each for itself
+
+
 def test_each_image_has_its_own_grid():
     drawn = masks(16, 16, 4)
     assert len({mask.tobytes() for mask in drawn}) == 16
@@ -73,6 +92,22 @@ def test_each_image_has_its_own_grid():
 
 def test_half_of_the_places_take_each_image():
     assert abs(masks(2000, 8, 4).mean() - 0.5) < 0.02
+
+
+def test_every_place_takes_each_image_half_of_the_time():
+    draws = 4000
+    counts = masks(draws, 16, 4).sum(axis=0)
+    assert np.all(np.abs(counts - draws / 2) < 5 * np.sqrt(draws / 4))
+
+
+def test_the_areas_that_grids_keep_are_distributed_as_those_of_stretched_coin_grids():
+    side, rng = 16, np.random.default_rng(0)
+    windows = [windows_of(rng.integers(0, 2, (4, 4)), side) for _ in range(300)]
+    expected = [window.mean() for of_a_grid in windows for window in of_a_grid.values()]
+    areas = np.concatenate([masks(50, side, 4, seed).mean(axis=(1, 2, 3)) for seed in range(20)])
+    # The windows of one grid are not independent: the bound is that for as many as there are grids.
+    assert scipy.stats.ks_2samp(areas, expected).statistic < 1.95 * np.sqrt(1 / 1000 + 1 / 300)
+    np.testing.assert_allclose(np.std(areas), np.std(expected), rtol=0.15)
 
 
 @pytest.mark.parametrize(("side", "mix_size"), SIZES)

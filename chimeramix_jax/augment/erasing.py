@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-ATTEMPTS = 10  # torchvision's: so many rectangles are drawn for an image before it is left as it is
+ATTEMPTS = 100  # the released program's: so many rectangles are drawn for an image before it is left as it is
 
 
 def cutout(
@@ -41,9 +41,9 @@ def random_erasing(
         aspect: least and greatest height divided by width, drawn uniformly as in the paper (torchvision draws its
             logarithm uniformly).
 
-    A rectangle that would be as high or as wide as the image is drawn anew, as in torchvision: the first of
-    ``ATTEMPTS`` that fits is taken, and if none does, the image stays as it is. Its place is uniform. The noise is
-    uniform in [-1, 1] (before normalising: in [0, 1]), for every pixel and channel anew.
+    A rectangle that would be as high or as wide as the image is drawn anew: the first of ``ATTEMPTS`` that fits is
+    taken, and if none does, the image stays as it is. Its place is uniform. The noise is uniform in [-1, 1] (before
+    normalising: in [0, 1]), for every pixel and channel anew.
     """
     batch, height, width, _ = images.shape
     chance_key, size_key, row_key, column_key, noise_key = jax.random.split(key, 5)

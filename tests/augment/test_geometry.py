@@ -114,7 +114,7 @@ def test_the_view_of_a_canvas_lies_exactly_where_the_view_of_its_image_does(padd
 
 
 @pytest.mark.parametrize(
-    ("side", "fraction", "padding"), [(32, 0.125, 4), (96, 0.125, 12), (64, 0.0, 0), (28, 0.125, 3)]
+    ("side", "fraction", "padding"), [(32, 0.125, 4), (64, 0.125, 8), (96, 0.125, 12), (64, 0.0, 0), (28, 0.125, 3)]
 )
 def test_the_padding_is_the_configs_share_of_the_side(side, fraction, padding):
     settings = ConfigDict({"crop_padding_fraction": fraction, "horizontal_flip": True})
@@ -144,6 +144,13 @@ def test_resizing_maps_corners_to_corners_and_interpolates_linearly_between(heig
     resized = geometry.resize_align_corners(jnp.asarray(images), side)
     assert resized.dtype == jnp.float32
     np.testing.assert_allclose(resized, [bilinear(image, side) for image in images], atol=1e-5)
+
+
+def test_resizing_is_not_left_to_the_shorter_numbers_that_accelerators_multiply_by_default():
+    images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
+    program = str(jax.make_jaxpr(partial(geometry.resize_align_corners, side=5))(images))
+    assert program.count("dot_general") == 2
+    assert program.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == 2
 
 
 def test_resizing_to_the_same_side_returns_the_images_themselves():

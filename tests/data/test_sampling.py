@@ -1,6 +1,9 @@
+import itertools
+
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from chimeramix_jax.data import sampling
 from chimeramix_jax.data.sampling import EpochPlan
@@ -95,3 +98,15 @@ def test_images_of_one_batch_draw_their_partners_each_for_itself():
     data = labelled([0] * 10, 1)
     partners = np.asarray(sampling.same_class_partners(jax.random.key(0), data, np.zeros(30, int)))
     assert len(set(partners.tolist())) > 5
+
+
+@pytest.mark.parametrize(("examples", "repeats", "batch_size"), [(4, 1, 2), (2, 2, 3), (3, 1, 2)])
+def test_all_orders_of_an_epoch_are_equally_likely(examples, repeats, batch_size):
+    plan = EpochPlan(examples, repeats, batch_size)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    drawn = np.asarray(jax.jit(jax.vmap(lambda key: plan.order(key)[0]))(keys))
+    drawn = drawn.reshape(len(keys), -1)[:, : examples * repeats]
+    orders, counts = np.unique(drawn, axis=0, return_counts=True)
+    possible = set(itertools.permutations(list(range(examples)) * repeats))
+    assert set(map(tuple, orders.tolist())) == possible
+    assert scipy.stats.chisquare(counts).pvalue > 1e-3

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from flax import nnx
 
 from chimeramix_jax.models.discriminator import Discriminator
@@ -269,6 +270,20 @@ def test_dropout_draws_anew_in_every_block(monkeypatch):
     assert len({tuple(np.asarray(key).tolist()) for key in drawn}) == 3
 
 
+@pytest.mark.parametrize("rate", [0.3, 0.5])
+def test_dropout_takes_its_share_of_single_values_and_scales_the_others_up(rate):
+    block = filled(partial(WideBlock, 3, 3, 1, rate))
+    dropped = np.asarray(block.dropout(jnp.ones((20, 8, 8, 16)), rngs=jax.random.key(0)))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / (1 - rate)], rtol=1e-6)
+    zeros = dropped == 0
+    deviation = np.sqrt(rate * (1 - rate))
+    assert abs(zeros.mean() - rate) < 4.5 * deviation / np.sqrt(zeros.size)
+    # Each value is drawn for itself: no whole channels, pixels or examples fall together.
+    for axes in ((0, 1, 2), (0, 3), (1, 2, 3)):
+        shares = zeros.mean(axis=axes)
+        assert np.all(np.abs(shares - rate) < 4.5 * deviation / np.sqrt(zeros.size / shares.size))
+
+
 def test_training_mode_needs_a_dropout_key_where_the_rate_is_above_zero():
     with pytest.raises(ValueError, match="rngs"):
         apply(filled(partial(WideBlock, 3, 3, 1, 0.5)), images(1, side=8))
@@ -314,6 +329,44 @@ def test_initial_convolutions_of_the_wide_resnet_have_hes_fan_out_variance_and_n
     for layer, fan_out in ((block.convolution1, 64 * 9), (block.convolution2, 64 * 9), (block.shortcut, 64)):
         np.testing.assert_allclose(np.var(layer.kernel[...]), 2 / fan_out, rtol=0.2)
         assert layer.bias is None
+
+
+@pytest.mark.parametrize("build", [partial(Generator, 8, 2, 2), partial(Discriminator, 8)])
+def test_all_of_the_adversarial_networks_are_drawn_uniformly_within_pytorchs_bounds(build):
+    @jax.jit
+    def draw(key):
+        return nnx.state(build(rngs=nnx.Rngs(params=key)))
+
+    drawn = dict(nnx.to_flat_state(draw(jax.random.key(0, impl="rbg"))))  # the kind of key that runs use
+    layers = {path[:-1] for path in drawn}
+    values = []
+    for layer in layers:
+        kernel = np.asarray(drawn[*layer, "kernel"][...])
+        # Of a transposed convolution, the only layer with such kernels, PyTorch counts the outputs.
+        fan_in = 4 * kernel.shape[3] if kernel.shape[:2] == (2, 2) else math.prod(kernel.shape[:3])
+        of_layer = [kernel] + [np.asarray(drawn[*layer, name][...]) for name in ("bias",) if (*layer, name) in drawn]
+        for value in of_layer:
+            scaled = value.ravel() * math.sqrt(fan_in)
+            assert scipy.stats.kstest(scaled, "uniform", (-1, 2)).pvalue > 1e-4
+            values.append(scaled)
+    assert len(np.unique(np.concatenate(values))) > 0.95 * sum(map(len, values))  # no layer is another's copy
+
+
+def test_the_wide_resnet_starts_with_hes_normal_kernels_plain_norms_and_pytorchs_linear_layer_without_bias():
+    @jax.jit
+    def draw(key):
+        return nnx.state(WideResNet(10, 2, 50, rngs=nnx.Rngs(params=key)))
+
+    for path, value in nnx.to_flat_state(draw(jax.random.key(0, impl="rbg"))):
+        values = np.asarray(value[...])
+        if path == ("head", "kernel"):
+            scaled = values.ravel() * math.sqrt(values.shape[0])
+            assert scipy.stats.kstest(scaled, "uniform", (-1, 2)).pvalue > 1e-4
+        elif path[-1] == "kernel":
+            deviation = math.sqrt(2 / (values.shape[0] * values.shape[1] * values.shape[3]))
+            assert scipy.stats.kstest(values.ravel(), "norm", (0, deviation)).pvalue > 1e-4
+        else:
+            assert np.all(values == (1 if path[-1] in ("scale", "variance") else 0))
 
 
 def test_layers_of_one_seed_are_equal_and_of_two_seeds_differ():

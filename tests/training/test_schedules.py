@@ -4,6 +4,7 @@ import optax
 import pytest
 
 from chimeramix_jax.config import defaults
+from chimeramix_jax.training import classifier
 from chimeramix_jax.training.classifier import sgd
 from chimeramix_jax.training.generator import learning_rate_schedule
 
@@ -40,6 +41,12 @@ def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_paramete
     updated = optax.apply_updates(parameters, updates)
     assert updated["kernel"][0] == pytest.approx(2.0 - 0.1 * (1.0 + 0.5 * 2.0))
     assert updated["bias"][0] == pytest.approx(-4.0 - 0.1 * (0.5 * -4.0))
+
+
+def test_the_classifiers_rate_follows_one_cosine_over_the_steps_of_all_epochs():
+    rates = np.array([float(classifier.learning_rate_schedule(0.1, 3 * 7)(step)) for step in range(22)])
+    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(22) / 21)), atol=1e-8)
+    assert np.all(np.diff(rates) < 0)  # at every step, not only where an epoch ends
 
 
 def test_the_classifiers_rate_ends_at_zero():

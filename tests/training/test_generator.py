@@ -1,0 +1,52 @@
+"""What a step of the generator's stage draws, and shows to its networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.data.sampling import EpochPlan, to_device
+from chimeramix_jax.training.generator import GeneratorStage
+
+SIDE, STEPS = 32, 1000
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """What a thousand steps hand to both updates for the same two images: a, b, masks, real."""
+    config = settings.load("digits:chimeramix_grid")
+    config.update_from_flattened_dict(TINY | {"generator.image_side": SIDE, "augment.crop_padding_fraction": 0.125})
+    pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    data = to_device(pixels, np.array([0, 0, 1, 1]), 2)
+    stage = GeneratorStage(config, data, EpochPlan(4, 1, 2))
+
+    def note(state, a, b, masks, real, weights):
+        same = [jnp.all(real == images, axis=(1, 2, 3)) for images in (a, b)]
+        return state, {"real_is": jnp.stack(same), "a": a[:, 0, 0], "b": b[:, 0, 0], "masks": jnp.stack(masks)}
+
+    stage._step = note
+    keys, key = jax.random.split(jax.random.key(0), STEPS), jax.random.key(1)
+    step = jax.vmap(lambda one: stage.train_step({}, data, jnp.array([0, 2]), None, one, key)[1])
+    return jax.tree.map(np.asarray, jax.jit(step)(keys))
+
+
+def test_a_fair_coin_decides_which_images_of_a_whole_batch_are_shown_as_real(drawn):
+    real_is_a, real_is_b = np.moveaxis(drawn["real_is"], 1, 0)
+    assert np.all(real_is_a.all(axis=1) | real_is_b.all(axis=1))
+    only_a, only_b = real_is_a.all(axis=1) & ~real_is_b.all(axis=1), real_is_b.all(axis=1) & ~real_is_a.all(axis=1)
+    assert only_a.sum() + only_b.sum() > 0.95 * STEPS
+    assert abs(only_a.sum() - only_b.sum()) < 4 * np.sqrt(STEPS)
+
+
+def test_both_images_of_a_pair_are_augmented_each_for_itself(drawn):
+    same = np.all(drawn["a"] == drawn["b"], axis=-1)
+    # Half of the partners are the image itself, and their corners rarely agree: 81 crops, some of which share one.
+    assert 0 < same.mean() < 0.1
+
+
+def test_the_second_update_has_masks_of_its_own(drawn):
+    first, second = np.moveaxis(drawn["masks"], 1, 0)
+    assert np.mean(np.all(first == second, axis=(1, 2, 3, 4))) < 0.01
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.03
