@@ -220,7 +220,7 @@ def main(_: list[str]) -> None:
     except (InputError, StorageError, NonFiniteError) as error:
         fail(str(error), error.exit_code)
     except OSError as error:  # of a library that writes files of its own
-        if error.errno not in files.NO_ROOM:
+        if error.errno not in (*files.NO_ROOM, *files.CLOSED):
             raise
         fail(f"{error.filename or 'a file'}: cannot be written: {error.strerror}", StorageError.exit_code)
     except (MemoryError, RuntimeError) as error:

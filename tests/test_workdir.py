@@ -158,8 +158,10 @@ def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path, seeds):
     import chimeramix_jax
 
     config = settings.load("image_folder:baseline")
-    config.dataset.directory, config.dataset.data_dir, config.seeds = str(tmp_path), str(tmp_path / "data"), seeds
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    config.dataset.directory, config.dataset.data_dir, config.seeds = str(photos), str(tmp_path / "data"), seeds
     train = chimeramix_jax.train_and_evaluate_seeds if seeds else chimeramix_jax.train_and_evaluate
     with pytest.raises(InputError, match="holds no class folders"):
         train(config, tmp_path / "runs" / "mine")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [photos]

@@ -1,6 +1,7 @@
 """Writing a data set to disk through TFDS, once, and finding it there afterwards."""
 
 import contextlib
+import glob
 import importlib.util
 import io
 import sys
@@ -54,6 +55,11 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     from chimeramix_jax.data.builders.examples import SKIPPED
 
     builder = entry.make_builder(dataset_config)
+    if glob.has_magic(str(builder.data_dir)):
+        raise InputError(
+            f"dataset.data_dir: {str(builder.data_dir_root)!r} has one of * ? [ in it, which TFDS takes for a pattern; "
+            "name another with --config.dataset.data_dir"
+        )
     if not builder.data_path.exists():
         _prepare(entry, builder)
         builder = entry.make_builder(dataset_config)  # another process may have been first: read what is on disk

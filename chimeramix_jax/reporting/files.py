@@ -6,40 +6,52 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.paths import leaving_no_empty_folders
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or a limit on files is reached
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not to be written to, or out of reach
+_OF_EMPTY_DISKS = "lost+found"
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes a file so that a reader, and a crash at any moment, meets the old content or the new one, never a part.
 
     Folders on the way are created. The content goes to a temporary file beside the target, reaches the disk, and then
-    takes the target's name.
+    takes the target's name, and the permissions of a file that was there. Of a link, the file that it leads to is
+    written. What is no file, such as a pipe, is written to as it is; that its reader leaves is no error.
 
     Raises:
         StorageError: there is no room for it.
         OSError: the file cannot be written; as above, the old one is still there and nothing else is left behind.
     """
-    target = Path(path)
-    with room_for(target, len(content)):
+    mode = None
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+    if mode is not None and not stat.S_ISREG(mode):
+        with contextlib.suppress(BrokenPipeError), open(path, "wb") as stream:
+            stream.write(content)
+        return
+    target = Path(os.path.realpath(path))
+    with room_for(Path(path), len(content)):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
+        _replace(target, content, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: bytes, mode: int) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
+        os.chmod(temporary, mode)  # mkstemp makes files that only their owner may read
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -51,24 +63,35 @@ def _replace(target: Path, content: bytes) -> None:
 def whole_folder(target: Path) -> Iterator[Path]:
     """Gives the ``with`` statement a folder to fill, which gets the target's name when all is in it.
 
-    Until then it lies beside the target under another name, and goes away if it cannot be filled.
+    Until then it lies beside the target under another name, and goes away if it cannot be filled. Where the target is
+    an empty folder, which may be a mount, a link to one or the current folder, it lies in there, and its content is
+    moved up at the end.
 
     Raises:
         InputError: there is something at the target already that is no empty folder, or nothing can be made there.
     """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise InputError(f"{target}: is there already, and nothing is overwritten; name a new or an empty folder")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
-    except OSError as error:
-        raise InputError(f"{target}: cannot be made: {error.strerror}") from None
-    try:
-        yield unfinished
-        os.chmod(unfinished, 0o777 & ~_umask())  # mkdtemp makes folders that only their owner may enter
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    there = os.path.lexists(target)
+    with leaving_no_empty_folders(target.parent):
+        try:
+            if there and not (target.is_dir() and set(os.listdir(target)) <= {_OF_EMPTY_DISKS}):
+                raise InputError(
+                    f"{target}: is there already, and nothing is overwritten; name a new or an empty folder"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place = target if there else target.parent
+            unfinished = Path(tempfile.mkdtemp(dir=place, prefix=f".{target.name or 'folder'}.", suffix=".part"))
+        except OSError as error:
+            raise InputError(f"{target}: cannot be made: {error.strerror}") from None
+        try:
+            yield unfinished
+            if there:
+                for part in sorted(unfinished.iterdir()):
+                    part.rename(target / part.name)
+            else:
+                os.chmod(unfinished, 0o777 & ~_umask())  # mkdtemp makes folders that only their owner may enter
+                unfinished.rename(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -82,16 +105,31 @@ def room_for(path: Path, needed: int) -> Iterator[None]:
         raise storage_error(path, needed, error) from error
 
 
+def reason_of_storage(error: BaseException, numbers: Sequence[int] = (*NO_ROOM, *CLOSED)) -> str | None:
+    """The system's reason why something cannot be written, if that is what an error, or what led to it, tells.
+
+    Libraries raise errors of their own kinds, with the system's words somewhere in a long text.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        for number in numbers:
+            if (isinstance(seen, OSError) and seen.errno == number) or os.strerror(number) in str(seen):
+                return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
 def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
     """Returns, for the caller to raise, the error for a file or folder that could not be written.
 
     Args:
         path: its name.
         needed: the bytes that it takes.
-        error: what came of writing it. Libraries put the system's reason somewhere into a long text of their own.
+        error: what came of writing it, with a reason as ``reason_of_storage`` finds it.
     """
-    reasons = [os.strerror(number) for number in NO_ROOM if os.strerror(number) in str(error)]
-    reason = reasons[0] if reasons else f"{type(error).__name__}: {error}"
+    reason = reason_of_storage(error, NO_ROOM)
+    if reason is None:
+        return StorageError(f"{path}: cannot be written: {reason_of_storage(error)}")
     room = next(parent for parent in Path(path).absolute().parents if parent.exists())
     free = shutil.disk_usage(room).free
     return StorageError(f"{path}: cannot be written: {reason} ({_size(needed)} needed, {_size(free)} free)")

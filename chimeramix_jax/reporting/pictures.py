@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from chimeramix_jax.reporting import files
+from chimeramix_jax.reporting import files, lettering
 
 TILE_SIDE = 96  # pixels per side that small images are enlarged to, about
 GAP = 6  # between tiles
 MARGIN = 16  # around the sheet
 FRAME = 3  # the coloured frame around the two images of a pair
-FONT_SIZE = 14
 
 PAPER = (255, 255, 255)
 INK = (34, 34, 34)
+RULE = (170, 170, 170)  # around names
 COLOUR_A = (0, 114, 178)  # blue and orange of Okabe and Ito, which people of any colour vision can tell apart
 COLOUR_B = (230, 159, 0)
 
@@ -45,7 +45,7 @@ def mixing_sheet(
         mixes: the mixed images.
         reconstructions_a: the generator's image for a mask of ones; None (and so below): no such row.
         reconstructions_b: the same for a mask of zeros.
-        class_names: a name for every pair, written above its column.
+        class_names: a name for every pair, written above its column; see ``lettering.labels``.
 
     Raises:
         ValueError: the numbers of images, masks and names differ, or there is none.
@@ -142,11 +142,11 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 
 def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
-    font = ImageFont.load_default(size=FONT_SIZE)
+    font = lettering.plain_font()
     sizes = [tile.size for tiles in rows.values() for tile in tiles]
     cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))
     label_width = round(max(font.getlength(label) for label in rows)) + 2 * GAP
-    header = FONT_SIZE + 2 * GAP if class_names is not None else 0
+    header = lettering.FONT_SIZE + 2 * GAP if class_names is not None else 0
     columns = len(next(iter(rows.values())))
     width = 2 * MARGIN + label_width + columns * (cell_width + GAP) - GAP
     height = 2 * MARGIN + header + len(rows) * (cell_height + GAP) - GAP
@@ -158,13 +158,19 @@ def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None
         for column, tile in enumerate(tiles):
             centre = MARGIN + label_width + column * (cell_width + GAP) + cell_width // 2
             sheet.paste(tile, (centre - tile.width // 2, middle - tile.height // 2))
-    for column, name in enumerate(class_names or ()):
+    for column, (name, font) in enumerate(lettering.labels(class_names or ())):
         centre = MARGIN + label_width + column * (cell_width + GAP) + cell_width // 2
-        pen.text((centre, MARGIN), _shortened(name, cell_width, font), INK, font, anchor="ma")
+        text = _shortened(name, cell_width - 2 * GAP, font)
+        if text:
+            left, top, right, bottom = pen.textbbox((centre, MARGIN), text, font, anchor="ma")
+            pen.rectangle(
+                (left - GAP, min(top, MARGIN) - 2, right + GAP - 1, max(bottom, MARGIN + header - GAP)), outline=RULE
+            )
+        pen.text((centre, MARGIN), text, INK, font, anchor="ma")
     return sheet
 
 
-def _shortened(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _shortened(text: str, width: int, font: lettering.Font) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}...") > width:

@@ -6,10 +6,13 @@ use the networks later (settings, class names, split), and a list of its files' 
 name and takes its own, the number of training steps done, when it is complete.
 """
 
+import contextlib
 import os
 import shutil
+import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ State = dict[str, PyTree]
 ABOUT = "about"
 _UNFINISHED = ".part"  # in the names of what is being written, or being deleted; Orbax adds an ending of its own
 _DAMAGED = ".damaged"
+_REPLACED = ".replaced"  # an older checkpoint of the same step, while it is not sure that the new one has its name
+_ODD = frozenset("[]*?\\")
 
 _orbax = threading.Lock()  # Orbax is not made for several threads, which several seeds have
 
@@ -55,6 +60,8 @@ class StageCheckpoints:
         if not read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._clear_away()
+            with _plainly_named(self._directory):  # before there is something to lose
+                pass
 
     def save(self, step: int, state: State, about: dict[str, Any]) -> None:
         """Starts writing a checkpoint; it becomes visible when it is complete.
@@ -90,7 +97,7 @@ class StageCheckpoints:
         """
         damages: dict[int, str] = {}
         for step in sorted(self._steps(), reverse=True):
-            damage = checkpoint_manifest.damage(self._path(step))
+            damage = checkpoint_manifest.damage(self._existing(step))
             if damage is None:
                 for worse, reason in damages.items():
                     message = f"{self._path(worse)}: {reason}; going back to {self._path(step)}"
@@ -125,8 +132,8 @@ class StageCheckpoints:
         )
         items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
         wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
-        with _orbax:
-            restored = self._checkpointer.restore(self._path(step), args=wanted)
+        with _orbax, _plainly_named(self._directory) as directory:
+            restored = self._checkpointer.restore(directory / self._existing(step).name, args=wanted)
         return {name: restored[name] for name in items}, unmarked(restored[ABOUT], self._path(step))
 
     def about(self, step: int) -> dict[str, Any]:
@@ -151,21 +158,32 @@ class StageCheckpoints:
         items = {name: ocp.args.StandardSave(part) for name, part in state.items()}
         try:
             wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)})
-            with _orbax:
-                self._checkpointer.save(unfinished, args=wanted)
+            with _orbax, _plainly_named(self._directory) as directory:
+                self._checkpointer.save(directory / unfinished.name, args=wanted)
             checkpoint_manifest.seal(unfinished)
             if self._path(step).exists():  # of the same step, but before its epoch's evaluation
-                self._delete(step)
+                os.rename(self._path(step), self._path(step, _REPLACED))
             os.rename(unfinished, self._path(step))
+            shutil.rmtree(self._path(step, _REPLACED), ignore_errors=True)
         except Exception as error:  # a full disk has many faces here: those of Orbax, TensorStore and Python
             self._clear_away()
+            if files.reason_of_storage(error) is None:
+                raise
             needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
             raise files.storage_error(self._path(step), needed, error) from error
         for old in sorted(self._steps())[: -self._keep] if self._keep else []:
             self._delete(old)
 
     def _clear_away(self) -> None:
-        """Removes what was not written, or not deleted, to its end, as far as nothing writes there any more."""
+        """Removes what was not written, or not deleted, to its end, as far as nothing writes there any more.
+
+        A checkpoint whose successor did not get its name has it again.
+        """
+        for replaced in self._directory.glob(f"*{_REPLACED}"):
+            if self._directory.joinpath(replaced.stem).exists():
+                shutil.rmtree(replaced, ignore_errors=True)
+            else:
+                replaced.rename(replaced.with_suffix(""))
         for unfinished in self._directory.glob(f"*{_UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -176,7 +194,34 @@ class StageCheckpoints:
         shutil.rmtree(going)
 
     def _steps(self) -> list[int]:
-        return [int(path.name) for path in self._directory.iterdir() if path.name.isdigit()]
+        names = {path.name.removesuffix(_REPLACED) for path in self._directory.iterdir()}
+        return [int(name) for name in names if name.isdigit()]
 
-    def _path(self, step: int) -> Path:
-        return self._directory / str(step)
+    def _path(self, step: int, ending: str = "") -> Path:
+        return self._directory / f"{step}{ending}"
+
+    def _existing(self, step: int) -> Path:
+        """Where a checkpoint is, for readers too, who may come while one is replaced, or after that was cut off."""
+        replaced = self._path(step, _REPLACED)
+        return replaced if replaced.exists() and not self._path(step).exists() else self._path(step)
+
+
+@contextlib.contextmanager
+def _plainly_named(directory: Path) -> Iterator[Path]:
+    """The directory by a path that means the same to everyone, inside the ``with`` statement.
+
+    Orbax takes brackets, stars and question marks for patterns, and TensorStore backslashes for slashes: what is
+    written under such a path could not be read. A link elsewhere leads around that.
+
+    Raises:
+        InputError: there is no other place for the link.
+    """
+    if not _ODD.intersection(str(directory)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
+        if _ODD.intersection(folder):
+            raise InputError(f"TMPDIR: {folder!r}, but it must not have one of {' '.join(sorted(_ODD))} in it")
+        link = Path(folder) / "checkpoints"
+        link.symlink_to(directory, target_is_directory=True)
+        yield link

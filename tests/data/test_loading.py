@@ -233,3 +233,12 @@ def test_data_prepared_in_a_format_that_needs_tensorflow_are_refused(dataset_con
     dataset_config.name = "cifar10"
     with pytest.raises(InputError, match=r"cifar10/3.0.2 was prepared in the format tfrecord, but array_record"):
         load_few_shot(dataset_config, 2, seed=0)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "a?"])
+def test_a_place_for_prepared_data_that_reads_as_a_pattern_is_refused(dataset_config, tmp_path, name):
+    dataset_config.name = "digits"
+    dataset_config.data_dir = str(tmp_path / name)
+    with pytest.raises(InputError, match=r"dataset.data_dir: .* has one of \* \? \[ in it"):
+        load_few_shot(dataset_config, 1, seed=0)
+    assert not (tmp_path / name).exists()

@@ -1,6 +1,7 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -80,3 +81,87 @@ def test_a_folder_is_made_where_an_empty_one_is_but_not_over_anything_else(tmp_p
         with pytest.raises(InputError, match="is there already"), files.whole_folder(taken):
             pass
     assert (tmp_path / "empty" / "a").read_text() == "a"
+
+
+def test_a_link_stays_and_the_file_that_it_leads_to_is_written(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/file")
+    for content in (b"first", b"second"):
+        files.write_bytes(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "file").read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_keeps_its_permissions(tmp_path, mode):
+    (tmp_path / "file").touch()
+    (tmp_path / "file").chmod(mode)
+    files.write_bytes(tmp_path / "file", b"new")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as reader:
+        content = reader.submit((tmp_path / "pipe").read_bytes)
+        files.write_bytes(tmp_path / "pipe", b"content")
+        assert content.result(10) == b"content"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    (tmp_path / "null").symlink_to(os.devnull)
+    files.write_bytes(tmp_path / "null", b"content")
+    assert (tmp_path / "null").is_symlink() and not Path(os.devnull).is_file()
+
+
+def test_a_process_substitution_gets_what_is_written(tmp_path):
+    receiver, sender = os.pipe()
+    files.write_bytes(f"/dev/fd/{sender}", b"content")
+    assert os.read(receiver, 100) == b"content"
+    os.close(receiver)
+    files.write_bytes(f"/dev/fd/{sender}", b"nobody reads this")
+    os.close(sender)
+
+
+def test_a_folder_is_filled_where_an_empty_one_is_linked_or_the_current_one(tmp_path, monkeypatch):
+    for name in ("disk", "here"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "disk" / "lost+found").mkdir()  # as on a new disk that is mounted there
+    (tmp_path / "link").symlink_to("disk")
+    monkeypatch.chdir(tmp_path / "here")
+    for target in (tmp_path / "link", Path(".")):
+        with files.whole_folder(target) as unfinished:
+            (unfinished / "class").mkdir()
+            (unfinished / "class" / "a").write_text("a")
+        assert (target / "class" / "a").read_text() == "a"
+        assert not list(target.glob(".*"))
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_is_not_made_at_the_end_of_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(InputError, match="is there already"), files.whole_folder(tmp_path / "link"):
+        pass
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_the_folders_around_one_that_is_not_filled_are_taken_away_again(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "a" / "b"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "any words"), "No space left on device"),
+        (ValueError("INTERNAL: write failed: Disk quota exceeded [file='x']"), "Disk quota exceeded"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (ValueError("a shape is wrong"), None),
+        (FileNotFoundError(2, "No such file or directory"), None),
+    ],
+)
+def test_only_errors_of_storing_are_taken_for_such(error, reason):
+    assert files.reason_of_storage(error) == reason
+    wrapped = RuntimeError("could not be saved")
+    wrapped.__cause__ = error
+    assert files.reason_of_storage(wrapped) == reason
+    if reason is not None:
+        assert (" needed, " in str(files.storage_error(Path("x"), 1, error))) == (reason != "Permission denied")

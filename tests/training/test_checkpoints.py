@@ -1,9 +1,11 @@
 """Checkpoints that are damaged, cut off, or do not fit on the disk."""
 
+import os
 import resource
 import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -141,3 +143,66 @@ def test_trainings_in_several_threads_write_their_checkpoints_at_the_same_time(t
                 checkpoints.latest_step(), {"d": {"array": jax.ShapeDtypeStruct((1000,), jnp.int32)}}
             )
         assert about == {"step": 5} and np.all(state["d"]["array"] == number)
+
+
+STATE = {"network": {"array": jnp.arange(4.0)}}
+ABSTRACT = {"network": {"array": jax.ShapeDtypeStruct((4,), jnp.float32)}}
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "[ab]", "a*b", "a?b", "a\\b", "a]b"])
+def test_signs_of_patterns_in_a_path_do_not_count_as_such(tmp_path, name):
+    directory = tmp_path / name / "checkpoints"
+    with StageCheckpoints(directory) as checkpoints:
+        checkpoints.save(3, STATE, {"step": 3})
+    with StageCheckpoints(directory, read_only=True) as checkpoints:
+        assert checkpoints.latest_step() == 3
+        state, about = checkpoints.restore(3, ABSTRACT)
+    assert about == {"step": 3} and state["network"]["array"].tolist() == [0, 1, 2, 3]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_without_a_place_for_a_plain_path_nothing_is_begun(tmp_path, monkeypatch):
+    (tmp_path / "t[m]p").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t[m]p"))
+    with pytest.raises(InputError, match="TMPDIR"):
+        StageCheckpoints(tmp_path / "[run]")
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_kill_while_a_step_is_saved_again_leaves_the_old_or_the_new_checkpoint(tmp_path, monkeypatch, killed_after):
+    with StageCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, STATE, {"try": "first"})
+    renames = []
+
+    class Kill(BaseException):
+        """The process ends here; nothing tidies up."""
+
+    def rename(source, target):
+        if Path(target).name in ("3", "3.replaced"):  # Orbax renames, too
+            renames.append(target)
+        if len(renames) > killed_after:
+            raise Kill
+        os.replace(source, target)
+
+    def rmtree(path, **_):
+        raise Kill
+
+    with monkeypatch.context() as patch:
+        checkpoints = StageCheckpoints(tmp_path)
+        patch.setattr("chimeramix_jax.training.checkpoints.os.rename", rename)
+        patch.setattr("chimeramix_jax.training.checkpoints.shutil.rmtree", rmtree)
+        with pytest.raises(Kill):
+            checkpoints._write(3, STATE, {"try": "second"})
+    expected = {"try": "first" if killed_after == 1 else "second"}
+    for read_only in (True, False):
+        with StageCheckpoints(tmp_path, read_only=read_only) as checkpoints:
+            assert checkpoints.latest_step() == 3 and checkpoints.about(3) == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+
+
+def test_an_error_that_is_none_of_the_disk_is_not_called_one(tmp_path):
+    with StageCheckpoints(tmp_path) as checkpoints:
+        with pytest.raises(TypeError, match="not JSON serializable"):
+            checkpoints.save(3, STATE, {"about": object()})
+            checkpoints.wait()
+        assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from chimeramix_jax import config as settings
 from chimeramix_jax import mixing_picture
 from chimeramix_jax.data.loading import FewShotDataset
-from chimeramix_jax.reporting import files
+from chimeramix_jax.reporting import files, lettering
 from chimeramix_jax.reporting.picture_folder import kept
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.report import confusion, curves, embedding, training_charts
@@ -77,6 +77,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     }
     content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"])
     content |= _mixing(workdir)
+    content["legend"] = lettering.legend(dataset.class_names[: mixing_picture.MOST_PAIRS])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
 
