@@ -242,6 +242,7 @@ def test_a_setting_on_one_side_only_is_a_difference(config):
     [
         ("checkpoint.keep", 9),
         ("dataset.data_dir", "/data"),
+        ("dataset.directory", "elsewhere/photos"),
         ("steps_per_call", 7),
         ("compare_with_baseline", True),
         ("on_nonfinite", "rollback"),
