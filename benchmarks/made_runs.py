@@ -49,6 +49,7 @@ def make_run(
         "config": settings.config_to_dict(loaded),
         "class_names": names,
         "train_indices": indices.tolist(),
+        "data": run.dataset.identity.digests(),
     }
     measured = {"classifier": _measured(loaded.experiment, top1, classes, examples)}
     if baseline_top1 is not None:

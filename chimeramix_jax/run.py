@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import determinism, shared_generator, stopping, workdir_lock
+from chimeramix_jax import determinism, same_data, shared_generator, stopping, workdir_lock
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
@@ -106,6 +106,11 @@ def prepare(
         if stage == "report":
             directory.read_results()
         run.load()
+        same_data.refuse_other_data(directory, run.dataset, stage, run.replaced())
+        if run.generator_home is not directory:
+            run.generator_home = shared_generator.of_the_same_data(directory, config, run.dataset, generator_workdir)
+            if stage == "classifier":
+                run.require_finished("generator")
         run.lock = lock.pop_all()
     return run
 
@@ -138,9 +143,9 @@ class Run:
             return self._complete()
 
     def _complete(self) -> dict[str, Any]:
+        self.workdir.move_aside(*self.replaced())  # first: what is left of a kill in between is still known as old
         self.workdir.claim(self.config)
-        if self.retrain:
-            self.discard(self.stage)
+        same_data.record(self.workdir, self.dataset)
         stopping.raise_if_asked()
         if settings.needs_generator(self.config):
             self.provide_generator(train=self.stage in ("all", "generator"))
@@ -165,14 +170,16 @@ class Run:
         directory = self.generator_home.generator if stage == "generator" else self.workdir.classifier
         loop.require_finished(directory, stage, self.config[stage].epochs)
 
-    def discard(self, stage: str) -> None:
-        """Moves aside what is to be made again, and what depends on it."""
-        made_later = (self.workdir.classifier, self.workdir.baseline, self.workdir.results, self.workdir.report)
-        if stage in ("all", "generator"):
-            drawn = (self.workdir.picture, self.workdir.masks_picture)
-            self.workdir.move_aside(self.workdir.generator, *drawn, *made_later)
-        elif stage == "classifier":
-            self.workdir.move_aside(*made_later)
+    def replaced(self) -> tuple[Path, ...]:
+        """What is to be made again, and what depends on it; nothing unless the run is to be trained again."""
+        run = self.workdir
+        made_later = (run.classifier, run.baseline, run.results, run.report)
+        drawn = (run.picture, run.masks_picture)
+        if not self.retrain or self.stage not in ("all", "generator", "classifier"):
+            return ()
+        if self.stage == "classifier":
+            return made_later if run.generator.exists() else (*drawn, *made_later)
+        return (run.generator, *drawn, *made_later)
 
     def load(self) -> None:
         """Loads the few-shot set, and checks what only the data can tell."""
@@ -186,9 +193,8 @@ class Run:
             "config": settings.config_to_dict(config),
             "class_names": list(self.dataset.class_names),
             "train_indices": self.dataset.train_indices.tolist(),
+            "data": self.dataset.identity.digests(),
         }
-        if self.generator_home is not self.workdir:
-            shared_generator.check_split(self.generator_home, self.about)
 
     def provide_generator(self, *, train: bool) -> None:
         """Trains the generator if it is to be and is not yet, or notes down whose is used."""
@@ -296,6 +302,7 @@ class Run:
             "class_names": self.about["class_names"],
             "train_indices": self.about["train_indices"],
             "train_indices_sha256": results.indices_digest(self.about["train_indices"]),
+            "data_sha256": self.about["data"],
         }
         if "baseline" in measured:
             content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}

@@ -5,13 +5,14 @@ trained with. Experiments that agree in the former train it once.
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.same_data import trained_otherwise
 from chimeramix_jax.training import loop
 from chimeramix_jax.workdir import Workdir
 
@@ -35,7 +36,7 @@ def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] |
         return home
     if workdir.generator.exists():
         return workdir
-    return _beside(workdir, config) or workdir
+    return next(_beside(workdir, config), workdir)
 
 
 def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> None:
@@ -48,17 +49,16 @@ def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> N
         raise InputError(f"{flag}: its generator was trained with other settings ({settings.shortened(differing)})")
 
 
-def _beside(workdir: Workdir, config: ConfigDict) -> Workdir | None:
-    """The first run in the same folder that has a finished generator of the same settings."""
+def _beside(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
+    """The runs in the same folder that have a finished generator of the same settings."""
     try:
         folders = sorted(workdir.path.parent.iterdir())
     except OSError:  # not there, or not to be listed: one does not know what is beside
-        return None
+        return
     for folder in folders:
         other = Workdir(folder)
         if folder != workdir.path and _can_share(other, config):
-            return other
-    return None
+            yield other
 
 
 def _can_share(other: Workdir, config: ConfigDict) -> bool:
@@ -73,20 +73,40 @@ def _can_share(other: Workdir, config: ConfigDict) -> bool:
         return False
 
 
-def check_split(home: Workdir, about: Mapping[str, Any]) -> None:
-    """Refuses a generator that was trained on other images than the run's, though its settings are the same.
+def of_the_same_data(
+    workdir: Workdir, config: ConfigDict, dataset: FewShotDataset, named: str | os.PathLike[str] | None
+) -> Workdir:
+    """Chooses again where another run's generator was to be used, now that the data are known.
 
     Args:
-        home: the run that has the generator.
-        about: what this run's checkpoints will say of it.
+        workdir: the run's own directory, without a generator.
+        config: the run's settings.
+        dataset: its data.
+        named: as for ``choose``. A named generator has to be of these data; of the runs beside this one, the first
+            whose is.
 
     Raises:
-        InputError: classes or images differ: a folder or an archive has changed since.
+        InputError: the named one is of other data: a folder or an archive has changed since.
     """
-    stored = loop.newest(home.generator) or {}
-    for key, what in (("class_names", "classes"), ("train_indices", "images")):
-        if stored.get(key) != about[key]:
-            raise InputError(
-                f"{home.generator}: was trained on other {what} than this run's, though with the same settings; "
-                "move it away, or name another with --generator_workdir"
-            )
+    if named is not None:
+        home = Workdir(named).generator_home()
+        refuse_other_data(home, dataset, f"--generator_workdir={named}")
+        return home
+    return next((other for other in _beside(workdir, config) if not _differences(other, dataset)), workdir)
+
+
+def refuse_other_data(home: Workdir, dataset: FewShotDataset, flag: str) -> None:
+    """Makes sure that a run's generator was trained on these data; ``flag`` says where it was named.
+
+    Raises:
+        InputError: it was not.
+    """
+    if differing := _differences(home, dataset):
+        raise InputError(
+            f"{flag}: the generator of {home.path} was trained on other data ({'; '.join(differing)}); train another "
+            "for these, by --retrain or in another --workdir, or name one with --generator_workdir"
+        )
+
+
+def _differences(home: Workdir, dataset: FewShotDataset) -> list[str]:
+    return trained_otherwise(home.generator, home.read_data(), dataset, home)

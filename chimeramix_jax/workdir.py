@@ -3,6 +3,7 @@
 ::
 
     config.json          the settings, written when the run starts
+    data.json            what tells its images from others (data/identity.py), written then too
     generator/           checkpoints/ and metrics.jsonl of stage 1, and in pictures/ its mixes on the way
     generator_from.json  instead, where the generator of another run is used: that run's directory, seen from here
     segments/            label maps of the training images, where masks follow segments
@@ -23,6 +24,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
@@ -36,6 +38,7 @@ class Workdir:
         """Names the directory; nothing is read or written yet."""
         self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
+        self.data = self.path / "data.json"
         self.generator = self.path / "generator"
         self.generator_from = self.path / "generator_from.json"
         self.segments = self.path / "segments"
@@ -114,6 +117,23 @@ class Workdir:
     def claim(self, config: ConfigDict) -> None:
         """Records the settings, which later runs here must share."""
         files.write_bytes(self.config, settings.to_json(config).encode())
+
+    def read_data(self) -> DataIdentity | None:
+        """What tells the run's data from others; None where that is not recorded, as in runs of earlier versions.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            return DataIdentity.from_dict(json.loads(self.data.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.data}: cannot be read: {error}") from None
+
+    def claim_data(self, data: DataIdentity) -> None:
+        """Records what tells the run's data from others."""
+        files.write_bytes(self.data, (json.dumps(data.to_dict(), separators=(",", ":")) + "\n").encode())
 
     def use_generator_of(self, other: "Workdir") -> None:
         """Records whose generator the run uses, unless it is its own."""

@@ -101,15 +101,6 @@ def test_a_generator_is_refused_where_none_is_used(first, settings, tmp_path):
         chimeramix_jax.train_and_evaluate(settings("chimeramix_grid_direct"), tmp_path / "run", generator_workdir=first)
 
 
-def test_a_generator_of_other_images_is_refused_though_its_settings_are_the_same(first, settings, tmp_path):
-    from chimeramix_jax import shared_generator
-    from chimeramix_jax.workdir import Workdir
-
-    about = {"class_names": [str(digit) for digit in range(10)], "train_indices": [1, 2, 3]}
-    with pytest.raises(InputError, match="other images"):
-        shared_generator.check_split(Workdir(first), about)
-
-
 @pytest.mark.slow
 def test_training_the_generator_anew_makes_an_own_one(first, settings):
     second = first.parent / "retrained"

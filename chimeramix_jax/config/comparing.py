@@ -1,6 +1,7 @@
 """Comparing the settings of two runs: whether one may go on where the other stopped, or use its generator."""
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ NO_EFFECT_ON_RESULTS = (
     "compare_with_baseline",
     "dataset.archive",
     "dataset.data_dir",
+    "dataset.directory",  # what lies there counts, and a run knows that by its content: same_data.py
     "devices",
     "evaluation",
     "logging",
@@ -81,7 +83,6 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "max_labels_per_class",
         "precision",
         "dataset.name",
-        "dataset.directory",
         "dataset.image_side",
         "dataset.skip_unreadable",
         "dataset.holdout_fraction",
@@ -96,6 +97,8 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
 
 
 def generator_identity(config: ConfigDict) -> dict[str, Any]:
-    """The values of those settings, with dotted keys: where two runs agree in all, one generator serves both."""
+    """The values of those settings, and the folder of images: where two runs agree in all, they share a generator."""
     groups = generator_settings(config)
-    return {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}
+    identity = {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}
+    directory = config.dataset.directory
+    return identity | {"dataset.directory": os.path.realpath(os.path.expanduser(directory)) if directory else ""}

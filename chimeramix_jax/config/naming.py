@@ -43,7 +43,7 @@ def _changed(config: ConfigDict) -> dict[str, object]:
         shipped = leaving_out(load(f"{config.dataset.name}:{config.experiment}"), ())
     except InputError:  # an experiment of the user's own
         shipped = {}
-    if mine["dataset.directory"]:
+    if config.dataset.directory:
         mine["dataset.directory"] = _place(config.dataset.directory)
     return {key: value for key, value in mine.items() if key not in shipped or shipped[key] != value}
 

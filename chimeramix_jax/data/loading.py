@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.data.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
+from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
 from chimeramix_jax.errors import InputError, one_line
 
 _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
@@ -27,6 +29,10 @@ class LabelledImages:
 
     images: UInt8[np.ndarray, "examples height width 3"]
     labels: Int32[np.ndarray, "examples"]
+
+    def identity(self) -> Split:
+        """The images' digests and labels."""
+        return Split.of(map(image_digest, self.images), self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +53,11 @@ class FewShotDataset:
     train: LabelledImages
     train_indices: Int64[np.ndarray, "examples"]
     held_out: LabelledImages
+
+    @cached_property
+    def identity(self) -> DataIdentity:
+        """What tells these data from others, by their content."""
+        return DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
 
 
 def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import shared_generator, stopping
+from chimeramix_jax import same_data, shared_generator, stopping
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.generation import class_folders, mixes, records
@@ -83,8 +83,9 @@ def _loaded(config: ConfigDict, directory: Workdir) -> Run:
         run.generator_home = directory.generator_home()
         run.require_finished("generator")
     run.load()
-    if settings.needs_generator(config):
-        shared_generator.check_split(run.generator_home, run.about)
+    same_data.refuse_other_data(directory, run.dataset, "generate")
+    if run.generator_home is not directory:
+        shared_generator.refuse_other_data(run.generator_home, run.dataset, f"--workdir={directory.path}")
     return run
 
 

@@ -300,7 +300,7 @@ def _obstacle(trial: Trial, baseline: Trial) -> str:
             f"{key} {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
             for key in differing
         )
-    if trial.images != baseline.images:
+    if trial.images != baseline.images or (trial.data and baseline.data and trial.data != baseline.data):
         return "trained or measured on other images"
     return ""
 

@@ -66,6 +66,7 @@ class Trial:
         accuracy: the measured share, in [0, 1]; NaN unless finished.
         settings: with dotted keys, those that the figures depend on and ``address`` does not hold.
         images: a fingerprint of what it was trained and measured on.
+        data: the digest of these images' content; empty for runs of earlier versions.
         mean_images: training images per class, counted.
         environment: the device and versions, in words.
     """
@@ -77,6 +78,7 @@ class Trial:
     accuracy: float = math.nan
     settings: Mapping[str, Any] = field(default_factory=dict)
     images: int | None = None
+    data: str = ""
     mean_images: float | None = None
     environment: str = ""
 
@@ -137,6 +139,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
         about |= {
             "accuracy": _share(path, figures, address.split, metric, where),
             "images": hash((str(indices), str(classes), str(figures[address.split].get("examples")))),
+            "data": str(content.get("data_sha256", "")),
             "mean_images": len(indices) / len(classes),
             "environment": _environment(content),
         }
@@ -182,6 +185,8 @@ class _Settings:
         generates = mixes and self._flat["mixing.of"] == "features"
         unused = (*(() if mixes else ("mixing",)), *(() if generates else ("generator",)))
         flat = settings.leaving_out(self._config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
+        if self._flat.get("dataset.directory"):  # two folders of one name are two data sets
+            flat["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
         if flat["precision"] == "auto":
             if backend is None:  # nobody knows yet
                 del flat["precision"]
