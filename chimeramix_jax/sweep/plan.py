@@ -224,7 +224,7 @@ def _check_run_directory(workdir: Workdir, run: Run) -> None:
         if differing:
             raise InputError(
                 f"--workdir={workdir.path.parent}: {run.name} there is a run with other settings "
-                f"({'; '.join(differing)}); choose another with --workdir"
+                f"({settings.shortened(differing)}); choose another with --workdir"
             )
     elif _names_in(workdir.path) - {LOG, ERROR, workdir_lock.NAME}:
         raise InputError(f"--workdir={workdir.path.parent}: {run.name} there holds something else than a run")

@@ -183,10 +183,12 @@ def test_a_file_in_the_place_of_the_folder_is_refused(runs, tmp_path):
 
 def test_a_run_with_other_settings_is_refused_with_what_differs(runs, tmp_path, finish):
     (run,) = runs("baseline", overrides=["--config.classifier.epochs=7"])
+    (asked,) = runs("baseline")
     plan.write(tmp_path / "sweep", [run])
     finish(run)
+    run.workdir.path.rename(asked.workdir.path)
     with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 there, 20 asked\)"):
-        plan.check_folder(tmp_path / "sweep", runs("baseline"))
+        plan.check_folder(tmp_path / "sweep", [asked])
 
 
 def test_a_folder_within_another_sweeps_is_refused(runs, tmp_path):
