@@ -179,8 +179,8 @@ class Warnings:
         """Nothing is told yet."""
         self._told: set[str] = set()
 
-    def __call__(self, message: Warning | str, *_: object) -> None:
-        """Takes the place of ``warnings.showwarning``."""
+    def tell(self, message: Warning | str) -> None:
+        """Prints the warning, unless it has been told before."""
         if str(message) not in self._told:
             self._told.add(str(message))
             say(f"warning: {message}")
@@ -200,7 +200,8 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
     sys.unraisablehook = report_unraisable
-    warnings.showwarning = Warnings()
+    told = Warnings()
+    warnings.showwarning = lambda message, *_: told.tell(message)
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain")}
     uses_run = asked["stage"] in USES

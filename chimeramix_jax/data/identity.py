@@ -168,8 +168,8 @@ def _image_lines(old: _Images, new: _Images) -> list[str]:
     lines = [_counted(added, "new image")] if added else []
     lines += [f"{_counted(lost, 'image')} missing"] if lost else []
     lines += [f"{_counted(relabelled, 'image')} moved to another class"] if relabelled else []
-    for (source, target), count in sorted(crossed.items()):
-        lines.append(f"{_counted(count, 'image')} moved from {_NAMES[source]} to {_NAMES[target]}")
+    for (before, after), count in sorted(crossed.items()):
+        lines.append(f"{_counted(count, 'image')} moved from {_NAMES[before]} to {_NAMES[after]}")
     return lines
 
 
