@@ -252,7 +252,9 @@ def circumstances(results: Results) -> str:
             f"{one['machine']['threads'] or 'all'} of {one['machine']['cores']} cores of {one['machine']['processor']}"
             for one in finished
         }
-        versions = {", ".join(f"{name} {version}" for name, version in one["versions"].items()) for one in finished}
+        versions = {
+            ", ".join(f"{name} {version}" for name, version in one["versions"].items() if version) for one in finished
+        }
         days = sorted({one["finished"][:10] for one in finished})
         generators = [one["seconds"]["generator"] for one in finished if "generator" in one["seconds"]]
         times = [("generator", generators), ("classifier", [one["seconds"]["classifier"] for one in finished])]

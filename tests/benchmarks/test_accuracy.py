@@ -61,7 +61,11 @@ def twin():
 
 def result(side, seed, arm, top1):
     machine = {"cores": 2, "processor": "a processor", "threads": 1}
-    about = {"machine": machine, "finished": f"2026-01-0{seed + 1}T12:00:00+00:00", "versions": {side: "1.0"}}
+    about = {
+        "machine": machine,
+        "finished": f"2026-01-0{seed + 1}T12:00:00+00:00",
+        "versions": {side: "1.0", "absent": None},
+    }
     seconds = {"classifier": 10.0 + seed} | ({} if arm == "baseline" else {"generator": 100.0})
     return about | {"side": side, "seed": seed, "arm": arm, "top1": top1, "seconds": seconds}
 
