@@ -1,18 +1,22 @@
 """Which run's generator a run uses: its own, one that was named, or a finished one of a run beside it.
 
 A generator depends on the data, the subset, the masks' kind and its own settings, but not on what the classifier is
-trained with. Experiments that agree in the former train it once.
+trained with. Experiments that agree in the former train it once. A run keeps its share of another's generator, as links
+to the same files where the file system has them, so that the other may be deleted or trained anew.
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.errors import InputError
-from chimeramix_jax.training import loop
+from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.reporting import files
+from chimeramix_jax.training import checkpoint_manifest, loop
+from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.workdir import Workdir
 
 
@@ -32,9 +36,18 @@ def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] |
         if home.path.resolve() == workdir.path.resolve():
             return workdir
         _check(home, config, workdir, flag=f"--generator_workdir={named}")
+        kept = Workdir(workdir.generator_kept)
+        if loop.is_finished(kept.generator, config.generator.epochs):
+            if loop.newest(kept.generator) != loop.newest(home.generator):
+                raise InputError(
+                    f"--generator_workdir={named}: but {workdir.path} keeps another; choose another --workdir"
+                )
+            return kept
         return home
     if workdir.generator.exists():
         return workdir
+    if loop.is_finished(workdir.generator_home().generator, config.generator.epochs):
+        return workdir.generator_home()
     return _beside(workdir, config) or workdir
 
 
@@ -71,6 +84,51 @@ def _can_share(other: Workdir, config: ConfigDict) -> bool:
         OSError,
     ):  # no run, a closed one, a damaged one, or not one that this version can read: none to share with
         return False
+
+
+def adopt(workdir: Workdir, home: Workdir) -> Workdir:
+    """Keeps a run's finished generator in the directory of another one that uses it, and records whose it is.
+
+    Returns:
+        A directory that holds the generator as a run's own does.
+
+    Raises:
+        InputError: the generator is no longer there, or is changed while it is copied.
+        StorageError: there is no room.
+    """
+    kept = Workdir(workdir.generator_kept)
+    if home.path == kept.path:
+        return kept
+    if kept.path.exists():
+        shutil.rmtree(kept.path)  # of a run that ended in between, before its record was written
+    checkpoints = home.generator / "checkpoints"
+    try:
+        with files.whole_folder(kept.path) as folder:
+            with StageCheckpoints(checkpoints, read_only=True) as stored:
+                step = str(stored.latest_step())
+            copied = folder / "generator" / "checkpoints" / step
+            shutil.copytree(checkpoints / step, copied, copy_function=_link)
+            shutil.copy2(home.config, folder)
+            if (home.generator / "metrics.jsonl").exists():
+                shutil.copy2(home.generator / "metrics.jsonl", folder / "generator")
+            if (home.generator / "pictures").exists():
+                shutil.copytree(home.generator / "pictures", folder / "generator" / "pictures", copy_function=_link)
+            if damage := checkpoint_manifest.damage(copied):
+                raise InputError(f"{checkpoints / step}: {damage}, as another process has changed it; start again")
+    except (OSError, shutil.Error) as error:
+        if files.reason_of_storage(error, files.NO_ROOM) is not None:
+            raise files.storage_error(kept.path, 0, error) from error
+        raise InputError(f"{checkpoints}: cannot be copied: {one_line(error)}") from None
+    workdir.use_generator_of(home)
+    return kept
+
+
+def _link(source: str, target: str) -> None:
+    """Gives a file, which nobody changes, a second name, or copies it where the file system has no such."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def check_split(home: Workdir, about: Mapping[str, Any]) -> None:
