@@ -200,8 +200,8 @@ class Run:
         """Trains the generator if it is to be and is not yet, or notes down whose is used."""
         config = self.config
         if self.generator_home is not self.workdir:
-            self.workdir.use_generator_of(self.generator_home)
             print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
+            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home)
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
             stage = GeneratorStage(config, *self.training_data("generator", augmentation))

@@ -6,6 +6,7 @@
     data.json            what tells its images from others (data/identity.py), written then too
     generator/           checkpoints/ and metrics.jsonl of stage 1, and in pictures/ its mixes on the way
     generator_from.json  instead, where the generator of another run is used: that run's directory, seen from here
+    generator_kept/      what this run needs of that one, so that it may be deleted or trained anew
     segments/            label maps of the training images, where masks follow segments
     classifier/          the same of stage 2
     baseline/            the same of the classifier trained without mixing, where one is compared with
@@ -41,6 +42,7 @@ class Workdir:
         self.data = self.path / "data.json"
         self.generator = self.path / "generator"
         self.generator_from = self.path / "generator_from.json"
+        self.generator_kept = self.path / "generator_kept"
         self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
@@ -149,6 +151,8 @@ class Workdir:
         """
         if self.generator.exists() or not self.generator_from.exists():
             return self
+        if self.generator_kept.exists():
+            return Workdir(self.generator_kept)
         try:
             return Workdir(self.path / json.loads(self.generator_from.read_text(encoding="utf-8"))["workdir"])
         except (OSError, ValueError, KeyError, TypeError) as error:

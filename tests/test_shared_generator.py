@@ -47,6 +47,7 @@ def test_another_experiment_uses_the_generator_of_the_run_beside_it(first, setti
     assert not (second / "generator").exists()
     assert f"generator: that of {first}" in capsys.readouterr().err
     np.testing.assert_array_equal(kernel(second), kernel(first))
+    assert json.loads((second / "generator_from.json").read_text()) == {"workdir": "../first"}
     assert (second / "mixing.png").exists()
     stored = json.loads((first / "results.json").read_text())
     assert results["seconds"]["generator"] == stored["seconds"]["generator"]
@@ -134,3 +135,39 @@ def test_a_folder_around_that_may_not_be_listed_holds_nothing_to_share(settings,
     monkeypatch.setattr(Path, "iterdir", refuse)
     workdir = Workdir(tmp_path / "run")
     assert shared_generator.choose(workdir, settings(), None) is workdir
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_anew(
+    first, settings, tmp_path, monkeypatch, links
+):
+    from chimeramix_jax import shared_generator
+    from chimeramix_jax.workdir import Workdir
+
+    def refuse(*_):
+        raise OSError(18, "Invalid cross-device link")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    home, user = Workdir(shutil.copytree(first, tmp_path / "home")), Workdir(tmp_path / "user")
+    user.path.mkdir()
+    kept = shared_generator.adopt(user, home)
+    assert user.generator_home().path == kept.path and (kept.generator / "metrics.jsonl").exists()
+    home.move_aside(home.generator)
+    shutil.rmtree(home.path)
+    np.testing.assert_array_equal(kernel(user.path), kernel(first))
+    assert shared_generator.choose(user, settings(), None).path == kept.path
+    assert shared_generator.choose(user, settings(), first).path == kept.path  # the same command again
+    shutil.rmtree(tmp_path / "user")
+
+
+def test_a_generator_that_changes_while_it_is_kept_is_refused(first, tmp_path, monkeypatch):
+    from chimeramix_jax import shared_generator
+    from chimeramix_jax.workdir import Workdir
+
+    user = Workdir(tmp_path / "user")
+    user.path.mkdir()
+    monkeypatch.setattr(shared_generator, "_link", lambda source, target: Path(target).touch())
+    with pytest.raises(InputError, match="another process has changed it"):
+        shared_generator.adopt(user, Workdir(first))
+    assert list(user.path.iterdir()) == []
