@@ -72,11 +72,7 @@ def _stl10(dataset_config: ConfigDict) -> Any:
 def _image_folder(dataset_config: ConfigDict) -> Any:
     from chimeramix_jax.data.builders.image_folder import ImageFolder, scan_folder
 
-    contents = scan_folder(
-        dataset_config.directory,
-        holdout_fraction=dataset_config.holdout_fraction,
-        holdout_seed=dataset_config.holdout_seed,
-    )
+    contents = scan_folder(dataset_config.directory)
     return ImageFolder(contents, dataset_config.image_side, data_dir=_data_dir(dataset_config))
 
 

@@ -1,4 +1,4 @@
-"""Any image file that Pillow reads -> a square RGB image of a given size."""
+"""Any image file that Pillow reads -> an RGB image, as it is or square and of a given size."""
 
 import warnings
 from pathlib import Path
@@ -12,14 +12,25 @@ _WHITE = (255, 255, 255, 255)
 
 
 def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image, upright, and returns the largest square at its centre, resized bilinearly with antialiasing.
+    """Reads an image as ``read_rgb`` does, and makes it square by ``squared``."""
+    return squared(read_rgb(path, named_by=named_by), side)
 
-    That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way. Of an
-    animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied.
+
+def squared(image: Image.Image, side: int) -> Image.Image:
+    """Returns the largest square at an image's centre, ``side`` pixels wide, resized bilinearly with antialiasing.
+
+    That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way.
+    """
+    return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+
+
+def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
+    """Reads an image, upright, in RGB.
+
+    Of an animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied.
 
     Args:
       path: the file.
-      side: pixels per side of the result.
       named_by: the setting or flag that errors name.
 
     Raises:
@@ -31,7 +42,7 @@ def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
-                return ImageOps.fit(_to_rgb(ImageOps.exif_transpose(image)), (side, side), Image.Resampling.BILINEAR)
+                return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise InputError(f"{named_by}: {path} is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):

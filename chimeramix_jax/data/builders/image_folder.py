@@ -3,7 +3,7 @@
 ::
 
     DIRECTORY/train/<class>/*      training images
-    DIRECTORY/test/<class>/*       test images; without this folder a share of each class's training images is held out
+    DIRECTORY/test/<class>/*       test images; without this folder a share of each class is held out (data/holdout.py)
 
 A directory without ``train`` that holds the class folders directly is treated as the train part. What else lies beside
 ``train`` and ``test``, and files beside the class folders, are not looked at. Images lie directly in the class folders,
@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from chimeramix_jax.data.builders.examples import labelled_image_info, png_bytes
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.identity import image_digest
+from chimeramix_jax.data.image_files import read_rgb, squared
 from chimeramix_jax.data.image_paths import is_shown
 from chimeramix_jax.errors import InputError
 
@@ -43,13 +44,13 @@ class FolderContents:
     Attributes:
       class_names: by label.
       train: files of the train split.
-      test: files of the test split.
+      test: files of the test split; None: there is none, and part of ``train`` is to be held out.
       fingerprint: differs where any file's name, size or time of change does, or any file's split.
     """
 
     class_names: tuple[str, ...]
     train: tuple[ImageFile, ...]
-    test: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...] | None
     fingerprint: str
 
 
@@ -57,11 +58,12 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     """The images of a folder, square, at one size.
 
     Prepared data are kept under the fingerprint of the folder and the size, so that a folder that has changed is
-    prepared anew, and what was prepared from another is never taken for it.
+    prepared anew, and what was prepared from another is never taken for it. An example also has the digest of the
+    image's own pixels, before it was made square and small.
     """
 
     name = "chimeramix_image_folder"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
 
     def __init__(self, contents: FolderContents, image_side: int, **builder_arguments: Any) -> None:
         """Creates the builder.
@@ -83,28 +85,27 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         label = tfds.features.ClassLabel(names=self._contents.class_names)
-        return labelled_image_info(self, self._image_side, label)
+        return labelled_image_info(self, self._image_side, label, digest=tfds.features.Text())
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {
-            "train": self._generate_examples(self._contents.train),
-            "test": self._generate_examples(self._contents.test),
-        }
+        splits = {"train": self._contents.train, "test": self._contents.test}
+        return {name: self._generate_examples(files) for name, files in splits.items() if files is not None}
 
     def _generate_examples(self, files: Sequence[ImageFile]) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, file in enumerate(files):
-            image = png_bytes(read_square_rgb(file.path, self._image_side))
-            yield index, {"index": index, "image": image, "label": file.label}
+            image = read_rgb(file.path)
+            small = png_bytes(squared(image, self._image_side))
+            yield (
+                index,
+                {"index": index, "image": small, "label": file.label, "digest": image_digest(np.asarray(image))},
+            )
 
 
-def scan_folder(directory: str, *, holdout_fraction: float, holdout_seed: int) -> FolderContents:
+def scan_folder(directory: str) -> FolderContents:
     """Lists the images of a folder and their splits, without opening any of them.
 
     Args:
       directory: ``dataset.directory`` of the settings.
-      holdout_fraction: where there is no ``test`` folder: share of each class held out for testing, above 0 and
-        below 1; rounded, and never all or none of a class.
-      holdout_seed: which images those are.
 
     Raises:
       InputError: the folder is missing or unreadable, or is not laid out as this module's description says.
@@ -121,10 +122,10 @@ def scan_folder(directory: str, *, holdout_fraction: float, holdout_seed: int) -
     for label, name in enumerate(class_names):
         if not any(file.label == label for file in train):
             raise InputError(f"dataset.directory: the class folder {train_root / name} holds no images")
-    if "test" in folders:
-        test = _test_files(folders["test"], class_names)
-    else:
-        train, test = _hold_out(train, class_names, holdout_fraction, holdout_seed)
+    if "test" not in folders:
+        _refuse_single_images(train, class_names)
+        return FolderContents(class_names, tuple(train), None, _fingerprint(root, class_names, train, None))
+    test = _test_files(folders["test"], class_names)
     return FolderContents(class_names, tuple(train), tuple(test), _fingerprint(root, class_names, train, test))
 
 
@@ -195,33 +196,23 @@ def _test_files(test_root: Path, class_names: Sequence[str]) -> list[ImageFile]:
     return files
 
 
-def _hold_out(
-    files: Sequence[ImageFile], class_names: Sequence[str], fraction: float, seed: int
-) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Divides the files into train and test, the same share of every class."""
-    if not 0 < fraction < 1:
-        raise InputError(f"dataset.holdout_fraction is {fraction}; it must be above 0 and below 1")
-    if seed < 0:
-        raise InputError(f"dataset.holdout_seed is {seed}; it must be at least 0")
-    generator = np.random.default_rng(seed)
-    held_out: set[int] = set()
+def _refuse_single_images(files: Sequence[ImageFile], class_names: Sequence[str]) -> None:
+    """Makes sure that a part of every class can be held out."""
     for label, name in enumerate(class_names):
-        of_class = [place for place, file in enumerate(files) if file.label == label]
+        of_class = [file for file in files if file.label == label]
         if len(of_class) < 2:
             raise InputError(
-                f"dataset.directory: class {name!r} has a single image, {files[of_class[0]].path}; without a folder "
+                f"dataset.directory: class {name!r} has a single image, {of_class[0].path}; without a folder "
                 "test each class needs two, one to train and one to test"
             )
-        count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
-        held_out.update(generator.permutation(of_class)[:count].tolist())
-    train = [file for place, file in enumerate(files) if place not in held_out]
-    return train, [file for place, file in enumerate(files) if place in held_out]
 
 
-def _fingerprint(root: Path, class_names: Sequence[str], train: Sequence[ImageFile], test: Sequence[ImageFile]) -> str:
+def _fingerprint(
+    root: Path, class_names: Sequence[str], train: Sequence[ImageFile], test: Sequence[ImageFile] | None
+) -> str:
     """Hashes all that the prepared data depend on, besides the image size; not where the folder lies."""
     splits: list[list[tuple[str, int, int]]] = []
-    for files in (train, test):
+    for files in (train, test or ()):
         splits.append([])
         for file in files:
             try:
