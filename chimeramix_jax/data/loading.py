@@ -73,7 +73,8 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
     Args:
       dataset_config: ``config.dataset``.
       max_labels_per_class: training images per class; None: all.
-      seed: of the draw; see ``few_shot_indices``.
+      seed: of the draw, see ``few_shot_indices``; and, with ``dataset.holdout_seed``, of what is held out of a folder
+        without test images.
 
     Raises:
       InputError: a setting is wrong or the data cannot be had; the message names the key.
@@ -91,7 +92,7 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
             train = _published_order(builder, entry, "train")
             divided = "test" not in builder.info.splits
             if divided:
-                train, test = _divided(train, dataset_config, class_names)
+                train, test = _divided(train, dataset_config, seed, class_names)
             else:
                 test = _published_order(builder, entry, "test")
             kept = np.bincount(test.labels, minlength=len(class_names)) if divided else None
@@ -137,12 +138,15 @@ class _Examples:
 
 
 def _divided(
-    examples: _Examples, dataset_config: ConfigDict, class_names: tuple[str, ...]
+    examples: _Examples, dataset_config: ConfigDict, seed: int, class_names: tuple[str, ...]
 ) -> tuple[_Examples, _Examples]:
-    """Divides the images of a folder without test images into those to train and those to test."""
+    """Divides the images of a folder without test images into those to train and those to test, anew for every seed.
+
+    With the same hold-out for all, several seeds would say nothing about another choice of either.
+    """
     assert examples.digests is not None
-    share, seed = dataset_config.holdout_fraction, str(dataset_config.holdout_seed)
-    kept = holdout.held_out(examples.digests, examples.labels, share, seed, class_names)
+    share, draw = dataset_config.holdout_fraction, f"{dataset_config.holdout_seed} {seed}"
+    kept = holdout.held_out(examples.digests, examples.labels, share, draw, class_names)
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
 
 

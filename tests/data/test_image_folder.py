@@ -92,6 +92,15 @@ def test_another_hold_out_seed_holds_out_others_without_preparing_the_folder_ane
     assert sorted(Path(config.data_dir).rglob("*")) == prepared
 
 
+def test_every_seed_holds_out_others_unless_there_are_test_images(config, folder):
+    write_split(folder, {"cat": range(20), "dog": range(100, 120)})
+    assert len({tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)}) == 4
+    config.directory = str(folder.with_name("with-test"))
+    write_split(folder.with_name("with-test") / "train", {"cat": range(20), "dog": range(100, 120)})
+    write_split(folder.with_name("with-test") / "test", {"cat": [50], "dog": [150]})
+    assert {tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)} == {(50, 150)}
+
+
 def test_too_many_labels_per_class_are_refused_with_what_is_held_out(config, folder):
     write_split(folder, {"cat": range(5), "dog": range(100, 105)})
     with pytest.raises(InputError, match=r"class '(cat|dog)' has only \d training images, as \d more are held out"):
