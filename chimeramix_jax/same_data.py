@@ -82,6 +82,8 @@ def trained_otherwise(part: Path, stored: DataIdentity | None, dataset: FewShotD
 
 def _drawn_otherwise(about: Mapping[str, Any], dataset: FewShotDataset) -> list[str]:
     """The same for a checkpoint of an earlier version, as far as that tells."""
+    if dataset.divided:  # which then followed from the number of images, and may have kept others for testing
+        return ["an earlier version held out other images of a folder without test/"]
     then, now = list(about["class_names"]), list(dataset.class_names)
     lines = [f"class {name!r} is new" for name in now if name not in then]
     lines += [f"class {name!r} is missing" for name in then if name not in now]

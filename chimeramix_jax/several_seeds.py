@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import hosts
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.run import Run, prepare
 from chimeramix_jax.training.execution import available_devices
@@ -37,8 +38,9 @@ def train_and_evaluate_seeds(
         generator_workdir: the same, with ``{seed}`` in it, as a generator is one seed's.
 
     Returns:
-        Per seed, in the order of ``config.seeds``: ``seed``, ``summary`` (rows for the table) and ``files``; the last
-        two as far as the stage has them, and those of all processes.
+        Per seed, in the order of ``config.seeds``: ``seed``, ``images`` (digests of the training and of the held-out
+        images, whatever their order), ``summary`` (rows for the table) and ``files``; the last two as far as the stage
+        has them, and those of all processes.
 
     Raises:
         InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
@@ -123,7 +125,9 @@ def _tried(run: Run) -> tuple[dict[str, Any] | None, BaseException | None]:
 def _told(run: Run, results: dict[str, Any]) -> dict[str, Any]:
     """The part of a run's results that the other processes need, in JSON's types."""
     files = [os.fspath(path) for path in results["files"]]
-    told = {"seed": run.config.seed, "summary": results.get("summary", []), "files": files}
+    identity = run.dataset.identity
+    images = {"train": identity.unordered(TRAIN), "held_out": identity.unordered(HELD_OUT)}
+    told = {"seed": run.config.seed, "summary": results.get("summary", []), "files": files, "images": images}
     return told | ({"validation": results["validation"]["examples"]} if "validation" in results else {})
 
 

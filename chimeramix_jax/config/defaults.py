@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.dataset.image_side = 64  # image_folder: pixels per side that images are stored at, after a centre crop
     config.dataset.skip_unreadable = False  # image_folder: leave out files that cannot be read, and name them
     config.dataset.holdout_fraction = 0.2  # image_folder without test/: share of each class kept for testing
-    config.dataset.holdout_seed = 0  # image_folder without test/: which images those are
+    config.dataset.holdout_seed = 0  # image_folder without test/: which images those are, for each seed others
 
     # Crop and mirror make both stages' images; all else here makes the classifier's only.
     config.augment = ConfigDict()

@@ -72,15 +72,10 @@ def _stl10(dataset_config: ConfigDict) -> Any:
 def _image_folder(dataset_config: ConfigDict) -> Any:
     from chimeramix_jax.data.builders.image_folder import ImageFolder, scan_folder
 
-    contents = scan_folder(
-        dataset_config.directory,
-        holdout_fraction=dataset_config.holdout_fraction,
-        holdout_seed=dataset_config.holdout_seed,
-    )
     return ImageFolder(
-        contents,
+        scan_folder(dataset_config.directory),
         dataset_config.image_side,
-        skip_unreadable=dataset_config.get("skip_unreadable", False),  # which a run of an older version does not have
+        skip_unreadable=dataset_config.skip_unreadable,
         data_dir=_data_dir(dataset_config),
     )
 

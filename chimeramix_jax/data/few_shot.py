@@ -13,6 +13,7 @@ def few_shot_indices(
     max_labels_per_class: int | None,
     seed: int,
     class_names: Sequence[str] | None = None,
+    kept_for_testing: Int[np.ndarray, "classes"] | None = None,
 ) -> Int64[np.ndarray, "chosen"]:
     """Draws the same number of examples of every class, as the published program does, index for index.
 
@@ -26,6 +27,7 @@ def few_shot_indices(
       max_labels_per_class: examples per class to keep, at least 1; None: all.
       seed: of the draw, at least 0.
       class_names: names for error messages, by label.
+      kept_for_testing: for error messages, how many more images of each class were held out; None: none.
 
     Raises:
       InputError: ``max_labels_per_class`` is below 1 or above what the smallest class has, or the seed is negative.
@@ -35,9 +37,10 @@ def few_shot_indices(
     if max_labels_per_class is not None and max_labels_per_class > counts.min():
         smallest = int(classes[counts.argmin()])
         name = smallest if class_names is None else repr(class_names[smallest])
+        others = "" if kept_for_testing is None else f", as {kept_for_testing[smallest]} more are held out for testing"
         raise InputError(
             f"max_labels_per_class is {max_labels_per_class}, but class {name} has only {counts.min()} training "
-            f"images; it must be 1 to {counts.min()}, or unset for all"
+            f"images{others}; it must be 1 to {counts.min()}, or unset for all"
         )
     rng = np.random.default_rng(seed)
     kept = []

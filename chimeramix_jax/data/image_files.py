@@ -1,4 +1,4 @@
-"""Any image file that Pillow reads -> a square RGB image of a given size."""
+"""Any image file that Pillow reads -> an RGB image, as it is or square and of a given size."""
 
 import functools
 import io
@@ -36,15 +36,26 @@ class UnreadableImageError(InputError):
 
 
 def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image, upright, and returns the largest square at its centre, resized bilinearly with antialiasing.
+    """Reads an image as ``read_rgb`` does, and makes it square by ``squared``."""
+    return squared(read_rgb(path, named_by=named_by), side)
 
-    That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way. Of an
-    animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied where it
-    can be read; what else stands beside the pixels may be damaged.
+
+def squared(image: Image.Image, side: int) -> Image.Image:
+    """Returns the largest square at an image's centre, ``side`` pixels wide, resized bilinearly with antialiasing.
+
+    That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way.
+    """
+    return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+
+
+def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
+    """Reads an image, upright, in RGB.
+
+    Of an animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied
+    where it can be read; what else stands beside the pixels may be damaged.
 
     Args:
       path: the file.
-      side: pixels per side of the result.
       named_by: the setting or flag that errors name.
 
     Raises:
@@ -57,7 +68,7 @@ def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; the pixels are what counts here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return ImageOps.fit(_upright_rgb(path), (side, side), Image.Resampling.BILINEAR)
+            return _upright_rgb(path)
     except UnidentifiedImageError:
         if _is_heic(path):
             raise unreadable("is a HEIC photo, which the package pillow-heif reads: pip install pillow-heif") from None

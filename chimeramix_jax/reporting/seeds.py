@@ -16,9 +16,28 @@ def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
         parts.append(
             f"measured on {max(examples)} validation images: those that the subsets leave out of the train split"
         )
+    parts.append(_coverage([result for result in results if result["summary"]]))
     written = [f"  {path}" for result in results for path in result["files"]]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)
+
+
+def _coverage(results: Sequence[Mapping[str, Any]]) -> str:
+    """What the intervals over seeds tell of, by what the seeds share; empty where there is none."""
+    if len(results) < 2 or any("images" not in result for result in results):
+        return ""
+    same_training, same_test = (len({one["images"][name] for one in results}) == 1 for name in ("train", "held_out"))
+    if same_training and same_test:
+        return (
+            "the seeds share training and test images: the intervals cover the random numbers of training only, not "
+            "another choice of images"
+        )
+    if same_test:
+        return "the seeds share their test images: the intervals do not cover another choice of these"
+    return (
+        "each seed has its own choice of training and test images, which the intervals cover; as the choices overlap, "
+        "they are too narrow rather than too wide"
+    )
 
 
 def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:

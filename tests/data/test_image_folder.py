@@ -10,6 +10,7 @@ from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.builders.image_folder import scan_folder
+from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.image_paths import PassedOverWarning
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
@@ -40,12 +41,13 @@ def config(dataset_config, folder):
     return dataset_config
 
 
-def scan(folder, fraction=0.2, seed=0):
-    return scan_folder(str(folder), holdout_fraction=fraction, holdout_seed=seed)
+def scan(folder):
+    return scan_folder(str(folder))
 
 
-def names(files):
-    return [f"{file.path.parent.name}/{file.path.name}" for file in files]
+def greys(images):
+    """What tells the images of ``write_split`` apart."""
+    return sorted(images.images[:, 0, 0, 0].tolist())
 
 
 def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(config, folder):
@@ -61,27 +63,61 @@ def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(co
     assert dataset.train.images.shape == (6, 8, 8, 3)
 
 
-def test_class_folders_without_a_train_folder_are_the_train_part_of_which_a_share_is_held_out(folder):
-    write_split(folder, {"cat": range(10), "dog": range(5)})
-    contents = scan(folder, fraction=0.2)
-    assert [sum(file.label == label for file in contents.test) for label in (0, 1)] == [2, 1]
-    assert len(contents.train) == 12
-    assert sorted(names(contents.train) + names(contents.test)) == sorted(
-        [f"cat/{number}.png" for number in range(10)] + [f"dog/{number}.png" for number in range(5)]
-    )
-    assert names(contents.train) == sorted(names(contents.train))
+@pytest.mark.parametrize("root", [".", "train"])
+def test_of_class_folders_without_test_images_a_share_is_held_out(config, folder, root):
+    write_split(folder / root, {"cat": range(10), "dog": range(100, 140)})
+    dataset = load_few_shot(config, None, seed=0)
+    assert dataset.divided
+    assert greys(dataset.train) == sorted({*range(10), *range(100, 140)} - set(greys(dataset.held_out)))
+    assert 1 <= np.sum(dataset.held_out.labels == 0) <= 4 and 2 <= np.sum(dataset.held_out.labels == 1) <= 16
+    assert all((label == 1) == (grey >= 100) for grey, label in zip(
+        dataset.held_out.images[:, 0, 0, 0], dataset.held_out.labels, strict=True
+    ))  # fmt: skip
 
 
-@pytest.mark.parametrize(("fraction", "expected"), [(0.001, 1), (0.999, 2)])
-def test_the_hold_out_leaves_every_class_something_to_train_and_to_test(folder, fraction, expected):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    assert len(scan(folder, fraction).test) == 2 * expected
+def test_the_hold_out_does_not_move_when_photos_are_added_or_renamed_or_stored_at_another_size(config, folder):
+    write_split(folder, {"cat": range(20), "dog": range(100, 120)})
+    before = set(greys(load_few_shot(config, None, seed=0).held_out))
+    write_split(folder, {"bird": range(200, 220)})
+    for number in range(20, 40):
+        write_image(folder / "cat" / f"0-{number}.png", number)
+    (folder / "dog" / "3.png").rename(folder / "dog" / "z.png")
+    config.image_side = 6
+    after = set(greys(load_few_shot(config, None, seed=0).held_out))
+    assert after & {*range(20), *range(100, 120)} == before
 
 
-def test_the_hold_out_is_the_same_for_a_seed_and_another_for_another(folder):
-    write_split(folder, {"cat": range(20), "dog": range(20)})
-    assert scan(folder, seed=1) == scan(folder, seed=1)
-    assert names(scan(folder, seed=1).test) != names(scan(folder, seed=2).test)
+def test_another_hold_out_seed_holds_out_others_without_preparing_the_folder_anew(config, folder, tmp_path):
+    write_split(folder, {"cat": range(20), "dog": range(100, 120)})
+    first = greys(load_few_shot(config, None, seed=0).held_out)
+    prepared = sorted(Path(config.data_dir).rglob("*"))
+    config.holdout_seed = 1
+    assert greys(load_few_shot(config, None, seed=0).held_out) != first
+    assert sorted(Path(config.data_dir).rglob("*")) == prepared
+
+
+def test_every_seed_holds_out_others_unless_there_are_test_images(config, folder):
+    write_split(folder, {"cat": range(20), "dog": range(100, 120)})
+    assert len({tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)}) == 4
+    config.directory = str(folder.with_name("with-test"))
+    write_split(folder.with_name("with-test") / "train", {"cat": range(20), "dog": range(100, 120)})
+    write_split(folder.with_name("with-test") / "test", {"cat": [50], "dog": [150]})
+    assert {tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)} == {(50, 150)}
+
+
+def test_too_many_labels_per_class_are_refused_with_what_is_held_out(config, folder):
+    write_split(folder, {"cat": range(5), "dog": range(100, 105)})
+    with pytest.raises(InputError, match=r"class '(cat|dog)' has only \d training images, as \d more are held out"):
+        load_few_shot(config, 5, seed=0)
+
+
+def test_the_data_are_known_by_all_images_of_the_folder(config, folder):
+    write_split(folder, {"cat": range(20), "dog": range(100, 120)})
+    before = load_few_shot(config, 3, seed=0).identity
+    assert len(before.train.images) == 6
+    assert len(before.train.images) + len(before.held_out.images) + len(before.unused.images) == 40
+    write_image(folder / "cat" / "new.png", 77)
+    assert changes(before, load_few_shot(config, 3, seed=0).identity)[0] == "1 new image"
 
 
 def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
@@ -96,7 +132,7 @@ def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
     with pytest.warns(PassedOverWarning) as told:
         contents = scan(folder)
     assert contents.class_names == ("cat", "dog")
-    assert len(contents.train) + len(contents.test) == 6
+    assert len(contents.train) == 6
     assert len(told) == 1
     assert str(told[0].message).startswith("dataset.directory: ignored 10 files and folders that are not images of a")
 
@@ -117,13 +153,11 @@ def test_the_image_side_is_part_of_what_is_prepared(config, folder):
     assert load_few_shot(config, 1, seed=0).held_out.images.shape == (2, 6, 6, 3)
 
 
-def test_the_fingerprint_follows_content_and_hold_out_but_not_the_place(folder, tmp_path):
+def test_the_fingerprint_follows_the_files_but_not_the_place(folder, tmp_path):
     write_split(folder, {"cat": range(10), "dog": range(10)})
     before = scan(folder).fingerprint
     shutil.copytree(folder, tmp_path / "moved")
     assert scan(tmp_path / "moved").fingerprint == before
-    assert scan(folder, seed=1).fingerprint != before
-    assert scan(folder, fraction=0.5).fingerprint != before
     os.utime(folder / "cat" / "0.png", (1, 1))
     assert scan(folder).fingerprint != before
 
@@ -336,7 +370,8 @@ def test_validation_images_in_the_place_of_test_images_are_asked_about(folder, n
         scan(folder)
     write_split(folder / "test", {"dog": [8]})
     with pytest.warns(PassedOverWarning, match=f"{name} is not used; classifiers are measured on test"):
-        assert names(scan(folder).test) == ["dog/0.png"]
+        (only,) = scan(folder).test
+    assert only.path == folder / "test" / "dog" / "0.png"
 
 
 @pytest.mark.parametrize("name", ["train", "test", "val"])

@@ -40,6 +40,20 @@ def test_seeds_that_were_not_measured_make_no_table():
     assert seeds.closing_text([unmeasured]) == "written:\n  runs/seed-0/results.json"
 
 
+def test_the_closing_text_says_what_the_interval_covers():
+    def text(*images):
+        results = [
+            result(seed, baseline=0.5 + seed / 10) | {"images": {"train": train, "held_out": test}}
+            for seed, (train, test) in enumerate(images)
+        ]
+        return seeds.closing_text(results)
+
+    assert "share training and test images" in text(("a", "t"), ("a", "t"))
+    assert "share their test images" in text(("a", "t"), ("b", "t"))
+    assert "its own choice of training and test images" in text(("a", "t"), ("b", "u"))
+    assert "interval" not in text(("a", "t"))
+
+
 def test_the_closing_text_says_which_images_measured_and_lists_all_files():
     text = seeds.closing_text([result(0, baseline=0.5) | {"validation": 1080}, result(1, baseline=0.5)])
     assert "1080 validation images" in text

@@ -3,7 +3,7 @@
 ::
 
     DIRECTORY/train/<class>/*      training images
-    DIRECTORY/test/<class>/*       test images; without this folder a share of each class's training images is held out
+    DIRECTORY/test/<class>/*       test images; without this folder a share of each class is held out (data/holdout.py)
 
 A directory without ``train`` that holds the class folders directly is treated as the train part. ``Train`` and ``Test``
 will do as well. Images lie directly in the class folders, in any format, size and mode that Pillow reads. What else
@@ -27,7 +27,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
-from chimeramix_jax.data.image_files import UnreadableImageError, read_square_rgb
+from chimeramix_jax.data.identity import image_digest
+from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, squared
 from chimeramix_jax.data.image_paths import PassedOverWarning, is_shown, may_be_image, tell_passed_over
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import by_name, local_path
@@ -51,13 +52,13 @@ class FolderContents:
     Attributes:
       class_names: by label.
       train: files of the train split.
-      test: files of the test split.
+      test: files of the test split; None: there is none, and part of ``train`` is to be held out.
       fingerprint: differs where any file's name, size or time of change does, or any file's split.
     """
 
     class_names: tuple[str, ...]
     train: tuple[ImageFile, ...]
-    test: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...] | None
     fingerprint: str
 
 
@@ -65,11 +66,12 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     """The images of a folder, square, at one size.
 
     Prepared data are kept under the fingerprint of the folder and the size, so that a folder that has changed is
-    prepared anew, and what was prepared from another is never taken for it.
+    prepared anew, and what was prepared from another is never taken for it. An example also has the digest of the
+    image's own pixels, before it was made square and small.
     """
 
     name = "chimeramix_image_folder"
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
 
     def __init__(
         self, contents: FolderContents, image_side: int, *, skip_unreadable: bool = False, **builder_arguments: Any
@@ -98,26 +100,25 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         label = tfds.features.ClassLabel(names=self._contents.class_names)
         metadata = tfds.core.MetadataDict({SKIPPED: []})
-        return labelled_image_info(self, self._image_side, label, metadata=metadata)
+        return labelled_image_info(self, self._image_side, label, metadata=metadata, digest=tfds.features.Text())
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {
-            "train": self._generate_examples(self._contents.train),
-            "test": self._generate_examples(self._contents.test),
-        }
+        splits = {"train": self._contents.train, "test": self._contents.test}
+        return {name: self._generate_examples(files) for name, files in splits.items() if files is not None}
 
     def _generate_examples(self, files: Sequence[ImageFile]) -> Iterator[tuple[int, dict[str, Any]]]:
         readable: set[int] = set()
         for index, file in enumerate(files):
             try:
-                image = png_bytes(read_square_rgb(file.path, self._image_side))
+                image = read_rgb(file.path)
             except UnreadableImageError as error:
                 if not self._skip_unreadable:
                     raise self._all_unreadable(error) from None
                 self.info.metadata[SKIPPED].append(str(file.path))
                 continue
             readable.add(file.label)
-            yield index, {"index": index, "image": image, "label": file.label}
+            small, digest = png_bytes(squared(image, self._image_side)), image_digest(np.asarray(image))
+            yield index, {"index": index, "image": small, "label": file.label, "digest": digest}
         for label in sorted({file.label for file in files} - readable):
             name = self._contents.class_names[label]
             raise InputError(f"dataset.directory: no image of class {name!r} can be read")
@@ -125,7 +126,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def _all_unreadable(self, first: UnreadableImageError) -> InputError:
         """One error for all files that cannot be read, of which one has been met."""
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            read = readers.map(self._unreadable, (*self._contents.train, *self._contents.test))
+            read = readers.map(self._unreadable, (*self._contents.train, *(self._contents.test or ())))
             errors = [error for error in read if error is not None]
         advice = "mend or remove them, or leave them out with --config.dataset.skip_unreadable"
         if len(errors) == 1:
@@ -138,20 +139,17 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
     def _unreadable(self, file: ImageFile) -> UnreadableImageError | None:
         try:
-            read_square_rgb(file.path, self._image_side)
+            read_rgb(file.path)
         except UnreadableImageError as error:
             return error
         return None
 
 
-def scan_folder(directory: str, *, holdout_fraction: float, holdout_seed: int) -> FolderContents:
+def scan_folder(directory: str) -> FolderContents:
     """Lists the images of a folder and their splits, without opening any of them.
 
     Args:
       directory: ``dataset.directory`` of the settings.
-      holdout_fraction: where there is no ``test`` folder: share of each class held out for testing, above 0 and
-        below 1; rounded, and never all or none of a class.
-      holdout_seed: which images those are.
 
     Raises:
       InputError: the folder is missing or unreadable, or is not laid out as this module's description says.
@@ -168,12 +166,12 @@ def scan_folder(directory: str, *, holdout_fraction: float, holdout_seed: int) -
     for label, name in enumerate(class_names):
         if not any(file.label == label for file in train):
             raise InputError(f"dataset.directory: the class folder {folders[name]} holds no images")
-    if _TEST in split_roots:
-        test = _test_files(split_roots[_TEST], class_names, passed_over)
-    else:
-        train, test = _hold_out(train, class_names, holdout_fraction, holdout_seed)
+    test = _test_files(split_roots[_TEST], class_names, passed_over) if _TEST in split_roots else None
     told = [str(path.relative_to(root)) for path in passed_over]
     tell_passed_over("dataset.directory", told, "images of a class")
+    if test is None:
+        _refuse_single_images(train, class_names)
+        return FolderContents(class_names, tuple(train), None, _fingerprint(root, class_names, train, None))
     return FolderContents(class_names, tuple(train), tuple(test), _fingerprint(root, class_names, train, test))
 
 
@@ -306,33 +304,23 @@ def _test_files(test_root: Path, class_names: Sequence[str], passed_over: list[P
     return files
 
 
-def _hold_out(
-    files: Sequence[ImageFile], class_names: Sequence[str], fraction: float, seed: int
-) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Divides the files into train and test, the same share of every class."""
-    if not 0 < fraction < 1:
-        raise InputError(f"dataset.holdout_fraction is {fraction}; it must be above 0 and below 1")
-    if seed < 0:
-        raise InputError(f"dataset.holdout_seed is {seed}; it must be at least 0")
-    generator = np.random.default_rng(seed)
-    held_out: set[int] = set()
+def _refuse_single_images(files: Sequence[ImageFile], class_names: Sequence[str]) -> None:
+    """Makes sure that a part of every class can be held out."""
     for label, name in enumerate(class_names):
-        of_class = [place for place, file in enumerate(files) if file.label == label]
+        of_class = [file for file in files if file.label == label]
         if len(of_class) < 2:
             raise InputError(
-                f"dataset.directory: class {name!r} has a single image, {files[of_class[0]].path}; without a folder "
+                f"dataset.directory: class {name!r} has a single image, {of_class[0].path}; without a folder "
                 "test each class needs two, one to train and one to test"
             )
-        count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
-        held_out.update(generator.permutation(of_class)[:count].tolist())
-    train = [file for place, file in enumerate(files) if place not in held_out]
-    return train, [file for place, file in enumerate(files) if place in held_out]
 
 
-def _fingerprint(root: Path, class_names: Sequence[str], train: Sequence[ImageFile], test: Sequence[ImageFile]) -> str:
+def _fingerprint(
+    root: Path, class_names: Sequence[str], train: Sequence[ImageFile], test: Sequence[ImageFile] | None
+) -> str:
     """Hashes all that the prepared data depend on, besides the image size; not where the folder lies."""
     splits: list[list[tuple[str, int, int]]] = []
-    for files in (train, test):
+    for files in (train, test or ()):
         splits.append([])
         for file in files:
             try:
