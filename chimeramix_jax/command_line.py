@@ -176,7 +176,7 @@ class Warnings:
         """Nothing is told yet."""
         self._told: set[str] = set()
 
-    def __call__(self, message: Warning | str, *_: object) -> None:
+    def tell(self, message: Warning | str, *_: Any, **__: Any) -> None:
         """Takes the place of ``warnings.showwarning``."""
         if str(message) not in self._told:
             self._told.add(str(message))
@@ -197,7 +197,7 @@ def main(_: list[str]) -> None:
     logging.set_verbosity(logging.FATAL)  # what the libraries note is not this program's, and errors come as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the same for XLA, whose errors stay
     sys.unraisablehook = report_unraisable
-    warnings.showwarning = Warnings()
+    warnings.showwarning = Warnings().tell
     config = flags.FLAGS.config
     asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in ("stage", "retrain")}
     uses_run = asked["stage"] in USES
