@@ -18,6 +18,7 @@ from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.predictions import format_of
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_settings_that_are_given_must_be_the_runs(trained_run, photos):
         (["--images=*.nothing"], "--images: no file matches '*.nothing'"),
         (["--images=main.py"], "--images: none of them can be read"),
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
-        (["--images=docs/mixing.png", "--output=docs"], "--output=docs: cannot be written: Is a directory"),
+        (["--images=docs/mixing.png", "--output=docs"], "--output=docs: is a folder; --stage=predict writes a file"),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
@@ -143,3 +144,11 @@ def test_a_run_is_used_where_the_images_that_it_was_trained_on_are_gone(trained_
     (workdir / "config.json").write_text(json.dumps(config))
     again = chimeramix_jax.predict(workdir, photos)
     assert [one.classes for one in again] == [one.classes for one in chimeramix_jax.predict(trained_run, photos)]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [(None, "table"), ("a.csv", "csv"), ("A.CSV", "csv"), ("b.json", "json"), ("c.txt", "table"), ("csv", "table")],
+)
+def test_a_files_name_says_which_format_is_written(output, expected):
+    assert format_of(output) == expected
