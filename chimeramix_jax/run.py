@@ -21,7 +21,7 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits, predicted_classes
 from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.reporting import files, pictures, report, results, statistics
 from chimeramix_jax.restore import restore_discriminator, restore_generator
@@ -240,7 +240,7 @@ class Run:
                 trained = self._train(stage, directory, f"classifier ({experiment})")
                 logits = stage.logits(trained.state)
                 evaluation = evaluate_logits(logits, self.dataset.held_out.labels)
-                predictions = np.argmax(logits, axis=1)
+                predictions = predicted_classes(logits, self.dataset.held_out.labels)
                 measured[part] = Measured(experiment, evaluation, predictions, trained.seconds, trained.rollbacks)
         return measured
 

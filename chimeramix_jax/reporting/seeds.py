@@ -1,6 +1,6 @@
 """What several seeds found: every one, their mean, and how far that mean is to be trusted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chimeramix_jax.reporting.progress import duration
@@ -18,10 +18,25 @@ def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
         parts.append(
             f"measured on {max(examples)} validation images: those that the subsets leave out of the train split"
         )
+    parts += rollback_lines((f"seed {result['seed']}", result.get("rollbacks", {})) for result in results)
     parts.append(_coverage([result for result in results if result["summary"]]))
     written = [f"  {path}" for result in results for path in result["files"]]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)
+
+
+def rollback_lines(rolled_back: Iterable[tuple[str, Mapping[str, int]]]) -> list[str]:
+    """A line for each run that went back to a checkpoint because numbers were not finite, and counts all the same.
+
+    Args:
+        rolled_back: what a run is called, and how often each of its parts went back.
+    """
+    return [
+        f"{name} was rolled back ({', '.join(f'{part} {count} x' for part, count in parts.items())}) because numbers "
+        "were not finite, and is in the mean: its seed alone does not repeat it"
+        for name, parts in rolled_back
+        if parts
+    ]
 
 
 def _coverage(results: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.reporting.seeds import rollback_lines
 from chimeramix_jax.reporting.statistics import Estimate, estimate
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.trials import Address, Status, Trial
@@ -204,6 +205,7 @@ def _rows(trials: Sequence[Trial], baseline: str) -> tuple[list[Row], list[str]]
         for (images, variant), alike in variants:
             chosen, remarks = _one_per_seed(alike)
             rows.append(Row(experiment, variant, images, chosen, {}))
+            remarks += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
             cautions += [f"{rows[-1].title}, {_images(images)}: {remark}" for remark in remarks]
         cautions += _changes_between_sizes([row for row in rows if row.experiment == experiment])
     paired, remarks = _paired(rows, baseline)

@@ -4,7 +4,7 @@ import enum
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Trial:
         data: the digest of these images' content; empty for runs of earlier versions.
         mean_images: training images per class, counted.
         environment: the device and versions, in words.
+        rollbacks: how often the training of its parts went back because numbers were not finite, if it did.
     """
 
     address: Address
@@ -79,6 +80,7 @@ class Trial:
     data: str = ""
     mean_images: float | None = None
     environment: str = ""
+    rollbacks: Mapping[str, int] = field(default_factory=dict)
 
 
 def dataset_label(name: str, directory: str) -> str:
@@ -140,6 +142,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
             "data": str(content.get("data_sha256", "")),
             "mean_images": len(indices) / len(classes),
             "environment": _environment(content),
+            "rollbacks": _rollbacks(content, ("baseline",) if about["within"] else ("generator", "classifier")),
         }
         trials.append(Trial(address, Status.FINISHED, workdir.path, **about))
     return trials
@@ -221,6 +224,12 @@ def _share(path: Path, figures: Any, split: str, metric: str, where: str) -> flo
         value = repr(share) if metric in measured else "missing"
         raise InputError(f"{path}: {where}.{metric}: {value}; it must be a number from 0 to 1")
     return float(share)
+
+
+def _rollbacks(content: Mapping[str, Any], parts: Sequence[str]) -> dict[str, int]:
+    """How often each of these parts went back; nothing in results of versions that could not."""
+    recorded = content.get("rollbacks")
+    return {part: len(recorded[part]) for part in parts if recorded.get(part)} if isinstance(recorded, Mapping) else {}
 
 
 def _environment(content: Mapping[str, Any]) -> str:

@@ -62,6 +62,12 @@ def test_the_closing_text_says_what_the_interval_covers():
     assert "interval" not in text(("a", "t"))
 
 
+def test_the_closing_text_names_seeds_that_were_rolled_back():
+    results = [result(0, baseline=0.5), result(7, baseline=0.6) | {"rollbacks": {"classifier": 2}}]
+    (line,) = [line for line in seeds.closing_text(results).splitlines() if "rolled back" in line]
+    assert line.startswith("seed 7 was rolled back (classifier 2 x)") and "is in the mean" in line
+
+
 def test_the_closing_text_says_which_images_measured_and_lists_all_files():
     text = seeds.closing_text([result(0, baseline=0.5) | {"validation": 1080}, result(1, baseline=0.5)])
     assert "1080 validation images" in text

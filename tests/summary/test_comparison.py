@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,14 @@ def test_without_a_plan_what_the_grid_lacks_is_missing():
     assert f"digits, test images: {GRID}, 10 images per class: seeds 0, 1" in summary.missing
     assert "digits, test images: baseline, 5 images per class: seed 1" in summary.missing
     assert not any("cifair10" in line for line in summary.missing)
+
+
+def test_a_mean_that_counts_a_run_that_was_rolled_back_says_so():
+    trials = [made_trial(0.5, 0), replace(made_trial(0.6, 1), rollbacks={"classifier": 1})]
+    (caution,) = summary_of(*trials).cautions
+    assert caution.startswith(
+        "digits, test images: baseline, 5 images per class: seed 1 was rolled back (classifier 1 x)"
+    )
 
 
 def test_a_row_of_which_nothing_is_finished_is_still_shown():

@@ -139,3 +139,10 @@ def test_results_alone_are_enough(tmp_path):
     (path / "config.json").unlink()
     (trial,), problems = read(path)
     assert (trial.accuracy, problems) == (0.5, [])
+
+
+def test_rollbacks_are_those_of_the_classifiers_own_parts(tmp_path):
+    path = make_run(tmp_path / "run", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
+    change(path / "results.json", rollbacks={"generator": [{}], "classifier": [], "baseline": [{}, {}]})
+    (mixing, baseline), _ = read(path)
+    assert (mixing.rollbacks, baseline.rollbacks) == ({"generator": 1}, {"baseline": 2})
