@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,12 @@ class Estimate:
     standard_deviation: float | None
     interval: tuple[float, float] | None
     count: int
+
+    def within(self, low: float, high: float) -> "Estimate":
+        """The same with its interval cut off at the bounds of what is possible, which Student's knows nothing of."""
+        if self.interval is None:
+            return self
+        return replace(self, interval=(max(self.interval[0], low), min(self.interval[1], high)))
 
 
 def estimate(values: Sequence[float]) -> Estimate:
