@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from chimeramix_jax import stopping
 
@@ -72,15 +72,38 @@ class TestSet:
         return np.concatenate(logits)[: len(self.labels)]
 
 
+def predicted_classes(
+    logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
+) -> Int[np.ndarray, "examples"]:
+    """The class of the highest logit of every image; of a tie that the image's own class has part in, another one.
+
+    So a class is predicted rightly only where it is more likely than all others, as top-1 counts it: a constant
+    classifier, and one that diverged to NaN, are never right.
+    """
+    rivals = _rivals(logits, labels)
+    likely = np.where(np.isnan(logits), np.inf, logits)
+    most = np.max(likely, axis=1, where=rivals, initial=-np.inf)
+    strongest_rival = np.argmax(rivals & (likely == most[:, None]), axis=1)
+    return np.where(rivals.any(axis=1), strongest_rival, labels)
+
+
+def _rivals(
+    logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
+) -> Bool[np.ndarray, "examples classes"]:
+    """Which other classes are at least as likely as an image's own one, or not comparable with it."""
+    rows = np.arange(len(labels))
+    rivals = ~(logits < logits[rows, labels][:, None])
+    rivals[rows, labels] = False
+    return rivals
+
+
 def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:
-    """The figures for given logits; ties count against the classifier, except in the confusion matrix."""
+    """The figures for given logits; ties count against the classifier."""
     examples, classes = logits.shape
     own = logits[np.arange(examples), labels]
-    # How many other classes are at least as likely, or not comparable: neither a constant classifier nor one that
-    # diverged to NaN must look right.
-    rivals = np.sum(~(logits < own[:, None]), axis=1) - 1
+    rivals = _rivals(logits, labels).sum(axis=1)
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (labels, np.argmax(logits, axis=1)), 1)
+    np.add.at(confusion, (labels, predicted_classes(logits, labels)), 1)
     present = np.bincount(labels, minlength=classes) > 0
     right_by_class = np.bincount(labels, weights=rivals == 0, minlength=classes)[present]
     return Evaluation(

@@ -21,10 +21,10 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits, predicted_classes
 from chimeramix_jax.mixing_picture import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
-from chimeramix_jax.reporting import files, pictures, report, results
+from chimeramix_jax.reporting import files, pictures, report, results, statistics
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training import loop
@@ -243,7 +243,7 @@ class Run:
                 trained = self._train(stage, directory, f"classifier ({experiment})")
                 logits = stage.logits(trained.state)
                 evaluation = evaluate_logits(logits, self.dataset.held_out.labels)
-                predictions = np.argmax(logits, axis=1)
+                predictions = predicted_classes(logits, self.dataset.held_out.labels)
                 measured[part] = Measured(experiment, evaluation, predictions, trained.seconds, trained.rollbacks)
         return measured
 
@@ -306,15 +306,27 @@ class Run:
         }
         if "baseline" in measured:
             content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}
+        alone = self._right_alone(measured)
+        if alone is not None:
+            only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
+            content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
         files.write_json(self.workdir.results, marked(content))
-        rows = [self._row(one, generator_seconds) for one in reversed(measured.values())]
+        rows = [self._row(one, generator_seconds, alone) for one in reversed(measured.values())]
         return content | {"summary": rows}
 
     def write_report(self, measured: dict[str, Measured]) -> None:
         """Writes the page that shows the run, from what the run's files hold and from the predictions."""
         report.write(self.workdir, self.dataset, {part: one.predictions for part, one in measured.items()})
 
-    def _row(self, measured: Measured, generator_seconds: float | None) -> results.SummaryRow:
+    def _right_alone(self, measured: dict[str, Measured]) -> list[int] | None:
+        """How many images the classifier alone, and how many the baseline alone has right; None without a baseline."""
+        if "baseline" not in measured:
+            return None
+        labels = self.dataset.held_out.labels
+        right = (measured[part].predictions == labels for part in ("classifier", "baseline"))
+        return list(statistics.only_right(*right))
+
+    def _row(self, measured: Measured, generator_seconds: float | None, alone: list[int] | None) -> results.SummaryRow:
         """A line of the closing table; the time of mixing includes its generator's."""
         mixing_seconds = 0.0 if measured.experiment == "baseline" else generator_seconds or 0.0
         return results.SummaryRow(
@@ -323,4 +335,6 @@ class Run:
             top_1=measured.evaluation.top1,
             top_5=measured.evaluation.top5 if len(self.dataset.class_names) > 5 else None,
             seconds=measured.seconds + mixing_seconds,
+            examples=measured.evaluation.examples,
+            alone=None if measured.experiment == "baseline" else alone,
         )

@@ -39,8 +39,8 @@ def train_and_evaluate_seeds(
 
     Returns:
         Per seed, in the order of ``config.seeds``: ``seed``, ``images`` (digests of the training and of the held-out
-        images, whatever their order), ``summary`` (rows for the table) and ``files``; the last two as far as the stage
-        has them, and those of all processes.
+        images, whatever their order), ``rollbacks`` (how often each part went back, if any did), ``summary`` (rows for
+        the table) and ``files``; the last two as far as the stage has them, and those of all processes.
 
     Raises:
         InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
@@ -128,6 +128,7 @@ def _told(run: Run, results: dict[str, Any]) -> dict[str, Any]:
     identity = run.dataset.identity
     images = {"train": identity.unordered(TRAIN), "held_out": identity.unordered(HELD_OUT)}
     told = {"seed": run.config.seed, "summary": results.get("summary", []), "files": files, "images": images}
+    told["rollbacks"] = {part: len(found) for part, found in results.get("rollbacks", {}).items() if found}
     return told | ({"validation": results["validation"]["examples"]} if "validation" in results else {})
 
 

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimeramix_jax.evaluation import TestSet, evaluate_logits
+from chimeramix_jax.evaluation import TestSet, evaluate_logits, predicted_classes
 
 
 def logits_that_predict(classes, num_classes):
@@ -59,6 +59,22 @@ def test_a_classifier_that_says_the_same_for_every_class_is_never_right(value):
     evaluation = evaluate_logits(np.full((10, 10), value, np.float32), labels)
     assert (evaluation.top1, evaluation.top5, evaluation.macro_accuracy) == (0, 0, 0)
     assert evaluation.confusion.sum() == 10
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 1, np.nan], [-np.inf, 0, np.inf], [-np.inf, np.nan]])
+def test_the_diagonal_of_the_confusion_matrix_adds_up_to_top1_whatever_ties_there_are(values):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.choice(np.array(values, np.float32), (200, 4)), rng.integers(0, 4, 200)
+    evaluation = evaluate_logits(logits, labels)
+    assert np.trace(evaluation.confusion) == round(evaluation.top1 * 200) > 0 or np.isnan(values).any()
+    assert np.trace(evaluation.confusion) == np.sum(predicted_classes(logits, labels) == labels)
+    np.testing.assert_array_equal(evaluation.confusion.sum(axis=1), np.bincount(labels))
+
+
+def test_without_ties_the_predicted_class_is_the_highest_logits():
+    logits = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    labels = np.arange(50) % 6
+    np.testing.assert_array_equal(predicted_classes(logits, labels), np.argmax(logits, axis=1))
 
 
 def test_a_tie_with_the_highest_logit_counts_as_wrong_in_top1_and_as_second_in_top5():

@@ -51,10 +51,14 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(trained_run, f
     assert results["train_indices_sha256"] == hashlib.sha256(indices.encode()).hexdigest()
     assert results["rollbacks"] == {"generator": [], "classifier": [], "baseline": []}
     assert results["config"]["seed"] == 0 and "git_commit" in results
-    assert f"{results['test']['top1']:.2%}" in output and "baseline" in output
+    assert f"{results['test']['top1']:.1%}" in output and "baseline" in output
+    assert "measured on 697 test images" in output and "exact McNemar test" in output
+    paired = results["against_baseline"]
+    gained = paired["only_classifier_right"] - paired["only_baseline_right"]
+    assert gained == round(697 * (results["test"]["top1"] - results["baseline"]["test"]["top1"]))
     for picture in ("mixing.png", "masks.png", "generator/pictures/mixing-epoch-0002.png"):
         assert Image.open(finished / picture).size[0] > 500
-    assert f"{results['test']['top1']:.2%}" in (finished / "report.html").read_text()
+    assert f"{results['test']['top1']:.1%}" in (finished / "report.html").read_text()
     assert "Traceback" not in errors
 
 

@@ -25,13 +25,15 @@ PACKAGES = (
 
 
 class SummaryRow(TypedDict):
-    """One trained classifier: a line of the table at the end of a run."""
+    """One trained classifier: a line of the table at the end of a run, in JSON's types."""
 
     experiment: str
     max_labels_per_class: int | None  # None: all images
     top_1: float  # share of the test images, in [0, 1]
     top_5: float | None  # the same; None where there are too few classes for it to say anything
     seconds: float  # wall-clock time of its training and evaluation
+    examples: int  # number of test images
+    alone: list[int] | None  # images that it alone, and that the baseline alone has right; None: not compared with one
 
 
 def environment() -> dict[str, Any]:
@@ -83,16 +85,13 @@ def _version(package: str) -> str | None:
 def summary_table(rows: Sequence[SummaryRow]) -> str:
     """Returns the rows as aligned text, with each experiment's gain over the baseline below.
 
-    ``baseline`` is compared with every other experiment of the same number of images per class; where there is no such
-    pair, nothing is added. No rows: the empty string.
+    Percentages have as many decimals as the number of test images carries. ``baseline`` is compared with every other
+    experiment of the same number of images per class; where there is no such pair, nothing is added. No rows: the empty
+    string.
     """
     if not rows:
         return ""
-    table = [["experiment", "images per class", "top-1", "top-5", "time"]]
-    table += [
-        [row["experiment"], _images(row), _percent(row["top_1"]), _percent(row["top_5"]), duration(row["seconds"])]
-        for row in rows
-    ]
+    table = [["experiment", "images per class", "top-1", "95% interval", "top-5", "time"], *map(_cells, rows)]
     return "\n".join([aligned(table), *_gains(rows)])
 
 
@@ -115,28 +114,63 @@ def closing_text(results: Mapping[str, Any]) -> str:
             that were written, for people to look at; either may be missing. Also ``validation``, where those figures
             are not the test split's.
     """
-    parts = [summary_table(results.get("summary", []))]
+    rows = results.get("summary", [])
+    parts = [summary_table(rows)]
     if "validation" in results:
         examples = results["validation"]["examples"]
         parts.append(f"measured on {examples} validation images: those that the subset leaves out of the train split")
+    elif rows:
+        parts.append(f"measured on {rows[0]['examples']} test images")
+    if rows:
+        parts[-1] += "; intervals and chance are about the choice of these, not of training images and seed"
     written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)
 
 
-def _gains(rows: Sequence[SummaryRow]) -> list[str]:
-    baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
+def _cells(row: SummaryRow) -> list[str]:
+    """The row's part of the table."""
+    from chimeramix_jax.reporting import statistics  # only now, as it imports SciPy
+
+    examples = row["examples"]
+    low, high = statistics.wilson_interval(round(row["top_1"] * examples), examples)
     return [
-        f"{row['experiment']} against baseline, {_images(row)} images per class: "
-        f"{100 * (row['top_1'] - baselines[row['max_labels_per_class']]):+.2f} percentage points top-1"
-        for row in rows
-        if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines
+        row["experiment"],
+        _images(row),
+        statistics.percent(row["top_1"], examples),
+        f"{statistics.percent(low, examples).removesuffix('%')} to {statistics.percent(high, examples)}",
+        "-" if row["top_5"] is None else statistics.percent(row["top_5"], examples),
+        duration(row["seconds"]),
     ]
+
+
+def _gains(rows: Sequence[SummaryRow]) -> list[str]:
+    from chimeramix_jax.reporting import statistics
+
+    baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
+    lines = []
+    for row in rows:
+        if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines:
+            difference = statistics.points(row["top_1"] - baselines[row["max_labels_per_class"]], row["examples"])
+            line = (
+                f"{row['experiment']} against baseline, {_images(row)} images per class: {difference} percentage points"
+            )
+            lines.append(f"{line} top-1{_chance(row['alone'])}")
+    return lines
+
+
+def _chance(alone: Sequence[int] | None) -> str:
+    """Whether a difference may be chance, by the images that one classifier alone has right; nothing if unknown."""
+    from chimeramix_jax.reporting import statistics
+
+    if alone is None:
+        return ""
+    p_value = statistics.mcnemar(*alone)
+    return (
+        f", {'beyond' if statistics.is_beyond_chance(p_value) else 'within'} chance: right alone on {alone[0]} images, "
+        f"the baseline on {alone[1]} (exact McNemar test, {statistics.p_in_words(p_value)})"
+    )
 
 
 def _images(row: Mapping[str, Any]) -> str:
     return "all" if row["max_labels_per_class"] is None else str(row["max_labels_per_class"])
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f}%"

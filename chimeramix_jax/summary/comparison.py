@@ -8,6 +8,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.reporting.seeds import rollback_lines
 from chimeramix_jax.reporting.statistics import Estimate, estimate
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.trials import Address, Status, Trial
@@ -33,7 +34,8 @@ class Row:
 
     Attributes:
         experiment: their experiment.
-        variant: the settings that tell them from other trials of the experiment; empty where all have the same.
+        variant: the settings that tell them from other trials of the experiment, and those in which they differ from
+            the experiment as it is shipped; empty where there is neither.
         images_per_class: None: all.
         trials: one per seed, in the seeds' order.
         differences: accuracy less the baseline's, in [-1, 1], by seed: those whose baseline is there.
@@ -59,12 +61,12 @@ class Row:
     def accuracy(self) -> Estimate | None:
         """Over the finished trials; None where there is none."""
         values = [trial.accuracy for trial in self.finished]
-        return estimate(values) if values else None
+        return estimate(values).within(0.0, 1.0) if values else None
 
     @property
     def difference(self) -> Estimate | None:
         """Over the seeds whose baseline is there, in [-1, 1]; None where there is none."""
-        return estimate(list(self.differences.values())) if self.differences else None
+        return estimate(list(self.differences.values())).within(-1.0, 1.0) if self.differences else None
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,14 @@ def _rows(trials: Sequence[Trial], baseline: str) -> tuple[list[Row], list[str]]
         if telling:
             differing = ", ".join(f"{key} ({_listed(values)})" for key, values in telling.items())
             cautions.append(f"{experiment}: runs of as many images differ in {differing}; shown apart, never averaged")
-        variants = _grouped(members, partial(_size_and_variant, telling=telling))
+        cautions += _changed_by_hand(experiment, members)
+        known = {_variant(trial, telling) for trial in members if trial.status != Status.MISSING}
+        of_missing = next(iter(known)) if len(known) == 1 else ""
+        variants = _grouped(members, partial(_size_and_variant, telling=telling, of_missing=of_missing))
         for (images, variant), alike in variants:
             chosen, remarks = _one_per_seed(alike)
             rows.append(Row(experiment, variant, images, chosen, {}))
+            remarks += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
             cautions += [f"{rows[-1].title}, {_images(images)}: {remark}" for remark in remarks]
         cautions += _changes_between_sizes([row for row in rows if row.experiment == experiment])
     paired, remarks = _paired(rows, baseline)
@@ -228,12 +234,26 @@ def _telling_settings(trials: Sequence[Trial]) -> dict[str, set[Any]]:
     return telling
 
 
-def _size_and_variant(trial: Trial, telling: Iterable[str]) -> tuple[int | None, str]:
-    if trial.status == Status.MISSING:
-        return trial.address.images_per_class, ""
-    unknown = _NOT_SET if trial.status == Status.FINISHED else "unknown"
-    variant = ", ".join(f"{key}={_value(trial.settings.get(key, unknown))}" for key in telling)
+def _size_and_variant(trial: Trial, telling: Iterable[str], of_missing: str) -> tuple[int | None, str]:
+    variant = of_missing if trial.status == Status.MISSING else _variant(trial, telling)
     return trial.address.images_per_class, variant
+
+
+def _variant(trial: Trial, telling: Iterable[str]) -> str:
+    unknown = _NOT_SET if trial.status == Status.FINISHED else "unknown"
+    keys = dict.fromkeys((*telling, *trial.changed))
+    return ", ".join(f"{key}={_value(trial.settings.get(key, unknown))}" for key in keys)
+
+
+def _changed_by_hand(experiment: str, trials: Sequence[Trial]) -> list[str]:
+    """A line for every setting in which trials differ from their experiment as it is shipped."""
+    changes: dict[str, set[Any]] = defaultdict(set)
+    for trial in trials:
+        for key, shipped in trial.changed.items():
+            changes[f"{key}: shipped is {_value(shipped)}"].add(trial.settings[key])
+    return [
+        f"{experiment}: not as shipped: {what}, these runs have {_listed(values)}" for what, values in changes.items()
+    ]
 
 
 def _changes_between_sizes(rows: Sequence[Row]) -> list[str]:
@@ -299,6 +319,11 @@ def _obstacle(trial: Trial, baseline: Trial) -> str:
         return "other settings: " + ", ".join(
             f"{key} {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
             for key in differing
+        )
+    by_hand = [key for key in baseline.changed if key not in ours and key not in theirs]
+    if by_hand:
+        return "that one is not as shipped: " + ", ".join(
+            f"{key} {_value(baseline.settings[key])} instead of {_value(baseline.changed[key])}" for key in by_hand
         )
     if trial.images != baseline.images or (trial.data and baseline.data and trial.data != baseline.data):
         return "trained or measured on other images"

@@ -76,7 +76,7 @@ def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
         _draw_panel(line[0], section, styles, differences=False)
         line[0].set_ylabel(f"{METRICS[summary.metric]} (%)")
         low, high = line[0].get_ylim()
-        line[0].set_ylim(max(low, 0), min(high, 100))  # intervals of two seeds reach far beyond what can be
+        line[0].set_ylim(max(low, 0), min(high, 100))
         if compared:
             _draw_panel(line[1], section, styles, differences=True)
             line[1].axhline(0, color=INK, linewidth=0.8, zorder=1)
@@ -126,7 +126,7 @@ def _draw_panel(panel: "Axes", section: Section, styles: dict[str, Style], *, di
         panel.errorbar(
             [position * shift for position, _ in points],
             [100 * estimate.mean for _, estimate in points],
-            yerr=[100 * _reach(estimate) for _, estimate in points],
+            yerr=[list(side) for side in zip(*(_reaches(estimate) for _, estimate in points), strict=True)],
             color=style.colour, marker=style.marker, linestyle=style.dashes, label=title,
             linewidth=1.5, markersize=5, elinewidth=1.1, capsize=2.5,
         )  # fmt: skip
@@ -142,9 +142,12 @@ def _points(
             yield positions[row.images_per_class], estimate
 
 
-def _reach(estimate: Estimate) -> float:
-    """Half the interval's length; NaN, which draws no bar, for a single seed, which has none."""
-    return estimate.interval[1] - estimate.mean if estimate.interval else math.nan
+def _reaches(estimate: Estimate) -> tuple[float, float]:
+    """How far the interval reaches down and up, in points; NaN, which draws no bar, for a single seed."""
+    if estimate.interval is None:
+        return math.nan, math.nan
+    low, high = estimate.interval
+    return 100 * (estimate.mean - low), 100 * (high - estimate.mean)
 
 
 def _positions(section: Section) -> dict[int | None, float]:

@@ -17,8 +17,9 @@ _ONE_SEED = "one seed"
 EXPLANATION = (
     "Accuracies are percentages: mean ± sample standard deviation over the seeds. Differences are percentage points "
     "between classifiers of the same seed, which share the training images. Intervals are Student's 95 % confidence "
-    "intervals of the mean over seeds; nothing is corrected for looking at many of them. A single seed has neither "
-    "standard deviation nor interval. Seeds that are not finished count in no mean."
+    "intervals of the mean over seeds, cut off at what is possible; nothing is corrected for looking at many of them. "
+    "A single seed has neither standard deviation nor interval. Seeds that are not finished count in no mean. Settings "
+    "that are not as the experiment is shipped stand behind its name."
 )
 
 

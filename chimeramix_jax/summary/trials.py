@@ -1,16 +1,21 @@
 """What the runs in a folder found: every classifier that was, or was to be, trained and measured."""
 
+import contextlib
 import enum
+import functools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
+from chimeramix_jax.config import shipped
+from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.stored_format import unmarked
 from chimeramix_jax.workdir import Workdir
@@ -24,6 +29,12 @@ METRICS = {
 
 _ADDRESS_KEYS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
 _NEEDED_KEYS = (*_ADDRESS_KEYS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
+
+_OF_MASKS = {
+    # What only one kind of mask looks at.
+    "grid": ("mix_size",),
+    "segmentation": ("segmentation_scale", "segmentation_min_size", "segmentation_sigma"),
+}
 
 
 class Status(enum.StrEnum):
@@ -65,10 +76,12 @@ class Trial:
         within: whether it is the baseline that a run of another experiment compares with.
         accuracy: the measured share, in [0, 1]; NaN unless finished.
         settings: with dotted keys, those that the figures depend on and ``address`` does not hold.
+        changed: those of them that are not as the experiment is shipped for the data set, each with the shipped value.
         images: a fingerprint of what it was trained and measured on.
         data: the digest of these images' content; empty for runs of earlier versions.
         mean_images: training images per class, counted.
         environment: the device and versions, in words.
+        rollbacks: how often the training of its parts went back because numbers were not finite, if it did.
     """
 
     address: Address
@@ -77,10 +90,12 @@ class Trial:
     within: bool = False
     accuracy: float = math.nan
     settings: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)
     images: int | None = None
     data: str = ""
     mean_images: float | None = None
     environment: str = ""
+    rollbacks: Mapping[str, int] = field(default_factory=dict)
 
 
 def dataset_label(name: str, directory: str) -> str:
@@ -142,6 +157,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
             "data": str(content.get("data_sha256", "")),
             "mean_images": len(indices) / len(classes),
             "environment": _environment(content),
+            "rollbacks": _rollbacks(content, ("baseline",) if about["within"] else ("generator", "classifier")),
         }
         trials.append(Trial(address, Status.FINISHED, workdir.path, **about))
     return trials
@@ -160,16 +176,34 @@ class _Settings:
                 raise InputError(f"{path}: {key}: {value}; it must be {rule.allowed}")
 
     def trials(self, backend: str | None) -> Iterator[tuple[Address, dict[str, Any]]]:
-        """Yields the address of every classifier of the run, with ``within`` and ``settings`` of its Trial.
+        """Yields the address of every classifier of the run, and ``within``, ``settings`` and ``changed`` of its Trial.
 
         ``backend`` is what it ran on: "auto" precision is another on CPU than elsewhere.
         """
         mixes = self._flat["mixing.mask"] != "none"
-        yield self._address(self._flat["experiment"]), {"within": False, "settings": self._effective(mixes, backend)}
+        yield self._trial(self._flat["experiment"], mixes, backend, within=False)
         if mixes and self._flat["compare_with_baseline"]:
             policy = self._flat["augment.policy"]  # the baseline's images are augmented as the others are
             experiment = "baseline" if policy == "none" else f"baseline_{policy}"
-            yield self._address(experiment), {"within": True, "settings": self._effective(False, backend)}
+            yield self._trial(experiment, False, backend, within=True)
+
+    def _trial(
+        self, experiment: str, mixes: bool, backend: str | None, *, within: bool
+    ) -> tuple[Address, dict[str, Any]]:
+        effective = _effective(self._config, mixes, backend)
+        if self._flat.get("dataset.directory"):  # two folders of one name are two data sets
+            effective["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
+        originals = _shipped(self._flat["dataset.name"], experiment)
+        if not within and not mixes and any(one["mixing"]["mask"] != "none" for one in originals):
+            effective["mixing.mask"] = "none"  # of an experiment that is to mix
+        every = []
+        for original in originals:
+            mixed = mixes or (not within and original["mixing"]["mask"] != "none")
+            one = _effective(original, mixed, backend)
+            every.append({key: one[key] for key in one if key in effective and one[key] != effective[key]})
+        # Where several files are shipped for a data set, the run is taken for one of that which it is closest to.
+        changed = min(every, key=len, default={})
+        return self._address(experiment), {"within": within, "settings": effective, "changed": changed}
 
     def _address(self, experiment: str) -> Address:
         flat = self._flat
@@ -181,18 +215,39 @@ class _Settings:
             seed=flat["seed"],
         )
 
-    def _effective(self, mixes: bool, backend: str | None) -> dict[str, Any]:
-        generates = mixes and self._flat["mixing.of"] == "features"
-        unused = (*(() if mixes else ("mixing",)), *(() if generates else ("generator",)))
-        flat = settings.leaving_out(self._config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
-        if self._flat.get("dataset.directory"):  # two folders of one name are two data sets
-            flat["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
-        if flat["precision"] == "auto":
-            if backend is None:  # nobody knows yet
-                del flat["precision"]
-            else:
-                flat["precision"] = f"auto on {backend}"
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
+
+def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> dict[str, Any]:
+    """The settings that a classifier's figures depend on, with dotted keys, but for those that the address holds."""
+    all_of_them = settings.flatten(config)
+    generates = mixes and all_of_them["mixing.of"] == "features"
+    unused = [] if mixes else ["mixing"]
+    unused += [] if generates else ["generator"]
+    unused += [
+        f"mixing.{name}" for mask, names in _OF_MASKS.items() if all_of_them["mixing.mask"] != mask for name in names
+    ]
+    unused += [] if all_of_them.get("augment.cutout") else ["augment.cutout_side"]
+    unused += [] if all_of_them["augment.policy"] == "autoaugment" else ["augment.autoaugment_policy"]
+    if all_of_them["dataset.name"] not in catalog.names_taking("directory"):
+        unused += ["dataset.image_side", "dataset.holdout_fraction", "dataset.holdout_seed"]
+    flat = settings.leaving_out(config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
+    if flat["precision"] == "auto":
+        if backend is None:  # nobody knows yet
+            del flat["precision"]
+        else:
+            flat["precision"] = f"auto on {backend}"
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
+
+
+@functools.cache
+def _shipped(dataset: str, experiment: str) -> list[Mapping[str, Any]]:
+    """The settings of an experiment in every shipped file about a data set; none if it is nobody's but the user's."""
+    if experiment not in EXPERIMENTS:
+        return []
+    found = []
+    for name in shipped.names():
+        with contextlib.suppress(InputError):  # a file of the user's own, put beside the shipped ones
+            found.append(settings.config_to_dict(settings.load(f"{name}:{experiment}")))
+    return [config for config in found if config["dataset"]["name"] == dataset]
 
 
 def _read_object(path: Path) -> dict[str, Any]:
@@ -223,6 +278,12 @@ def _share(path: Path, figures: Any, split: str, metric: str, where: str) -> flo
         value = repr(share) if metric in measured else "missing"
         raise InputError(f"{path}: {where}.{metric}: {value}; it must be a number from 0 to 1")
     return float(share)
+
+
+def _rollbacks(content: Mapping[str, Any], parts: Sequence[str]) -> dict[str, int]:
+    """How often each of these parts went back; nothing in results of versions that could not."""
+    recorded = content.get("rollbacks")
+    return {part: len(recorded[part]) for part in parts if recorded.get(part)} if isinstance(recorded, Mapping) else {}
 
 
 def _environment(content: Mapping[str, Any]) -> str:

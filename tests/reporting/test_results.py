@@ -7,22 +7,54 @@ from chimeramix_jax.reporting import results
 from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table
 
 
-def row(experiment: str, top_1: float, images: int | None = 5, top_5: float | None = 0.95) -> SummaryRow:
-    return SummaryRow(experiment=experiment, max_labels_per_class=images, top_1=top_1, top_5=top_5, seconds=75.0)
+def row(
+    experiment: str,
+    top_1: float,
+    images: int | None = 5,
+    top_5: float | None = 0.95,
+    examples: int = 10_000,
+    alone: list[int] | None = None,
+) -> SummaryRow:
+    return SummaryRow(
+        experiment=experiment,
+        max_labels_per_class=images,
+        top_1=top_1,
+        top_5=top_5,
+        seconds=75.0,
+        examples=examples,
+        alone=alone,
+    )
 
 
 def test_the_table_is_aligned_and_tells_the_gain_in_percentage_points():
     assert summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.53125, top_5=None)]).splitlines() == [
-        "experiment       images per class   top-1   top-5    time",
-        "---------------  ----------------  ------  ------  ------",
-        "baseline                        5  50.00%  95.00%  1m 15s",
-        "chimeramix_grid                 5  53.12%       -  1m 15s",
+        "experiment       images per class   top-1     95% interval   top-5    time",
+        "---------------  ----------------  ------  ---------------  ------  ------",
+        "baseline                        5  50.00%  49.02 to 50.98%  95.00%  1m 15s",
+        "chimeramix_grid                 5  53.12%  52.14 to 54.10%       -  1m 15s",
         "chimeramix_grid against baseline, 5 images per class: +3.12 percentage points top-1",
     ]
 
 
 def test_a_loss_against_the_baseline_is_told_as_one():
     assert "-10.00 percentage points" in summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.4)])
+
+
+def test_figures_of_few_images_have_no_more_decimals_than_these_carry_and_wide_intervals():
+    table = summary_table([row("baseline", 0.5, examples=20), row("chimeramix_grid", 0.6, examples=20, alone=[3, 1])])
+    assert "50%     30 to 70%" in table and "60%     39 to 78%" in table and "." not in table.split("against")[0]
+    assert "+10 percentage points top-1, within chance: right alone on 3 images, the baseline on 1" in table
+    assert "p = 0.62" in table
+
+
+def test_a_difference_beyond_chance_is_called_so():
+    rows = [row("baseline", 0.5, examples=697), row("chimeramix_grid", 0.6, examples=697, alone=[90, 20])]
+    table = summary_table(rows)
+    assert "60.0%" in table and "+10.0 percentage points top-1, beyond chance" in table and "p < 0.001" in table
+
+
+def test_the_number_of_test_images_is_told():
+    assert "measured on 20 test images" in closing_text({"summary": [row("baseline", 0.5, examples=20)]})
 
 
 def test_only_runs_with_equally_many_images_are_compared():

@@ -5,7 +5,7 @@ from chimeramix_jax.reporting import seeds
 
 
 def result(seed, **top_1):
-    row = {"max_labels_per_class": 5, "top_5": None, "seconds": 30.0}
+    row = {"max_labels_per_class": 5, "top_5": None, "seconds": 30.0, "examples": 10_000, "alone": None}
     summary = [row | {"experiment": experiment, "top_1": share} for experiment, share in top_1.items()]
     return {"seed": seed, "summary": summary, "files": [f"runs/seed-{seed}/results.json"]}
 
@@ -13,12 +13,12 @@ def result(seed, **top_1):
 def test_the_table_has_every_seed_the_mean_its_interval_and_the_gain():
     results = [result(0, baseline=0.5, chimeramix_grid=0.625), result(7, baseline=0.75, chimeramix_grid=0.625)]
     assert seeds.seeds_table(results).splitlines() == [
-        "seed          baseline  chimeramix_grid  difference    time",
-        "------------  --------  ---------------  ----------  ------",
-        "0               50.00%           62.50%      +12.50  1m 00s",
-        "7               75.00%           62.50%      -12.50  1m 00s",
-        "mean            62.50%           62.50%       +0.00",
-        "95% interval   ±158.83            ±0.00     ±158.83",
+        "seed                baseline  chimeramix_grid         difference    time",
+        "------------  --------------  ---------------  -----------------  ------",
+        "0                     50.00%           62.50%             +12.50  1m 00s",
+        "7                     75.00%           62.50%             -12.50  1m 00s",
+        "mean                  62.50%           62.50%              +0.00",
+        "95% interval  0.00 to 100.00            ±0.00  -100.00 to 100.00",
     ]
 
 
@@ -27,6 +27,14 @@ def test_the_interval_is_students():
     low, high = stats.t.interval(0.95, 4, 92.3, stats.sem(values))
     table = seeds.seeds_table([result(seed, baseline=value / 100) for seed, value in enumerate(values)])
     assert float(table.splitlines()[-1].split("±")[1]) == pytest.approx((high - low) / 2, abs=0.005)
+
+
+def test_figures_have_no_more_decimals_than_the_test_images_carry():
+    results = [result(seed, baseline=share) for seed, share in enumerate((0.5, 0.55, 0.6))]
+    for one in results:
+        one["summary"][0]["examples"] = 40
+    table = seeds.seeds_table(results)
+    assert "55%" in table and "55.0%" in table and "55.00%" not in table  # a seed, and the mean of three
 
 
 def test_one_seed_has_no_interval_and_one_experiment_no_difference():
@@ -52,6 +60,12 @@ def test_the_closing_text_says_what_the_interval_covers():
     assert "share their test images" in text(("a", "t"), ("b", "t"))
     assert "its own choice of training and test images" in text(("a", "t"), ("b", "u"))
     assert "interval" not in text(("a", "t"))
+
+
+def test_the_closing_text_names_seeds_that_were_rolled_back():
+    results = [result(0, baseline=0.5), result(7, baseline=0.6) | {"rollbacks": {"classifier": 2}}]
+    (line,) = [line for line in seeds.closing_text(results).splitlines() if "rolled back" in line]
+    assert line.startswith("seed 7 was rolled back (classifier 2 x)") and "is in the mean" in line
 
 
 def test_the_closing_text_says_which_images_measured_and_lists_all_files():

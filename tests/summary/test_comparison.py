@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,39 @@ def test_without_a_plan_what_the_grid_lacks_is_missing():
     assert f"digits, test images: {GRID}, 10 images per class: seeds 0, 1" in summary.missing
     assert "digits, test images: baseline, 5 images per class: seed 1" in summary.missing
     assert not any("cifair10" in line for line in summary.missing)
+
+
+def test_a_run_that_is_not_as_shipped_is_never_shown_as_the_experiment_itself():
+    trials = [
+        replace(made_trial(0.5, seed, classifier__epochs=2), changed={"classifier.epochs": 20}) for seed in (0, 1)
+    ]
+    summary = summary_of(*trials, made_trial(0.6, 0, GRID), made_trial(0.7, 2, GRID))
+    row = rows(summary)["baseline (classifier.epochs=2)", 5]
+    assert [trial.status for trial in row.trials] == [Status.FINISHED, Status.FINISHED, Status.MISSING]
+    assert any("baseline: not as shipped: classifier.epochs: shipped is 20" in caution for caution in summary.cautions)
+
+
+def test_a_baseline_that_was_changed_by_hand_is_no_baseline():
+    baseline = replace(made_trial(0.5, augment__cutout=True), changed={"augment.cutout": False})
+    summary = summary_of(baseline, made_trial(0.9, experiment=GRID, augment__cutout=False))
+    assert rows(summary)[GRID, 5].difference is None
+    assert any("that one is not as shipped: augment.cutout True instead of False" in one for one in summary.cautions)
+
+
+def test_intervals_end_where_shares_do():
+    trials = [made_trial(share, seed, name) for name, shares in (("baseline", (0.1, 0.9)), (GRID, (1.0, 0.9)))
+              for seed, share in enumerate(shares)]  # fmt: skip
+    found = rows(summary_of(*trials))
+    assert found["baseline", 5].accuracy.interval == (0.0, 1.0)
+    assert found[GRID, 5].difference.interval == (-1.0, 1.0)
+
+
+def test_a_mean_that_counts_a_run_that_was_rolled_back_says_so():
+    trials = [made_trial(0.5, 0), replace(made_trial(0.6, 1), rollbacks={"classifier": 1})]
+    (caution,) = summary_of(*trials).cautions
+    assert caution.startswith(
+        "digits, test images: baseline, 5 images per class: seed 1 was rolled back (classifier 1 x)"
+    )
 
 
 def test_a_row_of_which_nothing_is_finished_is_still_shown():

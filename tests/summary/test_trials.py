@@ -148,3 +148,42 @@ def test_results_alone_are_enough(tmp_path):
     (path / "config.json").unlink()
     (trial,), problems = read(path)
     assert (trial.accuracy, problems) == (0.5, [])
+
+
+def test_rollbacks_are_those_of_the_classifiers_own_parts(tmp_path):
+    path = make_run(tmp_path / "run", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
+    change(path / "results.json", rollbacks={"generator": [{}], "classifier": [], "baseline": [{}, {}]})
+    (mixing, baseline), _ = read(path)
+    assert (mixing.rollbacks, baseline.rollbacks) == ({"generator": 1}, {"baseline": 2})
+
+
+def test_a_run_as_shipped_has_no_changed_settings(tmp_path):
+    for name, config in (
+        ("grid", "digits.py:chimeramix_grid"),
+        ("cut", "cifair10.py:cutout"),
+        ("own", "stl10.py:mixup"),
+    ):
+        trials, _ = read(make_run(tmp_path / name, 0.5, config=f"configs/{config}", precision="float32"))
+        assert {key for trial in trials for key in trial.changed} == {"precision"}
+    changes = {"dataset__name": "image_folder", "dataset__directory": "photos"}
+    (trial,), _ = read(make_run(tmp_path / "gpu", 0.5, config="configs/image_folder_gpu.py:baseline", **changes))
+    assert trial.changed == {}
+
+
+def test_settings_changed_by_hand_are_told_with_what_is_shipped(tmp_path):
+    config = "configs/digits.py:chimeramix_grid"
+    changes = {
+        "classifier__epochs": 3,
+        "generator__epochs": 2,
+        "mixing__segmentation_scale": 5.0,
+        "evaluation__every_epochs": 7,
+    }
+    (mixing, baseline), _ = read(make_run(tmp_path / "run", 0.8, config=config, baseline_top1=0.7, **changes))
+    assert mixing.changed == {"generator.epochs": 16, "classifier.epochs": 20}
+    assert baseline.changed == {"classifier.epochs": 20}
+
+
+@pytest.mark.parametrize(("experiment", "mask"), [("chimeramix_grid", "none"), ("baseline", "grid")])
+def test_an_experiment_that_mixes_otherwise_than_shipped_is_told(tmp_path, experiment, mask):
+    (trial, *_), _ = read(make_run(tmp_path / "run", 0.5, config=f"configs/digits.py:{experiment}", mixing__mask=mask))
+    assert set(trial.changed) == {"mixing.mask"} and trial.settings["mixing.mask"] == mask

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from chimeramix_jax.reporting.report.confidence import Interval, wilson_interval
+from chimeramix_jax.reporting.statistics import Interval, wilson_interval
 
 # A cell's colour tells which share of the true class's images it holds: up to the first of these, the second, ...
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -36,12 +36,13 @@ class HeatTable:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Images of one class that were taken for another; ``share`` is that of the true class's images."""
+    """Images of one class that were taken for another; ``share`` is that of the true class's images (``examples``)."""
 
     true: str
     predicted: str
     count: int
     share: float
+    examples: int
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,11 @@ def most_confused(confusion: Confusion, names: Sequence[str], most: int) -> list
     wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = [np.unravel_index(place, wrong.shape) for place in order if wrong.flat[place]]
-    totals = confusion.sum(axis=1)
+    totals, counts = confusion.sum(axis=1).tolist(), wrong.tolist()
     return [
-        ConfusedPair(names[true], names[other], int(wrong[true, other]), float(wrong[true, other] / totals[true]))
+        ConfusedPair(
+            names[true], names[other], counts[true][other], counts[true][other] / totals[true], examples=totals[true]
+        )
         for true, other in pairs
     ]
 

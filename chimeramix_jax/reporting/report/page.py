@@ -16,7 +16,15 @@ from chimeramix_jax.reporting import files, lettering
 from chimeramix_jax.reporting.picture_folder import kept
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.report import confusion, curves, embedding, training_charts
-from chimeramix_jax.reporting.report.confidence import Interval, wilson_interval
+from chimeramix_jax.reporting.statistics import (
+    Interval,
+    decimals,
+    is_beyond_chance,
+    mcnemar,
+    only_right,
+    p_in_words,
+    wilson_interval,
+)
 from chimeramix_jax.workdir import Workdir
 
 MOST_CONFUSED_PAIRS = 8
@@ -39,6 +47,16 @@ class Figures:
     top5: float | None
     macro_accuracy: float
     loss: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the same images say of two classifiers: how many each alone has right, and whether that is beyond chance."""
+
+    only_classifier: int
+    only_baseline: int
+    beyond_chance: bool
+    p_value: str
 
 
 def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions]) -> None:
@@ -67,7 +85,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
         "split": split,
         "examples": results[split]["examples"],
         "figures": [_figures(name, one, len(dataset.class_names)) for name, one in measured.items()],
-        "only_right": _only_right(dataset.held_out.labels, predictions),
+        "difference": _difference(dataset.held_out.labels, predictions),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "classifier_charts": training_charts.classifier_charts(records, measured, split),
         "training": _training_images(dataset),
@@ -91,7 +109,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda share, digits=2: f"{100 * share:.{digits}f}%"
+    environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f}%"
+    environment.globals["decimals"] = decimals
     environment.globals["curves"] = curves
     environment.globals["heat_rules"] = confusion.heat_rules
     return environment
@@ -108,12 +127,13 @@ def _figures(experiment: str, evaluation: Mapping[str, Any], classes: int) -> Fi
     )
 
 
-def _only_right(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> tuple[int, int] | None:
-    """How many images only the classifier has right, and how many only the baseline; None where there is but one."""
+def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> Difference | None:
+    """How classifier and baseline differ image by image; None where there is but one of them."""
     if "baseline" not in predictions:
         return None
-    right, baseline_right = predictions["classifier"] == labels, predictions["baseline"] == labels
-    return int(np.sum(right & ~baseline_right)), int(np.sum(baseline_right & ~right))
+    alone = only_right(predictions["classifier"] == labels, predictions["baseline"] == labels)
+    p_value = mcnemar(*alone)
+    return Difference(*alone, is_beyond_chance(p_value), p_in_words(p_value))
 
 
 def _classes(matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions) -> dict[str, Any]:

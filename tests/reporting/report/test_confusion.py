@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from chimeramix_jax.reporting.report import confusion
-from chimeramix_jax.reporting.report.confidence import wilson_interval
+from chimeramix_jax.reporting.statistics import wilson_interval
 
 NAMES = ("cat", "dog", "owl")
 MATRIX = np.array([[6, 3, 1], [0, 10, 0], [4, 3, 3]])

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import report
@@ -104,12 +105,14 @@ def test_the_result_is_told_with_its_interval_what_that_covers_and_the_baseline_
     workdir, dataset, predictions = made
     results, text = json.loads(workdir.results.read_text()), words(Page(workdir.report.read_text(encoding="utf-8")))
     for figures in (results["test"], results["baseline"]["test"]):
-        assert f"{figures['top1']:.2%} of the 60 test images" in text
-    assert re.search(r"95 % interval \d+\.\d\d% to \d+\.\d\d%", text)
+        assert f"{figures['top1']:.0%} of the 60 test images" in text
+    assert re.search(r"95 % interval \d+% to \d+%", text)
     assert "Wilson" in text and "nor the seed" in text
     difference = 100 * (results["test"]["top1"] - results["baseline"]["test"]["top1"])
-    assert f"{difference:+.2f} percentage points" in text
     right, baseline_right = (predictions[part] == dataset.held_out.labels for part in ("classifier", "baseline"))
+    p_value = stats.binomtest(np.sum(right > baseline_right), np.sum(right != baseline_right)).pvalue
+    verdict = "beyond" if p_value < 0.05 else "within"
+    assert f"{difference:+.0f} percentage points top-1, {verdict} chance" in text
     assert f"{np.sum(right & ~baseline_right)} images are classified right by chimeramix_grid alone" in text
     assert "top-5" not in text  # of three classes, it is always right
 
