@@ -5,8 +5,7 @@
 
 The grey 8x8 images of 10 digits come with scikit-learn. Five of each class train a narrow generator at 32x32 and then a
 narrow classifier at 16x16; 697 images test it. The classifier is also trained without mixing, and both are printed.
-Digits are not mirrored, since a mirrored digit is another sign, and not shifted, since all are centred; with shifts
-(--config.augment.crop_padding_fraction=0.125) both classifiers are better and mixing adds less: docs/results.md.
+Digits are not mirrored, since a mirrored digit is another sign, and not shifted, since all are centred.
 """
 
 from ml_collections import ConfigDict
