@@ -155,7 +155,7 @@ def _image_lines(old: _Images, new: _Images) -> list[str]:
     for image in {**left, **arrived}:
         targets = arrived.get(image, [])
         for name, split in left.get(image, []):
-            target = next((place for place in targets if place[0] == name), next(iter(targets), None))
+            target = next((place for place in targets if place[0] == name), targets[0] if targets else None)
             if target is None:
                 lost += 1
                 continue
@@ -168,8 +168,8 @@ def _image_lines(old: _Images, new: _Images) -> list[str]:
     lines = [_counted(added, "new image")] if added else []
     lines += [f"{_counted(lost, 'image')} missing"] if lost else []
     lines += [f"{_counted(relabelled, 'image')} moved to another class"] if relabelled else []
-    for (source, target), count in sorted(crossed.items()):
-        lines.append(f"{_counted(count, 'image')} moved from {_NAMES[source]} to {_NAMES[target]}")
+    for (start, end), count in sorted(crossed.items()):
+        lines.append(f"{_counted(count, 'image')} moved from {_NAMES[start]} to {_NAMES[end]}")
     return lines
 
 
