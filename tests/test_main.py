@@ -29,7 +29,7 @@ STUB = textwrap.dedent("""
             raise InputError("workdir: holds another run")
         given = {"workdir": str(workdir), "stage": stage, "retrain": retrain, "settings": config.to_dict()}
         json.dump(given, open(os.environ["GIVEN"], "w"))
-        row = {"max_labels_per_class": 5, "top_5": None, "seconds": 61.0}
+        row = {"max_labels_per_class": 5, "top_5": None, "seconds": 61.0, "examples": 697, "alone": None}
         rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
         return {"summary": rows, "files": ["somewhere/results.json"]}
 
@@ -163,7 +163,7 @@ def test_all_images_can_be_asked_for_where_a_file_limits_them(run_stub):
 def test_the_end_of_a_run_shows_the_table_and_the_files(run_stub):
     process, _ = run_stub()
     assert "chimeramix_grid" in process.stdout
-    assert "+12.50 percentage points" in process.stdout
+    assert "+12.5 percentage points" in process.stdout
     assert "somewhere/results.json" in process.stdout
     assert process.stderr == ""
 

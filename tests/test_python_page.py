@@ -13,7 +13,7 @@ from chimeramix_jax import config as settings
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL | re.MULTILINE)
 PRINTED = (
-    r"\d+\.\d% of 4 test images are classified right",
+    r"\d+(\.\d)?% of \d test images are classified right",
     r"photos/(cat|dog)/\d\.png (cat|dog) \d+%",
     r"\{'cat': .*, 'dog': .*\}",
     r"2 \(8, 32, 32, 3\) [01]\.",

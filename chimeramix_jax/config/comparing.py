@@ -43,11 +43,12 @@ def differences(
         among: keys, and groups of keys, to compare; None: all.
 
     Returns:
-        A line per setting that differs, such as ``generator.epochs: 200 there, 100 asked``; empty: the same run.
+        A line per setting that differs, such as ``generator.epochs: 200 there, 100 asked``, those of no group, such as
+        ``experiment``, first; empty: the same run.
     """
     old, new = leaving_out(there, NO_EFFECT_ON_RESULTS), leaving_out(asked, NO_EFFECT_ON_RESULTS)
     lines = []
-    for key in {**old, **new}:
+    for key in sorted({**old, **new}, key=lambda key: "." in key):
         if among is not None and not _belongs(key, tuple(among)):
             continue
         if key in old and key in new and old[key] == new[key]:

@@ -155,7 +155,7 @@ def _image_lines(old: _Images, new: _Images) -> list[str]:
     for image in {**left, **arrived}:
         targets = arrived.get(image, [])
         for name, split in left.get(image, []):
-            target = next((place for place in targets if place[0] == name), next(iter(targets), None))
+            target = next((place for place in targets if place[0] == name), targets[0] if targets else None)
             if target is None:
                 lost += 1
                 continue

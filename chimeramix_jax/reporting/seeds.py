@@ -97,10 +97,10 @@ def _row(result: Mapping[str, Any], experiment: str) -> Mapping[str, Any]:
 def _reach(column: str, one: Estimate, images: int) -> str:
     """How far the mean may be off to either side; from where to where it may be, if that ends at a bound."""
     possible = one.within(-1.0 if column == DIFFERENCE else 0.0, 1.0).interval
-    assert one.interval is not None and possible is not None  # of two seeds or more
+    assert possible is not None  # of two seeds or more
     digits = decimals(images)
     if possible == one.interval:
-        return f"±{100 * (one.interval[1] - one.mean):.{digits}f}"
+        return f"±{100 * (possible[1] - one.mean):.{digits}f}"
     return " to ".join(f"{100 * end:.{digits}f}" for end in possible)
 
 

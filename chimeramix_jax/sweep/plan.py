@@ -16,6 +16,8 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import workdir_lock
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.progress import duration
@@ -226,8 +228,22 @@ def _check_run_directory(workdir: Workdir, run: Run) -> None:
                 f"--workdir={workdir.path.parent}: {run.name} there is a run with other settings "
                 f"({settings.shortened(differing)}); choose another with --workdir"
             )
+        _refuse_other_images(workdir, run)
     elif _names_in(workdir.path) - {LOG, ERROR, workdir_lock.NAME}:
         raise InputError(f"--workdir={workdir.path.parent}: {run.name} there holds something else than a run")
+
+
+def _refuse_other_images(workdir: Workdir, run: Run) -> None:
+    """Makes sure that a folder of images has not changed, since finished runs, left alone, would not notice."""
+    stored = workdir.read_data() if run.config.dataset.directory else None
+    if stored is None:
+        return
+    dataset = load_few_shot(run.config.dataset, run.config.max_labels_per_class, run.config.seed)
+    if found := changes(stored, dataset.identity):
+        raise InputError(
+            f"--workdir={workdir.path.parent}: {run.name} there is a run on other data ({'; '.join(found)}); choose "
+            "another with --workdir"
+        )
 
 
 def _names_in(folder: Path) -> set[str]:

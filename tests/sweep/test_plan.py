@@ -1,12 +1,15 @@
 import json
 
 import pytest
+from PIL import Image
 
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.summary.plan import read_plan
 from chimeramix_jax.sweep import plan
 from chimeramix_jax.sweep.plan import State, jobs_of
 from chimeramix_jax.sweep.processes import ERROR
+from chimeramix_jax.workdir import Workdir
 
 GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
 
@@ -189,6 +192,27 @@ def test_a_run_with_other_settings_is_refused_with_what_differs(runs, tmp_path, 
     run.workdir.rename(asked.workdir)
     with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 there, 20 asked\)"):
         plan.check_folder(tmp_path / "sweep", [asked])
+
+
+def test_runs_on_a_folder_of_images_that_has_changed_since_are_refused(runs, tmp_path, finish):
+    for number in range(12):
+        path = tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 9 * number).save(path)
+    overrides = [f"--config.dataset.directory={tmp_path / 'photos'}", f"--config.dataset.data_dir={tmp_path / 'tfds'}"]
+    (run,) = runs("baseline", images="2", datasets="image_folder", overrides=overrides)
+    plan.write(tmp_path / "sweep", [run])
+    finish(run)
+    config = run.config
+    identity = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).identity
+    Workdir(run.workdir).claim_data(identity)
+    plan.check_folder(tmp_path / "sweep", [run])
+    for name in ("cat", "dog"):
+        Image.new("L", (8, 8), 200 + len(name)).save(tmp_path / "photos" / name / "0-new.png")
+        Image.new("L", (8, 8), 220 + len(name)).save(tmp_path / "photos" / name / "0-newer.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "cat" / "1.png")
+    with pytest.raises(InputError, match=r"a run on other data \(.*new image"):
+        plan.check_folder(tmp_path / "sweep", [run])
 
 
 def test_a_folder_within_another_sweeps_is_refused(runs, tmp_path):

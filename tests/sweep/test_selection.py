@@ -84,10 +84,14 @@ def test_what_is_not_known_or_not_allowed_is_refused_by_name(runs, asked, named)
 
 
 def test_two_config_files_whose_runs_would_share_a_directory_are_refused(tmp_path):
-    (tmp_path / "photos").mkdir()
-    overrides = [f"--config.dataset.directory={tmp_path / 'photos'}"]
-    with pytest.raises(InputError, match=r"image_folder.py:baseline and .*image_folder_gpu.py:baseline would share"):
-        select(tmp_path / "sweep", "image_folder*", "baseline", "5", "0", overrides)
+    files = [tmp_path / name for name in ("mine.py", "yours.py")]
+    for file in files:
+        file.write_text(
+            "from chimeramix_jax.config import load\n\n\n"
+            "def get_config(experiment):\n    return load(f'digits:{experiment}')\n"
+        )
+    with pytest.raises(InputError, match=r"mine.py:baseline and .*yours.py:baseline would share"):
+        select(tmp_path / "sweep", ",".join(map(str, files)), "baseline", "5", "0", [])
 
 
 def test_runs_do_not_share_their_settings(runs):
