@@ -205,4 +205,4 @@ def test_an_error_that_is_none_of_the_disk_is_not_called_one(tmp_path):
         with pytest.raises(TypeError, match="not JSON serializable"):
             checkpoints.save(3, STATE, {"about": object()})
             checkpoints.wait()
-        assert list(tmp_path.iterdir()) == []
+        assert checkpoints.latest_step() is None  # other writers of Orbax's may leave something under a name of its own
