@@ -94,7 +94,9 @@ def test_a_sweep_survives_a_requeue_and_a_warning_in_the_middle(sweep, variables
     folder = tmp_path / "sweep"
     code, output, errors = sweep("--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--seeds=0:2")
     assert (code, errors) == (0, "") and "submitted: 6 jobs" in output
-    first, second = (folder / f"digits-chimeramix_grid-2-per-class-seed-{seed}" for seed in (0, 1))
+    planned = [run["workdir"] for run in json.loads((folder / "sweep.json").read_text())["runs"]]
+    starts = [f"digits-chimeramix_grid-2-per-class-seed-{seed}" for seed in (0, 1)]
+    first, second = (folder / next(name for name in planned if name.startswith(start)) for start in starts)
 
     wait_until(lambda: has_checkpoint(first, "generator"))
     command_output(variables, "scontrol", "requeue", ids(folder)[f"{first.name} (generator)"])

@@ -71,11 +71,11 @@ def row(output, experiment):
 def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run_sweep, tmp_path):
     digits = ["--datasets=digits", "--experiments=baseline,chimeramix_grid_direct", "--workers=2"]
     photos = [f"--datasets={broken_photos.write_config(tmp_path)},digits", "--experiments=baseline"]
-    failing = "image_folder-photos-baseline-2-per-class-seed-0"
     folder = tmp_path / "sweep"
 
     code, output, errors = run_sweep(*photos)
     assert code == 1
+    (failing,) = (path.name for path in folder.glob("image_folder-photos-baseline-2-per-class-seed-0-*"))
     assert f"{failing}: failed: chimeramix: " in errors and errors.count("top-1") == 1
     assert f"failed: {failing}: chimeramix: " in output
     assert f"python -m chimeramix_jax.summarize {folder}" in output
@@ -108,11 +108,12 @@ def test_a_sweep_that_is_interrupted_stops_its_runs_with_a_checkpoint_and_can_go
     asked = ["--datasets=digits", "--experiments=baseline"]
     changes = {"classifier.epochs": 300, "checkpoint.every_seconds": 0.0}
     process = start_sweep(*asked, **changes)
-    checkpoints = tmp_path / "sweep" / "digits-baseline-2-per-class-seed-0" / "classifier" / "checkpoints"
+    anywhere = "digits-baseline-2-per-class-seed-0*/classifier/checkpoints/[0-9]*"
     until = time.monotonic() + 300
-    while not any(path.name.isdigit() for path in checkpoints.glob("*")):
+    while not any(path.name.isdigit() for path in (tmp_path / "sweep").glob(anywhere)):
         assert process.poll() is None and time.monotonic() < until, process.communicate()
         time.sleep(0.1)
+    (checkpoints,) = (tmp_path / "sweep").glob("*/classifier/checkpoints")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
