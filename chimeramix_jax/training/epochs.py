@@ -18,7 +18,7 @@ _EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
 
 # What every seed draws alike comes from one key. A branch that hangs on it stays a branch where seeds are vectorised;
 # on a number of each seed's own it would become a selection, for which both sides are computed.
-_OF_ALL_SEEDS = 0
+_OF_ALL_SEEDS = 2**31  # beside the stages' addresses (loop.py), so that it is no seed's own
 
 # A call cannot be interrupted. So it has to be short against the time in which a run that is asked to stop has to
 # stop, and long against the moment that starting one takes.
@@ -47,7 +47,8 @@ class TrainStep(Protocol):
 
 def shared_key(epoch: int | Int[Array, ""], step: int | Int[Array, ""]) -> PRNGKeyArray:
     """What a step draws from that is the same for every seed."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(_OF_ALL_SEEDS), epoch), step)
+    key = jax.random.fold_in(jax.random.key(0), _OF_ALL_SEEDS)
+    return jax.random.fold_in(jax.random.fold_in(key, epoch), step)
 
 
 class Advance(NamedTuple):

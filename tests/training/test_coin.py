@@ -13,7 +13,7 @@ from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training import finiteness
 from chimeramix_jax.training.classifier import ClassifierStage
-from chimeramix_jax.training.epochs import EpochRunner
+from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.generator import build_generator
 from chimeramix_jax.training.seeds import Stacked
 
@@ -65,6 +65,16 @@ def test_every_epoch_has_coins_of_its_own_however_it_is_cut_into_calls():
     first, second = tosses(0, epoch=0)[1], tosses(0, epoch=1)[1]
     assert np.mean(first != second) > 0.3
     np.testing.assert_array_equal(tosses(0, epoch=1, steps_per_call=7)[1], second)
+
+
+def test_what_seeds_share_is_drawn_from_no_keys_of_the_first_seeds_own():
+    def keys(key, depth):
+        inner = [jax.random.fold_in(key, number) for number in range(4)]
+        return [key, *inner] + [deeper for one in inner if depth > 1 for deeper in keys(one, depth - 1)]
+
+    own = {tuple(jax.random.key_data(key).tolist()) for key in keys(jax.random.key(0), 3)}
+    shared = {tuple(jax.random.key_data(shared_key(epoch, step)).tolist()) for epoch in range(4) for step in range(4)}
+    assert len(shared) == 16 and not shared & own
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.2])
