@@ -17,7 +17,9 @@ from chimeramix_jax.workdir import Workdir
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
-_VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+# What tells ROCm, and what tells CUDA, which GPUs a process sees; only one of them is ever there, so both get the same.
+# ROCR_VISIBLE_DEVICES hides GPUs from ROCm before that, and the numbers here are of what it leaves.
+_VISIBLE_GPUS = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,12 @@ def workers(count: int | None, devices: tuple[str, int] | None = None) -> list[W
     count = count or (most if backend == "gpu" else 1)
     if count > most:
         raise InputError(f"--workers: {count}, but there are {most} {what}; it must be a whole number from 1 to {most}")
-    gpus = os.environ.get(_VISIBLE_GPUS) or ",".join(map(str, range(number_of_devices)))
+    given = next(filter(None, map(os.environ.get, _VISIBLE_GPUS)), None)
+    gpus = given.split(",") if given else list(map(str, range(number_of_devices)))
     shares = [frozenset(cpus[number::count] or cpus) for number in range(count)]
     if backend != "gpu":
         return [Worker(share, {"OMP_NUM_THREADS": str(len(share))}) for share in shares]
-    return [Worker(share, {_VISIBLE_GPUS: gpu}) for share, gpu in zip(shares, gpus.split(","), strict=False)]
+    return [Worker(share, dict.fromkeys(_VISIBLE_GPUS, gpu)) for share, gpu in zip(shares, gpus, strict=False)]
 
 
 def jax_devices() -> tuple[str, int]:

@@ -1,11 +1,12 @@
 """A run as a process: what it says goes to ``log.txt`` in its directory, and why it failed to ``error.txt``."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,20 @@ class Task:
     stage: str
 
 
+@contextlib.contextmanager
+def _confined(cpus: Collection[int] | None) -> Iterator[None]:
+    """Confines this thread to some CPUs (None: not at all), so that a process it starts is so from the beginning."""
+    if cpus is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class RunProcess:
     """A task in progress."""
 
@@ -43,7 +58,7 @@ class RunProcess:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / ERROR).unlink(missing_ok=True)
         self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
-        with open(self._log, "ab") as log:
+        with open(self._log, "ab") as log, _confined(cpus):
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 program.command(task.arguments),
@@ -53,8 +68,6 @@ class RunProcess:
                 env=dict(environment),
                 process_group=0,
             )
-        if cpus is not None:
-            os.sched_setaffinity(self._process.pid, cpus)  # before Python has started, so that all threads inherit it
 
     @property
     def seconds(self) -> float:

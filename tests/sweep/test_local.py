@@ -102,13 +102,16 @@ def test_a_run_that_somebody_stopped_is_left_for_the_next_command(runs, run_pool
 
 def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
     monkeypatch.setattr(local, "jax_devices", lambda: ("gpu", 2))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
     assert [dict(worker.environment) for worker in local.workers(None)] == [
-        {"CUDA_VISIBLE_DEVICES": "0"},
-        {"CUDA_VISIBLE_DEVICES": "1"},
+        {"HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"},
+        {"HIP_VISIBLE_DEVICES": "1", "CUDA_VISIBLE_DEVICES": "1"},
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3a")
-    assert local.workers(2)[1].environment == {"CUDA_VISIBLE_DEVICES": "GPU-3a"}
+    assert set(local.workers(2)[1].environment.values()) == {"GPU-3a"}
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "3,2")  # on ROCm, which looks at both, it counts
+    assert [worker.environment["HIP_VISIBLE_DEVICES"] for worker in local.workers(2)] == ["3", "2"]
     with pytest.raises(InputError, match="--workers: 3, but there are 2 GPUs; it must be a whole number from 1 to 2"):
         local.workers(3)
 

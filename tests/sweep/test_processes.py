@@ -78,3 +78,20 @@ def test_a_run_keeps_to_its_cpus(tmp_path, monkeypatch):
     process = RunProcess(Task((code,), (tmp_path / "run",), "all"), os.environ, {cpu})
     assert process.wait(60) == 0
     assert process.last_line() == f"[{cpu}]"
+
+
+def test_a_process_is_confined_to_its_cpus_before_it_runs_and_nobody_else_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+    own = os.sched_getaffinity(0)
+    confined, start = [], processes.subprocess.Popen
+
+    def noting(*arguments, **options):
+        confined.append(os.sched_getaffinity(0))  # what the process inherits
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", noting)
+    one = min(own)
+    task = Task(("import os; print(os.sched_getaffinity(0))",), (tmp_path / "run",), "all")
+    assert RunProcess(task, os.environ, {one}).wait(60) == 0
+    assert (tmp_path / "run" / "log.txt").read_text() == f"{ {one} }\n"
+    assert confined == [{one}] and os.sched_getaffinity(0) == own
