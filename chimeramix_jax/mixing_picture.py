@@ -17,6 +17,7 @@ from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.precision import computing
 from chimeramix_jax.reporting import pictures
 
 MOST_PAIRS = 10
@@ -36,7 +37,7 @@ class MixingPictures:
             data: the training images, at the size at which they are augmented.
             class_names: by label.
         """
-        labels = np.asarray(data.labels)
+        self._precision, labels = config.precision, np.asarray(data.labels)
         indices = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:MOST_PAIRS]])
         augmentation = Augmentation.for_generator(config.augment, data.images.shape[1])
         side = config.generator.image_side
@@ -62,8 +63,9 @@ class MixingPictures:
         a, b = (jnp.repeat(images[one][None], len(pairs.masks_of_one), axis=0) for images in (pairs.a, pairs.b))
         masks = pairs.masks_of_one[:, one]
         mix = _blended if generator is None else partial(_decoded, generator)
-        mixes, again_a, again_b = mix(pairs.a, pairs.b, pairs.masks)
-        mixes_of_one, *_ = mix(a, b, masks)
+        with computing(self._precision):
+            mixes, again_a, again_b = mix(pairs.a, pairs.b, pairs.masks)
+            mixes_of_one, *_ = mix(a, b, masks)
         return {
             PAIRS: pictures.mixing_sheet(pairs.a, pairs.b, pairs.masks, mixes, again_a, again_b, self._names),
             MASKS: pictures.masks_sheet(a[0], b[0], masks, mixes_of_one),

@@ -21,6 +21,7 @@ from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.precision import computing
 from chimeramix_jax.restore import class_names, restore_classifier
 from chimeramix_jax.training import classifier as training
 from chimeramix_jax.training import loop
@@ -74,7 +75,7 @@ def predict(
     settings.check(run, environment=False, stored=True)
     paths = image_paths.find(images)
     loop.require_finished(directory.classifier, "classifier", run.classifier.epochs)
-    names, classify = class_names(workdir), _compiled(restore_classifier(workdir))
+    names, classify = class_names(workdir), _compiled(restore_classifier(workdir), run.precision)
     batch_size = min(run.evaluation.batch_size, len(paths))
     predictions = []
     for found, pixels in _batches(run, paths, batch_size, on_unreadable):
@@ -85,7 +86,9 @@ def predict(
     return predictions
 
 
-def _compiled(classifier: Classifier) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
+def _compiled(
+    classifier: Classifier, precision: str
+) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
     """A function from images in 0..255 to the probabilities of all classes."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
@@ -93,7 +96,12 @@ def _compiled(classifier: Classifier) -> Callable[[UInt8[np.ndarray, "batch side
         return jax.nn.softmax(training.predict(graph, parameters, statistics, images).astype(jnp.float32))
 
     program = jax.jit(probabilities)
-    return lambda images: np.asarray(program(parameters, statistics, images))
+
+    def classify(images: UInt8[np.ndarray, "batch side side 3"]) -> Probabilities:
+        with computing(precision):
+            return np.asarray(program(parameters, statistics, images))
+
+    return classify
 
 
 def _most_probable(path: Path, probabilities: Float[np.ndarray, "classes"], names: tuple[str, ...]) -> Prediction:

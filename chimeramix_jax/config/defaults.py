@@ -12,7 +12,9 @@ def get_config() -> ConfigDict:
     config.seeds = ""  # several runs at once instead, such as "0,1,4" or "0:5" (0 to 4), each as if run alone
     config.max_labels_per_class = config_dict.placeholder(int)  # training images per class; None: all there are
     config.compare_with_baseline = False  # also train the classifier without mixing, and print both
-    config.precision = "auto"  # "float32", "bfloat16" (parameters stay float32) or "auto": bfloat16 except on CPU
+    # "float32", "tensorfloat32" (float32 multiplied in fewer bits, on GPUs), "bfloat16" (parameters stay float32), or
+    # "auto": bfloat16 except on CPU
+    config.precision = "auto"
 
     config.dataset = ConfigDict()
     config.dataset.name = "cifair10"  # one of chimeramix_jax.data.catalog

@@ -82,7 +82,7 @@ SETTINGS: Mapping[str, Rule] = {
     "seeds": _TEXT,  # config/seeds.py reads it
     "max_labels_per_class": _COUNT_OR_ALL,
     "compare_with_baseline": YES_OR_NO,
-    "precision": _choice("auto", "float32", "bfloat16"),
+    "precision": _choice("auto", "float32", "tensorfloat32", "bfloat16"),
     "dataset.name": _TEXT,  # which names there are is the catalog's knowledge
     "dataset.data_dir": _TEXT,
     "dataset.evaluate_on": _choice("test", "validation"),

@@ -20,7 +20,7 @@ from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.precision import computation_dtype, computing
 from chimeramix_jax.training.mixer import Mixer, Parameters
 
 State = dict[str, PyTree]
@@ -173,7 +173,8 @@ class ClassifierStage:
         mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
         if mixup is not None and self._mixer is not None:
             mixup = mixup.unless(mixed)
-        return self._step(state, images, labels, dropout_key, example_mask, mixup)
+        with computing(self.config.precision):
+            return self._step(state, images, labels, dropout_key, example_mask, mixup)
 
     def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
         """Tosses the coin that decides whether a whole batch is mixed: heads by ``config.mixing.probability``.
@@ -219,7 +220,8 @@ class ClassifierStage:
 
     def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
         """What the classifier makes of each of the images held out."""
-        return self.test_set.logits(partial(self._predict, state["parameters"], state["batch_statistics"]))
+        with computing(self.config.precision):
+            return self.test_set.logits(partial(self._predict, state["parameters"], state["batch_statistics"]))
 
 
 def predict(

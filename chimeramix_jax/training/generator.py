@@ -15,7 +15,7 @@ from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.precision import computation_dtype, computing
 
 Images = Float[Array, "batch side side 3"]
 Mask = Float[Array, "batch side/4 side/4 1"]
@@ -174,7 +174,8 @@ class GeneratorStage:
         mask, fake_mask = (self.masks(key, inputs, len(indices), segments) for key in (mask_key, fake_mask_key))
         real = jnp.where(jax.random.bernoulli(coin_key), a, b)
         weights = None if example_mask is None else example_mask.astype(a.dtype)
-        return self._step(state, a, b, (mask, fake_mask), real, weights)
+        with computing(self.config.precision):
+            return self._step(state, a, b, (mask, fake_mask), real, weights)
 
     def pairs(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]

@@ -16,6 +16,7 @@ from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing import MaskRule, blend_many
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.precision import computing
 
 Parameters = dict[str, PyTree]
 Partition = Float[Array, "images batch mask_side mask_side 1"]
@@ -43,6 +44,7 @@ class Mixer:
     images: int
     candidates: int
     generator_side: int
+    precision: str
     generator: nnx.GraphDef | None = None
     discriminator: nnx.GraphDef | None = None
 
@@ -71,6 +73,7 @@ class Mixer:
             settings.images,
             settings.discriminator_candidates,
             side,
+            config.precision,
             **{name: nnx.graphdef(network) for name, network in networks.items()},
         )
         return mixer, {name: nnx.state(network) for name, network in networks.items()}
@@ -103,7 +106,8 @@ class Mixer:
         if self.generator is None:
             mixed, partition = blend_many(resized, partitions[0]), partitions[0]
         else:
-            mixed, partition = self._decoded(resized, partitions, parameters)
+            with computing(self.precision):
+                mixed, partition = self._decoded(resized, partitions, parameters)
         return Mixes(resize_align_corners(mixed, images.shape[2]), jnp.stack(sources), partition)
 
     def _decoded(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 from flax import nnx
+from jaxprs import equations, products
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.mixup import draw_mixup
@@ -101,22 +102,6 @@ def test_a_mixed_batch_is_left_alone_by_mixup():
     np.testing.assert_array_equal(drawn.unless(False).blend(images), drawn.blend(images))
 
 
-def equations(jaxpr, name):
-    """All equations of a primitive, those of inner programs among them."""
-    found = []
-    for equation in jaxpr.eqns:
-        found += [equation] if equation.primitive.name == name else []
-        for inner in jax.tree.leaves(list(equation.params.values())):
-            inner = getattr(inner, "jaxpr", inner)
-            found += equations(inner, name) if hasattr(inner, "eqns") else []
-    return found
-
-
-def arithmetic(branch):
-    """How many convolutions and matrix products a branch has."""
-    return sum(len(equations(branch.jaxpr, name)) for name in ("conv_general_dilated", "dot_general"))
-
-
 def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arithmetic_of_the_generator():
     stage, seeds = classifier_stage(), 2
     runner = EpochRunner(stage)
@@ -129,7 +114,7 @@ def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arith
     inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), stage.inputs)
     traced = program._call.trace((states, zeros, fault), (inputs, order, keys), (0, 0))
     (branch,) = equations(traced.jaxpr.jaxpr, "cond")
-    costs = sorted(map(arithmetic, branch.params["branches"]))
+    costs = sorted(len(products(side.jaxpr)) for side in branch.params["branches"])
     assert costs[0] == 0 and costs[1] > 5
     assert branch.invars[0].aval.shape == ()  # one coin, not one of each seed
     assert " conditional(" in traced.lower().compile().as_text()
