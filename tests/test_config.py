@@ -281,7 +281,7 @@ def test_the_default_directory_tells_data_set_experiment_images_and_seed(config,
     assert "-all-per-class-" in settings.default_workdir(config)
     config.dataset.name = "image_folder"
     config.dataset.directory = f"{tmp_path}/my flowers/"
-    start = "runs/image_folder-my_flowers-chimeramix_grid-all-per-class-seed-3-"
+    start = r"runs/image_folder\w*-my_flowers-chimeramix_grid-all-per-class-seed-3-"
     assert re.fullmatch(f"{start}[0-9a-f]{{6}}", settings.default_workdir(config))
     config.dataset.evaluate_on = "validation"
     assert re.search("-seed-3-validation-[0-9a-f]{6}$", settings.default_workdir(config))
@@ -300,6 +300,7 @@ def test_default_directories_of_other_settings_or_folders_differ_and_of_one_fold
     assert name() == name("mine/../mine/photos/") == name(**{"checkpoint.keep": 9})
     others = [name(), name("yours/photos"), name(source="image_folder_gpu"), name(**{"classifier.epochs": 3})]
     assert len(set(others)) == len(others)
+    assert others[2].startswith("runs/image_folder_gpu-photos-chimeramix_grid-")
     assert name("link")[-6:] == name()[-6:]
 
 

@@ -20,7 +20,7 @@ from chimeramix_jax.config.comparing import (
     leaving_out,
     shortened,
 )
-from chimeramix_jax.config.loading import load
+from chimeramix_jax.config.loading import load, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
 from chimeramix_jax.config.seeds import SEED_PLACE, config_of_seed, parse_seeds, with_seed
@@ -53,6 +53,7 @@ __all__ = [
     "load",
     "needs_generator",
     "parse_seeds",
+    "shipped_settings",
     "shortened",
     "to_json",
     "with_seed",

@@ -1,6 +1,8 @@
 """Running a config file for its settings."""
 
+import contextlib
 import difflib
+import functools
 import importlib.util
 import inspect
 import os
@@ -11,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import shipped
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path, refuse_address
 
@@ -37,6 +40,19 @@ def load(source: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
     return config.lock()
+
+
+@functools.cache
+def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
+    """The settings of an experiment in every shipped file about a data set, by the file's name.
+
+    There are none for a data set or an experiment of the user's own.
+    """
+    found = {}
+    for name in shipped.names() if experiment in EXPERIMENTS else []:
+        with contextlib.suppress(InputError):  # a file of the user's own, put beside the shipped ones
+            found[name] = load(f"{name}:{experiment}")
+    return {name: config for name, config in found.items() if config.dataset.name == dataset}
 
 
 def _get_config_function(named: str) -> Callable[..., Any]:

@@ -1,8 +1,6 @@
 """What the runs in a folder found: every classifier that was, or was to be, trained and measured."""
 
-import contextlib
 import enum
-import functools
 import json
 import math
 import os
@@ -13,8 +11,6 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
-from chimeramix_jax.config import shipped
-from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.stored_format import unmarked
@@ -193,7 +189,8 @@ class _Settings:
         effective = _effective(self._config, mixes, backend)
         if self._flat.get("dataset.directory"):  # two folders of one name are two data sets
             effective["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
-        originals = _shipped(self._flat["dataset.name"], experiment)
+        shipped = settings.shipped_settings(self._flat["dataset.name"], experiment).values()
+        originals = [settings.config_to_dict(original) for original in shipped]
         if not within and not mixes and any(one["mixing"]["mask"] != "none" for one in originals):
             effective["mixing.mask"] = "none"  # of an experiment that is to mix
         every = []
@@ -236,18 +233,6 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
         else:
             flat["precision"] = f"auto on {backend}"
     return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
-
-
-@functools.cache
-def _shipped(dataset: str, experiment: str) -> list[Mapping[str, Any]]:
-    """The settings of an experiment in every shipped file about a data set; none if it is nobody's but the user's."""
-    if experiment not in EXPERIMENTS:
-        return []
-    found = []
-    for name in shipped.names():
-        with contextlib.suppress(InputError):  # a file of the user's own, put beside the shipped ones
-            found.append(settings.config_to_dict(settings.load(f"{name}:{experiment}")))
-    return [config for config in found if config["dataset"]["name"] == dataset]
 
 
 def _read_object(path: Path) -> dict[str, Any]:
