@@ -29,7 +29,7 @@ from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
-from chimeramix_jax.stored_format import unmarked
+from chimeramix_jax.stored_format import marked, unmarked
 
 
 class Workdir:
@@ -127,15 +127,20 @@ class Workdir:
             InputError: it cannot be read.
         """
         try:
-            return DataIdentity.from_dict(json.loads(self.data.read_text(encoding="utf-8")))
+            stored = json.loads(self.data.read_text(encoding="utf-8"))
+            if not isinstance(stored, dict):
+                raise ValueError(f"a JSON object is wanted, not a {type(stored).__name__}")
+            return DataIdentity.from_dict(unmarked(stored, self.data))
         except FileNotFoundError:
             return None
+        except InputError:  # of a later version
+            raise
         except (OSError, ValueError) as error:
             raise InputError(f"{self.data}: cannot be read: {error}") from None
 
     def claim_data(self, data: DataIdentity) -> None:
         """Records what tells the run's data from others."""
-        files.write_bytes(self.data, (json.dumps(data.to_dict(), separators=(",", ":")) + "\n").encode())
+        files.write_bytes(self.data, (json.dumps(marked(data.to_dict()), separators=(",", ":")) + "\n").encode())
 
     def use_generator_of(self, other: "Workdir") -> None:
         """Records whose generator the run uses, unless it is its own."""

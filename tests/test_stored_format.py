@@ -10,6 +10,7 @@ import chimeramix_jax
 from chimeramix_jax.config import from_json
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.stored_format import FORMAT, marked, unmarked
+from chimeramix_jax.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +71,17 @@ def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_
         from_json(config.read_text())
     code, output, errors = run_main("--stage=predict", f"--workdir={copy}", "--images=docs/mixing.png")
     assert (code, output) == (2, "") and errors.count("\n") == 1 and "cannot be read by this version" in errors
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ('{"format": 99, "class_names": []}', "format 99 cannot be read by this version"),
+        ("[]", "a JSON object is wanted, not a list"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_what_tells_the_data_of_another_version_or_damaged_is_refused(copy, content, complaint):
+    (copy / "data.json").write_text(content)
+    with pytest.raises(InputError, match=complaint):
+        Workdir(copy).read_data()

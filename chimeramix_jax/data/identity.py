@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-VERSION = 1  # of what ``to_dict`` returns
+_DIGESTED_FORM = 1  # of what digests are taken of: digests of another form would never be equal
 
 TRAIN, HELD_OUT, UNUSED = "train", "held_out", "unused"
 
@@ -75,20 +75,17 @@ class DataIdentity:
         return {TRAIN: self.train, HELD_OUT: self.held_out, UNUSED: self.unused}[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in JSON's types, with the version of this form."""
+        """The same in JSON's types."""
         splits = {name: {"images": self.split(name).images, "labels": self.split(name).labels} for name in _NAMES}
-        return {"version": VERSION, "class_names": self.class_names, **splits}
+        return {"class_names": self.class_names, **splits}
 
     @classmethod
-    def from_dict(cls, stored: Any) -> "DataIdentity":
+    def from_dict(cls, stored: Mapping[str, Any]) -> "DataIdentity":
         """Reads what ``to_dict`` returned, also after JSON has made lists of its tuples.
 
         Raises:
-            ValueError: it is of another version, or not such a thing.
+            ValueError: it is not such a thing.
         """
-        found = stored.get("version") if isinstance(stored, Mapping) else type(stored).__name__
-        if found != VERSION:
-            raise ValueError(f"its version is {found!r}, but this program reads version {VERSION}")
         try:
             splits = {name: Split(tuple(stored[name]["images"]), tuple(stored[name]["labels"])) for name in _NAMES}
             return cls(tuple(stored["class_names"]), **splits)
@@ -96,7 +93,7 @@ class DataIdentity:
             raise ValueError(f"not as it was written ({type(error).__name__}: {error})") from None
 
     def _digest(self, split: Split) -> str:
-        content = [VERSION, self.class_names, split.images, split.labels]
+        content = [_DIGESTED_FORM, self.class_names, split.images, split.labels]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 

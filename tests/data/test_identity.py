@@ -88,15 +88,7 @@ def test_it_comes_back_from_json():
     assert DataIdentity.from_dict(json.loads(json.dumps(BEFORE.to_dict()))) == BEFORE
 
 
-@pytest.mark.parametrize(
-    ("stored", "complaint"),
-    [
-        ([], "'list'"),
-        ({}, "None"),
-        (BEFORE.to_dict() | {"version": 99}, "99"),
-        ({"version": 1, "class_names": []}, "not as it was written"),
-    ],
-)
-def test_what_another_version_wrote_is_refused(stored, complaint):
-    with pytest.raises(ValueError, match=complaint):
+@pytest.mark.parametrize("stored", [{}, {"class_names": []}, BEFORE.to_dict() | {"train": {"images": 3}}])
+def test_what_is_no_such_thing_is_refused(stored):
+    with pytest.raises(ValueError, match="not as it was written"):
         DataIdentity.from_dict(stored)
