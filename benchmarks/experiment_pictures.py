@@ -19,8 +19,8 @@ from PIL import Image
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.run import Run, train_and_evaluate
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.run import Run, train_and_evaluate
+from chimeramix_jax.runs.workdir import Workdir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
 SHOWN = 3  # times that each image is augmented or mixed anew

@@ -7,9 +7,9 @@ import numpy as np
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
-from chimeramix_jax.evaluation import Evaluation
-from chimeramix_jax.run import Measured, Run
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.run import Measured, Run
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.evaluation import Evaluation
 
 
 def make_run(

@@ -26,10 +26,10 @@ from ml_collections import ConfigDict
 
 from benchmarks import deviceless
 from chimeramix_jax import config as settings
-from chimeramix_jax.data import catalog
+from chimeramix_jax.config import catalog
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
-from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 
 MIB = 2**20

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 
 from benchmarks import memory
 from chimeramix_jax import config as settings
-from chimeramix_jax import cpu_setup
+from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.execution import CARRIED
 from chimeramix_jax.training.loop import Stage
-from chimeramix_jax.training.seeds import Single, Stacked
+from chimeramix_jax.training.team import Single, Stacked
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Preset, Request
 from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
-from chimeramix_jax.evaluation import TestSet
-from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.runtime.precision import computation_dtype
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import pytest
 
-from chimeramix_jax import xla_flags
+from chimeramix_jax.runtime import xla_flags
 
 xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
 

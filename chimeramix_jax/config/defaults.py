@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.precision = "auto"
 
     config.dataset = ConfigDict()
-    config.dataset.name = "cifair10"  # one of chimeramix_jax.data.catalog
+    config.dataset.name = "cifair10"  # one of chimeramix_jax.config.catalog
     config.dataset.data_dir = ""  # where TFDS keeps prepared data sets; "": TFDS's own default
     config.dataset.evaluate_on = "test"  # or "validation": what the subset leaves of the train split, to choose by
     config.dataset.archive = ""  # cifair10, cifair100, stl10: a local copy of the published archive; "": download

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.sinks import Sink
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from PIL import Image, ImageDraw
 
-from chimeramix_jax.reporting import files, lettering
+from chimeramix_jax import files
+from chimeramix_jax.reporting import lettering
 
 TILE_SIDE = 96  # pixels per side that small images are enlarged to, about
 GAP = 6  # between tiles

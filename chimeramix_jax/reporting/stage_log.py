@@ -8,7 +8,6 @@ from typing import Any, Self
 from ml_collections import ConfigDict
 from PIL import Image
 
-from chimeramix_jax import config as settings
 from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.picture_folder import PictureFolder
 from chimeramix_jax.reporting.sinks import Sink
@@ -19,23 +18,22 @@ from chimeramix_jax.reporting.wandb_sink import WandbSink
 class StageLog(Sink):
     """Hands everything on to the sinks that ``config.logging`` asks for; to be used in a ``with`` statement."""
 
-    def __init__(self, directory: Path, config: ConfigDict):
+    def __init__(self, directory: Path, chosen: ConfigDict, settings: Mapping[str, Any]):
         """Names the sinks of a stage.
 
         Args:
             directory: the stage's: ``metrics.jsonl``, ``pictures/`` and, where asked for, event files go there.
-            config: the run's settings.
+            chosen: ``config.logging``.
+            settings: all of the run's, as W&B is to show them.
 
         Raises:
             InputError: the record that is there already is none, or a sink cannot be used.
         """
-        chosen = config.logging
         self._sinks: list[Sink] = [MetricsLog(directory / "metrics.jsonl"), PictureFolder(directory / "pictures")]
         if chosen.tensorboard:
             self._sinks.append(TensorBoardSink(directory))
         if chosen.wandb != "off":
-            shown = settings.config_to_dict(config)
-            self._sinks.append(WandbSink(directory, shown, chosen.wandb_project, chosen.wandb))
+            self._sinks.append(WandbSink(directory, settings, chosen.wandb_project, chosen.wandb))
 
     def rewind(self, step: int) -> None:
         """Begins, or takes back what was measured after a step."""

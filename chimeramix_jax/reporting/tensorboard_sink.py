@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chimeramix_jax.reporting.files import plain
+from chimeramix_jax.files import plain
 from chimeramix_jax.reporting.sinks import Sink
 
 

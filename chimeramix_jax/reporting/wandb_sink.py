@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.sinks import Sink
 
 

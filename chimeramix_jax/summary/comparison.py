@@ -8,7 +8,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
-from chimeramix_jax.reporting.seeds import rollback_lines
+from chimeramix_jax.reporting.seed_table import rollback_lines
 from chimeramix_jax.reporting.statistics import Estimate, estimate
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.trials import Address, Status, Trial

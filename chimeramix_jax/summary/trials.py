@@ -11,10 +11,10 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
-from chimeramix_jax.data import catalog
+from chimeramix_jax.config import catalog
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import unmarked
-from chimeramix_jax.workdir import Workdir
 
 METRICS = {
     # What to summarise, by its name in results.json.

@@ -23,13 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from chimeramix_jax import console, stopping, workdir_lock
 from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.paths import local_path
+from chimeramix_jax.runs import lock
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import console, stopping
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import Run, select
-from chimeramix_jax.workdir import Workdir
 
 LAUNCHERS = ("local", "slurm")
 
@@ -120,7 +121,7 @@ def _sweep(asked: argparse.Namespace) -> int:
         _tell(_states(jobs, asked))
         return 0
     Workdir(folder).create()
-    with workdir_lock.locked(folder):
+    with lock.locked(folder):
         plan.write(folder, runs)
         states = _states(jobs, asked)
         launch = _launch_locally if asked.launcher == "local" else _launch_on_slurm

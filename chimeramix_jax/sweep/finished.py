@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.workdir import Workdir
 
 
 def is_finished(path: Path, stage: str) -> bool:

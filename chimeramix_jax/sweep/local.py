@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chimeramix_jax import stopping
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep.display import Display, Running
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
-from chimeramix_jax.workdir import Workdir
 
 SECONDS_BETWEEN_LOOKS = 0.2
 

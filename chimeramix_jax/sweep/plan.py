@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import workdir_lock
+from chimeramix_jax import files
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.runs import lock
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.summary.plan import FILE, read_plan
 from chimeramix_jax.summary.trials import dataset_label
@@ -29,7 +30,6 @@ from chimeramix_jax.sweep import selection
 from chimeramix_jax.sweep.finished import has_generator, is_finished, results
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_error
 from chimeramix_jax.sweep.selection import ALL, Run
-from chimeramix_jax.workdir import Workdir
 
 
 class State(enum.StrEnum):
@@ -214,7 +214,7 @@ def check_folder(folder: Path, runs: Sequence[Run]) -> None:
         raise InputError(f"--workdir={folder}: lies in {outer}, which is the folder of another sweep; choose another")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--workdir={folder}: is no folder; choose another")
-    if not (folder / FILE).exists() and _names_in(folder) - {workdir_lock.NAME}:
+    if not (folder / FILE).exists() and _names_in(folder) - {lock.NAME}:
         raise InputError(f"--workdir={folder}: holds something else than a sweep (no {FILE}); choose another")
     for run in runs:
         _check_run_directory(Workdir(run.workdir), run)
@@ -229,7 +229,7 @@ def _check_run_directory(workdir: Workdir, run: Run) -> None:
                 f"({settings.shortened(differing)}); choose another with --workdir"
             )
         _refuse_other_images(workdir, run)
-    elif _names_in(workdir.path) - {LOG, ERROR, workdir_lock.NAME}:
+    elif _names_in(workdir.path) - {LOG, ERROR, lock.NAME}:
         raise InputError(f"--workdir={workdir.path.parent}: {run.name} there holds something else than a run")
 
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chimeramix_jax import stopping
-from chimeramix_jax.reporting import files
+from chimeramix_jax import files
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep import program
 from chimeramix_jax.sweep.finished import is_finished
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import RunProcess, Task
 

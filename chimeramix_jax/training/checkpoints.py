@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.stored_format import marked, unmarked
 from chimeramix_jax.training import checkpoint_manifest
 

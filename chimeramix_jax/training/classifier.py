@@ -15,13 +15,13 @@ from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import Mixup, draw_mixup
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
-from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.precision import computation_dtype, computing
-from chimeramix_jax.training.mixer import Mixer, Parameters
+from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 
 State = dict[str, PyTree]
 

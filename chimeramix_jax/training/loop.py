@@ -13,9 +13,10 @@ from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 from PIL import Image
 
-from chimeramix_jax import stopping
+from chimeramix_jax.config import config_to_dict
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting.stage_log import StageLog
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training import epochs
 from chimeramix_jax.training.checkpoints import StageCheckpoints, State
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
@@ -105,7 +106,7 @@ def train(
         StorageError: a file cannot be written.
         InputError: no checkpoint is intact.
     """
-    log = StageLog(directory, config)
+    log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
         return _Training(stage, log, checkpoints, config, about, title, draw, execution).to_the_end()
 

@@ -13,15 +13,16 @@ from flax import nnx
 from hypothesis import HealthCheck, Phase, given, seed, strategies
 from hypothesis import settings as hypothesis_settings
 
-from chimeramix_jax import command_line, several_seeds
 from chimeramix_jax import config as settings
-from chimeramix_jax import run as runs
 from chimeramix_jax.augment.pipeline import Augmentation
+from chimeramix_jax.command_line import program
 from chimeramix_jax.config import experiments
-from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.runs import run as runs
+from chimeramix_jax.runs import several_seeds
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
-from chimeramix_jax.workdir import Workdir
 
 CASES = 500
 
@@ -137,7 +138,7 @@ def run_main(arguments):
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            command_line.main(command_line.parse_arguments(["main.py", *arguments]))
+            program.main(program.parse_arguments(["main.py", *arguments]))
         return 0, errors.getvalue()
     except SystemExit as end:
         return end.code, errors.getvalue()

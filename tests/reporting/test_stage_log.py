@@ -30,7 +30,7 @@ def train(tmp_path, config):
     """Keeps a stage's epochs as the training loop does; returns the stage's directory."""
 
     def keep(first: int, last: int, steps: int = 10):
-        log = StageLog(tmp_path / "run" / "generator", config)
+        log = StageLog(tmp_path / "run" / "generator", config.logging, settings.config_to_dict(config))
         log.rewind((first - 1) * steps)
         with log:
             for epoch in range(first, last + 1):
@@ -85,7 +85,7 @@ def test_tensorboard_gets_values_that_are_not_finite(tmp_path, config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config.logging.tensorboard = True
-    with StageLog(tmp_path, config) as log:
+    with StageLog(tmp_path, config.logging, settings.config_to_dict(config)) as log:
         log.rewind(0)
         log.write(stage="classifier", epoch=1, step=1, loss=float("nan"))
     assert np.isnan(EventAccumulator(str(tmp_path)).Reload().Scalars("classifier/loss")[0].value)
@@ -122,4 +122,4 @@ def test_wandb_online_is_refused_where_nobody_is_logged_in(tmp_path, config, mon
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     config.logging.wandb = "online"
     with pytest.raises(InputError, match="wandb login"):
-        StageLog(tmp_path, config)
+        StageLog(tmp_path, config.logging, settings.config_to_dict(config))

@@ -4,8 +4,8 @@ import math
 import pytest
 
 from benchmarks.made_runs import make_run
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary.trials import Address, Status, find_runs, read_run
-from chimeramix_jax.workdir import Workdir
 
 
 def read(path, metric="top1"):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chimeramix_jax.reporting import files
+from chimeramix_jax import files
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep.plan import jobs_of
 from chimeramix_jax.sweep.selection import select
-from chimeramix_jax.workdir import Workdir
 
 
 @pytest.fixture

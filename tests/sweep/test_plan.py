@@ -5,11 +5,11 @@ from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary.plan import read_plan
 from chimeramix_jax.sweep import plan
 from chimeramix_jax.sweep.plan import State, jobs_of
 from chimeramix_jax.sweep.processes import ERROR
-from chimeramix_jax.workdir import Workdir
 
 GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
 

@@ -170,10 +170,10 @@ def test_slurm_is_refused_where_there_is_none(tmp_path, capsys, monkeypatch):
 
 
 def test_two_sweeps_at_once_in_one_folder_are_refused(tmp_path, capsys):
-    from chimeramix_jax import workdir_lock
+    from chimeramix_jax.runs import lock
 
     folder = tmp_path / "sweep"
     folder.mkdir()
-    with workdir_lock.locked(folder):
+    with lock.locked(folder):
         assert main(["--datasets=digits", "--experiments=baseline", f"--workdir={folder}"]) == 2
     assert f"in use by process {os.getpid()}" in capsys.readouterr().err

@@ -8,9 +8,9 @@ from flax import nnx
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.sampling import EpochPlan, to_device
-from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, sgd
+from chimeramix_jax.training.evaluation import TestSet
 
 
 def test_a_batch_that_is_filled_up_trains_as_the_shorter_one_would():

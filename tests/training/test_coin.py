@@ -11,12 +11,12 @@ from jaxprs import equations, products
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.mixup import draw_mixup
 from chimeramix_jax.data.sampling import EpochPlan, to_device
-from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training import finiteness
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import build_generator
-from chimeramix_jax.training.seeds import Stacked
+from chimeramix_jax.training.team import Stacked
 
 SIDE = 32
 

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chimeramix_jax import stopping
 from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.errors import NonFiniteError, StorageError
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training import loop
 
 
