@@ -270,11 +270,11 @@ def refuse_what_does_not_fit_seeds(config: ConfigDict) -> None:
 
 def train_one(config: ConfigDict, **asked: Any) -> str:
     """Does what is asked of one run; returns what there is to tell."""
-    from chimeramix_jax.runs import run  # only now: it imports JAX, and a mistake is to be answered at once
+    from chimeramix_jax.workflow import one_run  # only now: it imports JAX, and a mistake is to be answered at once
 
     compilation_cache.enable()
     workdir = flags.FLAGS.workdir or settings.default_workdir(config)
-    results = run.train_and_evaluate(config, workdir, generator_workdir=flags.FLAGS.generator_workdir, **asked)
+    results = one_run.train_and_evaluate(config, workdir, generator_workdir=flags.FLAGS.generator_workdir, **asked)
     return reporting.closing_text(results)
 
 
@@ -336,7 +336,7 @@ def generate(config: ConfigDict, workdir: str) -> str:
 def train_seeds(config: ConfigDict, **asked: Any) -> str:
     """Trains several seeds; returns the table over all."""
     from chimeramix_jax.reporting import seed_table
-    from chimeramix_jax.runs import several_seeds
+    from chimeramix_jax.workflow import several_seeds
 
     compilation_cache.enable()
     workdir, generator_workdir = flags.FLAGS.workdir, flags.FLAGS.generator_workdir

@@ -1,27 +1,10 @@
-"""What a run found: the numbers in a table, and the environment that they were found in."""
+"""The table that ends a run, and the text around it."""
 
-import hashlib
-import importlib.metadata
 import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypedDict
 
 from chimeramix_jax.reporting.progress import duration
-
-PACKAGES = (
-    # Whatever can change a result or a speed, by the names that pip knows.
-    "chimeramix_jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "tensorflow-datasets",
-    "numpy",
-)
 
 
 class SummaryRow(TypedDict):
@@ -34,52 +17,6 @@ class SummaryRow(TypedDict):
     seconds: float  # wall-clock time of its training and evaluation
     examples: int  # number of test images
     alone: list[int] | None  # images that it alone, and that the baseline alone has right; None: not compared with one
-
-
-def environment() -> dict[str, Any]:
-    """Returns the versions, the devices and the machine that a run works with, in JSON's types.
-
-    Starts JAX's backend if nothing has yet. A package that is not installed has the version None.
-    """
-    import jax  # here, as the rest of this module serves without it
-
-    devices = jax.devices()
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "devices": {
-            "backend": jax.default_backend(),
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-        },
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-    }
-
-
-def git_commit() -> str | None:
-    """The commit of this program's own source, with ``-dirty`` where files differ; None where git does not know it."""
-    package = Path(__file__).parent.parent
-    git = ["git", "-C", str(package)]
-    try:
-        # An installed package may lie in the repository of somebody else's project, which does not list it.
-        subprocess.run([*git, "ls-files", "--error-unmatch", "run.py"], check=True, capture_output=True)
-        described = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-        return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def indices_digest(indices: Sequence[int]) -> str:
-    """SHA-256 of whole numbers, as text with commas between: to see at a glance whether two runs share their images."""
-    return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:

@@ -33,10 +33,10 @@ STUB = textwrap.dedent("""
         rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
         return {"summary": rows, "files": ["somewhere/results.json"]}
 
-    import chimeramix_jax
-    chimeramix_jax.runs.run = types.ModuleType("chimeramix_jax.runs.run")
-    chimeramix_jax.runs.run.train_and_evaluate = train_and_evaluate
-    sys.modules["chimeramix_jax.runs.run"] = chimeramix_jax.runs.run
+    import chimeramix_jax.workflow
+    stub = types.ModuleType("chimeramix_jax.workflow.one_run")
+    stub.train_and_evaluate = train_and_evaluate
+    chimeramix_jax.workflow.one_run = sys.modules["chimeramix_jax.workflow.one_run"] = stub
     sys.argv = sys.argv[1:]
     sys.path.insert(0, os.path.dirname(sys.argv[0]))
     runpy.run_path(sys.argv[0], run_name="__main__")
