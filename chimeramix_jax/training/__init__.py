@@ -8,6 +8,6 @@ From the loop to a training step::
           GeneratorStage.train_step  or ClassifierStage.train_step: one step, as a pure function
 
 ``GeneratorStage`` is in ``generator.py`` and ``ClassifierStage`` in ``classifier.py``; each ``train_step`` shows
-everything that happens in a step, in order: views, masks or mixes, losses, updates. ``stage_data`` puts the few-shot set
-on the device with its augmentation, ``execution`` decides on which devices calls run.
+everything that happens in a step, in order: views, masks or mixes, losses, updates. ``stage_data`` puts the few-shot
+set on the device with its augmentation; ``execution`` decides on which devices calls run.
 """

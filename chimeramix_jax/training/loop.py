@@ -22,6 +22,7 @@ from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 from chimeramix_jax.training.execution import Execution, ProgressDisplay, for_one_run
+from chimeramix_jax.training.profiling import StepProfiler
 
 # Random numbers come from keys that are folded from the run's seed by these addresses and never stored. The classifiers
 # trained with and without mixing share an address: they start equal and see the images in the same order.
@@ -94,8 +95,8 @@ def train(
     Args:
         stage: what to train.
         directory: where ``checkpoints/`` and the files of ``StageLog`` go.
-        config: the run's settings; ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call`` and
-            ``on_nonfinite`` are used here.
+        config: the run's settings; ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call``,
+            ``profile_steps`` and ``on_nonfinite`` are used here.
         about: stored with every checkpoint, for those who restore it later.
         title: the stage's name on the progress display.
         draw: makes pictures, by name, of a state that is measured during training; None: there are none.
@@ -112,7 +113,7 @@ def train(
     """
     log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        training = _Training(stage, log, checkpoints, config, about, title, draw)
+        training = _Training(stage, log, checkpoints, config, about, title, draw, directory)
         return (yield from training.to_the_end(execution))
 
 
@@ -131,10 +132,12 @@ class _Training:
         about: dict[str, Any],
         title: str,
         draw: Draw | None,
+        directory: Path,
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
         self.about, self.title, self.draw = about, title, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
+        self.profiler = StepProfiler(directory / "profile", config.profile_steps)
         self._go_to_newest()
 
     @property
@@ -187,6 +190,8 @@ class _Training:
             except stopping.Stopped:
                 self._save()
                 raise
+            finally:
+                self.profiler.close()
 
     def _epoch(self, runner: EpochRunner, display: ProgressDisplay) -> Running[None]:
         """Runs an epoch, or what is left of it, and records its metrics."""
@@ -194,7 +199,9 @@ class _Training:
         progress = runner.begin(self.state, epoch, self._epoch_key(), position.steps_in_epoch, position.sums)
         while not runner.is_over(progress):
             call = runner.call(progress)
+            self.profiler.before_call()
             progress = runner.after(call, (yield call))
+            self.profiler.after_call(progress.steps - int(call.span.first))
             carry = progress.carry
             if carry.fault.found():
                 step = epoch * self.stage.plan.steps + int(carry.fault.step) + 1

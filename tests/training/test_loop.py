@@ -138,3 +138,19 @@ def test_on_an_accelerator_calls_grow_and_shrink_to_take_one_to_two_seconds(monk
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     calls = run_epochs(ToyStage(steps=20), epochs=2, seconds=[30.0, 0.3, 0.6, 1.5, 1.5, 2.5, 1.2, 0.0, 0.0])
     assert [call.span.end - call.span.first for call in calls] == [1, 1, 2, 4, 4, 4, 2, 2, 4, 8, 8]
+
+
+def test_a_trace_of_the_steps_after_compilation_is_written_and_changes_no_bit(tmp_path, uninterrupted):
+    assert weights(train(tmp_path, **{"config.profile_steps": 4})) == uninterrupted[0]
+    traces = [path.name for path in (tmp_path / "profile").rglob("*") if path.is_file()]
+    assert any(name.endswith(".xplane.pb") for name in traces)
+    assert "perfetto_trace.json.gz" in traces
+    train(tmp_path / "none")
+    assert not (tmp_path / "none" / "profile").exists()
+
+
+def test_a_trace_that_is_longer_than_the_stage_ends_with_it(tmp_path):
+    train(tmp_path, **{"config.profile_steps": 1000})
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    jax.profiler.start_trace(str(tmp_path / "another"))  # none is under way any more
+    jax.profiler.stop_trace()
