@@ -15,12 +15,12 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.mixing import pictures
 from chimeramix_jax.report import confusion, curves, embedding, training_charts
 from chimeramix_jax.reporting import lettering
-from chimeramix_jax.reporting.picture_folder import kept
+from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import (
     Interval,
     decimals,
-    is_beyond_chance,
+    is_significant,
     mcnemar,
     only_right,
     p_in_words,
@@ -134,7 +134,7 @@ def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, P
         return None
     alone = only_right(predictions["classifier"] == labels, predictions["baseline"] == labels)
     p_value = mcnemar(*alone)
-    return Difference(*alone, is_beyond_chance(p_value), p_in_words(p_value))
+    return Difference(*alone, is_significant(p_value), p_in_words(p_value))
 
 
 def _classes(matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _mistaken_images(pair: confusion.ConfusedPair, dataset: FewShotDataset, pred
 def _mixing(workdir: Workdir) -> dict[str, Any]:
     """The sheets of the finished generator, and some of those from its training's beginning to its end."""
     final = {pictures.PAIRS: workdir.picture, pictures.MASKS: workdir.masks_picture}
-    drawn = kept(workdir.generator_home().generator / "pictures", pictures.PAIRS)
+    drawn = pictures_by_epoch(workdir.generator_home().generator / "pictures", pictures.PAIRS)
     epochs = list(drawn)
     places = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_SHEETS_ON_THE_WAY)).round().astype(int)
     return {
