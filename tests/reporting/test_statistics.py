@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from chimeramix_jax.reporting.statistics import decimals, estimate, is_significant, mcnemar, only_right
+from chimeramix_jax.reporting.statistics import (
+    decimals,
+    estimate,
+    is_significant,
+    mcnemar,
+    only_right,
+    wilson_interval,
+)
 
 
 @given(st.lists(st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000), min_size=2, max_size=30))
@@ -55,3 +62,13 @@ def test_six_to_none_is_significant_and_five_to_none_is_not():
 )
 def test_decimals_follow_from_the_number_of_images(images, expected):
     assert decimals(images) == expected
+
+
+def test_the_interval_of_an_accuracy_is_wilsons():
+    low, high = wilson_interval(81, 263)  # the example of Newcombe (1998): 0.2553 to 0.3662
+    assert (low, high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    assert wilson_interval(20, 20).high == 1.0 and wilson_interval(20, 20).low < 0.9
+    assert wilson_interval(0, 20).low == 0.0
+    for successes, trials in ((0, 1), (1, 1), (3, 7), (697, 697), (1234, 10_000)):
+        expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
+        assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
