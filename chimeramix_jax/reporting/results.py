@@ -1,4 +1,4 @@
-"""The results of a run as a table, and the environment in which they were measured."""
+"""What a run found: the numbers in a table, and the environment that they were found in."""
 
 import hashlib
 import importlib.metadata
@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from chimeramix_jax.reporting.progress import duration
 
 PACKAGES = (
-    # Every package that can affect results or speed, by its name on PyPI.
+    # Whatever can change a result or a speed, by the names that pip knows.
     "chimeramix_jax",
     "jax",
     "jaxlib",
@@ -37,11 +37,11 @@ class SummaryRow(TypedDict):
 
 
 def environment() -> dict[str, Any]:
-    """Returns the package versions, the devices and the machine of a run, in JSON types.
+    """Returns the versions, the devices and the machine that a run works with, in JSON's types.
 
-    Initialises JAX's backend if necessary. The version of a package that is not installed is None.
+    Starts JAX's backend if nothing has yet. A package that is not installed has the version None.
     """
-    import jax  # imported here, as the rest of this module works without JAX
+    import jax  # here, as the rest of this module serves without it
 
     devices = jax.devices()
     return {
@@ -58,12 +58,12 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Returns the commit of this program's source, with ``-dirty`` if it was changed; None outside its repository."""
-    source = Path(__file__)
-    git = ["git", "-C", str(source.parent)]
+    """The commit of this program's own source, with ``-dirty`` where files differ; None where git does not know it."""
+    package = Path(__file__).parent.parent
+    git = ["git", "-C", str(package)]
     try:
-        # An installed package may be inside another project's repository, which does not track this file.
-        subprocess.run([*git, "ls-files", "--error-unmatch", source.name], check=True, capture_output=True)
+        # An installed package may lie in the repository of somebody else's project, which does not list it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", "run.py"], check=True, capture_output=True)
         described = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
         return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -71,7 +71,7 @@ def git_commit() -> str | None:
 
 
 def indices_digest(indices: Sequence[int]) -> str:
-    """Returns the SHA-256 of comma-separated indices, which shows at a glance whether two runs share their images."""
+    """SHA-256 of whole numbers, as text with commas between: to see at a glance whether two runs share their images."""
     return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()
 
 
