@@ -47,7 +47,10 @@ def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator,
     Raises:
         InputError: the directory holds no trained generator.
     """
-    builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]] = {"generator": build_generator, "discriminator": build_discriminator}
+    builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]] = {
+        "generator": build_generator,
+        "discriminator": build_discriminator,
+    }
     generator, discriminator = _restore_mixing(workdir, builders)
     return generator, discriminator
 

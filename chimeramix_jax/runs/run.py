@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import files
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from chimeramix_jax.data.identity import DataIdentity, TRAIN, changes
+from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.training import checkpoints
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training import checkpoints
 
 
 def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, replaced: Sequence[Path] = ()) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
-from chimeramix_jax import files
 from chimeramix_jax.runs.same_data import trained_otherwise
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoint_manifest
 from chimeramix_jax.training.checkpoints import StageCheckpoints, is_finished, newest
-from chimeramix_jax.runs.workdir import Workdir
 
 
 def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] | None) -> Workdir:
