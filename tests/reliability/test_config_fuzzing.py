@@ -7,18 +7,17 @@ from collections import Counter
 
 import jax
 import pytest
-from absl import flags
 from conftest import ROOT, TINY
 from flax import nnx
 from hypothesis import HealthCheck, Phase, given, seed, strategies
 from hypothesis import settings as hypothesis_settings
 
+import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import experiments
 from chimeramix_jax.runs import run as runs
-from chimeramix_jax.runs import several_seeds
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
@@ -134,18 +133,10 @@ def trace_a_step(stage):
 
 
 def run_main(arguments):
-    """``main.py`` in this process; returns its exit code and what it wrote to standard error."""
+    """Runs the program in this process; returns its exit code and what it wrote to standard error."""
     errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            program.main(program.parse_arguments(["main.py", *arguments]))
-        return 0, errors.getvalue()
-    except SystemExit as end:
-        return end.code, errors.getvalue()
-    finally:
-        for name in list(flags.FLAGS):  # those that the settings have defined
-            if re.match(r"config(\.|$)", name):
-                delattr(flags.FLAGS, name)
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        return program.main(arguments), errors.getvalue()
 
 
 @pytest.mark.parametrize("traced", [3, pytest.param(CASES, marks=pytest.mark.slow)])
@@ -153,8 +144,8 @@ def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_sett
     traced, tmp_path, data_dir, monkeypatch
 ):
     tracer = Tracer(at_most=traced)
-    monkeypatch.setattr(runs, "train_and_evaluate", tracer)
-    monkeypatch.setattr(several_seeds, "train_and_evaluate_seeds", tracer.seeds)
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate", tracer)
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate_seeds", tracer.seeds)
     monkeypatch.chdir(tmp_path)  # where folders of any name may be made
     outcomes = Counter()
 
