@@ -46,7 +46,7 @@ def require_matplotlib() -> None:
         InputError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("curves need matplotlib: pip install matplotlib, or leave them out with --no-curves")
+        raise InputError("curves need matplotlib: pip install matplotlib, or leave them out with --nocurves")
 
 
 def draw(summary: Summary) -> "Figure | None":

@@ -93,5 +93,5 @@ def test_the_files_are_a_picture_and_the_same_svg_each_time():
 def test_a_missing_matplotlib_is_told_in_one_line(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name))
-    with pytest.raises(InputError, match=r"pip install matplotlib.*--no-curves"):
+    with pytest.raises(InputError, match=r"pip install matplotlib.*--nocurves"):
         curves.require_matplotlib()
