@@ -168,7 +168,7 @@ class Comparison:
 
 def _train_ours(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Completes one of our runs; a run of the same seed beside it lends its generator."""
-    from chimeramix_jax.runs.run import train_and_evaluate
+    from chimeramix_jax import train_and_evaluate
 
     results = train_and_evaluate(config, workdir)
     return {

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from chimeramix_jax.runs.restore import restore_classifier as restore_classifier
     from chimeramix_jax.runs.restore import restore_discriminator as restore_discriminator
     from chimeramix_jax.runs.restore import restore_generator as restore_generator
-    from chimeramix_jax.runs.run import train_and_evaluate as train_and_evaluate
-    from chimeramix_jax.runs.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
     from chimeramix_jax.use.generation import generate as generate
     from chimeramix_jax.use.prediction import predict as predict
+    from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
+    from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
     "class_names": "runs.restore",
@@ -20,8 +20,8 @@ _HOMES = {
     "restore_classifier": "runs.restore",
     "restore_discriminator": "runs.restore",
     "restore_generator": "runs.restore",
-    "train_and_evaluate": "runs.run",
-    "train_and_evaluate_seeds": "runs.several_seeds",
+    "train_and_evaluate": "workflow.one_run",
+    "train_and_evaluate_seeds": "workflow.several_seeds",
 }
 __all__ = list(_HOMES)
 

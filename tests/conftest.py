@@ -54,7 +54,7 @@ LONGEST_FIRST = (
     "test_experiments.py",  # beside the first, whose programs the others then find compiled
     "test_several_seeds.py",
     "test_sweep.py",
-    "test_run.py",
+    "test_one_run.py",
     "test_shared_generator.py",
     "test_python_page.py",
 )

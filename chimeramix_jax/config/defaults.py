@@ -96,6 +96,9 @@ def get_config() -> ConfigDict:
 
     config.on_nonfinite = "stop"  # when a loss is NaN or infinite; "rollback": try again from the last checkpoint
     config.deterministic = False  # on a GPU, only operations that give the same bits every time; slower
+    config.profile_steps = (
+        0  # training steps of each stage to trace, for Perfetto or TensorBoard; see docs/performance.md
+    )
     config.steps_per_call = 0  # training steps in one compiled call; 0: as many as take two seconds, on CPU one
     config.seeds_per_call = 0  # seeds that one device trains in one compiled call; 0: all of them, on CPU one
     config.devices = 0  # devices that share the seeds, or the batch of a single one; 0: all there are

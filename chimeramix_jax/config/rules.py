@@ -142,6 +142,7 @@ SETTINGS: Mapping[str, Rule] = {
     "logging.wandb_project": _NAME,
     "on_nonfinite": _choice("stop", "rollback"),
     "deterministic": YES_OR_NO,
+    "profile_steps": _integer(0, 1_000_000),
     "steps_per_call": _integer(0, 1_000_000),
     "seeds_per_call": _integer(0, 10_000),
     "devices": _integer(0, 10_000),

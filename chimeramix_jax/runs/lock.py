@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from chimeramix_jax.runtime import stopping
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime import stopping
 
 NAME = "lock.json"
 

@@ -1,221 +1,213 @@
-"""A whole run: from settings to trained networks, their test figures, and the files that hold both."""
+"""One run in its directory: prepared, then trained and measured stage by stage."""
 
 import contextlib
-import dataclasses
+import hashlib
 import os
 import sys
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.runs.lock import locked
-from chimeramix_jax.runs import same_data, shared_generator
-from chimeramix_jax.runtime import determinism, stopping
-from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
-from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
-from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits, predicted_classes
-from chimeramix_jax.mixing.pictures import MASKS, MixingPictures, PAIRS
+from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
-from chimeramix_jax import files, report
-from chimeramix_jax.reporting import pictures, results, statistics
-from chimeramix_jax.runs.restore import restore_discriminator, restore_generator
-from chimeramix_jax.stored_format import marked
-from chimeramix_jax.training import loop
-from chimeramix_jax.training.checkpoints import State
+from chimeramix_jax.reporting import pictures
+from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
+from chimeramix_jax.runs.results import Measured, Results, results_of
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import determinism, stopping
+from chimeramix_jax.training import checkpoints, loop
+from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predicted_classes
 from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
-from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.stage_data import StageData, load_stage_data
+
+_test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.WeakValueDictionary()
 
 
-def train_and_evaluate(
-    config: ConfigDict,
-    workdir: str | os.PathLike[str],
-    *,
-    stage: str = "all",
-    retrain: bool = False,
-    generator_workdir: str | os.PathLike[str] | None = None,
-) -> dict[str, Any]:
-    """Does what is left of a run, and returns its results.
+@dataclass(frozen=True)
+class Request:
+    """What is to be done, with which settings, and where.
 
-    Args:
+    Attributes:
         config: the settings, as in ``configs/``.
-        workdir: the run's directory. What is finished there is not done again; what was interrupted goes on.
-        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" draws the
-            page of a finished run again, "all" does all.
-        retrain: trains the stage again although it is finished, and what was trained with it; the old files are moved
-            aside.
-        generator_workdir: the directory of another run, whose generator is to be used instead of training one; None:
-            that of a run in the same folder, if one has a finished generator of the same settings.
+        workdir: the run's directory.
+        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" only
+            prepares for drawing the page again, "all" does everything.
+        retrain: trains the stage again although it is finished.
+        generator_workdir: the directory of the run whose generator to use; None: none was named.
+    """
 
-    Returns:
-        What ``results.json`` holds (nothing for stages "generator" and "report"), ``summary`` (rows for
-        ``reporting.results.summary_table``) and ``files`` (what was written).
+    config: ConfigDict
+    workdir: Workdir
+    stage: str = "all"
+    retrain: bool = False
+    generator_workdir: str | os.PathLike[str] | None = None
+
+    @property
+    def trains_generator(self) -> bool:
+        """Whether the generator is to be trained, if it is not finished and no other run's is used."""
+        return self.stage in ("all", "generator")
+
+    @property
+    def trains_classifier(self) -> bool:
+        """Whether the classifier is to be trained, if it is not finished."""
+        return self.stage in ("all", "classifier")
+
+    def check(self) -> None:
+        """Refuses settings and options that are wrong or do not fit each other, before anything is read.
+
+        Raises:
+            InputError: one of them is.
+        """
+        settings.check(self.config, stored=self.stage in settings.MEASURING_STAGES)
+        available_devices(self.config.devices)
+        if self.stage not in settings.STAGES:
+            raise not_one_of("--stage", self.stage, settings.STAGES)
+        determinism.check(self.config)
+        named = self.generator_workdir
+        if not settings.needs_generator(self.config) and (self.stage == "generator" or named is not None):
+            option = "stage: 'generator'" if self.stage == "generator" else f"--generator_workdir={named}"
+            raise InputError(f"{option}, but experiment {self.config.experiment!r} uses no generator")
+
+    def replaced(self) -> tuple[Path, ...]:
+        """The files that are to be made again, and those that depend on them; none unless ``retrain``."""
+        directory = self.workdir
+        made_later = (directory.classifier, directory.baseline, directory.results, directory.report)
+        drawn = (directory.picture, directory.masks_picture)
+        if not self.retrain or not (self.trains_generator or self.trains_classifier):
+            return ()
+        if self.stage == "classifier":
+            return made_later if directory.generator.exists() else (*drawn, *made_later)
+        return (directory.generator, *drawn, *made_later)
+
+
+@contextlib.contextmanager
+def prepared(request: Request) -> Iterator["Run"]:
+    """Gives the ``with`` statement a run with everything checked, its directory locked and its data loaded.
 
     Raises:
-        InputError: a setting, the data or the directory does not fit, or another run is at work there; nothing was
-            changed.
-        NonFiniteError: a loss or a gradient was not finite.
-        StorageError: there is no room for a file; what was complete before is so still.
-        Stopped: ``stopping`` was asked to stop the run; a checkpoint has been written.
+        InputError: a setting, the data or the directory does not fit, or another process is at work there. Nothing
+            was changed.
     """
-    if config.get("seeds"):
-        raise InputError(f"seeds: {config.seeds!r}, but this is for one run; train_and_evaluate_seeds takes several")
-    return prepare(config, workdir, stage=stage, retrain=retrain, generator_workdir=generator_workdir).complete()
-
-
-def prepare(
-    config: ConfigDict,
-    workdir: str | os.PathLike[str],
-    *,
-    stage: str = "all",
-    retrain: bool = False,
-    generator_workdir: str | os.PathLike[str] | None = None,
-) -> "Run":
-    """Does the part of ``train_and_evaluate`` that can be refused: checks all there is to check, and loads the data.
-
-    The directory is this process's alone from then on, until the run is complete.
-    """
-    settings.check(config, stored=stage in settings.MEASURING_STAGES)
-    available_devices(config.devices)
-    if stage not in settings.STAGES:
-        raise not_one_of("--stage", stage, settings.STAGES)
-    determinism.check(config)
-    generates = settings.needs_generator(config)
-    if not generates and (stage == "generator" or generator_workdir is not None):
-        flag = "stage: 'generator'" if stage == "generator" else f"--generator_workdir={generator_workdir}"
-        raise InputError(f"{flag}, but experiment {config.experiment!r} uses no generator")
-    directory = Workdir(workdir)
-    with contextlib.ExitStack() as lock:
-        lock.enter_context(leaving_no_empty_folders(directory.path))
+    request.check()
+    config, directory = request.config, request.workdir
+    with leaving_no_empty_folders(directory.path):
         directory.create()
-        lock.enter_context(locked(directory.path))
-        directory.check(config)
-        run = Run(config, directory, stage, retrain)
-        if generates:
-            run.choose_generator(generator_workdir, own=retrain and stage in ("all", "generator"))
-        if stage in ("classifier", "evaluate", "report"):
-            run.require_finished("generator" if stage == "classifier" else "classifier")
-        if stage == "report":
-            directory.read_results()
-        run.load()
-        same_data.refuse_other_data(directory, run.dataset, stage, run.replaced())
-        if run.generator_home is not directory:
-            run.generator_home = shared_generator.of_the_same_data(directory, config, run.dataset, generator_workdir)
-            if stage == "classifier":
-                run.require_finished("generator")
-        run.lock = lock.pop_all()
-    return run
+        with locked(directory.path):
+            directory.check(config)
+            generator_home = _generator_before_data(request)
+            if request.stage in settings.MEASURING_STAGES:
+                checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
+            if request.stage == "report":
+                directory.read_results()
+            dataset = load_dataset(config)
+            same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
+            if generator_home is not directory:
+                generator_home = shared_generator.of_the_same_data(
+                    directory, config, dataset, request.generator_workdir
+                )
+                _require_generator(request, generator_home)
+            yield Run(request, dataset, generator_home)
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """A trained classifier's test figures and predictions, the seconds that its training took, and its rollbacks."""
+def _generator_before_data(request: Request) -> Workdir:
+    """The run whose generator is to be used, as far as that can be said without the data."""
+    if not settings.needs_generator(request.config) or (request.retrain and request.trains_generator):
+        return request.workdir
+    home = shared_generator.choose(request.workdir, request.config, request.generator_workdir)
+    _require_generator(request, home)
+    return home
 
-    experiment: str
-    evaluation: Evaluation
-    predictions: Int[np.ndarray, "examples"]
-    seconds: float
-    rollbacks: list[dict[str, Any]]
+
+def _require_generator(request: Request, home: Workdir) -> None:
+    if request.stage == "classifier":
+        checkpoints.require_finished(home.generator, "generator", request.config.generator.epochs)
+
+
+def load_dataset(config: ConfigDict) -> FewShotDataset:
+    """Loads a run's few-shot set, and checks what only the data can tell.
+
+    Raises:
+        InputError: the data cannot be loaded, or a class has too few images to be mixed.
+    """
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    if config.mixing.mask != "none":
+        counts = np.bincount(dataset.train.labels)
+        smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
+        settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
+    return dataset
 
 
 class Run:
-    """A run in progress: its settings, directory and data."""
+    """A prepared run: its settings, directory and data."""
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, stage: str = "all", retrain: bool = False):
-        """Prepares a run of checked settings; nothing is read or written yet."""
-        self.config, self.workdir, self.generator_home = config, workdir, workdir
-        self.stage, self.retrain = stage, retrain
-        self.execution: Execution | None = None
-        self.lock = contextlib.ExitStack()  # what keeps other processes out of the directory until the run is complete
+    def __init__(self, request: Request, dataset: FewShotDataset, generator_home: Workdir):
+        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator that is used."""
+        self.request, self.dataset = request, dataset
+        self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
 
-    def complete(self, execution: Execution | None = None) -> dict[str, Any]:
-        """Does what is left of a prepared run, and returns its results; ``execution`` as in ``loop.train``."""
-        self.execution = execution
-        with self.lock:
-            return self._complete()
-
-    def _complete(self) -> dict[str, Any]:
-        self.workdir.move_aside(*self.replaced())  # first: what is left of a kill in between is still known as old
-        self.workdir.claim(self.config)
-        same_data.record(self.workdir, self.dataset)
-        stopping.raise_if_asked()
-        if settings.needs_generator(self.config):
-            self.provide_generator(train=self.stage in ("all", "generator"))
-        if self.config.mixing.mask != "none":
-            self.picture_mixing()
-        if self.stage == "generator":
-            return {"files": self.workdir.written()}
-        measured = self.classify(train=self.stage in ("all", "classifier"))
-        found = {} if self.stage == "report" else self.write_results(measured)
-        self.write_report(measured)
-        return found | {"files": self.workdir.written()}
-
-    def choose_generator(self, named: str | os.PathLike[str] | None, *, own: bool) -> None:
-        """Decides whose generator is used; ``own``: that of this run in any case."""
-        if not own:
-            self.generator_home = shared_generator.choose(self.workdir, self.config, named)
-
-    def require_finished(self, stage: str) -> None:
-        """Refuses to go on with a stage whose forerunner is missing."""
-        if stage == "generator" and not settings.needs_generator(self.config):
-            return
-        directory = self.generator_home.generator if stage == "generator" else self.workdir.classifier
-        loop.require_finished(directory, stage, self.config[stage].epochs)
-
-    def replaced(self) -> tuple[Path, ...]:
-        """What is to be made again, and what depends on it; nothing unless the run is to be trained again."""
-        run = self.workdir
-        made_later = (run.classifier, run.baseline, run.results, run.report)
-        drawn = (run.picture, run.masks_picture)
-        if not self.retrain or self.stage not in ("all", "generator", "classifier"):
-            return ()
-        if self.stage == "classifier":
-            return made_later if run.generator.exists() else (*drawn, *made_later)
-        return (run.generator, *drawn, *made_later)
-
-    def load(self) -> None:
-        """Loads the few-shot set, and checks what only the data can tell."""
-        config = self.config
-        self.dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
-        if config.mixing.mask != "none":
-            counts = np.bincount(self.dataset.train.labels)
-            smallest = f"the number of training images of class {self.dataset.class_names[counts.argmin()]!r}"
-            settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
-        self.about = {
-            "config": settings.config_to_dict(config),
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What every checkpoint stores, so that its networks can be used with nothing else at hand."""
+        return {
+            "config": settings.config_to_dict(self.config),
             "class_names": list(self.dataset.class_names),
             "train_indices": self.dataset.train_indices.tolist(),
             "data": self.dataset.identity.digests(),
         }
 
-    def provide_generator(self, *, train: bool) -> None:
-        """Trains the generator if it is to be and is not yet, or notes down whose is used."""
-        config = self.config
+    def complete(self, execution: Execution | None = None) -> Running[Results | None]:
+        """Completes the run; returns its results, or None if only the generator was to be trained.
+
+        ``execution`` is that of ``loop.train``.
+        """
+        self.workdir.move_aside(*self.request.replaced())  # first: after a kill in between, these still count as old
+        self.workdir.claim(self.config)
+        same_data.record(self.workdir, self.dataset)
+        stopping.raise_if_asked()
+        if settings.needs_generator(self.config):
+            yield from self._provide_generator(execution)
+        if self.config.mixing.mask != "none":
+            self._picture_mixing()
+        if self.request.stage == "generator":
+            return None
+        measured = yield from self._measure_classifiers(execution)
+        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
+        if self.request.stage != "report":
+            results.write(self.workdir)
+        return results
+
+    def _provide_generator(self, execution: Execution | None) -> Running[None]:
+        """Trains the generator if that is requested and not done yet, or adopts that of another run."""
         if self.generator_home is not self.workdir:
-            print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
+            print(f"generator: uses that of {self.generator_home.path}", file=sys.stderr)
             self.generator_home = shared_generator.adopt(self.workdir, self.generator_home)
-        elif train:
-            augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
-            stage = GeneratorStage(config, *self.training_data("generator", augmentation))
+        elif self.request.trains_generator:
+            stage = GeneratorStage(self.config, self.stage_data("generator"))
 
             def draw(state: State) -> dict[str, Image.Image]:
                 return self._mixing_pictures.draw(stage.generator(state))
 
-            self._train(stage, self.workdir.generator, "generator", draw)
+            yield from self._train(stage, self.workdir.generator, "generator", execution, draw)
 
-    def picture_mixing(self) -> None:
-        """Draws what becomes of some pairs, unless that is done."""
+    def _picture_mixing(self) -> None:
+        """Draws how some pairs are mixed, unless that is done."""
         paths = {PAIRS: self.workdir.picture, MASKS: self.workdir.masks_picture}
         if all(path.exists() for path in paths.values()):
             return
@@ -225,119 +217,71 @@ class Run:
 
     @cached_property
     def _mixing_pictures(self) -> MixingPictures:
-        """Pairs of the images that the generator works on; of those of the classifier where there is none."""
+        """Pairs of the images that are mixed, cropped and mirrored only."""
         stage = "generator" if settings.needs_generator(self.config) else "classifier"
-        augmentation = Augmentation.for_generator(self.config.augment, self.config[stage].image_side)
-        data, _ = self.training_data(stage, augmentation)
-        return MixingPictures(self.config, data, self.dataset.class_names)
+        return MixingPictures(self.config, self.stage_data(stage).images, self.dataset.class_names)
 
-    def classify(self, *, train: bool) -> dict[str, Measured]:
-        """Trains (if asked, and not yet done) and measures the classifier, and the baseline if one is compared with."""
-        config = self.config
-        mixes = config.mixing.mask != "none"
-        parts = {"classifier": (config.experiment, mixes)}
-        if config.compare_with_baseline and mixes:
+    def _measure_classifiers(self, execution: Execution | None) -> Running[dict[str, Measured]]:
+        """Trains the classifier (if requested and not done yet) and measures it; the same for the baseline, if any."""
+        mixes = self.config.mixing.mask != "none"
+        parts = {"classifier": (self.config.experiment, mixes)}
+        if self.config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", False)
-        measured = {}
+        measured, epochs = {}, self.config.classifier.epochs
         for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
-            if train or loop.is_finished(directory, config.classifier.epochs):
+            if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes)
-                trained = self._train(stage, directory, f"classifier ({experiment})")
-                logits = stage.logits(trained.state)
-                evaluation = evaluate_logits(logits, self.dataset.held_out.labels)
-                predictions = predicted_classes(logits, self.dataset.held_out.labels)
-                measured[part] = Measured(experiment, evaluation, predictions, trained.seconds, trained.rollbacks)
+                trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
+                logits, labels = stage.logits(trained.state), self.dataset.held_out.labels
+                measured[part] = Measured(
+                    experiment,
+                    evaluate_logits(logits, labels),
+                    predicted_classes(logits, labels),
+                    trained.seconds,
+                    trained.rollbacks,
+                )
         return measured
 
-    def _train(self, stage: loop.Stage, directory: Path, title: str, draw: loop.Draw | None = None) -> loop.Trained:
-        return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=self.execution)
-
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
-        """The classifier's training, on mixed images or on the augmented images themselves."""
-        config, held_out = self.config, self.dataset.held_out
-        generator = discriminator = None
-        if mixes and settings.needs_generator(config):
-            generator, discriminator = restore_generator(self.workdir.path), restore_discriminator(self.workdir.path)
-        augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
-        data, plan = self.training_data("classifier", augmentation)
-        test_images = resize(held_out.images, config.classifier.image_side)
-        test_set = TestSet(test_images, held_out.labels, config.evaluation.batch_size)
-        classes = len(self.dataset.class_names)
-        return ClassifierStage(config, data, plan, classes, test_set, mixes, generator, discriminator)
+        """The classifier's training, on mixed and unmixed batches or, as the baseline, on unmixed ones only."""
+        uses_generator = mixes and settings.needs_generator(self.config)
+        networks = restore_mixing_networks(self.workdir.path) if uses_generator else (None, None)
+        data, classes = self.stage_data("classifier"), len(self.dataset.class_names)
+        return ClassifierStage(self.config, data, classes, self._test_set, mixes, *networks)
 
-    def training_data(self, stage: str, augmentation: Augmentation) -> tuple[ResidentData, EpochPlan]:
-        """The few-shot set on the device, at the side that a stage works at, and the stage's epochs."""
-        config, training = self.config, self.dataset.train
-        images_per_class = config.max_labels_per_class
-        if images_per_class is None and config.repeat_unlimited:
-            images_per_class = int(np.bincount(training.labels).max())
-        repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, images_per_class)
-        images = resize(training.images, config[stage].image_side)
-        segments = None
-        if config.mixing.mask == "segmentation":
-            rule = FelzenszwalbSettings.of(config.mixing)
-            segments = label_maps(images, rule, augmentation.segmented_padding, self.workdir.segments)
-        data = to_device(images, training.labels, len(self.dataset.class_names), segments)
-        return data, EpochPlan(len(images), repeats, config[stage].batch_size)
+    def _train(
+        self,
+        stage: loop.Stage,
+        directory: Path,
+        title: str,
+        execution: Execution | None,
+        draw: loop.Draw | None = None,
+    ) -> Running[loop.Trained]:
+        return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=execution)
 
-    def write_results(self, measured: dict[str, Measured]) -> dict[str, Any]:
-        """Writes the figures; returns them with the rows of the closing table."""
-        config, chosen = self.config, measured["classifier"]
-        generator = loop.newest(self.generator_home.generator) or {}
-        generator_seconds = generator.get("seconds")
-        seconds = {part: one.seconds for part, one in measured.items()}
-        rollbacks = {part: one.rollbacks for part, one in measured.items()}
-        environment = results.environment()
-        content = {
-            "dataset": config.dataset.name,
-            "experiment": config.experiment,
-            "max_labels_per_class": config.max_labels_per_class,
-            "seed": config.seed,
-            config.dataset.evaluate_on: dataclasses.asdict(chosen.evaluation),
-            "seconds": seconds | ({} if generator_seconds is None else {"generator": generator_seconds}),
-            "rollbacks": rollbacks | ({"generator": generator["rollbacks"]} if generator else {}),
-            "device": environment.pop("devices"),
-            "versions": environment.pop("packages") | {"python": environment.pop("python")},
-            "git_commit": results.git_commit(),
-            "machine": environment,
-            "config": self.about["config"],
-            "class_names": self.about["class_names"],
-            "train_indices": self.about["train_indices"],
-            "train_indices_sha256": results.indices_digest(self.about["train_indices"]),
-            "data_sha256": self.about["data"],
-        }
-        if "baseline" in measured:
-            content["baseline"] = {config.dataset.evaluate_on: dataclasses.asdict(measured["baseline"].evaluation)}
-        alone = self._right_alone(measured)
-        if alone is not None:
-            only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
-            content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
-        files.write_json(self.workdir.results, marked(content))
-        rows = [self._row(one, generator_seconds, alone) for one in reversed(measured.values())]
-        return content | {"summary": rows}
+    def stage_data(self, stage: str) -> StageData:
+        """The training images as a stage, "generator" or "classifier", needs them; loaded once."""
+        if stage not in self._stage_data:
+            train, classes = self.dataset.train, len(self.dataset.class_names)
+            self._stage_data[stage] = load_stage_data(
+                self.config, stage, train.images, train.labels, classes, self.workdir.segments
+            )
+        return self._stage_data[stage]
 
-    def write_report(self, measured: dict[str, Measured]) -> None:
-        """Writes the page that shows the run, from what the run's files hold and from the predictions."""
-        report.write(self.workdir, self.dataset, {part: one.predictions for part, one in measured.items()})
+    @cached_property
+    def _stage_data(self) -> dict[str, StageData]:
+        return {}
 
-    def _right_alone(self, measured: dict[str, Measured]) -> list[int] | None:
-        """How many images the classifier alone, and how many the baseline alone has right; None without a baseline."""
-        if "baseline" not in measured:
-            return None
-        labels = self.dataset.held_out.labels
-        right = (measured[part].predictions == labels for part in ("classifier", "baseline"))
-        return list(statistics.only_right(*right))
-
-    def _row(self, measured: Measured, generator_seconds: float | None, alone: list[int] | None) -> results.SummaryRow:
-        """A line of the closing table; the time of mixing includes its generator's."""
-        mixing_seconds = 0.0 if measured.experiment == "baseline" else generator_seconds or 0.0
-        return results.SummaryRow(
-            experiment=measured.experiment,
-            max_labels_per_class=self.config.max_labels_per_class,
-            top_1=measured.evaluation.top1,
-            top_5=measured.evaluation.top5 if len(self.dataset.class_names) > 5 else None,
-            seconds=measured.seconds + mixing_seconds,
-            examples=measured.evaluation.examples,
-            alone=None if measured.experiment == "baseline" else alone,
-        )
+    @cached_property
+    def _test_set(self) -> TestSet:
+        """The held-out images on the device, shared with other runs of this process that hold out the same."""
+        held_out, batch_size = self.dataset.held_out, self.config.evaluation.batch_size
+        images = resize(held_out.images, self.config.classifier.image_side)
+        digest = hashlib.sha256(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(held_out.labels).data)
+        key = digest.digest(), batch_size
+        test_set = _test_sets.get(key)
+        if test_set is None:
+            test_set = _test_sets[key] = TestSet(images, held_out.labels, batch_size)
+        return test_set

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from chimeramix_jax.data.identity import DataIdentity, TRAIN, changes
+from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.training import loop
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training import checkpoints
 
 
 def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, replaced: Sequence[Path] = ()) -> None:
@@ -51,7 +51,7 @@ def record(workdir: Workdir, dataset: FewShotDataset) -> None:
     stored = workdir.read_data()
     if stored is not None and not changes(stored, dataset.identity):
         return
-    parts = [loop.newest(part) for part in (workdir.generator, workdir.classifier, workdir.baseline)]
+    parts = [checkpoints.newest(part) for part in (workdir.generator, workdir.classifier, workdir.baseline)]
     if all("data" in about for about in parts if about is not None):
         workdir.move_aside(workdir.data)
         workdir.claim_data(dataset.identity)
@@ -66,7 +66,7 @@ def trained_otherwise(part: Path, stored: DataIdentity | None, dataset: FewShotD
         dataset: the data of now.
         workdir: the directory of the run that has trained the stage.
     """
-    about = loop.newest(part)
+    about = checkpoints.newest(part)
     if about is None:
         return []
     if "data" not in about:

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
-from chimeramix_jax import files
 from chimeramix_jax.runs.same_data import trained_otherwise
-from chimeramix_jax.training import checkpoint_manifest, loop
-from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training import checkpoint_manifest
+from chimeramix_jax.training.checkpoints import StageCheckpoints, is_finished, newest
 
 
 def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] | None) -> Workdir:
@@ -38,8 +38,8 @@ def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] |
             return workdir
         _check(home, config, workdir, flag=f"--generator_workdir={named}")
         kept = Workdir(workdir.generator_kept)
-        if loop.is_finished(kept.generator, config.generator.epochs):
-            if loop.newest(kept.generator) != loop.newest(home.generator):
+        if is_finished(kept.generator, config.generator.epochs):
+            if newest(kept.generator) != newest(home.generator):
                 raise InputError(
                     f"--generator_workdir={named}: but {workdir.path} keeps another; choose another --workdir"
                 )
@@ -51,7 +51,7 @@ def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] |
 
 
 def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> None:
-    if not given.config.exists() or not loop.is_finished(given.generator, config.generator.epochs):
+    if not given.config.exists() or not is_finished(given.generator, config.generator.epochs):
         raise InputError(f"{flag}: holds no finished generator of {config.generator.epochs} epochs")
     if workdir.generator.exists():
         raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
@@ -63,7 +63,7 @@ def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> N
 def _candidates(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
     """Whose finished generator a run without one of its own may use: the one it has used before, then those beside."""
     before = workdir.generator_home()
-    if before.path != workdir.path and loop.is_finished(before.generator, config.generator.epochs):
+    if before.path != workdir.path and is_finished(before.generator, config.generator.epochs):
         yield before
     yield from _beside(workdir, config)
 
@@ -84,7 +84,7 @@ def _can_share(other: Workdir, config: ConfigDict) -> bool:
     """Whether a folder holds a run with a finished generator of the same settings."""
     try:
         differing = settings.differences(other.read_config(), config, among=settings.generator_settings(config))
-        return not differing and loop.is_finished(other.generator, config.generator.epochs)
+        return not differing and is_finished(other.generator, config.generator.epochs)
     except (InputError, OSError):  # no run, a closed or a damaged one, or of a version that this one cannot read
         return False
 

@@ -25,10 +25,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
-from chimeramix_jax import files
 from chimeramix_jax.stored_format import marked, unmarked
 
 

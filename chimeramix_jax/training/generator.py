@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
-from chimeramix_jax.augment.pipeline import Augmentation, Augmented
+from chimeramix_jax.augment.pipeline import Augmented
 from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing.blending import blend, mixed_images
 from chimeramix_jax.mixing.masks import MaskRule
@@ -17,11 +17,12 @@ from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training import losses
+from chimeramix_jax.training.calls import State
+from chimeramix_jax.training.stage_data import StageData
 
 Images = Float[Array, "batch side side 3"]
 Mask = Float[Array, "batch side/4 side/4 1"]
 ExampleWeights = Float[Array, "batch"] | None
-State = dict[str, PyTree]
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,11 @@ class GeneratorStage:
 
     name = "generator"
 
-    def __init__(self, config: ConfigDict, data: sampling.ResidentData, plan: sampling.EpochPlan):
-        """Prepares the stage for images that are already of ``config.generator.image_side``."""
-        settings = config.generator
-        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data
-        self._augmentation = Augmentation.for_generator(config.augment, settings.image_side)
+    def __init__(self, config: ConfigDict, data: StageData):
+        """Prepares the stage for the images that it is to work on."""
+        settings, plan = config.generator, data.plan
+        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
+        self._augmentation = data.augmentation
         self._masks = MaskRule.of(config.mixing, Generator.features_side(settings.image_side))
         self._schedule = learning_rate_schedule(settings, plan.steps)
         generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))

@@ -21,12 +21,11 @@ from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
-from chimeramix_jax.runs.restore import class_names, restore_classifier
+from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
-from chimeramix_jax.training import loop
 
 MOST_CLASSES = 5  # of an image that are told
 
@@ -75,16 +74,29 @@ def predict(
     directory.refuse_other_settings(run)
     settings.check(run, environment=False, stored=True)
     paths = image_paths.find(images)
-    loop.require_finished(directory.classifier, "classifier", run.classifier.epochs)
-    names, classify = class_names(workdir), _compiled(restore_classifier(workdir), run.precision)
+    trained = _finished(directory, run)
+    classify = _compiled(trained.network, run.precision)
     batch_size = min(run.evaluation.batch_size, len(paths))
     predictions = []
     for found, pixels in _batches(run, paths, batch_size, on_unreadable):
         missing = batch_size - len(found)  # filled up with black images, so that one program serves all batches
         probabilities = classify(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))))
-        predictions += [_most_probable(path, row, names) for path, row in zip(found, probabilities, strict=False)]
+        predictions += [
+            _most_probable(path, row, trained.class_names) for path, row in zip(found, probabilities, strict=False)
+        ]
         stopping.raise_if_asked()
     return predictions
+
+
+def _finished(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
+    """The run's classifier, if it has been trained to its last epoch."""
+    unfinished = InputError(f"{directory.classifier}: holds no finished classifier; train it with --stage=classifier")
+    if not directory.classifier.exists():
+        raise unfinished
+    trained = TrainedClassifier.newest(directory.classifier)
+    if trained.epochs < config.classifier.epochs:
+        raise unfinished
+    return trained
 
 
 def _compiled(

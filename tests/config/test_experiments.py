@@ -1,5 +1,7 @@
 """Every experiment of the study, small, on real digits: what it does to the images, and that training works."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,11 +17,11 @@ from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, to_device
-from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import build_discriminator, build_generator
+from chimeramix_jax.training.stage_data import load_stage_data
 
 SIDE = 32
 MIXING = ("chimeramix_grid", "chimeramix_segmentation")
@@ -56,18 +58,13 @@ def load(experiment: str, data_dir, **changes) -> ConfigDict:
 
 def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
     """The classifier's stage, mixing with networks that are drawn and not trained."""
-    images = resize(dataset.train.images, SIDE)
-    segments = None
-    if config.mixing.mask == "segmentation":
-        padding = 0 if config.augment.policy != "none" else int(SIDE * config.augment.crop_padding_fraction)
-        segments = label_maps(images, FelzenszwalbSettings.of(config.mixing), padding, None)
     networks = (None, None)
     if settings.needs_generator(config):
         networks = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(1))
-    plan = EpochPlan(len(images), 2, len(images))
+    data = load_stage_data(config, "classifier", dataset.train.images, dataset.train.labels, 10)
+    data = dataclasses.replace(data, plan=EpochPlan(len(dataset.train.labels), 2, len(dataset.train.labels)))
     test_set = TestSet(resize(dataset.held_out.images[:10], SIDE), dataset.held_out.labels[:10], 10)
-    data = to_device(images, dataset.train.labels, 10, segments)
-    return ClassifierStage(config, data, plan, 10, test_set, config.mixing.mask != "none", *networks)
+    return ClassifierStage(config, data, 10, test_set, config.mixing.mask != "none", *networks)
 
 
 def shown(stage: ClassifierStage, seed: int = 0, mixed: bool = True):

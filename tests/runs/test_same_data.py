@@ -14,7 +14,7 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.training import loop
+from chimeramix_jax.training import checkpoints
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")
 
@@ -174,8 +174,8 @@ def test_training_again_after_a_change_moves_the_old_files_aside(copy, settings)
     assert json.loads((run / "results.replaced-1.json").read_text()) == old
     assert new["data_sha256"]["train"] != old["data_sha256"]["train"]
     for part in ("generator", "classifier"):
-        assert loop.newest(run / f"{part}.replaced-1")["data"] == old["data_sha256"]
-        assert loop.newest(run / part)["data"] == new["data_sha256"]
+        assert checkpoints.newest(run / f"{part}.replaced-1")["data"] == old["data_sha256"]
+        assert checkpoints.newest(run / part)["data"] == new["data_sha256"]
     assert (run / "data.replaced-1.json").exists()
     chimeramix_jax.train_and_evaluate(config, run, stage="report")
 
@@ -200,13 +200,13 @@ def test_a_generator_of_other_images_is_refused_where_it_is_named_and_passed_ove
 def of_an_earlier_version(copy, monkeypatch):
     """The copy, as if no digest had been stored."""
     (copy / "run" / "data.json").unlink()
-    newest = loop.newest
+    newest = checkpoints.newest
 
     def without_digests(directory):
         about = newest(directory)
         return about and {key: value for key, value in about.items() if key != "data"}
 
-    monkeypatch.setattr(loop, "newest", without_digests)
+    monkeypatch.setattr(checkpoints, "newest", without_digests)
     return copy
 
 

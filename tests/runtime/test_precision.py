@@ -7,11 +7,11 @@ from flax import nnx
 from jaxprs import products
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.stage_data import load_stage_data
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
@@ -39,10 +39,10 @@ def stages(precision):
     config = settings.load("digits")
     config.update_from_flattened_dict(TINY | {"precision": precision, "classifier.image_side": 32})
     pixels, labels = np.zeros((4, 32, 32, 3), np.uint8), np.arange(4) % 2
-    data, plan = to_device(pixels, labels, 2), EpochPlan(4, 2, 4)
-    yield GeneratorStage(config, data, plan)
+    yield GeneratorStage(config, load_stage_data(config, "generator", pixels, labels, 2))
     generator = build_generator(config, nnx.Rngs(0))
-    yield ClassifierStage(config, data, plan, 2, TestSet(pixels, labels, 4), True, generator)
+    data = load_stage_data(config, "classifier", pixels, labels, 2)
+    yield ClassifierStage(config, data, 2, TestSet(pixels, labels, 4), True, generator)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import pytest
 from conftest import ROOT
 from training.toy_stage import train, weights
 
-from chimeramix_jax.training import loop
-from chimeramix_jax.training.checkpoints import StageCheckpoints
+from chimeramix_jax.training.checkpoints import StageCheckpoints, newest
 
 EPOCHS, STEPS, PAUSE = 2, 30, 0.1
 
@@ -69,7 +68,7 @@ def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_within_the_epoch_and_go
     assert time.monotonic() - asked_at < 10
     assert process.returncode == (130 if request_ == signal.SIGINT else 143)
     assert f"stopped ({request_.name})" in errors and "Traceback" not in errors
-    about = loop.newest(tmp_path)
+    about = newest(tmp_path)
     assert 0 < about["steps_in_epoch"] < STEPS and about["epoch"] < EPOCHS
     resumed = train(tmp_path, epochs=EPOCHS, steps=STEPS)
     assert (weights(resumed), (tmp_path / "metrics.jsonl").read_bytes()) == uninterrupted

@@ -1,38 +1,39 @@
 """Members of a team, with steps of a few numbers: who is run with whom, and what becomes of those that fail."""
 
 import signal
-import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimeramix_jax.training.team import Team
+from chimeramix_jax.training import team
+from chimeramix_jax.training.calls import Carry, EpochDraws, Span, StepCall
+from chimeramix_jax.training.team import Stacked, Team
 
 
-def steps(state, sums, fault, inputs, key, first, end):
+def steps(carry, inputs, draws, span):
     """Some steps that depend on everything that they are given."""
 
     def step(number, carry):
-        state, sums = carry
-        noise = jax.random.normal(jax.random.fold_in(key, number), state.shape)
-        state = jnp.tanh(state @ inputs + noise)
-        return state, sums + jnp.sum(state)
+        noise = jax.random.normal(jax.random.fold_in(draws.key, number), carry.state.shape)
+        state = jnp.tanh(carry.state @ inputs + noise)
+        return carry._replace(state=state, sums=carry.sums + jnp.sum(state))
 
-    return *jax.lax.fori_loop(first, end, step, (state, sums)), fault
+    return jax.lax.fori_loop(span.first, span.end, step, carry)
 
 
 def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None):
     """A run of a seed: a call of two steps for each epoch, and its final state."""
 
     def run(member):
-        compiled = member.compiled(steps, program=program)
+        compiled = member.compiled(steps, program)
         inputs = jax.random.normal(jax.random.key(100 + seed), (width, width))
         state = member.place(jnp.full(width, float(seed)))
         for epoch in range(first_epoch, epochs):
-            key = jax.random.key(1000 * seed + epoch)
-            (state, sums, _), seconds = compiled(state, jnp.zeros(()), jnp.zeros(()), inputs, key, 0, 2)
+            draws = EpochDraws(jnp.zeros((2, 1), jnp.int32), None, jax.random.key(1000 * seed + epoch))
+            carry = Carry(state, jnp.zeros(()), jnp.zeros(()))
+            (state, sums, _), seconds = yield StepCall(program, steps, compiled, carry, inputs, draws, Span(0, 0, 2))
             if watch is not None:
                 watch(epoch, seconds)
         return np.asarray(state), float(sums)
@@ -41,10 +42,7 @@ def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None
 
 
 def together(*members, seeds_per_call=0):
-    team = Team(jax.local_devices()[:1], seeds_per_call)
-    outcomes = team.run(members)
-    assert threading.active_count() < 20
-    return outcomes
+    return Team(jax.local_devices()[:1], seeds_per_call).run(members)
 
 
 def alone(seed, **settings):
@@ -102,13 +100,36 @@ def test_a_seed_that_fails_leaves_the_others_at_work():
         np.testing.assert_allclose(outcomes[seed].result[0], alone(seed)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_steps_that_cannot_be_run_fail_for_those_who_wait_for_them_only():
+def test_steps_that_cannot_be_run_fail_in_those_runs_only_that_need_them():
+    closed = []
+
     def wrong(member):
-        return member.compiled(steps, program="wrong")(jnp.zeros(3), jnp.zeros(()), None, jnp.zeros((2, 2)), None, 0, 1)
+        carry, draws = Carry(jnp.zeros(3), jnp.zeros(()), None), EpochDraws(jnp.zeros((2, 1)), None, None)
+        try:
+            yield StepCall(
+                "wrong", steps, member.compiled(steps, "wrong"), carry, jnp.zeros((2, 2)), draws, Span(0, 0, 1)
+            )
+        finally:
+            closed.append(True)
 
     outcomes = together(training(0), wrong)
-    assert isinstance(outcomes[1].error, TypeError)
+    assert isinstance(outcomes[1].error, TypeError) and closed
     np.testing.assert_array_equal(outcomes[0].result[0], alone(0)[0])
+
+
+def test_inputs_are_placed_once_for_all_calls_of_a_stage():
+    placed = []
+
+    class Counting(Stacked):
+        def _placed(self, trees):
+            placed.append(trees)
+            return super()._placed(trees)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(team, "Stacked", Counting)
+        together(*map(training, range(3)), seeds_per_call=3)
+    of_inputs = [trees for trees in placed if getattr(trees[0], "shape", None) == (4, 4)]
+    assert len(of_inputs) == 1 and len(placed) == 1 + 2 * 3  # carries and draws of three epochs
 
 
 def test_an_interruption_ends_all_seeds_at_their_next_step():
@@ -125,17 +146,25 @@ def test_an_interruption_ends_all_seeds_at_their_next_step():
     assert len(epochs) < 10_000
 
 
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
-def test_a_seed_that_cannot_start_ends_those_that_did(monkeypatch, error):
-    started, start = [], threading.Thread.start
+@pytest.mark.parametrize("error", [RuntimeError("no room"), KeyboardInterrupt()])
+def test_a_run_that_cannot_start_fails_alone_and_an_interruption_ends_all(error):
+    closed = []
 
-    def refuses_the_third(thread):
-        if len(started) == 2:
-            raise error
-        started.append(thread)
-        start(thread)
+    def fails(member):
+        raise error
+        yield
 
-    monkeypatch.setattr(threading.Thread, "start", refuses_the_third)
-    with pytest.raises(type(error)):
-        together(*(training(seed, epochs=100_000) for seed in range(4)))
-    assert not any(thread.is_alive() for thread in started)
+    def watched(member):
+        try:
+            return (yield from training(0)(member))
+        finally:
+            closed.append(True)
+
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            together(watched, fails)
+    else:
+        outcomes = together(watched, fails)
+        assert outcomes[1].error is error
+        np.testing.assert_array_equal(outcomes[0].result[0], alone(0)[0])
+    assert closed == [True]

@@ -11,15 +11,15 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.runs import same_data, shared_generator
-from chimeramix_jax.runs.restore import restore_discriminator, restore_generator
-from chimeramix_jax.runs.run import Run
+from chimeramix_jax.runs.restore import restore_mixing_networks
+from chimeramix_jax.runs.run import Request, Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
+from chimeramix_jax.training.checkpoints import require_finished
 from chimeramix_jax.use.generation import class_folders, mixes, records
 
 FORMATS: Mapping[str, Callable[..., None]] = {"png": class_folders.write, "array_record": records.write}
@@ -78,24 +78,22 @@ def generate(
 
 
 def _loaded(config: ConfigDict, directory: Workdir) -> Run:
-    """The run with its data, after making sure that it has a generator, and that these are the generator's data."""
-    run = Run(config, directory, stage="generate", retrain=False)
+    """The run with its data, after making sure that its generator is finished and was trained on these data."""
+    generator_home = directory
     if settings.needs_generator(config):
-        run.generator_home = directory.generator_home()
-        run.require_finished("generator")
-    run.load()
-    same_data.refuse_other_data(directory, run.dataset, "generate")
-    if run.generator_home is not directory:
-        shared_generator.refuse_other_data(run.generator_home, run.dataset, f"--workdir={directory.path}")
-    return run
+        generator_home = directory.generator_home()
+        require_finished(generator_home.generator, "generator", config.generator.epochs)
+    dataset = load_dataset(config)
+    same_data.refuse_other_data(directory, dataset, "generate")
+    if generator_home is not directory:
+        shared_generator.refuse_other_data(generator_home, dataset, f"--workdir={directory.path}")
+    return Run(Request(config, directory, stage="generate"), dataset, generator_home)
 
 
 def _mixes(run: Run, count: int, seed: int) -> Iterator[mixes.Mix]:
     """The mixes, made as the classifier's training makes them."""
-    config, generator, discriminator = run.config, None, None
-    if settings.needs_generator(config):
-        generator, discriminator = restore_generator(run.workdir.path), restore_discriminator(run.workdir.path)
-    augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
-    data, _ = run.training_data("classifier", augmentation)
-    mixer, parameters = Mixer.of(config, augmentation, generator, discriminator)
-    return mixes.draw(mixer, parameters, data, count, seed)
+    uses_generator = settings.needs_generator(run.config)
+    networks = restore_mixing_networks(run.workdir.path) if uses_generator else (None, None)
+    data = run.stage_data("classifier")
+    mixer, parameters = Mixer.of(run.config, data.augmentation, *networks)
+    return mixes.draw(mixer, parameters, data.images, count, seed)

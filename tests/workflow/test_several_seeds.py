@@ -170,7 +170,7 @@ def test_several_seeds_are_no_single_run(settings, tmp_path):
 
 
 def test_more_devices_than_there_are_are_refused(settings, tmp_path):
-    with pytest.raises(InputError, match="devices: 4096 asked, but JAX finds"):
+    with pytest.raises(InputError, match="devices: 4096 requested, but JAX finds"):
         chimeramix_jax.train_and_evaluate(settings(devices=4096), tmp_path)
 
 
