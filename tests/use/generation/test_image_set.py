@@ -130,7 +130,7 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
     ("arguments", "told"),
     [
         ([], "--count: --stage=generate needs it"),
-        (["--count=0"], "--count=0"),
+        (["--count=0"], "--count: '0' is not allowed"),
         (["--count=5", "--format=csv"], "--format: 'csv' is not known; allowed: png, array_record"),
         (["--count=5", "--images=x"], "--images: --stage=generate does not take it"),
         (["--count=5", "--retrain"], "--retrain: --stage=generate does not take it"),
