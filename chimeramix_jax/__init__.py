@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from chimeramix_jax.use.prediction import predict
 
 _HOMES = {
-    "class_names": "restore",
-    "generate": "generation",
-    "predict": "prediction",
-    "restore_classifier": "restore",
-    "restore_discriminator": "restore",
-    "restore_generator": "restore",
-    "train_and_evaluate": "run",
-    "train_and_evaluate_seeds": "several_seeds",
+    "class_names": "runs.restore",
+    "generate": "use.generation",
+    "predict": "use.prediction",
+    "restore_classifier": "runs.restore",
+    "restore_discriminator": "runs.restore",
+    "restore_generator": "runs.restore",
+    "train_and_evaluate": "runs.run",
+    "train_and_evaluate_seeds": "runs.several_seeds",
 }
 __all__ = [
     "class_names",
@@ -34,7 +34,7 @@ __all__ = [
 def __getattr__(name: str):
     """Imports a public function when it is first used, so that importing the package does not load JAX.
 
-    By then XLA is told what the command line tells it, so that on CPU both compute the same bits.
+    First sets the XLA flags that the command line sets, so that on CPU both compute the same bits.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
