@@ -109,7 +109,9 @@ def _check_data_dir(data_dir: str) -> None:
     if data_dir.startswith(tuple(_STORES)):  # as far as TFDS, with what is installed, can write there
         packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
         if not any(importlib.util.find_spec(package) for package in packages):
-            raise InputError(f"dataset.data_dir: {data_dir!r} is an address, which needs one of {', '.join(packages)}")
+            raise InputError(
+                f"dataset.data_dir: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}"
+            )
     elif data_dir:
         local_path(data_dir, "dataset.data_dir")
     elif "TFDS_DATA_DIR" not in os.environ and os.path.expanduser("~") == "~":

@@ -117,7 +117,7 @@ def test_names_are_found_in_either_form_of_their_letters(photos, form):
 
 
 def test_an_address_is_refused(photos):
-    with pytest.raises(InputError, match="is an address"):
+    with pytest.raises(InputError, match="is a URL"):
         find("photos,gs://bucket/photos")
 
 

@@ -17,7 +17,7 @@ def faults():
 
 images, kernel = jnp.ones((600, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
-    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, too much for other threads to keep
+    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, beyond other threads' pools
 
 def faults_of_a_call():
     before = faults()
