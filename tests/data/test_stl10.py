@@ -59,7 +59,7 @@ def load(dataset_config, tmp_path, monkeypatch):
     return write_and_load
 
 
-def test_stl10_comes_upright_and_in_published_order(load, published):
+def test_stl10_is_read_upright_and_in_published_order(load, published):
     dataset = load(published.members)
     assert dataset.class_names == tuple(NAMES)
     np.testing.assert_array_equal(dataset.train.images, published.train_images[dataset.train_indices])
