@@ -78,7 +78,7 @@ def _rectangles(
     widths: Int[Array, "batch"],
     shape: tuple[int, int],
 ) -> Bool[Array, "batch height width 1"]:
-    """Returns masks of rectangles with top left corners at ``rows``, ``columns`` in images of ``shape`` (height, width)."""
+    """Returns masks of rectangles, whose top left corners are given, in images of ``shape`` (height, width)."""
 
     def within(starts, lengths, size):
         positions = jnp.arange(size) - starts[:, None]

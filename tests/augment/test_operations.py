@@ -9,7 +9,7 @@ SMALL, ODD = photographs(32), photographs(64)[:2, 3:50, 9:56]
 
 
 def extremes():
-    """Returns images with degenerate tables: a single level, two levels, a white pixel on black, few pixels per level."""
+    """Returns images with degenerate tables: one level, two levels, a white pixel on black, few pixels per level."""
     images = np.zeros((4, 32, 32, 3), np.uint8)
     images[0] = 77
     images[1, :11] = (0, 200, 255)
