@@ -127,7 +127,7 @@ def test_members_with_paths_outside_the_archive_are_read_but_not_extracted(confi
 def test_an_archive_that_lacks_a_file_is_refused(config, published, monkeypatch):
     del published.members["test_batch"]
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
-    with pytest.raises(InputError, match="holds no files called test_batch"):
+    with pytest.raises(InputError, match="contains no files called test_batch"):
         load_few_shot(config, 3, seed=0)
 
 

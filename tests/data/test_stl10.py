@@ -15,7 +15,7 @@ NAMES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "sh
 
 
 def column_major(images):
-    """Lays images out as published: channel after channel, column after column."""
+    """Converts images to the published layout: channel by channel, column by column."""
     return images.transpose(0, 3, 2, 1).tobytes()
 
 
@@ -42,7 +42,7 @@ def published(random_images):
 
 @pytest.fixture
 def load(dataset_config, tmp_path, monkeypatch):
-    """A function that writes the members to an archive and loads that."""
+    """Returns a function that writes the members to an archive and loads it."""
 
     def write_and_load(members, cut=None):
         path = tmp_path / "copy.tar.gz"
