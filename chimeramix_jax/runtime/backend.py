@@ -40,7 +40,7 @@ def automatic_precision() -> str:
 
 
 def shortens_float32_products() -> bool:
-    """Returns whether float32 numbers are multiplied in fewer bits unless JAX is told otherwise."""
+    """Returns whether JAX multiplies float32 numbers in fewer bits unless a precision is requested."""
     return on_accelerator()
 
 
@@ -66,7 +66,7 @@ def vectorizes_seeds() -> bool:
 
 
 def determinism_needs_flag() -> bool:
-    """Returns whether XLA must be told to use deterministic operations only.
+    """Returns whether XLA needs a flag to use deterministic operations only.
 
     This is a property of the hardware, so ``CHIMERAMIX_BACKEND`` has no influence on it.
     """

@@ -190,7 +190,7 @@ def test_a_run_with_other_settings_is_refused_with_what_differs(runs, tmp_path, 
     plan.write(tmp_path / "sweep", [run])
     finish(run)
     run.workdir.rename(asked.workdir)
-    with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 there, 20 asked\)"):
+    with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 stored, 20 requested\)"):
         plan.check_folder(tmp_path / "sweep", [asked])
 
 
