@@ -29,7 +29,7 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     """Imports a public function when it is first used, so that importing the package does not load JAX.
 
-    Before that, XLA gets the same flags as from the command line, so that on CPU both compute the same bits.
+    First sets the XLA flags that the command line sets, so that on CPU both compute the same bits.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -104,7 +104,7 @@ def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_ru
 def test_settings_that_are_given_must_be_the_runs(trained_run, photos):
     code, _, errors = predict(trained_run, f"--images={photos}", "--config=digits:baseline")
     assert code == 2 and errors.count("\n") == 1
-    assert "other settings" in errors and "experiment: 'chimeramix_grid' there, 'baseline' asked" in errors
+    assert "other settings" in errors and "experiment: 'chimeramix_grid' stored, 'baseline' requested" in errors
     code, output, errors = predict(trained_run, f"--images={photos}", "--config.evaluation.batch_size=1")
     assert code == 0 and output.count("%") == 10, errors
 

@@ -123,7 +123,7 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
     np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 2 and process.stderr.count("\n") == 1
-    assert f"{workdir}/generated: is there already" in process.stderr
+    assert f"{workdir}/generated: already exists" in process.stderr
 
 
 @pytest.mark.parametrize(
