@@ -192,8 +192,6 @@ def test_a_run_with_different_settings_is_rejected_with_the_difference(runs, tmp
     run.workdir.rename(requested.workdir)
     expected = r"a run with different settings \(classifier.epochs: 7 stored, 20 requested\)"
     with pytest.raises(InputError, match=expected):
-        InputError, match=r"a run with different settings \(classifier.epochs: 7 stored, 20 requested\)"
-    ):
         plan.check_folder(tmp_path / "sweep", [requested])
 
 
