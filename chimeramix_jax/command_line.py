@@ -50,7 +50,7 @@ Flags of these last two, which use the settings of the run in --workdir (any --c
         which this is
 
 Exit codes:
-    0 done; 1 no room left, in memory or to write a file, or some of --images could not be read; 2 something given
+    0 done; 1 no room left in memory, a file could not be written, or some of --images not be read; 2 something given
     cannot be used; 3 a loss or a gradient was not finite; 130 stopped from the keyboard; 143 stopped by SIGTERM or
     SIGUSR1. After 130 and 143 the same command goes on.
 """
@@ -148,17 +148,22 @@ def version() -> str:
 
 
 def settings_to_change(source: str | None, arguments: list[str]) -> ConfigDict:
-    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, where a run is used, that run's own."""
+    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, where a run is used, that run's own.
+
+    Where several seeds are, they are those of the first, from which the others differ in the seed only.
+    """
     asked = flags.FlagValues()
     asked.set_gnu_getopt(True)
-    for name in ("stage", "workdir"):
+    for name in ("stage", "workdir", "config.seeds"):
         flags.DEFINE_string(name, None, "", flag_values=asked)
     asked(arguments, known_only=True)
-    if source is None and asked["stage"].value in OF_A_RUN and asked["workdir"].value is not None:
-        run = Workdir(asked["workdir"].value)
-        if asked["stage"].value in USES or run.config.exists():
+    stage, workdir = asked["stage"].value, asked["workdir"].value
+    if source is None and stage in OF_A_RUN and workdir is not None:
+        seeds = settings.parse_seeds(asked["config.seeds"].value or "") if stage in settings.MEASURING_STAGES else ()
+        run = Workdir(settings.seed_in(workdir, seeds[0]) if seeds else workdir)
+        if stage in USES or run.config.exists():
             return run.read_config()
-    return settings.load(source or DEFAULT_CONFIG)
+    return settings.load(DEFAULT_CONFIG if source is None else source)
 
 
 def fail(message: str, exit_code: int = InputError.exit_code) -> NoReturn:

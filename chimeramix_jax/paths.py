@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(gs|s3|https?|hdfs|file|ftp|az|abfs
 def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
     """Returns the path in this machine's file system that is meant, with the home folder in the place of ``~``.
 
-    A shell leaves ``~`` alone behind the ``=`` of a flag.
+    A shell leaves ``~`` alone behind the ``=`` of a flag. Letters such as ``ä`` are composed as they are on the disk.
 
     Args:
         named: what the user gave.
@@ -30,7 +30,7 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
         raise InputError(f"{named_by}={text}: is empty; it must be a path, or the flag be left out")
     refuse_address(text, named_by)
     try:
-        return Path(text).expanduser()
+        return in_any_form(Path(text).expanduser())
     except RuntimeError:  # no such user, or HOME is not set and the system does not know the user either
         raise InputError(f"{named_by}={text}: the home folder of ~ is not known; write the path in full") from None
 
@@ -63,8 +63,15 @@ def in_any_form(path: Path) -> Path:
     """Returns the path under which a file is there: file systems differ in how they compose letters such as ``ä``."""
     if os.path.lexists(path):
         return path
-    forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
-    return next((form for form in forms if os.path.lexists(form)), path)
+    found = Path()
+    for part in path.parts:
+        found = next((found / form for form in forms(part) if os.path.lexists(found / form)), found / part)
+    return found
+
+
+def forms(name: str) -> list[str]:
+    """A name as it is, and with its letters composed and decomposed."""
+    return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
 
 
 def by_name(name: str) -> tuple[str, str]:

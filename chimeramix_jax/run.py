@@ -201,7 +201,7 @@ class Run:
         config = self.config
         if self.generator_home is not self.workdir:
             print(f"generator: that of {self.generator_home.path}", file=sys.stderr)
-            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home)
+            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home, config, self.dataset)
         elif train:
             augmentation = Augmentation.for_generator(config.augment, config.generator.image_side)
             stage = GeneratorStage(config, *self.training_data("generator", augmentation))

@@ -1,5 +1,6 @@
 """One configuration with several seeds: each run as if it were alone, but trained together."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -46,13 +47,16 @@ def train_and_evaluate_seeds(
         InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
             only later; the other seeds are finished in that case.
     """
-    settings.check(config)
+    settings.check(config, stored=stage in settings.MEASURING_STAGES)
     seeds = settings.parse_seeds(config.seeds)
     own = seeds[jax.process_index() :: jax.process_count()]
     with hosts.first_process_first():
         runs, refusal = _prepared(config, own, workdir, generator_workdir, stage=stage, retrain=retrain)
-    _agree(refusal, "the seeds are prepared")
-    told, failure = _completed(runs)
+    with contextlib.ExitStack() as locks:
+        for run in runs:  # those that are never begun would keep others out for as long as this process lives
+            locks.callback(run.lock.close)
+        _agree(refusal, "the seeds are prepared")
+        told, failure = _completed(runs)
     every = hosts.gathered(
         [told, None if failure is None else f"{type(failure).__name__}: {one_line(failure)}"], "the seeds are trained"
     )
@@ -65,11 +69,7 @@ def train_and_evaluate_seeds(
 
 def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
     """The directory of one seed's run, whose settings these are, in a folder for all of them or where it is alone."""
-    if workdir is None:
-        return settings.default_workdir(config)
-    if settings.SEED_PLACE in os.fspath(workdir):
-        return settings.with_seed(workdir, config.seed)
-    return os.path.join(workdir, f"seed-{config.seed}")
+    return settings.default_workdir(config) if workdir is None else settings.seed_in(workdir, config.seed)
 
 
 def _prepared(

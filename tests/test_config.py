@@ -190,6 +190,25 @@ def test_an_archive_is_taken_only_where_the_data_set_has_one_and_the_file_is_the
     assert refusal(config).startswith("dataset.archive: ")
 
 
+def test_prepared_data_need_a_place_where_there_is_no_home_folder(config, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as Python does where nobody knows the user
+    assert refusal(config).startswith("dataset.data_dir: '', but there is no home folder")
+    config.dataset.data_dir = "/data"
+    settings.check(config)
+
+
+@pytest.mark.parametrize(
+    ("place", "told"), [("gs://bucket/data", "needs one of"), ("hdfs://host/data", "is an address")]
+)
+def test_an_address_in_the_environment_is_refused_as_in_the_settings(config, monkeypatch, place, told):
+    monkeypatch.setenv("TFDS_DATA_DIR", place)
+    message = refusal(config)
+    assert message.startswith("TFDS_DATA_DIR") and told in message
+    config.dataset.data_dir = "/data"
+    settings.check(config)
+
+
 def test_an_image_folder_needs_its_directory_and_others_take_none(config, tmp_path):
     config.dataset.name = "image_folder"
     assert refusal(config).startswith("dataset.directory: ''")

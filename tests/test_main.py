@@ -98,6 +98,7 @@ def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
         (["--workdir=~nobody-of-that-name/run"], ["--workdir=~nobody-of-that-name/run", "home folder"]),
         (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is an address"]),
         (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is an address"]),
+        (["--config="], ["--config=: is empty"]),
         (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
         (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is an address"]),
         (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),

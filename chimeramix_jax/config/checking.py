@@ -96,7 +96,15 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
 
 def _check_files(settings: Mapping[str, Any]) -> None:
     archive, directory = settings["dataset.archive"], settings["dataset.directory"]
-    _check_data_dir(settings["dataset.data_dir"])
+    if settings["dataset.data_dir"]:
+        _check_data_dir(settings["dataset.data_dir"], "dataset.data_dir")
+    elif os.environ.get("TFDS_DATA_DIR"):
+        _check_data_dir(os.environ["TFDS_DATA_DIR"], "TFDS_DATA_DIR")
+    elif os.path.expanduser("~") == "~":
+        raise InputError(
+            "dataset.data_dir: '', but there is no home folder to keep prepared data sets in; name one with "
+            "--config.dataset.data_dir"
+        )
     if archive and not local_path(archive, "dataset.archive").is_file():
         raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
     entry = catalog.dataset_entry(settings["dataset.name"])
@@ -104,18 +112,13 @@ def _check_files(settings: Mapping[str, Any]) -> None:
         raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
 
 
-def _check_data_dir(data_dir: str) -> None:
+def _check_data_dir(data_dir: str, named_by: str) -> None:
     if data_dir.startswith(tuple(_STORES)):  # as far as TFDS, with what is installed, can write there
         packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
         if not any(importlib.util.find_spec(package) for package in packages):
-            raise InputError(f"dataset.data_dir: {data_dir!r} is an address, which needs one of {', '.join(packages)}")
-    elif data_dir:
-        local_path(data_dir, "dataset.data_dir")
-    elif "TFDS_DATA_DIR" not in os.environ and os.path.expanduser("~") == "~":
-        raise InputError(
-            "dataset.data_dir: '', but there is no home folder to keep prepared data sets in; name one with "
-            "--config.dataset.data_dir"
-        )
+            raise InputError(f"{named_by}: {data_dir!r} is an address, which needs one of {', '.join(packages)}")
+    else:
+        local_path(data_dir, named_by)
 
 
 def _check_model(model: str) -> None:

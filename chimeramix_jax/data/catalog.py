@@ -41,8 +41,8 @@ class DatasetEntry:
 
 
 def _data_dir(dataset_config: ConfigDict) -> str | None:
-    # None leaves the choice to TFDS, which looks at TFDS_DATA_DIR first.
-    return os.path.expanduser(dataset_config.data_dir) or None
+    # None leaves the choice to TFDS, which would take a ~ in TFDS_DATA_DIR for a folder of that name.
+    return os.path.expanduser(dataset_config.data_dir or os.environ.get("TFDS_DATA_DIR", "")) or None
 
 
 def _digits(dataset_config: ConfigDict) -> Any:

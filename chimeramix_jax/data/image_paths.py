@@ -87,7 +87,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _files_of(name: str, passed_over: list[str]) -> list[Path]:
-    path = paths.in_any_form(paths.local_path(name, "--images"))
+    path = paths.local_path(name, "--images")
     if path.is_dir():
         return _below(path, passed_over)
     if path.exists() or not glob.has_magic(name):
@@ -111,7 +111,8 @@ def _matches(pattern: Path) -> list[Path]:
     literal, parts = Path(), list(pattern.parts)
     while parts and os.path.lexists(literal / parts[0]):
         literal /= parts.pop(0)
-    found = glob.glob(str(Path(glob.escape(str(literal)), *parts)), recursive=True)
+    patterns = (Path(glob.escape(str(literal)), form) for form in paths.forms(str(Path(*parts))))
+    found = {match for pattern in patterns for match in glob.glob(str(pattern), recursive=True)}
     return sorted(map(Path, found), key=lambda match: paths.by_name(str(match)))
 
 

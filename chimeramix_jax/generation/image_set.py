@@ -14,6 +14,7 @@ from chimeramix_jax import same_data, shared_generator, stopping
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.generation import class_folders, mixes, records
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting import files
 from chimeramix_jax.restore import restore_discriminator, restore_generator
 from chimeramix_jax.run import Run
@@ -65,7 +66,7 @@ def generate(
     settings.check(asked, environment=False, stored=True)
     if asked.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {asked.experiment!r} of {directory.path} mixes no images")
-    target = directory.path / "generated" if output is None else Path(output).expanduser()
+    target = directory.path / "generated" if output is None else local_path(output, "--output")
     with contextlib.ExitStack() as unfinished:
         folder = unfinished.enter_context(files.whole_folder(target))
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))

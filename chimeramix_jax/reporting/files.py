@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -18,6 +19,7 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or a limit on files is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not to be written to, or out of reach
 _OF_EMPTY_DISKS = "lost+found"
+_MOST_LINKS = 40  # of links to links, as Linux has it
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -25,23 +27,36 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
     Folders on the way are created. The content goes to a temporary file beside the target, reaches the disk, and then
     takes the target's name, and the permissions of a file that was there. Of a link, the file that it leads to is
-    written. What is no file, such as a pipe, is written to as it is; that its reader leaves is no error.
+    written. What is no file, such as a pipe, is written to as it is, and so is what the process has open already, such
+    as ``/dev/stdout``, behind what is there; that a reader leaves is no error.
 
     Raises:
         StorageError: there is no room for it.
         OSError: the file cannot be written; as above, the old one is still there and nothing else is left behind.
     """
-    mode = None
-    with contextlib.suppress(FileNotFoundError):
-        mode = os.stat(path).st_mode
-    if mode is not None and not stat.S_ISREG(mode):
-        with contextlib.suppress(BrokenPipeError), open(path, "wb") as stream:
-            stream.write(content)
-        return
-    target = Path(os.path.realpath(path))
     with room_for(Path(path), len(content)):
+        opened, mode = _descriptor(path), None
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(path).st_mode
+        if opened is not None or (mode is not None and not stat.S_ISREG(mode)):
+            with contextlib.suppress(BrokenPipeError), open(path if opened is None else os.dup(opened), "wb") as stream:
+                stream.write(content)
+            return
+        target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, content, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
+
+
+def _descriptor(path: str | os.PathLike[str]) -> int | None:
+    """The number under which this process has open what a path such as ``/dev/stdout`` leads to; None: nothing."""
+    place = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        if named := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", place):
+            return int(named[1])
+        if not os.path.islink(place):
+            break
+        place = os.path.normpath(os.path.join(os.path.dirname(place), os.readlink(place)))
+    return None
 
 
 def _replace(target: Path, content: bytes, mode: int) -> None:

@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from chimeramix_jax import console, stopping, workdir_lock
 from chimeramix_jax.errors import InputError, in_one_line
-from chimeramix_jax.paths import local_path
+from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import Run, select
@@ -119,12 +119,17 @@ def _sweep(asked: argparse.Namespace) -> int:
     if asked.dry_run:
         _tell(_states(jobs, asked))
         return 0
-    Workdir(folder).create()
-    with workdir_lock.locked(folder):
-        plan.write(folder, runs)
-        states = _states(jobs, asked)
-        launch = _launch_locally if asked.launcher == "local" else _launch_on_slurm
-        return launch(states, asked)
+    with leaving_no_empty_folders(folder):
+        Workdir(folder).create()
+        with workdir_lock.locked(folder):
+            states = _states(jobs, asked)
+            if asked.launcher == "slurm":
+                resources = _resources(asked)
+                plan.write(folder, runs)
+                return _launch_on_slurm(states, asked, resources)
+            workers = local.workers(asked.workers, asked.devices) if State.TO_DO in states.values() else []
+            plan.write(folder, runs)
+            return _launch_locally(states, asked, workers)
 
 
 def _depends_on_devices(asked: argparse.Namespace, runs: Sequence[Run]) -> bool:
@@ -144,16 +149,16 @@ def _states(jobs: Sequence[Job], asked: argparse.Namespace) -> dict[Job, State]:
     return {job: job.state(retry=asked.retry, queued=queued) for job in jobs}
 
 
-def _launch_locally(states: dict[Job, State], asked: argparse.Namespace) -> int:
+def _launch_locally(states: dict[Job, State], asked: argparse.Namespace, workers: Sequence[local.Worker]) -> int:
     if State.TO_DO in states.values():
-        local.run(states, local.workers(asked.workers, asked.devices))
+        local.run(states, workers)
     _tell(states)
     print(f"summarise them: python -m chimeramix_jax.summarize {asked.workdir}")
     return 1 if State.FAILED in states.values() else 0
 
 
-def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace) -> int:
-    submitted = slurm.submit(states, asked.workdir, _resources(asked))
+def _launch_on_slurm(states: dict[Job, State], asked: argparse.Namespace, resources: slurm.Resources) -> int:
+    submitted = slurm.submit(states, asked.workdir, resources)
     _tell(states)
     if submitted:
         jobs = len(set(submitted.values()))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from chimeramix_jax import stopping
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.sweep.display import Display, Running
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
@@ -153,5 +154,5 @@ def _ending(job: Job, code: int, seconds: float) -> str:
         return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
-    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on]["top1"] for run in job.runs)
-    return f"done in {duration(seconds)}, top-1 {', '.join(f'{top1:.2%}' for top1 in measured)}"
+    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on] for run in job.runs)
+    return f"done in {duration(seconds)}, top-1 {', '.join(percent(one['top1'], one['examples']) for one in measured)}"

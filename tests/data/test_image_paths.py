@@ -114,6 +114,7 @@ def test_names_are_found_in_either_form_of_their_letters(photos, form):
     other = "NFD" if form == "NFC" else "NFC"
     Path(unicodedata.normalize(form, "Bäume.png")).touch()
     assert find(unicodedata.normalize(other, "Bäume.png"))[0].exists()
+    assert names(unicodedata.normalize(other, "Bä*.png")) == [unicodedata.normalize(form, "Bäume.png")]
 
 
 def test_an_address_is_refused(photos):

@@ -1,13 +1,16 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import files
 
 
@@ -109,6 +112,26 @@ def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path):
     (tmp_path / "null").symlink_to(os.devnull)
     files.write_bytes(tmp_path / "null", b"content")
     assert (tmp_path / "null").is_symlink() and not Path(os.devnull).is_file()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_device_without_room_is_an_error_of_storing():
+    with pytest.raises(StorageError, match=r"/dev/full: cannot be written: No space left on device"):
+        files.write_bytes("/dev/full", b"content")
+
+
+@pytest.mark.parametrize("leads_to", ["/dev/stdout", "/proc/self/fd/1"])
+def test_what_the_process_writes_to_already_is_written_on_and_not_replaced(tmp_path, leads_to):
+    (tmp_path / "link").symlink_to(leads_to)
+    code = (
+        "import os, sys; from chimeramix_jax.reporting import files; os.write(1, b'first '); "
+        "files.write_bytes(sys.argv[1], b'second '); os.write(1, b'third')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for named in (leads_to, tmp_path / "link"):
+        with open(tmp_path / "file", "wb") as file:
+            subprocess.run([sys.executable, "-c", code, named], stdout=file, env=environment, check=True, timeout=60)
+        assert (tmp_path / "file").read_bytes() == b"first second third"
 
 
 def test_a_process_substitution_gets_what_is_written(tmp_path):
