@@ -63,13 +63,15 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
         harmless.
     """
     unreadable = functools.partial(UnreadableImageError, named_by, path)
-    _read_heic_where_possible()
+    reads_heic = _read_heic_where_possible()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; the pixels are what counts here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _upright_rgb(path)
     except UnidentifiedImageError:
+        if _is_heic(path) and reads_heic:
+            raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
         if _is_heic(path):
             raise unreadable("is a HEIC photo, which the package pillow-heif reads: pip install pillow-heif") from None
         raise unreadable("is not an image that Pillow can read") from None
@@ -115,13 +117,14 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
 
 
 @functools.cache
-def _read_heic_where_possible() -> None:
-    """Lets Pillow read HEIC photos, as phones take them, where the package for that is installed."""
+def _read_heic_where_possible() -> bool:
+    """Lets Pillow read HEIC photos, as phones take them; False where the package for that is not installed."""
     try:
         import pillow_heif
     except ImportError:
-        return
+        return False
     pillow_heif.register_heif_opener()
+    return True
 
 
 def _is_heic(path: Path) -> bool:
