@@ -270,6 +270,8 @@ def take_paths(stage: str) -> None:
         path = local_path(flag.value, f"--{name}")
         if name == "output" and stage == "predict" and (path.is_dir() or flag.value.endswith("/")):
             raise InputError(f"--output={flag.value}: is a folder; --stage=predict writes a file")
+        if name == "output" and stage == "predict":
+            files.refuse_closed_folder(path, "--output")
         flag.value = str(path)
 
 

@@ -12,7 +12,7 @@ from chimeramix_jax.errors import InputError
 # Of Windows, macOS, Synology and QNAP; hidden files come on top.
 _LEFT_BY_SYSTEMS = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin"}
-    | {"system volume information", "lost+found"}
+    | {"#snapshot", "system volume information", "lost+found", "icon\r", "network trash folder", "temporary items"}
 )
 # Of notes, tables and programs, and of what cameras and photo libraries keep beside an image: its edits and its film.
 _NO_IMAGES = (

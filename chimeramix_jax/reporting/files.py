@@ -59,6 +59,22 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
+def refuse_closed_folder(path: Path, named_by: str) -> None:
+    """Refuses, before there is something to lose, the path of a file in a folder that takes no new files.
+
+    Raises:
+        InputError: it does not.
+    """
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device, in whose place nothing is put
+    target = Path(os.path.realpath(path))
+    nearest = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise InputError(f"{named_by}={path}: cannot be written, as {nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{named_by}={path}: cannot be written, as nothing may be put into {nearest}")
+
+
 def _replace(target: Path, content: bytes, mode: int) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     try:

@@ -171,6 +171,22 @@ def test_the_folders_around_one_that_is_not_filled_are_taken_away_again(tmp_path
     assert os.listdir(tmp_path) == []
 
 
+def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "closed" / "file")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    for closed in ("closed/new", "closed/deep/new", "link"):  # root may write everywhere, whatever the mode
+        with pytest.raises(InputError, match=r"^--output=.*: cannot be written, as nothing may be put into .*/closed$"):
+            files.refuse_closed_folder(tmp_path / closed, "--output")
+    with pytest.raises(InputError, match=r"cannot be written, as .*/file is no folder"):
+        files.refuse_closed_folder(tmp_path / "file" / "new", "--output")
+    for fine in (tmp_path / "file", tmp_path / "a" / "b", Path("/dev/null"), Path("new")):
+        files.refuse_closed_folder(fine, "--output")
+    assert sorted(os.listdir(tmp_path)) == ["closed", "file", "link"]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
