@@ -36,13 +36,14 @@ from ml_collections import ConfigDict
 
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from benchmarks.speed import processor
-from chimeramix_jax import host_memory, workdir_lock
+from chimeramix_jax import files
 from chimeramix_jax.config import parse_seeds
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import Estimate, estimate
+from chimeramix_jax.runs import lock
+from chimeramix_jax.runtime import host_memory
 
 OURS, TWIN = "ours", "twin"
 SIDES = (OURS, TWIN)
@@ -137,7 +138,7 @@ class Comparison:
     def _train_seed(self, side: str, seed: int, arms: Sequence[str], json_file: Path | None) -> None:
         folder = self._folder(side, seed)
         folder.mkdir(parents=True, exist_ok=True)
-        with workdir_lock.locked(folder):
+        with lock.locked(folder):
             loaded = load_few_shot(self.dataset, self.images_per_class, seed)
             files.write_json(self.workdir / "comparison.json", self._identity())
             for arm in arms:
@@ -167,7 +168,7 @@ class Comparison:
 
 def _train_ours(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """Completes one of our runs; a run of the same seed beside it lends its generator."""
-    from chimeramix_jax.run import train_and_evaluate
+    from chimeramix_jax import train_and_evaluate
 
     results = train_and_evaluate(config, workdir)
     return {
@@ -346,7 +347,7 @@ def prepare_machine(threads: int, sides: Sequence[str]) -> None:
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     host_memory.keep_freed_memory()  # both sides' steps gain by it
     if OURS in sides:
-        from chimeramix_jax import cpu_setup
+        from chimeramix_jax.runtime import cpu_setup
 
         cpu_setup.prepare()
 

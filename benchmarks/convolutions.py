@@ -6,7 +6,8 @@
 The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass
 and the gradients of input and kernel are timed each by itself, both candidates in alternating rounds; the medians and
 the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise. ``--ynnpack`` leaves XLA
-as it comes, which since 0.10 hands convolutions to YNNPACK (``chimeramix_jax/xla_flags.py``); the column XLA shows it.
+as it comes, which since 0.10 hands convolutions to YNNPACK (``chimeramix_jax/runtime/xla_flags.py``); the column XLA
+shows it.
 """
 
 import argparse
@@ -19,8 +20,8 @@ import jax
 import numpy as np
 from jax import lax
 
-from chimeramix_jax import cpu_setup, host_memory, xla_flags
 from chimeramix_jax.models.convolution import conv_general_dilated
+from chimeramix_jax.runtime import cpu_setup, host_memory, xla_flags
 
 ROUNDS = 9
 SHAPES = (  # name, batch, padded side, channels in and out, kernel side, stride

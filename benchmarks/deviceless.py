@@ -18,7 +18,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from chimeramix_jax import xla_flags
+from chimeramix_jax.runtime import xla_flags
 
 TARGET = Path(__file__).parent / "h100.textproto"
 BYTES_PER_SECOND = 3.35e12  # of an H100's memory

@@ -17,10 +17,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import train_and_evaluate
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.run import Run, train_and_evaluate
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.workdir import Workdir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
 SHOWN = 3  # times that each image is augmented or mixed anew
@@ -47,8 +48,8 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
             workdir = runs / f"pictures-{config.mixing.mask}"
             mask = config.mixing.mask
             train_and_evaluate(settings.load(f"{CONFIG}:chimeramix_{mask}"), workdir, stage="generator")
-        run = Run(config, Workdir(workdir))
-        run.load()
+        directory = Workdir(workdir)
+        run = Run(Request(config, directory), load_dataset(config), directory)
         stage = run.classifier_stage(mixes=config.mixing.mask != "none")
         labels = np.asarray(stage.inputs.data.labels)
         indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in range(len(run.dataset.class_names))])

@@ -20,12 +20,12 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import cpu_setup
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import ResidentData, to_device
-from chimeramix_jax.generation import FORMATS, mixes
+from chimeramix_jax.mixing.mixer import Mixer, Parameters
+from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.generator import build_discriminator, build_generator
-from chimeramix_jax.training.mixer import Mixer, Parameters
+from chimeramix_jax.use.generation import FORMATS, mixes
 
 CLASSES, IMAGES_PER_CLASS = 10, 10
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import cpu_setup
+from chimeramix_jax.runtime import cpu_setup
 
 IMAGES_PER_CLASS = (5, 10, 20, 30, 50, 100)
 STEPS = 10

@@ -7,9 +7,9 @@ import numpy as np
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
-from chimeramix_jax.evaluation import Evaluation
-from chimeramix_jax.run import Measured, Run
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.results import Measured, results_of
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.evaluation import Evaluation
 
 
 def make_run(
@@ -40,21 +40,20 @@ def make_run(
     workdir.claim(loaded)
     if top1 is None:
         return path
-    run = Run(loaded, workdir)
     names = [f"class {number}" for number in range(classes)]
     images = loaded.max_labels_per_class or 100
     indices = np.random.default_rng(loaded.seed).permutation(2 * classes * images)[: classes * images]
-    run.dataset = _without_images(tuple(names))
-    run.about = {
+    dataset = _without_images(tuple(names))
+    about = {
         "config": settings.config_to_dict(loaded),
         "class_names": names,
         "train_indices": indices.tolist(),
-        "data": run.dataset.identity.digests(),
+        "data": dataset.identity.digests(),
     }
     measured = {"classifier": _measured(loaded.experiment, top1, classes, examples)}
     if baseline_top1 is not None:
         measured["baseline"] = _measured("baseline", baseline_top1, classes, examples)
-    run.write_results(measured)
+    results_of(loaded, about, dataset, measured, workdir).write(workdir)
     return path
 
 

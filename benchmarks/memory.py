@@ -26,11 +26,11 @@ from ml_collections import ConfigDict
 
 from benchmarks import deviceless
 from chimeramix_jax import config as settings
-from chimeramix_jax.data import catalog
-from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
-from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.config import catalog
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.stage_data import StageData, load_stage_data
 
 MIB = 2**20
 
@@ -74,25 +74,19 @@ def print_table(sources: Sequence[str], precision: str | None, place: NamedShard
                 print(f"  {kernel.moved / 1e6:6.0f} MB  {kernel.kind:34}  {kernel.name:40}  {kernel.source}")
 
 
-def data_of(config: ConfigDict, side: int) -> ResidentData:
+def data_of(config: ConfigDict, stage: str) -> StageData:
     """A training set of the configured size, black."""
     classes = catalog.dataset_entry(config.dataset.name).classes
     if classes is None:
         raise SystemExit(f"{config.dataset.name}: how many classes and images it has is not known without the data")
     labels = np.repeat(np.arange(classes), config.max_labels_per_class)
-    return to_device(np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
-
-
-def plan_of(config: ConfigDict, stage: str, data: ResidentData) -> EpochPlan:
-    """The epochs of a stage."""
-    repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, config.max_labels_per_class)
-    return EpochPlan(len(data.labels), repeats, config[stage].batch_size)
+    side = config[stage].image_side
+    return load_stage_data(config, stage, np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
 
 
 def generator_stage(config: ConfigDict) -> GeneratorStage:
     """The generator's stage without real data."""
-    data = data_of(config, config.generator.image_side)
-    return GeneratorStage(config, data, plan_of(config, "generator", data))
+    return GeneratorStage(config, data_of(config, "generator"))
 
 
 def classifier_stage(config: ConfigDict) -> ClassifierStage:
@@ -100,12 +94,11 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
     config = ConfigDict(config)
     config.mixing.probability = 1.0
     side = config.classifier.image_side
-    data = data_of(config, side)
+    data = data_of(config, "classifier")
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
-    plan = plan_of(config, "classifier", data)
     generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
     mixes = config.mixing.mask != "none"
-    return ClassifierStage(config, data, plan, len(data.member_counts), test_set, mixes, generator)
+    return ClassifierStage(config, data, len(data.images.member_counts), test_set, mixes, generator)
 
 
 def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | None = None) -> Compiled:

@@ -12,6 +12,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,10 +20,14 @@ import jax.numpy as jnp
 
 from benchmarks import memory
 from chimeramix_jax import config as settings
-from chimeramix_jax import cpu_setup
-from chimeramix_jax.training.execution import CARRIED
+from chimeramix_jax.runtime import cpu_setup
+from chimeramix_jax.training import finiteness
+from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Span, StepCall, Steps
+from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.loop import Stage
-from chimeramix_jax.training.seeds import Single, Stacked
+from chimeramix_jax.training.team import Stacked
+
+Run = Callable[[list[StepCall]], list[CompletedCall]]
 
 
 def main() -> None:
@@ -39,48 +44,54 @@ def main() -> None:
     print(f"{'stage':10}  {'seeds':>5}  {'way':10}  {heading}")
     for stage in (memory.generator_stage(config), memory.classifier_stage(config)):
         alone: tuple[float, ...] = ()
-        single = Single(step_of(stage))
+        compiled = OneDevice().compiled(step_of(stage))
         stacked = Stacked(step_of(stage), jax.local_devices()[:1], arguments.seeds)
-        ways: dict[str, tuple[int, Single | Stacked]] = {
-            "alone": (1, single),
-            "in turn": (arguments.seeds, single),
-            "vectorised": (arguments.seeds, stacked),
+        ways: dict[str, tuple[int, Run]] = {
+            "alone": (1, in_turn),
+            "in turn": (arguments.seeds, in_turn),
+            "vectorised": (arguments.seeds, stacked.run),
         }
-        for way, (seeds, program) in ways.items():
-            first, *times = timed(stage, program, seeds, arguments.steps)
+        for way, (seeds, run) in ways.items():
+            first, *times = timed(stage, compiled, run, seeds, arguments.steps)
             alone = alone or tuple(times)
             cells = [f"{time * 1e3:5.0f} ms  {time / one:6.2f}" for time, one in zip(times, alone, strict=True)]
             print(f"{stage.name:10}  {seeds:5}  {way:10}  {first:5.1f} s  {'  '.join(cells)}", flush=True)
 
 
-def step_of(stage: Stage):
+def step_of(stage: Stage) -> Steps:
     """One step of a stage, in the form that the training loop's steps have."""
 
-    def step(state, sums, fault, inputs, indices, key, number):
-        state, _ = stage.train_step(state, inputs, indices, None, key, jax.random.key(number))
-        return state, sums, fault
+    def step(carry: Carry, inputs: Any, draws: EpochDraws, span: Span) -> Carry:
+        state, _ = stage.train_step(carry.state, inputs, draws.order, None, draws.key, jax.random.key(span.first))
+        return carry._replace(state=state)
 
     return step
 
 
-def timed(stage: Stage, program: Single | Stacked, seeds: int, steps: int) -> tuple[float, float, float]:
+def in_turn(calls: list[StepCall]) -> list[CompletedCall]:
+    """Runs the calls one after the other."""
+    return [call.run() for call in calls]
+
+
+def timed(stage: Stage, compiled: Steps, run: Run, seeds: int, steps: int) -> tuple[float, float, float]:
     """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
-    members: list[tuple[Any, ...]] = [
-        (state, {}, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)
-    ]
+    carries = [Carry(state, {}, finiteness.no_fault({})) for state in states]
+    draws = [EpochDraws(indices, None, jax.random.key(seed)) for seed in range(seeds)]
     del states  # their memory is given to the steps
     clock, cores = [], []
     for number in range(steps + 1):
         started, used = time.perf_counter(), time.process_time()
-        outcomes = jax.block_until_ready(program(members))
+        span = Span(0, number, number + 1)
+        calls = [
+            StepCall(None, compiled, compiled, carry, stage.inputs, drawn, span)
+            for carry, drawn in zip(carries, draws, strict=True)
+        ]
+        carries = [completed.carry for completed in run(calls)]
         clock.append(time.perf_counter() - started)
         cores.append(time.process_time() - used)
-        members = [
-            (*carried, *others[CARRIED:-1], number + 1) for carried, others in zip(outcomes, members, strict=True)
-        ]
     return clock[0], statistics.median(clock[1:]), statistics.median(cores[1:])
 
 

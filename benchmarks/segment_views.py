@@ -29,10 +29,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from sklearn.metrics import adjusted_rand_score, rand_score
 
 from benchmarks import real_images
-from chimeramix_jax import mixing
 from chimeramix_jax.augment.geometry import RandomViews
-from chimeramix_jax.config import ENCODER_STRIDE
 from chimeramix_jax.data.segments import FelzenszwalbSettings, felzenszwalb_labels, label_maps
+from chimeramix_jax.mixing.masks import segment_masks
+from chimeramix_jax.models.sides import ENCODER_STRIDE
 
 LabelMaps = Int[np.ndarray, "views side side"]
 
@@ -148,7 +148,7 @@ def segments_per_view(maps: LabelMaps, min_size: int) -> float:
 def kept_areas(key: PRNGKeyArray, maps: LabelMaps, masks: int, min_size: int) -> Float[np.ndarray, "masks"]:
     """The shares that ``masks`` random masks of each map keep of image a."""
     side, most = maps.shape[1] // ENCODER_STRIDE, int(maps.max()) + 1
-    draw = jax.jit(partial(mixing.segment_masks, side=side, max_segments=most, min_size=min_size))
+    draw = jax.jit(partial(segment_masks, side=side, max_segments=most, min_size=min_size))
     on_device = jnp.asarray(maps)
     return np.concatenate(
         [np.asarray(draw(one, on_device)).mean(axis=(1, 2, 3)) for one in jax.random.split(key, masks)]

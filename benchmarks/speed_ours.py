@@ -12,14 +12,16 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from benchmarks.presets import DROPOUT_RATE, NUM_CLASSES, RESIDUAL_BLOCKS, Preset, Request
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, to_device
-from chimeramix_jax.evaluation import TestSet
-from chimeramix_jax.precision import computation_dtype
+from chimeramix_jax.runtime.precision import computation_dtype
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.stage_data import StageData
 
 
 class Ours:
@@ -58,8 +60,11 @@ class Ours:
     def round(self) -> None:
         """Runs an epoch; its metrics are read at the end, so that nothing is left running."""
         epoch = next(self._epochs)
-        for advance in self._runner.run(self._state, epoch, jax.random.key(epoch)):
-            self._state = advance.state
+        progress = self._runner.begin(self._state, epoch, jax.random.key(epoch))
+        while not self._runner.is_over(progress):
+            call = self._runner.call(progress)
+            progress = self._runner.after(call, call.run())
+        self._state = progress.carry.state
 
     def afterwards(self) -> dict[str, Any]:
         """The device's peak memory where it tells, and XLA's count of operations in the compiled program of a step."""
@@ -99,14 +104,16 @@ def configured(preset: Preset) -> ConfigDict:
 
 def stage(preset: Preset, config: ConfigDict, steps: int) -> GeneratorStage | ClassifierStage:
     """The stage with epochs of ``steps`` complete batches; the classifier's mixes with a fresh generator."""
-    data = noise(preset)
     plan = EpochPlan(preset.batch_size, steps, preset.batch_size)
     if preset.stage == "generator":
-        return GeneratorStage(config, data, plan)
+        augmentation = Augmentation.for_generator(config.augment, preset.images_side)
+        return GeneratorStage(config, StageData(noise(preset), augmentation, plan))
+    augmentation = Augmentation.for_classifier(config.augment, preset.images_side)
+    data = StageData(noise(preset), augmentation, plan)
     side = preset.classifier_side
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
     generator = build_generator(config, nnx.Rngs(0))
-    return ClassifierStage(config, data, plan, NUM_CLASSES, test_set, mixes=True, generator=generator)
+    return ClassifierStage(config, data, NUM_CLASSES, test_set, mixes=True, generator=generator)
 
 
 def noise(preset: Preset) -> ResidentData:

@@ -14,7 +14,7 @@ import time
 from typing import Any, Protocol
 
 from benchmarks.presets import Preset, Request
-from chimeramix_jax import cpu_setup
+from chimeramix_jax.runtime import cpu_setup
 
 
 class Contestant(Protocol):

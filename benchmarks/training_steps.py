@@ -5,7 +5,7 @@
 
 Runs steps of the generator, of the classifier with mixing, and of the classifier without, on images of noise. The first
 call of each is compilation; the rest is timed. Processor times and page faults are the whole process's, per step.
-``--return-memory`` leaves glibc and JAX as they are (see ``chimeramix_jax/cpu_setup.py``).
+``--return-memory`` leaves glibc and JAX as they are (see ``chimeramix_jax/runtime/cpu_setup.py``).
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import time
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import cpu_setup, xla_flags
+from chimeramix_jax.runtime import cpu_setup, xla_flags
 
 STEPS = 20
 

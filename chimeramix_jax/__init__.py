@@ -3,21 +3,21 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chimeramix_jax.generation import generate
-    from chimeramix_jax.prediction import predict
-    from chimeramix_jax.restore import class_names, restore_classifier, restore_discriminator, restore_generator
-    from chimeramix_jax.run import train_and_evaluate
-    from chimeramix_jax.several_seeds import train_and_evaluate_seeds
+    from chimeramix_jax.runs.restore import class_names, restore_classifier, restore_discriminator, restore_generator
+    from chimeramix_jax.use.generation import generate
+    from chimeramix_jax.use.prediction import predict
+    from chimeramix_jax.workflow.one_run import train_and_evaluate
+    from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds
 
 _HOMES = {
-    "class_names": "restore",
-    "generate": "generation",
-    "predict": "prediction",
-    "restore_classifier": "restore",
-    "restore_discriminator": "restore",
-    "restore_generator": "restore",
-    "train_and_evaluate": "run",
-    "train_and_evaluate_seeds": "several_seeds",
+    "class_names": "runs.restore",
+    "generate": "use.generation",
+    "predict": "use.prediction",
+    "restore_classifier": "runs.restore",
+    "restore_discriminator": "runs.restore",
+    "restore_generator": "runs.restore",
+    "train_and_evaluate": "workflow.one_run",
+    "train_and_evaluate_seeds": "workflow.several_seeds",
 }
 __all__ = [
     "class_names",
@@ -40,7 +40,7 @@ def __getattr__(name: str):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    from chimeramix_jax import xla_flags
+    from chimeramix_jax.runtime import xla_flags
 
     xla_flags.keep_convolutions_from_ynnpack()
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -23,10 +23,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from chimeramix_jax import console
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, in_one_line, one_line
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.reporting import files
+from chimeramix_jax.runtime import console
 from chimeramix_jax.summary import curves, page, tables
 from chimeramix_jax.summary.comparison import Summary, summarize
 from chimeramix_jax.summary.plan import PlannedRun, read_plan

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 import pytest
 
-from chimeramix_jax import xla_flags
+from chimeramix_jax.runtime import xla_flags
 
 xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
 
@@ -54,7 +54,7 @@ LONGEST_FIRST = (
     "test_experiments.py",  # beside the first, whose programs the others then find compiled
     "test_several_seeds.py",
     "test_sweep.py",
-    "test_run.py",
+    "test_one_run.py",
     "test_shared_generator.py",
     "test_python_page.py",
 )

@@ -6,7 +6,7 @@ import pytest
 
 from chimeramix_jax import paths
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs.workdir import Workdir
 
 
 def test_the_home_folder_stands_in_the_place_of_the_tilde(monkeypatch):

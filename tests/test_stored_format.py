@@ -9,8 +9,8 @@ from conftest import FIXTURES, ROOT
 import chimeramix_jax
 from chimeramix_jax.config import from_json
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import FORMAT, marked, unmarked
-from chimeramix_jax.workdir import Workdir
 
 
 @pytest.fixture(scope="module")

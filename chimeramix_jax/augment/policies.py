@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax.augment import names
 from chimeramix_jax.augment.operations import Operation, apply, warp_labels
+from chimeramix_jax.config.rules import POLICIES
 from chimeramix_jax.errors import not_one_of
 
 Magnitudes = Mapping[Operation, Float[np.ndarray, "bins"]]
@@ -59,7 +59,7 @@ class Policy:
             return auto_augment_draws(key, batch_size, side, self.autoaugment_policy)
         if self.name == "trivialaugment":
             return trivial_augment_wide_draws(key, batch_size)
-        raise not_one_of("augment.policy", self.name, names.POLICIES)
+        raise not_one_of("augment.policy", self.name, POLICIES)
 
 
 def auto_augment(

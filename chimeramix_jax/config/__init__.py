@@ -22,18 +22,16 @@ from chimeramix_jax.config.comparing import (
 )
 from chimeramix_jax.config.loading import load, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
-from chimeramix_jax.config.rules import ENCODER_STRIDE, LARGEST_SEED, SETTINGS, SMALLEST_GENERATOR_SIDE, Rule
-from chimeramix_jax.config.seeds import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
+from chimeramix_jax.config.rules import LARGEST_SEED, SETTINGS, Rule
+from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json
 
 __all__ = [
-    "ENCODER_STRIDE",
     "LARGEST_SEED",
     "MEASURING_STAGES",
     "NO_EFFECT_ON_RESULTS",
     "SEED_PLACE",
     "SETTINGS",
-    "SMALLEST_GENERATOR_SIDE",
     "STAGES",
     "Rule",
     "check",

@@ -9,12 +9,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import catalog
 from chimeramix_jax.config.retired import RETIRED
-from chimeramix_jax.config.rules import ENCODER_STRIDE, SETTINGS, SMALLEST_GENERATOR_SIDE, YES_OR_NO
-from chimeramix_jax.config.seeds import parse_seeds
+from chimeramix_jax.config.rules import SETTINGS, YES_OR_NO
+from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.data import catalog
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.models.sides import ENCODER_STRIDE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # that etils knows, by the package it needs

@@ -21,6 +21,7 @@ NO_EFFECT_ON_RESULTS = (
     "devices",
     "evaluation",
     "logging",
+    "profile_steps",
     "on_nonfinite",  # where it did reach one, the results record it
     "seeds",
     "seeds_per_call",

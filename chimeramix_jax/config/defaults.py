@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.precision = "auto"
 
     config.dataset = ConfigDict()
-    config.dataset.name = "cifair10"  # one of chimeramix_jax.data.catalog
+    config.dataset.name = "cifair10"  # one of chimeramix_jax.config.catalog
     config.dataset.data_dir = ""  # where TFDS keeps prepared data sets; "": TFDS's own default
     config.dataset.evaluate_on = "test"  # or "validation": what the subset leaves of the train split, to choose by
     config.dataset.archive = ""  # cifair10, cifair100, stl10: a local copy of the published archive; "": download
@@ -96,6 +96,9 @@ def get_config() -> ConfigDict:
 
     config.on_nonfinite = "stop"  # when a loss is NaN or infinite; "rollback": try again from the last checkpoint
     config.deterministic = False  # on a GPU, only operations that give the same bits every time; slower
+    config.profile_steps = (
+        0  # training steps of each stage to trace, for Perfetto or TensorBoard; see docs/performance.md
+    )
     config.steps_per_call = 0  # training steps in one compiled call; 0: as many as take two seconds, on CPU one
     config.seeds_per_call = 0  # seeds that one device trains in one compiled call; 0: all of them, on CPU one
     config.devices = 0  # devices that share the seeds, or the batch of a single one; 0: all there are

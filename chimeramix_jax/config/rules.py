@@ -7,11 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chimeramix_jax.augment import names as augment_names
-
-ENCODER_STRIDE = 4  # the generator's features, and so the masks, have 1/4 of the image's side
-
-SMALLEST_GENERATOR_SIDE = 32  # below it the discriminator's last instance norm sees one pixel and returns zeros
+POLICIES = ("none", "autoaugment", "trivialaugment")  # augment/policies.py
+AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets that AutoAugment's policies were found on
 
 LARGEST_SEED = 2**31 - 1  # JAX keeps 32 bits of a seed: larger ones would silently coincide with smaller ones
 
@@ -95,8 +92,8 @@ SETTINGS: Mapping[str, Rule] = {
     # A reflection cannot be wider than the image, and half of it is more than any crop needs.
     "augment.crop_padding_fraction": _number("a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
     "augment.horizontal_flip": YES_OR_NO,
-    "augment.policy": _choice(*augment_names.POLICIES),
-    "augment.autoaugment_policy": _choice(*augment_names.AUTOAUGMENT_POLICIES),
+    "augment.policy": _choice(*POLICIES),
+    "augment.autoaugment_policy": _choice(*AUTOAUGMENT_POLICIES),
     "augment.random_erasing_probability": _number("a number from 0 to 1", lambda value: 0 <= value <= 1),
     "augment.cutout": YES_OR_NO,
     "augment.cutout_side": _integer(2, 1024),
@@ -145,6 +142,7 @@ SETTINGS: Mapping[str, Rule] = {
     "logging.wandb_project": _NAME,
     "on_nonfinite": _choice("stop", "rollback"),
     "deterministic": YES_OR_NO,
+    "profile_steps": _integer(0, 1_000_000),
     "steps_per_call": _integer(0, 1_000_000),
     "seeds_per_call": _integer(0, 10_000),
     "devices": _integer(0, 10_000),

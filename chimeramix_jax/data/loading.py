@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.data import holdout
-from chimeramix_jax.data.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
 from chimeramix_jax.errors import InputError, one_line

@@ -13,7 +13,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from chimeramix_jax.data.catalog import DatasetEntry
+from chimeramix_jax.config.catalog import DatasetEntry
+from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import leaving_no_empty_folders
 
@@ -54,7 +55,7 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     """
     from chimeramix_jax.data.builders.examples import SKIPPED
 
-    builder = entry.make_builder(dataset_config)
+    builder = make_builder(dataset_config)
     if glob.has_magic(str(builder.data_dir)):
         raise InputError(
             f"dataset.data_dir: {str(builder.data_dir_root)!r} has one of * ? [ in it, which TFDS takes for a pattern; "
@@ -62,7 +63,7 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
         )
     if not builder.data_path.exists():
         _prepare(entry, builder)
-        builder = entry.make_builder(dataset_config)  # another process may have been first: read what is on disk
+        builder = make_builder(dataset_config)  # another process may have been first: read what is on disk
     if not builder.is_prepared():
         raise InputError(
             f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to have it "

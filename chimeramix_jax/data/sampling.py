@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt, UInt8
 
+LABELS_ROUNDED_TO = 32  # the segments of small photographs: nearly every subset of a data set has the same number then
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class ResidentData:
         members: the positions of each class's images, filled up with zeros.
         member_counts: how many of a class's members there are.
         segments: the images' label maps, which may cover reflected pixels around them; None where masks need none.
-        segment_labels: more than any label in the maps: one is left for pixels that come from beyond an image.
+        segment_labels: more than any label in the maps, so that one is left for pixels from beyond an image. It is part
+            of the compiled program, and rounded up so that seeds whose maps differ can still share a call.
     """
 
     images: UInt8[Array, "examples side side 3"]
@@ -47,8 +50,12 @@ def to_device(
         jnp.asarray(members),
         jnp.asarray(counts, jnp.int32),
         None if segments is None else jnp.asarray(segments),
-        0 if segments is None else int(segments.max()) + 2,
+        0 if segments is None else _round_up(int(segments.max()) + 2, LABELS_ROUNDED_TO),
     )
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax.reporting import files
+from chimeramix_jax import files
 from chimeramix_jax.reporting.progress import StageProgress
 
 IMAGES_PER_WORKER = 1000  # five seconds' work at 64 pixels: with less, starting another process hardly pays

@@ -3,7 +3,7 @@
 XLA's CPU backend is slow at some of the shapes that the models have (measured figures: ``docs/performance.md``): wide
 kernels that begin or end with few channels, and outputs smaller than the kernel. On CPU these are computed here by
 other convolutions or matrix products of the same value; all else is XLA's, and so is everything on other backends.
-On CPU it also matters by which library XLA computes them: ``chimeramix_jax/xla_flags.py``.
+On CPU it also matters by which library XLA computes them: ``chimeramix_jax/runtime/xla_flags.py``.
 """
 
 import math

@@ -1,18 +1,12 @@
-"""The mixing generator: an encoder, masked mixing of two images' features, and a decoder (method of the paper, §3)."""
+"""The mixing generator: an encoder and a decoder, between which features are blended (method of the paper, §3)."""
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from chimeramix_jax import mixing
-from chimeramix_jax.config import ENCODER_STRIDE
-from chimeramix_jax.models.layers import (
-    DoublingConvolution,
-    ResidualBlock,
-    convolution_layer,
-    reflect_pad,
-)
+from chimeramix_jax.models.layers import DoublingConvolution, ResidualBlock, convolution_layer, reflect_pad
 from chimeramix_jax.models.normalization import instance_norm
+from chimeramix_jax.models.sides import ENCODER_STRIDE
 
 
 class Encoder(nnx.Module):
@@ -64,7 +58,7 @@ class Decoder(nnx.Module):
 
 
 class Generator(nnx.Module):
-    """Mixes two images of one class into a new one.
+    """Encodes images and decodes features; ``mixing.blending`` blends the features of several images in between.
 
     ``decoder_residual_blocks`` is 0 in the released program (it creates two blocks and never uses their output) and 2
     in the paper's drawing.
@@ -95,13 +89,3 @@ class Generator(nnx.Module):
     def decode(self, features: Float[Array, "batch height/4 width/4 features"]) -> Float[Array, "batch height width 3"]:
         """Images in (-1, 1) of features."""
         return self.decoder(features)
-
-    def __call__(
-        self,
-        images_a: Float[Array, "batch height width 3"],
-        images_b: Float[Array, "batch height width 3"],
-        mask: Float[Array, "batch height/4 width/4 1"],
-    ) -> Float[Array, "batch height width 3"]:
-        """Mixed images: the places where ``mask`` is 1 take the features of a, where it is 0 those of b."""
-        features_a, features_b = jnp.split(self.encode(jnp.concatenate([images_a, images_b])), 2)
-        return self.decode(mixing.blend(features_a, features_b, mask))

@@ -23,13 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from chimeramix_jax import console, stopping, workdir_lock
 from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
+from chimeramix_jax.runs import lock
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import console, stopping
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import Run, select
-from chimeramix_jax.workdir import Workdir
 
 LAUNCHERS = ("local", "slurm")
 
@@ -121,7 +122,7 @@ def _sweep(asked: argparse.Namespace) -> int:
         return 0
     with leaving_no_empty_folders(folder):
         Workdir(folder).create()
-        with workdir_lock.locked(folder):
+        with lock.locked(folder):
             states = _states(jobs, asked)
             if asked.launcher == "slurm":
                 resources = _resources(asked)

@@ -20,14 +20,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from jaxtyping import PyTree
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.reporting import files
 from chimeramix_jax.stored_format import marked, unmarked
 from chimeramix_jax.training import checkpoint_manifest
-
-State = dict[str, PyTree]
+from chimeramix_jax.training.calls import State
 
 ABOUT = "about"
 _UNFINISHED = ".part"  # in the names of what is being written, or being deleted; Orbax adds an ending of its own
@@ -35,7 +33,7 @@ _DAMAGED = ".damaged"
 _REPLACED = ".replaced"  # an older checkpoint of the same step, while it is not sure that the new one has its name
 _ODD = frozenset("[]*?\\")
 
-_orbax = threading.Lock()  # Orbax is not made for several threads, which several seeds have
+_orbax = threading.Lock()  # Orbax is not made for several threads, and every open stage has one that writes
 
 
 class DamagedCheckpointWarning(UserWarning):
@@ -51,10 +49,7 @@ class StageCheckpoints:
         A directory that is not opened ``read_only`` must be this process's alone.
         """
         self._directory, self._keep = directory.absolute(), keep
-        # Of several processes each keeps the checkpoints of its own runs, and waits for no other.
-        own = ocp.options.MultiprocessingOptions(jax.process_index(), {jax.process_index()}, str(jax.process_index()))
-        handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=own))
-        self._checkpointer = ocp.Checkpointer(handler, multiprocessing_options=own)
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         if not read_only:
@@ -72,9 +67,7 @@ class StageCheckpoints:
             StorageError: the checkpoint before could not be written.
         """
         self.wait()
-        # Of several processes, each with a state of its own, Orbax takes no device's arrays.
-        copied = jax.tree.map(jnp.copy, state) if jax.process_count() == 1 else jax.device_get(state)
-        self._writing = self._writer.submit(self._write, step, copied, marked(about))
+        self._writing = self._writer.submit(self._write, step, jax.tree.map(jnp.copy, state), marked(about))
 
     def wait(self) -> None:
         """Waits until what is being written is complete.
@@ -204,6 +197,31 @@ class StageCheckpoints:
         """Where a checkpoint is, for readers too, who may come while one is replaced, or after that was cut off."""
         replaced = self._path(step, _REPLACED)
         return replaced if replaced.exists() and not self._path(step).exists() else self._path(step)
+
+
+def is_finished(directory: Path, epochs: int) -> bool:
+    """Whether the stage in this directory has been trained to its last epoch."""
+    about = newest(directory)
+    return about is not None and about["epoch"] >= epochs
+
+
+def require_finished(directory: Path, stage: str, epochs: int) -> None:
+    """Requires that a stage, "generator" or "classifier", has been trained to its last epoch.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not is_finished(directory, epochs):
+        raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
+
+
+def newest(directory: Path) -> dict[str, Any] | None:
+    """Returns the ``about`` of a stage's newest intact checkpoint; None if there is none."""
+    if not (directory / "checkpoints").is_dir():
+        return None
+    with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:
+        step = checkpoints.latest_step()
+        return None if step is None else checkpoints.about(step)
 
 
 @contextlib.contextmanager

@@ -13,17 +13,16 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import Mixup, draw_mixup
-from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
-from chimeramix_jax.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.precision import computation_dtype, computing
-from chimeramix_jax.training.mixer import Mixer, Parameters
-
-State = dict[str, PyTree]
+from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.training.calls import State
+from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.training.stage_data import StageData
 
 
 @dataclass(frozen=True)
@@ -123,26 +122,25 @@ class ClassifierStage:
     def __init__(
         self,
         config: ConfigDict,
-        data: sampling.ResidentData,
-        plan: sampling.EpochPlan,
+        data: StageData,
         num_classes: int,
         test_set: TestSet,
         mixes: bool,
         generator: Generator | None = None,
         discriminator: Discriminator | None = None,
     ):
-        """Prepares the stage for images already of ``config.classifier.image_side``.
+        """Prepares the stage for the images that it is to work on.
 
-        It mixes images if ``mixes``: their features where there is a generator, else their pixels.
+        It mixes images if ``mixes``: their features if there is a generator, else their pixels.
         """
-        settings = config.classifier
+        settings, plan = config.classifier, data.plan
         self.config, self.epochs, self.plan, self.num_classes = config, settings.epochs, plan, num_classes
-        self._augmentation = Augmentation.for_classifier(config.augment, settings.image_side)
+        self._augmentation = data.augmentation
         self._mixer: Mixer | None = None
         networks: Parameters = {}
         if mixes:
-            self._mixer, networks = Mixer.of(config, self._augmentation, generator, discriminator)
-        self.inputs, self.test_set = ClassifierInputs(data, networks), test_set
+            self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
+        self.inputs, self.test_set = ClassifierInputs(data.images, networks), test_set
         classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         total_steps = self.epochs * plan.steps
         self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)

@@ -1,34 +1,31 @@
 """An epoch's steps, compiled: several in one call, and the same bits however an epoch is cut into calls."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.training import finiteness
-from chimeramix_jax.training.checkpoints import State
+from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Metrics, Span, State, StepCall
 from chimeramix_jax.training.execution import Execution, OneDevice
-from chimeramix_jax.training.finiteness import Fault
 
 _EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
 
-# What every seed draws alike comes from one key. A branch that hangs on it stays a branch where seeds are vectorised;
-# on a number of each seed's own it would become a selection, for which both sides are computed.
+# Whatever all seeds draw alike comes from one key. A branch that depends on it stays a branch when seeds are
+# vectorised; if it depended on a number of each seed's own, it would become a selection that computes both sides.
 _OF_ALL_SEEDS = 2**31  # beside the stages' addresses (loop.py), so that it is no seed's own
 
-# A call cannot be interrupted. So it has to be short against the time in which a run that is asked to stop has to
-# stop, and long against the moment that starting one takes.
+# A call cannot be interrupted. So it must be short compared with the time in which a run has to stop when it is asked
+# to, and long compared with the overhead of starting it.
 SECONDS_PER_CALL = 2.0
-
-Metrics = dict[str, Float[Array, ""]]
 
 
 class TrainStep(Protocol):
-    """What is needed of a stage to run its epochs. ``inputs`` is whatever the steps read beside the state."""
+    """The part of a stage that is needed to run its epochs. ``inputs`` is whatever the steps read beside the state."""
 
     plan: EpochPlan
     inputs: PyTree
@@ -46,26 +43,26 @@ class TrainStep(Protocol):
 
 
 def shared_key(epoch: int | Int[Array, ""], step: int | Int[Array, ""]) -> PRNGKeyArray:
-    """What a step draws from that is the same for every seed."""
+    """The key of everything that a step draws alike for every seed."""
     key = jax.random.fold_in(jax.random.key(0), _OF_ALL_SEEDS)
     return jax.random.fold_in(jax.random.fold_in(key, epoch), step)
 
 
-class Advance(NamedTuple):
-    """How far an epoch is after a call: the state, the steps done in it, the sums of their metrics, and any fault."""
+class Progress(NamedTuple):
+    """An epoch in progress: its number, its random draws, its completed steps, and what these have changed."""
 
-    state: State
+    epoch: int
+    draws: EpochDraws
     steps: int
-    sums: Metrics
-    fault: Fault
+    carry: Carry
 
 
 class EpochRunner:
     """Runs a stage's epochs, several steps in one compiled call.
 
-    ``steps_per_call`` 0 is the backend's best: as many as take about ``SECONDS_PER_CALL``, but on CPU one step, since
-    XLA:CPU runs the body of a loop on a single core. How many steps a call has is no part of the compiled program, so
-    that it makes no difference to the results where an epoch is cut, or interrupted.
+    ``steps_per_call`` 0 chooses what suits the backend: as many as take about ``SECONDS_PER_CALL``, but on CPU one
+    step, since XLA:CPU runs the body of a loop on a single core. The number of steps in a call is not part of the
+    compiled program, so results do not depend on where an epoch is cut or interrupted.
     """
 
     def __init__(
@@ -73,54 +70,76 @@ class EpochRunner:
         stage: TrainStep,
         steps_per_call: int = 0,
         execution: Execution | None = None,
-        program: str | None = None,
+        title: str | None = None,
     ):
         """Prepares the compiled functions; compilation itself happens at the first call.
 
-        ``execution`` None is one device; ``program`` tells the stage from others that the same seeds go through.
+        ``execution`` None is one device; ``title`` distinguishes the stage from others that the same seeds train.
         """
         execution = execution or OneDevice()
-        self._stage, self._inputs, self._place = stage, execution.place(stage.inputs), execution.place
+        self._stage, self._place = stage, execution.place
+        self._inputs = execution.place(stage.inputs)
         self._adapts = steps_per_call == 0 and jax.default_backend() != "cpu"
         self._steps_per_call = steps_per_call or 1
-        self._loops = self._adapts or self._steps_per_call > 1
+        loops = self._adapts or self._steps_per_call > 1
+        self.steps = self._several_steps if loops else self._first_step
         self._order = jax.jit(stage.plan.order)
         self._step = jax.jit(self._one_step, inline=True)  # so that it is traced once, for its metrics and its program
         self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
-        self._call = execution.compiled(
-            self._many_steps if self._loops else self._add_step, program=(program, stage.plan, self._loops)
-        )
+        self._program = (title, stage.plan, loops)
+        self._compiled = execution.compiled(self.steps, self._program)
 
-    def run(
+    def begin(
         self, state: State, epoch: int, epoch_key: PRNGKeyArray, done: int = 0, sums: Mapping[str, Any] | None = None
-    ) -> Iterator[Advance]:
-        """Runs an epoch, or what is left of it; yields after every call, when its steps are done.
+    ) -> Progress:
+        """Begins an epoch, or resumes one.
 
         Args:
-            state: before the first step to run. Its memory is given to the next one, here and after every call.
+            state: before the first step to run. Its memory is used for the next one, here and after every call.
             epoch: its number, which addresses what all seeds draw alike.
-            epoch_key: what the epoch's other random numbers are drawn from.
-            done: steps of the epoch that an earlier, interrupted run has done.
+            epoch_key: the source of the epoch's other random numbers.
+            done: the epoch's steps that an earlier, interrupted run has completed.
             sums: the sums of their metrics; None where there are none.
         """
-        order = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
-        total = self._zeros(state, order, epoch_key)
+        order, counts = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
+        draws = EpochDraws(order, counts, epoch_key)
+        return Progress(epoch, draws, done, self._first_carry(state, draws, sums))
+
+    def is_over(self, progress: Progress) -> bool:
+        """Whether all steps of the epoch are completed."""
+        return progress.steps == self._stage.plan.steps
+
+    def call(self, progress: Progress) -> StepCall:
+        """The epoch's next steps."""
+        end = min(progress.steps + self._steps_per_call, self._stage.plan.steps)
+        return StepCall(
+            program=self._program,
+            steps=self.steps,
+            compiled=self._compiled,
+            carry=progress.carry,
+            inputs=self._inputs,
+            draws=progress.draws,
+            span=Span(progress.epoch, progress.steps, end),
+        )
+
+    def after(self, call: StepCall, completed: CompletedCall) -> Progress:
+        """The epoch after a call; how long it took decides how many steps the next one has."""
+        self._adapt(completed.seconds)
+        return Progress(int(call.span.epoch), call.draws, int(call.span.end), completed.carry)
+
+    def means(self, sums: Metrics) -> dict[str, float]:
+        """The means over an epoch of the metrics with these sums."""
+        return {name: float(value) / self._stage.plan.steps for name, value in sums.items()}
+
+    def _first_carry(self, state: State, draws: EpochDraws, sums: Mapping[str, Any] | None) -> Carry:
+        """The carry before the first step to run."""
+        if self._metrics is None:
+            _, self._metrics = jax.eval_shape(self._step, state, self._inputs, draws, 0, 0)
+        total = {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
         fault = finiteness.no_fault(total)
         if sums:
             total = {name: jnp.asarray(sums[name], zero.dtype) for name, zero in total.items()}
-        total, fault = self._place((total, fault))
-        while done < self._stage.plan.steps:
-            count = min(self._steps_per_call, self._stage.plan.steps - done)
-            bounds = (done, done + count) if self._loops else (done,)
-            carried, seconds = self._call(state, total, fault, self._inputs, order, epoch_key, epoch, *bounds)
-            state, total, fault = carried
-            done += count
-            self._adapt(seconds)
-            yield Advance(state, done, total, fault)
-
-    def means(self, sums: Metrics) -> dict[str, float]:
-        """The means over an epoch of the metrics whose sums these are."""
-        return {name: float(value) / self._stage.plan.steps for name, value in sums.items()}
+        return Carry(state, *self._place((total, fault)))
 
     def _adapt(self, seconds: float) -> None:
         """Doubles or halves the steps of the next call; the first call, which also compiles, leaves it at one."""
@@ -129,29 +148,31 @@ class EpochRunner:
         elif self._adapts and seconds > SECONDS_PER_CALL:
             self._steps_per_call = max(self._steps_per_call // 2, 1)
 
-    def _zeros(self, state: State, order, epoch_key: PRNGKeyArray) -> Metrics:
-        if self._metrics is None:
-            _, self._metrics = jax.eval_shape(self._step, 0, 0, state, self._inputs, order, epoch_key)
-        return {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
+    def _several_steps(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
+        """Runs the steps of a span in a loop on the device."""
 
-    def _one_step(self, epoch, index, state: State, inputs: PyTree, order, epoch_key: PRNGKeyArray):
-        indices, counts = order
-        example_mask = None if counts is None else counts[index]
-        key = jax.random.fold_in(epoch_key, _FIRST_STEP + index)
-        return self._stage.train_step(state, inputs, indices[index], example_mask, key, shared_key(epoch, index))
+        def body(index: Int[Array, ""], carry: Carry) -> Carry:
+            return self._counted_step(carry, inputs, draws, span.epoch, index)
 
-    def _add_step(self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, epoch, index):
-        state, metrics = self._step(epoch, index, state, inputs, order, epoch_key)
-        return state, jax.tree.map(jnp.add, sums, metrics), finiteness.watch(fault, index, metrics, state)
+        return jax.lax.fori_loop(span.first, span.end, body, carry)
 
-    def _many_steps(
-        self, state: State, sums: Metrics, fault: Fault, inputs: PyTree, order, epoch_key, epoch, first, end
-    ):
-        def body(index, carry):
-            state, sums, fault = carry
-            return self._add_step(state, sums, fault, inputs, order, epoch_key, epoch, index)
+    def _first_step(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
+        """Runs the only step of a span."""
+        return self._counted_step(carry, inputs, draws, span.epoch, span.first)
 
-        return jax.lax.fori_loop(first, end, body, (state, sums, fault))
+    def _counted_step(self, carry: Carry, inputs: PyTree, draws: EpochDraws, epoch: Any, index: Any) -> Carry:
+        """Runs a step, adds up its metrics, and watches for numbers that are not finite."""
+        state, metrics = self._step(carry.state, inputs, draws, epoch, index)
+        sums = jax.tree.map(jnp.add, carry.sums, metrics)
+        return Carry(state, sums, finiteness.watch(carry.fault, index, metrics, state))
+
+    def _one_step(
+        self, state: State, inputs: PyTree, draws: EpochDraws, epoch: Any, index: Any
+    ) -> tuple[State, Metrics]:
+        """The stage's step, with the images and keys of its place in the epoch."""
+        example_mask = None if draws.counts is None else draws.counts[index]
+        key = jax.random.fold_in(draws.key, _FIRST_STEP + index)
+        return self._stage.train_step(state, inputs, draws.order[index], example_mask, key, shared_key(epoch, index))
 
 
 def plain(sums: Metrics) -> dict[str, Any]:

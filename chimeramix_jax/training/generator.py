@@ -9,18 +9,20 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
-from chimeramix_jax import losses, mixing
-from chimeramix_jax.augment.pipeline import Augmentation, Augmented
+from chimeramix_jax.augment.pipeline import Augmented
 from chimeramix_jax.data import sampling
-from chimeramix_jax.mixing import MaskRule
+from chimeramix_jax.mixing.blending import blend, mixed_images
+from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.precision import computation_dtype, computing
+from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.training import losses
+from chimeramix_jax.training.calls import State
+from chimeramix_jax.training.stage_data import StageData
 
 Images = Float[Array, "batch side side 3"]
 Mask = Float[Array, "batch side/4 side/4 1"]
 ExampleWeights = Float[Array, "batch"] | None
-State = dict[str, PyTree]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class AdversarialStep:
         """The generator's loss and its terms: three decodes per pair, of the mix and of both images."""
         generator = nnx.merge(self.generator, parameters)
         features_a, features_b = jnp.split(generator.encode(jnp.concatenate([a, b])), 2)
-        features = jnp.concatenate([mixing.blend(features_a, features_b, mask), features_a, features_b])
+        features = jnp.concatenate([blend(features_a, features_b, mask), features_a, features_b])
         decoded = generator.decode(features).astype(a.dtype)
         mixed, reconstruction_a, reconstruction_b = jnp.split(decoded, 3)
         scores = nnx.merge(self.discriminator, discriminator)(mixed).astype(a.dtype)
@@ -91,7 +93,7 @@ class AdversarialStep:
             state["generator"], state["discriminator"], a, b, masks[0], weights
         )
         state = self._apply(state, "generator", gradients)
-        fake = nnx.merge(self.generator, state["generator"])(a, b, masks[1]).astype(a.dtype)
+        fake = mixed_images(nnx.merge(self.generator, state["generator"]), a, b, masks[1]).astype(a.dtype)
         loss, gradients = jax.value_and_grad(self.discriminator_loss)(state["discriminator"], real, fake, weights)
         return self._apply(state, "discriminator", gradients), metrics | {"discriminator": loss}
 
@@ -133,11 +135,11 @@ class GeneratorStage:
 
     name = "generator"
 
-    def __init__(self, config: ConfigDict, data: sampling.ResidentData, plan: sampling.EpochPlan):
-        """Prepares the stage for images that are already of ``config.generator.image_side``."""
-        settings = config.generator
-        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data
-        self._augmentation = Augmentation.for_generator(config.augment, settings.image_side)
+    def __init__(self, config: ConfigDict, data: StageData):
+        """Prepares the stage for the images that it is to work on."""
+        settings, plan = config.generator, data.plan
+        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
+        self._augmentation = data.augmentation
         self._masks = MaskRule.of(config.mixing, Generator.features_side(settings.image_side))
         self._schedule = learning_rate_schedule(settings, plan.steps)
         generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))

@@ -1,4 +1,4 @@
-"""The training loop of both stages: epochs of compiled steps, metrics, checkpoints, and going on where it stopped."""
+"""The training loop of both stages: epochs of compiled steps, metrics, checkpoints, and resuming."""
 
 import dataclasses
 import time
@@ -13,27 +13,30 @@ from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 from PIL import Image
 
-from chimeramix_jax import stopping
-from chimeramix_jax.errors import InputError, NonFiniteError
+from chimeramix_jax.config import config_to_dict
+from chimeramix_jax.errors import NonFiniteError
 from chimeramix_jax.reporting.stage_log import StageLog
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training import epochs
-from chimeramix_jax.training.checkpoints import StageCheckpoints, State
+from chimeramix_jax.training.calls import Running, State
+from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
-from chimeramix_jax.training.execution import Execution, Progress, for_one_run
+from chimeramix_jax.training.execution import Execution, ProgressDisplay, for_one_run
+from chimeramix_jax.training.profiling import StepProfiler
 
-# Where random numbers come from: keys are folded from the run's seed by these addresses, never stored. A classifier
-# trained with and one trained without mixing share an address: they start equal and see the images in one order.
+# Random numbers come from keys that are folded from the run's seed by these addresses and never stored. The classifiers
+# trained with and without mixing share an address: they start equal and see the images in the same order.
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
 _FIRST_RETRY = 2**31  # within an epoch that is tried again: beyond all its steps
 
 Draw = Callable[[State], Mapping[str, Image.Image]]  # pictures of a state, by name
 
-MOST_ROLLBACKS = 3  # of a stage: numbers that go bad more often than this do not do so by chance
+MOST_ROLLBACKS = 3  # of a stage: numbers that become non-finite more often than this do not do so by chance
 
 
 class Stage(TrainStep, Protocol):
-    """What the loop has to know of a stage."""
+    """What the loop needs of a stage."""
 
     name: str
     epochs: int
@@ -45,12 +48,12 @@ class Stage(TrainStep, Protocol):
         """The learning rate of a step, the stage's first one being step 0."""
 
     def evaluate(self, state: State) -> dict[str, float]:
-        """Measures the state on the way; an empty dictionary where there is nothing to measure."""
+        """Measures the state during training; returns an empty dictionary if there is nothing to measure."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its state, the seconds that its training took, interruptions left out, and its rollbacks."""
+    """A finished stage: its state, the seconds that its training took (without interruptions), and its rollbacks."""
 
     state: State
     seconds: float
@@ -59,13 +62,13 @@ class Trained:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stage is: all that a checkpoint has to tell beside the state.
+    """How far a stage is: everything that a checkpoint stores beside the state.
 
     Attributes:
-        epoch: epochs done.
-        steps_in_epoch: steps done of the next one.
+        epoch: completed epochs.
+        steps_in_epoch: completed steps of the next one.
         sums: of the metrics over those steps.
-        rollbacks: how often training went back because numbers were not finite, and from where; see ``_roll_back``.
+        rollbacks: a record of every return to a checkpoint because of non-finite numbers; see ``_roll_back``.
     """
 
     epoch: int = 0
@@ -83,7 +86,7 @@ def train(
     title: str,
     draw: Draw | None = None,
     execution: Execution | None = None,
-) -> Trained:
+) -> Running[Trained]:
     """Trains a stage from its newest intact checkpoint, or from the beginning, to its last epoch.
 
     Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
@@ -91,23 +94,27 @@ def train(
 
     Args:
         stage: what to train.
-        directory: where ``checkpoints/`` and what ``StageLog`` keeps go.
-        config: the run's settings, of which ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call``
-            and ``on_nonfinite`` count here.
+        directory: where ``checkpoints/`` and the files of ``StageLog`` go.
+        config: the run's settings; ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call``,
+            ``profile_steps`` and ``on_nonfinite`` are used here.
         about: stored with every checkpoint, for those who restore it later.
-        title: what the progress display calls the stage.
-        draw: makes pictures, by name, of a state that is measured on the way; None: there are none.
-        execution: where the steps run, and with whose others; None: those of this run alone, on ``config.devices``.
+        title: the stage's name on the progress display.
+        draw: makes pictures, by name, of a state that is measured during training; None: there are none.
+        execution: where the steps run; None: for this run alone, on ``config.devices``.
+
+    Returns:
+        A generator of the calls that have to be run (``calls.py``), whose result is the trained stage.
 
     Raises:
         Stopped: the run was asked to stop; a checkpoint has been written.
-        NonFiniteError: a loss or a gradient was not finite, and no rollback is wanted or has helped.
+        NonFiniteError: a loss or a gradient was not finite, and rollbacks are off or have not helped.
         StorageError: a file cannot be written.
         InputError: no checkpoint is intact.
     """
-    log = StageLog(directory, config)
+    log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        return _Training(stage, log, checkpoints, config, about, title, draw, execution).to_the_end()
+        training = _Training(stage, log, checkpoints, config, about, title, draw, directory)
+        return (yield from training.to_the_end(execution))
 
 
 class _Training:
@@ -125,36 +132,38 @@ class _Training:
         about: dict[str, Any],
         title: str,
         draw: Draw | None,
-        execution: Execution | None,
+        directory: Path,
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
         self.about, self.title, self.draw = about, title, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
+        self.profiler = StepProfiler(directory / "profile", config.profile_steps)
         self._go_to_newest()
-        if self.position.epoch < stage.epochs:
-            self.execution = execution or for_one_run(stage.plan.batch_size, config.devices, title)
-            self.state = self.execution.place(self.state)
-            self.runner = EpochRunner(stage, config.steps_per_call, self.execution, title)
 
     @property
     def step(self) -> int:
-        """Steps of the stage that are done."""
+        """Completed steps of the stage."""
         return self._steps_until(self.position)
 
     def _steps_until(self, position: Position) -> int:
         return position.epoch * self.stage.plan.steps + position.steps_in_epoch
 
-    def to_the_end(self) -> Trained:
-        """Trains until the last epoch is done and stored."""
-        while self.position.epoch < self.stage.epochs:
-            try:
-                self._epochs()
-            except NonFiniteError as error:
-                self._roll_back(error)
+    def to_the_end(self, execution: Execution | None) -> Running[Trained]:
+        """Trains until the last epoch is completed and stored."""
+        if self.position.epoch < self.stage.epochs:
+            execution = execution or for_one_run(self.stage.plan.batch_size, self.config.devices, self.title)
+            runner = EpochRunner(self.stage, self.config.steps_per_call, execution, self.title)
+            self.state = execution.place(self.state)
+            while self.position.epoch < self.stage.epochs:
+                try:
+                    yield from self._epochs(runner, execution)
+                except NonFiniteError as error:
+                    self._roll_back(error)
+                    self.state = execution.place(self.state)
         return Trained(self.state, self.seconds, self.position.rollbacks)
 
     def _go_to_newest(self) -> None:
-        """Takes up the state and the position of the newest intact checkpoint, or those of the beginning."""
+        """Restores the state and the position of the newest intact checkpoint, or begins anew."""
         key = _quickly_compiled(jax.random.fold_in(self.key, _INITIAL_STATE))
         self.position, self.seconds = Position(), 0.0
         newest_step = self.checkpoints.latest_step()
@@ -164,66 +173,76 @@ class _Training:
             self.checkpoints.set_aside_after(newest_step)
             abstract_state = jax.eval_shape(self.stage.initial_state, key)
             self.state, about = self.checkpoints.restore(newest_step, abstract_state)
-            self.position = Position(**{one.name: about[one.name] for one in dataclasses.fields(Position)})
+            self.position = Position(**{field.name: about[field.name] for field in dataclasses.fields(Position)})
             self.seconds = about["seconds"]
         self.saved = None if newest_step is None else self.position
         self.saved_at = time.monotonic()
         self.started_at = self.saved_at - self.seconds
 
-    def _epochs(self) -> None:
-        """Trains until the end, a request to stop, or numbers that are not finite."""
+    def _epochs(self, runner: EpochRunner, execution: Execution) -> Running[None]:
+        """Trains until the end, a request to stop, or non-finite numbers."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
-        with (
-            self.log,
-            self.execution.progress(self.title, self.stage.epochs * self.stage.plan.steps, self.step) as progress,
-        ):
+        total_steps = self.stage.epochs * self.stage.plan.steps
+        with self.log, execution.progress(self.title, total_steps, self.step) as display:
             try:
                 while self.position.epoch < self.stage.epochs:
-                    self._epoch(progress)
+                    yield from self._epoch(runner, display)
             except stopping.Stopped:
                 self._save()
                 raise
+            finally:
+                self.profiler.close()
 
-    def _epoch(self, progress: Progress) -> None:
-        """Runs what is left of an epoch, and puts its measurements down."""
-        epoch, sums = self.position.epoch, self.position.sums
-        for advance in self.runner.run(self.state, epoch, self._epoch_key(), self.position.steps_in_epoch, sums):
-            if advance.fault.found():
-                step = epoch * self.stage.plan.steps + int(advance.fault.step) + 1
-                raise NonFiniteError(self.title, epoch + 1, step, advance.fault.terms())
-            self.state, sums = advance.state, advance.sums
-            self.position = dataclasses.replace(self.position, steps_in_epoch=advance.steps, sums=sums)
+    def _epoch(self, runner: EpochRunner, display: ProgressDisplay) -> Running[None]:
+        """Runs an epoch, or what is left of it, and records its metrics."""
+        epoch, position = self.position.epoch, self.position
+        progress = runner.begin(self.state, epoch, self._epoch_key(), position.steps_in_epoch, position.sums)
+        while not runner.is_over(progress):
+            call = runner.call(progress)
+            self.profiler.before_call()
+            progress = runner.after(call, (yield call))
+            self.profiler.after_call(progress.steps - int(call.span.first))
+            carry = progress.carry
+            if carry.fault.found():
+                step = epoch * self.stage.plan.steps + int(carry.fault.step) + 1
+                raise NonFiniteError(self.title, epoch + 1, step, carry.fault.terms())
+            self.state = carry.state
+            self.position = dataclasses.replace(self.position, steps_in_epoch=progress.steps, sums=carry.sums)
             stopping.raise_if_asked()
-            if advance.steps < self.stage.plan.steps:
+            if not runner.is_over(progress):
                 self._save_if_due()
-                progress.update(self.step)
-        metrics = self.runner.means(sums)
+                display.update(self.step)
+        self._end_epoch(runner.means(progress.carry.sums), display)
+
+    def _end_epoch(self, metrics: dict[str, float], display: ProgressDisplay) -> None:
+        """Measures the state where that is due, and records the epoch."""
+        epoch = self.position.epoch
         if epoch + 1 < self.stage.epochs and (epoch + 1) % self.config.evaluation.every_epochs == 0:
             metrics |= self.stage.evaluate(self.state)
             if self.draw is not None:
                 step = (epoch + 1) * self.stage.plan.steps
                 self.log.write_pictures(self.draw(self.state), epoch=epoch + 1, step=step)
         self.position = dataclasses.replace(self.position, epoch=epoch + 1, steps_in_epoch=0, sums={})
-        progress.update(self.step, **metrics)
+        display.update(self.step, **metrics)
         metrics["learning_rate"] = self.stage.learning_rate(self.step - 1)
         self.log.write(stage=self.stage.name, epoch=epoch + 1, step=self.step, **metrics)
         self._save_if_due(epoch_ended=True)
 
     def _epoch_key(self) -> PRNGKeyArray:
-        """What the numbers of the present epoch are drawn from: others than before where it is tried again."""
+        """The key of the present epoch's random numbers; an epoch that is tried again gets other ones."""
         key = jax.random.fold_in(self.key, _FIRST_EPOCH + self.position.epoch)
         rollbacks = len(self.position.rollbacks)
         return jax.random.fold_in(key, _FIRST_RETRY + rollbacks) if rollbacks else key
 
     def _save_if_due(self, *, epoch_ended: bool = False) -> None:
-        """Writes a checkpoint at the stage's end, and where the newest is old enough."""
+        """Writes a checkpoint at the stage's end, and whenever the newest one is old enough."""
         interval = self.config.checkpoint.every_seconds
         old_enough = time.monotonic() - self.saved_at >= interval
         if self.position.epoch == self.stage.epochs or (old_enough and (interval > 0 or epoch_ended)):
             self._save()
 
     def _save(self) -> None:
-        """Writes a checkpoint of the present position, unless there is one."""
+        """Writes a checkpoint of the present position, unless there is one already."""
         if self.position == self.saved:
             return
         now = time.monotonic()
@@ -234,7 +253,7 @@ class _Training:
         self.saved, self.saved_at = self.position, now
 
     def _roll_back(self, error: NonFiniteError) -> None:
-        """Goes back to the newest checkpoint, to try with other random numbers, where the settings ask for it."""
+        """Returns to the newest checkpoint, to try again with other random numbers, if the settings ask for it."""
         self.checkpoints.wait()
         rollbacks = self.position.rollbacks
         if self.config.on_nonfinite != "rollback":
@@ -242,46 +261,21 @@ class _Training:
         if len(rollbacks) == MOST_ROLLBACKS:
             raise self._with_advice(error, f"{MOST_ROLLBACKS} rollbacks did not help; a lower learning rate may")
         self._go_to_newest()
-        self.state = self.execution.place(self.state)
         record = {"epoch": error.epoch, "step": error.step, "terms": error.terms, "back_to_step": self.step}
         self.position = dataclasses.replace(self.position, rollbacks=[*rollbacks, record])
 
     def _with_advice(self, error: NonFiniteError, advice: str) -> NonFiniteError:
-        """The error with a word about what is left on disk and what can be done."""
+        """The error, with advice: what is left on disk and what can be done."""
         kept = "there is no checkpoint yet"
         if self.saved is not None:
             kept = f"the checkpoint of step {self._steps_until(self.saved)} is kept"
         return NonFiniteError(error.stage, error.epoch, error.step, error.terms, f" ({kept}; {advice})")
 
 
-def is_finished(directory: Path, epochs: int) -> bool:
-    """Whether the stage in this directory has been trained to its last epoch."""
-    about = newest(directory)
-    return about is not None and about["epoch"] >= epochs
-
-
-def require_finished(directory: Path, stage: str, epochs: int) -> None:
-    """Refuses to go on where a stage, "generator" or "classifier", has not been trained to its last epoch.
-
-    Raises:
-        InputError: it has not.
-    """
-    if not is_finished(directory, epochs):
-        raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
-
-
-def newest(directory: Path) -> dict[str, Any] | None:
-    """What the newest intact checkpoint of a stage says of itself; None where there is none."""
-    if not (directory / "checkpoints").is_dir():
-        return None
-    with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:
-        step = checkpoints.latest_step()
-        return None if step is None else checkpoints.about(step)
-
-
 def _quickly_compiled(key: PRNGKeyArray) -> PRNGKeyArray:
-    """A key derived from this one, of the kind whose numbers XLA draws by one instruction of its own.
+    """Derives a key of the kind whose numbers XLA draws by a single instruction.
 
-    Initial states draw once for every parameter, and XLA would compile the default kind's arithmetic as often: seconds.
+    Initial states draw once for every parameter, and XLA would compile the default kind's arithmetic each time, which
+    takes seconds.
     """
     return jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")

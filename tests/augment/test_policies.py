@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimeramix_jax.augment import names, policies
+from chimeramix_jax.augment import policies
 from chimeramix_jax.augment.operations import Operation
-from chimeramix_jax.config import defaults
+from chimeramix_jax.config import defaults, rules
 from tests.augment.pillow_reference import expected, photographs
 
 POLICIES = {
@@ -45,8 +45,8 @@ def test_every_policy_maps_uint8_images_to_uint8_images(name):
     assert augmented.dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", names.POLICIES)
-@pytest.mark.parametrize("autoaugment_policy", names.AUTOAUGMENT_POLICIES)
+@pytest.mark.parametrize("name", rules.POLICIES)
+@pytest.mark.parametrize("autoaugment_policy", rules.AUTOAUGMENT_POLICIES)
 def test_every_policy_that_a_config_may_name_can_be_drawn(name, autoaugment_policy):
     settings = defaults.get_config().augment
     settings.update(policy=name, autoaugment_policy=autoaugment_policy)

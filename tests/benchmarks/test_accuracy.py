@@ -9,9 +9,9 @@ from scipy import stats
 
 from benchmarks import accuracy
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
-from chimeramix_jax import shared_generator
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.runs import shared_generator
+from chimeramix_jax.runs.workdir import Workdir
 
 # Epochs of 2 classes x 3 images x 1 in batches of 4 and 2.
 TINY = Sizes(

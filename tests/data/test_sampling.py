@@ -7,6 +7,7 @@ import scipy.stats
 
 from chimeramix_jax.data import sampling
 from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax.mixing import masks
 
 
 def labelled(labels, num_classes):
@@ -110,3 +111,17 @@ def test_all_orders_of_an_epoch_are_equally_likely(examples, repeats, batch_size
     possible = set(itertools.permutations(list(range(examples)) * repeats))
     assert set(map(tuple, orders.tolist())) == possible
     assert scipy.stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_label_maps_of_different_numbers_of_segments_make_the_same_program_and_the_same_masks():
+    def with_segments(labels):
+        images, classes = np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1])
+        maps = np.arange(128, dtype=np.uint8).reshape(2, 8, 8) % labels
+        return sampling.to_device(images, classes, 2, maps)
+
+    few, more = with_segments(5), with_segments(7)
+    assert jax.tree.structure(few) == jax.tree.structure(more)
+    exact, rounded = (
+        masks.segment_partitions(jax.random.key(0), few.segments, 4, labels) for labels in (6, few.segment_labels)
+    )
+    np.testing.assert_array_equal(exact, rounded)

@@ -13,15 +13,15 @@ from flax import nnx
 from hypothesis import HealthCheck, Phase, given, seed, strategies
 from hypothesis import settings as hypothesis_settings
 
-from chimeramix_jax import command_line, several_seeds
 from chimeramix_jax import config as settings
-from chimeramix_jax import run as runs
-from chimeramix_jax.augment.pipeline import Augmentation
+from chimeramix_jax.command_line import program
 from chimeramix_jax.config import experiments
-from chimeramix_jax.evaluation import TestSet
+from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
-from chimeramix_jax.workdir import Workdir
+from chimeramix_jax.workflow import one_run, several_seeds
 
 CASES = 500
 
@@ -76,9 +76,9 @@ class Tracer:
 
     def __call__(self, config, workdir, **_):
         settings.check(config)
-        run = runs.Run(config, Workdir(workdir))
-        run.workdir.check(config)
-        self._load(run)
+        directory = Workdir(workdir)
+        directory.check(config)
+        run = Run(Request(config, directory), self._dataset(config), directory)
         builders = [self._generator_stage] if settings.needs_generator(config) else []
         builders.append(self._classifier_stage)
         traces, self.traced = self.traced < self.at_most, self.traced + 1
@@ -95,29 +95,25 @@ class Tracer:
         return [{"seed": seed, "summary": [], "files": []}]
 
     def _generator_stage(self, run, traces):
-        augmentation = Augmentation.for_generator(run.config.augment, run.config.generator.image_side)
-        data = run.training_data("generator", augmentation)
-        return GeneratorStage(run.config, *data) if traces else None
+        data = run.stage_data("generator")
+        return GeneratorStage(run.config, data) if traces else None
 
     def _classifier_stage(self, run, traces):
-        config, held_out = run.config, run.dataset.held_out
-        augmentation = Augmentation.for_classifier(config.augment, config.classifier.image_side)
-        data, plan = run.training_data("classifier", augmentation)
+        config, held_out, data = run.config, run.dataset.held_out, run.stage_data("classifier")
         if not traces:
             return None
         networks = (build_generator, build_discriminator) if settings.needs_generator(config) else ()
         abstract = [nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))) for build in networks]
         test_set = TestSet(held_out.images[:1], held_out.labels[:1], config.evaluation.batch_size)
-        return ClassifierStage(config, data, plan, 10, test_set, config.mixing.mask != "none", *abstract)
+        return ClassifierStage(config, data, 10, test_set, config.mixing.mask != "none", *abstract)
 
-    def _load(self, run):
-        """``run.load()``, with what was loaded before where it is the same."""
-        asked = (run.config.dataset.to_json(), run.config.max_labels_per_class, run.config.seed)
-        if asked in self._data:
-            run.dataset = self._data[asked]
-        else:
-            run.load()
-            self._data[asked] = run.dataset
+    def _dataset(self, config):
+        """The run's data set, which is loaded once for all runs that have the same."""
+        loaded = (config.dataset.to_json(), config.max_labels_per_class, config.seed)
+        if loaded not in self._data:
+            self._data[loaded] = load_dataset(config)
+        settings.check_mixed_images(config.mixing.images, config.max_labels_per_class, "max_labels_per_class")
+        return self._data[loaded]
 
 
 def trace_a_step(stage):
@@ -137,7 +133,7 @@ def run_main(arguments):
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            command_line.main(command_line.parse_arguments(["main.py", *arguments]))
+            program.main(program.parse_arguments(["main.py", *arguments]))
         return 0, errors.getvalue()
     except SystemExit as end:
         return end.code, errors.getvalue()
@@ -152,7 +148,7 @@ def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_sett
     traced, tmp_path, data_dir, monkeypatch
 ):
     tracer = Tracer(at_most=traced)
-    monkeypatch.setattr(runs, "train_and_evaluate", tracer)
+    monkeypatch.setattr(one_run, "train_and_evaluate", tracer)
     monkeypatch.setattr(several_seeds, "train_and_evaluate_seeds", tracer.seeds)
     monkeypatch.chdir(tmp_path)  # where folders of any name may be made
     outcomes = Counter()

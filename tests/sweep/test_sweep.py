@@ -100,7 +100,7 @@ def test_two_experiments_share_the_generator_that_is_trained_once_for_each_seed(
     assert errors.count("done in") == 3
     assert len(list((tmp_path / "sweep").glob("*/generator"))) == 2
     assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 4
-    assert "generators: 2, for 4 of them; jobs to do: 0" in output
+    assert "shared generators: 2, used by 4 runs; jobs to do: 0" in output
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
     sizes = "--max_labels_per_class=5,10,20,30,50,100"
     assert main([*asked, sizes, f"--workdir={tmp_path / 'paper'}", "--dry_run"]) == 0
     output = capsys.readouterr().out
-    assert "runs: 540; generators: 120, for 360 of them; jobs to do: 660; unknown time for 660" in output
+    assert "runs: 540; shared generators: 120, used by 360 runs; jobs to do: 660; unknown time for 660 jobs" in output
     assert not (tmp_path / "paper").exists()
 
 
@@ -139,14 +139,14 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
     [
         (["--datasets=digit", "--experiments=baseline"], "did you mean 'digits'"),
         (["--datasets=digits", "--experiments=baselin"], "did you mean 'baseline'"),
-        (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: names nothing"),
+        (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: is empty"),
         (["--datasets=digits", "--experiments=baseline", "--config.sed=1"], "'sed': there is no such setting"),
         (["--datasets=digits", "--experiments=baseline", "--worker=2"], "'--worker=2': not understood"),
         (["--datasets=digits", "--experiments=baseline", "--workers=0"], "--workers: '0' is not allowed"),
         (["--datasets=digits", "--experiments=baseline", "--workers=1000"], "--workers: 1000, but there are"),
         (["--datasets=digits", "--experiments=baseline", "--launcher=cloud"], "--launcher: invalid choice: 'cloud'"),
         (["--datasets=digits"], "--experiments"),
-        (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "holds something else than a sweep"),
+        (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "is not empty and not a sweep"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, named):
@@ -178,10 +178,10 @@ def test_slurm_is_refused_where_there_is_none(tmp_path, capsys, monkeypatch):
 
 
 def test_two_sweeps_at_once_in_one_folder_are_refused(tmp_path, capsys):
-    from chimeramix_jax import workdir_lock
+    from chimeramix_jax.runs import lock
 
     folder = tmp_path / "sweep"
     folder.mkdir()
-    with workdir_lock.locked(folder):
+    with lock.locked(folder):
         assert main(["--datasets=digits", "--experiments=baseline", f"--workdir={folder}"]) == 2
     assert f"in use by process {os.getpid()}" in capsys.readouterr().err

@@ -14,8 +14,8 @@ import pytest
 from training.toy_stage import train, weights
 
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.training import checkpoint_manifest, loop
-from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning, StageCheckpoints
+from chimeramix_jax.training import checkpoint_manifest
+from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning, StageCheckpoints, newest
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_training_goes_back_to_an_intact_checkpoint_with_a_warning_and_ends_the_
     assert (tmp_path / "checkpoints" / "18.damaged").is_dir()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert loop.newest(tmp_path)["epoch"] == 3
+        assert newest(tmp_path)["epoch"] == 3
 
 
 def test_where_no_checkpoint_is_intact_nothing_is_overwritten(finished, tmp_path):
@@ -79,7 +79,7 @@ def test_where_no_checkpoint_is_intact_nothing_is_overwritten(finished, tmp_path
     for step in (12, 18):
         flip_a_byte(tmp_path / "checkpoints" / str(step) / "generator" / "_METADATA")
     before = {path: path.read_bytes() for path in all_files(tmp_path)}
-    for read in (train, loop.newest):
+    for read in (train, newest):
         with pytest.raises(InputError, match=r"no intact checkpoint \(18: generator/_METADATA .*12: .*begin anew"):
             read(tmp_path)
     assert {path: path.read_bytes() for path in all_files(tmp_path)} == before
@@ -92,7 +92,7 @@ def test_what_a_killed_run_left_half_written_or_half_deleted_is_cleared_away(fin
     (checkpoints / "19.part" / checkpoint_manifest.NAME).unlink()
     (checkpoints / "6.old.part").mkdir()
     (checkpoints / "20.part.orbax-checkpoint-tmp").mkdir()
-    assert loop.newest(tmp_path)["step"] == 18
+    assert newest(tmp_path)["step"] == 18
     assert weights(train(tmp_path)) == finished[0]
     assert sorted(path.name for path in checkpoints.iterdir()) == ["12", "18"]
 

@@ -7,10 +7,12 @@ from conftest import TINY
 from flax import nnx
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
-from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, sgd
+from chimeramix_jax.training.evaluation import TestSet
+from chimeramix_jax.training.stage_data import StageData
 
 
 def test_a_batch_that_is_filled_up_trains_as_the_shorter_one_would():
@@ -34,6 +36,8 @@ def test_the_rate_falls_to_zero_over_the_steps_of_all_epochs_incomplete_batches_
     config.update_from_flattened_dict(TINY | {"classifier.epochs": 4, "classifier.learning_rate": 0.1})
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2
     plan = EpochPlan(examples=4, repeats=5, batch_size=8)  # two whole batches and half of one
-    stage = ClassifierStage(config, to_device(images, labels, 2), plan, 2, TestSet(images, labels, 4), mixes=False)
+    augmentation = Augmentation.for_classifier(config.augment, 8)
+    data = StageData(to_device(images, labels, 2), augmentation, plan)
+    stage = ClassifierStage(config, data, 2, TestSet(images, labels, 4), mixes=False)
     rates = [stage.learning_rate(step) for step in range(13)]
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(13) / 12)), atol=1e-8)

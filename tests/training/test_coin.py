@@ -10,13 +10,16 @@ from jaxprs import equations, products
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.mixup import draw_mixup
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
-from chimeramix_jax.evaluation import TestSet
 from chimeramix_jax.training import finiteness
+from chimeramix_jax.training.calls import Carry, EpochDraws, Span
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import build_generator
-from chimeramix_jax.training.seeds import Stacked
+from chimeramix_jax.training.stage_data import StageData
+from chimeramix_jax.training.team import Stacked
 
 SIDE = 32
 
@@ -29,8 +32,9 @@ def classifier_stage(experiment="chimeramix_grid", **changes):
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     labels = np.arange(4) % 2
     generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
-    data, plan = to_device(pixels, labels, 2), EpochPlan(4, 4, 4)
-    return ClassifierStage(config, data, plan, 2, TestSet(pixels, labels, 4), config.mixing.mask != "none", generator)
+    augmentation = Augmentation.for_classifier(config.augment, SIDE)
+    data = StageData(to_device(pixels, labels, 2), augmentation, EpochPlan(4, 4, 4))
+    return ClassifierStage(config, data, 2, TestSet(pixels, labels, 4), config.mixing.mask != "none", generator)
 
 
 class CoinStage:
@@ -50,8 +54,12 @@ class CoinStage:
 def tosses(seed, epoch, steps=200, **how):
     stage = CoinStage(steps)
     state = {name: jnp.zeros(steps) for name in ("own", "shared")} | {"step": 0}
-    for advance in EpochRunner(stage, **how).run(state, epoch, jax.random.key(seed)):
-        state = advance.state
+    runner = EpochRunner(stage, **how)
+    progress = runner.begin(state, epoch, jax.random.key(seed))
+    while not runner.is_over(progress):
+        call = runner.call(progress)
+        progress = runner.after(call, call.run())
+    state = progress.carry.state
     return np.asarray(state["own"]), np.asarray(state["shared"])
 
 
@@ -105,14 +113,15 @@ def test_a_mixed_batch_is_left_alone_by_mixup():
 def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arithmetic_of_the_generator():
     stage, seeds = classifier_stage(), 2
     runner = EpochRunner(stage)
-    program = Stacked(runner._add_step, jax.local_devices()[:1], seeds)
+    program = Stacked(runner.steps, jax.local_devices()[:1], seeds)
     keys = jax.random.split(jax.random.key(0), seeds)
     states = jax.eval_shape(jax.vmap(stage.initial_state), keys)
-    order = jax.eval_shape(jax.vmap(stage.plan.order), keys)
+    order, counts = jax.eval_shape(jax.vmap(stage.plan.order), keys)
     zeros = {name: jax.ShapeDtypeStruct((seeds,), jnp.float32) for name in ("loss", "accuracy")}
     fault = jax.eval_shape(jax.vmap(finiteness.no_fault), zeros)
     inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), stage.inputs)
-    traced = program._call.trace((states, zeros, fault), (inputs, order, keys), (0, 0))
+    draws = EpochDraws(order, counts, keys)
+    traced = program.compiled.trace(Carry(states, zeros, fault), inputs, draws, Span(0, 0, 1))
     (branch,) = equations(traced.jaxpr.jaxpr, "cond")
     costs = sorted(len(products(side.jaxpr)) for side in branch.params["branches"])
     assert costs[0] == 0 and costs[1] > 5

@@ -9,7 +9,7 @@ def test_a_batch_that_cannot_be_cut_evenly_stays_on_one_device_and_says_so(monke
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices() * 3)
     chosen = execution.for_one_run(8, devices=0, title="generator")
     assert isinstance(chosen, execution.OneDevice) and not isinstance(chosen, execution.SplitBatch)
-    assert capsys.readouterr().err == "generator: on one of 3 devices, as its batch of 8 is no multiple\n"
+    assert capsys.readouterr().err == "generator: uses one of 3 devices, because they do not divide its batch of 8\n"
 
 
 def test_one_device_of_several_can_be_asked_for_and_needs_no_word(monkeypatch, capsys):
@@ -22,5 +22,5 @@ def test_as_many_devices_are_used_as_are_asked_for_and_not_more_than_there_are(m
     monkeypatch.setattr(jax, "local_devices", lambda: ["a", "b", "c"])
     assert execution.available_devices(0) == ["a", "b", "c"]
     assert execution.available_devices(2) == ["a", "b"]
-    with pytest.raises(InputError, match="devices: 4 asked, but JAX finds 3 here"):
+    with pytest.raises(InputError, match="devices: 4 requested, but JAX finds 3 here"):
         execution.available_devices(4)

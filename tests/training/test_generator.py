@@ -7,8 +7,10 @@ import pytest
 from conftest import TINY
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.stage_data import StageData
 
 SIDE, STEPS = 32, 1000
 
@@ -20,7 +22,8 @@ def drawn():
     config.update_from_flattened_dict(TINY | {"generator.image_side": SIDE, "augment.crop_padding_fraction": 0.125})
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
     data = to_device(pixels, np.array([0, 0, 1, 1]), 2)
-    stage = GeneratorStage(config, data, EpochPlan(4, 1, 2))
+    augmentation = Augmentation.for_generator(config.augment, SIDE)
+    stage = GeneratorStage(config, StageData(data, augmentation, EpochPlan(4, 1, 2)))
 
     def note(state, a, b, masks, real, weights):
         same = [jnp.all(real == images, axis=(1, 2, 3)) for images in (a, b)]

@@ -9,10 +9,10 @@ from training.toy_stage import ToyStage, train, weights
 
 from chimeramix_jax.errors import NonFiniteError
 from chimeramix_jax.reporting import metrics
-from chimeramix_jax.training import loop
+from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner
-from chimeramix_jax.training.execution import CARRIED, OneDevice
+from chimeramix_jax.training.execution import OneDevice
 
 
 def steps_kept(directory):
@@ -98,7 +98,7 @@ def test_a_rollback_tries_again_with_other_numbers_and_is_recorded(tmp_path):
     for record in trained.rollbacks:
         assert record["terms"] == ["loss"] and record["back_to_step"] % 6 == 0
         assert record["back_to_step"] < record["step"] <= record["back_to_step"] + 6
-    assert loop.newest(tmp_path)["rollbacks"] == trained.rollbacks
+    assert checkpoints.newest(tmp_path)["rollbacks"] == trained.rollbacks
     assert [line["step"] for line in metrics.read(tmp_path / "metrics.jsonl")] == [6, 12, 18]
     assert train(tmp_path, **changes).rollbacks == trained.rollbacks  # as read back from the last checkpoint
 
@@ -114,39 +114,43 @@ def test_a_run_without_faults_is_the_same_whether_rollbacks_are_allowed_or_not(t
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["epoch"] == 3
 
 
-class Watched(OneDevice):
-    """Keeps what is compiled, and the steps of every call; each is said to take so many seconds."""
-
-    def __init__(self, seconds=()):
-        self.seconds, self.counts = iter(seconds), []
-
-    def compiled(self, steps, *, program=None):
-        self.jitted = jax.jit(steps, donate_argnums=range(CARRIED))
-
-        def call(*arguments):
-            first, end = arguments[-2:]
-            self.counts.append(end - first if isinstance(first, int) else 1)
-            return self.jitted(*arguments), next(self.seconds, 0.0)
-
-        return call
-
-
-def run_epochs(stage, execution, epochs):
-    runner = EpochRunner(stage, execution=execution)
-    state = execution.place(jax.jit(stage.initial_state)(jax.random.key(0)))
+def run_epochs(stage, epochs, seconds=()):
+    """Runs epochs whose calls are said to take so many seconds; returns the calls."""
+    runner, execution = EpochRunner(stage), OneDevice()
+    state, calls, seconds = execution.place(jax.jit(stage.initial_state)(jax.random.key(0))), [], iter(seconds)
     for epoch in range(epochs):
-        for advance in runner.run(state, epoch, jax.random.key(epoch)):
-            state = advance.state
+        progress = runner.begin(state, epoch, jax.random.key(epoch))
+        while not runner.is_over(progress):
+            calls.append(runner.call(progress))
+            completed = calls[-1].run()
+            progress = runner.after(calls[-1], completed._replace(seconds=next(seconds, 0.0)))
+        state = progress.carry.state
+    return calls
 
 
 def test_a_step_is_compiled_once_also_where_training_starts_afresh():
-    execution = Watched()
-    run_epochs(ToyStage(), execution, epochs=2)
-    assert execution.jitted._cache_size() == 1
+    calls = run_epochs(ToyStage(), epochs=2)
+    assert calls[0].compiled is calls[-1].compiled
+    assert calls[0].compiled._cache_size() == 1
 
 
 def test_on_an_accelerator_calls_grow_and_shrink_to_take_one_to_two_seconds(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    execution = Watched([30.0, 0.3, 0.6, 1.5, 1.5, 2.5, 1.2, 0.0, 0.0])
-    run_epochs(ToyStage(steps=20), execution, epochs=2)
-    assert execution.counts == [1, 1, 2, 4, 4, 4, 2, 2, 4, 8, 8]
+    calls = run_epochs(ToyStage(steps=20), epochs=2, seconds=[30.0, 0.3, 0.6, 1.5, 1.5, 2.5, 1.2, 0.0, 0.0])
+    assert [call.span.end - call.span.first for call in calls] == [1, 1, 2, 4, 4, 4, 2, 2, 4, 8, 8]
+
+
+def test_a_trace_of_the_steps_after_compilation_is_written_and_changes_no_bit(tmp_path, uninterrupted):
+    assert weights(train(tmp_path, **{"config.profile_steps": 4})) == uninterrupted[0]
+    traces = [path.name for path in (tmp_path / "profile").rglob("*") if path.is_file()]
+    assert any(name.endswith(".xplane.pb") for name in traces)
+    assert "perfetto_trace.json.gz" in traces
+    train(tmp_path / "none")
+    assert not (tmp_path / "none" / "profile").exists()
+
+
+def test_a_trace_that_is_longer_than_the_stage_ends_with_it(tmp_path):
+    train(tmp_path, **{"config.profile_steps": 1000})
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    jax.profiler.start_trace(str(tmp_path / "another"))  # none is under way any more
+    jax.profiler.stop_trace()

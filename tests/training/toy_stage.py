@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from chimeramix_jax import stopping
 from chimeramix_jax.config import defaults
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.errors import NonFiniteError, StorageError
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training import loop
+from chimeramix_jax.training.calls import drive
 
 
 class ToyStage:
@@ -64,7 +65,7 @@ def train(directory, **changes):
     settings = {key.removeprefix("config."): value for key, value in changes.items() if key.startswith("config.")}
     config.update_from_flattened_dict(settings)
     stage = ToyStage(**{key: value for key, value in changes.items() if not key.startswith("config.")})
-    return loop.train(stage, Path(directory), config, {"classes": 3}, title="toy")
+    return drive(loop.train(stage, Path(directory), config, {"classes": 3}, title="toy"))
 
 
 def weights(trained):

@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from jaxtyping import Int64, UInt8
 
+from chimeramix_jax.config.catalog import dataset_entry, native_image_side
 from chimeramix_jax.data.archives import Archive, obtain
 from chimeramix_jax.data.builders.examples import labelled_image_info, numbered_examples
-from chimeramix_jax.data.catalog import dataset_entry, native_image_side
 from chimeramix_jax.data.safe_pickle import load_plain_pickle
 from chimeramix_jax.errors import InputError
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from chimeramix_jax.config.catalog import dataset_entry, native_image_side
 from chimeramix_jax.data.builders.examples import labelled_image_info, numbered_examples
-from chimeramix_jax.data.catalog import dataset_entry, native_image_side
 
 TRAIN_IMAGES = 1100
 _BRIGHTEST = 16  # pixel values are 0 (paper) to 16 (ink)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from chimeramix_jax.config.catalog import dataset_entry, native_image_side
 from chimeramix_jax.data.archives import Archive, obtain
 from chimeramix_jax.data.builders.examples import labelled_image_info, numbered_examples
-from chimeramix_jax.data.catalog import dataset_entry, native_image_side
 from chimeramix_jax.errors import InputError
 
 _MEMBERS = ("class_names.txt", "train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")

@@ -1,0 +1,1 @@
+"""The settings, actions and exit codes of the program on the command line."""

@@ -1,5 +1,0 @@
-"""Mixed images by a run's generator, to be trained on elsewhere."""
-
-from chimeramix_jax.generation.image_set import FORMATS, generate
-
-__all__ = ["FORMATS", "generate"]

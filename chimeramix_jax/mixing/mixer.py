@@ -1,0 +1,137 @@
+"""The classifier's mixed images: partners of the same class, masks, and features (or pixels) blended by them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from ml_collections import ConfigDict
+
+from chimeramix_jax.augment.geometry import resize_align_corners
+from chimeramix_jax.augment.pipeline import Augmentation
+from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing.blending import blend_many
+from chimeramix_jax.mixing.masks import MaskRule
+from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.runtime.precision import computing
+
+Parameters = dict[str, PyTree]
+Partition = Float[Array, "images batch mask_side mask_side 1"]
+
+
+class Mixes(NamedTuple):
+    """Mixed images in [-1, 1], the positions of those that each was mixed from, and which of them is shown where."""
+
+    images: Float[Array, "batch side side 3"]
+    sources: Int[Array, "images batch"]
+    partition: Partition
+
+
+@dataclass(frozen=True)
+class Mixer:
+    """Mixes each image of a batch with others of its class.
+
+    The images are augmented independently, resized to the generator's side, mixed there, and resized back. With
+    networks, their features are blended and decoded by the frozen generator; without, their pixels are blended. With a
+    discriminator, several blends of each image are decoded, and the one that it scores highest on average is taken.
+    """
+
+    augmentation: Augmentation
+    masks: MaskRule
+    images: int
+    candidates: int
+    generator_side: int
+    precision: str
+    generator: nnx.GraphDef | None = None
+    discriminator: nnx.GraphDef | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: ConfigDict,
+        augmentation: Augmentation,
+        generator: Generator | None,
+        discriminator: Discriminator | None,
+    ) -> tuple["Mixer", Parameters]:
+        """The mixer that a config asks for, and the parameters of its networks, which every call takes.
+
+        The generator is None where pixels are mixed; the discriminator is used where there are several candidates.
+        """
+        settings, side = config.mixing, config.generator.image_side
+        mask_side = side if generator is None else generator.features_side(side)
+        networks: dict[str, nnx.Module] = {}
+        if generator is not None:
+            networks["generator"] = generator
+        if discriminator is not None and settings.discriminator_candidates > 1:
+            networks["discriminator"] = discriminator
+        mixer = cls(
+            augmentation,
+            MaskRule.of(settings, mask_side),
+            settings.images,
+            settings.discriminator_candidates,
+            side,
+            config.precision,
+            **{name: nnx.graphdef(network) for name, network in networks.items()},
+        )
+        return mixer, {name: nnx.state(network) for name, network in networks.items()}
+
+    def __call__(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
+    ) -> Float[Array, "batch side side 3"]:
+        """Mixes of the images at ``indices``, in [-1, 1]."""
+        return self.mix(key, data, indices, parameters).images
+
+    def mix(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
+    ) -> Mixes:
+        """The same, and what they were made of."""
+        partner_key, view_key, mask_key = jax.random.split(key, 3)
+        partners = [
+            sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
+        ]
+        view_keys = jax.random.split(view_key, self.images)
+        sources = [indices, *partners]
+        views = [self.augmentation(view_keys[n], data, chosen) for n, chosen in enumerate(sources)]
+        images, segments = jnp.stack([view.images for view in views]), views[-1].segments
+        batch, labels = len(indices), data.segment_labels
+        partitions = [
+            self.masks.partitions(key, batch, segments, labels, self.images)
+            for key in jax.random.split(mask_key, self.candidates)
+        ]
+        resized = resize_align_corners(jnp.concatenate(images), self.generator_side)
+        resized = resized.reshape(*images.shape[:2], *resized.shape[1:])
+        if self.generator is None:
+            mixed, partition = blend_many(resized, partitions[0]), partitions[0]
+        else:
+            with computing(self.precision):
+                mixed, partition = self._decoded(resized, partitions, parameters)
+        return Mixes(resize_align_corners(mixed, images.shape[2]), jnp.stack(sources), partition)
+
+    def _decoded(
+        self,
+        images: Float[Array, "images batch generator_side generator_side 3"],
+        partitions: Sequence[Partition],
+        parameters: Parameters,
+    ) -> tuple[Float[Array, "batch generator_side generator_side 3"], Partition]:
+        """Blends the images' features by each of the partitions, and decodes them; of several the most real ones.
+
+        Beside the decoded images it returns the partitions that they were blended by.
+        """
+        assert self.generator is not None
+        generator = nnx.merge(self.generator, parameters["generator"])
+        features = generator.encode(jnp.concatenate(images))
+        features = features.reshape(*images.shape[:2], *features.shape[1:])
+        blends = [blend_many(features, partition) for partition in partitions]
+        decoded = generator.decode(jnp.concatenate(blends)).astype(images.dtype)
+        if self.discriminator is None:
+            return decoded, partitions[0]
+        scores = nnx.merge(self.discriminator, parameters["discriminator"])(decoded)
+        scores = jnp.mean(scores.astype(jnp.float32), axis=(1, 2, 3)).reshape(len(partitions), -1)
+        best = jnp.argmax(scores, axis=0)
+        chosen = (best, jnp.arange(len(best)))
+        partition = jnp.stack(partitions, axis=1)[:, *chosen]
+        return decoded.reshape(*scores.shape, *decoded.shape[1:])[chosen], partition

@@ -1,0 +1,81 @@
+"""The training charts of both stages, made from their metrics logs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chimeramix_jax.report.curves import Chart, Series, chart
+from chimeramix_jax.reporting import metrics
+
+Lines = Sequence[Mapping[str, Any]]
+
+
+def generator_charts(directory: Path) -> list[Chart]:
+    """Returns the charts of the generator's training; empty without a metrics log."""
+    lines = _read(directory)
+    charts = (
+        chart(
+            "Image losses",
+            "loss",
+            [
+                _series(lines, "reconstruction", "reconstruction (squared error)", 1),
+                _series(lines, "perceptual", "perceptual (Laplacian pyramid)", 2),
+            ],
+        ),
+        chart(
+            "Adversarial losses",
+            "least-squares loss",
+            [
+                _series(lines, "adversarial", "generator", 1),
+                _series(lines, "discriminator", "discriminator", 2),
+            ],
+        ),
+        chart("Generator loss", "weighted sum of losses", [_series(lines, "generator", "generator", 1)]),
+        chart("Learning rate", "learning rate", [_series(lines, "learning_rate", "both networks", 1)]),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def classifier_charts(
+    directories: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
+) -> list[Chart]:
+    """Returns the charts of the classifiers' training, including their final evaluation.
+
+    Args:
+        directories: the directory of each experiment's metrics log.
+        final: the final evaluation of each experiment, as in its results.
+        split: "test" or "validation".
+    """
+    accuracy, loss, rates = [], [], []
+    for colour, (experiment, directory) in enumerate(directories.items(), start=1):
+        lines, evaluation = _read(directory), final[experiment]
+        evaluated, trained = f"{experiment}, {split} images", f"{experiment}, training"
+        accuracy += [
+            _series(lines, f"{split}_top1", evaluated, colour, final=evaluation["top1"]),
+            _series(lines, "accuracy", trained, colour, dashed=True),
+        ]
+        loss += [
+            _series(lines, f"{split}_loss", evaluated, colour, final=evaluation["loss"]),
+            _series(lines, "loss", trained, colour, dashed=True),
+        ]
+        rates.append(_series(lines, "learning_rate", experiment, colour, dashed=colour > 1))
+    charts = (
+        chart("Accuracy", "share of images", accuracy, percent=True),
+        chart("Loss", "cross-entropy in nats", loss),
+        chart("Learning rate", "learning rate", rates),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def _read(directory: Path) -> Lines:
+    path = directory / "metrics.jsonl"
+    return metrics.read(path) if path.exists() else []
+
+
+def _series(
+    lines: Lines, name: str, label: str, colour: int, *, dashed: bool = False, final: float | None = None
+) -> Series:
+    points = [(line["epoch"], line[name]) for line in lines if name in line]
+    if final is not None and lines:
+        points.append((lines[-1]["epoch"], final))  # the last epoch is evaluated only in the results
+    return Series(label, points, colour, dashed)

@@ -1,0 +1,144 @@
+"""Trained networks out of a run's directory, with nothing else at hand."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import nnx
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.calls import State
+from chimeramix_jax.training.checkpoints import StageCheckpoints
+from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.generator import build_discriminator, build_generator
+
+
+def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
+    """Returns the mixing generator of a run's newest checkpoint, or of the run whose generator it uses.
+
+    Raises:
+        InputError: the directory holds no trained generator.
+    """
+    generator: Generator = _restore_mixing(workdir, {"generator": build_generator})[0]
+    return generator
+
+
+def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
+    """Returns the discriminator that a run's generator was trained against.
+
+    Raises:
+        InputError: the directory holds no trained generator.
+    """
+    discriminator: Discriminator = _restore_mixing(workdir, {"discriminator": build_discriminator})[0]
+    return discriminator
+
+
+def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator, Discriminator]:
+    """Returns a run's generator and discriminator.
+
+    Raises:
+        InputError: the directory holds no trained generator.
+    """
+    builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]] = {
+        "generator": build_generator,
+        "discriminator": build_discriminator,
+    }
+    generator, discriminator = _restore_mixing(workdir, builders)
+    return generator, discriminator
+
+
+def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
+    """Returns the classifier of a run's newest checkpoint, in evaluation mode.
+
+    Args:
+        workdir: the run's directory.
+        part: "classifier", or "baseline" for the one trained without mixing.
+
+    Raises:
+        InputError: the directory holds no such classifier.
+    """
+    return TrainedClassifier.newest(Workdir(workdir).path / part).network
+
+
+def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Returns the names of a run's classes, in the order of the classifier's logits.
+
+    Raises:
+        InputError: the directory holds no trained classifier.
+    """
+    return tuple(_newest(Workdir(workdir).classifier, lambda about: {})[0]["class_names"])
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier with what its checkpoint stores about it.
+
+    Attributes:
+        network: the classifier, in evaluation mode.
+        class_names: in the order of its logits.
+        epochs: that it was trained for.
+    """
+
+    network: Classifier
+    class_names: tuple[str, ...]
+    epochs: int
+
+    @classmethod
+    def newest(cls, directory: Path) -> "TrainedClassifier":
+        """Reads the newest checkpoint in a stage's directory, and opens it only once.
+
+        Raises:
+            InputError: there is none.
+        """
+        graphs: list[nnx.GraphDef] = []
+
+        def wanted(about: dict[str, Any]) -> State:
+            config = settings.from_dict(about["config"])
+            classifier = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
+            graphs.append(nnx.graphdef(classifier.eval()))
+            return {
+                "parameters": nnx.state(classifier, nnx.Param),
+                "batch_statistics": nnx.state(classifier, nnx.BatchStat),
+            }
+
+        about, state = _newest(directory, wanted)
+        network = nnx.merge(graphs[0], state["parameters"], state["batch_statistics"])
+        return cls(network, tuple(about["class_names"]), about["epoch"])
+
+
+def _restore_mixing(
+    workdir: str | os.PathLike[str], builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]]
+) -> list[Any]:
+    """Restores networks of stage 1, in the order of their builders."""
+    graphs: dict[str, nnx.GraphDef] = {}
+
+    def wanted(about: dict[str, Any]) -> State:
+        config = settings.from_dict(about["config"])
+        state = {}
+        for name, build in builders.items():
+            graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
+        return state
+
+    _, state = _newest(Workdir(workdir).generator_home().generator, wanted)
+    return [nnx.merge(graph, state[name]) for name, graph in graphs.items()]
+
+
+def _newest(directory: Path, wanted: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:
+    """Reads a stage's newest intact checkpoint: its ``about``, and the entries that are ``wanted`` given that."""
+    if not (directory / "checkpoints").is_dir():
+        raise InputError(f"{directory}: holds no checkpoints")
+    with StageCheckpoints(directory / "checkpoints", read_only=True) as stored:
+        step = stored.latest_step()
+        if step is None:
+            raise InputError(f"{directory / 'checkpoints'}: holds no complete checkpoint")
+        about = stored.about(step)
+        entries = wanted(about)
+        return about, stored.restore(step, entries)[0] if entries else {}

@@ -1,0 +1,287 @@
+"""One run in its directory: prepared, then trained and measured stage by stage."""
+
+import contextlib
+import hashlib
+import os
+import sys
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
+from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.reporting import pictures
+from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
+from chimeramix_jax.runs.results import Measured, Results, results_of
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import determinism, stopping
+from chimeramix_jax.training import checkpoints, loop
+from chimeramix_jax.training.calls import Running, State
+from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predicted_classes
+from chimeramix_jax.training.execution import Execution, available_devices
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.stage_data import StageData, load_stage_data
+
+_test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done, with which settings, and where.
+
+    Attributes:
+        config: the settings, as in ``configs/``.
+        workdir: the run's directory.
+        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" only
+            prepares for drawing the page again, "all" does everything.
+        retrain: trains the stage again although it is finished.
+        generator_workdir: the directory of the run whose generator to use; None: none was named.
+    """
+
+    config: ConfigDict
+    workdir: Workdir
+    stage: str = "all"
+    retrain: bool = False
+    generator_workdir: str | os.PathLike[str] | None = None
+
+    @property
+    def trains_generator(self) -> bool:
+        """Whether the generator is to be trained, if it is not finished and no other run's is used."""
+        return self.stage in ("all", "generator")
+
+    @property
+    def trains_classifier(self) -> bool:
+        """Whether the classifier is to be trained, if it is not finished."""
+        return self.stage in ("all", "classifier")
+
+    def check(self) -> None:
+        """Refuses settings and options that are wrong or do not fit each other, before anything is read.
+
+        Raises:
+            InputError: one of them is.
+        """
+        settings.check(self.config, stored=self.stage in settings.MEASURING_STAGES)
+        available_devices(self.config.devices)
+        if self.stage not in settings.STAGES:
+            raise not_one_of("--stage", self.stage, settings.STAGES)
+        determinism.check(self.config)
+        named = self.generator_workdir
+        if not settings.needs_generator(self.config) and (self.stage == "generator" or named is not None):
+            option = "stage: 'generator'" if self.stage == "generator" else f"--generator_workdir={named}"
+            raise InputError(f"{option}, but experiment {self.config.experiment!r} uses no generator")
+
+    def replaced(self) -> tuple[Path, ...]:
+        """The files that are to be made again, and those that depend on them; none unless ``retrain``."""
+        directory = self.workdir
+        made_later = (directory.classifier, directory.baseline, directory.results, directory.report)
+        drawn = (directory.picture, directory.masks_picture)
+        if not self.retrain or not (self.trains_generator or self.trains_classifier):
+            return ()
+        if self.stage == "classifier":
+            return made_later if directory.generator.exists() else (*drawn, *made_later)
+        return (directory.generator, *drawn, *made_later)
+
+
+@contextlib.contextmanager
+def prepared(request: Request) -> Iterator["Run"]:
+    """Gives the ``with`` statement a run with everything checked, its directory locked and its data loaded.
+
+    Raises:
+        InputError: a setting, the data or the directory does not fit, or another process is at work there. Nothing
+            was changed.
+    """
+    request.check()
+    config, directory = request.config, request.workdir
+    with leaving_no_empty_folders(directory.path):
+        directory.create()
+        with locked(directory.path):
+            directory.check(config)
+            generator_home = _generator_before_data(request)
+            if request.stage in settings.MEASURING_STAGES:
+                checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
+            if request.stage == "report":
+                directory.read_results()
+            dataset = load_dataset(config)
+            same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
+            if generator_home is not directory:
+                generator_home = shared_generator.of_the_same_data(
+                    directory, config, dataset, request.generator_workdir
+                )
+                _require_generator(request, generator_home)
+            yield Run(request, dataset, generator_home)
+
+
+def _generator_before_data(request: Request) -> Workdir:
+    """The run whose generator is to be used, as far as that can be said without the data."""
+    if not settings.needs_generator(request.config) or (request.retrain and request.trains_generator):
+        return request.workdir
+    home = shared_generator.choose(request.workdir, request.config, request.generator_workdir)
+    _require_generator(request, home)
+    return home
+
+
+def _require_generator(request: Request, home: Workdir) -> None:
+    if request.stage == "classifier":
+        checkpoints.require_finished(home.generator, "generator", request.config.generator.epochs)
+
+
+def load_dataset(config: ConfigDict) -> FewShotDataset:
+    """Loads a run's few-shot set, and checks what only the data can tell.
+
+    Raises:
+        InputError: the data cannot be loaded, or a class has too few images to be mixed.
+    """
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    if config.mixing.mask != "none":
+        counts = np.bincount(dataset.train.labels)
+        smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
+        settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
+    return dataset
+
+
+class Run:
+    """A prepared run: its settings, directory and data."""
+
+    def __init__(self, request: Request, dataset: FewShotDataset, generator_home: Workdir):
+        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator that is used."""
+        self.request, self.dataset = request, dataset
+        self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What every checkpoint stores, so that its networks can be used with nothing else at hand."""
+        return {
+            "config": settings.config_to_dict(self.config),
+            "class_names": list(self.dataset.class_names),
+            "train_indices": self.dataset.train_indices.tolist(),
+            "data": self.dataset.identity.digests(),
+        }
+
+    def complete(self, execution: Execution | None = None) -> Running[Results | None]:
+        """Completes the run; returns its results, or None if only the generator was to be trained.
+
+        ``execution`` is that of ``loop.train``.
+        """
+        self.workdir.move_aside(*self.request.replaced())  # first: after a kill in between, these still count as old
+        self.workdir.claim(self.config)
+        same_data.record(self.workdir, self.dataset)
+        stopping.raise_if_asked()
+        if settings.needs_generator(self.config):
+            yield from self._provide_generator(execution)
+        if self.config.mixing.mask != "none":
+            self._picture_mixing()
+        if self.request.stage == "generator":
+            return None
+        measured = yield from self._measure_classifiers(execution)
+        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
+        if self.request.stage != "report":
+            results.write(self.workdir)
+        return results
+
+    def _provide_generator(self, execution: Execution | None) -> Running[None]:
+        """Trains the generator if that is requested and not done yet, or adopts that of another run."""
+        if self.generator_home is not self.workdir:
+            print(f"generator: uses that of {self.generator_home.path}", file=sys.stderr)
+            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home, self.config, self.dataset)
+        elif self.request.trains_generator:
+            stage = GeneratorStage(self.config, self.stage_data("generator"))
+
+            def draw(state: State) -> dict[str, Image.Image]:
+                return self._mixing_pictures.draw(stage.generator(state))
+
+            yield from self._train(stage, self.workdir.generator, "generator", execution, draw)
+
+    def _picture_mixing(self) -> None:
+        """Draws how some pairs are mixed, unless that is done."""
+        paths = {PAIRS: self.workdir.picture, MASKS: self.workdir.masks_picture}
+        if all(path.exists() for path in paths.values()):
+            return
+        generator = restore_generator(self.workdir.path) if settings.needs_generator(self.config) else None
+        for name, sheet in self._mixing_pictures.draw(generator).items():
+            pictures.save_png(paths[name], sheet)
+
+    @cached_property
+    def _mixing_pictures(self) -> MixingPictures:
+        """Pairs of the images that are mixed, cropped and mirrored only."""
+        stage = "generator" if settings.needs_generator(self.config) else "classifier"
+        return MixingPictures(self.config, self.stage_data(stage).images, self.dataset.class_names)
+
+    def _measure_classifiers(self, execution: Execution | None) -> Running[dict[str, Measured]]:
+        """Trains the classifier (if requested and not done yet) and measures it; the same for the baseline, if any."""
+        mixes = self.config.mixing.mask != "none"
+        parts = {"classifier": (self.config.experiment, mixes)}
+        if self.config.compare_with_baseline and mixes:
+            parts["baseline"] = ("baseline", False)
+        measured, epochs = {}, self.config.classifier.epochs
+        for part, (experiment, mixes) in parts.items():
+            directory = self.workdir.path / part
+            if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
+                stage = self.classifier_stage(mixes=mixes)
+                trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
+                logits, labels = stage.logits(trained.state), self.dataset.held_out.labels
+                measured[part] = Measured(
+                    experiment,
+                    evaluate_logits(logits, labels),
+                    predicted_classes(logits, labels),
+                    trained.seconds,
+                    trained.rollbacks,
+                )
+        return measured
+
+    def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
+        """The classifier's training, on mixed and unmixed batches or, as the baseline, on unmixed ones only."""
+        uses_generator = mixes and settings.needs_generator(self.config)
+        networks = restore_mixing_networks(self.workdir.path) if uses_generator else (None, None)
+        data, classes = self.stage_data("classifier"), len(self.dataset.class_names)
+        return ClassifierStage(self.config, data, classes, self._test_set, mixes, *networks)
+
+    def _train(
+        self,
+        stage: loop.Stage,
+        directory: Path,
+        title: str,
+        execution: Execution | None,
+        draw: loop.Draw | None = None,
+    ) -> Running[loop.Trained]:
+        return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=execution)
+
+    def stage_data(self, stage: str) -> StageData:
+        """The training images as a stage, "generator" or "classifier", needs them; loaded once."""
+        if stage not in self._stage_data:
+            train, classes = self.dataset.train, len(self.dataset.class_names)
+            self._stage_data[stage] = load_stage_data(
+                self.config, stage, train.images, train.labels, classes, self.workdir.segments
+            )
+        return self._stage_data[stage]
+
+    @cached_property
+    def _stage_data(self) -> dict[str, StageData]:
+        return {}
+
+    @cached_property
+    def _test_set(self) -> TestSet:
+        """The held-out images on the device, shared with other runs of this process that hold out the same."""
+        held_out, batch_size = self.dataset.held_out, self.config.evaluation.batch_size
+        images = resize(held_out.images, self.config.classifier.image_side)
+        digest = hashlib.sha256(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(held_out.labels).data)
+        key = digest.digest(), batch_size
+        test_set = _test_sets.get(key)
+        if test_set is None:
+            test_set = _test_sets[key] = TestSet(images, held_out.labels, batch_size)
+        return test_set

@@ -1,0 +1,1 @@
+"""The machine: its backend and precision, XLA flags, CPU set-up, compilation cache, signals, the terminal."""

@@ -1,0 +1,116 @@
+"""How good a classifier is on the whole test split, every image counted once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, UInt8
+
+from chimeramix_jax.runtime import stopping
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of a test split.
+
+    Attributes:
+        top1: share of the images whose class has the highest logit, in [0, 1].
+        top5: share of the images whose class is among the five highest (among all, where there are fewer).
+        macro_accuracy: mean over the classes in the split of the share classified right.
+        loss: mean cross entropy, in nats.
+        examples: number of images.
+        confusion: images by true class (row) and predicted class (column).
+    """
+
+    top1: float
+    top5: float
+    macro_accuracy: float
+    loss: float
+    examples: int
+    confusion: Int[np.ndarray, "classes classes"]
+
+
+class TestSet:
+    """A test split in the device's memory."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+    def __init__(
+        self, images: UInt8[np.ndarray, "examples side side 3"], labels: Int[np.ndarray, "examples"], batch_size: int
+    ):
+        """Puts the images on the default device; the last batch is filled up with black images that do not count."""
+        self.labels = np.asarray(labels)
+        batch_size = min(batch_size, len(images))
+        missing = -len(images) % batch_size
+        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        self._batches = jnp.asarray(padded.reshape(-1, batch_size, *images.shape[1:]))
+
+    def evaluate(
+        self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
+    ) -> Evaluation:
+        """Measures a function from images in 0..255 to logits.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        return evaluate_logits(self.logits(predict), self.labels)
+
+    def logits(
+        self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
+    ) -> Float[np.ndarray, "examples classes"]:
+        """What such a function makes of each of the images, in their order.
+
+        Raises:
+            Stopped: the run was asked to stop.
+        """
+        logits = []
+        for batch in self._batches:
+            logits.append(np.asarray(predict(batch), np.float32))
+            stopping.raise_if_asked()
+        return np.concatenate(logits)[: len(self.labels)]
+
+
+def predicted_classes(
+    logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
+) -> Int[np.ndarray, "examples"]:
+    """The class of the highest logit of every image; of a tie that the image's own class has part in, another one.
+
+    So a class is predicted rightly only where it is more likely than all others, as top-1 counts it: a constant
+    classifier, and one that diverged to NaN, are never right.
+    """
+    rivals = _rivals(logits, labels)
+    likely = np.where(np.isnan(logits), np.inf, logits)
+    most = np.max(likely, axis=1, where=rivals, initial=-np.inf)
+    strongest_rival = np.argmax(rivals & (likely == most[:, None]), axis=1)
+    return np.where(rivals.any(axis=1), strongest_rival, labels)
+
+
+def _rivals(
+    logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
+) -> Bool[np.ndarray, "examples classes"]:
+    """Which other classes are at least as likely as an image's own one, or not comparable with it."""
+    rows = np.arange(len(labels))
+    rivals = ~(logits < logits[rows, labels][:, None])
+    rivals[rows, labels] = False
+    return rivals
+
+
+def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:
+    """The figures for given logits; ties count against the classifier."""
+    examples, classes = logits.shape
+    own = logits[np.arange(examples), labels]
+    rivals = _rivals(logits, labels).sum(axis=1)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, predicted_classes(logits, labels)), 1)
+    present = np.bincount(labels, minlength=classes) > 0
+    right_by_class = np.bincount(labels, weights=rivals == 0, minlength=classes)[present]
+    return Evaluation(
+        top1=float(np.mean(rivals == 0)),
+        top5=float(np.mean(rivals < 5)),
+        macro_accuracy=float(np.mean(right_by_class / np.bincount(labels, minlength=classes)[present])),
+        loss=float(np.mean(jax.scipy.special.logsumexp(logits, axis=1) - own)),
+        examples=examples,
+        confusion=confusion,
+    )

@@ -1,0 +1,219 @@
+"""Training several seeds together: each as if alone, except that compiled steps run for many seeds at once.
+
+Each seed's run is a generator that yields its next call (``calls.py``), so it goes through its stages, checkpoints,
+logs and results exactly as it would alone. The team advances every run to its next call, executes these calls, those
+of one program in as few calls as suits the backend, and hands the results back. The seeds of a call are at the same
+step of the same stage, because what they draw alike, such as whether a batch is mixed, depends on it.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from chimeramix_jax.reporting.shared_progress import SharedProgress
+from chimeramix_jax.runtime.stopping import Stopped
+from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Running, Span, StepCall, Steps
+from chimeramix_jax.training.execution import OneDevice, ProgressDisplay
+
+Result = TypeVar("Result")
+
+_SEEDS = "seeds"  # the mesh's only axis
+
+
+@dataclass
+class Outcome(Generic[Result]):
+    """How a member ended: its result, or the error that ended it."""
+
+    result: Result | None = None
+    error: BaseException | None = None
+
+
+class Member(OneDevice):
+    """One seed's place in a team: it shares compiled programs and the progress display with the others."""
+
+    def __init__(self, programs: dict[Hashable, Steps], progress: SharedProgress):
+        """Joins a team that has these compiled programs and this display."""
+        self._programs, self._progress = programs, progress
+
+    def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
+        """Returns the steps as compiled for the first member that has the same program."""
+        if program not in self._programs:
+            self._programs[program] = super().compiled(steps)
+        return self._programs[program]
+
+    def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
+        """Returns this seed's part of the team's display."""
+        return self._progress.part(title, total_steps, first_step)
+
+
+class Team(Generic[Result]):
+    """Seeds that train together."""
+
+    def __init__(self, devices: Sequence[jax.Device], seeds_per_call: int = 0):
+        """Prepares a team without members.
+
+        Args:
+            devices: what the seeds share.
+            seeds_per_call: how many seeds a device trains in one compiled call, vectorised; 0 chooses what suits the
+                backend: all of them, but on CPU one, since XLA:CPU is slow at the grouped convolutions that
+                vectorising makes.
+        """
+        automatic = 1 if jax.default_backend() == "cpu" else None
+        self._devices, self._seeds_per_device = devices, seeds_per_call or automatic
+        self._stacked: dict[Hashable, Stacked] = {}
+
+    def run(self, members: Sequence[Callable[[Member], Running[Result]]]) -> list[Outcome[Result]]:
+        """Runs all members until each has ended; returns their outcomes, in their order.
+
+        A member that fails, or that is asked to stop, leaves the others at work. Any other exception, such as an
+        interruption, ends all of them and is raised again.
+        """
+        programs: dict[Hashable, Steps] = {}
+        progress = SharedProgress()
+        outcomes: list[Outcome[Result]] = [Outcome() for _ in members]
+        with contextlib.ExitStack() as stack:
+            runs = [stack.enter_context(contextlib.closing(start(Member(programs, progress)))) for start in members]
+            answers: dict[int, CompletedCall | Exception | None] = dict.fromkeys(range(len(runs)))
+            while answers:
+                calls = {}
+                for index, answer in answers.items():
+                    call = _advance(runs[index], answer, outcomes[index])
+                    if call is not None:
+                        calls[index] = call
+                answers = self._answers(calls)
+        return outcomes
+
+    def _answers(self, calls: dict[int, StepCall]) -> dict[int, CompletedCall | Exception | None]:
+        """Executes every member's call, those that can share a program together."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, call in calls.items():
+            groups.setdefault(_group(call), []).append(index)
+        answers: dict[int, CompletedCall | Exception | None] = {}
+        for group in groups.values():
+            try:
+                completed = self._run_together([calls[index] for index in group])
+                answers |= dict(zip(group, completed, strict=True))
+            except Exception as error:  # an error in their steps is the members' to report
+                answers |= dict.fromkeys(group, error)
+        return answers
+
+    def _run_together(self, calls: list[StepCall]) -> list[CompletedCall]:
+        """Executes equal calls in equal rounds, none larger than the devices take at once.
+
+        Every member is told the seconds of all rounds, so that seeds that adapt their steps per call to the time that
+        the last one took stay in step.
+        """
+        most = len(self._devices) * (self._seeds_per_device or len(calls))
+        size = math.ceil(len(calls) / math.ceil(len(calls) / most))
+        completed: list[CompletedCall] = []
+        seconds = 0.0
+        for start in range(0, len(calls), size):
+            together = calls[start : start + size]
+            results = [together[0].run()] if size == 1 else self._stacked_program(together[0], size).run(together)
+            completed += results
+            seconds += results[0].seconds
+        return [result._replace(seconds=seconds) for result in completed]
+
+    def _stacked_program(self, call: StepCall, seeds: int) -> "Stacked":
+        key = (call.program, seeds)
+        if key not in self._stacked:
+            self._stacked[key] = Stacked(call.steps, self._devices, seeds)
+        return self._stacked[key]
+
+
+def _advance(
+    run: Running[Result], answer: CompletedCall | Exception | None, outcome: Outcome[Result]
+) -> StepCall | None:
+    """Hands a run the result of its call, or the error; returns its next call, or None when it has ended."""
+    try:
+        if answer is None:
+            return next(run)
+        return run.throw(answer) if isinstance(answer, Exception) else run.send(answer)
+    except StopIteration as end:
+        outcome.result = end.value
+    except (Exception, Stopped) as error:
+        outcome.error = error
+    return None
+
+
+def _group(call: StepCall) -> Hashable:
+    """Equal for two calls that can be one: the same program on the same shapes and steps."""
+    leaves, structure = jax.tree.flatten((call.carry, call.inputs, call.draws))
+    return call.program, call.span, structure, tuple(map(jax.typeof, leaves))
+
+
+class Stacked:
+    """Steps of several seeds in one call: their arrays stacked, the stack cut over a mesh of devices.
+
+    A device that has several seeds vectorises over them; one that has a single seed runs its steps as they are. If the
+    places cannot all be filled, the last seed is computed more than once, which takes no longer.
+    """
+
+    def __init__(self, steps: Steps, devices: Sequence[jax.Device], seeds: int):
+        """Prepares the compiled functions for up to ``seeds`` seeds."""
+        self._steps, self._home = steps, devices[0]
+        self._mesh = Mesh(np.array(devices[:seeds]), (_SEEDS,))
+        self._places = self._mesh.size * math.ceil(seeds / self._mesh.size)
+        self._stack = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+        self._unstack = jax.jit(lambda tree: [jax.tree.map(itemgetter(place), tree) for place in range(self._places)])
+        self.compiled = jax.jit(self._on_the_mesh, donate_argnums=0)
+        self._inputs: tuple[list[PyTree], PyTree] | None = None
+
+    def run(self, calls: Sequence[StepCall]) -> list[CompletedCall]:
+        """Runs the calls, whose spans are equal, together."""
+        together = StepCall(
+            program=calls[0].program,
+            steps=self._steps,
+            compiled=self.compiled,
+            carry=self._placed([call.carry for call in calls]),
+            inputs=self._placed_inputs([call.inputs for call in calls]),
+            draws=self._placed([call.draws for call in calls]),
+            span=calls[0].span,
+        )
+        completed = together.run()
+        carries = self._unstack(jax.device_put(completed.carry, self._home))
+        return [CompletedCall(carry, completed.seconds) for carry in carries[: len(calls)]]
+
+    def _placed(self, trees: list[PyTree]) -> PyTree:
+        """The seeds' arrays, stacked and cut over the mesh."""
+        stacked = self._stack([*trees, *[trees[-1]] * (self._places - len(trees))])
+        return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec(_SEEDS)))
+
+    def _placed_inputs(self, inputs: list[PyTree]) -> PyTree:
+        """The seeds' inputs, which stay the same throughout a stage and so are placed once."""
+        if self._inputs is None or not _same_objects(self._inputs[0], inputs):
+            self._inputs = None  # gives the old ones' memory back first
+            self._inputs = (inputs, self._placed(inputs))
+        return self._inputs[1]
+
+    def _on_the_mesh(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
+        local = jax.shard_map(
+            self._on_one_device,
+            mesh=self._mesh,
+            in_specs=(PartitionSpec(_SEEDS), PartitionSpec()),
+            out_specs=PartitionSpec(_SEEDS),
+            check_vma=False,  # the steps are written for one device and know nothing of the mesh
+        )
+        return local((carry, inputs, draws), span)
+
+    def _on_one_device(self, stacked: tuple[Carry, PyTree, EpochDraws], span: Span) -> Carry:
+        def steps(seed: tuple[Carry, PyTree, EpochDraws]) -> Carry:
+            carry, inputs, draws = seed
+            return self._steps(carry, inputs, draws, span)
+
+        if len(jax.tree.leaves(stacked)[0]) > 1:
+            return jax.vmap(steps)(stacked)
+        return jax.tree.map(lambda leaf: leaf[None], steps(jax.tree.map(itemgetter(0), stacked)))
+
+
+def _same_objects(some: Sequence[object], others: Sequence[object]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))

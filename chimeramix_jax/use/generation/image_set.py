@@ -1,0 +1,100 @@
+"""From a run's directory to a folder of mixed images."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import files
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.mixing.mixer import Mixer
+from chimeramix_jax.paths import local_path
+from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs.restore import restore_mixing_networks
+from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import stopping
+from chimeramix_jax.stored_format import marked
+from chimeramix_jax.training.checkpoints import require_finished
+from chimeramix_jax.use.generation import class_folders, mixes, records
+
+FORMATS: Mapping[str, Callable[..., None]] = {"png": class_folders.write, "array_record": records.write}
+
+ABOUT = "generated.json"
+
+
+def generate(
+    workdir: str | os.PathLike[str],
+    count: int,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    file_format: str = "png",
+    config: ConfigDict | None = None,
+) -> Path:
+    """Writes mixed images of a run, as its classifier would be shown them, the same number of every class.
+
+    The same seed gives the same images. Beside them ``generated.json`` keeps the run's settings and the seed.
+
+    Args:
+        workdir: the directory of a run whose experiment mixes; its generator, if it has one, has to be finished.
+        count: how many images; where it is no multiple of the classes, the first classes have one more.
+        output: a new or an empty folder; None: ``generated`` in the run's directory.
+        seed: draws the pairs, their augmentation and the masks.
+        file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
+        config: settings that have to be the run's in all that affects its results; None: the run's own.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the run has nothing to mix with, the output is there already, or something else does not fit.
+        StorageError: there is no room.
+        Stopped: ``stopping`` was asked to stop the program; nothing is left of the folder.
+    """
+    if file_format not in FORMATS:
+        raise not_one_of("--format", file_format, FORMATS)
+    if count < 1:
+        raise InputError(f"--count={count}: is not allowed; it must be a whole number from 1")
+    directory = Workdir(workdir)
+    asked = directory.read_config() if config is None else config
+    directory.refuse_other_settings(asked)
+    settings.check(asked, environment=False, stored=True)
+    if asked.mixing.mask == "none":
+        raise InputError(f"--stage=generate: experiment {asked.experiment!r} of {directory.path} mixes no images")
+    target = directory.path / "generated" if output is None else local_path(output, "--output")
+    with contextlib.ExitStack() as unfinished:
+        folder = unfinished.enter_context(files.whole_folder(target))
+        unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))
+        run = _loaded(asked, directory)
+        names, indices = run.about["class_names"], run.about["train_indices"]
+        FORMATS[file_format](_mixes(run, count, seed), names, indices, folder)
+        files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
+    return target
+
+
+def _loaded(config: ConfigDict, directory: Workdir) -> Run:
+    """The run with its data, after making sure that its generator is finished and was trained on these data."""
+    generator_home = directory
+    if settings.needs_generator(config):
+        generator_home = directory.generator_home()
+        require_finished(generator_home.generator, "generator", config.generator.epochs)
+    dataset = load_dataset(config)
+    same_data.refuse_other_data(directory, dataset, "generate")
+    if generator_home is not directory:
+        shared_generator.refuse_other_data(generator_home, dataset, f"--workdir={directory.path}")
+    return Run(Request(config, directory, stage="generate"), dataset, generator_home)
+
+
+def _mixes(run: Run, count: int, seed: int) -> Iterator[mixes.Mix]:
+    """The mixes, made as the classifier's training makes them."""
+    uses_generator = settings.needs_generator(run.config)
+    networks = restore_mixing_networks(run.workdir.path) if uses_generator else (None, None)
+    data = run.stage_data("classifier")
+    mixer, parameters = Mixer.of(run.config, data.augmentation, *networks)
+    return mixes.draw(mixer, parameters, data.images, count, seed)

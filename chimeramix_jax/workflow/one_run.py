@@ -1,0 +1,61 @@
+"""One run, from its settings to its results and its report."""
+
+import os
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import report
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.run import Request, Run, prepared
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.calls import Running, drive
+from chimeramix_jax.training.execution import Execution
+
+
+def train_and_evaluate(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    stage: str = "all",
+    retrain: bool = False,
+    generator_workdir: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Completes a run, and returns its results.
+
+    Args:
+        config: the settings, as in ``configs/``.
+        workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed.
+        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" draws the
+            page of a finished run again, "all" does everything.
+        retrain: trains the stage again although it is finished, and all that was trained with it; the old files are
+            moved aside.
+        generator_workdir: the directory of another run, whose generator to use instead of training one; None: that of
+            a run in the same folder, if one has a finished generator of the same settings and images.
+
+    Returns:
+        The content of ``results.json`` (nothing for stages "generator" and "report"), ``summary`` (rows for
+        ``reporting.results.summary_table``) and ``files`` (the paths that were written).
+
+    Raises:
+        InputError: a setting, the data or the directory does not fit, or another process is at work there; nothing was
+            changed.
+        NonFiniteError: a loss or a gradient was not finite.
+        StorageError: there is no room for a file; whatever was complete before still is.
+        Stopped: ``stopping`` was asked to stop the run; a checkpoint has been written.
+    """
+    if config.get("seeds"):
+        raise InputError(f"seeds: {config.seeds!r}, but this is for one run; train_and_evaluate_seeds takes several")
+    with prepared(Request(config, Workdir(workdir), stage, retrain, generator_workdir)) as run:
+        return drive(completed_with_report(run))
+
+
+def completed_with_report(run: Run, execution: Execution | None = None) -> Running[dict[str, Any]]:
+    """Completes a prepared run and draws its report; returns what ``train_and_evaluate`` does."""
+    results = yield from run.complete(execution)
+    returned: dict[str, Any] = {}
+    if results is not None:
+        report.write(run.workdir, run.dataset, results.predictions)
+        if run.request.stage != "report":
+            returned = results.content | {"summary": results.rows}
+    return returned | {"files": run.workdir.written()}

@@ -1,0 +1,230 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+MAIN = REPOSITORY / "main.py"
+
+# Runs main.py with a training function that tells what it was given instead of training.
+STUB = textwrap.dedent("""
+    import json, os, runpy, signal, sys, types
+    from chimeramix_jax.errors import InputError
+
+    def train_and_evaluate(config, workdir, *, stage, retrain, generator_workdir):
+        if os.environ["ENDING"] == "interrupt":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
+            signal.raise_signal(signal.SIGINT)
+        if os.environ["ENDING"] in ("host memory", "device memory"):
+            import jax.numpy as jnp
+            import numpy as np
+            (np if os.environ["ENDING"] == "host memory" else jnp).ones((2**20, 2**30))
+        if os.environ["ENDING"] == "refuse":
+            raise InputError("workdir: holds another run")
+        given = {"workdir": str(workdir), "stage": stage, "retrain": retrain, "settings": config.to_dict()}
+        json.dump(given, open(os.environ["GIVEN"], "w"))
+        row = {"max_labels_per_class": 5, "top_5": None, "seconds": 61.0, "examples": 697, "alone": None}
+        rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
+        return {"summary": rows, "files": ["somewhere/results.json"]}
+
+    import chimeramix_jax.workflow
+    stub = types.ModuleType("chimeramix_jax.workflow.one_run")
+    stub.train_and_evaluate = train_and_evaluate
+    chimeramix_jax.workflow.one_run = sys.modules["chimeramix_jax.workflow.one_run"] = stub
+    sys.argv = sys.argv[1:]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))
+    runpy.run_path(sys.argv[0], run_name="__main__")
+""")
+
+
+def run_main(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, MAIN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def run_stub(tmp_path):
+    """Runs main.py with the stub; returns the process and what the training function was given."""
+
+    def run(*arguments: str, ending: str = "") -> tuple[subprocess.CompletedProcess[str], dict]:
+        given = tmp_path / "given.json"
+        environment = os.environ | {"GIVEN": str(given), "ENDING": ending, "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-c", STUB, str(MAIN), *arguments]
+        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
+        return process, json.loads(given.read_text()) if given.exists() else {}
+
+    return run
+
+
+def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
+    process = run_main("--help", cwd=tmp_path)
+    assert process.returncode == 0
+    assert process.stderr == ""
+    for text in ("--config", "--workdir", "--stage", "--retrain", "python main.py", "config/defaults.py"):
+        assert text in process.stdout
+    for exit_code in ("0", "1", "2", "3", "130", "143"):
+        assert f"{exit_code} " in process.stdout.partition("Exit codes:")[2]
+    assert "absl" not in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--config.nosuch.key=1"], ["'nosuch.key'", "no such setting"]),
+        (["--config.generator.epoch=1"], ["'generator.epoch'", "generator.epochs"]),
+        (["--config.generator=1"], ["generator:", "group of settings", "generator.epochs"]),
+        (["--config.generator.epochs=abc"], ["generator.epochs: 'abc'", "a whole number from 1"]),
+        (["--config.generator.epochs=0"], ["generator.epochs: 0", "a whole number from 1"]),
+        (["--config.generator.epochs=None"], ["generator.epochs: None", "a whole number from 1"]),
+        (["--config.max_labels_per_class=many"], ["max_labels_per_class: 'many'", "whole number"]),
+        (["--config.compare_with_baseline=maybe"], ["compare_with_baseline: 'maybe'", "true or false"]),
+        (["--config.generator.learning_rate_drops=(0.5,"], ["generator.learning_rate_drops: '(0.5,'"]),
+        (["--config.generator.learning_rate=nan"], ["generator.learning_rate: nan"]),
+        (["--config.dataset.name=digit"], ["dataset.name", "'digit'", "digits"]),
+        (["--config=nosuch.py"], ["nosuch.py", "no such file"]),
+        ([f"--config={REPOSITORY}/configs/digits.py:baselin"], ["experiment: 'baselin'", "did you mean 'baseline'?"]),
+        (["--stage=trian"], ["stage", "trian", "generator"]),
+        (["--retrain=perhaps"], ["retrain: 'perhaps'", "true or false"]),
+        (["--nosuch=1"], ["nosuch"]),
+        (["digits"], ["'digits'", "not understood"]),
+        (["--workdir"], ["workdir", "Missing value"]),
+        (["--workdir="], ["--workdir=: is empty"]),
+        (["--workdir=gs://bucket/run"], ["--workdir=gs://bucket/run: is an address"]),
+        (["--workdir=~nobody-of-that-name/run"], ["--workdir=~nobody-of-that-name/run", "home folder"]),
+        (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is an address"]),
+        (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is an address"]),
+        (["--config="], ["--config=: is empty"]),
+        (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
+        (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is an address"]),
+        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),
+        (
+            ["--config=image_folder", "--config.dataset.directory=gs://bucket/photos"],
+            ["dataset.directory=gs://bucket/photos: is an address"],
+        ),
+        (["--stage=predict", "--images=photos"], ["--workdir: --stage=predict needs it"]),
+        (["--stage=generate", "--count=5"], ["--workdir: --stage=generate needs it"]),
+    ],
+    ids=lambda value: value[0].rpartition("/")[2] if isinstance(value, list) and value[0].startswith("-") else "",
+)
+def test_a_mistake_is_answered_in_one_line_with_exit_code_2_before_anything_is_written(tmp_path, arguments, parts):
+    process = run_main(*arguments, cwd=tmp_path)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.startswith("chimeramix: ")
+    for part in parts:
+        assert part in process.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_arguments_the_digits_are_trained_whole_from_any_directory(run_stub):
+    process, given = run_stub()
+    assert process.returncode == 0, process.stderr
+    assert given["settings"]["dataset"]["name"] == "digits"
+    assert given["workdir"] == "runs/digits-chimeramix_grid-5-per-class-seed-0"
+    assert (given["stage"], given["retrain"]) == ("all", False)
+
+
+def test_overrides_reach_the_training_in_their_own_types_wherever_config_stands(run_stub):
+    process, given = run_stub(
+        "--config.max_labels_per_class=10",
+        "--config.generator.learning_rate_drops=(0.5,)",
+        f"--config={REPOSITORY}/configs/cifair10.py:baseline",
+        "--config.classifier.learning_rate=1",
+        "--config.compare_with_baseline",
+        "--config.seed",
+        "4",
+        "--stage=classifier",
+        "--retrain",
+        "--workdir=here",
+    )
+    assert process.returncode == 0, process.stderr
+    settings = given["settings"]
+    assert (settings["dataset"]["name"], settings["experiment"]) == ("cifair10", "baseline")
+    assert settings["max_labels_per_class"] == 10
+    assert settings["generator"]["learning_rate_drops"] == [0.5]
+    assert settings["classifier"]["learning_rate"] == 1.0
+    assert settings["compare_with_baseline"] is True
+    assert settings["seed"] == 4
+    assert (given["stage"], given["retrain"], given["workdir"]) == ("classifier", True, "here")
+
+
+def test_all_images_can_be_asked_for_where_a_file_limits_them(run_stub):
+    process, given = run_stub("--config.max_labels_per_class=None")
+    assert process.returncode == 0, process.stderr
+    assert given["settings"]["max_labels_per_class"] is None
+    assert "-all-per-class-" in given["workdir"]
+
+
+def test_the_end_of_a_run_shows_the_table_and_the_files(run_stub):
+    process, _ = run_stub()
+    assert "chimeramix_grid" in process.stdout
+    assert "+12.5 percentage points" in process.stdout
+    assert "somewhere/results.json" in process.stdout
+    assert process.stderr == ""
+
+
+def test_what_the_run_refuses_is_one_line_with_exit_code_2(run_stub):
+    process, _ = run_stub(ending="refuse")
+    assert (process.returncode, process.stderr) == (2, "chimeramix: workdir: holds another run\n")
+
+
+@pytest.mark.parametrize("ending", ["host memory", "device memory"])
+def test_a_run_without_memory_says_so_in_one_line_and_exits_with_1(run_stub, ending):
+    process, _ = run_stub(ending=ending)
+    assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
+    assert process.stderr.startswith("chimeramix: out of memory: ") and "batch_size" in process.stderr
+
+
+def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):
+    process, _ = run_stub(ending="interrupt")
+    assert process.returncode == 128 + signal.SIGINT
+    assert process.stderr == "chimeramix: interrupted; the same command continues the run\n"
+
+
+def test_the_version_is_told(tmp_path):
+    process = run_main("--version", cwd=tmp_path)
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
+
+
+def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(run_stub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.py").write_text((REPOSITORY / "configs" / "digits.py").read_text())
+    process, given = run_stub("--config=~/mine.py:baseline", "--workdir=~/run/")
+    assert process.returncode == 0, process.stderr
+    assert given["workdir"] == str(tmp_path / "home" / "run")
+    assert not (tmp_path / "~").exists()
+
+
+def test_blanks_in_a_files_name_are_told_as_they_are(tmp_path):
+    process = run_main("--config=two  blanks.py", cwd=tmp_path)
+    assert "--config=two  blanks.py: no such file" in process.stderr
+
+
+@pytest.mark.parametrize("module", ["absl", "ml_collections"])
+def test_an_interruption_while_the_program_is_imported_is_one_line(tmp_path, module):
+    code = textwrap.dedent("""
+        import builtins, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        real = builtins.__import__
+        def importing(name, *arguments):
+            if name == sys.argv[1]:
+                builtins.__import__ = real
+                signal.raise_signal(signal.SIGINT)
+            return real(name, *arguments)
+        builtins.__import__ = importing
+        sys.path.insert(0, sys.argv[2])
+        from chimeramix_jax.__main__ import run
+        run()
+    """)
+    process = subprocess.run(
+        [sys.executable, "-c", code, module, str(REPOSITORY)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (process.returncode, process.stderr) == (130, "chimeramix: interrupted\n")

@@ -1,0 +1,52 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chimeramix_jax.config.catalog import DATASET_NAMES, dataset_entry, native_image_side
+from chimeramix_jax.errors import InputError
+
+
+def test_an_unknown_name_is_refused_with_the_allowed_names_and_the_nearest():
+    with pytest.raises(InputError) as caught:
+        dataset_entry("cifar-10")
+    message = str(caught.value)
+    assert message.startswith("dataset.name: 'cifar-10'")
+    assert all(name in message for name in DATASET_NAMES)
+    assert "did you mean 'cifar10'?" in message
+    assert "\n" not in message
+
+
+def test_a_name_like_no_other_gets_no_suggestion():
+    with pytest.raises(InputError) as caught:
+        dataset_entry("mnist")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_traits_are_those_of_the_published_data_sets():
+    traits = {name: (dataset_entry(name).image_side, dataset_entry(name).classes) for name in DATASET_NAMES}
+    assert traits == {
+        "digits": (8, 10),
+        "cifair10": (32, 10),
+        "cifair100": (32, 100),
+        "cifar10": (32, 10),
+        "cifar100": (32, 100),
+        "stl10": (96, 10),
+        "image_folder": (None, None),
+    }
+    assert native_image_side("stl10") == 96
+
+
+def test_the_place_of_a_tfds_cifar_example_is_read_from_its_id():
+    assert dataset_entry("cifar10").published_position(b"train_00017") == 17
+
+
+def test_importing_the_data_package_and_its_catalog_loads_no_heavy_package():
+    program = (
+        "import sys, chimeramix_jax.data, chimeramix_jax.config.catalog;"
+        "print(sorted({'tensorflow_datasets', 'tensorflow', 'jax', 'sklearn', 'PIL'} & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

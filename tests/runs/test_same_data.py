@@ -1,0 +1,243 @@
+"""Runs whose images have changed since, and runs whose images only lie elsewhere."""
+
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.config import load
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.training import checkpoints
+
+STAGES = ("all", "generator", "classifier", "evaluate", "report")
+
+
+def write_image(path, number):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def make_photos(root):
+    """Ten classes, as the digits have, so that no other program has to be compiled."""
+    for label in range(10):
+        for number in range(3):
+            write_image(root / "train" / f"class {label}" / f"{number}.png", 100 * label + number)
+        write_image(root / "test" / f"class {label}" / "0.png", 100 * label + 50)
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings(data_dir):
+    def make(photos, experiment="chimeramix_grid", **changes):
+        config = load(f"configs/digits.py:{experiment}")
+        data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
+        run = {"dataset.directory": str(photos), "compare_with_baseline": False}
+        config.update_from_flattened_dict(TINY | data | run | changes)
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, settings):
+    """A folder of photos and a finished run on it, to be copied."""
+    root = tmp_path_factory.mktemp("original")
+    make_photos(root / "photos")
+    chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")
+    return root
+
+
+@pytest.fixture
+def copy(original, tmp_path):
+    """A copy of both, to be changed."""
+    return Path(shutil.copytree(original, tmp_path / "copy"))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def add_photos(photos):
+    for number in range(3):
+        write_image(photos / "train" / "class 3" / f"new {number}.png", 9000 + number)
+
+
+def add_a_class(photos):
+    for split, number in (("train", 1), ("train", 2), ("test", 3)):
+        write_image(photos / split / "kiwi" / f"{number}.png", 8000 + number)
+
+
+def rename_a_class(photos):
+    for split in ("train", "test"):
+        (photos / split / "class 3").rename(photos / split / "class 3b")
+
+
+def delete_photos(photos):
+    for folder in (photos / "train").iterdir():
+        (folder / "0.png").unlink()
+
+
+def swap_two_classes(photos):
+    for split in ("train", "test"):
+        (photos / split / "class 1").rename(photos / split / "for now")
+        (photos / split / "class 2").rename(photos / split / "class 1")
+        (photos / split / "for now").rename(photos / split / "class 2")
+
+
+def change_a_test_image(photos):
+    write_image(photos / "test" / "class 4" / "0.png", 7000)
+
+
+CHANGES = {
+    add_photos: "new image",
+    add_a_class: "class 'kiwi' is new",
+    rename_a_class: "class 'class 3' is now called 'class 3b'",
+    delete_photos: "missing",
+    swap_two_classes: "moved to another class",
+    change_a_test_image: "1 new image; 1 image missing",
+}
+
+
+def refused(do, workdir, expected):
+    """Does something that is refused, in one line, without touching a file."""
+    before = contents(workdir)
+    with pytest.raises(InputError) as caught:
+        do()
+    message = str(caught.value)
+    assert expected in message and "--retrain" in message and "--workdir" in message and "\n" not in message
+    assert contents(workdir) == before
+    return message
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_run_whose_images_have_changed_is_refused_at_every_stage(copy, settings, change):
+    change(copy / "photos")
+    config, run = settings(copy / "photos"), copy / "run"
+    for stage in STAGES:
+        refused(partial(chimeramix_jax.train_and_evaluate, config, run, stage=stage), run, CHANGES[change])
+    refused(partial(chimeramix_jax.generate, run, 10, config=config), run, CHANGES[change])
+
+
+def test_a_stopped_run_is_refused_too(copy, settings):
+    add_photos(copy / "photos")
+    for part in ("classifier", "results.json", "report.html"):
+        path = copy / "run" / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    do = partial(chimeramix_jax.train_and_evaluate, settings(copy / "photos"), copy / "run")
+    refused(do, copy / "run", "new image")
+
+
+def spelled_with_a_slash(photos):
+    return f"{photos}/"
+
+
+def spelled_with_a_detour(photos):
+    return f"{photos}/../photos"
+
+
+def linked(photos):
+    photos.with_name("link").symlink_to(photos)
+    return photos.with_name("link")
+
+
+def moved(photos):
+    return photos.rename(photos.with_name("bilder"))
+
+
+def with_later_dates(photos):
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    return photos
+
+
+@pytest.mark.parametrize("place", [spelled_with_a_slash, spelled_with_a_detour, linked, moved, with_later_dates])
+def test_the_same_images_elsewhere_are_the_same_data(copy, settings, place):
+    stored = json.loads((copy / "run" / "results.json").read_text())
+    config = settings(place(copy / "photos"))
+    again = chimeramix_jax.train_and_evaluate(config, copy / "run", stage="evaluate")
+    assert again["data_sha256"] == stored["data_sha256"] and again["test"]["top1"] == stored["test"]["top1"]
+
+
+def test_training_again_after_a_change_moves_the_old_files_aside(copy, settings):
+    add_photos(copy / "photos")
+    config, run = settings(copy / "photos"), copy / "run"
+    old = json.loads((run / "results.json").read_text())
+    new = chimeramix_jax.train_and_evaluate(config, run, retrain=True)
+    assert json.loads((run / "results.replaced-1.json").read_text()) == old
+    assert new["data_sha256"]["train"] != old["data_sha256"]["train"]
+    for part in ("generator", "classifier"):
+        assert checkpoints.newest(run / f"{part}.replaced-1")["data"] == old["data_sha256"]
+        assert checkpoints.newest(run / part)["data"] == new["data_sha256"]
+    assert (run / "data.replaced-1.json").exists()
+    chimeramix_jax.train_and_evaluate(config, run, stage="report")
+
+
+def test_a_classifier_is_not_trained_again_with_a_generator_of_other_images(copy, settings):
+    add_photos(copy / "photos")
+    config, run = settings(copy / "photos"), copy / "run"
+    do = partial(chimeramix_jax.train_and_evaluate, config, run, stage="classifier", retrain=True)
+    assert "--stage=all --retrain" in refused(do, run, "new image")
+
+
+def test_a_generator_of_other_images_is_refused_where_it_is_named_and_passed_over_where_it_is_not(copy, settings):
+    add_photos(copy / "photos")
+    config = settings(copy / "photos")
+    with pytest.raises(InputError, match=f"--generator_workdir={copy / 'run'}.*other data.*new image"):
+        chimeramix_jax.train_and_evaluate(config, copy / "new", generator_workdir=copy / "run")
+    with pytest.raises(InputError, match="holds no finished generator"):  # and so does not take the one beside it
+        chimeramix_jax.train_and_evaluate(config, copy / "new", stage="classifier")
+
+
+@pytest.fixture
+def of_an_earlier_version(copy, monkeypatch):
+    """The copy, as if no digest had been stored."""
+    (copy / "run" / "data.json").unlink()
+    newest = checkpoints.newest
+
+    def without_digests(directory):
+        about = newest(directory)
+        return about and {key: value for key, value in about.items() if key != "data"}
+
+    monkeypatch.setattr(checkpoints, "newest", without_digests)
+    return copy
+
+
+def add_test_images(photos):
+    write_image(photos / "test" / "class 4" / "1.png", 7000)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (add_photos, "other training images are drawn"),
+        (add_a_class, "class 'kiwi' is new"),
+        (rename_a_class, "class 'class 3b' is new; class 'class 3' is missing"),
+        (add_test_images, "11 test images instead of 10"),
+    ],
+)
+def test_a_run_of_an_earlier_version_is_compared_by_what_it_holds(of_an_earlier_version, settings, change, expected):
+    change(of_an_earlier_version / "photos")
+    config, run = settings(of_an_earlier_version / "photos"), of_an_earlier_version / "run"
+    refused(partial(chimeramix_jax.train_and_evaluate, config, run), run, expected)
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_is_not_said_to_be_of_the_images_of_now(
+    of_an_earlier_version, settings
+):
+    config, run = settings(of_an_earlier_version / "photos"), of_an_earlier_version / "run"
+    chimeramix_jax.train_and_evaluate(config, run, stage="report")
+    assert not (run / "data.json").exists()
+
+
+def test_a_record_that_cannot_be_read_is_named(copy, settings):
+    (copy / "run" / "data.json").write_text("{")
+    with pytest.raises(InputError, match=r"data\.json: cannot be read"):
+        chimeramix_jax.train_and_evaluate(settings(copy / "photos"), copy / "run", stage="report")

@@ -1,0 +1,167 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.config import defaults
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
+
+
+@pytest.fixture
+def config():
+    return defaults.get_config()
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return Workdir(tmp_path / "run")
+
+
+def refusal(workdir, config) -> str:
+    with pytest.raises(InputError) as caught:
+        workdir.check(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_naming_a_directory_creates_nothing(workdir):
+    assert not workdir.path.exists()
+    assert workdir.written() == []
+
+
+def test_the_check_creates_the_directory_with_its_parents_and_writes_nothing_into_it(tmp_path, config):
+    path = tmp_path / "runs" / "of today" / "one"
+    Workdir(str(path)).check(config)
+    assert path.is_dir()
+    assert list(path.iterdir()) == []
+
+
+def test_a_tilde_stands_for_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Workdir("~/run").path == tmp_path / "run"
+
+
+def test_a_directory_that_holds_other_files_is_accepted_and_they_stay(workdir, config):
+    workdir.path.mkdir()
+    (workdir.path / "notes.txt").write_text("mine")
+    workdir.check(config)
+    assert (workdir.path / "notes.txt").read_text() == "mine"
+
+
+def test_settings_that_are_claimed_are_read_back_equal_and_accepted_again(workdir, config):
+    config.max_labels_per_class = 5
+    workdir.check(config)
+    workdir.claim(config)
+    workdir.check(config)
+    assert settings.flatten(workdir.read_config()) == settings.flatten(config)
+
+
+def test_other_settings_are_refused_with_every_key_that_differs_and_no_other(workdir, config):
+    workdir.check(config)
+    workdir.claim(config)
+    config.seed = 3
+    config.generator.epochs = 7
+    message = refusal(workdir, config)
+    assert message.startswith(f"--workdir={workdir.path}: ")
+    assert "seed: 0 there, 3 asked" in message
+    assert "generator.epochs: 200 there, 7 asked" in message
+    assert message.count(" there, ") == 2
+    assert workdir.read_config().seed == 0
+
+
+def test_settings_without_effect_on_the_results_may_change(workdir, config):
+    workdir.check(config)
+    workdir.claim(config)
+    config.compare_with_baseline = True
+    config.dataset.data_dir = "/elsewhere"
+    config.dataset.archive = "data.zip"
+    config.evaluation.every_epochs = 1
+    config.evaluation.batch_size = 3
+    config.checkpoint.every_seconds = 0.0
+    config.checkpoint.keep = 1
+    config.steps_per_call = 4
+    workdir.check(config)
+
+
+@pytest.mark.parametrize("inside", ["", "run", "a/b/run"], ids=["itself", "parent", "grandparent"])
+def test_a_file_where_a_directory_is_wanted_is_refused_and_stays(tmp_path, config, inside):
+    (tmp_path / "file").write_text("mine")
+    path = tmp_path / "file" / inside
+    message = refusal(Workdir(path), config)
+    assert f"--workdir={path}: cannot be created" in message
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_written_to_is_refused(workdir, config, monkeypatch):
+    workdir.path.mkdir()
+    # Root may write everywhere, whatever the directory's mode.
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == workdir.path and mode & os.W_OK))
+    assert f"--workdir={workdir.path}: not writable" in refusal(workdir, config)
+
+
+def test_stored_settings_that_cannot_be_read_are_refused(workdir, config):
+    workdir.config.mkdir(parents=True)
+    assert f"{workdir.config}: cannot be read" in refusal(workdir, config)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"seed": ', b"[1]"], ids=["empty", "cut off", "another thing"])
+def test_stored_settings_that_are_damaged_are_refused_and_stay(workdir, config, content):
+    workdir.path.mkdir()
+    workdir.config.write_bytes(content)
+    assert "stored settings" in refusal(workdir, config)
+    assert workdir.config.read_bytes() == content
+
+
+def test_reading_settings_where_no_run_was_is_refused_with_the_file(workdir):
+    with pytest.raises(InputError, match=r"config\.json: cannot be read: No such file"):
+        workdir.read_config()
+
+
+def test_parts_are_moved_aside_again_and_again_without_overwriting_any(workdir):
+    workdir.path.mkdir()
+    for content in ("first", "second", "third"):
+        workdir.results.write_text(content)
+        workdir.generator.mkdir()
+        (workdir.generator / "weights").write_text(content)
+        workdir.move_aside(workdir.results, workdir.generator)
+        assert workdir.written() == []
+    for number, content in enumerate(("first", "second", "third"), 1):
+        assert (workdir.path / f"results.replaced-{number}.json").read_text() == content
+        assert (workdir.path / f"generator.replaced-{number}" / "weights").read_text() == content
+    assert len(list(workdir.path.iterdir())) == 6
+
+
+def test_parts_that_do_not_exist_are_not_moved_aside(workdir):
+    workdir.path.mkdir()
+    workdir.move_aside(workdir.results, workdir.picture)
+    assert list(workdir.path.iterdir()) == []
+
+
+def test_what_was_written_is_listed_as_far_as_it_is_there(workdir):
+    workdir.path.mkdir()
+    workdir.picture.write_bytes(b"")
+    workdir.classifier.mkdir()
+    (workdir.path / "notes.txt").write_text("mine")
+    assert workdir.written() == [workdir.picture, workdir.classifier]
+    workdir.generator.mkdir()
+    workdir.baseline.mkdir()
+    for made in (workdir.results, workdir.report, workdir.masks_picture):
+        made.write_text("{}")
+    parts = ["results.json", "report.html", "mixing.png", "masks.png", "generator", "classifier", "baseline"]
+    assert workdir.written() == [workdir.path / part for part in parts]
+
+
+@pytest.mark.parametrize("seeds", ["", "0,1"])
+def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path, seeds):
+    import chimeramix_jax
+
+    config = settings.load("image_folder:baseline")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    config.dataset.directory, config.dataset.data_dir, config.seeds = str(photos), str(tmp_path / "data"), seeds
+    train = chimeramix_jax.train_and_evaluate_seeds if seeds else chimeramix_jax.train_and_evaluate
+    with pytest.raises(InputError, match="holds no class folders"):
+        train(config, tmp_path / "runs" / "mine")
+    assert list(tmp_path.iterdir()) == [photos]

@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY
+
+from chimeramix_jax.runtime import compilation_cache
+
+
+@pytest.mark.slow
+def test_a_second_run_compiles_nothing_that_the_first_one_kept(tmp_path, data_dir):
+    settings = TINY | {"dataset.data_dir": data_dir, "classifier.epochs": 1}
+    command = [sys.executable, ROOT / "main.py", f"--config={ROOT}/configs/digits.py:baseline"]
+    command += [f"--config.{key}={value}" for key, value in settings.items()]
+    # All programs are kept, however fast the machine compiles such small ones.
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | places
+    environment.pop("JAX_COMPILATION_CACHE_DIR")
+
+    def programs_after(workdir):
+        arguments = [*map(str, command), f"--workdir={tmp_path / workdir}"]
+        subprocess.run(arguments, env=environment, check=True, capture_output=True, timeout=300)
+        return {path.name for path in (tmp_path / "cache" / "chimeramix_jax").rglob("*-cache")}
+
+    first = programs_after("first")
+    assert first
+    assert programs_after("second") == first
+
+
+def test_a_place_that_the_user_chose_is_kept(monkeypatch, tmp_path):
+    import jax
+
+    before = jax.config.jax_compilation_cache_dir
+    compilation_cache.enable()
+    assert jax.config.jax_compilation_cache_dir == before is not None
+
+
+def test_the_place_follows_the_users_cache_and_the_processor(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compilation_cache.directory().parent == tmp_path / "chimeramix_jax"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert compilation_cache.directory().is_relative_to(tmp_path / "home" / ".cache")
+    usual = compilation_cache.directory()
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags: another")
+    assert compilation_cache.directory() != usual
+
+
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as Python does where nobody knows the user
+    assert compilation_cache.directory() is None

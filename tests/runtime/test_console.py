@@ -1,0 +1,100 @@
+"""Standard output and error: closed, not read to the end, without Unicode; each in a process of its own."""
+
+import io
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import ROOT
+
+from chimeramix_jax.runtime import console
+
+
+def command(body: str) -> list[str]:
+    code = "import os, sys\nfrom chimeramix_jax import console\nwith console.prepared():\n"
+    return [sys.executable, "-c", code + textwrap.indent(textwrap.dedent(body), "    ")]
+
+
+def shell(line: str, body: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a line of bash in which ``"$@"`` is a Python program that has prepared its console."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    environment.pop("PYTHONUNBUFFERED", None)
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *command(body)], capture_output=True, text=True, timeout=60, env=environment
+    )
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_leaves_does_not_disturb_the_work_nor_its_exit_code(tmp_path, stream):
+    done = tmp_path / "done"
+    body = f"""
+        for _ in range(100_000):
+            print("a line of words", file=sys.{stream})
+        open({str(done)!r}, "w").close()
+        sys.exit(7)
+    """
+    redirected = '"$@"' if stream == "stdout" else '"$@" 2>&1 >/dev/null'
+    process = shell(f"{redirected} | head -1; exit ${{PIPESTATUS[0]}}", body)
+    assert (process.returncode, process.stdout, process.stderr) == (7, "a line of words\n", "")
+    assert done.exists()
+
+
+def test_a_little_that_nobody_reads_is_no_error_when_the_program_ends():
+    process = shell('"$@" | true; exit ${PIPESTATUS[0]}', "import time; time.sleep(0.3); print('little')")
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_output_that_cannot_be_stored_is_an_error():
+    for ending in ("", "; sys.exit(0)"):
+        process = shell('"$@" > /dev/full', f"print('text'){ending}")
+        assert process.returncode == 1
+        assert process.stderr == "chimeramix: standard output: cannot be written: No space left on device\n"
+
+
+def test_without_unicode_letters_are_written_as_escapes_and_signs_as_their_likes():
+    process = shell('"$@"', "print('Bäume ±1', '猫')", PYTHONIOENCODING="ascii")
+    assert (process.returncode, process.stdout, process.stderr) == (0, "B\\xe4ume +-1 \\u732b\n", "")
+
+
+def test_names_that_are_no_text_are_printed():
+    process = shell('"$@"', "print(os.fsdecode(b'photo\\xff.png'))", PYTHONIOENCODING="utf-8")
+    assert (process.returncode, process.stderr) == (0, "") and "photo" in process.stdout
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-", "<&- >&- 2>&-"])
+def test_what_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_path, closed):
+    file = tmp_path / "file"
+    body = f"""
+        with open({str(file)!r}, "w") as opened:
+            print("an error", file=sys.stderr)
+            os.write(2, b"an error of a library")
+            print("text")
+            opened.write("content")
+    """
+    process = shell(f'"$@" {closed}', body)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout == ("" if ">&- 2" in closed else "text\n")
+    assert file.read_text() == "content"
+
+
+def test_an_interruption_that_ends_the_reader_too_keeps_its_exit_code():
+    body = """
+        import signal, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        time.sleep(0.3)
+        signal.raise_signal(signal.SIGINT)
+    """
+    process = shell('"$@" 2>&1 | true; exit ${PIPESTATUS[0]}', body)
+    assert (process.returncode, process.stderr) == (130, "")
+
+
+def test_afterwards_the_streams_are_what_they_were(monkeypatch):
+    streams = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    with console.prepared():
+        print("text")
+    assert (sys.stdout, sys.stderr) == streams and streams[0].getvalue() == "text\n"

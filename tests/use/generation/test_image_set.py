@@ -1,0 +1,173 @@
+"""Mixed images of a finished run, written for others to train on."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from conftest import ROOT
+from flax import nnx
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.augment.geometry import normalize, resize_align_corners
+from chimeramix_jax.config import from_json, load, to_json
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.mixing.blending import blend
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import stopping
+
+COUNT = 23  # of ten classes: not the same of each
+
+
+@pytest.fixture(scope="module")
+def generated(trained_run, tmp_path_factory):
+    return chimeramix_jax.generate(trained_run, COUNT, tmp_path_factory.mktemp("generated"), seed=3)
+
+
+@pytest.fixture(scope="module")
+def dataset(trained_run):
+    config = from_json((trained_run / "config.json").read_text())
+    return load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+
+
+def manifest(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def pixels(folder):
+    return np.stack([np.asarray(Image.open(folder / line["file"])) for line in manifest(folder)])
+
+
+def test_every_class_has_as_many_images_in_its_folder_and_all_are_in_the_manifest(generated):
+    lines = manifest(generated)
+    assert sorted(line["file"] for line in lines) == sorted(
+        path.relative_to(generated).as_posix() for path in generated.rglob("*.png")
+    )
+    assert [len(list((generated / str(label)).iterdir())) for label in range(10)] == [3] * 3 + [2] * 7
+    assert all(line["file"].startswith(f"{line['class']}/") for line in lines)
+    assert pixels(generated).shape == (COUNT, 8, 8, 3)
+    about = json.loads((generated / "generated.json").read_text())
+    assert (about["count"], about["seed"], about["config"]["experiment"]) == (COUNT, 3, "chimeramix_grid")
+
+
+def test_the_sources_are_training_images_of_the_images_class_each_as_often_the_first(generated, dataset):
+    labels = dict(zip(dataset.train_indices.tolist(), dataset.train.labels.tolist(), strict=True))
+    lines = manifest(generated)
+    assert all(labels[source] == line["label"] for line in lines for source in line["sources"])
+    first = [line["sources"][0] for line in lines]
+    assert sorted(first[:20]) == sorted(labels)  # two of each class
+
+
+def test_an_image_is_what_the_generator_makes_of_the_sources_and_the_mask_in_the_manifest(
+    generated, trained_run, dataset
+):
+    # Digits are neither mirrored nor cropped, so that the sources are all that goes into a mix.
+    generator = chimeramix_jax.restore_generator(trained_run)
+    by_index = dict(zip(dataset.train_indices.tolist(), dataset.train.images, strict=True))
+    lines = manifest(generated)
+    a, b = (
+        resize_align_corners(normalize(jnp.stack([by_index[line["sources"][n]] for line in lines])), 32) for n in (0, 1)
+    )
+    keeps_a = np.array([[[place == "0" for place in row] for row in line["mask"]] for line in lines])[..., None]
+    assert 0.2 < keeps_a.mean() < 0.8
+
+    @nnx.jit
+    def mix(generator, a, b, mask):
+        return resize_align_corners(generator.decode(blend(generator.encode(a), generator.encode(b), mask)), 8)
+
+    expected = (np.asarray(mix(generator, a, b, keeps_a.astype(np.float32))) + 1) * 127.5
+    assert np.abs(expected - pixels(generated)).max() < 0.6
+
+
+def test_the_same_seed_gives_the_same_files_another_one_others_and_more_images_begin_with_the_fewer(
+    generated, trained_run, tmp_path
+):
+    folders = [
+        chimeramix_jax.generate(trained_run, count, tmp_path / name, seed=seed)
+        for name, count, seed in (("same", COUNT, 3), ("other", COUNT, 4), ("more", 110, 3))
+    ]
+    same, other, more = map(manifest, folders)
+    assert same == manifest(generated) == more[:COUNT] and len(more) == 110
+    assert other != same
+    np.testing.assert_array_equal(pixels(folders[0]), pixels(generated))
+    np.testing.assert_array_equal(pixels(folders[2])[:COUNT], pixels(generated))
+
+
+def test_array_records_hold_the_same_images_for_tfds(generated, trained_run, tmp_path):
+    folder = chimeramix_jax.generate(trained_run, COUNT, tmp_path / "records", seed=3, file_format="array_record")
+    examples = sorted(tfds.builder_from_directory(folder).as_data_source("train"), key=lambda one: one["index"])
+    np.testing.assert_array_equal(np.stack([one["image"] for one in examples]), pixels(generated))
+    for one, line in zip(examples, manifest(generated), strict=True):
+        assert (one["label"], one["sources"].tolist()) == (line["label"], line["sources"])
+        assert ["".join(map(str, row)) for row in one["mask"]] == line["mask"]
+    assert not [path for path in folder.iterdir() if path.is_dir()]
+
+
+def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated, trained_run, tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.json").write_bytes((trained_run / "config.json").read_bytes())
+    Workdir(workdir).use_generator_of(Workdir(trained_run))
+    command = [sys.executable, ROOT / "main.py", "--stage=generate", f"--workdir={workdir}"]
+    command += [f"--count={COUNT}", "--generate_seed=3"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr
+    assert f"{COUNT} mixed images" in process.stdout and str(workdir / "generated") in process.stdout
+    assert manifest(workdir / "generated") == manifest(generated)
+    np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert f"{workdir}/generated: is there already" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "--count: --stage=generate needs it"),
+        (["--count=0"], "--count=0"),
+        (["--count=5", "--format=csv"], "--format: 'csv' is not known; allowed: png, array_record"),
+        (["--count=5", "--images=x"], "--images: --stage=generate does not take it"),
+        (["--count=5", "--retrain"], "--retrain: --stage=generate does not take it"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_exit_code_2(trained_run, tmp_path, arguments, told):
+    command = [sys.executable, ROOT / "main.py", "--stage=generate", f"--workdir={trained_run}"]
+    process = subprocess.run(
+        [*command, f"--output={tmp_path}/new", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert told in process.stderr and process.stderr.count("\n") == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_an_address_is_refused_from_python_too(trained_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is an address"):
+        chimeramix_jax.generate(trained_run, 5, "gs://bucket/mixed")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "told"), [("baseline", "mixes no images"), ("chimeramix_grid", "holds no finished generator")]
+)
+def test_a_run_that_has_nothing_to_mix_with_is_refused_and_leaves_nothing(tmp_path, experiment, told):
+    (tmp_path / "config.json").write_text(to_json(load(f"digits:{experiment}")))
+    with pytest.raises(InputError, match=told):
+        chimeramix_jax.generate(tmp_path, 5)
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
+def test_a_program_that_is_stopped_leaves_nothing_of_the_folder(trained_run, tmp_path, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stopping, "raise_if_asked", stop)
+    with pytest.raises(KeyboardInterrupt):
+        chimeramix_jax.generate(trained_run, 5, tmp_path / "new")
+    assert not os.listdir(tmp_path)
