@@ -12,7 +12,7 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.metrics import MetricsLog
-from chimeramix_jax.reporting.results import environment
+from chimeramix_jax.runs.provenance import environment
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation import evaluate_logits
 

@@ -1,9 +1,3 @@
-import json
-import subprocess
-
-import jax
-
-from chimeramix_jax.reporting import results
 from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table
 
 
@@ -77,43 +71,3 @@ def test_the_closing_text_leaves_out_missing_parts():
     text = closing_text({"summary": [row("baseline", 0.5)], "files": ["a/b.json"]})
     assert text.startswith("experiment")
     assert text.endswith("\n\nwritten:\n  a/b.json")
-
-
-def test_the_environment_names_versions_and_devices_in_what_json_can_hold():
-    environment = results.environment()
-    assert json.loads(json.dumps(environment)) == environment
-    assert environment["packages"]["jax"] == jax.__version__
-    assert set(environment["packages"]) == set(results.PACKAGES)
-    assert environment["devices"]["count"] == len(jax.devices())
-    assert environment["devices"]["kind"] == jax.devices()[0].device_kind
-
-
-def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(results, "PACKAGES", ("no-such-package",))
-    assert results.environment()["packages"] == {"no-such-package": None}
-
-
-def test_the_commit_is_recorded_of_the_program_and_not_of_a_project_that_it_is_installed_in(tmp_path, monkeypatch):
-    package = tmp_path / "package"
-    (package / "reporting").mkdir(parents=True)
-    monkeypatch.setattr(results, "__file__", str(package / "reporting" / "results.py"))
-    (package / "run.py").write_text("one")
-
-    def git(*arguments):
-        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    assert results.git_commit() is None
-    git("init")
-    git("commit", "--allow-empty", "-m", "of another project")
-    assert results.git_commit() is None
-    git("add", ".")
-    git("commit", "-m", "of this one")
-    assert results.git_commit() == git("rev-parse", "HEAD")
-    (package / "run.py").write_text("two")
-    assert results.git_commit() == git("rev-parse", "HEAD") + "-dirty"
-
-
-def test_the_digest_of_a_split_tells_one_from_another():
-    digests = {results.indices_digest(indices) for indices in ([1, 23], [12, 3], [3, 12], [1, 2, 3])}
-    assert len(digests) == 4 and all(len(digest) == 64 for digest in digests)
