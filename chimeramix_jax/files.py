@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -18,6 +19,7 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
 _IN_EMPTY_FILE_SYSTEMS = "lost+found"
+_MOST_LINKS = 40  # links that lead to links, as on Linux
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -25,23 +27,52 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
     Creates missing parent folders. Writes to a temporary file beside the target, syncs it to disk and renames it to
     the target, whose permissions it keeps if the target existed. Follows links. Writes directly to a target that is
-    not a regular file, such as a pipe; it is no error if the pipe's reader closes it.
+    not a regular file, such as a pipe, and appends to what this process has open already, such as ``/dev/stdout``; it
+    is no error if a reader closes it.
 
     Raises:
         StorageError: there is no space for the file.
         OSError: the file cannot be written. The old file is unchanged, and no temporary file is left behind.
     """
-    mode = None
-    with contextlib.suppress(FileNotFoundError):
-        mode = os.stat(path).st_mode
-    if mode is not None and not stat.S_ISREG(mode):
-        with contextlib.suppress(BrokenPipeError), open(path, "wb") as stream:
-            stream.write(content)
-        return
-    target = Path(os.path.realpath(path))
     with room_for(Path(path), len(content)):
+        opened, mode = _descriptor(path), None
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(path).st_mode
+        if opened is not None or (mode is not None and not stat.S_ISREG(mode)):
+            with contextlib.suppress(BrokenPipeError), open(path if opened is None else os.dup(opened), "wb") as stream:
+                stream.write(content)
+            return
+        target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, content, None if mode is None else stat.S_IMODE(mode))
+
+
+def _descriptor(path: str | os.PathLike[str]) -> int | None:
+    """Returns the open file descriptor that a path such as ``/dev/stdout`` leads to; None if it leads to none."""
+    place = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        if match := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", place):
+            return int(match[1])
+        if not os.path.islink(place):
+            break
+        place = os.path.normpath(os.path.join(os.path.dirname(place), os.readlink(place)))
+    return None
+
+
+def refuse_unwritable_folder(path: Path, source: str) -> None:
+    """Refuses the path of a file in a folder where no file can be created, before there is work to lose.
+
+    Raises:
+        InputError: no file can be created there; ``source`` is the flag to name.
+    """
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device, which is written to directly
+    target = Path(os.path.realpath(path))
+    nearest = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise InputError(f"{source}={path}: cannot be written because {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{source}={path}: cannot be written because {nearest} is not writable")
 
 
 def _replace(target: Path, content: bytes, mode: int | None) -> None:

@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(gs|s3|https?|hdfs|file|ftp|az|abfs
 def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
     """Returns a path in this machine's file system, with ``~`` replaced by the home folder.
 
-    Shells do not expand ``~`` after the ``=`` of a flag.
+    Shells do not expand ``~`` after the ``=`` of a flag. Unicode letters are composed as they are on the disk.
 
     Args:
         named: the path as the user wrote it.
@@ -30,7 +30,7 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
         raise InputError(f"{named_by}={text}: is empty; it must be a path, or the flag must be left out")
     refuse_address(text, named_by)
     try:
-        return Path(text).expanduser()
+        return in_any_form(Path(text).expanduser())
     except RuntimeError:  # there is no such user, or HOME is not set and the system does not know the user
         raise InputError(f"{named_by}={text}: the home folder for ~ is not known; write the full path") from None
 
@@ -61,8 +61,15 @@ def in_any_form(path: Path) -> Path:
     """Returns the path in the Unicode form that exists; file systems differ in how they encode ``ä``, for instance."""
     if os.path.lexists(path):
         return path
-    forms = (Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD"))
-    return next((form for form in forms if os.path.lexists(form)), path)
+    found = Path()
+    for part in path.parts:
+        found = next((found / form for form in forms(part) if os.path.lexists(found / form)), found / part)
+    return found
+
+
+def forms(name: str) -> list[str]:
+    """A name as it is, and with its letters composed and decomposed."""
+    return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))
 
 
 def by_name(name: str) -> tuple[str, str]:

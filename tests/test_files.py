@@ -1,14 +1,17 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from chimeramix_jax import files
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, StorageError
 
 
 def test_missing_parent_folders_are_created(tmp_path):
@@ -115,6 +118,26 @@ def test_pipes_and_devices_are_written_to_and_not_replaced(tmp_path):
     assert (tmp_path / "null").is_symlink() and not Path(os.devnull).is_file()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_device_without_room_is_an_error_of_storing():
+    with pytest.raises(StorageError, match=r"/dev/full: cannot be written: No space left on device"):
+        files.write_bytes("/dev/full", b"content")
+
+
+@pytest.mark.parametrize("leads_to", ["/dev/stdout", "/proc/self/fd/1"])
+def test_what_the_process_writes_to_already_is_written_on_and_not_replaced(tmp_path, leads_to):
+    (tmp_path / "link").symlink_to(leads_to)
+    code = (
+        "import os, sys; from chimeramix_jax import files; os.write(1, b'first '); "
+        "files.write_bytes(sys.argv[1], b'second '); os.write(1, b'third')"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for named in (leads_to, tmp_path / "link"):
+        with open(tmp_path / "file", "wb") as file:
+            subprocess.run([sys.executable, "-c", code, named], stdout=file, env=environment, check=True, timeout=60)
+        assert (tmp_path / "file").read_bytes() == b"first second third"
+
+
 def test_a_process_substitution_receives_the_content(tmp_path):
     receiver, sender = os.pipe()
     files.write_bytes(f"/dev/fd/{sender}", b"content")
@@ -150,6 +173,22 @@ def test_parent_folders_of_a_failed_folder_are_removed(tmp_path):
     with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "a" / "b"):
         raise ZeroDivisionError
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "closed" / "file")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    for closed in ("closed/new", "closed/deep/new", "link"):  # root may write everywhere, whatever the mode
+        with pytest.raises(InputError, match=r"^--output=.*: cannot be written, as nothing may be put into .*/closed$"):
+            files.refuse_unwritable_folder(tmp_path / closed, "--output")
+    with pytest.raises(InputError, match=r"cannot be written, as .*/file is no folder"):
+        files.refuse_unwritable_folder(tmp_path / "file" / "new", "--output")
+    for fine in (tmp_path / "file", tmp_path / "a" / "b", Path("/dev/null"), Path("new")):
+        files.refuse_unwritable_folder(fine, "--output")
+    assert sorted(os.listdir(tmp_path)) == ["closed", "file", "link"]
 
 
 @pytest.mark.parametrize(

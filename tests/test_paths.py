@@ -36,7 +36,11 @@ def test_a_name_is_found_in_any_unicode_form(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "Bär") for form in ("NFC", "NFD"))
     (tmp_path / decomposed).touch()
     assert paths.in_any_form(tmp_path / composed).exists()
+    (tmp_path / decomposed).unlink()
     assert paths.in_any_form(tmp_path / "nothing") == tmp_path / "nothing"
+    (tmp_path / composed / decomposed / "Büro").mkdir(parents=True)
+    for name in (tmp_path / decomposed / composed / "Büro", tmp_path / decomposed / composed / "new"):
+        assert paths.local_path(name, "--workdir") == tmp_path / composed / decomposed / name.name
     assert sorted([decomposed, "Baz", "Bz"], key=paths.by_name) == sorted(
         [decomposed, "Baz", "Bz"], key=lambda name: unicodedata.normalize("NFC", name)
     )

@@ -7,6 +7,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.command_line import actions, exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
 from chimeramix_jax.command_line.help_text import Entry, Help
@@ -161,7 +162,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
-    parsed.config = _changed(_settings_to_change(parsed), rest)
+    parsed.config = _changed(_settings_to_change(parsed, rest), rest)
     _refuse_flags_of_other_stages(parsed)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in USES:
@@ -184,13 +185,28 @@ def after_stop(parsed: Arguments) -> str:
     return "nothing was written" if parsed.stage in USES else "the same command continues the run"
 
 
-def _settings_to_change(parsed: Arguments) -> ConfigDict:
-    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's."""
+def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
+    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's.
+
+    If several seeds are measured, these are the settings of the first; the others differ only in their seed.
+    """
     if parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
         run = Workdir(parsed.workdir)
+        seeds = _requested_seeds(overrides) if parsed.stage in settings.MEASURING_STAGES else ()
+        if seeds:
+            run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
         if parsed.stage in USES or run.config.exists():
             return run.read_config()
-    return settings.load(parsed.config or DEFAULT_CONFIG)
+    return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
+
+
+def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:
+    """The seeds of ``--config.seeds``, which is read before the settings that it belongs to are known."""
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)
+    flags.DEFINE_string("config.seeds", "", "", flag_values=parsed)
+    parsed(["", *overrides], known_only=True)
+    return settings.parse_seeds(parsed["config.seeds"].value or "")
 
 
 class _IntegerOrNone(flags.ArgumentParser):
@@ -235,4 +251,6 @@ def _resolve_paths(parsed: Arguments) -> None:
         path = local_path(value, f"--{name}")
         if name == "output" and parsed.stage == "predict" and (path.is_dir() or value.endswith("/")):
             raise InputError(f"--output={value}: is a folder; --stage=predict writes a file")
+        if name == "output" and parsed.stage == "predict":
+            files.refuse_unwritable_folder(path, "--output")
         setattr(parsed, name, str(path))

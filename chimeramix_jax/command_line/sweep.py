@@ -6,7 +6,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.paths import local_path
+from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep import local, plan, slurm
@@ -162,14 +162,17 @@ def _sweep(parsed: Arguments) -> int:
     if parsed.dry_run:
         _print(_states(jobs, parsed))
         return 0
-    Workdir(folder).create()
-    with lock.locked(folder):
-        plan.write(folder, runs)
-        states = _states(jobs, parsed)
-        if on_slurm:
-            _submit(states, parsed)
-        else:
-            _run_here(states, parsed, devices)
+    with leaving_no_empty_folders(folder):
+        Workdir(folder).create()
+        with lock.locked(folder):
+            states = _states(jobs, parsed)
+            waiting = State.TO_DO in states.values()
+            workers = local.workers(parsed.workers, devices) if waiting and not on_slurm else []  # may refuse
+            plan.write(folder, runs)
+            if on_slurm:
+                _submit(states, parsed)
+            else:
+                _run_here(states, workers)
     print(f"Summarize the runs: {program_name()} summarize {folder}")
     return SOME_FAILED if State.FAILED in states.values() else 0
 
@@ -184,9 +187,9 @@ def _states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:
     return {job: job.state(retry=parsed.retry, queued=queued) for job in jobs}
 
 
-def _run_here(states: dict[Job, State], parsed: Arguments, devices: tuple[str, int] | None) -> None:
-    if State.TO_DO in states.values():
-        local.run(states, local.workers(parsed.workers, devices))
+def _run_here(states: dict[Job, State], workers: Sequence[local.Worker]) -> None:
+    if workers:
+        local.run(states, workers)
     _print(states)
 
 

@@ -97,7 +97,15 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
 
 def _check_files(settings: Mapping[str, Any]) -> None:
     archive, directory = settings["dataset.archive"], settings["dataset.directory"]
-    _check_data_dir(settings["dataset.data_dir"])
+    if settings["dataset.data_dir"]:
+        _check_data_dir(settings["dataset.data_dir"], "dataset.data_dir")
+    elif os.environ.get("TFDS_DATA_DIR"):
+        _check_data_dir(os.environ["TFDS_DATA_DIR"], "TFDS_DATA_DIR")
+    elif os.path.expanduser("~") == "~":
+        raise InputError(
+            "dataset.data_dir: '', but there is no home folder to keep prepared data sets in; name one with "
+            "--config.dataset.data_dir"
+        )
     if archive and not local_path(archive, "dataset.archive").is_file():
         raise InputError(f"dataset.archive: {archive!r} is not a file; it must be the data set's published archive")
     entry = catalog.dataset_entry(settings["dataset.name"])
@@ -107,20 +115,13 @@ def _check_files(settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_data_dir(data_dir: str) -> None:
+def _check_data_dir(data_dir: str, source: str) -> None:
     if data_dir.startswith(tuple(_STORES)):  # TFDS can write there if the right package is installed
         packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
         if not any(importlib.util.find_spec(package) for package in packages):
-            raise InputError(
-                f"dataset.data_dir: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}"
-            )
-    elif data_dir:
-        local_path(data_dir, "dataset.data_dir")
-    elif "TFDS_DATA_DIR" not in os.environ and os.path.expanduser("~") == "~":
-        raise InputError(
-            "dataset.data_dir: '', but there is no home folder for prepared data sets; choose a folder with "
-            "--config.dataset.data_dir"
-        )
+            raise InputError(f"{source}: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}")
+    else:
+        local_path(data_dir, source)
 
 
 def _check_model(model: str) -> None:

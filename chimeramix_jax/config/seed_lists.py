@@ -50,3 +50,10 @@ def config_of_seed(config: ConfigDict, seed: int) -> ConfigDict:
 def with_seed(pattern: str | os.PathLike[str], seed: int) -> str:
     """Returns the directory of a seed from a pattern that contains ``SEED_PLACE``."""
     return os.fspath(pattern).replace(SEED_PLACE, str(seed))
+
+
+def seed_in(workdir: str | os.PathLike[str], seed: int) -> str:
+    """The directory of one seed's run, given the folder that is to hold those of several, or a pattern for them."""
+    if SEED_PLACE in os.fspath(workdir):
+        return with_seed(workdir, seed)
+    return os.path.join(workdir, f"seed-{seed}")

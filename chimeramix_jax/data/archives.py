@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.paths import local_path
 
 _REACHABLE_WITHIN_SECONDS = 20.0
 
@@ -39,7 +40,7 @@ def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
       InputError: the local copy does not exist, the download fails, or the file is not the published one.
     """
     if local_copy:
-        path = Path(local_copy).expanduser()
+        path = local_path(local_copy, "dataset.archive")
         if not path.is_file():
             raise InputError(f"dataset.archive: there is no file {path}")
         _check_md5(path, archive)

@@ -63,13 +63,15 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
         considers safe.
     """
     unreadable = functools.partial(UnreadableImageError, named_by, path)
-    _enable_heic_if_installed()
+    reads_heic = _enable_heic_if_installed()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about unusual metadata; only the pixels matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _upright_rgb(path)
     except UnidentifiedImageError:
+        if _is_heic(path) and reads_heic:
+            raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
         if _is_heic(path):
             raise unreadable("is a HEIC photo, which needs the package pillow-heif: pip install pillow-heif") from None
         raise unreadable("is not an image that Pillow can read") from None
@@ -115,13 +117,14 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
 
 
 @functools.cache
-def _enable_heic_if_installed() -> None:
-    """Makes Pillow read HEIC photos, a common format of phones, if pillow-heif is installed."""
+def _enable_heic_if_installed() -> bool:
+    """Makes Pillow read HEIC photos, a common format of phones; returns False if pillow-heif is not installed."""
     try:
         import pillow_heif
     except ImportError:
-        return
+        return False
     pillow_heif.register_heif_opener()
+    return True
 
 
 def _is_heic(path: Path) -> bool:

@@ -12,7 +12,7 @@ from chimeramix_jax.errors import InputError
 # Created by Windows, macOS, Synology and QNAP; hidden files are ignored as well.
 _SYSTEM_FILES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin"}
-    | {"system volume information", "lost+found"}
+    | {"#snapshot", "system volume information", "lost+found", "icon\r", "network trash folder", "temporary items"}
 )
 # Notes, tables and programs, and what cameras and photo libraries store beside an image, such as edits and videos.
 _OTHER_SUFFIXES = (
@@ -86,7 +86,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _files_of(name: str, ignored: list[str]) -> list[Path]:
-    path = paths.in_any_form(paths.local_path(name, "--images"))
+    path = paths.local_path(name, "--images")
     if path.is_dir():
         return _below(path, ignored)
     if path.exists() or not glob.has_magic(name):
@@ -110,7 +110,8 @@ def _matches(pattern: Path) -> list[Path]:
     literal, parts = Path(), list(pattern.parts)
     while parts and os.path.lexists(literal / parts[0]):
         literal /= parts.pop(0)
-    matches = glob.glob(str(Path(glob.escape(str(literal)), *parts)), recursive=True)
+    patterns = (Path(glob.escape(str(literal)), form) for form in paths.forms(str(Path(*parts))))
+    matches = {match for pattern in patterns for match in glob.glob(str(pattern), recursive=True)}
     return sorted(map(Path, matches), key=lambda match: paths.by_name(str(match)))
 
 

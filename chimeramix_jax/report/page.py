@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
 from chimeramix_jax.report import confusion, curves, embedding, training_charts
 from chimeramix_jax.reporting import lettering
@@ -34,6 +35,8 @@ MOST_CLASSES_LISTED = 12  # with more classes, only the best and the worst are l
 BEST_AND_WORST = 5
 MOST_TRAINING_IMAGES = 300
 MOST_SHEETS_DURING_TRAINING = 4
+
+_NEEDED = ("config", "dataset", "experiment", "max_labels_per_class", "seed")  # of the results
 
 Predictions = Int[np.ndarray, "examples"]
 
@@ -74,7 +77,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     Raises:
         InputError: the results or a metrics log cannot be read.
     """
-    results = workdir.read_results()
+    results = _results(workdir)
     split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
     experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
     measured = {results["experiment"]: results[split]}
@@ -100,6 +103,15 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     content["legend"] = lettering.legend(dataset.class_names[: pictures.MOST_PAIRS])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
+
+
+def _results(workdir: Workdir) -> dict[str, Any]:
+    """The run's results, with what came later where they are of an earlier version."""
+    results = {"seconds": {}, "device": {}, "machine": {}, "versions": {}} | workdir.read_results()
+    lacking = [key for key in _NEEDED if key not in results]
+    if lacking:
+        raise InputError(f"{workdir.results}: has no {', '.join(lacking)}; write it anew with --stage=evaluate")
+    return results | {"config": settings.config_to_dict(settings.from_dict(results["config"]))}
 
 
 def _environment() -> Environment:

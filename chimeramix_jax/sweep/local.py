@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep.display import Display, Running
@@ -153,5 +154,6 @@ def _outcome(job: Job, code: int, seconds: float) -> str:
         return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
-    accuracies = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on]["top1"] for run in job.runs)
-    return f"done in {duration(seconds)}, top-1 {', '.join(f'{top1:.2%}' for top1 in accuracies)}"
+    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on] for run in job.runs)
+    accuracies = (percent(one["top1"], one["examples"]) for one in measured)
+    return f"done in {duration(seconds)}, top-1 {', '.join(accuracies)}"

@@ -49,7 +49,7 @@ def train_and_evaluate_seeds(
         InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
             only later; the other seeds are finished in that case.
     """
-    settings.check(config)
+    settings.check(config, stored=stage in settings.MEASURING_STAGES)
     requests = [
         _request(config, seed, workdir, generator_workdir, stage, retrain)
         for seed in settings.parse_seeds(config.seeds)
@@ -65,11 +65,7 @@ def train_and_evaluate_seeds(
 
 def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
     """Returns the directory of one seed's run, whose settings these are, within ``workdir`` or by default."""
-    if workdir is None:
-        return settings.default_workdir(config)
-    if settings.SEED_PLACE in os.fspath(workdir):
-        return settings.with_seed(workdir, config.seed)
-    return os.path.join(workdir, f"seed-{config.seed}")
+    return settings.default_workdir(config) if workdir is None else settings.seed_in(workdir, config.seed)
 
 
 def _request(

@@ -103,6 +103,7 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--workdir=~nobody-of-that-name/run"], ["--workdir=~nobody-of-that-name/run", "home folder"]),
         (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is a URL"]),
         (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is a URL"]),
+        (["--config="], ["--config=: is empty"]),
         (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
         (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is a URL"]),
         (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),

@@ -190,6 +190,25 @@ def test_an_archive_must_exist_and_is_allowed_only_for_data_sets_that_have_one(c
     assert refusal(config).startswith("dataset.archive: ")
 
 
+def test_prepared_data_need_a_place_where_there_is_no_home_folder(config, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as Python does where nobody knows the user
+    assert refusal(config).startswith("dataset.data_dir: '', but there is no home folder")
+    config.dataset.data_dir = "/data"
+    settings.check(config)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"), [("gs://bucket/data", "needs one of"), ("hdfs://host/data", "is a URL")]
+)
+def test_a_url_in_the_environment_is_refused_as_in_the_settings(config, monkeypatch, place, expected):
+    monkeypatch.setenv("TFDS_DATA_DIR", place)
+    message = refusal(config)
+    assert message.startswith("TFDS_DATA_DIR") and expected in message
+    config.dataset.data_dir = "/data"
+    settings.check(config)
+
+
 def test_a_directory_is_required_for_image_folders_and_refused_for_others(config, tmp_path):
     config.dataset.name = "image_folder"
     assert refusal(config).startswith("dataset.directory: ''")

@@ -1,3 +1,4 @@
+import importlib.util
 import io
 import struct
 import sys
@@ -249,3 +250,23 @@ def test_the_heic_package_is_used_if_installed(tmp_path, monkeypatch):
         read(saved(tmp_path, plain("L", 7), "x.png"))
     image_files._enable_heic_if_installed.cache_clear()
     assert registered == [True]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pillow_heif") is None, reason="pillow-heif is not installed")
+def test_heic_photos_are_read_upright_and_damaged_ones_named(tmp_path):
+    import pillow_heif
+
+    image = plain("RGB", (250, 250, 250), (64, 64))
+    image.paste((10, 10, 200), (0, 0, 64, 32))
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    for name, exif in (("upright.heic", None), ("sideways.HEIC", sideways)):
+        content = pillow_heif.from_pillow(image)
+        content.save(tmp_path / name, quality=90, **({} if exif is None else {"exif": exif.tobytes()}))
+        pixels = read(tmp_path / name, side=64).astype(int)
+        blue, white = (pixels[:24], pixels[40:]) if exif is None else (pixels[:, 40:], pixels[:, :24])
+        assert np.abs(blue - (10, 10, 200)).max() < 40 and np.abs(white - 250).max() < 20
+    whole = (tmp_path / "upright.heic").read_bytes()
+    (tmp_path / "cut.heic").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableImageError, match=r"/cut\.heic is a HEIC photo, but damaged"):
+        read(tmp_path / "cut.heic")

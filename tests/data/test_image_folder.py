@@ -129,12 +129,22 @@ def test_hidden_files_and_files_of_file_managers_are_ignored(folder):
     (folder / "train" / ".cache").mkdir()
     (folder / "train" / "cat" / "@eaDir").mkdir()
     (folder / "train" / "cat" / "notes.txt").touch()
+    (folder / "train" / "dog" / "Icon\r").touch()
     with pytest.warns(IgnoredFilesWarning) as warned:
         contents = scan(folder)
     assert contents.class_names == ("cat", "dog")
     assert len(contents.train) == 6
     assert len(warned) == 1
-    assert str(warned[0].message).startswith("dataset.directory: ignored 10 files and folders that are not images of a")
+    assert str(warned[0].message).startswith("dataset.directory: ignored 11 files and folders that are not images of a")
+
+
+@pytest.mark.parametrize("name", ["a]b", "a\\b"])
+def test_prepared_data_are_found_again_where_their_path_has_odd_signs(config, folder, tmp_path, name):
+    write_split(folder, {"cat": range(10), "dog": range(100, 110)})
+    config.data_dir = str(tmp_path / name)
+    first, second = (load_few_shot(config, None, seed=0) for _ in range(2))
+    np.testing.assert_array_equal(first.train.images, second.train.images)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "images"]
 
 
 def test_a_folder_that_has_changed_is_prepared_again(config, folder):

@@ -116,6 +116,7 @@ def test_names_are_found_in_both_unicode_forms(photos, form):
     other = "NFD" if form == "NFC" else "NFC"
     Path(unicodedata.normalize(form, "Bäume.png")).touch()
     assert find(unicodedata.normalize(other, "Bäume.png"))[0].exists()
+    assert names(unicodedata.normalize(other, "Bä*.png")) == [unicodedata.normalize(form, "Bäume.png")]
 
 
 def test_a_url_is_refused(photos):

@@ -11,7 +11,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from chimeramix_jax.config import load
 from chimeramix_jax.data import few_shot_indices, load_few_shot
+from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.builders.digits import TRAIN_IMAGES, Digits
 from chimeramix_jax.data.builders.examples import png_bytes
 from chimeramix_jax.data.preparation import quiet_tfds
@@ -167,6 +169,13 @@ def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_p
     assert first == second
     assert first.split()[1:] == ["697", "False"]
     assert (tmp_path / PREPARED_DIGITS / "dataset_info.json").is_file()
+
+
+def test_a_tilde_in_tfds_data_dir_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", "~/data")
+    builder = make_builder(load("digits").dataset)
+    assert Path(builder.data_dir) == tmp_path / "data" / PREPARED_DIGITS
 
 
 def test_a_directory_without_its_description_is_reported_as_incomplete(digits_config):

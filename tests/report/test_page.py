@@ -172,9 +172,21 @@ def test_the_page_of_a_large_data_set_shows_a_selection_and_says_so(tmp_path):
     assert workdir.report.stat().st_size < 3_000_000
 
 
+def test_results_of_a_version_that_recorded_less_have_a_page(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
+    results = json.loads(workdir.results.read_text())
+    for key in ("device", "versions", "machine", "seconds"):
+        del results[key]
+    del results["config"]["dataset"]["directory"], results["config"]["on_nonfinite"]
+    workdir.results.write_text(json.dumps(results))
+    report.write(workdir, dataset, predictions)
+    text = words(Page(workdir.report.read_text(encoding="utf-8")))
+    assert "chimeramix_grid" in text and "on_nonfinite" in text
+
+
 def test_unreadable_results_are_rejected_by_file_name(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
-    for content in (b"{", b"[]", b"\xff"):
+    for content in (b"{", b"[]", b"\xff", b"{}"):
         workdir.results.write_bytes(content)
         with pytest.raises(InputError, match=r"results\.json.*--stage=evaluate"):
             report.write(workdir, dataset, predictions)

@@ -16,7 +16,7 @@ from chimeramix_jax.runs.lock import NAME, locked
 HOLD = """
 import sys, time
 from pathlib import Path
-from chimeramix_jax.workdir_lock import locked
+from chimeramix_jax.runs.lock import locked
 with locked(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(120)

@@ -46,3 +46,9 @@ def test_the_default_folder_depends_on_the_users_cache_and_the_processor(monkeyp
     usual = compilation_cache.directory()
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "flags: another")
     assert compilation_cache.directory() != usual
+
+
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as Python does where nobody knows the user
+    assert compilation_cache.directory() is None

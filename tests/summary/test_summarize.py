@@ -77,11 +77,12 @@ def test_a_plan_tells_what_is_missing(sweep, capsys):
     assert table_line(capsys.readouterr().out, "cutout")[2:4] == ["0 of 1", "-"]
 
 
-def test_several_folders_are_summarised_together_where_the_output_is_named(sweep, tmp_path, capsys):
+def test_several_folders_are_summarised_together_where_the_output_is_named(sweep, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     runs = sorted(map(str, sweep.iterdir()))
     assert main(runs) == 2
     assert "--output: needed" in capsys.readouterr().err
-    assert main([*runs, str(sweep), f"--output={tmp_path / 'out'}", "--metric=top5", "--no-curves"]) == 0
+    assert main([*runs, str(sweep), "--output=~/out", "--metric=top5", "--no-curves"]) == 0
     with open(tmp_path / "out" / "summary.csv") as file:
         (mixed,) = [line for line in csv.DictReader(file) if line["experiment"] == "chimeramix_grid"]
     assert (mixed["metric"], mixed["seeds"]) == ("top5", "3")

@@ -28,7 +28,7 @@ for workdir in (pathlib.Path(given["workdir"].replace("{seed}", seed)) for seed 
         (workdir / "generator").mkdir()
         (workdir / "mixing.png").touch()
     else:
-        (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5}}))
+        (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5, "examples": 697}}))
     times = {"begun": begun, "ended": time.time(), "share": os.environ["SHARE"], "seeds": seeds}
     (workdir / f"{given['stage']}.times").write_text(json.dumps(times))
 """
@@ -86,7 +86,7 @@ def test_jobs_that_wait_for_a_failed_generator_are_not_started_and_all_others_ar
     }
     errors = capsys.readouterr().err
     assert f"{mixed.name} (generator): failed: chimeramix: no" in errors
-    assert f"{plain.name}: done in " in errors and "top-1 50.00%" in errors
+    assert f"{plain.name}: done in " in errors and "top-1 50.0%" in errors
 
 
 def test_a_run_stopped_from_outside_is_left_for_the_next_command(runs, run_pool, monkeypatch, capsys):

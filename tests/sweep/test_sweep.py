@@ -170,7 +170,15 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, argum
     assert main(filled) == 2
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and named in errors
-    assert not list((tmp_path / "sweep").glob("*/*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+def test_an_option_of_slurm_that_is_none_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("chimeramix_jax.sweep.slurm.require", lambda: None)
+    asked = ["--datasets=digits", "--experiments=baseline", "--launcher=slurm", f"--workdir={tmp_path / 'a' / 'b'}"]
+    assert main([*asked, "--slurm_option=account"]) == 2
+    assert "--slurm_option: 'account' is not allowed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")

@@ -13,8 +13,8 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
 
 def _data_dir(dataset_config: ConfigDict) -> str | None:
-    # None lets TFDS choose; it checks TFDS_DATA_DIR first.
-    return os.path.expanduser(dataset_config.data_dir) or None
+    # None lets TFDS choose, which would take a ~ in TFDS_DATA_DIR for a folder of that name.
+    return os.path.expanduser(dataset_config.data_dir or os.environ.get("TFDS_DATA_DIR", "")) or None
 
 
 def _digits(dataset_config: ConfigDict) -> Any:
