@@ -67,7 +67,7 @@ def test_other_settings_are_refused_with_every_key_that_differs_and_no_other(wor
     assert message.startswith(f"--workdir={workdir.path}: ")
     assert "seed: 0 stored, 3 requested" in message
     assert "generator.epochs: 200 stored, 7 requested" in message
-    assert message.count(" there, ") == 2
+    assert message.count(" stored, ") == 2
     assert workdir.read_config().seed == 0
 
 
