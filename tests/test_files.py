@@ -182,9 +182,9 @@ def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatc
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
     for closed in ("closed/new", "closed/deep/new", "link"):  # root may write everywhere, whatever the mode
-        with pytest.raises(InputError, match=r"^--output=.*: cannot be written, as nothing may be put into .*/closed$"):
+        with pytest.raises(InputError, match=r"^--output=.*: cannot be written because .*/closed is not writable$"):
             files.refuse_unwritable_folder(tmp_path / closed, "--output")
-    with pytest.raises(InputError, match=r"cannot be written, as .*/file is no folder"):
+    with pytest.raises(InputError, match=r"cannot be written because .*/file is not a folder"):
         files.refuse_unwritable_folder(tmp_path / "file" / "new", "--output")
     for fine in (tmp_path / "file", tmp_path / "a" / "b", Path("/dev/null"), Path("new")):
         files.refuse_unwritable_folder(fine, "--output")

@@ -148,7 +148,7 @@ def test_what_cannot_be_used_is_refused_with_exit_code_2(trained_run, tmp_path, 
 
 def test_an_address_is_refused_from_python_too(trained_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is an address"):
+    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is a URL"):
         chimeramix_jax.generate(trained_run, 5, "gs://bucket/mixed")
     assert not os.listdir(tmp_path)
 
