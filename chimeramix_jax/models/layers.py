@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Self
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -145,15 +145,18 @@ class DoublingConvolution(nnx.Module):
         return columns.reshape(batch, 2 * height, 2 * width, out_channels)
 
 
+Module = TypeVar("Module", bound="SwitchableModule")
+
+
 class SwitchableModule(nnx.Module):
     """A module whose ``train()`` and ``eval()`` return the module itself, so that calls can be chained."""
 
-    def train(self, **attributes) -> Self:
+    def train(self: Module, **attributes) -> Module:
         """Switches to training mode (batch statistics and dropout) and returns the module."""
         super().train(**attributes)
         return self
 
-    def eval(self, **attributes) -> Self:
+    def eval(self: Module, **attributes) -> Module:
         """Switches to evaluation mode (running statistics, no dropout) and returns the module."""
         super().eval(**attributes)
         return self

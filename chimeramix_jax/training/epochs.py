@@ -1,7 +1,7 @@
 """An epoch's steps, compiled: several in one call, and the same bits however an epoch is cut into calls."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ _OF_ALL_SEEDS = 2**31  # beside the stages' addresses (loop.py), so that it is n
 SECONDS_PER_CALL = 2.0
 
 
+@runtime_checkable
 class TrainStep(Protocol):
     """The part of a stage that is needed to run its epochs. ``inputs`` is whatever the steps read beside the state."""
 

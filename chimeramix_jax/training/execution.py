@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Hashable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,19 +14,21 @@ from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.training.calls import Carry, EpochDraws, Span, Steps
 
 
+@runtime_checkable
 class ProgressDisplay(Protocol):
     """The part of a ``StageProgress`` that the training loop uses."""
 
     def update(self, step: int, **metrics: Any) -> None:
         """Shows that ``step`` steps of the stage are completed, and the newest metrics."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressDisplay":
         """Returns this display."""
 
     def __exit__(self, *_: Any) -> None:
         """Ends the display."""
 
 
+@runtime_checkable
 class Execution(Protocol):
     """Where a run keeps its arrays, how its steps are compiled, and how its progress is shown."""
 

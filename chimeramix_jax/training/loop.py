@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ Draw = Callable[[State], Mapping[str, Image.Image]]  # pictures of a state, by n
 MOST_ROLLBACKS = 3  # of a stage: numbers that become non-finite more often than this do not do so by chance
 
 
+@runtime_checkable
 class Stage(TrainStep, Protocol):
     """What the loop needs of a stage."""
 
