@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 FROM_THE_REPOSITORY = ("chimeramix_jax", "configs")
 
@@ -61,6 +63,20 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_settings_and_nothing_
     }
     assert names == wanted
     assert {"chimeramix_jax/py.typed", "chimeramix_jax/configs/digits.py"} <= names
+
+
+def test_what_the_figures_were_made_with_is_allowed_and_named_for_every_requirement():
+    def lines(name):
+        texts = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+        return {canonicalize_name(one.name): one.specifier for one in map(Requirement, filter(None, texts))}
+
+    required, constrained = lines("requirements.txt"), lines("constraints.txt")
+    for name, allowed in required.items():
+        (exactly,) = constrained[name]
+        assert exactly.operator == "==" and exactly.version in allowed
+    # Where a change that breaks us is announced, or is usual.
+    for name, breaking in (("orbax-checkpoint", "1.0.0"), ("jax", "0.13.0"), ("flax", "0.13.0")):
+        assert breaking not in required[name]
 
 
 def test_the_installed_command_shows_its_help(chimeramix):

@@ -1,6 +1,6 @@
-"""The settings of a run: loading them, checking every one before any work starts, comparing and storing them.
+"""Loads, checks, compares and stores the settings of a run.
 
-Nothing here imports JAX or TensorFlow Datasets, so that a mistake is answered at once.
+Nothing here imports JAX or TensorFlow Datasets, so a mistake in the settings is reported at once.
 """
 
 from chimeramix_jax.config.checking import (
@@ -23,7 +23,7 @@ from chimeramix_jax.config.comparing import (
 from chimeramix_jax.config.loading import load, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import LARGEST_SEED, SETTINGS, Rule
-from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, with_seed
+from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "load",
     "needs_generator",
     "parse_seeds",
+    "seed_in",
     "shipped_settings",
     "shortened",
     "to_json",

@@ -1,4 +1,4 @@
-"""The page that shows a run: one file that needs no network, drawn from what the run's directory holds."""
+"""The report of a run: one HTML file that needs no network, made from the files in the run's directory."""
 
 from chimeramix_jax.report.page import write
 

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the confusion matrix as a heat table, its worst pairs, and every class's share."""
+"""The confusion matrix as a heat map, its most confused pairs of classes, and the accuracy of each class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,26 +8,26 @@ from jaxtyping import Int
 
 from chimeramix_jax.reporting.statistics import Interval, wilson_interval
 
-# A cell's colour tells which share of the true class's images it holds: up to the first of these, the second, ...
+# Upper bounds of the share of the true class's images in a cell; each bound has its own colour.
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
-MOST_CLASSES_WITH_NUMBERS = 20  # a larger table has narrow cells, whose numbers are shown when pointed at
+MOST_CLASSES_WITH_NUMBERS = 20  # a larger table has narrow cells, which show their numbers on hovering
 
 Confusion = Int[np.ndarray, "classes classes"]  # images by true class (row) and predicted class (column)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the heat table: its number of images, its style (empty: no image) and its explanation."""
+    """A cell of the heat map: its number of images, its CSS class (empty without images) and its tooltip."""
 
     count: int
     style: str
-    explanation: str
+    tooltip: str
 
 
 @dataclass(frozen=True)
 class HeatTable:
-    """A confusion matrix ready to be shown; ``rows`` has a class's name and its cells."""
+    """A confusion matrix laid out for the page; ``rows`` holds each true class's name and cells."""
 
     names: tuple[str, ...]
     rows: list[tuple[str, list[Cell]]]
@@ -36,7 +36,7 @@ class HeatTable:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Images of one class that were taken for another; ``share`` is that of the true class's images (``examples``)."""
+    """Images of one class that were predicted as another; ``share`` is relative to the true class's ``examples``."""
 
     true: str
     predicted: str
@@ -46,17 +46,17 @@ class ConfusedPair:
 
 
 @dataclass(frozen=True)
-class ClassShare:
-    """How much of a class was recognized."""
+class ClassAccuracy:
+    """The accuracy on the images of one class."""
 
     name: str
     examples: int
-    share: float
+    accuracy: float
     interval: Interval
 
 
 def heat_table(confusion: Confusion, names: Sequence[str]) -> HeatTable:
-    """Lays the table out."""
+    """Lays out the heat map of a confusion matrix."""
     totals = confusion.sum(axis=1)
     rows = []
     for true, name in enumerate(names):
@@ -64,14 +64,14 @@ def heat_table(confusion: Confusion, names: Sequence[str]) -> HeatTable:
         for predicted, count in enumerate(confusion[true].tolist()):
             kind = "right" if true == predicted else "wrong"
             style = f"{kind}-{_level(count / totals[true])}" if count else ""
-            taken = "recognized" if true == predicted else f"taken for {names[predicted]}"
-            cells.append(Cell(count, style, f"{name}: {count} of {totals[true]} {taken}"))
+            outcome = "correct" if true == predicted else f"predicted as {names[predicted]}"
+            cells.append(Cell(count, style, f"{name}: {count} of {totals[true]} {outcome}"))
         rows.append((name, cells))
     return HeatTable(tuple(names), rows, dense=len(names) > MOST_CLASSES_WITH_NUMBERS)
 
 
 def most_confused(confusion: Confusion, names: Sequence[str], most: int) -> list[ConfusedPair]:
-    """The pairs of classes that were confused most often, in that order; of equals the first classes come first."""
+    """Returns the pairs of classes that were confused most often; ties are in the order of the classes."""
     wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = [np.unravel_index(place, wrong.shape) for place in order if wrong.flat[place]]
@@ -84,48 +84,14 @@ def most_confused(confusion: Confusion, names: Sequence[str], most: int) -> list
     ]
 
 
-def class_shares(confusion: Confusion, names: Sequence[str]) -> list[ClassShare]:
-    """What share of every class was recognized, the best first; classes without an image are left out."""
-    shares = []
+def class_accuracies(confusion: Confusion, names: Sequence[str]) -> list[ClassAccuracy]:
+    """Returns the accuracy of each class, the best first; classes without images are left out."""
+    accuracies = []
     for name, row, right in zip(names, confusion, np.diagonal(confusion).tolist(), strict=True):
         if examples := int(row.sum()):
-            shares.append(ClassShare(name, examples, right / examples, wilson_interval(right, examples)))
-    return sorted(shares, key=lambda one: -one.share)
-
-
-def heat_rules(paper: str, right: str, wrong: str) -> str:
-    """The style sheet's rules for the cells: from the paper's colour to one for hits and one for mistakes.
-
-    Text is black or white, whichever stands out more: against any colour that is a contrast of 4.5 or more.
-    """
-    rules = []
-    for kind, colour in (("right", right), ("wrong", wrong)):
-        for level in range(1, len(LEVELS) + 1):
-            ground = _between(paper, colour, level / len(LEVELS))
-            ink = "#000000" if contrast("#000000", ground) > contrast("#ffffff", ground) else "#ffffff"
-            rules.append(f".{kind}-{level} {{ background: {ground}; color: {ink}; }}")
-    return "\n".join(rules)
-
-
-def contrast(first: str, second: str) -> float:
-    """The contrast of two colours such as ``#0072b2``, from 1 to 21, as the WCAG defines it."""
-    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
+            accuracies.append(ClassAccuracy(name, examples, right / examples, wilson_interval(right, examples)))
+    return sorted(accuracies, key=lambda row: -row.accuracy)
 
 
 def _level(share: float) -> int:
     return next(number for number, bound in enumerate(LEVELS, start=1) if share <= bound)
-
-
-def _channels(colour: str) -> list[float]:
-    return [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
-
-
-def _luminance(colour: str) -> float:
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in _channels(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _between(first: str, second: str, share: float) -> str:
-    mixed = [a + share * (b - a) for a, b in zip(_channels(first), _channels(second), strict=True)]
-    return "#" + "".join(f"{round(255 * value):02x}" for value in mixed)

@@ -1,30 +1,30 @@
-"""Line charts: where their lines, ticks and labels lie; ``templates/chart.svg.jinja`` draws them.
+"""The layout of line charts, which ``templates/chart.svg.jinja`` draws as inline SVG.
 
-Inline SVG rather than pictures by matplotlib: it takes its colours from the page, light or dark, its text can be read
-aloud and searched, it stays sharp in print, and nothing has to be installed.
+Inline SVG has advantages over matplotlib here: it follows the page's light or dark colours, its text can be searched
+and read aloud, it is sharp in print, and it needs no further package.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# In SVG's units: the page scales a chart to about this many pixels, from a phone's width on.
+# In SVG units; on a phone, a chart is about this many pixels wide.
 WIDTH, HEIGHT = 340, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 330, 28, 188  # of the area of the lines
+LEFT, RIGHT, TOP, BOTTOM = 52, 330, 28, 188  # of the plotting area
 
-LOGARITHMIC_FROM = 10.0  # times the smallest value is the largest
-FEW_POINTS = 25  # up to which every one of them is marked
+LOGARITHMIC_FROM = 10.0  # the ratio of the largest to the smallest value
+FEW_POINTS = 25  # up to this many points are marked individually
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line to be drawn.
+    """The data of one line.
 
     Attributes:
-        label: for the legend.
-        points: x (rising) and y; the line has a gap where y is None.
-        colour: 1 to 4, of the page's colours for lines.
-        dashed: to tell two lines of one colour apart.
+        label: its text in the legend.
+        points: increasing x, and y; the line has a gap where y is None.
+        colour: 1 to 4, the number of one of the page's line colours.
+        dashed: distinguishes two lines of the same colour.
     """
 
     label: str
@@ -35,15 +35,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis, in SVG's units."""
+    """A labelled position on an axis, in SVG units."""
 
-    place: float
+    position: float
     text: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line as SVG draws it: ``path`` in its own notation, ``marks`` as x and y."""
+    """A line laid out: ``path`` in SVG path notation, ``marks`` as x and y in SVG units."""
 
     series: Series
     path: str
@@ -52,7 +52,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """All that the template needs: labels, ticks and lines."""
+    """A chart laid out for the template: labels, ticks and lines."""
 
     title: str
     unit: str
@@ -62,24 +62,24 @@ class Chart:
 
 
 def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = False) -> Chart | None:
-    """Lays a chart out over epochs; None where there is not a single value.
+    """Lays out a chart over epochs; returns None if there are no values.
 
-    The vertical axis is logarithmic where all values are above 0 and the largest is many times the smallest.
+    The vertical axis is logarithmic if all values are positive and span at least a factor of ``LOGARITHMIC_FROM``.
 
     Args:
-        title: of the chart.
-        unit: of the values, for the vertical axis.
+        title: the title of the chart.
+        unit: the unit of the values, shown at the vertical axis.
         series: the lines; those without values are left out.
-        percent: values are shares, to be labelled as percentages.
+        percent: whether values are proportions, labelled as percentages.
     """
-    series = [one for one in series if any(y is not None for _, y in one.points)]
-    values = [y for one in series for _, y in one.points if y is not None]
+    series = [line for line in series if any(y is not None for _, y in line.points)]
+    values = [y for line in series for _, y in line.points if y is not None]
     if not values:
         return None
     low, high = min(values), max(values)
     logarithmic = not percent and low > 0 and high / low >= LOGARITHMIC_FROM
     y_values = logarithmic_ticks(low, high) if logarithmic else linear_ticks(low, high)
-    last = max(x for one in series for x, _ in one.points)
+    last = max(x for line in series for x, _ in line.points)
     x_values = [x for x in linear_ticks(0, last, whole=True) if x <= last]
 
     def scaled(value: float) -> float:
@@ -87,29 +87,29 @@ def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = Fa
 
     bottom, top = scaled(y_values[0]), scaled(y_values[-1])
 
-    def place_x(x: float) -> float:
+    def svg_x(x: float) -> float:
         return round(LEFT + x / last * (RIGHT - LEFT), 1)
 
-    def place_y(y: float) -> float:
+    def svg_y(y: float) -> float:
         return round(BOTTOM - (scaled(y) - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
 
     lines = []
-    for one in series:
-        places = [None if y is None else (place_x(x), place_y(y)) for x, y in one.points]
-        known = [place for place in places if place is not None]
-        lines.append(Line(one, _path(places), known if len(known) <= FEW_POINTS else []))
+    for line in series:
+        points = [None if y is None else (svg_x(x), svg_y(y)) for x, y in line.points]
+        known = [point for point in points if point is not None]
+        lines.append(Line(line, _path(points), known if len(known) <= FEW_POINTS else []))
     return Chart(
         title,
         f"{unit}, logarithmic" if logarithmic else unit,
-        [Tick(place_x(x), f"{x:g}") for x in x_values],
-        [Tick(place_y(y), f"{100 * y:g}%" if percent else f"{y:g}") for y in y_values],
+        [Tick(svg_x(x), f"{x:g}") for x in x_values],
+        [Tick(svg_y(y), f"{100 * y:g}%" if percent else f"{y:g}") for y in y_values],
         lines,
     )
 
 
 def linear_ticks(low: float, high: float, *, whole: bool = False, wanted: int = 5) -> list[float]:
-    """Round numbers at equal distances, about as many as wanted, the first and last of them around all values."""
-    if math.isclose(low, high):  # also where no two numbers lie between them
+    """Returns about ``wanted`` evenly spaced round numbers whose range includes ``low`` and ``high``."""
+    if math.isclose(low, high):  # including values so close that there is no number between them
         low, high = (min(low, 0.0), max(high, 0.0)) if low else (0.0, 1.0)
     distance = (high - low) / (wanted - 1)
     magnitude = 10.0 ** math.floor(math.log10(distance))
@@ -122,7 +122,7 @@ def linear_ticks(low: float, high: float, *, whole: bool = False, wanted: int = 
 
 
 def logarithmic_ticks(low: float, high: float, *, most: int = 7) -> list[float]:
-    """Powers of ten around all values, and their double and fivefold where that does not make too many."""
+    """Returns powers of ten, and 2 and 5 times each if not too many, whose range includes ``low`` and ``high``."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
     start = max(number for number, tick in enumerate(ticks) if tick <= low * (1 + 1e-9))
@@ -133,10 +133,10 @@ def logarithmic_ticks(low: float, high: float, *, most: int = 7) -> list[float]:
     return [10.0**power for power in range(first, last + every, every)]
 
 
-def _path(places: Sequence[tuple[float, float] | None]) -> str:
+def _path(points: Sequence[tuple[float, float] | None]) -> str:
     commands, pen_is_down = [], False
-    for place in places:
-        if place is not None:
-            commands.append(f"{'L' if pen_is_down else 'M'}{place[0]:g},{place[1]:g}")
-        pen_is_down = place is not None
+    for point in points:
+        if point is not None:
+            commands.append(f"{'L' if pen_is_down else 'M'}{point[0]:g},{point[1]:g}")
+        pen_is_down = point is not None
     return "".join(commands)

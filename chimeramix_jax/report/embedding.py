@@ -1,4 +1,4 @@
-"""Pictures as text, so that the page holds them itself."""
+"""Pictures as data URIs, which embed them in the page."""
 
 import base64
 import io
@@ -9,14 +9,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-LARGEST_LOSSLESS_SIDE = 40  # pixels up to which every one of them is to be seen as it is
-LARGEST_SIDE = 112  # to which larger images are made smaller: twice what the page shows, for fine screens
-LARGEST_LOSSLESS_FILE = 400_000  # bytes; a page of many megabytes opens slowly
+LARGEST_LOSSLESS_SIDE = 40  # in pixels; up to this size, images are embedded without loss
+LARGEST_SIDE = (
+    112  # in pixels; larger images are scaled down to it: twice their size on the page, for high-density screens
+)
+LARGEST_LOSSLESS_FILE = 400_000  # in bytes; a page of many megabytes opens slowly
 JPEG_QUALITY = 88
 
 
 def image_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
-    """An image of a data set: small ones exactly, larger ones as a small JPEG."""
+    """Returns the data URI of an image from a data set: a lossless PNG if it is small, otherwise a scaled-down JPEG."""
     image = Image.fromarray(pixels)
     if max(image.size) <= LARGEST_LOSSLESS_SIDE:
         return _uri(image, "png")
@@ -25,7 +27,7 @@ def image_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
 
 
 def file_uri(path: str | os.PathLike[str]) -> str:
-    """A PNG file as it is, or as JPEG where it is large."""
+    """Returns the data URI of a PNG file, converted to JPEG if it is large."""
     content = Path(path).read_bytes()
     if len(content) <= LARGEST_LOSSLESS_FILE:
         return _encoded(content, "png")

@@ -1,4 +1,4 @@
-"""The charts of both stages, from the records that they left."""
+"""The training charts of both stages, made from their metrics logs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 def generator_charts(directory: Path) -> list[Chart]:
-    """What the generator's training measured; nothing where there is no record."""
+    """Returns the charts of the generator's training; empty without a metrics log."""
     lines = _read(directory)
     charts = (
         chart(
@@ -30,41 +30,41 @@ def generator_charts(directory: Path) -> list[Chart]:
                 _series(lines, "discriminator", "discriminator", 2),
             ],
         ),
-        chart("Generator's loss", "weighted sum of its losses", [_series(lines, "generator", "generator", 1)]),
+        chart("Generator loss", "weighted sum of losses", [_series(lines, "generator", "generator", 1)]),
         chart("Learning rate", "learning rate", [_series(lines, "learning_rate", "both networks", 1)]),
     )
-    return [one for one in charts if one is not None]
+    return [chart for chart in charts if chart is not None]
 
 
 def classifier_charts(
     directories: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
 ) -> list[Chart]:
-    """What the classifiers' training measured, and what each measured at its end.
+    """Returns the charts of the classifiers' training, including their final evaluation.
 
     Args:
-        directories: by experiment, where its record lies.
-        final: by experiment, the figures of its results.
+        directories: the directory of each experiment's metrics log.
+        final: the final evaluation of each experiment, as in its results.
         split: "test" or "validation".
     """
     accuracy, loss, rates = [], [], []
     for colour, (experiment, directory) in enumerate(directories.items(), start=1):
-        lines, figures = _read(directory), final[experiment]
-        of_split, of_training = f"{experiment}, {split} images", f"{experiment}, training"
+        lines, evaluation = _read(directory), final[experiment]
+        evaluated, trained = f"{experiment}, {split} images", f"{experiment}, training"
         accuracy += [
-            _series(lines, f"{split}_top1", of_split, colour, final=figures["top1"]),
-            _series(lines, "accuracy", of_training, colour, dashed=True),
+            _series(lines, f"{split}_top1", evaluated, colour, final=evaluation["top1"]),
+            _series(lines, "accuracy", trained, colour, dashed=True),
         ]
         loss += [
-            _series(lines, f"{split}_loss", of_split, colour, final=figures["loss"]),
-            _series(lines, "loss", of_training, colour, dashed=True),
+            _series(lines, f"{split}_loss", evaluated, colour, final=evaluation["loss"]),
+            _series(lines, "loss", trained, colour, dashed=True),
         ]
         rates.append(_series(lines, "learning_rate", experiment, colour, dashed=colour > 1))
     charts = (
-        chart("Images classified right", "share of the images", accuracy, percent=True),
-        chart("Loss", "cross entropy in nats", loss),
+        chart("Accuracy", "share of images", accuracy, percent=True),
+        chart("Loss", "cross-entropy in nats", loss),
         chart("Learning rate", "learning rate", rates),
     )
-    return [one for one in charts if one is not None]
+    return [chart for chart in charts if chart is not None]
 
 
 def _read(directory: Path) -> Lines:
@@ -77,5 +77,5 @@ def _series(
 ) -> Series:
     points = [(line["epoch"], line[name]) for line in lines if name in line]
     if final is not None and lines:
-        points.append((lines[-1]["epoch"], final))  # the last epoch is measured by the results alone
+        points.append((lines[-1]["epoch"], final))  # the last epoch is evaluated only in the results
     return Series(label, points, colour, dashed)

@@ -1,1 +1,1 @@
-"""What a run tells people: progress, the record of its measurements, pictures, the table of its results."""
+"""What a run reports to people: progress, metrics, pictures and tables of results."""

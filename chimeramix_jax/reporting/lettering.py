@@ -1,4 +1,4 @@
-"""Names in pictures: in a font that has their letters or, where none has, as numbers that a legend explains."""
+"""Draws names in pictures: in a font that has their letters or, if no font does, as numbers explained in a legend."""
 
 import functools
 import importlib.util
@@ -12,7 +12,7 @@ FONT_SIZE = 14
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-# Pillow's own has little more than English; these are looked for on the system.
+# Pillow's own font covers little more than English, so these system fonts are tried as well.
 _SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -22,28 +22,28 @@ _SYSTEM_FONTS = (
     "arial.ttf",
     "msyh.ttc",
 )
-_NOT_A_CHARACTER = "\U0010ffff"  # what a font draws for it, it draws for all that it lacks
+_NOT_A_CHARACTER = "\U0010ffff"  # a font draws this the way it draws every character that it lacks
 
 
 def labels(names: Sequence[str]) -> list[tuple[str, Font]]:
-    """What to write for each name, and in which font: the name, or else its number, from 1."""
-    written = []
+    """Returns the text and the font for each name; the text is the name's number, from 1, if no font can draw it."""
+    drawn = []
     for number, name in enumerate(names, start=1):
         text = unicodedata.normalize("NFC", name)
         font = _font_for(text)
-        written.append((str(number), plain_font()) if font is None else (text, font))
-    return written
+        drawn.append((str(number), plain_font()) if font is None else (text, font))
+    return drawn
 
 
 def legend(names: Sequence[str]) -> list[tuple[str, str]]:
-    """The numbers that ``labels`` writes, and the names that they stand for."""
-    written = zip(labels(names), names, strict=True)
-    return [(text, name) for (text, _), name in written if text != unicodedata.normalize("NFC", name)]
+    """Returns the numbers that ``labels`` uses, each with the name that it stands for."""
+    labelled = zip(labels(names), names, strict=True)
+    return [(text, name) for (text, _), name in labelled if text != unicodedata.normalize("NFC", name)]
 
 
 @functools.cache
 def plain_font() -> Font:
-    """Pillow's own font, which is always there."""
+    """Returns Pillow's own font, which is always available."""
     return ImageFont.load_default(size=FONT_SIZE)
 
 
@@ -51,25 +51,25 @@ def plain_font() -> Font:
 def _fonts() -> list[Font]:
     fonts: list[Font] = [plain_font()]
     matplotlib = importlib.util.find_spec("matplotlib")
-    brought = [] if matplotlib is None or matplotlib.origin is None else [Path(matplotlib.origin).parent]
-    for name in (*(str(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf") for folder in brought), *_SYSTEM_FONTS):
+    packages = [] if matplotlib is None or matplotlib.origin is None else [Path(matplotlib.origin).parent]
+    for name in (*(str(folder / "mpl-data/fonts/ttf/DejaVuSans.ttf") for folder in packages), *_SYSTEM_FONTS):
         try:
             fonts.append(ImageFont.truetype(name, FONT_SIZE))
-        except (OSError, ImportError):  # there is no such font, or Pillow is built without FreeType
+        except (OSError, ImportError):  # the font is not installed, or Pillow was built without FreeType
             continue
     return fonts
 
 
 @functools.cache
 def _font_for(text: str) -> Font | None:
-    """The first font that has all letters; None where none has, or their places are more than a row of letters."""
+    """Returns the first font that can draw the text; None if there is none, or if Pillow cannot shape the script."""
     if not features.check("raqm") and any(_needs_shaping(character) for character in text):
         return None
     return next((font for font in _fonts() if all(_has(font, character) for character in text)), None)
 
 
 def _needs_shaping(character: str) -> bool:
-    """Whether a letter runs from right to left, or stands above, below or joined with its neighbours."""
+    """Whether a letter is written from right to left, or is placed above, below or joined to its neighbours."""
     return unicodedata.bidirectional(character) in ("R", "AL", "NSM") or unicodedata.category(character) == "Mc"
 
 

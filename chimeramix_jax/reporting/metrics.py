@@ -1,4 +1,4 @@
-"""The record of a run: a line of JSON for every measurement, in the order in which they were made."""
+"""The metrics log of a run: one JSON line per measurement, in chronological order."""
 
 import json
 import os
@@ -11,21 +11,21 @@ from chimeramix_jax.reporting.sinks import Sink
 
 
 class MetricsLog(Sink):
-    """Appends measurements to a file of JSON lines, and takes back those that a resumed run will make again.
+    """Appends measurements to a JSON Lines file, and removes those that a resumed run will repeat.
 
     A line looks like ``{"stage": "classifier", "epoch": 3, "step": 750, "loss": 1.52}``. Every line is handed to the
-    operating system as it is written, so a run that is killed loses at most the line it was writing; such a torn last
-    line is removed when the file is opened again.
+    operating system at once, so a killed run loses at most the line it was writing. An incomplete last line is removed
+    when the file is opened again.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the log; the file and the folders on the way to it are created by the first line.
+        """Opens the log. The file and its parent folders are created when the first line is written.
 
         Args:
             path: the file, usually named ``metrics.jsonl``.
 
         Raises:
-            InputError: the file is there and is not such a log.
+            InputError: the file exists and is not a metrics log.
         """
         self.path = Path(path)
         if self.path.exists():
@@ -35,11 +35,11 @@ class MetricsLog(Sink):
         """Appends one line.
 
         Args:
-            **scalars: ``stage`` (text), ``epoch`` and ``step`` (whole numbers; the step counts from the stage's start),
-                and any measurements: Python, NumPy or JAX scalars. NaN and infinity are written as null.
+            **scalars: ``stage`` (text), ``epoch`` and ``step`` (integers, the step counted from the stage's start), and
+                any measurements as Python, NumPy or JAX scalars. NaN and infinity are written as null.
 
         Raises:
-            StorageError: there is no room for it; at most an unfinished line is left, as of a run that is killed.
+            StorageError: the disk is full. At most an incomplete line is left, as after a kill.
         """
         line = json.dumps(files.plain(scalars), allow_nan=False) + "\n"
         with files.room_for(self.path, len(line)):
@@ -48,22 +48,22 @@ class MetricsLog(Sink):
                 file.write(line)
 
     def rewind(self, step: int, stage: str | None = None) -> None:
-        """Drops what was measured after a step, because the run continues from there.
+        """Removes the measurements made after a step, because training resumes from there.
 
         Args:
-            step: the last step whose lines stay; lines without a step stay too.
-            stage: only lines of this stage are dropped, as every stage counts its own steps; None: of all stages.
+            step: the last step to keep; lines without a step are kept too.
+            stage: the stage whose lines are removed, as every stage counts its own steps; None: all stages.
 
         Raises:
-            InputError: the file is not such a log.
+            InputError: the file is not a metrics log.
         """
         if not self.path.exists():
             return
 
-        def stays(line: dict[str, Any]) -> bool:
+        def is_kept(line: dict[str, Any]) -> bool:
             return (stage is not None and line.get("stage") != stage) or line.get("step", step) <= step
 
-        self._keep([line for line in read(self.path) if stays(line)])
+        self._keep([line for line in read(self.path) if is_kept(line)])
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -72,14 +72,14 @@ class MetricsLog(Sink):
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Reads all lines of a log, but for a last one that a killed run left unfinished.
+    """Returns all lines of a log, except a last line that a killed run left incomplete.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         InputError: a line is not a JSON object; the message names the file and the line.
     """
-    *lines, torn = Path(path).read_bytes().split(b"\n")  # what follows the last line break was never finished
-    del torn
+    *lines, incomplete = Path(path).read_bytes().split(b"\n")  # a complete log ends with a line break
+    del incomplete
     values = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -87,8 +87,6 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise InputError(
-                f"{path}: line {number} is {line[:60]!r}; a JSON object is wanted, as this program writes it"
-            )
+            raise InputError(f"{path}: line {number}: {line[:60]!r} is not a JSON object; every line must be one")
         values.append(value)
     return values

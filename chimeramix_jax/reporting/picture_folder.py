@@ -1,4 +1,4 @@
-"""Pictures of a stage on its way, as files."""
+"""A sink that stores the pictures of a training stage as files."""
 
 import os
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from chimeramix_jax.reporting.sinks import Sink
 
 
 class PictureFolder(Sink):
-    """Keeps pictures as ``<folder>/<name>-epoch-0010.png``: their names sort as they were made."""
+    """Writes pictures as ``<folder>/<name>-epoch-0010.png``, so that names sort by epoch."""
 
     def __init__(self, folder: str | os.PathLike[str]):
-        """Names the folder; it is created by the first picture."""
+        """Sets the folder, which is created with the first picture."""
         self._folder = Path(folder)
 
     def write_pictures(self, pictures: Mapping[str, Image.Image], *, epoch: int, step: int) -> None:
-        """Writes the pictures; those that a resumed run draws again replace their equals."""
+        """Writes the pictures. A resumed run that draws the same epoch again overwrites the earlier file."""
         for name, picture in pictures.items():
             drawing.save_png(self._folder / f"{name}-epoch-{epoch:04d}.png", picture)
 
 
-def kept(folder: str | os.PathLike[str], name: str) -> dict[int, Path]:
-    """The pictures of a name that a folder holds, by epoch."""
+def pictures_by_epoch(folder: str | os.PathLike[str], name: str) -> dict[int, Path]:
+    """Returns the paths of all pictures with this name in a folder, by epoch."""
     paths = sorted(Path(folder).glob(f"{name}-epoch-*.png"))
     return {int(path.stem.rpartition("-")[2]): path for path in paths}

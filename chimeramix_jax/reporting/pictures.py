@@ -1,4 +1,4 @@
-"""Pictures for people: what the generator makes of pairs of images, and of one pair by many masks."""
+"""Labelled sheets of images: mixed pairs, one pair mixed by many masks, and rows of images in general."""
 
 import io
 import os
@@ -11,15 +11,15 @@ from PIL import Image, ImageDraw
 from chimeramix_jax import files
 from chimeramix_jax.reporting import lettering
 
-TILE_SIDE = 96  # pixels per side that small images are enlarged to, about
-GAP = 6  # between tiles
-MARGIN = 16  # around the sheet
-FRAME = 3  # the coloured frame around the two images of a pair
+TILE_SIDE = 96  # approximate side, in pixels, to which small images are enlarged
+GAP = 6  # between tiles, in pixels
+MARGIN = 16  # around the sheet, in pixels
+FRAME = 3  # width of the coloured frame around the two images of a pair, in pixels
 
 PAPER = (255, 255, 255)
 INK = (34, 34, 34)
 RULE = (170, 170, 170)  # around names
-COLOUR_A = (0, 114, 178)  # blue and orange of Okabe and Ito, which people of any colour vision can tell apart
+COLOUR_A = (0, 114, 178)  # Okabe and Ito's blue and orange, which are distinguishable with any colour vision
 COLOUR_B = (230, 159, 0)
 
 Images = Float[np.ndarray | Array, "pairs height width channels"]
@@ -34,22 +34,22 @@ def mixing_sheet(
     reconstructions_b: Images | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Draws a labelled sheet: a column per pair; rows for both images, the mask, the mix and both reconstructions.
+    """Draws a labelled sheet with one column per pair, and rows for both images, mask, mix and both reconstructions.
 
-    Image *a* has a blue frame and image *b* an orange one; the mask is blue where the mix takes the features of *a* and
-    orange where it takes those of *b*. Small images are enlarged by a whole factor, without smoothing.
+    Image *a* has a blue frame and image *b* an orange frame. The mask is blue where the mix takes the features of *a*
+    and orange where it takes those of *b*. Small images are enlarged by an integer factor, without smoothing.
 
     Args:
-        images_a: the first image of every pair, in [-1, 1], grey or RGB; NumPy or JAX.
-        images_b: the second one.
-        masks: in [0, 1], 1 keeps *a*; of any size, enlarged without smoothing.
+        images_a: the first image of every pair, in [-1, 1], greyscale or RGB; NumPy or JAX.
+        images_b: the second image of every pair.
+        masks: in [0, 1], where 1 keeps *a*; of any size, enlarged without smoothing.
         mixes: the mixed images.
-        reconstructions_a: the generator's image for a mask of ones; None (and so below): no such row.
-        reconstructions_b: the same for a mask of zeros.
+        reconstructions_a: the generator's output for a mask of ones. Both rows are left out if either is None.
+        reconstructions_b: the generator's output for a mask of zeros.
         class_names: a name for every pair, written above its column; see ``lettering.labels``.
 
     Raises:
-        ValueError: the numbers of images, masks and names differ, or there is none.
+        ValueError: the numbers of images, masks and names differ, or are 0.
     """
     rows = {
         "image a": [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
@@ -63,7 +63,7 @@ def mixing_sheet(
         rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
     counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
     if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of pairs, one at least; got {sorted(counts)}")
+        raise ValueError(f"every row needs the same number of pairs, at least 1; got {sorted(counts)}")
     return _sheet(rows, class_names)
 
 
@@ -73,16 +73,16 @@ def masks_sheet(
     masks: Float[np.ndarray | Array, "masks mask_height mask_width 1"],
     mixes: Float[np.ndarray | Array, "masks height width channels"],
 ) -> Image.Image:
-    """Draws a labelled sheet of one pair: a column per mask, from the one that keeps most of *a* to that of *b*.
+    """Draws a labelled sheet of one pair with one column per mask, ordered from most of *a* to most of *b*.
 
-    The images themselves stand above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
+    The two images are shown above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
 
     Raises:
-        ValueError: there are fewer than two masks, or not as many mixes.
+        ValueError: there are fewer than two masks, or a different number of mixes.
     """
     masks = np.asarray(masks, np.float32)
     if len(masks) < 2 or len(masks) != len(mixes):
-        raise ValueError(f"two masks at least, and a mix for each, are needed; got {len(masks)} and {len(mixes)}")
+        raise ValueError(f"needs at least two masks and a mix for each; got {len(masks)} masks, {len(mixes)} mixes")
     order = np.argsort(-masks.mean(axis=(1, 2, 3)), kind="stable")
     mix_tiles = _tiles(np.asarray(mixes, np.float32)[order])
     tile_a, tile_b = (_tiles(np.asarray(image)[None])[0] for image in (image_a, image_b))
@@ -96,20 +96,20 @@ def masks_sheet(
 
 
 def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = None) -> Image.Image:
-    """Draws a labelled sheet of images in [-1, 1], grey or RGB: a row for each of the given, a column for each image.
+    """Draws a labelled sheet of images in [-1, 1], greyscale or RGB, with one row per entry and one column per image.
 
     Raises:
-        ValueError: the rows are not of one length, or there is nothing to draw.
+        ValueError: the rows differ in length, or there is nothing to draw.
     """
     tiles = {label: _tiles(images) for label, images in rows.items()}
     counts = {len(row) for row in tiles.values()} | ({len(class_names)} if class_names is not None else set())
     if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of images, one at least; got {sorted(counts)}")
+        raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
     return _sheet(tiles, class_names)
 
 
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Writes a picture as PNG, complete or not at all; folders on the way are created.
+    """Writes a picture as PNG, atomically; missing parent folders are created.
 
     Raises:
         OSError: the file cannot be written.
@@ -120,7 +120,7 @@ def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
 
 
 def _tiles(images: Images) -> list[Image.Image]:
-    """Returns the images as enlarged RGB pictures."""
+    """Converts images to enlarged RGB pictures."""
     levels = np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
     tiles = []
     for pixels in levels:

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, an occasional line in a file."""
+"""Progress of a training stage: a bar on a terminal, occasional lines in a log file."""
 
 import math
 import sys
@@ -9,18 +9,18 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
-# The bar keeps its width; where a terminal is narrow, it is the metrics at the end that are cut off.
+# The bar has a fixed width, so that a narrow terminal cuts off the metrics at the end instead.
 BAR = "{desc}: {percentage:3.0f}% |{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
-SECONDS_BETWEEN_LINES = 10.0  # where the output is no terminal: often enough to see life, rare enough for a log
+SECONDS_BETWEEN_LINES = 10.0  # if the output is not a terminal: often enough to show activity, rarely enough for a log
 
 
 class StageProgress:
-    """Shows a stage's progress: rate, time left and the newest metrics.
+    """Shows the progress of a stage: steps, rate, remaining time and the latest metrics.
 
-    On a terminal it is a bar that redraws itself. Elsewhere it is a line such as
-    ``generator: 1200/4000 steps (30%), 41.3 steps/s, 1m 08s left, loss 0.213``, at most one in
-    ``SECONDS_BETWEEN_LINES`` and one at the end. To be used in a ``with`` statement, or closed by hand.
+    On a terminal, this is a bar that redraws itself. Elsewhere it prints lines such as
+    ``generator: 1200/4000 steps (30%), 41.3 steps/s, 1m 08s left, loss 0.213``, at most one every
+    ``SECONDS_BETWEEN_LINES`` seconds and one at the end. Use it in a ``with`` statement, or close it explicitly.
     """
 
     def __init__(
@@ -35,18 +35,19 @@ class StageProgress:
         """Starts the display.
 
         Args:
-            title: the stage's name, in front of every line.
+            title: the stage's name, printed at the start of every line.
             total_steps: steps of the whole stage.
-            first_step: steps that an earlier, interrupted run has already done; they do not count for the rate.
-            unit: what a step is called, in the singular.
-            stream: where to show it; None: standard error.
-            clock: seconds since any fixed moment.
+            first_step: steps already completed by an earlier, interrupted run; they do not count towards the rate.
+            unit: the name of a step, in the singular.
+            stream: where to write; None: standard error.
+            clock: returns the time in seconds since a fixed moment.
         """
         self._title, self._total, self._unit = title, total_steps, unit
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._step = self._shown_step = first_step
-        self._timed_from: tuple[int, float] | None = None  # step and time of the first update: before it lies compiling
+        # Step and time of the first update; the time before it is spent compiling.
+        self._timed_from: tuple[int, float] | None = None
         self._metrics: dict[str, Any] = {}
         self._shown_at = clock()
         self._bar: tqdm | None = None
@@ -62,12 +63,12 @@ class StageProgress:
             )
 
     def update(self, step: int, **metrics: Any) -> None:
-        """Shows that ``step`` steps of the stage are done.
+        """Reports that ``step`` steps of the stage are complete.
 
         Args:
-            step: steps done since the stage's start, ``first_step`` included.
-            **metrics: newest values, such as ``loss=0.21``; a metric that is left out keeps its last value. Values are
-                numbers, NumPy or JAX scalars (reading these waits for the device), or text.
+            step: steps completed since the start of the stage, including ``first_step``.
+            **metrics: latest values, such as ``loss=0.21``; omitted metrics keep their last value. Values are numbers,
+                NumPy or JAX scalars (reading a JAX scalar waits for the device), or text.
         """
         if self._timed_from is None:
             self._timed_from = (step, self._clock())
@@ -80,7 +81,7 @@ class StageProgress:
             self._show_line()
 
     def close(self) -> None:
-        """Shows the last state and ends the display; closing twice does nothing more."""
+        """Shows the final state and closes the display. Closing it again has no effect."""
         if self._bar is not None:
             self._bar.close()
         elif self._step != self._shown_step:
@@ -91,7 +92,7 @@ class StageProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes the display, also where the stage was interrupted."""
+        """Closes the display, also after an interruption."""
         self.close()
 
     def _show_line(self) -> None:
@@ -105,7 +106,7 @@ class StageProgress:
         print(", ".join(parts), file=self._stream, flush=True)
 
     def _rate(self) -> float:
-        """Steps per second since the first update; 0 where there was only that one."""
+        """Returns steps per second since the first update; 0 if there has been no second update."""
         if self._timed_from is None or self._step == self._timed_from[0]:
             return 0.0
         step, moment = self._timed_from
@@ -117,7 +118,7 @@ def _short(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time span as people say it, to the second: ``8s``, ``1m 08s``, ``2h 05m``."""
+    """Formats a duration for people: ``8s``, ``1m 08s``, ``2h 05m``."""
     if not math.isfinite(seconds):
         return "unknown"
     minutes, rest = divmod(round(seconds), 60)

@@ -8,23 +8,23 @@ from chimeramix_jax.reporting.progress import duration
 
 
 class SummaryRow(TypedDict):
-    """One trained classifier: a line of the table at the end of a run, in JSON's types."""
+    """One trained classifier, in JSON types: a row of the table printed at the end of a run."""
 
     experiment: str
     max_labels_per_class: int | None  # None: all images
-    top_1: float  # share of the test images, in [0, 1]
-    top_5: float | None  # the same; None where there are too few classes for it to say anything
-    seconds: float  # wall-clock time of its training and evaluation
+    top_1: float  # accuracy on the test images, in [0, 1]
+    top_5: float | None  # top-5 accuracy, in [0, 1]; None if there are too few classes for it to be informative
+    seconds: float  # wall-clock time of training and evaluation
     examples: int  # number of test images
-    alone: list[int] | None  # images that it alone, and that the baseline alone has right; None: not compared with one
+    alone: list[int] | None  # images that only this, and only the baseline, has right; None: not compared
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:
-    """Returns the rows as aligned text, with each experiment's gain over the baseline below.
+    """Returns the rows as an aligned table, followed by each experiment's gain over the baseline.
 
-    Percentages have as many decimals as the number of test images carries. ``baseline`` is compared with every other
-    experiment of the same number of images per class; where there is no such pair, nothing is added. No rows: the empty
-    string.
+    The number of decimals depends on the number of test images. ``baseline`` is compared with every other experiment on
+    the same number of images per class; without such pairs, only the table is returned. Without rows, the result is
+    empty.
     """
     if not rows:
         return ""
@@ -33,7 +33,7 @@ def summary_table(rows: Sequence[SummaryRow]) -> str:
 
 
 def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Returns lines of cells, the first of them the heading, as text: the first column to the left, others right."""
+    """Formats rows of cells, the header first, as text; the first column is left-aligned, the others right-aligned."""
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [
         "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
@@ -44,30 +44,30 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
 
 
 def closing_text(results: Mapping[str, Any]) -> str:
-    """Returns what the command line prints after a run.
+    """Returns the text that the command line prints after a run.
 
     Args:
-        results: ``summary``, the rows of the table (none where no classifier was evaluated), and ``files``, the paths
-            that were written, for people to look at; either may be missing. Also ``validation``, where those figures
-            are not the test split's.
+        results: ``summary``, the rows of the table (empty if no classifier was evaluated), and ``files``, the written
+            files worth looking at; either may be missing. ``validation`` is present if the figures were measured on
+            validation images.
     """
     rows = results.get("summary", [])
     parts = [summary_table(rows)]
     if "validation" in results:
         examples = results["validation"]["examples"]
-        parts.append(f"measured on {examples} validation images: those that the subset leaves out of the train split")
+        parts.append(f"measured on {examples} validation images: the training images outside the few-shot subset")
     elif rows:
         parts.append(f"measured on {rows[0]['examples']} test images")
     if rows:
-        parts[-1] += "; intervals and chance are about the choice of these, not of training images and seed"
+        parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
     written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)
 
 
 def _cells(row: SummaryRow) -> list[str]:
-    """The row's part of the table."""
-    from chimeramix_jax.reporting import statistics  # only now, as it imports SciPy
+    """Returns the cells of a row."""
+    from chimeramix_jax.reporting import statistics  # imported late, as it imports SciPy
 
     examples = row["examples"]
     low, high = statistics.wilson_interval(round(row["top_1"] * examples), examples)
@@ -89,23 +89,22 @@ def _gains(rows: Sequence[SummaryRow]) -> list[str]:
     for row in rows:
         if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines:
             difference = statistics.points(row["top_1"] - baselines[row["max_labels_per_class"]], row["examples"])
-            line = (
-                f"{row['experiment']} against baseline, {_images(row)} images per class: {difference} percentage points"
-            )
-            lines.append(f"{line} top-1{_chance(row['alone'])}")
+            pair = f"{row['experiment']} against baseline, {_images(row)} images per class"
+            lines.append(f"{pair}: {difference} percentage points top-1{_significance(row)}")
     return lines
 
 
-def _chance(alone: Sequence[int] | None) -> str:
-    """Whether a difference may be chance, by the images that one classifier alone has right; nothing if unknown."""
+def _significance(row: SummaryRow) -> str:
+    """Says whether a row's difference to the baseline is significant; empty if it was not compared."""
     from chimeramix_jax.reporting import statistics
 
-    if alone is None:
+    if row["alone"] is None:
         return ""
-    p_value = statistics.mcnemar(*alone)
+    only_this, only_baseline = row["alone"]
+    p_value = statistics.mcnemar(only_this, only_baseline)
     return (
-        f", {'beyond' if statistics.is_beyond_chance(p_value) else 'within'} chance: right alone on {alone[0]} images, "
-        f"the baseline on {alone[1]} (exact McNemar test, {statistics.p_in_words(p_value)})"
+        f", {'significant' if statistics.is_significant(p_value) else 'not significant'}: {only_this} images correct "
+        f"only here, {only_baseline} only by the baseline (exact McNemar test, {statistics.p_in_words(p_value)})"
     )
 
 

@@ -1,4 +1,4 @@
-"""One display for a stage that several seeds go through together: their mean position and mean metrics."""
+"""One progress display for several seeds that train together: their mean step and mean metrics."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -7,14 +7,14 @@ from chimeramix_jax.reporting.progress import StageProgress
 
 
 class SharedProgress:
-    """Displays, one per stage, of what is reported to their parts."""
+    """Progress displays shared by several seeds, one display per stage."""
 
     def __init__(self) -> None:
-        """Shows nothing until there are parts."""
+        """Creates no display yet; the first report of a stage does."""
         self._stages: dict[str, _Stage] = {}
 
     def part(self, title: str, total_steps: int, first_step: int) -> "PartialProgress":
-        """A seed's part of the display of the stage with this title; to be used like a ``StageProgress``."""
+        """Returns one seed's part of the display for the stage with this title; use it like a ``StageProgress``."""
         stage = self._stages.get(title)
         if stage is None or stage.closed:
             stage = self._stages[title] = _Stage(title, total_steps)
@@ -22,10 +22,10 @@ class SharedProgress:
 
 
 class PartialProgress:
-    """What one seed reports."""
+    """One seed's share in the display of a stage."""
 
     def __init__(self, stage: "_Stage", first_step: int):
-        """Adds itself to the stage."""
+        """Registers the part with its stage."""
         self.first_step = self.step = first_step
         self.metrics: dict[str, float] = {}
         self.open = True
@@ -33,27 +33,27 @@ class PartialProgress:
         stage.parts.append(self)
 
     def update(self, step: int, **metrics: Any) -> None:
-        """Reports that ``step`` steps are done, and the newest metrics (numbers)."""
+        """Reports that ``step`` steps are complete, with the latest metrics (numbers)."""
         self.step = step
         self.metrics |= {name: float(value) for name, value in metrics.items()}
         self._stage.show()
 
     def close(self) -> None:
-        """Reports that no more will come; the last part to do so closes the display."""
+        """Ends the reports of this seed. The display closes when its last part does."""
         self.open = False
-        self._stage.close_if_all_are()
+        self._stage.close_after_last_part()
 
     def __enter__(self) -> Self:
         """Returns this part."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes this part, also where its seed failed."""
+        """Closes this part, also if its seed failed."""
         self.close()
 
 
 class _Stage:
-    """A stage's parts and its display, which begins with the first report: most parts are there by then."""
+    """The parts of a stage and its display, which is created on the first report, when most parts have registered."""
 
     def __init__(self, title: str, total_steps: int):
         self.parts: list[PartialProgress] = []
@@ -70,7 +70,7 @@ class _Stage:
         means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
         self._display.update(self._mean(part.step for part in self.parts), **means)
 
-    def close_if_all_are(self) -> None:
+    def close_after_last_part(self) -> None:
         if not any(part.open for part in self.parts):
             self.closed = True
             if self._display is not None:

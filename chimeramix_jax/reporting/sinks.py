@@ -1,4 +1,4 @@
-"""Where a stage's measurements and pictures go while it trains: what every such place can be told."""
+"""The interface of sinks, which receive the measurements and pictures of a stage while it trains."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,20 +7,20 @@ from PIL import Image
 
 
 class Sink:
-    """A place for measurements, pictures or both; what a sink has no use for, it lets pass.
+    """A receiver of measurements, pictures or both. Methods that a sink does not override do nothing.
 
-    ``rewind`` comes first and ``close`` last. Writers to files or services of others open them in ``rewind``, so that a
-    stage that is finished already leaves nothing new.
+    ``rewind`` is called first and ``close`` last. Sinks that write to third-party files or services open them in
+    ``rewind``, so that a stage that is already finished creates nothing new.
     """
 
     def rewind(self, step: int) -> None:
-        """Takes back what was measured after a step, because the training continues from there (0: begins)."""
+        """Discards the measurements made after a step, because training resumes from there; 0 starts the stage."""
 
     def write(self, *, stage: str, epoch: int, step: int, **scalars: Any) -> None:
-        """Takes the measurements of an epoch that ended at this step, counted from the stage's start."""
+        """Receives the measurements of an epoch that ended at this step, counted from the start of the stage."""
 
     def write_pictures(self, pictures: Mapping[str, Image.Image], *, epoch: int, step: int) -> None:
-        """Takes pictures, by name, of the state after an epoch."""
+        """Receives pictures of the state after an epoch, by name."""
 
     def close(self) -> None:
-        """Brings everything to its place; nothing is written afterwards."""
+        """Flushes and closes the sink; nothing is written afterwards."""

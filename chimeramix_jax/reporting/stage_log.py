@@ -1,4 +1,4 @@
-"""All that is kept of a stage while it trains: its record and pictures, and what TensorBoard and W&B show."""
+"""The log of a training stage: metrics, pictures and, if enabled, TensorBoard and Weights & Biases."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,37 +16,37 @@ from chimeramix_jax.reporting.wandb_sink import WandbSink
 
 
 class StageLog(Sink):
-    """Hands everything on to the sinks that ``config.logging`` asks for; to be used in a ``with`` statement."""
+    """Forwards everything to the sinks that ``config.logging`` enables; use it in a ``with`` statement."""
 
-    def __init__(self, directory: Path, chosen: ConfigDict, settings: Mapping[str, Any]):
-        """Names the sinks of a stage.
+    def __init__(self, directory: Path, logging: ConfigDict, settings: Mapping[str, Any]):
+        """Creates the sinks of a stage.
 
         Args:
-            directory: the stage's: ``metrics.jsonl``, ``pictures/`` and, where asked for, event files go there.
-            chosen: ``config.logging``.
-            settings: all of the run's, as W&B is to show them.
+            directory: the stage's directory, for ``metrics.jsonl``, ``pictures/`` and TensorBoard's event files.
+            logging: ``config.logging``.
+            settings: all settings of the run, which W&B shows.
 
         Raises:
-            InputError: the record that is there already is none, or a sink cannot be used.
+            InputError: an existing ``metrics.jsonl`` is not a metrics log, or a sink cannot be used.
         """
         self._sinks: list[Sink] = [MetricsLog(directory / "metrics.jsonl"), PictureFolder(directory / "pictures")]
-        if chosen.tensorboard:
+        if logging.tensorboard:
             self._sinks.append(TensorBoardSink(directory))
-        if chosen.wandb != "off":
-            self._sinks.append(WandbSink(directory, settings, chosen.wandb_project, chosen.wandb))
+        if logging.wandb != "off":
+            self._sinks.append(WandbSink(directory, settings, logging.wandb_project, logging.wandb))
 
     def rewind(self, step: int) -> None:
-        """Begins, or takes back what was measured after a step."""
+        """Starts all sinks, or rewinds them to a step."""
         for sink in self._sinks:
             sink.rewind(step)
 
     def write(self, *, stage: str, epoch: int, step: int, **scalars: Any) -> None:
-        """Keeps the measurements of an epoch."""
+        """Writes the measurements of an epoch to all sinks."""
         for sink in self._sinks:
             sink.write(stage=stage, epoch=epoch, step=step, **scalars)
 
     def write_pictures(self, pictures: Mapping[str, Image.Image], *, epoch: int, step: int) -> None:
-        """Keeps pictures of the state after an epoch."""
+        """Writes pictures of the state after an epoch to all sinks."""
         for sink in self._sinks:
             sink.write_pictures(pictures, epoch=epoch, step=step)
 
@@ -60,5 +60,5 @@ class StageLog(Sink):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes all sinks, also where the stage was interrupted."""
+        """Closes all sinks, also after an interruption."""
         self.close()

@@ -1,4 +1,4 @@
-"""How far figures may be off: means over a few seeds, shares of a few images, and differences between two shares."""
+"""Uncertainty of results: means over a few seeds, accuracies on a few images, and differences between two of them."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """From where to where a share may lie."""
+    """The confidence interval of a proportion."""
 
     low: float
     high: float
@@ -21,13 +21,13 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds.
+    """A mean over seeds, with its uncertainty.
 
     Attributes:
-        mean: of the values.
-        standard_deviation: of the values, with n - 1 in the denominator; None for a single one.
-        interval: Student's 95 % confidence interval of the mean; None for a single value.
-        count: number of values.
+        mean: the mean of the values.
+        standard_deviation: the sample standard deviation (n - 1 in the denominator); None for a single value.
+        interval: the 95 % confidence interval of the mean by Student's t; None for a single value.
+        count: the number of values.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Estimate:
     count: int
 
     def within(self, low: float, high: float) -> "Estimate":
-        """The same with its interval cut off at the bounds of what is possible, which Student's knows nothing of."""
+        """Returns this estimate with its interval clipped to the possible range, which Student's t ignores."""
         if self.interval is None:
             return self
         return replace(self, interval=(max(self.interval[0], low), min(self.interval[1], high)))
@@ -46,7 +46,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Returns mean, sample standard deviation and 95 % interval of at least one value.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are no values.
     """
     count = len(values)
     if not count:
@@ -55,67 +55,67 @@ def estimate(values: Sequence[float]) -> Estimate:
     if count == 1:
         return Estimate(mean, None, None, count)
     deviation = float(np.std(values, ddof=1))
-    quantile = float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # as scipy.stats does, whose import takes long
-    reach = quantile * deviation / math.sqrt(count)
-    return Estimate(mean, deviation, (mean - reach, mean + reach), count)
+    quantile = float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # as scipy.stats does, which is slow to import
+    half_width = quantile * deviation / math.sqrt(count)
+    return Estimate(mean, deviation, (mean - half_width, mean + half_width), count)
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """The 95 % interval of Wilson's score for a binomial share, which also serves close to 0 and 1.
+    """Returns the 95 % Wilson score interval of a binomial proportion, which is also valid close to 0 and 1.
 
-    E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22 (1927). The same as
-    ``scipy.stats.binomtest`` gives, whose import takes longer than a whole page.
+    E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22 (1927). It equals that
+    of ``scipy.stats.binomtest``, whose import takes longer than writing a whole report.
     """
     quantile = float(special.ndtri((1 + CONFIDENCE) / 2))
-    pulled = trials + quantile**2  # as if there were so many trials more, half of them successes
-    centre = (successes + quantile**2 / 2) / pulled
-    reach = quantile * math.sqrt(successes * (trials - successes) / trials + quantile**2 / 4) / pulled
-    low = 0.0 if successes == 0 else centre - reach  # exactly
-    return Interval(low, 1.0 if successes == trials else centre + reach)
+    total = trials + quantile**2  # equivalent to quantile**2 additional trials, half of them successes
+    centre = (successes + quantile**2 / 2) / total
+    half_width = quantile * math.sqrt(successes * (trials - successes) / trials + quantile**2 / 4) / total
+    low = 0.0 if successes == 0 else centre - half_width  # exactly 0, without rounding error
+    return Interval(low, 1.0 if successes == trials else centre + half_width)
 
 
 def only_right(first: Bool[np.ndarray, "images"], second: Bool[np.ndarray, "images"]) -> tuple[int, int]:
-    """Given which images two classifiers have right: how many the first alone has, and how many the second alone."""
+    """Counts the images that only the first, and only the second classifier has right, given what each has right."""
     return int(np.sum(first & ~second)), int(np.sum(second & ~first))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The p-value of McNemar's exact test: how likely two equally good classifiers differ so much on the same images.
+    """Returns the two-sided p-value of the exact McNemar test, which compares two classifiers on the same images.
 
     Q. McNemar, *Note on the sampling error of the difference between correlated proportions or percentages*,
-    Psychometrika 12 (1947); exact by the binomial distribution, two-sided, as ``scipy.stats.binomtest`` is.
+    Psychometrika 12 (1947). The p-value is that of ``scipy.stats.binomtest``.
 
     Args:
-        only_first: the images that the first classifier alone has right.
-        only_second: those that the second alone has right.
+        only_first: the number of images that only the first classifier has right.
+        only_second: the number of images that only the second classifier has right.
     """
-    differing = only_first + only_second
-    return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), differing, 0.5)))
+    discordant = only_first + only_second
+    return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), discordant, 0.5)))
 
 
-def is_beyond_chance(p_value: float) -> bool:
-    """Whether a difference of this p-value is called beyond chance."""
+def is_significant(p_value: float) -> bool:
+    """Whether a difference with this p-value is called significant."""
     return p_value < 1 - CONFIDENCE
 
 
 def decimals(images: int) -> int:
-    """How many decimals a percentage of so many images carries: its last digit is never worth less than an image.
+    """Returns how many decimals of a percentage are meaningful, given the number of images that it was measured on.
 
-    None for up to 100 images, one for up to 1,000, and two for more.
+    0 for up to 100 images, 1 for up to 1,000, and 2 for more: one image changes the last digit by at least 1.
     """
     return sum(images > bound for bound in (100, 1000))
 
 
 def percent(share: float, images: int) -> str:
-    """A share of so many images as text: ``83.5%`` of 697."""
+    """Formats an accuracy measured on this many images: ``83.5%`` for 697 images."""
     return f"{100 * share:.{decimals(images)}f}%"
 
 
 def points(difference: float, images: int) -> str:
-    """A difference of two shares of so many images, in percentage points: ``+1.6`` of 697."""
+    """Formats a difference of two accuracies in percentage points: ``+1.6`` for 697 images."""
     return f"{100 * difference:+.{decimals(images)}f}"
 
 
 def p_in_words(p_value: float) -> str:
-    """``p = 0.03``, or ``p < 0.001``."""
+    """Formats a p-value as ``p = 0.03`` or ``p < 0.001``."""
     return f"p = {p_value:.2g}" if p_value >= 0.001 else "p < 0.001"

@@ -1,4 +1,4 @@
-"""Measurements and pictures as Weights & Biases shows them."""
+"""A sink for Weights & Biases."""
 
 import uuid
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from chimeramix_jax.reporting.sinks import Sink
 
 
 class WandbSink(Sink):
-    """Sends a stage to Weights & Biases as a run of its own; the stages of a run share a group.
+    """Logs each stage to Weights & Biases as a separate run; the stages of one run share a group.
 
-    The id is kept in the stage's directory, so that a continued stage continues its curves. There W&B lets steps that
-    it has seen before pass, and rightly: a resumed run measures the same again, bit for bit.
+    The id is stored in the stage's directory, so that a resumed stage continues its curves. W&B ignores steps that it
+    already has, which is right: a resumed run measures the same values again, bit for bit.
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any], project: str, mode: Literal["online", "offline"]):
-        """Makes sure that W&B can be used; it is started when the training begins.
+        """Checks that W&B can be used; its run starts when training begins.
 
         Args:
-            directory: the stage's, in the run's.
-            config: the run's settings, to be shown beside the curves.
-            project: of W&B.
-            mode: "online", or "offline" to send it later by ``wandb sync``.
+            directory: the stage's directory, inside the run's.
+            config: the run's settings, shown beside the curves.
+            project: the W&B project.
+            mode: "online", or "offline" to upload later with ``wandb sync``.
 
         Raises:
             InputError: the mode is "online" and nobody is logged in.
         """
-        import wandb  # an optional extra; config.check has made sure of it
+        import wandb  # an optional package; config.check has made sure that it is installed
 
         if mode == "online" and not wandb.login(prompt=False, verify=False):
             raise InputError("logging.wandb: 'online', but nobody is logged in; run 'wandb login', or choose 'offline'")
@@ -39,7 +39,7 @@ class WandbSink(Sink):
         self._project, self._mode = project, mode
 
     def rewind(self, step: int) -> None:
-        """Starts the run of W&B, or continues it."""
+        """Starts or resumes the W&B run."""
         self._run = self._wandb.init(
             project=self._project,
             mode=self._mode,
@@ -50,7 +50,7 @@ class WandbSink(Sink):
             name=f"{self._directory.parent.name}/{self._directory.name}",
             config=dict(self._config),
             dir=self._directory,
-            settings=self._wandb.Settings(silent=True, console="off"),  # standard error is this program's to write to
+            settings=self._wandb.Settings(silent=True, console="off"),  # standard error belongs to the progress display
         )
 
     def write(self, *, stage: str, epoch: int, step: int, **scalars: Any) -> None:
@@ -58,11 +58,11 @@ class WandbSink(Sink):
         self._run.log({f"{stage}/{name}": value for name, value in (scalars | {"epoch": epoch}).items()}, step=step)
 
     def write_pictures(self, pictures: Mapping[str, Image.Image], *, epoch: int, step: int) -> None:
-        """Adds the pictures, each under its name."""
+        """Adds the pictures, each under its own name."""
         self._run.log({name: self._wandb.Image(picture) for name, picture in pictures.items()}, step=step)
 
     def close(self) -> None:
-        """Ends the run; online, what has not been sent yet is."""
+        """Finishes the W&B run; in online mode, this uploads what is still pending."""
         self._run.finish()
 
     def _run_id(self) -> str:

@@ -198,7 +198,7 @@ class Run:
         """Trains the generator if that is requested and not done yet, or adopts another run's."""
         if self.generator_home is not self.workdir:
             print(f"generator: uses that of {self.generator_home.path}", file=sys.stderr)
-            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home)
+            self.generator_home = shared_generator.adopt(self.workdir, self.generator_home, self.config, self.dataset)
         elif self.request.trains_generator:
             stage = GeneratorStage(self.config, self.stage_data("generator"))
 

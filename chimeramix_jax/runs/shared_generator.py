@@ -5,20 +5,22 @@ trained with. Experiments that agree in the former train it once. A run keeps it
 to the same files where the file system has them, so that the other may be deleted or trained anew.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
-from chimeramix_jax import files
 from chimeramix_jax.runs.same_data import trained_otherwise
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoint_manifest
 from chimeramix_jax.training.checkpoints import StageCheckpoints, is_finished, newest
-from chimeramix_jax.runs.workdir import Workdir
 
 
 def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] | None) -> Workdir:
@@ -55,9 +57,13 @@ def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> N
         raise InputError(f"{flag}: holds no finished generator of {config.generator.epochs} epochs")
     if workdir.generator.exists():
         raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
-    differing = settings.differences(given.read_config(), config, among=settings.generator_settings(config))
-    if differing:
+    if differing := _set_otherwise(given, config):
         raise InputError(f"{flag}: its generator was trained with other settings ({settings.shortened(differing)})")
+
+
+def _set_otherwise(home: Workdir, config: ConfigDict) -> list[str]:
+    """How the settings of a run differ from these in what a generator depends on."""
+    return settings.differences(home.read_config(), config, among=settings.generator_settings(config))
 
 
 def _candidates(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
@@ -83,20 +89,28 @@ def _beside(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
 def _can_share(other: Workdir, config: ConfigDict) -> bool:
     """Whether a folder holds a run with a finished generator of the same settings."""
     try:
-        differing = settings.differences(other.read_config(), config, among=settings.generator_settings(config))
-        return not differing and is_finished(other.generator, config.generator.epochs)
+        return not _set_otherwise(other, config) and is_finished(other.generator, config.generator.epochs)
     except (InputError, OSError):  # no run, a closed or a damaged one, or of a version that this one cannot read
         return False
 
 
-def adopt(workdir: Workdir, home: Workdir) -> Workdir:
+def adopt(workdir: Workdir, home: Workdir, config: ConfigDict, dataset: FewShotDataset) -> Workdir:
     """Keeps a run's finished generator in the directory of another one that uses it, and records whose it is.
+
+    The other run need not be at rest: it may train its classifier meanwhile. If it is trained anew or deleted, all that
+    has been copied is given up, so that nothing is ever kept of two generators.
+
+    Args:
+        workdir: the run that uses the generator.
+        home: the run that has trained it.
+        config: the settings of the former.
+        dataset: its data.
 
     Returns:
         A directory that holds the generator as a run's own does.
 
     Raises:
-        InputError: the generator is no longer there, or is changed while it is copied.
+        InputError: the generator is no longer there, or another has taken its place since it was chosen.
         StorageError: there is no room.
     """
     kept = Workdir(workdir.generator_kept)
@@ -104,26 +118,53 @@ def adopt(workdir: Workdir, home: Workdir) -> Workdir:
         return kept
     if kept.path.exists():
         shutil.rmtree(kept.path)  # of a run that ended in between, before its record was written
-    checkpoints = home.generator / "checkpoints"
     try:
-        with files.whole_folder(kept.path) as folder:
-            with StageCheckpoints(checkpoints, read_only=True) as stored:
-                step = str(stored.latest_step())
-            copied = folder / "generator" / "checkpoints" / step
-            shutil.copytree(checkpoints / step, copied, copy_function=_link)
-            shutil.copy2(home.config, folder)
-            if (home.generator / "metrics.jsonl").exists():
-                shutil.copy2(home.generator / "metrics.jsonl", folder / "generator")
-            if (home.generator / "pictures").exists():
-                shutil.copytree(home.generator / "pictures", folder / "generator" / "pictures", copy_function=_link)
-            if damage := checkpoint_manifest.damage(copied):
-                raise InputError(f"{checkpoints / step}: {damage}, as another process has changed it; start again")
+        with files.whole_folder(kept.path) as folder, _staying(home.generator):
+            _copy(home, folder)
+            copied = Workdir(folder)
+            if _set_otherwise(copied, config) or _differences(copied, dataset):
+                raise _changed(home.generator)
     except (OSError, shutil.Error) as error:
         if files.reason_of_storage(error, files.NO_ROOM) is not None:
             raise files.storage_error(kept.path, 0, error) from error
-        raise InputError(f"{checkpoints}: cannot be copied: {one_line(error)}") from None
+        raise InputError(f"{home.generator}: cannot be copied: {one_line(error)}") from None
     workdir.use_generator_of(home)
     return kept
+
+
+def _copy(home: Workdir, folder: Path) -> None:
+    """Copies the newest checkpoint of a run's generator, and what tells how it was trained."""
+    checkpoints, target = home.generator / "checkpoints", folder / "generator"
+    with StageCheckpoints(checkpoints, read_only=True) as stored:
+        step = str(stored.latest_step())
+    shutil.copytree(checkpoints / step, target / "checkpoints" / step, copy_function=_link)
+    shutil.copy2(home.config, folder)
+    if (home.generator / "metrics.jsonl").exists():
+        shutil.copy2(home.generator / "metrics.jsonl", target)
+    if (home.generator / "pictures").exists():
+        shutil.copytree(home.generator / "pictures", target / "pictures", copy_function=_link)
+    if checkpoint_manifest.damage(target / "checkpoints" / step):
+        raise _changed(checkpoints / step)
+
+
+@contextlib.contextmanager
+def _staying(folder: Path) -> Iterator[None]:
+    """Makes sure that a folder is the same one at the end of the ``with`` statement as at its beginning.
+
+    Training anew renames the folder of a stage before it makes another. As long as one is open, no other folder can
+    look like it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield
+        if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            raise _changed(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _changed(what: Path) -> InputError:
+    return InputError(f"{what}: another process has changed it while it was to be used; start again")
 
 
 def _link(source: str, target: str) -> None:

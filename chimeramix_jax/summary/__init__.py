@@ -1,4 +1,4 @@
-"""Many runs at once: reading them, averaging over seeds, comparing with the baseline, and showing it all.
+"""Summaries of many runs: means over seeds, comparisons with the baseline, tables, curves and an HTML page.
 
-Nothing here imports JAX: a sweep is summarised in seconds, on any machine.
+Nothing here imports JAX, so that a sweep is summarised in seconds, on any machine.
 """

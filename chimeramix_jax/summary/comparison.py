@@ -1,4 +1,4 @@
-"""Averaging over seeds, never what differs in more than the seed, and comparing with the baseline of the same seeds."""
+"""Means over seeds of runs that differ only in the seed, and comparisons with the baseline on the same seeds."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,8 @@ from chimeramix_jax.reporting.statistics import Estimate, estimate
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.trials import Address, Status, Trial
 
-# What experiments differ in by design. Where two classifiers differ in more, their difference is not the experiments'.
+# The settings in which experiments differ by design. Classifiers that differ in others are not compared, as their
+# difference could be due to those.
 EXPERIMENT_SETTINGS = (
     "augment.autoaugment_policy",
     "augment.cutout",
@@ -25,20 +26,20 @@ EXPERIMENT_SETTINGS = (
     "mixing",
 )
 
-_NOT_SET = "not set"  # a setting that another version of the program did not have
+_NOT_SET = "not set"  # for a setting that another version of the program does not have
 
 
 @dataclass(frozen=True)
 class Row:
-    """The trials that differ in nothing but the seed.
+    """Trials that differ only in the seed.
 
     Attributes:
-        experiment: their experiment.
-        variant: the settings that tell them from other trials of the experiment, and those in which they differ from
-            the experiment as it is shipped; empty where there is neither.
-        images_per_class: None: all.
-        trials: one per seed, in the seeds' order.
-        differences: accuracy less the baseline's, in [-1, 1], by seed: those whose baseline is there.
+        experiment: the name of the experiment.
+        variant: the settings that distinguish these trials from others of the experiment, and those that differ from
+            the shipped settings; empty if there are none.
+        images_per_class: training images per class; None: all.
+        trials: one trial per seed, in the order of the seeds.
+        differences: accuracy minus that of the baseline, in [-1, 1], by seed, for seeds with a finished baseline.
     """
 
     experiment: str
@@ -49,29 +50,29 @@ class Row:
 
     @property
     def title(self) -> str:
-        """Experiment and variant."""
+        """The experiment and its variant."""
         return f"{self.experiment} ({self.variant})" if self.variant else self.experiment
 
     @property
     def finished(self) -> list[Trial]:
-        """The trials that count."""
+        """The finished trials."""
         return [trial for trial in self.trials if trial.status == Status.FINISHED]
 
     @property
     def accuracy(self) -> Estimate | None:
-        """Over the finished trials; None where there is none."""
+        """The mean accuracy of the finished trials; None without any."""
         values = [trial.accuracy for trial in self.finished]
         return estimate(values).within(0.0, 1.0) if values else None
 
     @property
     def difference(self) -> Estimate | None:
-        """Over the seeds whose baseline is there, in [-1, 1]; None where there is none."""
+        """The mean difference to the baseline, in [-1, 1]; None without any."""
         return estimate(list(self.differences.values())).within(-1.0, 1.0) if self.differences else None
 
 
 @dataclass(frozen=True)
 class Section:
-    """A data set, and the split that its trials were measured on."""
+    """The rows of one data set, evaluated on one split."""
 
     dataset: str
     split: str
@@ -79,28 +80,28 @@ class Section:
 
     @property
     def title(self) -> str:
-        """Data set and split."""
+        """The data set and the split."""
         return f"{self.dataset}, {self.split} images"
 
     @property
     def seeds(self) -> list[int]:
-        """Every seed of its rows, in order."""
+        """All seeds of the rows, in increasing order."""
         return sorted({trial.address.seed for row in self.rows for trial in row.trials})
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All that is known of many runs.
+    """The summary of many runs.
 
     Attributes:
-        sections: by data set and split.
-        baseline: the experiment that others are compared with.
-        metric: one of ``trials.METRICS``.
-        damaged: a line per file that cannot be read.
-        unfinished: a line per run without results.
-        missing: a line per row with trials that are not there.
-        cautions: a line per thing to know before believing a figure.
-        environments: how many classifiers were trained with which device and versions.
+        sections: one section per data set and split.
+        baseline: the experiment that the others are compared with.
+        metric: a key of ``trials.METRICS``.
+        damaged: a line for each file that cannot be read.
+        unfinished: a line for each run without results.
+        missing: a line for each row with missing trials.
+        warnings: a line for each circumstance that affects how figures may be compared.
+        environments: the number of classifiers trained with each combination of device and versions.
     """
 
     sections: tuple[Section, ...]
@@ -109,11 +110,11 @@ class Summary:
     damaged: tuple[str, ...]
     unfinished: tuple[str, ...]
     missing: tuple[str, ...]
-    cautions: tuple[str, ...]
+    warnings: tuple[str, ...]
     environments: Mapping[str, int]
 
     def count(self, status: Status) -> int:
-        """How many classifiers have a status."""
+        """Counts the classifiers with a status."""
         return sum(trial.status == status for section in self.sections for row in section.rows for trial in row.trials)
 
 
@@ -124,30 +125,30 @@ def summarize(
     metric: str,
     baseline: str = "baseline",
 ) -> Summary:
-    """Groups trials into rows, and compares every row with the baseline of the same seeds.
+    """Groups trials into rows and compares each row with the baseline on the same seeds.
 
     Args:
-        trials: what ``trials.read_run`` found.
-        damaged: its lines about what cannot be read.
-        planned: the runs that there are to be; None: in every section, those of its experiments, numbers of images and
-            seeds in every combination.
-        metric: what the trials' accuracies are.
+        trials: the trials of all runs, from ``trials.read_run``.
+        damaged: a line for each unreadable file, also from there.
+        planned: the runs that should exist; None: in each section, every combination of its experiments, numbers of
+            images and seeds.
+        metric: the metric that the trials' accuracies hold, a key of ``trials.METRICS``.
         baseline: the experiment to compare with.
 
     Raises:
-        InputError: ``baseline`` is not "baseline", and none of the experiments.
+        InputError: ``baseline`` is neither "baseline" nor one of the experiments.
     """
     experiments = sorted({trial.address.experiment for trial in trials})
     if baseline not in experiments and baseline != "baseline":
         raise not_one_of("--baseline", baseline, experiments)
     missing = _missing_in_grid(trials) if planned is None else _missing_in_plan(trials, planned)
-    sections, cautions = [], []
+    sections, warnings = [], []
     for (dataset, split), members in _grouped(
         [*trials, *missing], lambda trial: (trial.address.dataset, trial.address.split)
     ):
-        rows, remarks = _rows(members, baseline)
+        rows, notes = _rows(members, baseline)
         sections.append(Section(dataset, split, tuple(rows)))
-        cautions += [f"{sections[-1].title}: {remark}" for remark in remarks]
+        warnings += [f"{sections[-1].title}: {note}" for note in notes]
     return Summary(
         sections=tuple(sections),
         baseline=baseline,
@@ -155,7 +156,7 @@ def summarize(
         damaged=tuple(damaged),
         unfinished=tuple(_unfinished_lines(trials)),
         missing=tuple(line for section in sections for line in _missing_lines(section)),
-        cautions=tuple(cautions),
+        warnings=tuple(warnings),
         environments=Counter(
             trial.environment for section in sections for row in section.rows for trial in row.finished
         ),
@@ -163,12 +164,12 @@ def summarize(
 
 
 def images_in_words(images_per_class: int | None) -> str:
-    """A number of images per class, for people: "5", or "all"."""
+    """Formats a number of images per class: "5", or "all"."""
     return "all" if images_per_class is None else str(images_per_class)
 
 
 def _grouped(items: Iterable[Any], key) -> list[tuple[Any, list[Any]]]:
-    """Items that share a key, by key in order; None comes after every number."""
+    """Groups items by key and sorts the groups; None comes after every number."""
     groups: dict[Any, list[Any]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
@@ -176,7 +177,7 @@ def _grouped(items: Iterable[Any], key) -> list[tuple[Any, list[Any]]]:
 
 
 def _missing_in_grid(trials: Sequence[Trial]) -> list[Trial]:
-    there = {trial.address for trial in trials}
+    existing = {trial.address for trial in trials}
     missing = []
     for (dataset, split), members in _grouped(trials, lambda trial: (trial.address.dataset, trial.address.split)):
         addresses = [trial.address for trial in members]
@@ -184,113 +185,114 @@ def _missing_in_grid(trials: Sequence[Trial]) -> list[Trial]:
             for images in {address.images_per_class for address in addresses}:
                 for seed in {address.seed for address in addresses}:
                     address = Address(dataset, split, experiment, images, seed)
-                    if address not in there:
+                    if address not in existing:
                         missing.append(Trial(address, Status.MISSING, None))
     return missing
 
 
 def _missing_in_plan(trials: Sequence[Trial], planned: Sequence[PlannedRun]) -> list[Trial]:
-    there = {trial.workdir.resolve() for trial in trials if trial.workdir is not None}
-    return [Trial(run.address, Status.MISSING, None) for run in planned if run.workdir.resolve() not in there]
+    existing = {trial.workdir.resolve() for trial in trials if trial.workdir is not None}
+    return [Trial(run.address, Status.MISSING, None) for run in planned if run.workdir.resolve() not in existing]
 
 
 def _rows(trials: Sequence[Trial], baseline: str) -> tuple[list[Row], list[str]]:
-    """The rows of a section, by number of images, the baseline first; and what to know of them."""
-    rows, cautions = [], []
+    """Returns the rows of a section, sorted by number of images with the baseline first, and its warnings."""
+    rows, warnings = [], []
     for (experiment,), members in _grouped(trials, lambda trial: (trial.address.experiment,)):
-        telling = _telling_settings(members)
-        if telling:
-            differing = ", ".join(f"{key} ({_listed(values)})" for key, values in telling.items())
-            cautions.append(f"{experiment}: runs of as many images differ in {differing}; shown apart, never averaged")
-        cautions += _changed_by_hand(experiment, members)
-        known = {_variant(trial, telling) for trial in members if trial.status != Status.MISSING}
-        of_missing = next(iter(known)) if len(known) == 1 else ""
-        variants = _grouped(members, partial(_size_and_variant, telling=telling, of_missing=of_missing))
-        for (images, variant), alike in variants:
-            chosen, remarks = _one_per_seed(alike)
+        differing = _differing_settings(members)
+        if differing:
+            listed = ", ".join(f"{key} ({_listed(values)})" for key, values in differing.items())
+            warnings.append(
+                f"{experiment}: runs on the same number of images differ in {listed}; "
+                "they are listed separately and never averaged"
+            )
+        warnings += _changed_settings(experiment, members)
+        variants_of_runs = {_variant(trial, differing) for trial in members if trial.status != Status.MISSING}
+        missing = next(iter(variants_of_runs)) if len(variants_of_runs) == 1 else ""
+        variants = _grouped(members, partial(_size_and_variant, differing=differing, missing_variant=missing))
+        for (images, variant), matching in variants:
+            chosen, notes = _one_per_seed(matching)
             rows.append(Row(experiment, variant, images, chosen, {}))
-            remarks += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
-            cautions += [f"{rows[-1].title}, {_images(images)}: {remark}" for remark in remarks]
-        cautions += _changes_between_sizes([row for row in rows if row.experiment == experiment])
-    paired, remarks = _paired(rows, baseline)
+            notes += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
+            warnings += [f"{rows[-1].title}, {_images(images)}: {note}" for note in notes]
+        warnings += _changes_between_sizes([row for row in rows if row.experiment == experiment])
+    paired, notes = _paired(rows, baseline)
     order = {row.title: (row.experiment != baseline, row.title) for row in paired}
     paired.sort(key=lambda row: (row.images_per_class is None, row.images_per_class, order[row.title]))
-    return paired, cautions + remarks
+    return paired, warnings + notes
 
 
 def _values(trials: Iterable[Trial], key: str) -> set[Any]:
-    """The values of a setting, as far as they are known: of a run that is not finished, not all are."""
+    """Returns the known values of a setting; an unfinished run does not know all of its settings yet."""
     finished = Status.FINISHED
     return {trial.settings.get(key, _NOT_SET) for trial in trials if key in trial.settings or trial.status == finished}
 
 
-def _telling_settings(trials: Sequence[Trial]) -> dict[str, set[Any]]:
-    """The settings in which trials of one experiment and number of images differ, and their values."""
-    telling: dict[str, set[Any]] = {}
-    for _, alike in _grouped(trials, lambda trial: (trial.address.images_per_class,)):
-        for key in dict.fromkeys(key for trial in alike for key in trial.settings):
-            if len(_values(alike, key)) > 1:
-                telling[key] = telling.get(key, set()) | _values(trials, key)
-    return telling
+def _differing_settings(trials: Sequence[Trial]) -> dict[str, set[Any]]:
+    """Returns the settings, with values, in which trials of one experiment and number of images differ."""
+    differing: dict[str, set[Any]] = {}
+    for _, same_size in _grouped(trials, lambda trial: (trial.address.images_per_class,)):
+        for key in dict.fromkeys(key for trial in same_size for key in trial.settings):
+            if len(_values(same_size, key)) > 1:
+                differing[key] = differing.get(key, set()) | _values(trials, key)
+    return differing
 
 
-def _size_and_variant(trial: Trial, telling: Iterable[str], of_missing: str) -> tuple[int | None, str]:
-    variant = of_missing if trial.status == Status.MISSING else _variant(trial, telling)
+def _size_and_variant(trial: Trial, differing: Iterable[str], missing_variant: str) -> tuple[int | None, str]:
+    variant = missing_variant if trial.status == Status.MISSING else _variant(trial, differing)
     return trial.address.images_per_class, variant
 
 
-def _variant(trial: Trial, telling: Iterable[str]) -> str:
+def _variant(trial: Trial, differing: Iterable[str]) -> str:
     unknown = _NOT_SET if trial.status == Status.FINISHED else "unknown"
-    keys = dict.fromkeys((*telling, *trial.changed))
+    keys = dict.fromkeys((*differing, *trial.changed))
     return ", ".join(f"{key}={_value(trial.settings.get(key, unknown))}" for key in keys)
 
 
-def _changed_by_hand(experiment: str, trials: Sequence[Trial]) -> list[str]:
-    """A line for every setting in which trials differ from their experiment as it is shipped."""
+def _changed_settings(experiment: str, trials: Sequence[Trial]) -> list[str]:
+    """Returns a line for each setting in which trials differ from the shipped experiment."""
     changes: dict[str, set[Any]] = defaultdict(set)
     for trial in trials:
         for key, shipped in trial.changed.items():
-            changes[f"{key}: shipped is {_value(shipped)}"].add(trial.settings[key])
-    return [
-        f"{experiment}: not as shipped: {what}, these runs have {_listed(values)}" for what, values in changes.items()
-    ]
+            changes[f"{key} was changed from the shipped {_value(shipped)}"].add(trial.settings[key])
+    return [f"{experiment}: {change} to {_listed(values)}" for change, values in changes.items()]
 
 
 def _changes_between_sizes(rows: Sequence[Row]) -> list[str]:
     lines = []
-    for (variant,), alike in _grouped(rows, lambda row: (row.variant,)):
-        finished = [trial for row in alike for trial in row.finished]
+    for (variant,), same_variant in _grouped(rows, lambda row: (row.variant,)):
+        finished = [trial for row in same_variant for trial in row.finished]
         for key in dict.fromkeys(key for trial in finished for key in trial.settings):
             if len(values := _values(finished, key)) > 1 and f"{key}=" not in variant:
-                lines.append(f"{alike[0].title}: {key} is not the same for every number of images ({_listed(values)})")
+                lines.append(f"{same_variant[0].title}: {key} varies with the number of images ({_listed(values)})")
     return lines
 
 
 def _one_per_seed(trials: Sequence[Trial]) -> tuple[tuple[Trial, ...], list[str]]:
-    """The trial of each seed that counts, a run of its own before a baseline within another; and where two disagree."""
-    chosen, remarks = [], []
+    """Chooses one trial per seed, preferring separate runs to embedded baselines; also notes repeated runs."""
+    chosen, notes = [], []
     rank = {Status.FINISHED: 0, Status.DAMAGED: 1, Status.UNFINISHED: 2, Status.MISSING: 3}
     for (seed,), same in _grouped(trials, lambda trial: (trial.address.seed,)):
-        same.sort(key=lambda trial: (rank[trial.status], trial.within, str(trial.workdir)))
+        same.sort(key=lambda trial: (rank[trial.status], trial.embedded, str(trial.workdir)))
         chosen.append(same[0])
         finished = [trial for trial in same if trial.status == Status.FINISHED]
         if len({trial.accuracy for trial in finished}) > 1:
             found = ", ".join(f"{100 * trial.accuracy:.2f} % in {trial.workdir}" for trial in finished)
-            remarks.append(f"seed {seed} was run more than once, with other results: {found}; the first counts")
-        elif sum(not trial.within for trial in finished) > 1:
-            found = ", ".join(str(trial.workdir) for trial in finished if not trial.within)
-            remarks.append(f"seed {seed} was run more than once, with the same result: {found}; it counts once")
-    return tuple(chosen), remarks
+            notes.append(f"seed {seed} was run more than once, with different results: {found}; only the first counts")
+        elif sum(not trial.embedded for trial in finished) > 1:
+            found = ", ".join(str(trial.workdir) for trial in finished if not trial.embedded)
+            notes.append(f"seed {seed} was run more than once, with the same result: {found}; it counts once")
+    return tuple(chosen), notes
 
 
 def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
-    """The rows with their differences to the baseline; and what could not be compared, and why."""
+    """Returns the rows with their differences to the baseline, and notes on what could not be compared."""
     baselines: dict[tuple[int | None, int], list[Trial]] = defaultdict(list)
     for row in rows:
         if row.experiment == baseline:
             for trial in row.finished:
                 baselines[row.images_per_class, trial.address.seed].append(trial)
-    paired, remarks = [], []
+    paired, notes = [], []
     for row in rows:
         differences: dict[int, float] = {}
         obstacles: dict[str, list[int]] = defaultdict(list)
@@ -304,29 +306,29 @@ def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
                 obstacles[reasons[0]].append(seed)
         paired.append(replace(row, differences=differences))
         for reason, seeds in obstacles.items():
-            where = f"{row.title}, {_images(row.images_per_class)}"
-            remarks.append(f"{where}: not compared with {baseline} for {_seeds(seeds)}: {reason}")
+            title = f"{row.title}, {_images(row.images_per_class)}"
+            notes.append(f"{title}: not compared with {baseline} for {_seeds(seeds)}: {reason}")
     if not baselines and any(row.finished for row in rows):
-        remarks.append(f"no finished run of {baseline}, so no differences to it")
-    return paired, remarks
+        notes.append(f"no finished run of {baseline}, so no differences are shown")
+    return paired, notes
 
 
 def _obstacle(trial: Trial, baseline: Trial) -> str:
-    """Why two trials of one seed cannot be compared; empty where they can."""
-    ours, theirs = (settings.leaving_out(one.settings, EXPERIMENT_SETTINGS) for one in (trial, baseline))
+    """Says why two trials of one seed cannot be compared; empty if they can."""
+    ours, theirs = (settings.leaving_out(compared.settings, EXPERIMENT_SETTINGS) for compared in (trial, baseline))
     differing = [key for key in {**ours, **theirs} if ours.get(key, _NOT_SET) != theirs.get(key, _NOT_SET)]
     if differing:
-        return "other settings: " + ", ".join(
-            f"{key} {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
+        return "different settings: " + ", ".join(
+            f"{key} is {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
             for key in differing
         )
-    by_hand = [key for key in baseline.changed if key not in ours and key not in theirs]
-    if by_hand:
-        return "that one is not as shipped: " + ", ".join(
-            f"{key} {_value(baseline.settings[key])} instead of {_value(baseline.changed[key])}" for key in by_hand
+    changed = [key for key in baseline.changed if key not in ours and key not in theirs]
+    if changed:
+        return "the baseline's shipped settings were changed: " + ", ".join(
+            f"{key} is {_value(baseline.settings[key])} instead of {_value(baseline.changed[key])}" for key in changed
         )
     if trial.images != baseline.images or (trial.data and baseline.data and trial.data != baseline.data):
-        return "trained or measured on other images"
+        return "trained or evaluated on different images"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against images per class: a row of panels per data set, the second for the differences to the baseline."""
+"""Curves of accuracy over images per class: a row of panels per data set, accuracies left and differences right."""
 
 import importlib.util
 import io
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#222222"  # the page replaces these two by its own, which follow the reader's choice of light or dark
+INK = "#222222"  # the page replaces these two colours by its own, which follow the reader's light or dark mode
 FAINT = "#bbbbbb"
 
-# Okabe and Ito's colours, which people of any colour vision can tell apart, without the two that vanish on white or
-# black. Markers and dashes change along, so that no line is told by colour alone.
+# Okabe and Ito's colours, which are distinguishable with any colour vision, without the two that are invisible on white
+# or black. Markers and dashes vary as well, so that no line is identified by colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 
 PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.6  # inches
 PIXELS_PER_INCH = 160
-LETTERS_PER_INCH = 14  # of the legend
-SPREAD = 1.12  # how far apart, as a factor on the axis, the first and last of the points of one size stand
+LETTERS_PER_INCH = 14  # in the legend
+SPREAD = 1.12  # ratio of the x positions of the last and the first point that share a number of images
 
 
 class Style(NamedTuple):
-    """How an experiment is drawn."""
+    """The line style of an experiment."""
 
     colour: str
     marker: str
@@ -40,23 +40,25 @@ class Style(NamedTuple):
 
 
 def require_matplotlib() -> None:
-    """Makes sure that curves can be drawn, before anything else is done.
+    """Checks that curves can be drawn.
 
     Raises:
         InputError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("curves need matplotlib: pip install matplotlib, or leave them out with --no-curves")
+        raise InputError(
+            "curves: matplotlib is not installed; run pip install matplotlib, or leave the curves out with --nocurves"
+        )
 
 
 def draw(summary: Summary) -> "Figure | None":
-    """Draws the summary; None where nothing is finished. Points are means, bars their 95 % intervals."""
+    """Draws means as points and 95 % intervals as bars; returns None if nothing is finished."""
     import matplotlib
 
     sections = [section for section in summary.sections if any(row.finished for row in section.rows)]
     if not sections:
         return None
-    with matplotlib.rc_context({"text.parse_math": False}):  # a folder's name may hold dollar signs
+    with matplotlib.rc_context({"text.parse_math": False}):  # a folder's name may contain dollar signs
         return _draw(sections, summary)
 
 
@@ -83,12 +85,12 @@ def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
             line[1].set_ylabel(f"difference to {summary.baseline} (points)")
     _add_legend(figure, styles, legend_columns)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # it is laid out now; saving would do it again each time
+    figure.set_layout_engine("none")  # the layout is done; otherwise each saving would repeat it
     return figure
 
 
 def _add_legend(figure: "Figure", styles: dict[str, Style], columns: int) -> None:
-    """One for all panels, below them."""
+    """Adds one legend for all panels, below them."""
     handles: dict[str, Any] = {}
     for panel in figure.axes:
         handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
@@ -99,13 +101,13 @@ def _add_legend(figure: "Figure", styles: dict[str, Style], columns: int) -> Non
 
 
 def _styles(sections: Sequence[Section], baseline: str) -> dict[str, Style]:
-    """A style for every experiment, the same in all panels; the baseline is drawn in ink."""
+    """Returns a style for each experiment, the same in all panels; the baseline has the colour of the text."""
     titles = {(row.experiment != baseline, row.title): row for section in sections for row in section.rows}
     styles: dict[str, Style] = {}
     others = 0
-    for (mixes, title), _ in sorted(titles.items(), key=lambda item: item[0]):
+    for (is_other, title), _ in sorted(titles.items(), key=lambda item: item[0]):
         number = len(styles)
-        if mixes:
+        if is_other:
             colour, dashes = COLOURS[others % len(COLOURS)], DASHES[others // len(COLOURS) % len(DASHES)]
             others += 1
         else:
@@ -126,11 +128,11 @@ def _draw_panel(panel: "Axes", section: Section, styles: dict[str, Style], *, di
         panel.errorbar(
             [position * shift for position, _ in points],
             [100 * estimate.mean for _, estimate in points],
-            yerr=[list(side) for side in zip(*(_reaches(estimate) for _, estimate in points), strict=True)],
+            yerr=[list(side) for side in zip(*(_error_bar(estimate) for _, estimate in points), strict=True)],
             color=style.colour, marker=style.marker, linestyle=style.dashes, label=title,
             linewidth=1.5, markersize=5, elinewidth=1.1, capsize=2.5,
         )  # fmt: skip
-    _dress(panel, section.title, positions)
+    _format_axes(panel, section.title, positions)
 
 
 def _points(
@@ -142,8 +144,8 @@ def _points(
             yield positions[row.images_per_class], estimate
 
 
-def _reaches(estimate: Estimate) -> tuple[float, float]:
-    """How far the interval reaches down and up, in points; NaN, which draws no bar, for a single seed."""
+def _error_bar(estimate: Estimate) -> tuple[float, float]:
+    """Returns how far the error bar reaches down and up, in percentage points; NaN, which draws none, for one seed."""
     if estimate.interval is None:
         return math.nan, math.nan
     low, high = estimate.interval
@@ -151,14 +153,14 @@ def _reaches(estimate: Estimate) -> tuple[float, float]:
 
 
 def _positions(section: Section) -> dict[int | None, float]:
-    """Where each number of images per class stands; "all" at the mean number that the runs counted."""
+    """Returns the x position of each number of images per class; "all" is at the mean number of the runs."""
     counted = [trial.mean_images for row in section.rows if row.images_per_class is None for trial in row.finished]
     sizes = dict.fromkeys(row.images_per_class for row in section.rows if row.finished)
     return {size: float(counted[0] or 1) if size is None else float(size) for size in sizes}
 
 
-def _dress(panel: "Axes", title: str, positions: dict[int | None, float]) -> None:
-    """Title, axis, ticks at the sizes that there are, and a quiet grid."""
+def _format_axes(panel: "Axes", title: str, positions: dict[int | None, float]) -> None:
+    """Sets the title, the axes, ticks at the existing numbers of images, and a faint grid."""
     panel.set_title(title, fontsize=11, color=INK)
     panel.set_xscale("log")
     panel.set_xlim(min(positions.values()) / 1.35, max(positions.values()) * 1.35)
@@ -175,12 +177,12 @@ def _dress(panel: "Axes", title: str, positions: dict[int | None, float]) -> Non
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as PNG, on white."""
+    """Returns the figure as PNG, on white."""
     return _saved(figure, "png", dpi=PIXELS_PER_INCH)
 
 
 def svg(figure: "Figure") -> bytes:
-    """The figure as SVG, its text as text and its ground transparent; the same figure gives the same bytes."""
+    """Returns the figure as SVG with real text and transparent background; equal figures give equal bytes."""
     return _saved(figure, "svg", transparent=True, metadata={"Date": None})
 
 

@@ -1,4 +1,4 @@
-"""A summary as one HTML page that needs no other file and no network."""
+"""A summary as a self-contained HTML page, which needs no network."""
 
 import jinja2
 
@@ -8,16 +8,16 @@ from chimeramix_jax.summary.trials import Status
 
 
 def html(summary: Summary, title: str, svg: bytes | None) -> str:
-    """Returns the page.
+    """Returns the page as HTML.
 
     Args:
-        summary: what it shows.
-        title: its heading.
-        svg: the curves of ``curves.svg``; None: without.
+        summary: the summary to show.
+        title: the heading of the page.
+        svg: the curves, from ``curves.svg``; None: no curves.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("chimeramix_jax.summary", "."),
-        autoescape=True,  # names and paths are the user's
+        autoescape=True,  # names and paths come from the user
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -42,7 +42,7 @@ def html(summary: Summary, title: str, svg: bytes | None) -> str:
 
 
 def _inline(svg: bytes) -> str:
-    """The picture as an element of the page, in the page's colours."""
+    """Returns the SVG element of a picture, in the colours of the page."""
     text = svg.decode()
-    element = text[text.index("<svg") :]  # the XML declaration has no place in HTML
+    element = text[text.index("<svg") :]  # HTML does not allow the XML declaration
     return element.replace(curves.INK, "currentColor").replace(curves.FAINT, "var(--rule)")

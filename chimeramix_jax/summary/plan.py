@@ -1,6 +1,6 @@
-"""The plan of a sweep: which runs there are to be, so that those that never began are missed.
+"""The plan of a sweep: the list of its runs, so that a summary can report those that never started.
 
-Whatever starts a sweep may write ``sweep.json`` into the sweep's folder::
+A program that starts a sweep may write ``sweep.json`` into the sweep's folder::
 
     {
       "runs": [
@@ -15,9 +15,9 @@ Whatever starts a sweep may write ``sweep.json`` into the sweep's folder::
       ]
     }
 
-``workdir`` is relative to that folder, ``max_labels_per_class`` may be null (all images). A run that is measured on
-validation images has ``"evaluate_on": "validation"`` as well, one of ``image_folder`` its ``"directory"``. Other keys
-are not looked at.
+``workdir`` is relative to that folder, and ``max_labels_per_class`` may be null (all images). Runs evaluated on
+validation images also have ``"evaluate_on": "validation"``, and runs on ``image_folder`` have ``"directory"``. Other
+keys are ignored.
 """
 
 import json
@@ -34,7 +34,7 @@ from chimeramix_jax.summary.trials import Address, dataset_label
 FILE = "sweep.json"
 
 _SETTINGS = {
-    # The settings that a planned run names, by its own keys.
+    # The keys of a planned run, and the settings that they stand for.
     "dataset": "dataset.name",
     "directory": "dataset.directory",
     "evaluate_on": "dataset.evaluate_on",
@@ -47,17 +47,17 @@ _DEFAULTS = {"evaluate_on": "test", "directory": ""}
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that is to be in ``workdir``."""
+    """A planned run and its directory."""
 
     workdir: Path
     address: Address
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
-    """Returns the planned runs of a sweep's folder; None where there is no plan.
+    """Returns the planned runs of a sweep's folder, or None if it has no plan.
 
     Raises:
-        InputError: the plan is not of the form above; names the file and the run.
+        InputError: the plan does not have the format above; the message names the file and the run.
     """
     path = folder / FILE
     if not path.exists():
@@ -69,14 +69,14 @@ def read_plan(folder: Path) -> list[PlannedRun] | None:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(plan, Mapping) or not isinstance(plan.get("runs"), list):
-        raise InputError(f'{path}: cannot be read: {{"runs": [...]}} is wanted')
+        raise InputError(f'{path}: cannot be read: it must hold {{"runs": [...]}}')
     plan = unmarked(plan, path)
     return [_planned(folder, run, f"{path}: runs[{number}]") for number, run in enumerate(plan["runs"])]
 
 
 def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
     if not isinstance(run, Mapping):
-        raise InputError(f"{where}: a JSON object is wanted, not a {type(run).__name__}")
+        raise InputError(f"{where}: a {type(run).__name__} is not allowed; it must be a JSON object")
     if not isinstance(run.get("workdir"), str):
         raise InputError(f"{where}.workdir: {run.get('workdir')!r} is not allowed; it must be a folder's name")
     values = {**_DEFAULTS, **run}

@@ -1,4 +1,4 @@
-"""A summary as text: Markdown, LaTeX and CSV."""
+"""Summaries as text: Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -15,17 +15,17 @@ NOTHING = "-"
 _ONE_SEED = "one seed"
 
 EXPLANATION = (
-    "Accuracies are percentages: mean ± sample standard deviation over the seeds. Differences are percentage points "
-    "between classifiers of the same seed, which share the training images. Intervals are Student's 95 % confidence "
-    "intervals of the mean over seeds, cut off at what is possible; nothing is corrected for looking at many of them. "
-    "A single seed has neither standard deviation nor interval. Seeds that are not finished count in no mean. Settings "
-    "that are not as the experiment is shipped stand behind its name."
+    "Accuracies are percentages: mean ± sample standard deviation over seeds. Differences are in percentage points "
+    "between classifiers of the same seed, which share their training images. Intervals are Student's 95 % confidence "
+    "intervals of the mean over seeds, clipped to the possible range and not corrected for multiple comparisons. A "
+    "single seed has neither a standard deviation nor an interval. Unfinished seeds are not part of any mean. Settings "
+    "that differ from those of the shipped experiment are listed after its name."
 )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: one cell per column in every line; columns are set left ("l") or right ("r")."""
+    """A table of text cells; ``alignment`` has "l" or "r" for each column."""
 
     header: tuple[str, ...]
     alignment: str
@@ -33,7 +33,7 @@ class Table:
 
 
 def overview(section: Section, summary: Summary) -> Table:
-    """A line per row of a section: what its seeds say together."""
+    """Returns the table of a section with the statistics of each row over its seeds."""
     header = (
         "images per class",
         "experiment",
@@ -66,13 +66,13 @@ def _seed_count(row: Row) -> str:
 
 
 def every_seed(section: Section) -> Table:
-    """A line per row of a section: each seed's accuracy in percent, or why there is none."""
+    """Returns the table of a section with each seed's accuracy in percent, or its status."""
     seeds = section.seeds
     lines = []
     for row in section.rows:
         cells = {trial.address.seed: _seed_cell(trial) for trial in row.trials}
-        found = [cells.get(seed, NOTHING) for seed in seeds]
-        lines.append((images_in_words(row.images_per_class), row.title, *found))
+        by_seed = [cells.get(seed, NOTHING) for seed in seeds]
+        lines.append((images_in_words(row.images_per_class), row.title, *by_seed))
     return Table(("images per class", "experiment", *map(str, seeds)), "rl" + "r" * len(seeds), tuple(lines))
 
 
@@ -81,29 +81,29 @@ def _seed_cell(trial: Trial) -> str:
 
 
 def notes(summary: Summary) -> list[tuple[str, tuple[str, ...]]]:
-    """What is to be known beside the figures: headings, and the lines below each; none that would be empty."""
+    """Returns the notes on the figures: headings, each with its lines; empty groups are left out."""
     groups = [
-        ("Files that cannot be read", summary.damaged),
-        ("Runs without results: failed, stopped or still running", summary.unfinished),
+        ("Unreadable files", summary.damaged),
+        ("Runs without results (failed, stopped or still running)", summary.unfinished),
         ("Missing runs", summary.missing),
-        ("To know before comparing", summary.cautions),
+        ("Warnings", summary.warnings),
     ]
     return [(heading, lines) for heading, lines in groups if lines]
 
 
 def totals(summary: Summary) -> str:
-    """How many classifiers there are of each status, in words."""
+    """Returns the number of classifiers with each status, as text."""
     counts = [(summary.count(status), str(status)) for status in Status]
     return ", ".join(f"{count} {word}" for count, word in counts if count or word == Status.FINISHED)
 
 
 def markdown(summary: Summary, *, seeds: bool = True) -> str:
-    """The whole summary; ``seeds``: with the tables of every seed."""
+    """Returns the whole summary as Markdown; ``seeds`` includes the tables of all seeds."""
     parts = [f"Classifiers: {totals(summary)}."]
     for section in summary.sections:
         parts += [f"## {section.title}", _markdown_table(overview(section, summary))]
         if seeds:
-            parts += ["Every seed:", _markdown_table(every_seed(section))]
+            parts += ["All seeds:", _markdown_table(every_seed(section))]
     for heading, lines in notes(summary):
         parts += [f"## {heading}", "\n".join(f"- {_markdown_cell(line)}" for line in lines)]
     parts += [EXPLANATION, *(["Trained with: " + "; ".join(environments(summary)) + "."] if seeds else [])]
@@ -111,7 +111,7 @@ def markdown(summary: Summary, *, seeds: bool = True) -> str:
 
 
 def environments(summary: Summary) -> list[str]:
-    """What the classifiers were trained with, the most frequent first."""
+    """Returns the devices and versions that classifiers were trained with, the most frequent first."""
     ranked = sorted(summary.environments.items(), key=lambda item: (-item[1], item[0]))
     return [f"{environment} ({count})" for environment, count in ranked]
 
@@ -137,10 +137,10 @@ def _markdown_cell(text: str) -> str:
 
 
 def latex(summary: Summary) -> str:
-    r"""Tables as papers have them, experiments down and numbers of images across, to be read by ``\input``.
+    r"""Returns LaTeX tables for ``\input``, with a row per experiment and a column per number of images.
 
-    Three per section: mean and standard deviation, the mean's interval, and the difference to the baseline. A document
-    needs ``\usepackage{booktabs}``.
+    Each section has three: mean and standard deviation, interval of the mean, and difference to the baseline. The
+    document needs ``\usepackage{booktabs}``.
     """
     parts = ["% needs \\usepackage{booktabs}"]
     contents: list[tuple[str, Callable[[Row], str]]] = [
@@ -211,7 +211,7 @@ def _latex_cell(text: str) -> str:
 
 
 def csv_rows(summary: Summary) -> str:
-    """The overviews with all digits: shares in [0, 1], one line per row of every section."""
+    """Returns the statistics of all rows as CSV, with all digits; accuracies are in [0, 1]."""
     lines = []
     for section in summary.sections:
         for row in section.rows:
@@ -227,7 +227,7 @@ def csv_rows(summary: Summary) -> str:
 
 
 def csv_trials(summary: Summary) -> str:
-    """Every classifier with all digits, one per line."""
+    """Returns all classifiers as CSV, with all digits; accuracies are in [0, 1]."""
     lines = []
     for section in summary.sections:
         for row in section.rows:

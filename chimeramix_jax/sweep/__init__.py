@@ -1,4 +1,4 @@
-"""Many runs by one command: planned, and started as processes on this machine or as jobs of Slurm.
+"""Sweeps: many runs started by one command, as processes on this machine or as Slurm jobs.
 
-Nothing here imports JAX: every run is a process of its own.
+Nothing here imports JAX, as every run is a separate process.
 """

@@ -1,4 +1,4 @@
-"""Runs as processes on this machine: one at a time on each device, or on each worker's share of the CPU cores."""
+"""Runs a sweep on this machine, with one process at a time per device, or per share of the CPU cores."""
 
 import os
 import subprocess
@@ -9,47 +9,48 @@ from dataclasses import dataclass, field
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep.display import Display, Running
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
 
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_POLLS = 0.2
 
-# What tells ROCm, and what tells CUDA, which GPUs a process sees; only one of them is ever there, so both get the same.
-# ROCR_VISIBLE_DEVICES hides GPUs from ROCm before that, and the numbers here are of what it leaves.
+# These select the GPUs that a process sees, for ROCm and for CUDA. A machine has only one of the two, so both variables
+# get the same value. ROCm applies ROCR_VISIBLE_DEVICES first, so that these numbers count the GPUs that it leaves.
 _VISIBLE_GPUS = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What one process at a time may use: these CPUs, and what the variables of its environment leave it."""
+    """The resources of one process at a time: its CPUs, and environment variables that select its GPU or threads."""
 
     cpus: frozenset[int]
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def workers(count: int | None, devices: tuple[str, int] | None = None) -> list[Worker]:
-    """The workers of this machine.
+    """Returns the workers of this machine.
 
     Args:
-        count: how many; None: one per GPU or, where there is none, one with all cores.
-        devices: what ``jax_devices`` has told; None: it is asked.
+        count: the number of workers; None: one per GPU or, without GPUs, one with all cores.
+        devices: the result of ``jax_devices``, if known; None: it is called.
 
     Raises:
-        InputError: there are not so many devices or cores, or JAX does not start.
+        InputError: ``count`` exceeds the number of GPUs or cores, or JAX does not start.
     """
     cpus = sorted(os.sched_getaffinity(0))
     backend, number_of_devices = devices or jax_devices()
     most, what = (number_of_devices, "GPUs") if backend == "gpu" else (len(cpus), "CPU cores")
     if backend not in ("cpu", "gpu"):
-        most, what = 1, f"worker for all devices of kind {backend}"
+        most, what = 1, f"worker for all devices of the kind {backend}"
     count = count or (most if backend == "gpu" else 1)
     if count > most:
         raise InputError(f"--workers: {count}, but there are {most} {what}; it must be a whole number from 1 to {most}")
-    given = next(filter(None, map(os.environ.get, _VISIBLE_GPUS)), None)
-    gpus = given.split(",") if given else list(map(str, range(number_of_devices)))
+    visible = next(filter(None, map(os.environ.get, _VISIBLE_GPUS)), None)
+    gpus = visible.split(",") if visible else list(map(str, range(number_of_devices)))
     shares = [frozenset(cpus[number::count] or cpus) for number in range(count)]
     if backend != "gpu":
         return [Worker(share, {"OMP_NUM_THREADS": str(len(share))}) for share in shares]
@@ -57,58 +58,58 @@ def workers(count: int | None, devices: tuple[str, int] | None = None) -> list[W
 
 
 def jax_devices() -> tuple[str, int]:
-    """JAX's backend, and how many devices it has; asked of another process, as this one is to hold none."""
+    """Returns JAX's backend and its number of devices, from another process, so that this one occupies no device."""
     code = "import jax; print(jax.default_backend(), jax.local_device_count())"
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if asked.returncode:
-        raise InputError(f"--launcher=local: JAX does not start: {asked.stderr.strip().splitlines()[-1]}")
-    backend, count = asked.stdout.split()[-2:]
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if process.returncode:
+        raise InputError(f"--launcher=local: JAX does not start: {process.stderr.strip().splitlines()[-1]}")
+    backend, count = process.stdout.split()[-2:]
     return backend, int(count)
 
 
 def run(states: dict[Job, State], available: Sequence[Worker]) -> None:
-    """Does the jobs that are to be done, as far as what they wait for succeeds; ``states`` follows.
+    """Runs the pending jobs whose prerequisites succeed, and updates ``states``.
 
     Raises:
-        Stopped: this process was asked to stop; every run at work has written a checkpoint.
+        Stopped: this process was asked to stop; all running jobs have written checkpoints.
     """
     with stopping.listening(), Display() as display:
         pool = _Pool(states, available, display)
         with stopping.before_ending(pool.ask_to_stop):
-            pool.to_the_end()
+            pool.run()
 
 
 class _Pool:
-    """Workers, and the jobs that they are at."""
+    """The workers and their running jobs."""
 
     def __init__(self, states: dict[Job, State], available: Sequence[Worker], display: Display):
         self._states, self._display = states, display
         self._idle = list(available)
         self._running: dict[Job, tuple[RunProcess, Worker]] = {}
-        self._put_off: set[Job] = set()  # stopped by somebody who sent their process a signal
+        self._stopped: set[Job] = set()  # jobs whose process was stopped by a signal from outside
 
-    def to_the_end(self) -> None:
-        """Works until nothing is left that can be done."""
+    def run(self) -> None:
+        """Runs jobs until no more can be started."""
         try:
-            while self._start_some():
+            while self._start_jobs():
                 stopping.raise_if_asked()
                 self._show()
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+                time.sleep(SECONDS_BETWEEN_POLLS)
                 self._collect()
         except BaseException:
             self.ask_to_stop()
-            while self._running:  # each writes its checkpoint, or gives up after some seconds
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            while self._running:  # each job writes a checkpoint, or gives up after some seconds
+                time.sleep(SECONDS_BETWEEN_POLLS)
                 self._collect()
             raise
 
     def ask_to_stop(self) -> None:
-        """Has all runs at work write a checkpoint and end."""
+        """Asks all running jobs to write a checkpoint and exit."""
         for process, _ in self._running.values():
             process.ask_to_stop()
 
-    def _start_some(self) -> bool:
-        """Gives idle workers jobs that need not wait; tells whether any is at work."""
+    def _start_jobs(self) -> bool:
+        """Starts ready jobs on idle workers; returns whether any job is running."""
         ready = [job for job, state in self._states.items() if state == State.TO_DO and self._can_start(job)]
         for job in ready[: len(self._idle)]:
             worker = self._idle.pop(0)
@@ -118,10 +119,10 @@ class _Pool:
 
     def _can_start(self, job: Job) -> bool:
         needed = job.generator_job
-        return job not in {*self._running, *self._put_off} and (needed is None or self._states[needed] == State.DONE)
+        return job not in {*self._running, *self._stopped} and (needed is None or self._states[needed] == State.DONE)
 
     def _collect(self) -> None:
-        """Takes note of the jobs that have ended."""
+        """Updates the states of the jobs that have ended."""
         for job, (process, worker) in list(self._running.items()):
             code = process.poll()
             if code is None:
@@ -130,14 +131,14 @@ class _Pool:
             self._idle.append(worker)
             self._states[job] = State.DONE if code == 0 else State.TO_DO if code in STOPPED else State.FAILED
             if code in STOPPED:
-                self._put_off.add(job)
+                self._stopped.add(job)
             done = sum(state == State.DONE for state in self._states.values())
-            how = _ending(job, code, process.seconds)
-            self._display.say(f"[{done}/{len(self._states)}] {job.name}: {how}")
+            outcome = _outcome(job, code, process.seconds)
+            self._display.print(f"[{done}/{len(self._states)}] {job.name}: {outcome}")
 
     def _show(self) -> None:
         counts = [
-            f"{sum(state == one for state in self._states.values())} {one}" for one in State if one != State.QUEUED
+            f"{sum(state == kind for state in self._states.values())} {kind}" for kind in State if kind != State.QUEUED
         ]
         running = [
             Running(job.name, process.seconds, process.last_line()) for job, (process, _) in self._running.items()
@@ -145,13 +146,14 @@ class _Pool:
         self._display.show(running, ", ".join(counts))
 
 
-def _ending(job: Job, code: int, seconds: float) -> str:
-    """How a job ended, in words."""
+def _outcome(job: Job, code: int, seconds: float) -> str:
+    """Describes how a job ended."""
     if code in STOPPED:
         return "stopped; the same command continues it"
     if code != 0:
         return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
-    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on]["top1"] for run in job.runs)
-    return f"done in {duration(seconds)}, top-1 {', '.join(f'{top1:.2%}' for top1 in measured)}"
+    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on] for run in job.runs)
+    accuracies = (percent(one["top1"], one["examples"]) for one in measured)
+    return f"done in {duration(seconds)}, top-1 {', '.join(accuracies)}"

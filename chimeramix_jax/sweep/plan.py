@@ -1,8 +1,8 @@
-"""What a sweep has to do: its runs as jobs, the generators that they share, what is done, and how long the rest takes.
+"""Plans the jobs of a sweep: the generators that runs share, what is finished, and how long the rest will take.
 
 A generator that several runs need is trained once, in the directory of one of them; the classifiers wait for it and are
-given that directory. Each run uses the generator of its own seed and images, as the published study does. Whatever is
-done is told by the runs' own files, so that the same command goes on wherever it was stopped.
+given that directory. Each run uses the generator of its own seed and images, as the published study does. The files of
+the runs determine what is finished, so that repeating the command resumes a stopped sweep.
 """
 
 import enum
@@ -33,23 +33,23 @@ from chimeramix_jax.sweep.selection import ALL, Run
 
 
 class State(enum.StrEnum):
-    """How far a job is."""
+    """The state of a job."""
 
     DONE = "done"
     FAILED = "failed"
-    QUEUED = "queued"  # with Slurm, waiting or running
+    QUEUED = "queued"  # submitted to Slurm: waiting or running
     TO_DO = "to do"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What jobs of about the same length have in common.
+    """What jobs of about the same duration have in common.
 
     Attributes:
-        dataset: the data set, as people call it.
-        work: the experiment, or which generator.
-        images_per_class: None: all.
-        settings: what else their length depends on.
+        dataset: the label of the data set.
+        work: the experiment, or the kind of generator.
+        images_per_class: training images per class; None: all.
+        settings: the other settings that affect the duration, as JSON.
     """
 
     dataset: str
@@ -60,12 +60,12 @@ class Kind:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What one process does.
+    """The work of one process.
 
     Attributes:
-        runs: what it works on: a run, or several that differ in nothing but their seed and are trained together.
-        stage: of these: "generator", "classifier" (where another job makes the generator) or "all".
-        generator_job: that other job.
+        runs: one run, or several that differ only in the seed and are trained together.
+        stage: the stage of these runs: "generator", "classifier" (if another job trains the generator) or "all".
+        generator_job: that other job; None: there is none.
     """
 
     runs: tuple[Run, ...]
@@ -74,17 +74,17 @@ class Job:
 
     @property
     def run(self) -> Run:
-        """The run, the first one of several."""
+        """The first run of the job."""
         return self.runs[0]
 
     @property
     def name(self) -> str:
-        """Tells it from every other job of the sweep."""
+        """The name of the job, unique in the sweep."""
         return self._of_stage(selection.common_name(self.runs))
 
     @property
     def names(self) -> list[str]:
-        """What its runs' jobs would be called if each had one of its own."""
+        """The names that the jobs of its runs would have if each run had its own job."""
         return [self._of_stage(run.name) for run in self.runs]
 
     def _of_stage(self, name: str) -> str:
@@ -92,32 +92,37 @@ class Job:
 
     @property
     def task(self) -> Task:
-        """The program's arguments for what is left of it."""
-        left = [run for run in self.runs if not is_finished(run.workdir, self.stage)] or self.runs
-        arguments = [*selection.arguments(left), f"--stage={self.stage}"]
+        """The task of running what is unfinished."""
+        unfinished = [run for run in self.runs if not is_finished(run.workdir, self.stage)] or self.runs
+        arguments = [*selection.arguments(unfinished), f"--stage={self.stage}"]
         if self.generator_job is not None:
-            own = {run.config.seed for run in left}
-            providers = [run for run in self.generator_job.runs if run.config.seed in own]
-            if providers != list(left):
+            seeds = {run.config.seed for run in unfinished}
+            providers = [run for run in self.generator_job.runs if run.config.seed in seeds]
+            if providers != list(unfinished):
                 arguments.append(f"--generator_workdir={selection.common_workdir(providers)}")
-        return Task(tuple(arguments), tuple(run.workdir for run in left), self.stage)
+        return Task(tuple(arguments), tuple(run.workdir for run in unfinished), self.stage)
 
     @property
     def kind(self) -> Kind:
-        """Its kind; see there."""
+        """The kind of the job, which determines its expected duration."""
         config = self.run.config
         work = f"generator ({config.mixing.mask})" if self.stage == "generator" else config.experiment
         dataset = dataset_label(config.dataset.name, config.dataset.directory)
         if self.stage == "generator":
-            length = settings.generator_identity(config)
+            relevant = settings.generator_identity(config)
         else:
-            length = settings.leaving_out(config, settings.NO_EFFECT_ON_RESULTS)
-            length["compare_with_baseline"] = config.compare_with_baseline
-        del length["seed"]
-        return Kind(dataset, work, config.max_labels_per_class, json.dumps(length))
+            relevant = settings.leaving_out(config, settings.NO_EFFECT_ON_RESULTS)
+            relevant["compare_with_baseline"] = config.compare_with_baseline
+        del relevant["seed"]
+        return Kind(dataset, work, config.max_labels_per_class, json.dumps(relevant))
 
     def state(self, *, retry: bool, queued: Collection[str] = ()) -> State:
-        """How far it is; ``queued`` names the jobs that Slurm has, and ``retry`` lets failed ones be done again."""
+        """Returns the state of the job.
+
+        Args:
+            retry: whether failed jobs are to be run again.
+            queued: the names of the jobs that Slurm has.
+        """
         if not set(self.names).isdisjoint(queued):
             return State.QUEUED
         if all(is_finished(run.workdir, self.stage) for run in self.runs):
@@ -125,42 +130,42 @@ class Job:
         return State.FAILED if self.failed() and not retry else State.TO_DO
 
     def failed(self) -> list[Run]:
-        """Those of its runs that have failed."""
+        """Returns the runs of the job that have failed."""
 
         def has_error(run: Run) -> bool:
-            # A generator that has failed left the error for its own job.
+            # An error before the generator is finished belongs to the generator's job.
             own = self.stage != "classifier" or has_generator(run.workdir)
             return own and (run.workdir / ERROR).exists()
 
         return [run for run in self.runs if not is_finished(run.workdir, self.stage) and has_error(run)]
 
     def blocked_by(self, states: Mapping["Job", State]) -> "Job | None":
-        """The failed job that it waits for, if there is one."""
+        """Returns the failed job that this job waits for, if there is one."""
         needed = self.generator_job
         return needed if needed is not None and states[needed] == State.FAILED else None
 
 
 def jobs_of(runs: Sequence[Run], seeds_per_job: int = 1) -> list[Job]:
-    """The jobs that do these runs, each behind the one that it waits for.
+    """Returns the jobs of these runs, each after the one that it waits for.
 
-    Runs that differ in nothing but their seed share a job, as many in one as ``seeds_per_job`` allows.
+    Runs that differ only in the seed share a job, with at most ``seeds_per_job`` runs each.
     """
-    joint: dict[Job | None, Job] = {}  # which one a job of a single run has become a part of
+    combined: dict[Job | None, Job] = {}  # maps the job of a single run to the job that includes it
     jobs: list[Job] = []
-    for group in _alike(_single_jobs(runs)):
+    for group in _grouped_by_seed(_single_jobs(runs)):
         waiting_for: dict[Job | None, list[Job]] = defaultdict(list)
         for job in group:
-            waiting_for[joint.get(job.generator_job)].append(job)
+            waiting_for[combined.get(job.generator_job)].append(job)
         for needed, members in waiting_for.items():
             for start in range(0, len(members), seeds_per_job):
                 chosen = members[start : start + seeds_per_job]
                 jobs.append(Job(tuple(job.run for job in chosen), group[0].stage, needed))
-                joint |= dict.fromkeys(chosen, jobs[-1])
+                combined |= dict.fromkeys(chosen, jobs[-1])
     return jobs
 
 
-def _alike(jobs: Iterable[Job]) -> list[list[Job]]:
-    """The jobs in groups of those that differ in nothing but their seed; the first ones tell the groups' order."""
+def _grouped_by_seed(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Groups jobs that differ only in the seed; groups are in the order of their first jobs."""
     groups: dict[Any, list[Job]] = defaultdict(list)
     for job in jobs:
         provider = None if job.generator_job is None else job.generator_job.run.pattern
@@ -169,7 +174,7 @@ def _alike(jobs: Iterable[Job]) -> list[list[Job]]:
 
 
 def _single_jobs(runs: Sequence[Run]) -> list[Job]:
-    """The jobs, one for each run and each generator."""
+    """Returns one job for each run and for each generator."""
     sharing: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         if settings.needs_generator(run.config):
@@ -184,38 +189,38 @@ def _single_jobs(runs: Sequence[Run]) -> list[Job]:
         if key not in generator_jobs:
             generator_jobs[key] = Job((_owner(sharing[key]),), "generator")
             jobs.append(generator_jobs[key])
-        # A run with a generator of its own keeps to it, as the program does.
+        # A run that has its own generator keeps using it, as the program does.
         own = run is not generator_jobs[key].run and Workdir(run.workdir).generator.exists()
         jobs.append(Job((run,), "all") if own else Job((run,), "classifier", generator_jobs[key]))
-    waited_for = {job.generator_job for job in jobs if results(job.run.workdir) is None}
-    return [job for job in jobs if job.stage != "generator" or job in waited_for or has_generator(job.run.workdir)]
+    required = {job.generator_job for job in jobs if results(job.run.workdir) is None}
+    return [job for job in jobs if job.stage != "generator" or job in required or has_generator(job.run.workdir)]
 
 
 def _generator_key(run: Run) -> str:
-    """The same for runs that can share a generator."""
+    """Returns a key that is equal for runs that can share a generator."""
     return json.dumps(settings.generator_identity(run.config))
 
 
 def _owner(runs: Sequence[Run]) -> Run:
-    """The run in whose directory a shared generator is, or is to be."""
+    """Returns the run whose directory has, or will have, the shared generator."""
     finished = [run for run in runs if has_generator(run.workdir)]
-    begun = [run for run in runs if Workdir(run.workdir).generator.exists()]
-    return [*finished, *begun, *runs][0]
+    started = [run for run in runs if Workdir(run.workdir).generator.exists()]
+    return [*finished, *started, *runs][0]
 
 
 def check_folder(folder: Path, runs: Sequence[Run]) -> None:
-    """Makes sure that the sweep may write into its folder, and each run into its own; changes nothing.
+    """Checks that the sweep may use its folder, and each run its directory; changes nothing.
 
     Raises:
-        InputError: a folder holds something else, or a run with other settings; or it belongs to another sweep.
+        InputError: a folder holds other files, belongs to another sweep, or has a run with different settings or data.
     """
     outer = next((parent for parent in folder.absolute().parents if (parent / FILE).exists()), None)
     if outer is not None:
-        raise InputError(f"--workdir={folder}: lies in {outer}, which is the folder of another sweep; choose another")
+        raise InputError(f"--workdir={folder}: is inside {outer}, the folder of another sweep; choose another folder")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"--workdir={folder}: is no folder; choose another")
+        raise InputError(f"--workdir={folder}: is not a folder; choose a folder")
     if not (folder / FILE).exists() and _names_in(folder) - {lock.NAME}:
-        raise InputError(f"--workdir={folder}: holds something else than a sweep (no {FILE}); choose another")
+        raise InputError(f"--workdir={folder}: is not empty and not a sweep (no {FILE}); choose another folder")
     for run in runs:
         _check_run_directory(Workdir(run.workdir), run)
 
@@ -225,24 +230,26 @@ def _check_run_directory(workdir: Workdir, run: Run) -> None:
         differing = settings.differences(workdir.read_config(), run.config)
         if differing:
             raise InputError(
-                f"--workdir={workdir.path.parent}: {run.name} there is a run with other settings "
-                f"({settings.shortened(differing)}); choose another with --workdir"
+                f"--workdir={workdir.path.parent}: {run.name} is a run with different settings "
+                f"({settings.shortened(differing)}); choose another folder"
             )
         _refuse_other_images(workdir, run)
     elif _names_in(workdir.path) - {LOG, ERROR, lock.NAME}:
-        raise InputError(f"--workdir={workdir.path.parent}: {run.name} there holds something else than a run")
+        raise InputError(
+            f"--workdir={workdir.path.parent}: {run.name} is not empty and not a run; choose another folder"
+        )
 
 
 def _refuse_other_images(workdir: Workdir, run: Run) -> None:
-    """Makes sure that a folder of images has not changed, since finished runs, left alone, would not notice."""
+    """Checks that a folder of images has not changed, as finished runs are not run again and would not notice."""
     stored = workdir.read_data() if run.config.dataset.directory else None
     if stored is None:
         return
     dataset = load_few_shot(run.config.dataset, run.config.max_labels_per_class, run.config.seed)
-    if found := changes(stored, dataset.identity):
+    if differing := changes(stored, dataset.identity):
         raise InputError(
-            f"--workdir={workdir.path.parent}: {run.name} there is a run on other data ({'; '.join(found)}); choose "
-            "another with --workdir"
+            f"--workdir={workdir.path.parent}: {run.name} is a run on different data ({'; '.join(differing)}); choose "
+            "another folder"
         )
 
 
@@ -251,17 +258,17 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def write(folder: Path, runs: Sequence[Run]) -> None:
-    """Writes the plan file that ``python -m chimeramix_jax.summarize`` reads.
+    """Writes the plan file, which ``chimeramix summarize`` reads.
 
-    Runs that an earlier command planned for this folder stay in it.
+    Runs that an earlier command planned for this folder are kept.
 
     Raises:
-        InputError: the plan that is there cannot be read.
+        InputError: the existing plan cannot be read.
     """
     planned = {run.name: _planned(run) for run in runs}
     if read_plan(folder) is not None:
-        there = json.loads((folder / FILE).read_bytes())["runs"]
-        planned = {run["workdir"]: run for run in there} | planned
+        earlier = json.loads((folder / FILE).read_bytes())["runs"]
+        planned = {run["workdir"]: run for run in earlier} | planned
     files.write_json(folder / FILE, marked({"runs": list(planned.values())}))
 
 
@@ -279,22 +286,22 @@ def _planned(run: Run) -> dict[str, Any]:
 
 
 def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
-    """The mean time that jobs of a kind have taken to train and measure, as far as finished runs tell.
+    """Returns the mean duration of training and evaluation for each kind of job that has finished runs.
 
-    A run that was trained together with others has taken as long as they all.
+    The duration of a run that was trained together with others is that of all of them.
     """
     seconds: dict[Kind, list[float]] = defaultdict(list)
     for job in jobs:
-        found = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
-        for taken in (one["seconds"] for one in found if one is not None):
-            seconds[job.kind].append(taken["classifier"] + taken.get("baseline", 0.0))
-            if "generator" in taken:
-                seconds[Job(job.runs, "generator").kind].append(taken["generator"])
+        finished = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
+        for times in (run_results["seconds"] for run_results in finished if run_results is not None):
+            seconds[job.kind].append(times["classifier"] + times.get("baseline", 0.0))
+            if "generator" in times:
+                seconds[Job(job.runs, "generator").kind].append(times["generator"])
     return {kind: sum(values) / len(values) for kind, values in seconds.items()}
 
 
 def table(states: Mapping[Job, State]) -> str:
-    """A line per kind of job: how many runs are how far, and how long a job takes; and what is left to do."""
+    """Returns a table with the number of runs in each state and the time per job, by kind of job, and the totals."""
     counts: dict[Kind, Counter[State]] = defaultdict(Counter)
     for job, state in states.items():
         counts[job.kind].update(State.DONE if is_finished(run.workdir, job.stage) else state for run in job.runs)
@@ -308,22 +315,26 @@ def table(states: Mapping[Job, State]) -> str:
 
 
 def _total(states: Mapping[Job, State], seconds: Mapping[Kind, float]) -> str:
-    """The runs, the generators that they share, and the time that what is to be done takes, as far as it is known."""
+    """Summarises the number of runs and shared generators, and the expected time of the pending jobs."""
     runs = {run for job in states if job.stage != "generator" for run in job.runs}
-    borrowing = sum(len(job.runs) for job in states if job.generator_job is not None)
+    sharing = sum(len(job.runs) for job in states if job.generator_job is not None)
     generators = sum(len(job.runs) for job in states if job.stage == "generator")
-    left = [job.kind for job, state in states.items() if state == State.TO_DO]
-    known = [seconds[kind] for kind in left if kind in seconds]
-    parts = [f"runs: {len(runs)}", f"generators: {generators}, for {borrowing} of them", f"jobs to do: {len(left)}"]
+    pending = [job.kind for job, state in states.items() if state == State.TO_DO]
+    known = [seconds[kind] for kind in pending if kind in seconds]
+    parts = [
+        f"runs: {len(runs)}",
+        f"shared generators: {generators}, used by {sharing} runs",
+        f"jobs to do: {len(pending)}",
+    ]
     if known:
-        parts.append(f"{duration(sum(known))} for {len(known)} of these, one after another, as others of the kind took")
-    if len(known) < len(left):
-        parts.append(f"unknown time for {len(left) - len(known)}")
+        parts.append(f"expected time for {len(known)} jobs, one at a time: {duration(sum(known))}")
+    if len(known) < len(pending):
+        parts.append(f"unknown time for {len(pending) - len(known)} jobs")
     return "; ".join(parts)
 
 
 def failure_lines(states: Mapping[Job, State]) -> list[str]:
-    """A line per failed run with its last error, for a generator with the number of runs that wait for it."""
+    """Returns a line for each failed run with its last error and, for a generator, the number of waiting runs."""
     lines = []
     for job, state in states.items():
         if state == State.FAILED:

@@ -1,4 +1,4 @@
-"""A run as a process: what it says goes to ``log.txt`` in its directory, and why it failed to ``error.txt``."""
+"""Starts runs as processes; their output goes to ``log.txt`` and the reason of a failure to ``error.txt``."""
 
 import contextlib
 import os
@@ -15,18 +15,19 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep import program
 from chimeramix_jax.sweep.finished import is_finished
 
-LOG, ERROR = "log.txt", "error.txt"  # in a run's directory; the log is of all attempts, the error of the last one
+LOG, ERROR = "log.txt", "error.txt"  # in a run's directory; the log covers all attempts, the error only the last
 
 _LINES_OF_ERROR = 30
-_BYTES_READ = 65_536  # of the end of a log
+_BYTES_READ = 65_536  # from the end of a log
 
-# A run that was asked to stop has not failed. The negative ones are of a process that did not listen yet.
+# The exit codes of runs that were asked to stop, which is not a failure. A process that does not handle signals yet has
+# the negative ones.
 STOPPED = (*{stopping.exit_code(number) for number in stopping.SIGNALS}, *(-number for number in stopping.SIGNALS))
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one process has to do: the program's arguments, the directories of the runs that it works on, the stage."""
+    """The work of a process: the arguments of the program, the directories of its runs, and the stage."""
 
     arguments: tuple[str, ...]
     workdirs: tuple[Path, ...]
@@ -34,8 +35,8 @@ class Task:
 
 
 @contextlib.contextmanager
-def _confined(cpus: Collection[int] | None) -> Iterator[None]:
-    """Confines this thread to some CPUs (None: not at all), so that a process it starts is so from the beginning."""
+def _restricted(cpus: Collection[int] | None) -> Iterator[None]:
+    """Restricts this thread to some CPUs (None: all), which a process started meanwhile inherits."""
     if cpus is None:
         yield
         return
@@ -51,14 +52,17 @@ class RunProcess:
     """A task in progress."""
 
     def __init__(self, task: Task, environment: Mapping[str, str], cpus: Collection[int] | None = None):
-        """Starts it, on these CPUs only (None: all), and in a process group of its own: signals come from us alone."""
+        """Starts the task, restricted to these CPUs (None: all).
+
+        It has its own process group, so that it receives signals only from this object, and not from the terminal.
+        """
         self.started_at = time.monotonic()
         self._task = task
         for workdir in task.workdirs:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / ERROR).unlink(missing_ok=True)
         self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
-        with open(self._log, "ab") as log, _confined(cpus):
+        with open(self._log, "ab") as log, _restricted(cpus):
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 program.command(task.arguments),
@@ -71,13 +75,14 @@ class RunProcess:
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """Seconds since the start."""
         return time.monotonic() - self.started_at
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs.
+        """Returns the exit code; None while the process is running.
 
-        Once it has ended, all its runs' ``log.txt`` have what it said and, if it failed, unfinished ones ``error.txt``.
+        After its end, ``log.txt`` of all its runs has its output and, after a failure, unfinished runs have
+        ``error.txt``.
         """
         code = self._process.poll()
         if code is not None:
@@ -87,9 +92,9 @@ class RunProcess:
         return code
 
     def wait(self, seconds: float = float("inf")) -> int | None:
-        """Waits for its end, not longer than this; returns what ``poll`` does.
+        """Waits for the end of the process, but at most this long; returns the result of ``poll``.
 
-        Serves within a signal handler that interrupts another call of it, as ``subprocess``'s own does not.
+        Unlike the method of ``subprocess``, this also works in a signal handler that interrupts another call of it.
         """
         until = time.monotonic() + seconds
         while (code := self.poll()) is None and time.monotonic() < until:
@@ -97,16 +102,16 @@ class RunProcess:
         return code
 
     def ask_to_stop(self) -> None:
-        """Has it write a checkpoint and end; asked twice, it ends at once."""
+        """Asks the process to write a checkpoint and exit; a second request makes it exit at once."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def last_line(self) -> str:
-        """The newest line of its log; empty where it has said nothing."""
-        return next(reversed(self._said()), "")
+        """Returns the last line of its output; empty without output."""
+        return next(reversed(self._output()), "")
 
     def _write_error(self, code: int) -> None:
-        lines = self._said()[-_LINES_OF_ERROR:]
+        lines = self._output()[-_LINES_OF_ERROR:]
         if code < 0:
             lines.append(f"ended by {signal.Signals(-code).name}")
         for workdir in self._task.workdirs:
@@ -114,22 +119,22 @@ class RunProcess:
                 files.write_bytes(workdir / ERROR, ("\n".join(lines or [f"exit code {code}"]) + "\n").encode())
 
     def _copy_log(self) -> None:
-        """Adds what this attempt has said, once, to the logs of the runs whose process wrote it to the first one's."""
+        """Copies the output of this attempt, which is in the log of the first run, once to those of the other runs."""
         copies, self._copies = self._copies, []
         for copy in copies:
             with open(self._log, "rb") as log, open(copy, "ab") as other:
                 log.seek(self._log_start)
                 shutil.copyfileobj(log, other)
 
-    def _said(self) -> list[str]:
-        """The end of what this attempt has said, without empty lines."""
+    def _output(self) -> list[str]:
+        """Returns the last lines of output of this attempt, without empty lines."""
         with open(self._log, "rb") as log:
             log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _BYTES_READ))
             return [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
 
 
 def last_error(workdir: Path) -> str | None:
-    """The last line of why a run failed; None if it has not."""
+    """Returns the last line of a run's error; None if it has not failed."""
     try:
         lines = (workdir / ERROR).read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The program that does one run, and its config files: what a sweep has to know of both."""
+"""The command that starts one run, and the config files and experiments that it knows."""
 
 import sys
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ EXPERIMENT_NAMES = tuple(EXPERIMENTS)
 
 
 def command(arguments: Sequence[str]) -> list[str]:
-    """The command line of a run."""
+    """Returns the command line of a run."""
     program = [str(_MAIN)] if _MAIN.exists() else ["-m", "chimeramix_jax"]
     return [sys.executable, *program, *arguments]
 
 
 def config_files() -> dict[str, Path]:
-    """The data sets' config files, by name."""
+    """Returns the config files of the data sets, by name."""
     return {name: shipped.folder() / f"{name}.py" for name in shipped.names()}

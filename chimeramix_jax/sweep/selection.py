@@ -1,4 +1,4 @@
-"""Which runs a command line asks for: every combination of data sets, experiments, numbers of images and seeds."""
+"""Selects the runs of a sweep: all combinations of data sets, experiments, numbers of images and seeds."""
 
 import fnmatch
 import os
@@ -13,10 +13,10 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.sweep import program
 
-ALL = "all"  # as a number of images: all there are
+ALL = "all"  # as a number of images per class: all images
 
 _OWN_FLAGS = {
-    # Settings that the sweep itself gives to every run.
+    # Settings that the sweep sets for each run, and the flags that list their values.
     "experiment": "--experiments",
     "seed": "--seeds",
     "seeds": "--seeds",
@@ -27,11 +27,11 @@ _OWN_FLAGS = {
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run of the sweep.
+    """One run of the sweep.
 
     Attributes:
         workdir: its directory.
-        source: its config file and experiment, as for ``--config``.
+        source: its config file and experiment, as in ``--config``.
         config: its settings, checked.
         overrides: the arguments ``--config.key=value`` that all runs share.
     """
@@ -43,18 +43,18 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of its directory."""
+        """The name of the run's directory."""
         return self.workdir.name
 
     @property
     def pattern(self) -> Path:
-        """Its directory and those of other seeds, with ``{seed}`` in the place of the number."""
+        """The run's directory with ``{seed}`` instead of the number, which is the same for all seeds."""
         begin, _, end = self.name.rpartition(f"seed-{self.config.seed}")
         return self.workdir.with_name(f"{begin}seed-{settings.SEED_PLACE}{end}")
 
 
 def arguments(runs: Sequence[Run]) -> list[str]:
-    """What makes the program do a run, or several that differ in nothing but their seed."""
+    """Returns the program's arguments for a run, or for several runs that differ only in the seed."""
     seeds = ",".join(str(run.config.seed) for run in runs)
     return [
         f"--config={runs[0].source}",
@@ -66,12 +66,12 @@ def arguments(runs: Sequence[Run]) -> list[str]:
 
 
 def common_workdir(runs: Sequence[Run]) -> Path:
-    """The directory of a run, or the pattern of several seeds' directories."""
+    """Returns the directory of a single run, or the pattern of the directories of several seeds."""
     return runs[0].workdir if len(runs) == 1 else runs[0].pattern
 
 
 def common_name(runs: Sequence[Run]) -> str:
-    """The name of a run's directory, or those of several seeds in the way of a shell: ``...-seed-{0,1}``."""
+    """Returns the name of a run's directory, or those of several seeds as a shell pattern: ``...-seed-{0,1}``."""
     seeds = ",".join(str(run.config.seed) for run in runs)
     return common_workdir(runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}")
 
@@ -79,18 +79,18 @@ def common_name(runs: Sequence[Run]) -> str:
 def select(
     folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
 ) -> list[Run]:
-    """Returns the runs, seed by seed, so that a sweep that is stopped has whole comparisons.
+    """Returns the runs, ordered by seed, so that a stopped sweep has complete comparisons for the first seeds.
 
     Args:
-        folder: where their directories are to be.
-        datasets: names of config files, globs over these, and paths of other config files, separated by commas.
-        experiments: names and globs.
-        images: numbers of training images per class, or "all"; None: whatever each config file says.
-        seeds: numbers and ranges.
+        folder: the folder of the sweep, which will hold the runs' directories.
+        datasets: comma-separated names of config files, glob patterns for them, and paths of other config files.
+        experiments: comma-separated names and glob patterns.
+        images: comma-separated numbers of training images per class, or "all"; None: as in each config file.
+        seeds: comma-separated numbers and ranges.
         overrides: arguments ``--config.key=value`` for all runs.
 
     Raises:
-        InputError: something is not known or not allowed, no run is named, or two would share a directory.
+        InputError: a value is unknown or not allowed, no run is selected, or two runs would share a directory.
     """
     sources = _config_sources(datasets)
     names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)
@@ -101,7 +101,7 @@ def select(
         raise InputError(f"--{error}") from None
     for flag, values in (("--datasets", sources), ("--experiments", names), ("--seeds", seed_numbers)):
         if not values:
-            raise InputError(f"{flag}: names nothing, so there are no runs; it must name one at least")
+            raise InputError(f"{flag}: is empty; it must contain at least one value")
     bases = {source: _loaded(source, overrides) for source in (f"{path}:{name}" for path in sources for name in names)}
     runs = [
         _run(folder, source, base, number, seed, overrides)
@@ -114,19 +114,19 @@ def select(
 
 
 def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
-    """The known names that a list of names and globs stands for, each once."""
+    """Returns the known names that match a list of names and glob patterns, without duplicates."""
     names = list(known)
-    found: list[str] = []
+    chosen: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         matching = [name for name in names if fnmatch.fnmatchcase(name, part)]
         if not matching:
             raise not_one_of(flag, part, names)
-        found += matching
-    return list(dict.fromkeys(found))
+        chosen += matching
+    return list(dict.fromkeys(chosen))
 
 
 def _config_sources(text: str) -> list[str]:
-    """The config files that are named; those of the program by their stem, others by their path."""
+    """Returns the paths of the listed config files: shipped files are listed by name, others by path."""
     files = program.config_files()
     sources: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -138,26 +138,26 @@ def _config_sources(text: str) -> list[str]:
 
 
 def _images(text: str | None) -> list[int | None]:
-    """The numbers of images per class, None for all of them; none at all where the config files decide."""
+    """Parses numbers of images per class, with None for all images; the list is empty if the config files decide."""
     rule = settings.SETTINGS["max_labels_per_class"]
     numbers: list[int | None] = []
     for part in [] if text is None else text.split(","):
         number = int(part) if part.strip().isdecimal() else None
         if (number is None and part.strip() != ALL) or not rule.holds(number):
-            allowed = f"whole numbers from 1 and {ALL!r}, separated by commas"
+            allowed = f"a comma-separated list of positive integers and {ALL!r}"
             raise InputError(f"--max_labels_per_class: {part!r} in {text!r} is not allowed; it must be {allowed}")
         numbers.append(number)
     return list(dict.fromkeys(numbers))
 
 
 def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
-    """A config file's settings for an experiment, with the overrides."""
+    """Loads the settings of a config file and an experiment, with the overrides applied."""
     config = settings.load(source)
     for override in overrides:
         key = override.removeprefix("--config.").partition("=")[0]
         settings.check_key(key, settings.SETTINGS)
         if key in _OWN_FLAGS:
-            raise InputError(f"{override}: every run has its own; give them all by {_OWN_FLAGS[key]}")
+            raise InputError(f"{override}: the sweep sets this for each run; list the values with {_OWN_FLAGS[key]}")
     own = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=own, sys_argv=["", *overrides])
@@ -168,7 +168,7 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
 
 
 def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]) -> Run:
-    config = base.copy_and_resolve_references()  # a plain copy shares what a placeholder holds
+    config = base.copy_and_resolve_references()  # a plain copy would share the values of placeholders
     config.update({"seed": seed, "max_labels_per_class": images})
     try:
         settings.check(config)
@@ -184,6 +184,6 @@ def _refuse_shared_directories(runs: Iterable[Run]) -> None:
         other = by_name.setdefault(run.name, run)
         if other is not run:
             raise InputError(
-                f"--datasets: {other.source} and {run.source} would share the directory {run.workdir}; sweep them in "
-                "two folders"
+                f"--datasets: {other.source} and {run.source} would share the directory {run.workdir}; use separate "
+                "sweeps with different --workdir"
             )

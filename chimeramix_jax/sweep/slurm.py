@@ -1,7 +1,7 @@
-"""Runs as jobs of Slurm, through submitit: arrays of generators, and arrays of classifiers that wait for them.
+"""Submits runs to Slurm with submitit, as arrays of generators and arrays of classifiers that depend on them.
 
-Slurm warns a job with SIGUSR1 before its time is over, and stops it with SIGTERM when it is requeued or cancelled. On
-either the run writes a checkpoint, and the job that Slurm starts again goes on from there.
+Slurm sends SIGUSR1 to a job shortly before its time limit, and SIGTERM when it requeues or cancels the job. After
+either signal, the run writes a checkpoint, and the requeued job resumes from there.
 """
 
 import contextlib
@@ -22,27 +22,27 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import RunProcess, Task
 
-FOLDER = "slurm"  # in the sweep's: scripts, pickled tasks and Slurm's own logs
-JOBS = "slurm.json"  # in the sweep's: which job of Slurm does which job of the sweep
+FOLDER = "slurm"  # in the sweep's folder: scripts, pickled tasks and Slurm's logs
+JOBS = "slurm.json"  # in the sweep's folder: the Slurm ids of the sweep's jobs
 
-SECONDS_TO_CHECKPOINT = 20.0  # from the warning until the run is asked once more, which ends it
-SECONDS_OF_WARNING = 90  # before a job's time is over
+SECONDS_TO_CHECKPOINT = 20.0  # after the warning; then the run is signalled again, which ends it
+SECONDS_OF_WARNING = 90  # before a job's time limit
 
-_WARNING = "USR1"  # what the runs listen to; submitit's own choice would end them
-_MOST_REQUEUES = 10_000  # for want of time: a long run needs as many as it needs
+_WARNING = "USR1"  # a signal that runs handle, unlike submitit's default
+_MOST_REQUEUES = 10_000  # after time limits; a long run may need many
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What each job asks of Slurm; None leaves it to the cluster.
+    """The resources that each job requests from Slurm; None: the default of the cluster.
 
     Attributes:
-        partition: where it runs.
-        minutes: after which it is stopped, requeued and continued.
-        memory_gb: of main memory.
-        cpus: cores.
-        gpus: of each job.
-        parallel: jobs of an array that run at once, at most.
+        partition: the partition of the cluster.
+        minutes: the time limit, after which the job is stopped, requeued and resumed.
+        memory_gb: main memory in gigabytes.
+        cpus: the number of CPU cores.
+        gpus: the number of GPUs.
+        parallel: the maximum number of jobs of an array that run at the same time.
         options: further options of sbatch, such as ``{"account": "vision"}``.
     """
 
@@ -56,21 +56,21 @@ class Resources:
 
 
 class ContinuedWhenRequeued:
-    """Does a task within a job, as submitit calls it."""
+    """Runs a task in a Slurm job; submitit calls it."""
 
     def __init__(self) -> None:
-        """Nothing is started before the job is."""
+        """Starts nothing yet; the task starts with the job."""
         self._process: RunProcess | None = None
 
     def __call__(self, task: Task) -> None:
-        """Does the task; raises RuntimeError where it failed or was stopped, which Slurm is not to take for done."""
+        """Runs the task; raises RuntimeError if it failed or was stopped, so that Slurm sees a failed job."""
         self._process = RunProcess(task, os.environ)
         code = self._process.wait()
         if code != 0:
             raise RuntimeError(f"{', '.join(map(str, task.workdirs))}: exit code {code}")
 
     def checkpoint(self, task: Task) -> Any:
-        """Called by submitit on Slurm's warning, of which the run knows too; returns what the requeued job is to do."""
+        """Returns the task of the requeued job; submitit calls this on Slurm's warning, which the run gets too."""
         from submitit.helpers import DelayedSubmission
 
         if self._process is not None and self._process.wait(SECONDS_TO_CHECKPOINT) is None:
@@ -80,58 +80,61 @@ class ContinuedWhenRequeued:
 
 
 def require() -> None:
-    """Refuses to go on where submitit or Slurm is missing.
+    """Checks that submitit and Slurm are available.
 
     Raises:
-        InputError: one of them is.
+        InputError: one of them is missing.
     """
     if importlib.util.find_spec("submitit") is None:
-        raise InputError("--launcher=slurm: needs the package submitit; pip install submitit")
+        raise InputError("--launcher=slurm: submitit is not installed; run pip install submitit")
     if shutil.which("sbatch") is None:
-        raise InputError("--launcher=slurm: there is no sbatch on this machine; submit where Slurm is, or use local")
+        raise InputError(
+            "--launcher=slurm: there is no sbatch on this machine; use a machine with Slurm, or --launcher=local"
+        )
 
 
 def queued(folder: Path) -> dict[str, str]:
-    """The sweep's jobs that Slurm has, waiting or running: their names, and Slurm's ids.
+    """Returns the names and Slurm ids of the sweep's jobs that are waiting or running.
 
     Raises:
-        InputError: Slurm does not answer.
+        InputError: Slurm reports an error.
     """
     submitted = _submitted(folder)
     if not submitted:
         return {}
-    asked = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i"], capture_output=True, text=True)
-    if asked.returncode:
-        raise InputError(f"--launcher=slurm: Slurm refuses: {asked.stderr.strip()}")
-    there = set(asked.stdout.split())
-    return {name: slurm_id for name, slurm_id in submitted.items() if slurm_id in there}
+    process = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i"], capture_output=True, text=True)
+    if process.returncode:
+        raise InputError(f"--launcher=slurm: squeue failed: {process.stderr.strip()}")
+    active = set(process.stdout.split())
+    return {name: slurm_id for name, slurm_id in submitted.items() if slurm_id in active}
 
 
 def submit(states: dict[Job, State], folder: Path, resources: Resources) -> dict[str, str]:
-    """Submits the jobs that are to be done, and notes down their ids; ``states`` follows. Returns names and ids.
+    """Submits the pending jobs, records their ids, and updates ``states``; returns the ids by job name.
 
     Raises:
-        InputError: Slurm refuses. What was submitted before stays so.
+        InputError: Slurm rejects a job. Earlier jobs remain submitted.
     """
     submission = _Submission(folder, resources, states)
     ids = queued(folder)
-    independent, generators, dependents = _by_what_they_wait_for(states)
+    independent, generators, dependents = _by_dependency(states)
     submission.array(independent)
-    # The first classifiers of all generators make an array, the second another: each element waits for its generator's.
+    # The first classifier of every generator goes into one array, the second into another, and so on: each element of
+    # an array waits for the corresponding element of the generators' array.
     generators.sort(key=lambda job: -len(dependents[job]))
     generator_ids = submission.array(generators)
-    for place in range(max((len(dependents[job]) for job in generators), default=0)):
-        classifiers = [dependents[job][place] for job in generators if len(dependents[job]) > place]
+    for index in range(max((len(dependents[job]) for job in generators), default=0)):
+        classifiers = [dependents[job][index] for job in generators if len(dependents[job]) > index]
         submission.array(classifiers, _element_by_element(generator_ids, len(classifiers)))
     for job, classifiers in dependents.items():
-        since_earlier = {ids[name] for name in job.names if name in ids}
-        if states[job] == State.QUEUED and since_earlier:
-            submission.array(classifiers, f"afterok:{':'.join(sorted(since_earlier))}")
+        earlier = {ids[name] for name in job.names if name in ids}  # submitted by an earlier command
+        if states[job] == State.QUEUED and earlier:
+            submission.array(classifiers, f"afterok:{':'.join(sorted(earlier))}")
     return submission.ids
 
 
-def _by_what_they_wait_for(states: Mapping[Job, State]) -> tuple[list[Job], list[Job], dict[Job, list[Job]]]:
-    """The jobs to be done: those that wait for none, the generators, and each unfinished generator's classifiers."""
+def _by_dependency(states: Mapping[Job, State]) -> tuple[list[Job], list[Job], dict[Job, list[Job]]]:
+    """Returns the pending jobs: independent ones, generators, and the classifiers of each unfinished generator."""
     independent: list[Job] = []
     generators: list[Job] = []
     dependents: dict[Job, list[Job]] = defaultdict(list)
@@ -147,24 +150,24 @@ def _by_what_they_wait_for(states: Mapping[Job, State]) -> tuple[list[Job], list
 
 
 def _element_by_element(ids: Sequence[str], count: int) -> str:
-    """The dependency of an array of ``count`` jobs on as many first ones of another."""
-    if count == 1:  # which is no array for submitit
+    """Returns the dependency of an array of ``count`` jobs, element by element, on the first ones of another array."""
+    if count == 1:  # submitit submits a single job without an array
         return f"afterok:{ids[0]}"
     return f"aftercorr:{ids[0].partition('_')[0]}"
 
 
 class _Submission:
-    """Arrays of jobs, submitted one after the other and noted down."""
+    """Submits arrays of jobs one after the other and records their ids."""
 
     def __init__(self, folder: Path, resources: Resources, states: dict[Job, State]):
         require()
-        os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _WARNING  # read when submitit is imported, and in every job
+        os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _WARNING  # submitit reads it on import, and in every job
         import submitit
 
         self._folder, self._states = folder, states
         self.ids: dict[str, str] = {}
         self._executor = submitit.SlurmExecutor(folder / FOLDER, max_num_timeout=_MOST_REQUEUES)
-        asked = {
+        requested = {
             "partition": resources.partition,
             "mem": None if resources.memory_gb is None else f"{resources.memory_gb}G",
             "cpus_per_task": resources.cpus,
@@ -175,14 +178,14 @@ class _Submission:
             time=resources.minutes,
             array_parallelism=resources.parallel,
             signal_delay_s=SECONDS_OF_WARNING,
-            setup=[f"export SUBMITIT_PREEMPT_SIGNAL={_WARNING}"],  # also where jobs do not inherit the environment
-            **{name: value for name, value in asked.items() if value is not None},
+            setup=[f"export SUBMITIT_PREEMPT_SIGNAL={_WARNING}"],  # in case jobs do not inherit the environment
+            **{name: value for name, value in requested.items() if value is not None},
         )
-        # What waits for a job that failed is not to stay in the queue for ever.
+        # Removes jobs from the queue whose prerequisite failed.
         self._options = {"requeue": True, "kill-on-invalid-dep": "yes"} | dict(resources.options)
 
     def array(self, jobs: Sequence[Job], dependency: str | None = None) -> list[str]:
-        """Submits jobs as one array; returns their ids."""
+        """Submits jobs as one array and returns their ids."""
         if not jobs:
             return []
         options = self._options | ({} if dependency is None else {"dependency": dependency})
@@ -191,10 +194,10 @@ class _Submission:
 
         tasks = [job.task for job in jobs]
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints what the error says too
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit also prints the message of the error
                 submitted = [job.job_id for job in self._executor.map_array(ContinuedWhenRequeued(), tasks)]
         except (FailedJobError, FailedSubmissionError) as error:
-            raise InputError(f"--launcher=slurm: Slurm refuses: {error}") from None
+            raise InputError(f"--launcher=slurm: Slurm rejects the job: {error}") from None
         self.ids |= {name: slurm_id for job, slurm_id in zip(jobs, submitted, strict=True) for name in job.names}
         files.write_json(self._folder / JOBS, _submitted(self._folder) | self.ids)
         self._states |= dict.fromkeys(jobs, State.QUEUED)
@@ -202,7 +205,7 @@ class _Submission:
 
 
 def _submitted(folder: Path) -> dict[str, str]:
-    """The ids that were noted down."""
+    """Returns the recorded ids by job name."""
     path = folder / JOBS
     try:
         return json.loads(path.read_bytes()) if path.exists() else {}

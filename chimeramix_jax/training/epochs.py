@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.training import finiteness
 from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Metrics, Span, State, StepCall
 from chimeramix_jax.training.execution import Execution, OneDevice
@@ -79,7 +80,7 @@ class EpochRunner:
         execution = execution or OneDevice()
         self._stage, self._place = stage, execution.place
         self._inputs = execution.place(stage.inputs)
-        self._adapts = steps_per_call == 0 and jax.default_backend() != "cpu"
+        self._adapts = steps_per_call == 0 and backend.runs_several_steps_per_call()
         self._steps_per_call = steps_per_call or 1
         loops = self._adapts or self._steps_per_call > 1
         self.steps = self._several_steps if loops else self._first_step

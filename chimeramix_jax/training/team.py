@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from chimeramix_jax.reporting.shared_progress import SharedProgress
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Running, Span, StepCall, Steps
 from chimeramix_jax.training.execution import OneDevice, ProgressDisplay
@@ -68,7 +69,7 @@ class Team(Generic[Result]):
                 backend: all of them, but one on CPU, since XLA:CPU is slow at the grouped convolutions that
                 vectorising creates.
         """
-        automatic = 1 if jax.default_backend() == "cpu" else None
+        automatic = None if backend.vectorizes_seeds() else 1
         self._devices, self._seeds_per_device = devices, seeds_per_call or automatic
         self._stacked: dict[Hashable, Stacked] = {}
 

@@ -50,7 +50,7 @@ def train_and_evaluate_seeds(
         InputError: a setting, the data or a directory is unsuitable. Usually nothing has been trained then; if the
             error only occurred during training, the other seeds have been finished.
     """
-    settings.check(config)
+    settings.check(config, stored=stage in settings.MEASURING_STAGES)
     requests = [
         _request(config, seed, workdir, generator_workdir, stage, retrain)
         for seed in settings.parse_seeds(config.seeds)
@@ -66,11 +66,7 @@ def train_and_evaluate_seeds(
 
 def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
     """Returns the directory of a seed's run, given its own settings and ``workdir`` of all seeds."""
-    if workdir is None:
-        return settings.default_workdir(config)
-    if settings.SEED_PLACE in os.fspath(workdir):
-        return settings.with_seed(workdir, config.seed)
-    return os.path.join(workdir, f"seed-{config.seed}")
+    return settings.default_workdir(config) if workdir is None else settings.seed_in(workdir, config.seed)
 
 
 def _request(

@@ -1,4 +1,4 @@
-"""A finished run's files without its training: what its classifiers say of every image is made up, the rest is real."""
+"""The files of a finished run, made without training: the classifiers' logits are invented, everything else is real."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.metrics import MetricsLog
-from chimeramix_jax.reporting.results import environment
+from chimeramix_jax.runs.provenance import environment
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation import evaluate_logits
 
@@ -23,7 +23,7 @@ TEST_IMAGES_PER_CLASS = 20
 def make(
     path: Path, names: tuple[str, ...], *, side: int = 8, per_class: int = 5, noise: float = 2.0, baseline: bool = True
 ) -> tuple[Workdir, FewShotDataset, dict[str, np.ndarray]]:
-    """Writes a run's files; returns its directory, its data and its classifiers' predictions."""
+    """Writes the files of a run; returns its directory, its data and its classifiers' predictions."""
     rng, classes = np.random.default_rng(0), len(names)
     train, test = (_images(rng, classes, number, side) for number in (per_class, TEST_IMAGES_PER_CLASS))
     dataset = FewShotDataset("digits", names, train, np.arange(len(train.labels)), test)
@@ -34,8 +34,8 @@ def make(
     workdir.claim(config)
     parts = ("classifier", "baseline") if baseline else ("classifier",)
     logits = {part: _logits(rng, test.labels, classes, noise * number) for number, part in enumerate(parts, start=1)}
-    evaluations = {part: dataclasses.asdict(evaluate_logits(one, test.labels)) for part, one in logits.items()}
-    found = environment()
+    evaluations = {part: dataclasses.asdict(evaluate_logits(values, test.labels)) for part, values in logits.items()}
+    machine = environment()
     results = {
         "dataset": "digits",
         "experiment": config.experiment,
@@ -43,16 +43,16 @@ def make(
         "seed": 0,
         "test": evaluations["classifier"],
         "seconds": {"generator": 98.5} | dict.fromkeys(parts, 61.0),
-        "device": found["devices"],
-        "versions": found["packages"],
-        "machine": {"platform": found["platform"]},
+        "device": machine["devices"],
+        "versions": machine["packages"],
+        "machine": {"platform": machine["platform"]},
         "config": settings.config_to_dict(config),
     }
     files.write_json(workdir.results, results | ({"baseline": {"test": evaluations["baseline"]}} if baseline else {}))
-    _write_records(workdir, parts)
+    _write_logs(workdir, parts)
     for picture in (workdir.picture, workdir.masks_picture, workdir.generator / "pictures" / "mixing-epoch-0010.png"):
         pictures.save_png(picture, Image.new("RGB", (900, 300), (200, 210, 220)))
-    return workdir, dataset, {part: np.argmax(one, axis=1) for part, one in logits.items()}
+    return workdir, dataset, {part: np.argmax(values, axis=1) for part, values in logits.items()}
 
 
 def _images(rng: np.random.Generator, classes: int, per_class: int, side: int) -> LabelledImages:
@@ -64,7 +64,7 @@ def _logits(rng: np.random.Generator, labels: np.ndarray, classes: int, noise: f
     return (4 * np.eye(classes)[labels] + noise * rng.standard_normal((len(labels), classes))).astype(np.float32)
 
 
-def _write_records(workdir: Workdir, parts: tuple[str, ...]) -> None:
+def _write_logs(workdir: Workdir, parts: tuple[str, ...]) -> None:
     generator = MetricsLog(workdir.generator / "metrics.jsonl")
     terms = ("reconstruction", "perceptual", "adversarial", "discriminator", "generator")
     for epoch in range(1, EPOCHS + 1):

@@ -12,7 +12,7 @@ finite = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value 
 
 
 @given(finite, finite)
-def test_linear_ticks_rise_evenly_around_all_values_and_are_few(first, second):
+def test_linear_ticks_are_few_evenly_spaced_and_include_all_values(first, second):
     low, high = sorted((first, second))
     ticks = linear_ticks(low, high)
     slack = 1e-6 * max(abs(low), abs(high))
@@ -23,7 +23,7 @@ def test_linear_ticks_rise_evenly_around_all_values_and_are_few(first, second):
 
 
 @given(st.floats(1e-8, 1e6), st.floats(10, 1e9))
-def test_logarithmic_ticks_rise_around_all_values_and_are_few(low, ratio):
+def test_logarithmic_ticks_are_few_increasing_and_include_all_values(low, ratio):
     ticks = logarithmic_ticks(low, low * ratio)
     assert ticks == sorted(set(ticks))
     assert ticks[0] <= low * (1 + 1e-6) and ticks[-1] >= low * ratio * (1 - 1e-6)
@@ -38,7 +38,7 @@ def test_ticks_are_round_numbers():
     assert logarithmic_ticks(0.013, 70) == [0.01, 0.1, 1.0, 10.0, 100.0]
 
 
-def test_a_line_runs_from_the_first_epoch_to_the_last_within_its_axes():
+def test_a_line_runs_from_the_first_epoch_to_the_last_within_the_axes():
     [line] = chart("loss", "nats", [Series("training", [(1, 0.0), (2, 0.5), (4, 1.0)])]).lines
     (first_x, first_y), _, (last_x, last_y) = line.marks
     assert (first_y, last_y) == (curves.BOTTOM, curves.TOP)
@@ -47,12 +47,12 @@ def test_a_line_runs_from_the_first_epoch_to_the_last_within_its_axes():
     assert line.path == "M" + "L".join(f"{x:g},{y:g}" for x, y in line.marks)
 
 
-def test_a_line_has_a_gap_where_a_measurement_was_not_finite():
+def test_a_line_has_a_gap_at_a_non_finite_measurement():
     [line] = chart("loss", "nats", [Series("training", [(1, 1.0), (2, None), (3, 2.0), (4, 3.0)])]).lines
     assert line.path.count("M") == 2 and line.path.count("L") == 1
 
 
-def test_values_of_many_magnitudes_get_a_logarithmic_axis_that_says_so():
+def test_values_of_many_magnitudes_get_a_logarithmic_axis_labelled_as_such():
     many = chart("loss", "nats", [Series("training", [(1, 100.0), (2, 1.0), (3, 10.0)])])
     assert many.unit == "nats, logarithmic"
     high, low, middle = (y for _, y in many.lines[0].marks)
@@ -61,16 +61,16 @@ def test_values_of_many_magnitudes_get_a_logarithmic_axis_that_says_so():
     assert chart("loss", "nats", [Series("training", [(1, 100.0), (2, 0.0)])]).unit == "nats"
 
 
-def test_shares_are_labelled_as_percentages():
+def test_proportions_are_labelled_as_percentages():
     ticks = chart("right", "share", [Series("training", [(1, 0.1), (2, 1.0)])], percent=True).y_ticks
     assert [tick.text for tick in ticks] == ["0%", "25%", "50%", "75%", "100%"]
 
 
-def test_a_constant_is_drawn_too():
+def test_a_constant_is_drawn():
     assert chart("rate", "rate", [Series("both", [(1, 2e-4), (2, 2e-4)])]).lines[0].path.startswith("M")
     assert chart("rate", "rate", [Series("both", [(1, 0.0)])]).lines[0].path.startswith("M")
 
 
-def test_where_nothing_was_measured_there_is_no_chart():
+def test_without_measurements_there_is_no_chart():
     assert chart("loss", "nats", []) is None
     assert chart("loss", "nats", [Series("training", [(1, None)]), Series("test", [])]) is None

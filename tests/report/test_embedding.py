@@ -19,17 +19,17 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_a_small_image_is_embedded_pixel_for_pixel():
+def test_a_small_image_is_embedded_without_loss():
     pixels = noise(32, 32)
     assert np.array_equal(np.asarray(picture(embedding.image_uri(pixels))), pixels)
 
 
-def test_a_large_image_is_embedded_small_and_keeps_its_proportions():
+def test_a_large_image_is_scaled_down_and_keeps_its_proportions():
     assert picture(embedding.image_uri(noise(300, 600))).size == (112, 56)
 
 
 @pytest.mark.parametrize(("side", "kind"), [(32, "PNG"), (512, "JPEG")])
-def test_a_file_is_embedded_as_it_is_unless_it_is_large(tmp_path, side, kind):
+def test_a_file_is_embedded_unchanged_unless_it_is_large(tmp_path, side, kind):
     Image.fromarray(noise(side, side)).save(tmp_path / "picture.png")
     image = picture(embedding.file_uri(tmp_path / "picture.png"))
     assert (image.format, image.size) == (kind, (side, side))

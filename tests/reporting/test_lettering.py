@@ -5,7 +5,7 @@ from chimeramix_jax.reporting import lettering, pictures
 
 
 def header(*names):
-    """The pixels of a sheet above its images, in each column."""
+    """Returns the pixels above the images of a sheet, for each column."""
     images = np.zeros((len(names), 96, 96, 3), np.float32)
     sheet = np.asarray(pictures.image_sheet({"image": images}, names).convert("L"))
     top = sheet[pictures.MARGIN : pictures.MARGIN + lettering.FONT_SIZE + pictures.GAP]
@@ -18,7 +18,7 @@ def header(*names):
     "names", [("Bär", "Bür"), ("猫", "犬"), ("חתול", "כלבי"), ("кот", "пёс"), ("แมว", "หมา"), ("कुत्ता", "बिल्ली")]
 )
 @pytest.mark.parametrize("fonts", ["all", "Pillow's own"])
-def test_names_in_any_script_can_be_told_apart(names, fonts, monkeypatch):
+def test_names_in_any_script_are_distinguishable(names, fonts, monkeypatch):
     if fonts != "all":
         lettering._font_for.cache_clear()
         monkeypatch.setattr(lettering, "_fonts", lambda: [lettering.plain_font()])
@@ -27,7 +27,7 @@ def test_names_in_any_script_can_be_told_apart(names, fonts, monkeypatch):
     assert (first < 128).any() and (first != second).any()
 
 
-def test_a_name_whose_letters_no_font_has_is_a_number_in_the_legend(monkeypatch):
+def test_a_name_that_no_font_can_draw_becomes_a_number_in_the_legend(monkeypatch):
     monkeypatch.setattr(lettering, "_fonts", lambda: [lettering.plain_font()])
     lettering._font_for.cache_clear()
     names = ["cat", "猫", "dog", "犬"]
@@ -36,5 +36,5 @@ def test_a_name_whose_letters_no_font_has_is_a_number_in_the_legend(monkeypatch)
     lettering._font_for.cache_clear()
 
 
-def test_letters_that_are_composed_are_drawn_as_one():
+def test_combining_characters_are_drawn_as_one_letter():
     assert lettering.labels(["Ba\u0308r"])[0][0] in ("B\u00e4r", "1")

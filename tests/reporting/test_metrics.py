@@ -18,7 +18,7 @@ def steps(path) -> list[int]:
     return [line["step"] for line in metrics.read(path)]
 
 
-def test_every_measurement_is_a_line_of_json_that_can_be_read_at_once(path):
+def test_every_measurement_is_a_json_line_that_is_readable_at_once(path):
     log = MetricsLog(path)
     log.write(stage="generator", epoch=1, step=10, loss=np.float32(0.5))
     assert json.loads(path.read_text()) == {"stage": "generator", "epoch": 1, "step": 10, "loss": 0.5}
@@ -26,18 +26,18 @@ def test_every_measurement_is_a_line_of_json_that_can_be_read_at_once(path):
     assert [line["loss"] for line in metrics.read(path)] == [0.5, 0.25]
 
 
-def test_numbers_that_are_not_finite_are_written_as_null(path):
+def test_non_finite_numbers_are_written_as_null(path):
     MetricsLog(path).write(step=1, loss=float("nan"), largest=float("inf"))
     assert path.read_text() == '{"step": 1, "loss": null, "largest": null}\n'
 
 
-def test_a_log_that_is_opened_again_goes_on_where_it_ended(path):
+def test_a_reopened_log_is_appended_to(path):
     MetricsLog(path).write(step=1)
     MetricsLog(path).write(step=2)
     assert steps(path) == [1, 2]
 
 
-def test_rewinding_drops_what_came_after_the_step_and_keeps_the_rest(path):
+def test_rewinding_removes_later_steps_and_keeps_the_rest(path):
     log = MetricsLog(path)
     for step in (10, 20, 30):
         log.write(step=step)
@@ -47,7 +47,7 @@ def test_rewinding_drops_what_came_after_the_step_and_keeps_the_rest(path):
     assert steps(path) == [10, 20, 21]
 
 
-def test_rewinding_one_stage_leaves_the_others(path):
+def test_rewinding_one_stage_keeps_the_others(path):
     log = MetricsLog(path)
     log.write(stage="generator", step=100)
     log.write(stage="classifier", step=5)
@@ -56,12 +56,12 @@ def test_rewinding_one_stage_leaves_the_others(path):
     assert [(line["stage"], line["step"]) for line in metrics.read(path)] == [("generator", 100), ("classifier", 5)]
 
 
-def test_rewinding_before_the_first_line_is_nothing(path):
+def test_rewinding_before_the_first_line_creates_no_file(path):
     MetricsLog(path).rewind(0)
     assert not path.exists()
 
 
-def test_a_line_that_a_killed_run_left_unfinished_is_dropped(path):
+def test_an_incomplete_line_of_a_killed_run_is_dropped(path):
     MetricsLog(path).write(step=1)
     with path.open("a") as file:
         file.write('{"step": 2, "lo')
@@ -70,7 +70,7 @@ def test_a_line_that_a_killed_run_left_unfinished_is_dropped(path):
     assert steps(path) == [1, 2]
 
 
-def test_a_file_that_is_no_log_is_refused_with_the_line_and_left_alone(path):
+def test_a_file_that_is_not_a_log_is_rejected_by_line_and_left_unchanged(path):
     MetricsLog(path).write(step=1)
     with path.open("a") as file:
         file.write("hello\n")
@@ -80,7 +80,7 @@ def test_a_file_that_is_no_log_is_refused_with_the_line_and_left_alone(path):
     assert path.read_bytes() == content
 
 
-def test_a_line_without_room_is_an_error_that_names_the_file_and_the_lines_before_stay(path):
+def test_a_full_disk_is_reported_with_the_file_and_earlier_lines_remain(path):
     log = MetricsLog(path)
     log.write(step=1)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

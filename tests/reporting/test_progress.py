@@ -22,7 +22,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_a_log_file_gets_few_lines_and_one_at_the_end(clock):
+def test_a_log_file_gets_few_lines_and_a_final_one(clock):
     stream = io.StringIO()
     with StageProgress("generator", 1000, stream=stream, clock=clock) as progress:
         for step in range(1, 1001):
@@ -33,7 +33,7 @@ def test_a_log_file_gets_few_lines_and_one_at_the_end(clock):
     assert lines[-1] == "generator: 1000/1000 steps (100%), 40 steps/s, loss 0.001"
 
 
-def test_a_line_tells_rate_time_left_and_metrics(clock):
+def test_a_line_shows_rate_remaining_time_and_metrics(clock):
     stream = io.StringIO()
     progress = StageProgress("classifier", 400, stream=stream, clock=clock)
     progress.update(20, loss=0.8)
@@ -42,7 +42,7 @@ def test_a_line_tells_rate_time_left_and_metrics(clock):
     assert stream.getvalue() == "classifier: 100/400 steps (25%), 5 steps/s, 1m 00s left, loss 0.512, accuracy 0.9\n"
 
 
-def test_a_line_calls_the_steps_what_they_are(clock):
+def test_a_line_uses_the_given_unit(clock):
     stream = io.StringIO()
     progress = StageProgress("segmentation", 40, unit="image", stream=stream, clock=clock)
     progress.update(10)
@@ -51,7 +51,7 @@ def test_a_line_calls_the_steps_what_they_are(clock):
     assert stream.getvalue() == "segmentation: 20/40 images (50%), 1 images/s, 20s left\n"
 
 
-def test_the_time_until_the_first_update_which_is_spent_compiling_does_not_count_for_the_rate(clock):
+def test_compilation_before_the_first_update_does_not_count_towards_the_rate(clock):
     stream = io.StringIO()
     progress = StageProgress("classifier", 400, stream=stream, clock=clock)
     clock.seconds = 60.0
@@ -64,7 +64,7 @@ def test_the_time_until_the_first_update_which_is_spent_compiling_does_not_count
     ]
 
 
-def test_steps_of_an_earlier_run_count_for_the_share_but_not_for_the_rate(clock):
+def test_steps_of_an_earlier_run_count_towards_the_percentage_but_not_the_rate(clock):
     stream = io.StringIO()
     progress = StageProgress("generator", 400, first_step=300, stream=stream, clock=clock)
     progress.update(300)
@@ -73,7 +73,7 @@ def test_steps_of_an_earlier_run_count_for_the_share_but_not_for_the_rate(clock)
     assert stream.getvalue() == "generator: 350/400 steps (88%), 5 steps/s, 10s left\n"
 
 
-def test_an_interrupted_stage_shows_where_it_stopped(clock):
+def test_an_interrupted_stage_shows_its_last_step(clock):
     stream = io.StringIO()
     with pytest.raises(KeyboardInterrupt), StageProgress("generator", 10, stream=stream, clock=clock) as progress:
         clock.seconds = 1.0
@@ -82,7 +82,7 @@ def test_an_interrupted_stage_shows_where_it_stopped(clock):
     assert stream.getvalue().startswith("generator: 4/10 steps (40%)")
 
 
-def test_closing_twice_or_without_a_step_shows_nothing_more(clock):
+def test_closing_twice_or_without_a_step_prints_nothing_more(clock):
     stream = io.StringIO()
     progress = StageProgress("generator", 10, stream=stream, clock=clock)
     progress.close()
@@ -94,7 +94,7 @@ def test_closing_twice_or_without_a_step_shows_nothing_more(clock):
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_terminal_gets_a_bar_with_title_share_and_metrics():
+def test_a_terminal_gets_a_bar_with_title_percentage_and_metrics():
     stream = Terminal()
     with StageProgress("generator", 8, first_step=4, stream=stream) as progress:
         progress.update(8, loss=0.125, note="saved")
@@ -109,5 +109,5 @@ def test_a_terminal_gets_a_bar_with_title_share_and_metrics():
     ("seconds", "text"),
     [(0.4, "0s"), (59.4, "59s"), (59.6, "1m 00s"), (68, "1m 08s"), (7500, "2h 05m"), (float("inf"), "unknown")],
 )
-def test_time_spans_are_written_as_people_say_them(seconds, text):
+def test_durations_are_formatted_for_people(seconds, text):
     assert duration(seconds) == text

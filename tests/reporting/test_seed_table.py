@@ -10,7 +10,7 @@ def result(seed, **top_1):
     return {"seed": seed, "summary": summary, "files": [f"runs/seed-{seed}/results.json"]}
 
 
-def test_the_table_has_every_seed_the_mean_its_interval_and_the_gain():
+def test_the_table_shows_every_seed_the_mean_its_interval_and_the_gain():
     results = [result(0, baseline=0.5, chimeramix_grid=0.625), result(7, baseline=0.75, chimeramix_grid=0.625)]
     assert seed_table.seeds_table(results).splitlines() == [
         "seed                baseline  chimeramix_grid         difference    time",
@@ -22,19 +22,19 @@ def test_the_table_has_every_seed_the_mean_its_interval_and_the_gain():
     ]
 
 
-def test_the_interval_is_students():
+def test_the_interval_is_that_of_students_t():
     values = [91.2, 93.4, 92.8, 90.1, 94.0]
     low, high = stats.t.interval(0.95, 4, 92.3, stats.sem(values))
     table = seed_table.seeds_table([result(seed, baseline=value / 100) for seed, value in enumerate(values)])
     assert float(table.splitlines()[-1].split("±")[1]) == pytest.approx((high - low) / 2, abs=0.005)
 
 
-def test_figures_have_no_more_decimals_than_the_test_images_carry():
+def test_the_number_of_decimals_depends_on_the_number_of_test_images():
     results = [result(seed, baseline=share) for seed, share in enumerate((0.5, 0.55, 0.6))]
-    for one in results:
-        one["summary"][0]["examples"] = 40
+    for seed_results in results:
+        seed_results["summary"][0]["examples"] = 40
     table = seed_table.seeds_table(results)
-    assert "55%" in table and "55.0%" in table and "55.00%" not in table  # a seed, and the mean of three
+    assert "55%" in table and "55.0%" in table and "55.00%" not in table  # one seed, and the mean of three
 
 
 def test_one_seed_has_no_interval_and_one_experiment_no_difference():
@@ -42,7 +42,7 @@ def test_one_seed_has_no_interval_and_one_experiment_no_difference():
     assert "interval" not in table and "difference" not in table and "50.00%" in table
 
 
-def test_seeds_that_were_not_measured_make_no_table():
+def test_seeds_without_results_give_no_table():
     unmeasured = result(0) | {"summary": []}
     assert seed_table.seeds_table([unmeasured]) == ""
     assert seed_table.closing_text([unmeasured]) == "written:\n  runs/seed-0/results.json"
@@ -58,17 +58,17 @@ def test_the_closing_text_says_what_the_interval_covers():
 
     assert "share training and test images" in text(("a", "t"), ("a", "t"))
     assert "share their test images" in text(("a", "t"), ("b", "t"))
-    assert "its own choice of training and test images" in text(("a", "t"), ("b", "u"))
+    assert "its own training and test images" in text(("a", "t"), ("b", "u"))
     assert "interval" not in text(("a", "t"))
 
 
-def test_the_closing_text_names_seeds_that_were_rolled_back():
+def test_the_closing_text_lists_seeds_that_were_rolled_back():
     results = [result(0, baseline=0.5), result(7, baseline=0.6) | {"rollbacks": {"classifier": 2}}]
     (line,) = [line for line in seed_table.closing_text(results).splitlines() if "rolled back" in line]
-    assert line.startswith("seed 7 was rolled back (classifier 2 x)") and "is in the mean" in line
+    assert line.startswith("seed 7 was rolled back (classifier 2 x)") and "counts in the mean" in line
 
 
-def test_the_closing_text_says_which_images_measured_and_lists_all_files():
+def test_the_closing_text_names_the_evaluation_split_and_all_files():
     text = seed_table.closing_text([result(0, baseline=0.5) | {"validation": 1080}, result(1, baseline=0.5)])
     assert "1080 validation images" in text
     assert text.endswith("written:\n  runs/seed-0/results.json\n  runs/seed-1/results.json")

@@ -3,7 +3,7 @@ import pytest
 from chimeramix_jax.reporting.shared_progress import SharedProgress
 
 
-def test_seeds_share_one_line_with_their_mean_position_and_metrics(capsys):
+def test_seeds_share_one_line_with_their_mean_step_and_metrics(capsys):
     progress = SharedProgress()
     with progress.part("generator", 100, 0) as first, progress.part("generator", 100, 40) as second:
         first.update(50, loss=1.0)
@@ -14,7 +14,7 @@ def test_seeds_share_one_line_with_their_mean_position_and_metrics(capsys):
     assert lines[0].startswith("generator, mean over seeds: 100/100 steps (100%)") and lines[0].endswith("loss 2.5")
 
 
-def test_a_metric_that_one_seed_has_not_yet_counts_for_the_others(capsys):
+def test_a_metric_is_averaged_over_the_seeds_that_have_it(capsys):
     progress = SharedProgress()
     with progress.part("classifier", 10, 0) as first, progress.part("classifier", 10, 0) as second:
         first.update(10, loss=1.0, test_top1=0.5)
@@ -22,7 +22,7 @@ def test_a_metric_that_one_seed_has_not_yet_counts_for_the_others(capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith(", loss 1.5, test_top1 0.5")
 
 
-def test_stages_are_shown_apart_and_a_stage_begun_again_anew(capsys):
+def test_each_stage_has_its_own_display_and_a_repeated_stage_a_new_one(capsys):
     progress = SharedProgress()
     for title in ("generator", "classifier", "generator"):
         with progress.part(title, 4, 0) as part:

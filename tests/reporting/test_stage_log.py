@@ -8,7 +8,7 @@ from PIL import Image
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import defaults
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.picture_folder import kept
+from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.stage_log import StageLog
 
 needs_tensorboard = pytest.mark.skipif(
@@ -27,9 +27,9 @@ def config():
 
 @pytest.fixture
 def train(tmp_path, config):
-    """Keeps a stage's epochs as the training loop does; returns the stage's directory."""
+    """Logs the epochs of a stage as the training loop does; returns the stage's directory."""
 
-    def keep(first: int, last: int, steps: int = 10):
+    def log_epochs(first: int, last: int, steps: int = 10):
         log = StageLog(tmp_path / "run" / "generator", config.logging, settings.config_to_dict(config))
         log.rewind((first - 1) * steps)
         with log:
@@ -39,33 +39,33 @@ def train(tmp_path, config):
                 log.write(stage="generator", epoch=epoch, step=epoch * steps, **losses)
         return tmp_path / "run" / "generator"
 
-    return keep
+    return log_epochs
 
 
 def event_files(directory):
     return sorted(directory.glob("events.out.tfevents.*"))
 
 
-def test_a_stage_keeps_its_measurements_and_its_pictures_by_epoch_and_nothing_else(train):
+def test_a_stage_writes_metrics_and_pictures_by_epoch_and_nothing_else(train):
     directory = train(1, 2)
     lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["step"], line["reconstruction"]) for line in lines] == [(1, 10, 1.0), (2, 20, 0.5)]
-    assert list(kept(directory / "pictures", "mixing")) == [1, 2]
-    with Image.open(kept(directory / "pictures", "mixing")[2]) as picture:
+    assert list(pictures_by_epoch(directory / "pictures", "mixing")) == [1, 2]
+    with Image.open(pictures_by_epoch(directory / "pictures", "mixing")[2]) as picture:
         assert np.array_equal(np.asarray(picture), np.asarray(PICTURE))
     assert {path.name for path in directory.iterdir()} == {"metrics.jsonl", "pictures"}
 
 
-def test_a_stage_that_was_resumed_has_every_epoch_once(train):
+def test_a_resumed_stage_has_every_epoch_once(train):
     train(1, 3)
     directory = train(2, 4)
     epochs = [json.loads(line)["epoch"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert epochs == [1, 2, 3, 4]
-    assert list(kept(directory / "pictures", "mixing")) == [1, 2, 3, 4]
+    assert list(pictures_by_epoch(directory / "pictures", "mixing")) == [1, 2, 3, 4]
 
 
 @needs_tensorboard
-def test_tensorboard_reads_back_scalars_and_pictures_of_a_resumed_stage_each_step_once(train, config):
+def test_tensorboard_shows_every_step_of_a_resumed_stage_once(train, config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config.logging.tensorboard = True
@@ -81,7 +81,7 @@ def test_tensorboard_reads_back_scalars_and_pictures_of_a_resumed_stage_each_ste
 
 
 @needs_tensorboard
-def test_tensorboard_gets_values_that_are_not_finite(tmp_path, config):
+def test_tensorboard_receives_non_finite_values(tmp_path, config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config.logging.tensorboard = True
@@ -94,7 +94,7 @@ def test_tensorboard_gets_values_that_are_not_finite(tmp_path, config):
 @pytest.mark.parametrize(
     ("key", "value", "module"), [("tensorboard", True, "tensorboardX"), ("wandb", "offline", "wandb")]
 )
-def test_a_sink_whose_package_is_missing_is_refused_with_the_package(config, monkeypatch, key, value, module):
+def test_a_sink_without_its_package_is_rejected_and_the_package_named(config, monkeypatch, key, value, module):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find_spec(name))
     settings.check(config)
@@ -104,19 +104,19 @@ def test_a_sink_whose_package_is_missing_is_refused_with_the_package(config, mon
 
 
 @needs_wandb
-def test_wandb_offline_keeps_all_stages_of_a_resumed_run_under_one_id(train, config, monkeypatch):
+def test_a_resumed_stage_keeps_its_wandb_id(train, config, monkeypatch):
     monkeypatch.setenv("WANDB_DIR", "")
     config.logging.wandb = "offline"
     train(1, 2)
     directory = train(3, 3)
     run_id = (directory / "wandb_run_id.txt").read_text()
     files = sorted((directory / "wandb").glob(f"offline-run-*/run-{run_id}.wandb"))
-    assert len(files) in (1, 2)  # wandb names folders by the second
+    assert len(files) in (1, 2)  # wandb names folders by the second, so two may coincide
     assert b"generator/reconstruction" in b"".join(path.read_bytes() for path in files)
 
 
 @needs_wandb
-def test_wandb_online_is_refused_where_nobody_is_logged_in(tmp_path, config, monkeypatch):
+def test_wandb_online_is_rejected_if_nobody_is_logged_in(tmp_path, config, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

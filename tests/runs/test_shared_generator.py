@@ -11,6 +11,7 @@ from flax import nnx
 
 import chimeramix_jax
 from chimeramix_jax.config import load
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 
 
@@ -28,6 +29,12 @@ def settings(data_dir):
         return config
 
     return make
+
+
+@pytest.fixture
+def dataset(settings):
+    config = settings()
+    return load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +146,7 @@ def test_a_folder_around_that_may_not_be_listed_holds_nothing_to_share(settings,
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_anew(
-    first, settings, tmp_path, monkeypatch, links
+    first, settings, dataset, tmp_path, monkeypatch, links
 ):
     from chimeramix_jax.runs import shared_generator
     from chimeramix_jax.runs.workdir import Workdir
@@ -151,7 +158,7 @@ def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_an
         monkeypatch.setattr("os.link", refuse)
     home, user = Workdir(shutil.copytree(first, tmp_path / "home")), Workdir(tmp_path / "user")
     user.path.mkdir()
-    kept = shared_generator.adopt(user, home)
+    kept = shared_generator.adopt(user, home, settings(), dataset)
     assert user.generator_home().path == kept.path and (kept.generator / "metrics.jsonl").exists()
     home.move_aside(home.generator)
     shutil.rmtree(home.path)
@@ -161,7 +168,7 @@ def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_an
     shutil.rmtree(tmp_path / "user")
 
 
-def test_a_generator_that_changes_while_it_is_kept_is_refused(first, tmp_path, monkeypatch):
+def test_a_generator_that_changes_while_it_is_kept_is_refused(first, settings, dataset, tmp_path, monkeypatch):
     from chimeramix_jax.runs import shared_generator
     from chimeramix_jax.runs.workdir import Workdir
 
@@ -169,5 +176,100 @@ def test_a_generator_that_changes_while_it_is_kept_is_refused(first, tmp_path, m
     user.path.mkdir()
     monkeypatch.setattr(shared_generator, "_link", lambda source, target: Path(target).touch())
     with pytest.raises(InputError, match="another process has changed it"):
-        shared_generator.adopt(user, Workdir(first))
+        shared_generator.adopt(user, Workdir(first), settings(), dataset)
+    assert list(user.path.iterdir()) == []
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def adopting_while(first, settings, dataset, tmp_path, monkeypatch):
+    """Has a run keep another's generator while something becomes of that other one, before each file in turn.
+
+    Gives a function that does so and returns, for each of these moments, the error and what was kept.
+    """
+    from chimeramix_jax.runs import shared_generator
+    from chimeramix_jax.runs.workdir import Workdir
+
+    def adopt(number, happens):
+        home = Workdir(shutil.copytree(first, tmp_path / f"home-{number}"))
+        user = Workdir(tmp_path / f"user-{number}")
+        user.path.mkdir()
+        copied, link, copy = [], shared_generator._link, shutil.copy2
+
+        def counting(real):
+            def call(source, target):
+                if len(copied) == number:
+                    happens(home)
+                copied.append(source)
+                return real(source, target)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shared_generator, "_link", counting(link))
+            patch.setattr(shutil, "copy2", counting(copy))
+            try:
+                kept, error = shared_generator.adopt(user, home, settings(), dataset), None
+            except InputError as refusal:
+                kept, error = None, str(refusal)
+        assert kept is not None or list(user.path.iterdir()) == []
+        return len(copied) > number, error, None if kept is None else contents(kept.path)
+
+    def every(happens):
+        outcomes = []
+        while (outcome := adopt(len(outcomes), happens))[0]:
+            outcomes.append(outcome[1:])
+        assert len(outcomes) > 10 and outcome[1] is None
+        return outcomes, outcome[2]
+
+    return every
+
+
+def trained_anew(home):
+    """What ``--retrain`` of the run makes of its generator, all at once."""
+    home.move_aside(home.generator)
+    other = shutil.copytree(home.generator.with_name("generator.replaced-1"), home.generator)
+    (other / "metrics.jsonl").write_text("{}\n")
+    for picture in (other / "pictures").iterdir():
+        picture.write_bytes(b"another")
+
+
+def deleted(home):
+    shutil.rmtree(home.path)
+
+
+@pytest.mark.parametrize("happens", [trained_anew, deleted])
+def test_nothing_is_kept_of_two_generators_whenever_the_other_run_is_trained_anew(adopting_while, happens):
+    outcomes, whole = adopting_while(happens)
+    assert Path("generator", "metrics.jsonl") in whole and Path("config.json") in whole
+    for error, kept in outcomes:
+        assert kept is None and ("another process has changed it" in error or "cannot be copied" in error)
+
+
+def at_work(home):
+    from chimeramix_jax.runs.lock import locked
+
+    with locked(home.path):
+        (home.path / "classifier" / "metrics.jsonl").write_text("{}\n")
+
+
+def test_a_run_that_only_trains_its_classifier_does_not_disturb(adopting_while):
+    outcomes, whole = adopting_while(at_work)
+    assert all(error is None and kept == whole for error, kept in outcomes)
+
+
+def test_a_generator_that_was_replaced_after_it_was_chosen_is_refused(first, settings, dataset, tmp_path):
+    from chimeramix_jax.runs import shared_generator
+    from chimeramix_jax.runs.workdir import Workdir
+
+    user = Workdir(tmp_path / "user")
+    user.path.mkdir()
+    config = settings()
+    others = load_few_shot(config.dataset, config.max_labels_per_class, seed=1)
+    for asked, data in ((settings(seed=1), dataset), (config, others)):
+        with pytest.raises(InputError, match="another process has changed it"):
+            shared_generator.adopt(user, Workdir(first), asked, data)
     assert list(user.path.iterdir()) == []

@@ -65,9 +65,9 @@ def test_other_settings_are_refused_naming_exactly_the_keys_that_differ(workdir,
     config.generator.epochs = 7
     message = refusal(workdir, config)
     assert message.startswith(f"--workdir={workdir.path}: ")
-    assert "seed: 0 there, 3 asked" in message
-    assert "generator.epochs: 200 there, 7 asked" in message
-    assert message.count(" there, ") == 2
+    assert "seed: 0 stored, 3 requested" in message
+    assert "generator.epochs: 200 stored, 7 requested" in message
+    assert message.count(" stored, ") == 2
     assert workdir.read_config().seed == 0
 
 
@@ -162,6 +162,6 @@ def test_a_refused_run_leaves_no_folder_behind(tmp_path, seeds):
     photos.mkdir()
     config.dataset.directory, config.dataset.data_dir, config.seeds = str(photos), str(tmp_path / "data"), seeds
     train = chimeramix_jax.train_and_evaluate_seeds if seeds else chimeramix_jax.train_and_evaluate
-    with pytest.raises(InputError, match="holds no class folders"):
+    with pytest.raises(InputError, match="contains no class folders"):
         train(config, tmp_path / "runs" / "mine")
     assert list(tmp_path.iterdir()) == [photos]

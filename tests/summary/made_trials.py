@@ -1,4 +1,4 @@
-"""Trials for tests, of which only what matters is given."""
+"""Makes trials for tests; only the attributes that matter have to be given."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ def made_trial(
     dataset="digits",
     split="test",
     workdir=None,
-    within=False,
+    embedded=False,
     trained_on=1,
     **settings,
 ):
-    """A finished trial of this accuracy; None: an unfinished one. ``__`` in a setting's name stands for the dot."""
+    """Returns a finished trial, or an unfinished one for accuracy None; ``__`` in the name of a setting means a dot."""
     address = Address(dataset, split, experiment, images, seed)
     about = {
         "workdir": Path(workdir or f"{dataset}-{experiment}-{images}-{seed}-{split}"),
-        "within": within,
+        "embedded": embedded,
         "settings": {key.replace("__", "."): value for key, value in settings.items()},
     }
     if accuracy is None:
         return Trial(address, Status.UNFINISHED, **about)
-    counted = {"images": trained_on, "mean_images": float(images or 110), "environment": "cpu, JAX 0.10.2"}
-    return Trial(address, Status.FINISHED, accuracy=accuracy, **about, **counted)
+    results = {"images": trained_on, "mean_images": float(images or 110), "environment": "cpu, JAX 0.10.2"}
+    return Trial(address, Status.FINISHED, accuracy=accuracy, **about, **results)

@@ -13,7 +13,7 @@ GRID = "chimeramix_grid"
 
 
 def rows(summary):
-    """The rows of the only section, by title and number of images."""
+    """Returns the rows of the only section, by title and number of images."""
     (section,) = summary.sections
     return {(row.title, row.images_per_class): row for row in section.rows}
 
@@ -27,7 +27,7 @@ def test_seeds_of_one_experiment_are_averaged():
     assert (row.accuracy.mean, row.accuracy.standard_deviation, row.accuracy.count) == (0.75, 0.25, 3)
 
 
-def test_differences_are_taken_on_equal_seeds_only():
+def test_differences_are_only_between_equal_seeds():
     trials = [made_trial(0.5, 0), made_trial(0.9, 1), made_trial(0.625, 0, GRID), made_trial(0.1, 2, GRID)]
     row = rows(summary_of(*trials))[GRID, 5]
     assert row.differences == {0: 0.125}
@@ -43,26 +43,26 @@ def test_test_and_validation_images_are_never_mixed():
     assert [row.accuracy.mean for row in validation.rows] == [0.9]
 
 
-def test_runs_with_other_settings_are_shown_apart_and_the_key_is_named():
+def test_runs_with_different_settings_are_listed_separately_with_the_key():
     trials = [made_trial(0.5, seed, classifier__learning_rate=rate) for seed in (0, 1) for rate in (0.1, 0.01)]
     summary = summary_of(*trials)
     assert set(rows(summary)) == {
         ("baseline (classifier.learning_rate=0.1)", 5),
         ("baseline (classifier.learning_rate=0.01)", 5),
     }
-    (caution,) = summary.cautions
-    assert "classifier.learning_rate (0.01, 0.1)" in caution and "never averaged" in caution
+    (warning,) = summary.warnings
+    assert "classifier.learning_rate (0.01, 0.1)" in warning and "never averaged" in warning
 
 
-def test_a_setting_that_another_version_did_not_have_tells_runs_apart():
+def test_a_setting_unknown_to_another_version_distinguishes_runs():
     summary = summary_of(made_trial(0.5, 0, mixing__share=0.5), made_trial(0.6, 1))
     assert set(rows(summary)) == {("baseline (mixing.share=0.5)", 5), ("baseline (mixing.share=not set)", 5)}
 
 
-def test_settings_that_change_with_the_number_of_images_are_named_and_not_split():
+def test_settings_that_vary_with_the_number_of_images_cause_a_warning_but_no_variants():
     summary = summary_of(made_trial(0.5, classifier__epochs=1), made_trial(0.6, images=10, classifier__epochs=2))
     assert set(rows(summary)) == {("baseline", 5), ("baseline", 10)}
-    assert "classifier.epochs is not the same for every number of images (1, 2)" in summary.cautions[0]
+    assert "classifier.epochs varies with the number of images (1, 2)" in summary.warnings[0]
 
 
 def test_each_variant_is_compared_with_the_baseline_of_its_own_settings():
@@ -75,125 +75,125 @@ def test_each_variant_is_compared_with_the_baseline_of_its_own_settings():
             (GRID, 0.01, 0.75),
         )
     ]
-    found = rows(summary_of(*trials))
-    assert found[f"{GRID} (classifier.learning_rate=0.1)", 5].differences == {0: 0.125}
-    assert found[f"{GRID} (classifier.learning_rate=0.01)", 5].differences == {0: 0.5}
+    by_title = rows(summary_of(*trials))
+    assert by_title[f"{GRID} (classifier.learning_rate=0.1)", 5].differences == {0: 0.125}
+    assert by_title[f"{GRID} (classifier.learning_rate=0.01)", 5].differences == {0: 0.5}
 
 
-def test_an_experiment_whose_classifier_differs_from_the_baselines_is_not_compared():
+def test_an_experiment_with_other_classifier_settings_than_the_baseline_is_not_compared():
     trials = [made_trial(0.5, classifier__epochs=1), made_trial(0.9, experiment=GRID, classifier__epochs=2)]
     summary = summary_of(*trials)
     assert rows(summary)[GRID, 5].difference is None
-    assert any("classifier.epochs 2 instead of 1" in caution for caution in summary.cautions)
+    assert any("classifier.epochs is 2 instead of 1" in warning for warning in summary.warnings)
 
 
-def test_what_experiments_differ_in_by_design_is_no_obstacle():
+def test_settings_that_differ_by_design_do_not_prevent_a_comparison():
     trials = [made_trial(0.5), made_trial(0.75, experiment=GRID, mixing__mask="grid", augment__policy="autoaugment")]
     summary = summary_of(*trials)
     assert rows(summary)[GRID, 5].differences == {0: 0.25}
-    assert summary.cautions == ()
+    assert summary.warnings == ()
 
 
-def test_classifiers_of_other_images_are_not_compared():
+def test_classifiers_trained_on_different_images_are_not_compared():
     summary = summary_of(made_trial(0.5), made_trial(0.9, experiment=GRID, trained_on=2))
     assert rows(summary)[GRID, 5].difference is None
-    assert "other images" in summary.cautions[0]
+    assert "different images" in summary.warnings[0]
 
 
-def test_a_baseline_of_its_own_comes_before_one_within_a_run_and_a_disagreement_is_named():
+def test_a_separate_baseline_is_preferred_to_an_embedded_one_and_disagreement_is_reported():
     own = made_trial(0.5, workdir="z/own")
-    summary = summary_of(made_trial(0.625, within=True, workdir="a/grid"), own, made_trial(0.75, experiment=GRID))
+    summary = summary_of(made_trial(0.625, embedded=True, workdir="a/grid"), own, made_trial(0.75, experiment=GRID))
     assert rows(summary)["baseline", 5].trials == (own,)
     assert rows(summary)[GRID, 5].differences == {0: 0.25}
-    (caution,) = summary.cautions
-    assert "50.00 % in z/own" in caution and "62.50 % in a/grid" in caution
+    (warning,) = summary.warnings
+    assert "50.00 % in z/own" in warning and "62.50 % in a/grid" in warning
 
 
-def test_equal_baselines_within_several_runs_count_once_and_need_no_word():
-    summary = summary_of(*(made_trial(0.5, within=True, workdir=workdir) for workdir in "ab"))
+def test_equal_embedded_baselines_count_once_without_a_warning():
+    summary = summary_of(*(made_trial(0.5, embedded=True, workdir=workdir) for workdir in "ab"))
     assert rows(summary)["baseline", 5].accuracy.count == 1
-    assert summary.cautions == ()
+    assert summary.warnings == ()
 
 
-def test_a_run_that_was_run_twice_counts_once_and_is_named():
+def test_a_repeated_run_counts_once_and_is_reported():
     summary = summary_of(made_trial(0.5, workdir="a"), made_trial(0.5, workdir="b"))
     assert rows(summary)["baseline", 5].accuracy.count == 1
-    assert "a, b" in summary.cautions[0]
+    assert "a, b" in summary.warnings[0]
 
 
-def test_unfinished_runs_are_named_and_count_in_no_mean():
+def test_unfinished_runs_are_listed_and_not_part_of_the_mean():
     summary = summary_of(made_trial(0.5, 0), made_trial(None, 1, workdir="runs/stopped"))
     row = rows(summary)["baseline", 5]
     assert row.accuracy.count == 1 and [trial.status for trial in row.trials] == [Status.FINISHED, Status.UNFINISHED]
     assert "runs/stopped" in summary.unfinished[0] and "seed 1" in summary.unfinished[0]
 
 
-def test_an_unfinished_run_does_not_stand_beside_a_finished_one_of_its_seed():
+def test_an_unfinished_run_is_ignored_if_its_seed_has_a_finished_one():
     summary = summary_of(made_trial(None, 0, workdir="a"), made_trial(0.5, 0, workdir="b"))
     assert [trial.status for trial in rows(summary)["baseline", 5].trials] == [Status.FINISHED]
 
 
-def test_without_a_plan_what_the_grid_lacks_is_missing():
+def test_without_a_plan_every_absent_combination_is_missing():
     trials = [made_trial(0.5, 0), made_trial(0.5, 1, images=10), made_trial(0.5, 0, GRID)]
     summary = summary_of(*trials, made_trial(0.5, 7, dataset="cifair10"))
-    assert (
-        summary.count(Status.MISSING) == 5
-    )  # of 2 experiments, 2 sizes and 2 seeds, 3 are there; cifair10 is complete
+    assert summary.count(Status.MISSING) == 5  # 3 of 8 combinations exist for the digits; cifair10 is complete
     assert f"digits, test images: {GRID}, 10 images per class: seeds 0, 1" in summary.missing
     assert "digits, test images: baseline, 5 images per class: seed 1" in summary.missing
     assert not any("cifair10" in line for line in summary.missing)
 
 
-def test_a_run_that_is_not_as_shipped_is_never_shown_as_the_experiment_itself():
+def test_a_run_with_changed_settings_is_never_shown_as_the_shipped_experiment():
     trials = [
         replace(made_trial(0.5, seed, classifier__epochs=2), changed={"classifier.epochs": 20}) for seed in (0, 1)
     ]
     summary = summary_of(*trials, made_trial(0.6, 0, GRID), made_trial(0.7, 2, GRID))
     row = rows(summary)["baseline (classifier.epochs=2)", 5]
     assert [trial.status for trial in row.trials] == [Status.FINISHED, Status.FINISHED, Status.MISSING]
-    assert any("baseline: not as shipped: classifier.epochs: shipped is 20" in caution for caution in summary.cautions)
+    assert any(
+        "baseline: classifier.epochs was changed from the shipped 20 to 2" in warning for warning in summary.warnings
+    )
 
 
-def test_a_baseline_that_was_changed_by_hand_is_no_baseline():
+def test_a_baseline_with_changed_settings_is_not_compared_with():
     baseline = replace(made_trial(0.5, augment__cutout=True), changed={"augment.cutout": False})
     summary = summary_of(baseline, made_trial(0.9, experiment=GRID, augment__cutout=False))
     assert rows(summary)[GRID, 5].difference is None
-    assert any("that one is not as shipped: augment.cutout True instead of False" in one for one in summary.cautions)
+    assert any("augment.cutout is True instead of False" in warning for warning in summary.warnings)
 
 
-def test_intervals_end_where_shares_do():
+def test_intervals_are_clipped_to_the_possible_range():
     trials = [made_trial(share, seed, name) for name, shares in (("baseline", (0.1, 0.9)), (GRID, (1.0, 0.9)))
               for seed, share in enumerate(shares)]  # fmt: skip
-    found = rows(summary_of(*trials))
-    assert found["baseline", 5].accuracy.interval == (0.0, 1.0)
-    assert found[GRID, 5].difference.interval == (-1.0, 1.0)
+    by_title = rows(summary_of(*trials))
+    assert by_title["baseline", 5].accuracy.interval == (0.0, 1.0)
+    assert by_title[GRID, 5].difference.interval == (-1.0, 1.0)
 
 
-def test_a_mean_that_counts_a_run_that_was_rolled_back_says_so():
+def test_a_rolled_back_run_in_a_mean_is_reported():
     trials = [made_trial(0.5, 0), replace(made_trial(0.6, 1), rollbacks={"classifier": 1})]
-    (caution,) = summary_of(*trials).cautions
-    assert caution.startswith(
+    (warning,) = summary_of(*trials).warnings
+    assert warning.startswith(
         "digits, test images: baseline, 5 images per class: seed 1 was rolled back (classifier 1 x)"
     )
 
 
-def test_a_row_of_which_nothing_is_finished_is_still_shown():
+def test_a_row_without_finished_trials_is_shown():
     summary = summary_of(made_trial(0.5, 0), made_trial(0.5, 1, GRID, images=10))
     row = rows(summary)[GRID, 5]
     assert row.accuracy is None and row.difference is None and len(row.trials) == 2
 
 
-def test_with_a_plan_only_what_is_planned_is_missing(tmp_path):
-    there = made_trial(0.5, 0, workdir=tmp_path / "a")
+def test_with_a_plan_only_planned_runs_are_missing(tmp_path):
+    existing = made_trial(0.5, 0, workdir=tmp_path / "a")
     planned = [
-        PlannedRun(tmp_path / "a", there.address),
+        PlannedRun(tmp_path / "a", existing.address),
         PlannedRun(tmp_path / "b", Address("digits", "test", GRID, 10, 3)),
     ]
-    summary = summary_of(there, planned=planned)
+    summary = summary_of(existing, planned=planned)
     assert summary.missing == (f"digits, test images: {GRID}, 10 images per class: seed 3",)
 
 
-def test_rows_stand_by_number_of_images_the_baseline_first():
+def test_rows_are_sorted_by_number_of_images_with_the_baseline_first():
     trials = [
         made_trial(0.5, 0, experiment, images) for experiment in ("alpha", "baseline") for images in (None, 50, 5)
     ]
@@ -202,19 +202,19 @@ def test_rows_stand_by_number_of_images_the_baseline_first():
     ]
 
 
-def test_another_baseline_can_be_chosen_and_an_unknown_one_is_refused():
+def test_another_baseline_can_be_chosen_and_an_unknown_one_is_rejected():
     trials = [made_trial(0.5, 0, "cutout"), made_trial(0.75, 0, GRID)]
     assert rows(summary_of(*trials, baseline="cutout"))[GRID, 5].differences == {0: 0.25}
     with pytest.raises(InputError, match=r"cutuot.*did you mean 'cutout'"):
         summary_of(*trials, baseline="cutuot")
 
 
-def test_a_summary_without_a_baseline_says_that_nothing_is_compared():
+def test_a_summary_without_a_baseline_says_so():
     summary = summary_of(made_trial(0.5, 0, GRID))
-    assert "no finished run of baseline" in summary.cautions[0]
+    assert "no finished run of baseline" in summary.warnings[0]
 
 
-def test_damaged_runs_are_counted_as_such():
+def test_damaged_runs_are_counted():
     damaged = made_trial(None, 1, workdir=Path("x"))
     trials = [made_trial(0.5, 0), damaged.__class__(damaged.address, Status.DAMAGED, damaged.workdir)]
     summary = summarize(trials, ["x/results.json: cannot be read"], None, "top1")

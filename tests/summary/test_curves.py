@@ -16,7 +16,7 @@ def summary_of(*trials):
 
 
 def lines(panel):
-    """Positions, means and half intervals of every experiment in a panel."""
+    """Returns the positions, means and error bars of each experiment in a panel."""
     found = {}
     for container in panel.containers:
         (points, _, (bars,)) = container
@@ -25,7 +25,7 @@ def lines(panel):
     return found
 
 
-def test_a_row_of_panels_per_data_set_shows_means_and_intervals_at_the_real_sizes():
+def test_each_data_set_has_a_row_of_panels_with_means_and_intervals():
     trials = [
         made_trial(0.5 + images / 1000 + seed / 50 + gain, seed, experiment, images, dataset)
         for dataset in ("digits", "cifair10")
@@ -48,39 +48,39 @@ def test_a_row_of_panels_per_data_set_shows_means_and_intervals_at_the_real_size
     assert set(lines(difference)) == {"mix"} and lines(difference)["mix"][1] == pytest.approx([10, 10, 10])
 
 
-def test_all_images_stand_where_their_number_is():
+def test_all_images_are_placed_at_their_mean_number():
     panel = curves.draw(summary_of(made_trial(0.5, images=5), made_trial(0.6, images=None))).axes[0]
     assert dict(zip([label.get_text() for label in panel.get_xticklabels()], panel.get_xticks(), strict=True)) == {
         "5": 5, "all": 110
     }  # fmt: skip
 
 
-def test_a_single_seed_has_a_point_and_no_bar():
+def test_a_single_seed_has_a_point_without_a_bar():
     ((points, caps, (bars,)),) = curves.draw(summary_of(made_trial(0.5))).axes[0].containers
     assert list(points.get_ydata()) == [50]
     assert all(np.isnan(np.asarray(cap.get_ydata(), float)).all() for cap in caps)
     assert all(len(segment) == 0 for segment in bars.get_segments())
 
 
-def test_names_are_drawn_as_they_are():
+def test_names_are_drawn_literally():
     figure = curves.draw(summary_of(made_trial(0.5, dataset="image_folder ($a_{b$)")))
     assert b"image_folder ($a_{b$), test images</text>" in curves.svg(figure)
 
 
-def test_without_a_baseline_there_are_no_differences_to_draw():
+def test_without_a_baseline_there_is_no_panel_of_differences():
     assert len(curves.draw(summary_of(made_trial(0.5, experiment="mix"))).axes) == 1
 
 
-def test_nothing_finished_is_nothing_to_draw():
+def test_without_finished_runs_there_is_no_figure():
     assert curves.draw(summary_of(made_trial(None))) is None
 
 
-def test_no_two_experiments_look_alike():
+def test_every_experiment_has_its_own_style():
     styles = curves._styles(summary_of(*(made_trial(0.5, experiment=f"x{n}") for n in range(14))).sections, "baseline")
     assert len(set(styles.values())) == len(styles) == 14
 
 
-def test_the_files_are_a_picture_and_the_same_svg_each_time():
+def test_the_figure_is_saved_as_png_and_as_reproducible_svg():
     summary = summary_of(made_trial(0.5), made_trial(0.75, experiment="mix"))
     figure = curves.draw(summary)
     picture = Image.open(io.BytesIO(curves.png(figure)))
@@ -90,8 +90,8 @@ def test_the_files_are_a_picture_and_the_same_svg_each_time():
     assert b">mix</text>" in curves.svg(figure)
 
 
-def test_a_missing_matplotlib_is_told_in_one_line(monkeypatch):
+def test_a_missing_matplotlib_is_reported_in_one_line(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name))
-    with pytest.raises(InputError, match=r"pip install matplotlib.*--no-curves"):
+    with pytest.raises(InputError, match=r"pip install matplotlib.*--nocurves"):
         curves.require_matplotlib()

@@ -10,7 +10,7 @@ VOID = {"meta", "br", "link", "img"}
 
 
 class Page(HTMLParser):
-    """Reads a page; refuses elements that are not closed in order."""
+    """Parses a page; fails if elements are not closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -38,7 +38,7 @@ def page_of(*trials, damaged=()):
     return page.html(summary, "Summary of runs", None if figure is None else curves.svg(figure))
 
 
-def test_the_page_holds_tables_curves_and_notes_and_needs_no_other_file():
+def test_the_page_has_tables_curves_and_notes_and_needs_no_other_file():
     text = page_of(made_trial(0.5), made_trial(0.625, experiment="mix"), made_trial(None, 1), damaged=["x: damaged"])
     found = Page(text)
     assert "svg" in found.seen and found.seen.count("table") == 2
@@ -48,17 +48,17 @@ def test_the_page_holds_tables_curves_and_notes_and_needs_no_other_file():
     assert not re.search(r"@import|url\((?!#)", text) and "script" not in found.seen
 
 
-def test_names_cannot_bring_in_markup():
+def test_names_with_markup_are_escaped():
     evil = "<script>alert(1)</script>"
     text = page_of(made_trial(0.5, dataset=evil, experiment=evil), damaged=[evil])
     assert "<script" not in text and "&lt;script&gt;" in text
 
 
-def test_the_curves_take_the_pages_colours():
+def test_the_curves_use_the_colours_of_the_page():
     text = page_of(made_trial(0.5))
     assert "currentColor" in text and curves.INK not in text
 
 
-def test_a_page_without_anything_finished_has_tables_but_no_curves():
+def test_without_finished_runs_the_page_has_tables_but_no_curves():
     found = Page(page_of(made_trial(None)))
     assert "svg" not in found.seen and "unfinished" in found.cells

@@ -18,7 +18,7 @@ def test_a_folder_without_a_plan_has_none(tmp_path):
     assert read_plan(tmp_path) is None
 
 
-def test_planned_runs_have_their_addresses_and_folders(tmp_path):
+def test_planned_runs_have_addresses_and_folders(tmp_path):
     photos = RUN | {"dataset": "image_folder", "directory": "some/birds", "evaluate_on": "validation"}
     assert plan(tmp_path, RUN, photos | {"max_labels_per_class": None}) == [
         PlannedRun(tmp_path / "a", Address("digits", "test", "baseline", 5, 0)),
@@ -34,16 +34,16 @@ def test_planned_runs_have_their_addresses_and_folders(tmp_path):
         (RUN | {"max_labels_per_class": 0}, "max_labels_per_class: 0"),
         (RUN | {"workdir": None}, "workdir: None"),
         ({key: RUN[key] for key in RUN if key != "experiment"}, "experiment: missing"),
-        ([], r"runs\[1\]: a JSON object"),
+        ([], r"runs\[1\]: a list is not allowed; it must be a JSON object"),
     ],
 )
-def test_a_wrong_run_is_refused_by_its_number_and_key(tmp_path, run, named):
+def test_an_invalid_run_is_rejected_by_number_and_key(tmp_path, run, named):
     with pytest.raises(InputError, match=named):
         plan(tmp_path, RUN, run)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"runs": 3}', "{"])
-def test_a_plan_of_another_form_is_refused(tmp_path, text):
+def test_a_plan_of_another_format_is_rejected(tmp_path, text):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(InputError, match=r"sweep\.json: cannot be read"):
         read_plan(tmp_path)

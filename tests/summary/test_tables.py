@@ -21,7 +21,7 @@ def lines_of(text, *, containing):
     return [line for line in text.splitlines() if containing in line]
 
 
-def test_markdown_holds_means_intervals_differences_and_counts(summary):
+def test_markdown_has_means_intervals_differences_and_counts(summary):
     text = tables.markdown(summary)
     cells = [cell.strip() for cell in lines_of(text, containing="| mix_grid")[0].strip("|").split("|")]
     assert cells == [
@@ -38,25 +38,25 @@ def test_markdown_holds_means_intervals_differences_and_counts(summary):
     assert len({len(line) for line in table[:5]}) == 1
 
 
-def test_a_single_seed_is_shown_as_one(summary):
+def test_a_single_seed_is_marked_as_such(summary):
     (line,) = lines_of(tables.markdown(summary, seeds=False), containing="1 of 3")
     assert "80.00 | " in line and "one seed" in line and "±" not in line
 
 
-def test_every_seed_has_its_figure_or_the_reason_why_not(summary):
+def test_every_seed_has_its_accuracy_or_its_status(summary):
     lines = tables.every_seed(summary.sections[0]).lines
     assert ("5", "mix_grid", "60.00", "64.00", "unfinished") in lines
     assert ("all", "baseline", "80.00", "missing", "missing") in lines
 
 
-def test_notes_name_what_is_not_there(summary):
+def test_notes_list_damaged_and_missing_runs(summary):
     text = tables.markdown(summary)
     assert "a\\|b: cannot be read" in text
     assert "all images per class: seeds 0, 1, 2" in text
     assert text.startswith("Classifiers: 6 finished, 1 unfinished, 5 missing.")
 
 
-def test_latex_has_a_line_per_experiment_and_a_column_per_number_of_images(summary):
+def test_latex_has_a_row_per_experiment_and_a_column_per_number_of_images(summary):
     text = tables.latex(summary)
     assert text.count(r"\begin{tabular}{lrr}") == text.count(r"\end{tabular}") == 3
     accuracy, interval, difference = lines_of(text, containing=r"mix\_grid")
@@ -74,7 +74,7 @@ def test_latex_escapes_every_special_character():
     assert not set(bare) & set("%_&#$\\{}~^<>|")
 
 
-def test_csv_holds_all_digits_and_says_which_seeds_are_missing(summary):
+def test_csv_has_all_digits_and_lists_missing_seeds(summary):
     found = list(csv.DictReader(io.StringIO(tables.csv_rows(summary))))
     row = next(line for line in found if line["experiment"] == "mix_grid" and line["images_per_class"] == "5")
     assert float(row["mean"]) == pytest.approx(0.62) and float(row["difference_mean"]) == pytest.approx(0.095)
@@ -84,7 +84,7 @@ def test_csv_holds_all_digits_and_says_which_seeds_are_missing(summary):
     assert (single["mean"], single["standard_deviation"], single["interval_low"]) == ("0.8", "", "")
 
 
-def test_csv_of_classifiers_has_a_line_for_each(summary):
+def test_the_csv_of_classifiers_has_a_line_for_each(summary):
     found = list(csv.DictReader(io.StringIO(tables.csv_trials(summary))))
     assert len(found) == 12
     assert [line["status"] for line in found].count("missing") == 5

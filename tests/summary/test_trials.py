@@ -13,12 +13,12 @@ def read(path, metric="top1"):
 
 
 def change(path, **members):
-    """Overwrites members of a JSON file; None removes one."""
+    """Overwrites members of a JSON file; None removes a member."""
     content = json.loads(path.read_text()) | members
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
 
-def test_runs_are_found_at_any_depth_and_not_within_runs(tmp_path):
+def test_runs_are_found_at_any_depth_but_not_inside_runs(tmp_path):
     for place in ("b", "a/seed-1", "a/seed-0"):
         make_run(tmp_path / place, 0.5)
     (tmp_path / "b" / "classifier").mkdir()
@@ -28,7 +28,7 @@ def test_runs_are_found_at_any_depth_and_not_within_runs(tmp_path):
     assert found == ["a/seed-0", "a/seed-1", "b"]
 
 
-def test_runs_that_are_linked_into_a_folder_are_found_once(tmp_path):
+def test_runs_linked_into_a_folder_are_found_once(tmp_path):
     make_run(tmp_path / "elsewhere" / "run", 0.5)
     (tmp_path / "paper").mkdir()
     (tmp_path / "paper" / "run").symlink_to("../elsewhere/run")
@@ -37,55 +37,55 @@ def test_runs_that_are_linked_into_a_folder_are_found_once(tmp_path):
     assert found == [tmp_path / "paper" / "run"]
 
 
-def test_a_finished_run_has_its_address_and_figures(tmp_path):
+def test_a_finished_run_has_an_address_and_a_result(tmp_path):
     (trial,), problems = read(make_run(tmp_path / "run", 0.75, seed=3))
     assert problems == []
     assert trial.address == Address("digits", "test", "baseline", 5, 3)
-    assert (trial.status, trial.accuracy, trial.within, trial.mean_images) == (Status.FINISHED, 0.75, False, 5)
+    assert (trial.status, trial.accuracy, trial.embedded, trial.mean_images) == (Status.FINISHED, 0.75, False, 5)
     assert "JAX" in trial.environment
 
 
-def test_another_metric_is_read_where_asked_for(tmp_path):
+def test_another_metric_can_be_read(tmp_path):
     (trial,), _ = read(make_run(tmp_path / "run", 0.75), metric="top5")
     assert trial.accuracy == 0.875
 
 
-def test_a_baseline_within_a_run_has_the_settings_of_one_that_runs_alone(tmp_path):
-    within = make_run(tmp_path / "grid", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
-    alone = make_run(tmp_path / "baseline", 0.7)
-    (mixing, compared), _ = read(within)
-    (own,), _ = read(alone)
-    assert (mixing.address.experiment, mixing.accuracy, mixing.within) == ("chimeramix_grid", 0.8, False)
-    assert (compared.accuracy, compared.within) == (0.7, True)
+def test_an_embedded_baseline_has_the_settings_of_a_separate_one(tmp_path):
+    embedded = make_run(tmp_path / "grid", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
+    separate = make_run(tmp_path / "baseline", 0.7)
+    (mixing, compared), _ = read(embedded)
+    (own,), _ = read(separate)
+    assert (mixing.address.experiment, mixing.accuracy, mixing.embedded) == ("chimeramix_grid", 0.8, False)
+    assert (compared.accuracy, compared.embedded) == (0.7, True)
     assert (compared.address, compared.settings, compared.images) == (own.address, own.settings, own.images)
 
 
-def test_a_baseline_within_a_run_with_a_policy_is_named_by_it(tmp_path):
+def test_an_embedded_baseline_is_named_after_its_augmentation_policy(tmp_path):
     config = "configs/digits.py:chimeramix_grid_autoaugment"
     (_, compared), _ = read(make_run(tmp_path / "run", 0.8, config=config, baseline_top1=0.7))
     (own,), _ = read(make_run(tmp_path / "own", 0.7, config="configs/digits.py:baseline_autoaugment"))
     assert (compared.address, compared.settings) == (own.address, own.settings)
 
 
-def test_a_run_on_validation_images_says_so(tmp_path):
+def test_the_split_of_a_run_on_validation_images_is_validation(tmp_path):
     (trial,), _ = read(make_run(tmp_path / "run", 0.5, dataset__evaluate_on="validation"))
     assert trial.address.split == "validation" and trial.accuracy == 0.5
 
 
-def test_folders_of_images_are_told_apart_by_name(tmp_path):
+def test_image_folders_are_distinguished_by_name(tmp_path):
     changes = {"dataset__name": "image_folder", "dataset__directory": "photos/birds/"}
     (trial,), _ = read(make_run(tmp_path / "run", 0.5, **changes))
     assert trial.address.dataset == "image_folder (birds)"
 
 
-def test_settings_that_cannot_change_a_figure_are_left_out(tmp_path):
-    (one,), _ = read(make_run(tmp_path / "one", 0.5, evaluation__batch_size=10, generator__epochs=3))
-    (other,), _ = read(make_run(tmp_path / "other", 0.5, evaluation__batch_size=20, generator__epochs=4))
-    assert one.settings == other.settings
-    assert {"classifier.epochs", "precision"} <= set(one.settings)
+def test_settings_without_effect_on_results_are_left_out(tmp_path):
+    (first,), _ = read(make_run(tmp_path / "first", 0.5, evaluation__batch_size=10, generator__epochs=3))
+    (second,), _ = read(make_run(tmp_path / "second", 0.5, evaluation__batch_size=20, generator__epochs=4))
+    assert first.settings == second.settings
+    assert {"classifier.epochs", "precision"} <= set(first.settings)
 
 
-def test_a_run_without_results_is_unfinished_and_so_is_its_baseline(tmp_path):
+def test_a_run_without_results_and_its_baseline_are_unfinished(tmp_path):
     config = "configs/digits.py:chimeramix_grid"
     trials, problems = read(make_run(tmp_path / "run", None, config=config, compare_with_baseline=True))
     assert problems == []
@@ -96,7 +96,7 @@ def test_a_run_without_results_is_unfinished_and_so_is_its_baseline(tmp_path):
     assert all(math.isnan(trial.accuracy) for trial in trials)
 
 
-def test_a_baseline_that_is_yet_to_be_trained_is_unfinished(tmp_path):
+def test_a_baseline_that_is_not_trained_yet_is_unfinished(tmp_path):
     path = make_run(tmp_path / "run", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
     change(path / "results.json", baseline=None)
     (mixing, baseline), problems = read(path)
@@ -117,7 +117,7 @@ def test_a_baseline_that_is_yet_to_be_trained_is_unfinished(tmp_path):
         ({"device": "cpu"}, "device: not a JSON object"),
     ],
 )
-def test_damaged_results_are_named_and_the_run_is_still_known_by_its_settings(tmp_path, members, named):
+def test_damaged_results_are_reported_and_the_run_is_identified_by_its_settings(tmp_path, members, named):
     path = make_run(tmp_path / "run", 0.5)
     change(path / "results.json", **members)
     (trial,), (problem,) = read(path)
@@ -126,7 +126,7 @@ def test_damaged_results_are_named_and_the_run_is_still_known_by_its_settings(tm
 
 
 @pytest.mark.parametrize("content", [b"", b'{"dataset": ', b"\xff\xfe", b"[1]", b"[" * 100_000, b'{"seed": NaN'])
-def test_results_that_are_no_json_object_are_named(tmp_path, content):
+def test_results_that_are_not_a_json_object_are_reported(tmp_path, content):
     path = make_run(tmp_path / "run", 0.5)
     (path / "results.json").write_bytes(content)
     (trial,), (problem,) = read(path)
@@ -134,7 +134,7 @@ def test_results_that_are_no_json_object_are_named(tmp_path, content):
     assert "results.json: cannot be read" in problem
 
 
-def test_a_run_of_which_nothing_can_be_read_has_no_trials(tmp_path):
+def test_a_run_without_readable_files_has_no_trials(tmp_path):
     path = make_run(tmp_path / "run", 0.5)
     (path / "results.json").write_text("{")
     (path / "config.json").write_text("{}")
@@ -143,21 +143,21 @@ def test_a_run_of_which_nothing_can_be_read_has_no_trials(tmp_path):
     assert [name in problem for name, problem in zip(("results.json", "config.json"), problems, strict=True)]
 
 
-def test_results_alone_are_enough(tmp_path):
+def test_results_suffice_without_config(tmp_path):
     path = make_run(tmp_path / "run", 0.5)
     (path / "config.json").unlink()
     (trial,), problems = read(path)
     assert (trial.accuracy, problems) == (0.5, [])
 
 
-def test_rollbacks_are_those_of_the_classifiers_own_parts(tmp_path):
+def test_rollbacks_are_those_of_the_parts_that_a_classifier_uses(tmp_path):
     path = make_run(tmp_path / "run", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
     change(path / "results.json", rollbacks={"generator": [{}], "classifier": [], "baseline": [{}, {}]})
     (mixing, baseline), _ = read(path)
     assert (mixing.rollbacks, baseline.rollbacks) == ({"generator": 1}, {"baseline": 2})
 
 
-def test_a_run_as_shipped_has_no_changed_settings(tmp_path):
+def test_a_shipped_run_has_no_changed_settings(tmp_path):
     for name, config in (
         ("grid", "digits.py:chimeramix_grid"),
         ("cut", "cifair10.py:cutout"),
@@ -170,7 +170,7 @@ def test_a_run_as_shipped_has_no_changed_settings(tmp_path):
     assert trial.changed == {}
 
 
-def test_settings_changed_by_hand_are_told_with_what_is_shipped(tmp_path):
+def test_changed_settings_are_listed_with_their_shipped_values(tmp_path):
     config = "configs/digits.py:chimeramix_grid"
     changes = {
         "classifier__epochs": 3,
@@ -184,6 +184,6 @@ def test_settings_changed_by_hand_are_told_with_what_is_shipped(tmp_path):
 
 
 @pytest.mark.parametrize(("experiment", "mask"), [("chimeramix_grid", "none"), ("baseline", "grid")])
-def test_an_experiment_that_mixes_otherwise_than_shipped_is_told(tmp_path, experiment, mask):
+def test_an_experiment_with_another_mask_than_shipped_is_listed_as_changed(tmp_path, experiment, mask):
     (trial, *_), _ = read(make_run(tmp_path / "run", 0.5, config=f"configs/digits.py:{experiment}", mixing__mask=mask))
     assert set(trial.changed) == {"mixing.mask"} and trial.settings["mixing.mask"] == mask

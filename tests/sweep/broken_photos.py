@@ -1,4 +1,4 @@
-"""A data set whose runs fail when they load it, which no check of the settings can foresee."""
+"""Makes a data set that cannot be loaded, which a check of the settings cannot detect."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def get_config(experiment="baseline"):
 
 
 def write_config(folder: Path) -> Path:
-    """Makes a folder of one class without images, and a config file for it; returns that file."""
+    """Makes a folder with one class and no images, and a config file for it; returns the config file."""
     photos = folder / "photos"
     (photos / "cat").mkdir(parents=True)
     config = folder / "broken.py"

@@ -1,4 +1,4 @@
-"""What the tests of sweeps share."""
+"""Fixtures for the tests of sweeps."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from chimeramix_jax.sweep.selection import select
 
 @pytest.fixture
 def runs(tmp_path):
-    """Selects runs of the digits in a folder."""
+    """Selects runs, on the digits by default."""
 
     def make(experiments="chimeramix_grid", images="5", seeds="0", overrides=(), datasets="digits"):
         return select(tmp_path / "sweep", datasets, experiments, images, seeds, overrides)
@@ -20,26 +20,26 @@ def runs(tmp_path):
 
 @pytest.fixture
 def states():
-    """The states of the runs' jobs, by their names."""
+    """Returns the states of the runs' jobs by name."""
 
-    def of(selected, **asked):
-        return {job.name: job.state(**{"retry": False} | asked) for job in jobs_of(selected)}
+    def by_name(selected, **arguments):
+        return {job.name: job.state(**{"retry": False} | arguments) for job in jobs_of(selected)}
 
-    return of
+    return by_name
 
 
 @pytest.fixture
 def finish():
-    """Leaves the files of a finished run, or of a finished generator, where a run is to be."""
+    """Writes the files of a finished run, or of a finished generator, into a run's directory."""
 
-    def leave(run, *, generator=False, seconds=60.0, generator_seconds=None):
+    def write(run, *, generator=False, seconds=60.0, generator_seconds=None):
         workdir = Workdir(run.workdir)
         workdir.claim(run.config)
         if generator:
             workdir.generator.mkdir()
             files.write_bytes(workdir.picture, b"drawn once the generator is finished")
             return
-        taken = {"classifier": seconds} | ({} if generator_seconds is None else {"generator": generator_seconds})
-        files.write_json(workdir.results, {"seconds": taken})
+        times = {"classifier": seconds} | ({} if generator_seconds is None else {"generator": generator_seconds})
+        files.write_json(workdir.results, {"seconds": times})
 
-    return leave
+    return write

@@ -1,4 +1,4 @@
-"""The pool of workers, with a program in the place of the real one that only notes down when it ran."""
+"""Tests of the pool of workers, with a program that only records when it ran."""
 
 import json
 import os
@@ -28,7 +28,7 @@ for workdir in (pathlib.Path(given["workdir"].replace("{seed}", seed)) for seed 
         (workdir / "generator").mkdir()
         (workdir / "mixing.png").touch()
     else:
-        (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5}}))
+        (workdir / "results.json").write_text(json.dumps({"test": {"top1": 0.5, "examples": 697}}))
     times = {"begun": begun, "ended": time.time(), "share": os.environ["SHARE"], "seeds": seeds}
     (workdir / f"{given['stage']}.times").write_text(json.dumps(times))
 """
@@ -36,7 +36,7 @@ for workdir in (pathlib.Path(given["workdir"].replace("{seed}", seed)) for seed 
 
 @pytest.fixture
 def run_pool(monkeypatch):
-    """Does the jobs of the runs; returns their states by name."""
+    """Runs the jobs of the runs; returns their states by name."""
     monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", PROGRAM, *arguments])
 
     def run(selected, workers=2, seeds_per_job=1):
@@ -52,15 +52,15 @@ def times(run, stage):
     return json.loads((run.workdir / f"{stage}.times").read_text())
 
 
-def test_classifiers_wait_for_their_generator_and_then_run_at_once(runs, run_pool):
+def test_classifiers_wait_for_their_generator_and_then_run_in_parallel(runs, run_pool):
     first, second = selected = runs("chimeramix_grid,chimeramix_grid_autoaugment")
     assert set(run_pool(selected).values()) == {State.DONE}
     classifiers = [times(run, "classifier") for run in (first, second)]
-    assert all(one["begun"] > times(first, "generator")["ended"] for one in classifiers)
-    assert {one["share"] for one in classifiers} == {"0", "1"}
+    assert all(classifier["begun"] > times(first, "generator")["ended"] for classifier in classifiers)
+    assert {classifier["share"] for classifier in classifiers} == {"0", "1"}
 
 
-def test_seeds_of_one_run_share_a_process_and_fail_apart(runs, run_pool, monkeypatch, capsys):
+def test_seeds_of_one_run_share_a_process_and_fail_separately(runs, run_pool, monkeypatch, capsys):
     first, second, third = selected = runs("baseline", seeds="0:3")
     monkeypatch.setenv("FAILING", third.name)
     assert list(run_pool(selected, seeds_per_job=3).values()) == [State.FAILED]
@@ -69,14 +69,14 @@ def test_seeds_of_one_run_share_a_process_and_fail_apart(runs, run_pool, monkeyp
     assert "digits-baseline-5-per-class-seed-{0,1,2}: failed: chimeramix: no" in capsys.readouterr().err
 
 
-def test_one_worker_does_one_job_at_a_time(runs, run_pool):
+def test_a_worker_runs_one_job_at_a_time(runs, run_pool):
     selected = runs("baseline,cutout,mixup")
     assert set(run_pool(selected, workers=1).values()) == {State.DONE}
     spans = sorted((times(run, "all")["begun"], times(run, "all")["ended"]) for run in selected)
     assert spans[0][1] < spans[1][0] and spans[1][1] < spans[2][0]
 
 
-def test_what_waits_for_a_failed_generator_is_not_started_and_all_else_is_done(runs, run_pool, monkeypatch, capsys):
+def test_jobs_that_wait_for_a_failed_generator_are_not_started_and_all_others_are(runs, run_pool, monkeypatch, capsys):
     mixed, plain = selected = runs("chimeramix_grid,baseline")
     monkeypatch.setenv("FAILING", mixed.name)
     assert run_pool(selected) == {
@@ -86,10 +86,10 @@ def test_what_waits_for_a_failed_generator_is_not_started_and_all_else_is_done(r
     }
     errors = capsys.readouterr().err
     assert f"{mixed.name} (generator): failed: chimeramix: no" in errors
-    assert f"{plain.name}: done in " in errors and "top-1 50.00%" in errors
+    assert f"{plain.name}: done in " in errors and "top-1 50.0%" in errors
 
 
-def test_a_run_that_somebody_stopped_is_left_for_the_next_command(runs, run_pool, monkeypatch, capsys):
+def test_a_run_stopped_from_outside_is_left_for_the_next_command(runs, run_pool, monkeypatch, capsys):
     (run,) = selected = runs("baseline")
     monkeypatch.setenv("STOPPED", run.name)
     began = time.monotonic()
@@ -100,7 +100,7 @@ def test_a_run_that_somebody_stopped_is_left_for_the_next_command(runs, run_pool
     assert run_pool(selected) == {run.name: State.DONE}
 
 
-def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
+def test_every_gpu_has_a_worker_that_sees_only_this_gpu(monkeypatch):
     monkeypatch.setattr(local, "jax_devices", lambda: ("gpu", 2))
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
@@ -110,7 +110,7 @@ def test_every_gpu_has_a_worker_that_sees_no_other(monkeypatch):
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3a")
     assert set(local.workers(2)[1].environment.values()) == {"GPU-3a"}
-    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "3,2")  # on ROCm, which looks at both, it counts
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "3,2")  # ROCm reads both variables and prefers this one
     assert [worker.environment["HIP_VISIBLE_DEVICES"] for worker in local.workers(2)] == ["3", "2"]
     with pytest.raises(InputError, match="--workers: 3, but there are 2 GPUs; it must be a whole number from 1 to 2"):
         local.workers(3)
@@ -125,7 +125,7 @@ def test_without_gpus_workers_share_the_cores(monkeypatch):
         local.workers(5)
 
 
-def test_a_jax_that_does_not_start_is_told_in_its_own_words(monkeypatch):
+def test_the_error_of_a_jax_that_does_not_start_is_shown(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "abacus")
     with pytest.raises(InputError, match=r"--launcher=local: JAX does not start: .*abacus"):
         local.workers(None)

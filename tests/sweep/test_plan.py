@@ -33,19 +33,19 @@ def test_a_generator_is_trained_once_for_all_experiments_of_its_seed_and_images(
             assert (job.stage, job.generator_job) == ("all", None)
 
 
-def test_masks_of_another_kind_need_another_generator(runs):
+def test_different_kinds_of_masks_need_different_generators(runs):
     jobs = jobs_of(runs("chimeramix_grid,chimeramix_segmentation"))
     assert [job.stage for job in jobs] == ["generator", "classifier"] * 2
 
 
-def test_a_classifier_is_given_the_directory_of_its_generator_unless_it_is_its_own(runs):
+def test_a_classifier_is_given_the_directory_of_its_generator_if_it_is_another_runs(runs):
     generator, own, other = jobs_of(runs(GRIDS))
     assert generator.task.arguments[-1] == "--stage=generator"
     assert own.task.arguments[-1] == "--stage=classifier"
     assert other.task.arguments[-2:] == ("--stage=classifier", f"--generator_workdir={generator.run.workdir}")
 
 
-def test_a_run_that_has_the_generator_already_provides_it(runs, finish):
+def test_a_run_that_already_has_the_generator_provides_it(runs, finish):
     first, second = runs(GRIDS)
     finish(second, generator=True)
     jobs = jobs_of([first, second])
@@ -56,7 +56,7 @@ def test_a_run_that_has_the_generator_already_provides_it(runs, finish):
     ]
 
 
-def test_seeds_of_one_run_share_a_job_as_many_as_are_allowed(runs):
+def test_seeds_of_one_run_share_a_job_up_to_the_limit(runs):
     jobs = jobs_of(runs(f"{GRIDS},baseline", seeds="0:3"), seeds_per_job=2)
     assert [job.name.replace("digits-chimeramix_", "").replace("-5-per-class-seed", "") for job in jobs] == [
         "grid-{0,1} (generator)",
@@ -79,7 +79,7 @@ def test_seeds_of_one_run_share_a_job_as_many_as_are_allowed(runs):
     assert jobs[5].task.arguments[-1] == f"--generator_workdir={jobs[1].run.workdir}"
 
 
-def test_a_job_of_several_seeds_does_what_is_left_of_them(runs, finish):
+def test_a_job_of_several_seeds_runs_the_unfinished_ones(runs, finish):
     finished, failed, new = selected = runs("baseline", seeds="0:3")
     finish(finished)
     failed.workdir.mkdir(parents=True)
@@ -93,21 +93,21 @@ def test_a_job_of_several_seeds_does_what_is_left_of_them(runs, finish):
     assert "5     1       0       0      2" in plan.table({job: State.TO_DO})
 
 
-def test_what_is_finished_is_not_done_again(runs, states, finish):
+def test_finished_jobs_are_done(runs, states, finish):
     first, second = selected = runs(GRIDS)
     finish(first, generator=True)
     finish(second)
     assert list(states(selected).values()) == [State.DONE, State.TO_DO, State.DONE]
 
 
-def test_a_run_whose_results_are_damaged_is_not_done(runs, states, finish):
+def test_a_run_with_damaged_results_is_not_done(runs, states, finish):
     (run,) = selected = runs("baseline")
     finish(run)
     (run.workdir / "results.json").write_text('{"dataset": ')
     assert list(states(selected).values()) == [State.TO_DO]
 
 
-def test_a_failed_run_is_left_alone_until_it_is_to_be_tried_again(runs, states):
+def test_a_failed_run_is_only_run_again_with_retry(runs, states):
     (run,) = selected = runs("baseline")
     run.workdir.mkdir(parents=True)
     (run.workdir / ERROR).write_text("Traceback\nValueError: no\n")
@@ -115,7 +115,7 @@ def test_a_failed_run_is_left_alone_until_it_is_to_be_tried_again(runs, states):
     assert list(states(selected, retry=True).values()) == [State.TO_DO]
 
 
-def test_the_error_in_a_directory_is_the_generators_until_that_is_finished(runs, states, finish):
+def test_an_error_belongs_to_the_generator_until_the_generator_is_finished(runs, states, finish):
     (run,) = selected = runs()
     run.workdir.mkdir(parents=True)
     (run.workdir / ERROR).write_text("ValueError: no\n")
@@ -124,7 +124,7 @@ def test_the_error_in_a_directory_is_the_generators_until_that_is_finished(runs,
     assert list(states(selected).values()) == [State.DONE, State.FAILED]
 
 
-def test_the_failures_are_listed_with_their_last_error_and_what_waits_for_them(runs):
+def test_failures_are_listed_with_their_last_error_and_waiting_runs(runs):
     selected = runs(GRIDS)
     selected[0].workdir.mkdir(parents=True)
     (selected[0].workdir / ERROR).write_text("Traceback\nValueError: no\n\n")
@@ -132,7 +132,7 @@ def test_the_failures_are_listed_with_their_last_error_and_what_waits_for_them(r
     assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (2 runs wait for it)"]
 
 
-def test_the_plan_tells_how_many_are_how_far_and_no_time_that_was_not_measured(runs, finish):
+def test_the_table_shows_states_and_only_measured_times(runs, finish):
     selected = runs("chimeramix_grid,baseline", seeds="0:3")
     finish(selected[0], seconds=90.0, generator_seconds=600.0)
     text = plan.table({job: job.state(retry=False) for job in jobs_of(selected)})
@@ -143,10 +143,10 @@ def test_the_plan_tells_how_many_are_how_far_and_no_time_that_was_not_measured(r
     assert grid[2:] == ["5", "1", "0", "0", "2", "1m", "30s"]
     assert generator[-2:] == ["10m", "00s"]
     assert baseline[2:] == ["5", "0", "0", "0", "3", "unknown"]
-    assert text.endswith("23m 00s for 4 of these, one after another, as others of the kind took; unknown time for 3")
+    assert text.endswith("expected time for 4 jobs, one at a time: 23m 00s; unknown time for 3 jobs")
 
 
-def test_the_plan_file_is_the_one_that_summaries_read_and_keeps_earlier_runs(runs, tmp_path):
+def test_summaries_can_read_the_plan_file_and_it_keeps_earlier_runs(runs, tmp_path):
     folder = tmp_path / "sweep"
     plan.write(folder, runs("baseline", seeds="0:2"))
     plan.write(folder, runs("baseline", images="10,all", seeds="1"))
@@ -159,42 +159,43 @@ def test_the_plan_file_is_the_one_that_summaries_read_and_keeps_earlier_runs(run
     ]
 
 
-def test_a_new_folder_and_that_of_the_same_sweep_are_accepted(runs, tmp_path):
+def test_a_new_folder_and_the_folder_of_the_same_sweep_are_accepted(runs, tmp_path):
     selected = runs()
     plan.check_folder(tmp_path / "sweep", selected)
     plan.write(tmp_path / "sweep", selected)
     plan.check_folder(tmp_path / "sweep", selected)
 
 
-def test_a_folder_that_holds_something_else_is_refused(runs, tmp_path):
+def test_a_folder_with_other_files_is_rejected(runs, tmp_path):
     selected = runs()
     selected[0].workdir.mkdir(parents=True)
     (tmp_path / "sweep" / "thesis.tex").touch()
-    with pytest.raises(InputError, match=r"holds something else than a sweep"):
+    with pytest.raises(InputError, match="is not empty and not a sweep"):
         plan.check_folder(tmp_path / "sweep", selected)
     plan.write(tmp_path / "sweep", selected)
     (selected[0].workdir / "thesis.tex").touch()
-    with pytest.raises(InputError, match=rf"{seed(0)} there holds something else than a run"):
+    with pytest.raises(InputError, match=rf"{seed(0)} is not empty and not a run"):
         plan.check_folder(tmp_path / "sweep", selected)
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(runs, tmp_path):
+def test_a_file_instead_of_the_folder_is_rejected(runs, tmp_path):
     (tmp_path / "sweep").touch()
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         plan.check_folder(tmp_path / "sweep", runs())
 
 
-def test_a_run_with_other_settings_is_refused_with_what_differs(runs, tmp_path, finish):
+def test_a_run_with_different_settings_is_rejected_with_the_difference(runs, tmp_path, finish):
     (run,) = runs("baseline", overrides=["--config.classifier.epochs=7"])
-    (asked,) = runs("baseline")
+    (requested,) = runs("baseline")
     plan.write(tmp_path / "sweep", [run])
     finish(run)
-    run.workdir.rename(asked.workdir)
-    with pytest.raises(InputError, match=r"a run with other settings \(classifier.epochs: 7 there, 20 asked\)"):
-        plan.check_folder(tmp_path / "sweep", [asked])
+    run.workdir.rename(requested.workdir)
+    expected = r"a run with different settings \(classifier.epochs: 7 stored, 20 requested\)"
+    with pytest.raises(InputError, match=expected):
+        plan.check_folder(tmp_path / "sweep", [requested])
 
 
-def test_runs_on_a_folder_of_images_that_has_changed_since_are_refused(runs, tmp_path, finish):
+def test_runs_on_an_image_folder_that_has_changed_are_rejected(runs, tmp_path, finish):
     for number in range(12):
         path = tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,11 +212,11 @@ def test_runs_on_a_folder_of_images_that_has_changed_since_are_refused(runs, tmp
         Image.new("L", (8, 8), 200 + len(name)).save(tmp_path / "photos" / name / "0-new.png")
         Image.new("L", (8, 8), 220 + len(name)).save(tmp_path / "photos" / name / "0-newer.png")
     Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "cat" / "1.png")
-    with pytest.raises(InputError, match=r"a run on other data \(.*new image"):
+    with pytest.raises(InputError, match=r"a run on different data \(.*new image"):
         plan.check_folder(tmp_path / "sweep", [run])
 
 
-def test_a_folder_within_another_sweeps_is_refused(runs, tmp_path):
+def test_a_folder_inside_that_of_another_sweep_is_rejected(runs, tmp_path):
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": []}))
     with pytest.raises(InputError, match="the folder of another sweep"):
         plan.check_folder(tmp_path / "sweep", runs())

@@ -5,7 +5,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep.selection import arguments, select
 
 
-def test_every_combination_is_a_run_of_its_own_and_whole_seeds_come_first(runs):
+def test_every_combination_is_a_run_and_runs_are_ordered_by_seed(runs):
     selected = runs("baseline,chimeramix_grid", images="5,10", seeds="0:2")
     assert [run.name for run in selected] == [
         f"digits-{experiment}-{images}-per-class-seed-{seed}"
@@ -15,7 +15,7 @@ def test_every_combination_is_a_run_of_its_own_and_whole_seeds_come_first(runs):
     ]
 
 
-def test_a_runs_settings_are_those_that_its_arguments_give_the_program(runs):
+def test_the_settings_of_a_run_match_its_arguments(runs):
     (run,) = runs("mixup", images="7", seeds="3", overrides=["--config.classifier.epochs=2"])
     config = run.config
     assert (config.experiment, config.augment.mixup, config.max_labels_per_class) == ("mixup", True, 7)
@@ -29,22 +29,22 @@ def test_a_runs_settings_are_those_that_its_arguments_give_the_program(runs):
     ]
 
 
-def test_globs_name_experiments_and_data_sets_and_nothing_is_taken_twice(runs):
+def test_glob_patterns_select_experiments_and_data_sets_without_duplicates(runs):
     names = [run.config.experiment for run in runs("*_grid_direct,chimeramix_*_direct")]
     assert names == ["chimeramix_grid_direct", "chimeramix_segmentation_direct"]
     assert {run.config.dataset.name for run in runs(datasets="cifair*,digits")} == {"cifair10", "cifair100", "digits"}
 
 
-def test_a_glob_over_everything_names_the_14_experiments_of_the_study(runs):
+def test_the_pattern_for_everything_selects_the_14_experiments_of_the_study(runs):
     assert len({run.config.experiment for run in runs("*")}) == 14
 
 
-def test_without_numbers_of_images_the_config_file_decides_and_all_stands_for_every_image(runs):
+def test_numbers_of_images_default_to_the_config_file_and_all_means_no_limit(runs):
     assert [run.config.max_labels_per_class for run in runs(images=None)] == [5]
     assert [run.config.max_labels_per_class for run in runs(images="all,20")] == [None, 20]
 
 
-def test_a_config_file_of_the_user_is_named_by_its_path(runs, tmp_path):
+def test_a_config_file_of_the_user_is_selected_by_path(runs, tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
         "from chimeramix_jax.config import load\n"
@@ -58,11 +58,11 @@ def test_a_config_file_of_the_user_is_named_by_its_path(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("arguments_of_runs", "message"),
     [
         ({"experiments": "chimeramix_gird"}, "--experiments: 'chimeramix_gird' is not known.*mean 'chimeramix_grid'"),
         ({"experiments": "nothing_*"}, r"--experiments: 'nothing_\*' is not known"),
-        ({"experiments": ","}, "--experiments: names nothing, so there are no runs"),
+        ({"experiments": ","}, "--experiments: is empty; it must contain at least one value"),
         ({"datasets": "digit"}, r"--datasets: 'digit' is not known \(did you mean 'digits'"),
         ({"datasets": "nowhere.py"}, "nowhere.py: no such file"),
         ({"datasets": "common"}, "--datasets: 'common' is not known"),
@@ -70,20 +70,23 @@ def test_a_config_file_of_the_user_is_named_by_its_path(runs, tmp_path):
         ({"images": "0"}, "--max_labels_per_class: '0'"),
         ({"images": "1"}, "configs/digits.py:chimeramix_grid: mixing.images: 2 images"),
         ({"seeds": "3:3"}, "--seeds: '3:3'"),
-        ({"seeds": ""}, "--seeds: names nothing"),
+        ({"seeds": ""}, "--seeds: is empty"),
         ({"overrides": ["--config.generator.epoch=1"]}, "'generator.epoch'.*generator.epochs"),
         ({"overrides": ["--config.generator.epochs=x"]}, "generator.epochs: 'x' is not allowed"),
         ({"overrides": ["--config.generator.epochs=0"]}, "chimeramix_grid: generator.epochs: 0 is not allowed"),
-        ({"overrides": ["--config.seed=1"]}, "--config.seed=1: every run has its own; give them all by --seeds"),
-        ({"overrides": ["--config.max_labels_per_class=1"]}, "by --max_labels_per_class"),
+        (
+            {"overrides": ["--config.seed=1"]},
+            "--config.seed=1: the sweep sets this for each run; list the values with --seeds",
+        ),
+        ({"overrides": ["--config.max_labels_per_class=1"]}, "with --max_labels_per_class"),
     ],
 )
-def test_what_is_not_known_or_not_allowed_is_refused_by_name(runs, asked, named):
-    with pytest.raises(InputError, match=named):
-        runs(**asked)
+def test_unknown_and_invalid_values_are_rejected_by_name(runs, arguments_of_runs, message):
+    with pytest.raises(InputError, match=message):
+        runs(**arguments_of_runs)
 
 
-def test_two_config_files_whose_runs_would_share_a_directory_are_refused(tmp_path):
+def test_config_files_whose_runs_would_share_a_directory_are_rejected(tmp_path):
     files = [tmp_path / name for name in ("mine.py", "yours.py")]
     for file in files:
         file.write_text(
@@ -96,4 +99,4 @@ def test_two_config_files_whose_runs_would_share_a_directory_are_refused(tmp_pat
 
 def test_runs_do_not_share_their_settings(runs):
     first, second = runs(images="5,10")
-    assert settings.differences(first.config, second.config) == ["max_labels_per_class: 5 there, 10 asked"]
+    assert settings.differences(first.config, second.config) == ["max_labels_per_class: 5 stored, 10 requested"]

@@ -13,7 +13,11 @@ import pytest
 from conftest import ROOT, TINY
 from sweep import broken_photos
 
-from chimeramix_jax.sweep.__main__ import main
+from chimeramix_jax.command_line import program
+
+
+def main(arguments):
+    return program.main(["sweep", *arguments])
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run
     (failing,) = (path.name for path in folder.glob("image_folder-photos-baseline-2-per-class-seed-0-*"))
     assert f"{failing}: failed: chimeramix: " in errors and errors.count("top-1") == 1
     assert f"failed: {failing}: chimeramix: " in output
-    assert f"python -m chimeramix_jax.summarize {folder}" in output
+    assert f"python -m chimeramix_jax summarize {folder}" in output
     assert "chimeramix: " in (folder / failing / "error.txt").read_text()
     (finished,) = folder.glob("digits-*/results.json")
     written = finished.stat().st_mtime_ns
@@ -100,7 +104,7 @@ def test_two_experiments_share_the_generator_that_is_trained_once_for_each_seed(
     assert errors.count("done in") == 3
     assert len(list((tmp_path / "sweep").glob("*/generator"))) == 2
     assert len(list((tmp_path / "sweep").glob("*/results.json"))) == 4
-    assert "generators: 2, for 4 of them; jobs to do: 0" in output
+    assert "shared generators: 2, used by 4 runs; jobs to do: 0" in output
 
 
 @pytest.mark.slow
@@ -130,7 +134,7 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
     sizes = "--max_labels_per_class=5,10,20,30,50,100"
     assert main([*asked, sizes, f"--workdir={tmp_path / 'paper'}", "--dry_run"]) == 0
     output = capsys.readouterr().out
-    assert "runs: 540; generators: 120, for 360 of them; jobs to do: 660; unknown time for 660" in output
+    assert "runs: 540; shared generators: 120, used by 360 runs; jobs to do: 660; unknown time for 660 jobs" in output
     assert not (tmp_path / "paper").exists()
 
 
@@ -139,14 +143,22 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
     [
         (["--datasets=digit", "--experiments=baseline"], "did you mean 'digits'"),
         (["--datasets=digits", "--experiments=baselin"], "did you mean 'baseline'"),
-        (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: names nothing"),
+        (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: is empty"),
         (["--datasets=digits", "--experiments=baseline", "--config.sed=1"], "'sed': there is no such setting"),
-        (["--datasets=digits", "--experiments=baseline", "--worker=2"], "'--worker=2': not understood"),
+        (
+            ["--datasets=digits", "--experiments=baseline", "--worker=2"],
+            "--worker: unknown flag (did you mean --workers?)",
+        ),
         (["--datasets=digits", "--experiments=baseline", "--workers=0"], "--workers: '0' is not allowed"),
         (["--datasets=digits", "--experiments=baseline", "--workers=1000"], "--workers: 1000, but there are"),
-        (["--datasets=digits", "--experiments=baseline", "--launcher=cloud"], "--launcher: invalid choice: 'cloud'"),
-        (["--datasets=digits"], "--experiments"),
-        (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "holds something else than a sweep"),
+        (
+            ["--datasets=digits", "--experiments=baseline", "--launcher=cloud"],
+            "--launcher: 'cloud' is not known; allowed: local, slurm",
+        ),
+        (["--datasets=digits"], "--experiments: sweep needs it"),
+        (["--datasets=digits", "--experiments=baseline", "--epochs=3"], "did you mean --config.generator.epochs or"),
+        (["--datasets=digits", "--experiments=baseline", "baseline"], "'baseline': not understood"),
+        (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "is not empty and not a sweep"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, named):
@@ -158,7 +170,15 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, argum
     assert main(filled) == 2
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and named in errors
-    assert not list((tmp_path / "sweep").glob("*/*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+def test_an_option_of_slurm_that_is_none_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("chimeramix_jax.sweep.slurm.require", lambda: None)
+    asked = ["--datasets=digits", "--experiments=baseline", "--launcher=slurm", f"--workdir={tmp_path / 'a' / 'b'}"]
+    assert main([*asked, "--slurm_option=account"]) == 2
+    assert "--slurm_option: 'account' is not allowed" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")

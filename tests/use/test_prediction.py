@@ -86,11 +86,12 @@ def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(tra
     ]
 
 
-def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_run, photos, tmp_path):
+def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_run, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     code, output, errors = predict(trained_run, f"--images={photos}", "--format=json")
     assert (code, errors) == (0, "")
     written = tmp_path / "out" / "predictions.csv"
-    code, nothing, errors = predict(trained_run, f"--images={photos}", "--format=csv", f"--output={written}")
+    code, nothing, errors = predict(trained_run, f"--images={photos}", "--format=csv", "--output=~/out/predictions.csv")
     assert (code, nothing, errors) == (0, "", "")
     rows = list(csv.DictReader(io.StringIO(written.read_text())))
     for row, prediction in zip(rows, json.loads(output), strict=True):
@@ -105,7 +106,7 @@ def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_ru
 def test_given_settings_must_equal_the_runs(trained_run, photos):
     code, _, errors = predict(trained_run, f"--images={photos}", "--config=digits:baseline")
     assert code == 2 and errors.count("\n") == 1
-    assert "other settings" in errors and "experiment: 'chimeramix_grid' there, 'baseline' asked" in errors
+    assert "other settings" in errors and "experiment: 'chimeramix_grid' stored, 'baseline' requested" in errors
     code, output, errors = predict(trained_run, f"--images={photos}", "--config.evaluation.batch_size=1")
     assert code == 0 and output.count("%") == 10, errors
 
@@ -118,6 +119,7 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
         (["--images=main.py"], "--images: none of them can be read"),
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
         (["--images=docs/mixing.png", "--output=docs"], "--output=docs: is a folder; --stage=predict writes a file"),
+        (["--images=docs/mixing.png", "--output=main.py/a.csv"], "main.py/a.csv: cannot be written, as "),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),

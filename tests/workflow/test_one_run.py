@@ -161,7 +161,7 @@ def test_another_run_in_the_same_directory_is_refused_naming_the_differing_setti
     before = (finished / "results.json").read_bytes()
     code, _, errors = run_main(f"--workdir={finished}", seed=3)
     assert code == 2
-    assert errors.count("\n") == 1 and "seed: 0 there, 3 asked" in errors
+    assert errors.count("\n") == 1 and "seed: 0 stored, 3 requested" in errors
     assert (finished / "results.json").read_bytes() == before
 
 

@@ -12,8 +12,10 @@ from conftest import TINY
 from flax import nnx
 
 import chimeramix_jax
-from chimeramix_jax.config import load
+from chimeramix_jax.command_line import program
+from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.workflow import several_seeds
 
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 BASELINE = "--config=configs/digits.py:baseline"
@@ -162,6 +164,32 @@ def test_a_directory_of_another_run_is_refused_before_any_seed_is_trained(settin
     with pytest.raises(InputError, match="learning_rate"):
         chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
     assert not (tmp_path / "seed-1").exists()  # nor its lock, which would keep other runs out
+
+
+def test_seeds_that_never_start_leave_no_locks_behind(settings, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(several_seeds.Team, "run", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        chimeramix_jax.train_and_evaluate_seeds(settings("baseline", seeds="0,1"), tmp_path)
+    assert not os.listdir(tmp_path)  # not even locks, which would keep other runs out
+
+
+@pytest.mark.parametrize("pattern", ["", "seed-{seed}"])
+def test_evaluating_several_seeds_again_uses_the_settings_of_the_first_seeds_run(trained_run, tmp_path, pattern):
+    (tmp_path / "seed-4").mkdir()
+    shutil.copy(trained_run / "config.json", tmp_path / "seed-4")
+    evaluate = ["main.py", "--stage=evaluate", "--config.seeds=4,5", f"--workdir={tmp_path / pattern}"]
+    for arguments in (evaluate, [*evaluate[:2], "--config.seeds", "4,5", *evaluate[3:]]):
+        assert program.settings_to_change(None, arguments) == load_stored(trained_run)
+    assert program.settings_to_change("digits:baseline", evaluate).experiment == "baseline"
+    trained = program.settings_to_change(None, ["main.py", *evaluate[2:]])  # training takes no stored settings
+    assert trained.classifier.epochs != load_stored(trained_run).classifier.epochs
+
+
+def load_stored(workdir):
+    return from_json((workdir / "config.json").read_text())
 
 
 def test_several_seeds_are_refused_as_a_single_run(settings, tmp_path):

@@ -13,6 +13,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.mixer import Mixer
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import same_data, shared_generator
 from chimeramix_jax.runs.restore import restore_mixing_networks
 from chimeramix_jax.runs.run import Request, Run, load_dataset
@@ -68,7 +69,7 @@ def generate(
     settings.check(config, environment=False, stored=True)
     if config.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {config.experiment!r} of {directory.path} mixes no images")
-    target = directory.path / "generated" if output is None else Path(output).expanduser()
+    target = directory.path / "generated" if output is None else local_path(output, "--output")
     with contextlib.ExitStack() as unfinished:
         folder = unfinished.enter_context(files.whole_folder(target))
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))

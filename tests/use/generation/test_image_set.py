@@ -120,14 +120,14 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
     np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 2 and process.stderr.count("\n") == 1
-    assert f"{workdir}/generated: is there already" in process.stderr
+    assert f"{workdir}/generated: already exists" in process.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "--count: --stage=generate needs it"),
-        (["--count=0"], "--count=0: must be a whole number, 1 or more"),
+        (["--count=0"], "--count: '0' is not allowed"),
         (["--count=5", "--format=csv"], "--format: 'csv' is not known; allowed: png, array_record"),
         (["--count=5", "--images=x"], "--images: --stage=generate does not take it"),
         (["--count=5", "--retrain"], "--retrain: --stage=generate does not take it"),
@@ -140,6 +140,13 @@ def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, tmp_path, 
     )
     assert (process.returncode, process.stdout) == (2, "")
     assert message in process.stderr and process.stderr.count("\n") == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_an_address_is_refused_from_python_too(trained_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is a URL"):
+        chimeramix_jax.generate(trained_run, 5, "gs://bucket/mixed")
     assert not os.listdir(tmp_path)
 
 

@@ -1,0 +1,124 @@
+"""The results of a run: the content of ``results.json``, and the rows of its closing table."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from ml_collections import ConfigDict
+
+from chimeramix_jax import files
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.results import SummaryRow
+from chimeramix_jax.runs import provenance
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.stored_format import marked
+from chimeramix_jax.training import checkpoints
+from chimeramix_jax.training.evaluation import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A trained classifier's test metrics and predictions, the seconds of its training, and its rollbacks."""
+
+    experiment: str
+    evaluation: Evaluation
+    predictions: Int[np.ndarray, "examples"]
+    seconds: float
+    rollbacks: list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The results of a run.
+
+    Attributes:
+        content: the content of ``results.json``.
+        rows: the rows of the closing table, the baseline first.
+        predictions: the predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
+    """
+
+    content: dict[str, Any]
+    rows: list[SummaryRow]
+    predictions: dict[str, Int[np.ndarray, "examples"]]
+
+    def write(self, workdir: Workdir) -> None:
+        """Writes ``results.json``."""
+        files.write_json(workdir.results, marked(self.content))
+
+
+def results_of(
+    config: ConfigDict,
+    about: dict[str, Any],
+    dataset: FewShotDataset,
+    measured: dict[str, Measured],
+    generator_home: Workdir,
+) -> Results:
+    """Assembles a run's results.
+
+    Args:
+        config: the run's settings.
+        about: the data stored with its checkpoints.
+        dataset: its data.
+        measured: "classifier" and, if there is one, "baseline".
+        generator_home: the directory of the generator that it uses, if any.
+    """
+    generator = checkpoints.newest(generator_home.generator) or {}
+    alone = _right_alone(measured, dataset.held_out.labels)
+    classifier, split = measured["classifier"], config.dataset.evaluate_on
+    content = {
+        "dataset": config.dataset.name,
+        "experiment": config.experiment,
+        "max_labels_per_class": config.max_labels_per_class,
+        "seed": config.seed,
+        split: dataclasses.asdict(classifier.evaluation),
+        "seconds": _of_each_part("seconds", measured, generator),
+        "rollbacks": _of_each_part("rollbacks", measured, generator),
+        **provenance.record(),
+        "config": about["config"],
+        "class_names": about["class_names"],
+        "train_indices": about["train_indices"],
+        "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
+        "data_sha256": about["data"],
+    }
+    if "baseline" in measured:
+        content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
+    if alone is not None:
+        only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
+        content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
+    rows = [
+        _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
+        for part in reversed(measured.values())
+    ]
+    return Results(content, rows, {name: part.predictions for name, part in measured.items()})
+
+
+def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:
+    """Returns the seconds or the rollbacks of every trained part."""
+    values = {part: getattr(figures, name) for part, figures in measured.items()}
+    return values | ({"generator": generator[name]} if generator else {})
+
+
+def _right_alone(measured: dict[str, Measured], labels: Int[np.ndarray, "examples"]) -> list[int] | None:
+    """Counts the images that only the classifier, and only the baseline, gets right; None without a baseline."""
+    if "baseline" not in measured:
+        return None
+    right = (measured[part].predictions == labels for part in ("classifier", "baseline"))
+    return list(statistics.only_right(*right))
+
+
+def _row(
+    config: ConfigDict, measured: Measured, num_classes: int, generator_seconds: float, alone: list[int] | None
+) -> SummaryRow:
+    """Returns a row of the closing table; the classifier's time includes that of its generator."""
+    is_baseline = measured.experiment == "baseline"
+    return SummaryRow(
+        experiment=measured.experiment,
+        max_labels_per_class=config.max_labels_per_class,
+        top_1=measured.evaluation.top1,
+        top_5=measured.evaluation.top5 if num_classes > 5 else None,
+        seconds=measured.seconds + (0.0 if is_baseline else generator_seconds),
+        examples=measured.evaluation.examples,
+        alone=None if is_baseline else alone,
+    )
