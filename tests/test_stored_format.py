@@ -77,7 +77,7 @@ def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_
     ("content", "complaint"),
     [
         ('{"format": 99, "class_names": []}', "format 99 cannot be read by this version"),
-        ("[]", "a JSON object is wanted, not a list"),
+        ("[]", "must be a JSON object, not a list"),
         ("{", "cannot be read"),
     ],
 )

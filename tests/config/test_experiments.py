@@ -34,7 +34,7 @@ EASY = {"classifier.dropout_rate": 0.0, "classifier.learning_rate": 0.1, "classi
 def training(dataset, data_dir):
     """An untrained classifier's state and its update on given images, compiled once for all experiments."""
     stage = make_stage(load("baseline", data_dir, **EASY), dataset)
-    return jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), jax.jit(stage._step)
+    return jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), jax.jit(stage._step.update)
 
 
 @pytest.fixture(scope="module")
