@@ -1,4 +1,4 @@
-"""What a command leaves for a later one: finished runs' figures, and unfinished runs as far as they are small enough."""
+"""What a command leaves for a later one: finished runs' figures, and unfinished runs if they are small enough."""
 
 import io
 import tarfile

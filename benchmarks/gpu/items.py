@@ -67,7 +67,7 @@ class Context:
 
 
 def row(what: str, value: str, wanted: str = "", *, good: bool | None = None) -> dict[str, Any]:
-    """A line of the table: what was measured, the figure, what is wanted of it, and whether it is so (None: no goal)."""
+    """A line of the table: what was measured, the figure, the goal, and whether it is reached (None: there is none)."""
     return {"what": what, "value": value, "wanted": wanted, "good": good}
 
 

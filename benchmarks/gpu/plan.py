@@ -8,8 +8,6 @@ from benchmarks.gpu.items import Item
 
 PARTS = ("check", "speed", "train")
 
-DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
-
 # The experiments of chimeramix_jax/config/experiments.py, in groups of which each shares a process.
 EXPERIMENTS = {
     "segmentation": (

@@ -63,14 +63,9 @@ class Program:
         workdir: Path,
         config: str,
         changes: Mapping[str, Any],
-        environment: Mapping[str, str | None] | None = None,
+        environment: Mapping[str, str] | None = None,
     ):
-        """Starts it; an ``environment`` of None values takes variables away."""
-        variables = dict(os.environ)
-        for name, value in (environment or {}).items():
-            variables.pop(name, None)
-            if value is not None:
-                variables[name] = value
+        """Starts it, with some variables of the environment changed."""
         command = [sys.executable, str(ROOT / "main.py"), f"--config={config}", f"--workdir={workdir}"]
         workdir.parent.mkdir(parents=True, exist_ok=True)
         self._log = workdir.parent / f"{workdir.name.replace('{seed}', 'seeds')}.log"
@@ -81,7 +76,7 @@ class Program:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                env=variables,
+                env=os.environ | dict(environment or {}),
             )
 
     def running(self) -> bool:

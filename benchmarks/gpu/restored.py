@@ -1,5 +1,7 @@
 """What the networks of a finished run compute of the same inputs, on whatever device JAX starts.
 
+::
+
 JAX_PLATFORMS=cpu python -m benchmarks.gpu.restored WORKDIR FILE.npz
 """
 

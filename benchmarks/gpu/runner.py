@@ -1,5 +1,6 @@
 """Works through items within a time limit, in processes that may fail, hang or be killed without harm to the others."""
 
+import contextlib
 import json
 import os
 import queue
@@ -96,10 +97,8 @@ class Worker:
 
     def kill(self) -> None:
         """Ends it, and whatever it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
 

@@ -1,5 +1,7 @@
 """The process of a side: those of ``benchmarks/speed_worker.py``, and the lean twin under ``torch.compile``.
 
+::
+
 python -m benchmarks.gpu.side compiled '{"preset": {...}, "device": "gpu", "steps": 50, "loader_workers": 0}'
 """
 

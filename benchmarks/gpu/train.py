@@ -85,12 +85,11 @@ class Plan:
         assert self._measured is not None
         shown = CLASSES * self._count * max(REPEATS // self._count, 1)
         steps = {stage: EPOCHS * math.ceil(shown / size) for stage, size in BATCHES.items()}
-        ms = {
-            stage: np.interp(seeds, *zip(*sorted(times.items()), strict=True))
-            for stage, times in self._measured.items()
-        }
-        stages = ("generator", "classifier", "classifier")
-        return 2 * SECONDS_TO_START + sum(steps[stage] * float(ms[stage]) / 1e3 for stage in stages)
+        seconds = 2 * SECONDS_TO_START
+        for stage in ("generator", "classifier", "classifier"):
+            counts, times = zip(*sorted(self._measured[stage].items()), strict=True)
+            seconds += steps[stage] * float(np.interp(seeds, counts, times)) / 1e3
+        return seconds
 
     def took(self, seeds: int, seconds: float) -> None:
         """Takes down how long some seeds' runs took together."""
