@@ -37,7 +37,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     work = Path(arguments.work).absolute()
     work.mkdir(parents=True, exist_ok=True)
-    items = plan.items(arguments.part, images=arguments.images is not None, tiny=arguments.tiny, work=work)
+    items = plan.items(arguments.part, work=work)
     if arguments.only:
         items = [item for item in items if any(name in item.name for name in arguments.only.split(","))]
     about = report.circumstances(arguments.part, arguments.minutes, tiny=arguments.tiny)

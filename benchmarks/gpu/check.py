@@ -234,7 +234,7 @@ def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.n
 def resume(context: Context) -> dict[str, Any]:
     """A deterministic run that is stopped in both stages beside one that is not, and its checkpoints read on CPU."""
     changes = program.settings(tiny=context.tiny, deterministic=True)
-    stopped, straight = (_fresh(context.work / name) for name in ("stopped", "straight"))
+    stopped, straight = (_fresh(context.work / name / "run") for name in ("stopped", "straight"))
     rows = []
     for stage in ("generator", "classifier"):
         run = program.Program(stopped, "digits", changes)
@@ -280,7 +280,7 @@ def _same(what: str, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarr
 
 
 def _fresh(workdir: Path) -> Path:
-    """A directory's name that no run has had yet."""
+    """A directory's name that no run has had yet; alone in its folder, a run has no generator to take over."""
     number = 0
     while (place := workdir.with_name(f"{workdir.name}-{number}")).exists():
         number += 1
@@ -291,10 +291,10 @@ def repeated(context: Context) -> dict[str, Any]:
     """Two equal runs, each compiled by itself, as on two days."""
     deterministic = context.arguments["deterministic"]
     changes = program.settings(tiny=context.tiny, deterministic=deterministic)
-    workdirs = [_fresh(context.work / f"run-{number}") for number in range(2)]
+    workdirs = [_fresh(context.work / f"{number}" / "run") for number in range(2)]
     runs = []
     for workdir in workdirs:
-        cold: dict[str, str | None] = {"JAX_COMPILATION_CACHE_DIR": str(workdir.with_suffix(".compiled"))}
+        cold = {"JAX_COMPILATION_CACHE_DIR": str(workdir.with_suffix(".compiled"))}
         runs.append(program.Program(workdir, "digits", changes, {} if context.tiny else cold))
         if context.tiny:
             runs[-1].wait(context.deadline)

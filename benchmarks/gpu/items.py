@@ -19,7 +19,7 @@ class Item:
 
     Attributes:
         name: what it is called in tables and files.
-        function: that finds it out, as "module:function" within this package; it is given a ``Context``.
+        function: that finds it out, as "module:function"; it is given a ``Context``.
         seconds: that it takes on a GPU by estimate, compilation included.
         arguments: for the function, in JSON's types.
         alone: nothing else may run meanwhile, since times are measured.

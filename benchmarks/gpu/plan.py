@@ -48,18 +48,14 @@ IMAGES_PER_CLASS = (50, 10)
 STAGES = ("generator", "classifier")
 
 
-def items(part: str, *, images: bool, tiny: bool, work: Path) -> list[Item]:
+def items(part: str, *, work: Path) -> list[Item]:
     """The items of a part.
 
     Args:
         part: one of ``PARTS``.
-        images: whether there is a folder of images.
-        tiny: whether this is a rehearsal, which makes images of its own where there are none.
         work: where compiled programs are kept, unless JAX has been told already.
     """
     found = {"check": _check, "speed": _speed, "train": _train}[part]()
-    if not images and not tiny:
-        assert part != "train"
     shared = {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         shared["JAX_COMPILATION_CACHE_DIR"] = str(work / "compiled")
@@ -74,8 +70,8 @@ def _in_environment(item: Item, shared: dict[str, str]) -> Item:
 
 def _machine() -> Sequence[Item]:
     return (
-        Item("packages", "machine:packages", 5),
-        Item("machine", "machine:machine", 30, alone=True),
+        Item("packages", "benchmarks.gpu.machine:packages", 5),
+        Item("machine", "benchmarks.gpu.machine:machine", 30, alone=True),
     )
 
 
@@ -83,23 +79,31 @@ def _check() -> list[Item]:
     precisions = ("float32", "bfloat16", "tensorfloat32")
     return [
         *_machine(),
-        *(Item(f"parity {one}", "check:parity", 60, {"precision": one}) for one in precisions[:2]),
-        Item("resume", "check:resume", 180),
-        Item("segmentation", "check:experiments", 150, {"experiments": EXPERIMENTS["segmentation"]}),
-        Item("seeds together", "check:seeds_together", 90),
-        Item("gradients", "check:gradients", 90, {"precisions": precisions}),
-        Item("two runs, deterministic", "check:repeated", 120, {"deterministic": True}),
-        Item("two runs, default", "check:repeated", 120, {"deterministic": False}),
+        *(Item(f"parity {one}", "benchmarks.gpu.check:parity", 60, {"precision": one}) for one in precisions[:2]),
+        Item("resume", "benchmarks.gpu.check:resume", 180),
+        Item("segmentation", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["segmentation"]}),
+        Item("seeds together", "benchmarks.gpu.check:seeds_together", 90),
+        Item("gradients", "benchmarks.gpu.check:gradients", 90, {"precisions": precisions}),
+        Item("two runs, deterministic", "benchmarks.gpu.check:repeated", 120, {"deterministic": True}),
+        Item("two runs, default", "benchmarks.gpu.check:repeated", 120, {"deterministic": False}),
         *(
-            Item(f"memory {dataset}:{experiment} {stage}", "check:memory_taken", 60, _configuration(*one))
+            Item(
+                f"memory {dataset}:{experiment} {stage}", "benchmarks.gpu.check:memory_taken", 60, _configuration(*one)
+            )
             for one in CONFIGURATIONS
             for dataset, experiment, stage in [one]
         ),
-        Item("grid", "check:experiments", 150, {"experiments": EXPERIMENTS["grid"]}),
-        Item("unmixed", "check:experiments", 150, {"experiments": EXPERIMENTS["unmixed"]}),
-        Item("parity tensorfloat32", "check:parity", 60, {"precision": "tensorfloat32"}),
+        Item("grid", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["grid"]}),
+        Item("unmixed", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["unmixed"]}),
+        Item("parity tensorfloat32", "benchmarks.gpu.check:parity", 60, {"precision": "tensorfloat32"}),
         *(
-            Item(f"cost of deterministic, {stage}", "check:cost_of_deterministic", 60, {"stage": stage}, alone=True)
+            Item(
+                f"cost of deterministic, {stage}",
+                "benchmarks.gpu.check:cost_of_deterministic",
+                60,
+                {"stage": stage},
+                alone=True,
+            )
             for stage in reversed(STAGES)
         ),
     ]
@@ -112,11 +116,20 @@ def _configuration(dataset: str, experiment: str, stage: str) -> dict[str, str]:
 def _speed() -> list[Item]:
     return [
         *_machine(),
-        *(Item(f"beside PyTorch, {one}", "speed:beside_pytorch", 120, {"stage": one}, alone=True) for one in STAGES),
-        *(Item(f"program, {one}", "speed:program", 60, {"stage": one}, alone=True) for one in STAGES),
-        *(Item(f"kernels, {one}", "speed:kernels", 40, {"stage": one}, alone=True) for one in STAGES),
-        *(Item(f"seeds, {one}", "speed:seeds_together", 75, {"stage": one}, alone=True) for one in STAGES),
-        *(Item(f"steps per call, {one}", "speed:steps_per_call", 45, {"stage": one}, alone=True) for one in STAGES),
+        *(
+            Item(f"beside PyTorch, {one}", "benchmarks.gpu.speed:beside_pytorch", 120, {"stage": one}, alone=True)
+            for one in STAGES
+        ),
+        *(Item(f"program, {one}", "benchmarks.gpu.speed:program", 60, {"stage": one}, alone=True) for one in STAGES),
+        *(Item(f"kernels, {one}", "benchmarks.gpu.speed:kernels", 40, {"stage": one}, alone=True) for one in STAGES),
+        *(
+            Item(f"seeds, {one}", "benchmarks.gpu.speed:seeds_together", 75, {"stage": one}, alone=True)
+            for one in STAGES
+        ),
+        *(
+            Item(f"steps per call, {one}", "benchmarks.gpu.speed:steps_per_call", 45, {"stage": one}, alone=True)
+            for one in STAGES
+        ),
     ]
 
 
@@ -124,7 +137,14 @@ def _train() -> list[Item]:
     return [
         *_machine(),
         *(
-            Item(f"{count} per class", "train:train", 60, {"images_per_class": count}, alone=True, measured=False)
+            Item(
+                f"{count} per class",
+                "benchmarks.gpu.train:train",
+                60,
+                {"images_per_class": count},
+                alone=True,
+                measured=False,
+            )
             for count in IMAGES_PER_CLASS
         ),
     ]

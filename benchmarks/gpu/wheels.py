@@ -28,14 +28,15 @@ GLIBCS = (17, 24, 26, 27, 28, 31, 34)  # of the manylinux_2_N platforms whose wh
 # wheels only.
 BUILT = ("promise",)
 
-USUAL = """
-absl-py attrs certifi chex click contourpy cycler einops etils filelock flax fonttools fsspec grpcio humanize idna
-imageio jax jaxlib jaxtyping jinja2 joblib kiwisolver lazy-loader lightning-utilities markdown-it-py markupsafe
-matplotlib mdurl ml-dtypes mpmath msgpack nest-asyncio networkx numpy opt-einsum optax orbax-checkpoint packaging
-pillow pip protobuf psutil pyarrow pygments pyparsing python-dateutil pyyaml requests rich scikit-image scikit-learn
-scipy setuptools simplejson six sympy tensorstore threadpoolctl tifffile toolz torch tqdm treescope
-typing-extensions urllib3 wadler-lindig wheel wrapt zipp aiofiles charset-normalizer cloudpickle prometheus-client uvloop
-""".split()
+_USUAL = (
+    "absl-py aiofiles attrs certifi charset-normalizer chex click cloudpickle contourpy cycler einops etils "
+    "filelock flax fonttools fsspec grpcio humanize idna imageio jax jaxlib jaxtyping jinja2 joblib kiwisolver "
+    "lazy-loader lightning-utilities markdown-it-py markupsafe matplotlib mdurl ml-dtypes mpmath msgpack "
+    "nest-asyncio networkx numpy opt-einsum optax orbax-checkpoint packaging pillow pip prometheus-client "
+    "protobuf psutil pyarrow pygments pyparsing python-dateutil pyyaml requests rich scikit-image scikit-learn "
+    "scipy setuptools simplejson six sympy tensorstore threadpoolctl tifffile toolz torch tqdm treescope "
+    "typing-extensions urllib3 uvloop wadler-lindig wheel wrapt zipp "
+)
 
 
 def main() -> None:
@@ -99,7 +100,7 @@ def frozen(text: str) -> dict[str, str | None]:
 
 def usual() -> dict[str, str | None]:
     """Packages that are taken to be there, of any version."""
-    return dict.fromkeys(map(normalized, USUAL))
+    return dict.fromkeys(map(normalized, _USUAL.split()))
 
 
 def target(python: str) -> list[str]:

@@ -40,7 +40,7 @@ def main() -> None:
         )
         try:
             context.work.mkdir(parents=True, exist_ok=True)
-            result = getattr(importlib.import_module(f"benchmarks.gpu.{module}"), name)(context)
+            result = getattr(importlib.import_module(module), name)(context)
         except (Exception, SystemExit) as error:
             answer("error", _in_one_line(error), traceback=traceback.format_exc())
         else:
