@@ -39,7 +39,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     items = plan.items(arguments.part, work=work)
     if arguments.only:
-        items = [item for item in items if any(name in item.name for name in arguments.only.split(","))]
+        items = [item for item in items if item.name.startswith(tuple(arguments.only.split(",")))]
     about = report.circumstances(arguments.part, arguments.minutes, tiny=arguments.tiny)
 
     def write(records: Sequence[dict[str, Any]]) -> None:
@@ -79,7 +79,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--images", help="train: folder, or .zip of one, with train/<class>/* and test/<class>/*")
     parser.add_argument("--resume", help="train: the --output of an earlier command, to go on from")
     parser.add_argument("--tiny", action="store_true", help="rehearse, in sizes that a CPU manages")
-    parser.add_argument("--only", help="parts of items' names, with commas between them: leave out all others")
+    parser.add_argument(
+        "--only", help="how the names of items begin, with commas between them: all others are left out"
+    )
     parser.add_argument("--jobs", type=int, default=min(JOBS, os.cpu_count() or 1), help="items at a time")
     parser.add_argument("--work", default=str(WORK), help="folder for what need not be kept, such as compiled programs")
     parsed = parser.parse_args(arguments)

@@ -25,7 +25,7 @@ def main() -> None:
     machine.prepare()
     config = settings.load(told["config"])
     if told["tiny"]:
-        config.update_from_flattened_dict({key: TINY[key] for key in TINY if key != "max_labels_per_class"})
+        config.update_from_flattened_dict(dict(TINY) | {"generator.image_side": 16})
     stage = memory.generator_stage(config) if told["stage"] == "generator" else memory.classifier_stage(config)
     state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
     step = jax.jit(stage.train_step, donate_argnums=0)
