@@ -1,4 +1,4 @@
-"""The kit for GPUs: its runner with items that fail, hang or do not fit, what it leaves, and rehearsals of its parts."""
+"""The kit for GPUs: its runner with items that fail, hang or do not fit, what it leaves, and rehearsals."""
 
 import json
 import os
