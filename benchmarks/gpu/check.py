@@ -195,7 +195,7 @@ def _classifier_steps(precision: str, reference: Reference) -> dict[str, dict[st
 
 
 def gradients(context: Context) -> dict[str, Any]:
-    """The gradient of the generator's loss in both networks at the published width, against float32 on the CPU of the same machine."""
+    """The gradient of the generator's loss in both networks at the published width, against float32 on this CPU."""
     machine.prepare()
     size = PRESETS["generator", "tiny" if context.tiny else "paper"]
     random, found, rows = np.random.default_rng(0), {}, []
@@ -217,9 +217,9 @@ def gradients(context: Context) -> dict[str, Any]:
 def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, PyTree]:
     """The gradients of the generator's loss, in both networks' parameters, which are always drawn alike."""
     with jax.default_device(jax.devices("cpu")[0]):  # other devices draw other numbers
-        networks = [build(config, nnx.Rngs(0)) for build in (build_generator, build_discriminator)]
+        networks = [build(config, nnx.Rngs(0)) for build in _BUILDERS]
     states = [jax.tree.map(np.asarray, nnx.state(network)) for network in networks]
-    step = AdversarialStep(*(nnx.graphdef(network) for network in networks), optax.adam(2e-4))
+    step = AdversarialStep(nnx.graphdef(networks[0]), nnx.graphdef(networks[1]), optax.adam(2e-4))
 
     @jax.jit
     def both(generator: PyTree, discriminator: PyTree) -> dict[str, PyTree]:
@@ -238,7 +238,7 @@ def resume(context: Context) -> dict[str, Any]:
     rows = []
     for stage in ("generator", "classifier"):
         run = program.Program(stopped, "digits", changes)
-        caught = run.stop_when(lambda stage=stage: program.epochs_done(stopped, stage) > 0, context.deadline)
+        caught = run.stop_when(partial(_begun, stopped, stage), context.deadline)
         rows.append(row(f"stopped in the {stage}'s training", "yes" if caught else "no", "yes", good=caught))
     program.Program(stopped, "digits", changes).wait(context.deadline)
     program.Program(straight, "digits", changes).wait(context.deadline)
@@ -256,6 +256,11 @@ def resume(context: Context) -> dict[str, Any]:
     kind = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     rows.append(within(f"its networks' outputs, {kind} here, float32 on CPU", apart, TOLERANCES[kind]["outputs"]))
     return {"rows": rows}
+
+
+def _begun(workdir: Path, stage: str) -> bool:
+    """Whether a run has an epoch of a stage behind it."""
+    return program.epochs_done(workdir, stage) > 0
 
 
 def restored_arrays(workdir: Path) -> dict[str, np.ndarray]:
@@ -360,7 +365,9 @@ def _after_steps(stage: Any, steps: Any, count: int = 3, number_of_seeds: int = 
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial = jax.jit(stage.initial_state)
     states = [initial(jax.random.key(seed, impl="rbg")) for seed in range(number_of_seeds)]
-    members = [(state, {}, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)]
+    members: list[tuple[Any, ...]] = [
+        (state, {}, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)
+    ]
     for number in range(count if steps is not None else 0):
         outcomes = steps(members)
         members = [

@@ -55,7 +55,8 @@ def table(about: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str
 def _in_order(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The statuses there are, the good one first."""
     found = {one["status"] for one in records}
-    return [one for one in (PASSED, DIFFERS, FAILED, *sorted(found)) if one in found and not found.discard(one)]
+    first = [one for one in (PASSED, DIFFERS, FAILED) if one in found]
+    return first + sorted(found.difference(first))
 
 
 def _lines(record: Mapping[str, Any]) -> list[tuple[bool, str]]:

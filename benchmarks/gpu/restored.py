@@ -7,6 +7,7 @@ JAX_PLATFORMS=cpu python -m benchmarks.gpu.restored WORKDIR FILE.npz
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,7 +45,8 @@ def main() -> None:
     """Writes the arrays of a run into a file."""
     machine.prepare()
     workdir, file = sys.argv[1:]
-    np.savez(file, **{name: value.astype(value.dtype) for name, value in arrays(Path(workdir)).items()})
+    found: dict[str, Any] = arrays(Path(workdir))
+    np.savez(file, **found)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,9 @@ class Runner:
                 worker = Worker(dict(item.environment), self._log)
                 self._workers.add(worker)
             started = time.time()
-            patience = max(PATIENCE * self._expected(item), LEAST) if item.measured else float("inf")
+            patience = max(PATIENCE * max(self._expected(item), item.seconds), LEAST)
+            if self._circumstances.tiny or not item.measured:  # estimates are of a GPU
+                patience = float("inf")
             outcome = worker.ask(item, self._circumstances, min(self._end, started + patience))
             if outcome["status"] in (FAILED, CUT_OFF):  # whatever it left in memory
                 self._end_worker(worker)

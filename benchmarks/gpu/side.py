@@ -39,7 +39,7 @@ def compiled_twin(request: Request) -> speed_worker.Contestant:
         return build
 
     networks = {"Generator": ("encoder", "decoder"), "Discriminator": (), "WideResNet": ()}
-    replaced = {name: compiled(getattr(speed_twin, name), parts) for name, parts in networks.items()}
+    replaced: dict[str, Any] = {name: compiled(getattr(speed_twin, name), parts) for name, parts in networks.items()}
     with mock.patch.multiple(speed_twin, **replaced):
         return speed_twin.Twin(request, "lean")
 

@@ -130,7 +130,7 @@ def kernels(context: Context) -> dict[str, Any]:
         (file,) = Path(folder).rglob("*.xplane.pb")
         spent, counts = _durations(file)
     total = sum(spent.values())
-    listed = [
+    listed: list[dict[str, Any]] = [
         {"name": name, "us_per_step": spent[name] / steps / 1e3, "per_step": counts[name] / steps}
         for name, _ in spent.most_common(MOST_KERNELS)
     ]
