@@ -217,7 +217,7 @@ def gradients(context: Context) -> dict[str, Any]:
 def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, PyTree]:
     """The gradients of the generator's loss, in both networks' parameters, which are always drawn alike."""
     with jax.default_device(jax.devices("cpu")[0]):  # other devices draw other numbers
-        networks = [build(config, nnx.Rngs(0)) for build in _BUILDERS]
+        networks: tuple[Any, Any] = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(0))
     states = [jax.tree.map(np.asarray, nnx.state(network)) for network in networks]
     step = AdversarialStep(nnx.graphdef(networks[0]), nnx.graphdef(networks[1]), optax.adam(2e-4))
 
