@@ -117,7 +117,7 @@ def _speed() -> list[Item]:
     return [
         *_machine(),
         *(
-            Item(f"beside PyTorch, {one}", "benchmarks.gpu.speed:beside_pytorch", 120, {"stage": one}, alone=True)
+            Item(f"beside PyTorch, {one}", "benchmarks.gpu.speed:beside_pytorch", 150, {"stage": one}, alone=True)
             for one in STAGES
         ),
         *(Item(f"program, {one}", "benchmarks.gpu.speed:program", 60, {"stage": one}, alone=True) for one in STAGES),

@@ -31,6 +31,7 @@ TINY: Mapping[str, Any] = {
 SHORT: Mapping[str, Any] = {
     "classifier.batch_size": 16,
     "classifier.epochs": 20,
+    "classifier.learning_rate": 4.6e-3,
     "classifier.model": "wrn-16-8",
     "classifier.num_dataset_repeats_base": 200,
     "generator.batch_size": 32,
