@@ -20,6 +20,7 @@ GRACE = 5.0  # seconds that an item is given to notice that its time is over, be
 PATIENCE = 4.0  # times its estimate, after which an item is cut off although there is time left
 LEAST = 90.0  # seconds that every item is given, as far as they are left
 SLOWEST, FASTEST = 4.0, 0.3  # how far measured times may correct the estimates
+TRUSTED = 120.0  # seconds of items, after which what was measured counts as much as the estimates
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -208,5 +209,5 @@ class Runner:
 
     def _expected(self, item: Item) -> float:
         """Seconds that an item will take, by its estimate and by how right the others' were."""
-        pace = self._spent / self._estimated if self._estimated else 1.0
+        pace = (self._spent + TRUSTED) / (self._estimated + TRUSTED)
         return item.seconds * min(max(pace, FASTEST), SLOWEST)
