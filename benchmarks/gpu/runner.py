@@ -145,6 +145,7 @@ class Runner:
                 while thread.is_alive():  # so that signals are heard
                     thread.join(SECONDS_BETWEEN_LOOKS)
         finally:
+            self._end = 0.0  # so that nothing is begun any more where this was interrupted
             for worker in list(self._workers):
                 worker.kill()
 
