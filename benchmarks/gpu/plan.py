@@ -84,8 +84,8 @@ def _check() -> list[Item]:
         Item("segmentation", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["segmentation"]}),
         Item("seeds together", "benchmarks.gpu.check:seeds_together", 90),
         Item("gradients", "benchmarks.gpu.check:gradients", 90, {"precisions": precisions}),
-        Item("two runs, deterministic", "benchmarks.gpu.check:repeated", 120, {"deterministic": True}),
-        Item("two runs, default", "benchmarks.gpu.check:repeated", 120, {"deterministic": False}),
+        Item("two runs deterministic", "benchmarks.gpu.check:repeated", 120, {"deterministic": True}),
+        Item("two runs default", "benchmarks.gpu.check:repeated", 120, {"deterministic": False}),
         *(
             Item(
                 f"memory {dataset}:{experiment} {stage}", "benchmarks.gpu.check:memory_taken", 60, _configuration(*one)
@@ -98,7 +98,7 @@ def _check() -> list[Item]:
         Item("parity tensorfloat32", "benchmarks.gpu.check:parity", 60, {"precision": "tensorfloat32"}),
         *(
             Item(
-                f"cost of deterministic, {stage}",
+                f"cost of deterministic {stage}",
                 "benchmarks.gpu.check:cost_of_deterministic",
                 60,
                 {"stage": stage},
@@ -117,17 +117,17 @@ def _speed() -> list[Item]:
     return [
         *_machine(),
         *(
-            Item(f"beside PyTorch, {one}", "benchmarks.gpu.speed:beside_pytorch", 150, {"stage": one}, alone=True)
+            Item(f"beside PyTorch {one}", "benchmarks.gpu.speed:beside_pytorch", 150, {"stage": one}, alone=True)
             for one in STAGES
         ),
-        *(Item(f"program, {one}", "benchmarks.gpu.speed:program", 60, {"stage": one}, alone=True) for one in STAGES),
-        *(Item(f"kernels, {one}", "benchmarks.gpu.speed:kernels", 40, {"stage": one}, alone=True) for one in STAGES),
+        *(Item(f"program {one}", "benchmarks.gpu.speed:program", 60, {"stage": one}, alone=True) for one in STAGES),
+        *(Item(f"kernels {one}", "benchmarks.gpu.speed:kernels", 40, {"stage": one}, alone=True) for one in STAGES),
         *(
-            Item(f"seeds, {one}", "benchmarks.gpu.speed:seeds_together", 75, {"stage": one}, alone=True)
+            Item(f"seeds {one}", "benchmarks.gpu.speed:seeds_together", 75, {"stage": one}, alone=True)
             for one in STAGES
         ),
         *(
-            Item(f"steps per call, {one}", "benchmarks.gpu.speed:steps_per_call", 45, {"stage": one}, alone=True)
+            Item(f"steps per call {one}", "benchmarks.gpu.speed:steps_per_call", 45, {"stage": one}, alone=True)
             for one in STAGES
         ),
     ]

@@ -218,7 +218,7 @@ def _measured_steps(context: Context) -> dict[str, dict[int, float]] | None:
         if not file.exists():
             continue
         records = {record["name"]: record for record in json.loads(file.read_text())["items"]}
-        found = {stage: records.get(f"seeds, {stage}", {}).get("data", {}) for stage in BATCHES}
+        found = {stage: records.get(f"seeds {stage}", {}).get("data", {}) for stage in BATCHES}
         if all("5" in times for times in found.values()):
             return {stage: {int(n): one["ms_per_step"] for n, one in times.items()} for stage, times in found.items()}
     return None
