@@ -44,9 +44,10 @@ def request(stage: str, *, tiny: bool) -> Request:
 
 
 def alternate(contestants: Sequence[Contestant], rounds: int, context: Context) -> None:
-    """Has all run the round that compiles, and then rounds in turns, as many as the time allows, at least one."""
+    """Has all run the round that compiles, if they have not yet; then rounds in turns, as the time allows, at least one."""
     for one in contestants:
-        one.first()
+        if not one.first_round:
+            one.first()
     longest = 0.0
     for number in range(rounds):
         if number and context.seconds_left < 2 * longest:

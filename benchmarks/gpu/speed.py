@@ -81,10 +81,10 @@ def _side_row(title: str, one: dict[str, Any], stage: str, *, judged: bool) -> d
     ]
     wanted, good = "", None
     if title == sides.TITLES["ours"] and stage == "generator":
-        wanted, good = f"{SHARE_OF_PEAK:.0%} of peak", None if share is None else share >= SHARE_OF_PEAK
+        wanted, good = f"at least {SHARE_OF_PEAK:.0%} of peak", None if share is None else share >= SHARE_OF_PEAK
     goal = TIMES_FASTER[stage]
     if title == sides.TITLES["published"] if stage == "generator" else "loaders" in title:
-        wanted, good = f"{goal:.0f} of ours", one["time_over_ours"] >= goal
+        wanted, good = f"at least {goal:.0f} of ours", one["time_over_ours"] >= goal
     return row(title, ", ".join(told), wanted, good=good if judged else None)
 
 
