@@ -44,7 +44,7 @@ def request(stage: str, *, tiny: bool) -> Request:
 
 
 def alternate(contestants: Sequence[Contestant], rounds: int, context: Context) -> None:
-    """Has all run the round that compiles, if they have not yet; then rounds in turns, as the time allows, at least one."""
+    """Has all run the round that compiles, if they have not yet; then rounds in turns, while the time allows."""
     for one in contestants:
         if not one.first_round:
             one.first()
