@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from benchmarks.gpu import plan, report
 from benchmarks.gpu.items import CUT_OFF, PASSED, WORK
 from benchmarks.gpu.runner import Circumstances, Runner
-from chimeramix_jax.reporting import files
+from chimeramix_jax import files
 
 SECONDS_TO_END = 10.0  # kept for killing what still runs, and for writing
 JOBS = 4  # items at a time where their times are not measured

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from chimeramix_jax.reporting import files
+from chimeramix_jax import files
 
 MOST_BYTES = 15 * 2**20
 _FIGURES = ("results.json", "config.json", "data.json", "metrics.jsonl")

@@ -26,12 +26,14 @@ from benchmarks.gpu import machine, program
 from benchmarks.gpu.items import ROOT, Context, row, within
 from benchmarks.presets import PRESETS
 from chimeramix_jax import config as shipped
-from chimeramix_jax import losses
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
-from chimeramix_jax.precision import computing
+from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training import losses
 from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
+from chimeramix_jax.training.execution import OneDevice
 from chimeramix_jax.training.generator import AdversarialStep, build_discriminator, build_generator
+from chimeramix_jax.training.team import Stacked
 
 FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"
 
@@ -180,7 +182,7 @@ def _classifier_steps(precision: str, reference: Reference) -> dict[str, dict[st
     step = ClassificationStep(nnx.graphdef(classifier), sgd(4.6e-3, momentum=0.9, weight_decay=5.3e-3, total_steps=10))
     state = step.initial_state(classifier)
     before = jax.tree.map(np.asarray, state["parameters"])
-    update, seen = jax.jit(step), []
+    update, seen = jax.jit(step.update), []
     for _ in range(3):
         state, metrics = update(state, images, labels)
         seen.append(float(metrics["loss"]))
@@ -346,11 +348,9 @@ def seeds_together(context: Context) -> dict[str, Any]:
     for name in ("generator", "classifier"):
         preset = dataclasses.replace(PRESETS[name, "tiny" if context.tiny else "paper"], precision="float32")
         stage = speed_ours.stage(preset, speed_ours.configured(preset), steps=3)
-        programs = (
-            seeds.Single(seeds.step_of(stage)),
-            seeds.Stacked(seeds.step_of(stage), jax.local_devices()[:1], 3),
-        )
-        initial, alone, stacked = (_after_steps(stage, one) for one in (None, *programs))
+        together = Stacked(seeds.step_of(stage), jax.local_devices()[:1], 3).run
+        initial = _after_steps(stage, seeds.in_turn, count=0)
+        alone, stacked = (_after_steps(stage, run) for run in (seeds.in_turn, together))
         apart = [
             difference(jax.tree.map(np.subtract, one, start), jax.tree.map(np.subtract, other, start))
             for start, other, one in zip(initial, alone, stacked, strict=True)
@@ -360,22 +360,14 @@ def seeds_together(context: Context) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def _after_steps(stage: Any, steps: Any, count: int = 3, number_of_seeds: int = 3) -> list[PyTree]:
-    """The networks of every seed after some steps; ``steps`` None: before them."""
-    indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
-    initial = jax.jit(stage.initial_state)
-    states = [initial(jax.random.key(seed, impl="rbg")) for seed in range(number_of_seeds)]
-    members: list[tuple[Any, ...]] = [
-        (state, {}, {}, stage.inputs, indices, jax.random.key(seed), 0) for seed, state in enumerate(states)
-    ]
-    for number in range(count if steps is not None else 0):
-        outcomes = steps(members)
-        members = [
-            (*carried, *others[seeds.CARRIED : -1], number + 1)
-            for carried, others in zip(outcomes, members, strict=True)
-        ]
+def _after_steps(stage: Any, run: seeds.Run, count: int = 3, number_of_seeds: int = 3) -> list[PyTree]:
+    """The networks of every seed after some steps."""
+    compiled = OneDevice().compiled(seeds.step_of(stage))
+    carries, draws = seeds.begin(stage, number_of_seeds)
+    for number in range(count):
+        carries = [completed.carry for completed in run(seeds.calls_of(stage, compiled, carries, draws, number))]
     kept = ("generator", "discriminator", "parameters")
-    return [jax.device_get({name: one[0][name] for name in kept if name in one[0]}) for one in members]
+    return [jax.device_get({name: carry.state[name] for name in kept if name in carry.state}) for carry in carries]
 
 
 def memory_taken(context: Context) -> dict[str, Any]:

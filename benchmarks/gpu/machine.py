@@ -58,7 +58,7 @@ def fits(version: str, wanted: str) -> bool:
 
 def prepare() -> Any:
     """Starts JAX as a run does, and returns it."""
-    from chimeramix_jax import compilation_cache, cpu_setup
+    from chimeramix_jax.runtime import compilation_cache, cpu_setup
 
     cpu_setup.prepare()
     compilation_cache.enable()

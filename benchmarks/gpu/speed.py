@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import re
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -17,6 +16,9 @@ from benchmarks import deviceless, flops, memory, seeds, speed_ours
 from benchmarks.gpu import machine, sides
 from benchmarks.gpu.items import Context, row
 from benchmarks.presets import PRESETS, Preset
+from chimeramix_jax.training.calls import Carry, EpochDraws, Span, Steps
+from chimeramix_jax.training.execution import OneDevice
+from chimeramix_jax.training.team import Stacked
 
 ROUNDS = 7
 LOADER_WORKERS = 8
@@ -179,15 +181,16 @@ def _durations(file: Path) -> tuple[Counter[str], Counter[str]]:
     return spent, counts
 
 
-def _several_steps(stage: Any, count: int) -> Any:
+def _several_steps(stage: Any, count: int) -> Steps:
     """So many steps of a stage in one call, in the form that ``benchmarks/seeds.py`` times."""
     step = seeds.step_of(stage)
 
-    def steps(state: Any, sums: Any, fault: Any, inputs: Any, indices: Any, key: Any, number: Any) -> Any:
-        def body(index: Any, carried: Any) -> Any:
-            return step(*carried, inputs, indices, key, count * number + index)
+    def steps(carry: Carry, inputs: Any, draws: EpochDraws, span: Span) -> Carry:
+        def body(index: Any, carry: Carry) -> Carry:
+            place = count * span.first + index
+            return step(carry, inputs, draws, Span(span.epoch, place, place + 1))
 
-        return jax.lax.fori_loop(0, count, body, (state, sums, fault))
+        return jax.lax.fori_loop(0, count, body, carry)
 
     return steps
 
@@ -199,9 +202,10 @@ def seeds_together(context: Context) -> dict[str, Any]:
     rows, data = [], {}
     for number_of_seeds in SEEDS:
         steps = _several_steps(stage, count)
-        together = seeds.Stacked(steps, jax.local_devices()[:1], number_of_seeds)
-        way: Any = seeds.Single(steps) if number_of_seeds == 1 else together
-        first, median, _ = seeds.timed(stage, way, number_of_seeds, 1 if context.tiny else CALLS)
+        compiled = OneDevice().compiled(steps)
+        together = Stacked(steps, jax.local_devices()[:1], number_of_seeds).run
+        run = seeds.in_turn if number_of_seeds == 1 else together
+        first, median, _ = seeds.timed(stage, compiled, run, number_of_seeds, 1 if context.tiny else CALLS)
         data[str(number_of_seeds)] = {"ms_per_step": 1e3 * median / count, "seconds_to_start": first - median}
         ratio = data[str(number_of_seeds)]["ms_per_step"] / data["1"]["ms_per_step"]
         told = f"{1e3 * median / count:.3g} ms a step of all, {ratio:.2f} of one"
@@ -221,17 +225,10 @@ def steps_per_call(context: Context) -> dict[str, Any]:
     stage = stage_of(preset_of(context))
     rows, data = [], {}
     for count in (1, 2) if context.tiny else STEPS_PER_CALL:
-        program = jax.jit(_several_steps(stage, count), donate_argnums=(0, 1, 2))
-        state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
-        indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
-        times = []
-        for number in range(3 if context.tiny else 1 + max(CALLS, 50 // count)):
-            started = time.perf_counter()
-            state, *_ = jax.block_until_ready(
-                program(state, {}, {}, stage.inputs, indices, jax.random.key(0), jnp.int32(number))
-            )
-            times.append(time.perf_counter() - started)
-        data[str(count)] = 1e3 * statistics.median(times[1:]) / count
+        compiled = OneDevice().compiled(_several_steps(stage, count))
+        calls = 2 if context.tiny else max(CALLS, 50 // count)
+        _, median, _ = seeds.timed(stage, compiled, seeds.in_turn, 1, calls)
+        data[str(count)] = 1e3 * median / count
         rows.append(row(f"{count} in a call", f"{data[str(count)]:.3g} ms a step"))
         context.report({"rows": rows, "data": data})
     return {"rows": rows, "data": data}
