@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -160,6 +161,24 @@ def test_a_linked_empty_folder_and_the_current_folder_can_be_filled(tmp_path, mo
         assert (target / "class" / "a").read_text() == "a"
         assert not list(target.glob(".*"))
     assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_is_filled_where_an_empty_disk_is_mounted(tmp_path):
+    code = (
+        "import pathlib, sys; from chimeramix_jax import files\n"
+        "with files.whole_folder(pathlib.Path(sys.argv[1])) as folder: (folder / 'a').write_text('a')"
+    )
+    mounted = 'mount -t tmpfs none "$0" && "$1" -c "$2" "$0" && ls -A "$0"'
+    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    ended = subprocess.run(
+        ["unshare", "-m", "bash", "-c", mounted, tmp_path, sys.executable, code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "a\n", "")
 
 
 def test_no_folder_is_created_through_a_dangling_link(tmp_path):
