@@ -27,7 +27,7 @@ def cutout(
 def random_erasing(
     key: PRNGKeyArray,
     images: Float[Array, "batch height width 3"],
-    probability: float = 0.5,
+    probability: float | Float[Array, ""] = 0.5,
     area: tuple[float, float] = (0.02, 0.4),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Float[Array, "batch height width 3"]:

@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 class Mixup:
     """The blend of a batch: every example has weight ``share`` and its partner has weight ``1 - share``."""
 
-    share: Float[Array, ""]
-    partners: Int[Array, "batch"]
+    share: Float[Array, "*seeds"]
+    partners: Int[Array, "*seeds batch"]
 
     def unless(self, mixed: Bool[Array, ""]) -> "Mixup":
         """Returns this blend, or, if ``mixed`` is True, a blend that leaves images and losses unchanged."""

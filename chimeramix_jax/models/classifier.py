@@ -2,8 +2,8 @@
 
 import re
 
-import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
@@ -16,7 +16,7 @@ def build(
     num_classes: int,
     *,
     dropout_rate: float = 0.0,
-    dtype: jnp.dtype | None = None,
+    dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
 ) -> Classifier:
     """Returns a newly initialized classifier in training mode.

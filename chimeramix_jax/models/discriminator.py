@@ -4,6 +4,7 @@ import itertools
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models.layers import convolution_layer
@@ -13,7 +14,7 @@ from chimeramix_jax.models.normalization import instance_norm
 class Discriminator(nnx.Module):
     """Four 4x4 convolutions with stride 2, followed by a 4x4 convolution to a map of scores."""
 
-    def __init__(self, channels: int = 64, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, channels: int = 64, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the discriminator; ``channels`` (ndf) come from the first convolution and double up to the fourth."""
         widths = [3, *(channels * 2**level for level in range(4))]
         self.downsampling = nnx.List(

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models.layers import DoublingConvolution, ResidualBlock, convolution_layer, reflect_pad
@@ -12,7 +13,7 @@ from chimeramix_jax.models.sides import ENCODER_STRIDE
 class Encoder(nnx.Module):
     """Encodes images as features with a quarter of the side and four times ``channels``."""
 
-    def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, channels: int, residual_blocks: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the encoder of CycleGAN's generator; it ends with ``residual_blocks`` residual blocks."""
         self.stem = convolution_layer(3, channels, 7, normed=True, dtype=dtype, rngs=rngs)
         self.downsampling = nnx.List(
@@ -21,9 +22,7 @@ class Encoder(nnx.Module):
         )
         self.blocks = nnx.List(ResidualBlock(4 * channels, dtype=dtype, rngs=rngs) for _ in range(residual_blocks))
 
-    def __call__(
-        self, images: Float[Array, "batch height width 3"]
-    ) -> Float[Array, "batch height/4 width/4 4*channels"]:
+    def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/4 width/4 features"]:
         """Encodes images in [-1, 1]."""
         features = nnx.relu(instance_norm(self.stem(reflect_pad(images, 3))))
         for layer in self.downsampling:
@@ -36,7 +35,7 @@ class Encoder(nnx.Module):
 class Decoder(nnx.Module):
     """Decodes features to images."""
 
-    def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, channels: int, residual_blocks: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the decoder. Unlike the encoder's, its residual blocks have no biases, as in the released program."""
         self.blocks = nnx.List(
             ResidualBlock(4 * channels, bias=False, dtype=dtype, rngs=rngs) for _ in range(residual_blocks)
@@ -47,8 +46,8 @@ class Decoder(nnx.Module):
         self.to_image = convolution_layer(channels, 3, 7, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, features: Float[Array, "batch height/4 width/4 4*channels"]
-    ) -> Float[Array, "batch height width 3"]:
+        self, features: Float[Array, "batch rows columns features"]
+    ) -> Float[Array, "batch 4*rows 4*columns 3"]:
         """Decodes features to images in (-1, 1)."""
         for block in self.blocks:
             features = block(features)
@@ -70,7 +69,7 @@ class Generator(nnx.Module):
         residual_blocks: int = 2,
         decoder_residual_blocks: int = 0,
         *,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the generator; ``channels`` (ngf) come from the first convolution, ``dtype`` is the computation's."""
@@ -86,6 +85,6 @@ class Generator(nnx.Module):
         """Encodes images in [-1, 1]; height and width must be multiples of 4."""
         return self.encoder(images)
 
-    def decode(self, features: Float[Array, "batch height/4 width/4 features"]) -> Float[Array, "batch height width 3"]:
+    def decode(self, features: Float[Array, "batch rows columns features"]) -> Float[Array, "batch 4*rows 4*columns 3"]:
         """Decodes features to images in (-1, 1)."""
         return self.decoder(features)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models import convolution
@@ -39,7 +40,7 @@ def convolution_layer(
     bias: bool = True,
     normed: bool = False,
     kernel_init: nnx.Initializer | None = None,
-    dtype: jnp.dtype | None = None,
+    dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
     """Returns a square convolution with zero padding on all sides and PyTorch's default initialization.
@@ -106,7 +107,7 @@ reflect_pad.defvjp(lambda images, padding: (reflect_pad(images, padding), None),
 class ResidualBlock(nnx.Module):
     """Two 3x3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
 
-    def __init__(self, channels: int, *, bias: bool = True, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, channels: int, *, bias: bool = True, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the block; with ``bias`` both convolutions have biases."""
         self.convolution1 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
         self.convolution2 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
@@ -125,7 +126,7 @@ class DoublingConvolution(nnx.Module):
     Its outputs do not overlap, so it is computed as one matrix product whose columns are rearranged to 2x2 pixels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, out_channels: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the layer; the kernel's axes are (row, column, in_channels, out_channels)."""
         # PyTorch computes the fan-in of a transposed convolution from its output channels.
         kernel_init = uniform_fan_in(out_channels * 4)

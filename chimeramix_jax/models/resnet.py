@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
@@ -23,7 +24,7 @@ class Bottleneck(nnx.Module):
     If the shape changes, it is added to a projection of the input. ReLU follows the first two norms and the sum.
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
+    def __init__(self, in_channels: int, channels: int, stride: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
         """Creates the block; the 3x3 convolution has ``channels`` channels and the stride."""
         out_channels = EXPANSION * channels
         self.convolution1 = he_convolution(in_channels, channels, 1, dtype=dtype, rngs=rngs)
@@ -42,7 +43,7 @@ class Bottleneck(nnx.Module):
         self,
         features: Float[Array, "batch height width in_channels"],
         example_mask: Bool[Array, "batch"] | None = None,
-    ) -> Float[Array, "batch height/stride width/stride 4*channels"]:
+    ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the block's features."""
         shortcut = features if self.shortcut is None else self.shortcut(features, example_mask)
         hidden = nnx.relu(self.norm1(self.convolution1(features), example_mask))
@@ -54,7 +55,7 @@ class Projection(nnx.Module):
     """A 1x1 convolution and a norm: the shortcut of blocks whose output has a different shape from their input."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs
+        self, in_channels: int, out_channels: int, stride: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs
     ):
         """Creates the projection."""
         self.convolution = he_convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
@@ -64,7 +65,7 @@ class Projection(nnx.Module):
         self,
         features: Float[Array, "batch height width in_channels"],
         example_mask: Bool[Array, "batch"] | None = None,
-    ) -> Float[Array, "batch height/stride width/stride out_channels"]:
+    ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the projected features."""
         return self.norm(self.convolution(features), example_mask)
 
@@ -78,7 +79,7 @@ class ResNet(SwitchableModule):
         num_classes: int,
         *,
         channels: int = 64,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the network with torchvision's initialization; ``RESNET_50`` holds the blocks of ResNet-50.

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
@@ -19,7 +20,7 @@ class WideBlock(nnx.Module):
         stride: int,
         dropout_rate: float,
         *,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the block; the first convolution has the stride."""
@@ -41,7 +42,7 @@ class WideBlock(nnx.Module):
         features: Float[Array, "batch height width in_channels"],
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "batch height/stride width/stride out_channels"]:
+    ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the block's features; training mode with a dropout rate above 0 needs ``dropout_key``."""
         activated = nnx.relu(self.norm1(features, example_mask))
         shortcut = features if self.shortcut is None else self.shortcut(activated)
@@ -59,7 +60,7 @@ class WideResNet(SwitchableModule):
         num_classes: int,
         *,
         dropout_rate: float = 0.0,
-        dtype: jnp.dtype | None = None,
+        dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the network; raises ValueError unless ``depth`` is 6k + 4."""

@@ -20,7 +20,7 @@ from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.stage_data import StageData
 
 Images = Float[Array, "batch side side 3"]
-Mask = Float[Array, "batch side/4 side/4 1"]
+Mask = Float[Array, "batch mask_side mask_side 1"]
 ExampleWeights = Float[Array, "batch"] | None
 
 
