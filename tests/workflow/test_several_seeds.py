@@ -12,7 +12,7 @@ from conftest import TINY
 from flax import nnx
 
 import chimeramix_jax
-from chimeramix_jax.command_line import program
+from chimeramix_jax.command_line import run as run_command
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.workflow import several_seeds
@@ -180,12 +180,14 @@ def test_seeds_that_never_start_leave_no_locks_behind(settings, tmp_path, monkey
 def test_evaluating_several_seeds_again_uses_the_settings_of_the_first_seeds_run(trained_run, tmp_path, pattern):
     (tmp_path / "seed-4").mkdir()
     shutil.copy(trained_run / "config.json", tmp_path / "seed-4")
-    evaluate = ["main.py", "--stage=evaluate", "--config.seeds=4,5", f"--workdir={tmp_path / pattern}"]
-    for arguments in (evaluate, [*evaluate[:2], "--config.seeds", "4,5", *evaluate[3:]]):
-        assert program.settings_to_change(None, arguments) == load_stored(trained_run)
-    assert program.settings_to_change("digits:baseline", evaluate).experiment == "baseline"
-    trained = program.settings_to_change(None, ["main.py", *evaluate[2:]])  # training takes no stored settings
-    assert trained.classifier.epochs != load_stored(trained_run).classifier.epochs
+    evaluate = ["--stage=evaluate", "--config.seeds=4,5", f"--workdir={tmp_path / pattern}"]
+    stored = load_stored(trained_run)
+    stored.seeds = "4,5"
+    for arguments in (evaluate, [evaluate[0], "--config.seeds", "4,5", evaluate[2]]):
+        assert run_command.parse_arguments(arguments).config == stored
+    assert run_command.parse_arguments(["--config=digits:baseline", *evaluate]).config.experiment == "baseline"
+    trained = run_command.parse_arguments(evaluate[1:]).config  # training takes no stored settings
+    assert trained.classifier.epochs != stored.classifier.epochs
 
 
 def load_stored(workdir):
