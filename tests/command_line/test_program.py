@@ -193,6 +193,15 @@ def test_the_version_is_told(tmp_path):
     assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
 
 
+def test_a_script_can_start_the_program_in_its_own_process(tmp_path):
+    code = "import sys; from chimeramix_jax.command_line import run; sys.argv = ['script', '--stage=trian']; run()"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 2 and process.stderr.startswith("chimeramix: ") and "trian" in process.stderr
+
+
 def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(run_stub, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
