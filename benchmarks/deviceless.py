@@ -18,7 +18,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from chimeramix_jax.runtime import xla_flags
+from chimeramix_jax.runtime import backend, xla_flags
 
 TARGET = Path(__file__).parent / "h100.textproto"
 BYTES_PER_SECOND = 3.35e12  # of an H100's memory
@@ -64,7 +64,7 @@ def on_an_h100() -> Iterator[NamedSharding]:
         described = topologies.get_topology_desc(platform="cuda", target_config=TARGET.read_text(), topology="1x1x1")
     except NotImplementedError:
         raise SystemExit('JAX has no compiler for CUDA here: pip install "jax[cuda13]"') from None
-    with mock.patch.object(jax, "default_backend", return_value="gpu"):
+    with mock.patch.object(backend, "on_accelerator", return_value=True):
         yield NamedSharding(Mesh(np.array(described.devices), ("device",)), PartitionSpec())
 
 

@@ -73,23 +73,33 @@ def in_turn(calls: list[StepCall]) -> list[CompletedCall]:
     return [call.run() for call in calls]
 
 
-def timed(stage: Stage, compiled: Steps, run: Run, seeds: int, steps: int) -> tuple[float, float, float]:
-    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
+def begin(stage: Stage, seeds: int) -> tuple[list[Carry], list[EpochDraws]]:
+    """Every seed's freshly drawn state and, in place of an epoch's order, one batch of images."""
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
     carries = [Carry(state, {}, finiteness.no_fault({})) for state in states]
-    draws = [EpochDraws(indices, None, jax.random.key(seed)) for seed in range(seeds)]
-    del states  # their memory is given to the steps
+    return carries, [EpochDraws(indices, None, jax.random.key(seed)) for seed in range(seeds)]
+
+
+def calls_of(
+    stage: Stage, compiled: Steps, carries: list[Carry], draws: list[EpochDraws], number: int
+) -> list[StepCall]:
+    """Every seed's call of the steps at place ``number``."""
+    span = Span(0, number, number + 1)
+    return [
+        StepCall(None, compiled, compiled, carry, stage.inputs, drawn, span)
+        for carry, drawn in zip(carries, draws, strict=True)
+    ]
+
+
+def timed(stage: Stage, compiled: Steps, run: Run, seeds: int, steps: int) -> tuple[float, float, float]:
+    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
+    carries, draws = begin(stage, seeds)
     clock, cores = [], []
     for number in range(steps + 1):
         started, used = time.perf_counter(), time.process_time()
-        span = Span(0, number, number + 1)
-        calls = [
-            StepCall(None, compiled, compiled, carry, stage.inputs, drawn, span)
-            for carry, drawn in zip(carries, draws, strict=True)
-        ]
-        carries = [completed.carry for completed in run(calls)]
+        carries = [completed.carry for completed in run(calls_of(stage, compiled, carries, draws, number))]
         clock.append(time.perf_counter() - started)
         cores.append(time.process_time() - used)
     return clock[0], statistics.median(clock[1:]), statistics.median(cores[1:])

@@ -1,4 +1,4 @@
-"""How long the summary of a sweep takes: ``chimeramix_jax/summarize.py`` over runs made for the purpose.
+"""How long the summary of a sweep takes: ``chimeramix summarize`` over runs made for the purpose.
 
     python -m benchmarks.summarize
     python -m benchmarks.summarize --keep FOLDER

@@ -1,13 +1,17 @@
 """ChimeraMix in JAX: image classification on small data sets by masked feature mixing."""
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chimeramix_jax.runs.restore import class_names, restore_classifier, restore_discriminator, restore_generator
-    from chimeramix_jax.use.generation import generate
-    from chimeramix_jax.use.prediction import predict
-    from chimeramix_jax.workflow.one_run import train_and_evaluate
-    from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds
+    from chimeramix_jax.runs.restore import class_names as class_names
+    from chimeramix_jax.runs.restore import restore_classifier as restore_classifier
+    from chimeramix_jax.runs.restore import restore_discriminator as restore_discriminator
+    from chimeramix_jax.runs.restore import restore_generator as restore_generator
+    from chimeramix_jax.use.generation import generate as generate
+    from chimeramix_jax.use.prediction import predict as predict
+    from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
+    from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
     "class_names": "runs.restore",
@@ -19,28 +23,22 @@ _HOMES = {
     "train_and_evaluate": "workflow.one_run",
     "train_and_evaluate_seeds": "workflow.several_seeds",
 }
-__all__ = [
-    "class_names",
-    "generate",
-    "predict",
-    "restore_classifier",
-    "restore_discriminator",
-    "restore_generator",
-    "train_and_evaluate",
-    "train_and_evaluate_seeds",
-]
+__all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Imports a public function when it is first used, so that importing the package does not load JAX.
 
-    By then XLA is told what the command line tells it, so that on CPU both compute the same bits.
+    First sets the XLA flags that the command line sets, so that on CPU both compute the same bits.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
     from chimeramix_jax.runtime import xla_flags
 
     xla_flags.keep_convolutions_from_ynnpack()
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Lists the public functions, too, so that they can be completed before they are imported."""
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""What can go wrong that is no mistake of this program: each with one line for the user, and an exit code."""
+"""Errors that are not bugs of this program. Each has a one-line message for the user and an exit code."""
 
 import difflib
 import re
@@ -6,59 +6,59 @@ from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used.
+    """A setting, flag or file from the user cannot be used.
 
-    The message is one line: which key, file or flag, what it was, what is allowed. ``main.py`` prints it without a
-    traceback and exits with code 2; whatever was written before stays as it was.
+    The message is one line: the key, file or flag, its value, and what is allowed. ``main.py`` prints it without a
+    traceback and exits with code 2. Existing files are unchanged.
     """
 
     exit_code = 2
 
 
 class StorageError(OSError):
-    """A file cannot be written, as the disk is full or a limit is reached.
+    """A file cannot be written because the disk is full or a limit is reached.
 
-    The message is one line: which file, why, how much room it needs. What was complete before stays as it was, and the
-    same command goes on once there is room.
+    The message is one line: the file, the reason, and the space it needs. Complete files are unchanged, and the same
+    command continues once there is space.
     """
 
     exit_code = 1
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss or a gradient has become NaN or infinite; the checkpoints hold finite numbers only.
+    """A loss or gradient became NaN or infinite. All checkpoints contain finite numbers only.
 
     Attributes:
-        epoch: in which it happened, from 1.
-        step: of the stage, from 1.
-        terms: the losses that were not finite, and "gradients".
+        epoch: the epoch in which it happened, from 1.
+        step: the step of the stage, from 1.
+        terms: the names of the losses that were not finite, and "gradients" if those were not.
     """
 
     exit_code = 3
 
     def __init__(self, stage: str, epoch: int, step: int, terms: Sequence[str], advice: str = ""):
-        """Makes the line for the user; ``advice`` is added to it."""
+        """Creates the message for the user; ``advice`` is appended to it."""
         super().__init__(f"{stage}: not finite in epoch {epoch}, step {step}: {', '.join(terms)}{advice}")
         self.stage, self.epoch, self.step, self.terms = stage, epoch, step, list(terms)
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind where it says nothing."""
+    """Returns the error's message as one line, or the error's class name if it has no message."""
     return in_one_line(str(error)) or type(error).__name__
 
 
 def in_one_line(text: str) -> str:
-    """The text with one blank in the place of each line break; other blanks stay, as they may be in a file's name."""
+    """Replaces each line break by a single space. Other whitespace is kept, since it may be part of a file name."""
     return re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.strip())
 
 
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:
-    """Returns, for the caller to raise, the error for a name that is not in a list; it names the nearest allowed one.
+    """Returns, for the caller to raise, the error for an unknown name. It suggests the most similar allowed name.
 
     Args:
-        what: the key, flag or file that the name was given for; starts the message.
-        value: what was given.
-        allowed: every name that would have been right.
+        what: the key, flag or file that holds the name; starts the message.
+        value: the unknown name.
+        allowed: all allowed names.
     """
     names = list(allowed)
     near = difflib.get_close_matches(str(value), names, n=1)

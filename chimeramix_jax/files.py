@@ -1,4 +1,4 @@
-"""Files that are either complete or not there, whatever interrupts the writing, and values that JSON can hold."""
+"""Writes files atomically: an interruption leaves the old file or the new one. Also converts values for JSON."""
 
 import contextlib
 import errno
@@ -6,9 +6,9 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,23 @@ from typing import Any
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or a limit on files is reached
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not to be written to, or out of reach
-_OF_EMPTY_DISKS = "lost+found"
-_MOST_LINKS = 40  # of links to links, as Linux has it
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
+_IN_EMPTY_FILE_SYSTEMS = "lost+found"
+_MOST_LINKS = 40  # links that lead to links, as on Linux
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file so that a reader, and a crash at any moment, meets the old content or the new one, never a part.
+    """Writes a file atomically: readers see the old content or the new content, never a part, even after a crash.
 
-    Folders on the way are created. The content goes to a temporary file beside the target, reaches the disk, and then
-    takes the target's name, and the permissions of a file that was there. Of a link, the file that it leads to is
-    written. What is no file, such as a pipe, is written to as it is, and so is what the process has open already, such
-    as ``/dev/stdout``, behind what is there; that a reader leaves is no error.
+    Creates missing parent folders. Writes to a temporary file beside the target, syncs it to disk and renames it to
+    the target, whose permissions it keeps if the target existed. Follows links. Writes directly to a target that is
+    not a regular file, such as a pipe, and appends to what this process has open already, such as ``/dev/stdout``; it
+    is no error if a reader closes it.
 
     Raises:
-        StorageError: there is no room for it.
-        OSError: the file cannot be written; as above, the old one is still there and nothing else is left behind.
+        StorageError: there is no space for the file.
+        OSError: the file cannot be written. The old file is unchanged, and no temporary file is left behind.
     """
     with room_for(Path(path), len(content)):
         opened, mode = _descriptor(path), None
@@ -44,45 +44,51 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             return
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content, 0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
+        _replace(target, content, None if mode is None else stat.S_IMODE(mode))
 
 
 def _descriptor(path: str | os.PathLike[str]) -> int | None:
-    """The number under which this process has open what a path such as ``/dev/stdout`` leads to; None: nothing."""
+    """Returns the open file descriptor that a path such as ``/dev/stdout`` leads to; None if it leads to none."""
     place = os.path.abspath(path)
     for _ in range(_MOST_LINKS):
-        if named := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", place):
-            return int(named[1])
+        if match := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", place):
+            return int(match[1])
         if not os.path.islink(place):
             break
         place = os.path.normpath(os.path.join(os.path.dirname(place), os.readlink(place)))
     return None
 
 
-def refuse_closed_folder(path: Path, named_by: str) -> None:
-    """Refuses, before there is something to lose, the path of a file in a folder that takes no new files.
+def refuse_unwritable_folder(path: Path, source: str) -> None:
+    """Refuses the path of a file in a folder where no file can be created, before there is work to lose.
 
     Raises:
-        InputError: it does not.
+        InputError: no file can be created there; ``source`` is the flag to name.
     """
     if path.exists() and not path.is_file():
-        return  # a pipe or a device, in whose place nothing is put
+        return  # a pipe or a device, which is written to directly
     target = Path(os.path.realpath(path))
     nearest = next(folder for folder in target.parents if os.path.lexists(folder))
     if not nearest.is_dir():
-        raise InputError(f"{named_by}={path}: cannot be written, as {nearest} is no folder")
+        raise InputError(f"{source}={path}: cannot be written because {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{named_by}={path}: cannot be written, as nothing may be put into {nearest}")
+        raise InputError(f"{source}={path}: cannot be written because {nearest} is not writable")
 
 
-def _replace(target: Path, content: bytes, mode: int) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+def _replace(target: Path, content: bytes, mode: int | None) -> None:
+    """Replaces the target; ``mode`` None gives it the permissions of a new file."""
+    temporary = _unused_name_beside(target)
+
+    def create(path: str, flags: int) -> int:  # never more permissions than the target has, not even for a moment
+        return os.open(path, flags, 0o666 if mode is None else mode)
+
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb", opener=create) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # mkstemp makes files that only their owner may read
+        if mode is not None:
+            os.chmod(temporary, mode)  # the umask may have removed some
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -90,36 +96,44 @@ def _replace(target: Path, content: bytes, mode: int) -> None:
         raise
 
 
+def _unused_name_beside(target: Path, folder: Path | None = None) -> Path:
+    """Returns a hidden, random name in the target's folder, or in ``folder``.
+
+    Unlike what ``tempfile`` creates, a file or folder made under this name has the permissions that the user's umask
+    gives to new ones.
+    """
+    return (folder or target.parent) / f".{target.name or 'folder'}.{secrets.token_hex(8)}.part"
+
+
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Gives the ``with`` statement a folder to fill, which gets the target's name when all is in it.
+    """Provides a temporary folder to fill, and renames it to the target at the end of the ``with`` statement.
 
-    Until then it lies beside the target under another name, and goes away if it cannot be filled. Where the target is
-    an empty folder, which may be a mount, a link to one or the current folder, it lies in there, and its content is
-    moved up at the end.
+    The temporary folder lies beside the target and is deleted on an error. If the target is an existing empty folder
+    (perhaps a mount point, a link or the current folder), the temporary folder lies inside it, and its content moves up
+    at the end.
 
     Raises:
-        InputError: there is something at the target already that is no empty folder, or nothing can be made there.
+        InputError: the target exists and is not an empty folder, or no folder can be created there.
     """
-    there = os.path.lexists(target)
+    exists = os.path.lexists(target)
     with leaving_no_empty_folders(target.parent):
         try:
-            if there and not (target.is_dir() and set(os.listdir(target)) <= {_OF_EMPTY_DISKS}):
+            if exists and not (target.is_dir() and set(os.listdir(target)) <= {_IN_EMPTY_FILE_SYSTEMS}):
                 raise InputError(
-                    f"{target}: is there already, and nothing is overwritten; name a new or an empty folder"
+                    f"{target}: already exists and is not overwritten; it must be a new or an empty folder"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
-            place = target if there else target.parent
-            unfinished = Path(tempfile.mkdtemp(dir=place, prefix=f".{target.name or 'folder'}.", suffix=".part"))
+            unfinished = _unused_name_beside(target, target if exists else target.parent)
+            unfinished.mkdir()
         except OSError as error:
-            raise InputError(f"{target}: cannot be made: {error.strerror}") from None
+            raise InputError(f"{target}: cannot be created: {error.strerror}") from None
         try:
             yield unfinished
-            if there:
+            if exists:
                 for part in sorted(unfinished.iterdir()):
                     part.rename(target / part.name)
             else:
-                os.chmod(unfinished, 0o777 & ~_umask())  # mkdtemp makes folders that only their owner may enter
                 unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -127,7 +141,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def room_for(path: Path, needed: int) -> Iterator[None]:
-    """Turns the errors of a full disk into one that names the file and the bytes that it needs."""
+    """Turns a full disk's errors into a ``StorageError`` that names the file and the number of bytes it needs."""
     try:
         yield
     except OSError as error:
@@ -137,16 +151,17 @@ def room_for(path: Path, needed: int) -> Iterator[None]:
 
 
 def reason_of_storage(error: BaseException, numbers: Sequence[int] = (*NO_ROOM, *CLOSED)) -> str | None:
-    """The system's reason why something cannot be written, if that is what an error, or what led to it, tells.
+    """Returns the system's reason why something could not be written, or None if the error has another reason.
 
-    Libraries raise errors of their own kinds, with the system's words somewhere in a long text.
+    Also searches the errors that led to this one, and their texts: libraries raise errors of their own classes, with
+    the system's message somewhere in a long text.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    current: BaseException | None = error
+    while current is not None:
         for number in numbers:
-            if (isinstance(seen, OSError) and seen.errno == number) or os.strerror(number) in str(seen):
+            if (isinstance(current, OSError) and current.errno == number) or os.strerror(number) in str(current):
                 return os.strerror(number)
-        seen = seen.__cause__ or seen.__context__
+        current = current.__cause__ or current.__context__
     return None
 
 
@@ -154,9 +169,9 @@ def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
     """Returns, for the caller to raise, the error for a file or folder that could not be written.
 
     Args:
-        path: its name.
-        needed: the bytes that it takes.
-        error: what came of writing it, with a reason as ``reason_of_storage`` finds it.
+        path: the file or folder.
+        needed: its size in bytes.
+        error: the error from writing it; ``reason_of_storage`` must find a reason in it.
     """
     reason = reason_of_storage(error, NO_ROOM)
     if reason is None:
@@ -167,34 +182,28 @@ def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
 
 
 def _size(count: int) -> str:
-    """A number of bytes as people say it."""
-    for unit, bytes_of_it in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= bytes_of_it:
-            return f"{count / bytes_of_it:.1f} {unit}"
+    """Formats a number of bytes for people, such as ``1.5 GB``."""
+    for unit, unit_bytes in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= unit_bytes:
+            return f"{count / unit_bytes:.1f} {unit}"
     return f"{count} bytes"
 
 
-def _umask() -> int:
-    mask = os.umask(0)  # there is no way to read it but to set it
-    os.umask(mask)
-    return mask
-
-
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a value as indented JSON, atomically as ``write_bytes`` does; see ``plain`` for what it may hold.
+    """Writes a value as indented JSON, atomically. ``plain`` lists the types that the value may contain.
 
     Raises:
-        TypeError: the value holds something that JSON has no form for.
+        TypeError: the value contains something that JSON cannot represent.
         OSError: the file cannot be written.
     """
     write_bytes(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def plain(value: Any) -> Any:
-    """Returns the value in JSON's own types.
+    """Converts a value to JSON's own types.
 
     Mappings and tuples become dicts and lists, paths become text, NumPy and JAX scalars and arrays become numbers and
-    nested lists. Numbers that are not finite become None: JSON has no NaN, and many readers refuse a file with one.
+    nested lists. NaN and infinite numbers become None, because JSON has neither and many parsers reject them.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}

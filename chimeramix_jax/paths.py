@@ -1,4 +1,4 @@
-"""Paths as users name them: with ``~``, as an address, in another Unicode form, through links."""
+"""Paths as users write them: with ``~``, as a URL, in another Unicode normal form, through links."""
 
 import contextlib
 import os
@@ -9,58 +9,56 @@ from pathlib import Path
 
 from chimeramix_jax.errors import InputError
 
-# Of a Path, which has one slash where two were given, the usual schemes are recognized.
+# A Path merges the two slashes of a URL into one; with one slash only the usual schemes are recognized.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(gs|s3|https?|hdfs|file|ftp|az|abfs):/", re.IGNORECASE)
 
 
 def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
-    """Returns the path in this machine's file system that is meant, with the home folder in the place of ``~``.
+    """Returns a path in this machine's file system, with ``~`` replaced by the home folder.
 
-    A shell leaves ``~`` alone behind the ``=`` of a flag. Letters such as ``ä`` are composed as they are on the disk.
+    Shells do not expand ``~`` after the ``=`` of a flag. Unicode letters are composed as they are on the disk.
 
     Args:
-        named: what the user gave.
+        named: the path as the user wrote it.
         named_by: the flag or setting, for the error message.
 
     Raises:
-        InputError: it is empty, an address such as ``gs://bucket``, or a home folder that nobody knows.
+        InputError: the path is empty, a URL such as ``gs://bucket``, or in a home folder that is not known.
     """
     text = os.fspath(named)
     if not text.strip():
-        raise InputError(f"{named_by}={text}: is empty; it must be a path, or the flag be left out")
+        raise InputError(f"{named_by}={text}: is empty; it must be a path, or the flag must be left out")
     refuse_address(text, named_by)
     try:
         return in_any_form(Path(text).expanduser())
-    except RuntimeError:  # no such user, or HOME is not set and the system does not know the user either
-        raise InputError(f"{named_by}={text}: the home folder of ~ is not known; write the path in full") from None
+    except RuntimeError:  # there is no such user, or HOME is not set and the system does not know the user
+        raise InputError(f"{named_by}={text}: the home folder for ~ is not known; write the full path") from None
 
 
 def refuse_address(text: str, named_by: str) -> None:
-    """Refuses what is an address and no path.
+    """Refuses a URL where a path must be given.
 
     Raises:
-        InputError: it is one.
+        InputError: the text is a URL.
     """
     if _ADDRESS.match(text):
-        raise InputError(
-            f"{named_by}={text}: is an address, and only files of this machine can be used; copy it here, or mount it"
-        )
+        raise InputError(f"{named_by}={text}: is a URL; it must be a path on this machine, so copy or mount it first")
 
 
 @contextlib.contextmanager
 def leaving_no_empty_folders(path: Path) -> Iterator[None]:
-    """Takes the folders on the way to a path away again, itself included, that are made and left empty inside."""
+    """Removes the path and its parents at the end, as far as they were created inside ``with`` and are empty."""
     missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     try:
         yield
     finally:
         for folder in missing:
-            with contextlib.suppress(OSError):  # not empty, or not made
+            with contextlib.suppress(OSError):  # not empty, or never created
                 folder.rmdir()
 
 
 def in_any_form(path: Path) -> Path:
-    """Returns the path under which a file is there: file systems differ in how they compose letters such as ``ä``."""
+    """Returns the path in the Unicode form that exists; file systems differ in how they encode ``ä``, for instance."""
     if os.path.lexists(path):
         return path
     found = Path()
@@ -75,16 +73,16 @@ def forms(name: str) -> list[str]:
 
 
 def by_name(name: str) -> tuple[str, str]:
-    """A key to sort names by that is the same however their letters are composed."""
+    """Returns a sort key for names that does not depend on their Unicode normal form."""
     return unicodedata.normalize("NFC", name), name
 
 
 def walk(
     top: str | os.PathLike[str], on_error: Callable[[OSError], None]
 ) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As ``os.walk``, but into linked folders too, and into every folder once, so that links in a circle end.
+    """Walks a folder like ``os.walk``, but follows links and enters every folder only once, so loops of links end.
 
-    The caller may sort the folders, and take away those that are not to be entered.
+    The caller may sort the list of folders, and remove folders that must not be entered.
     """
     seen: set[tuple[int, int]] = set()
     for path, folders, names in os.walk(top, onerror=on_error, followlinks=True):

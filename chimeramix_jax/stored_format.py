@@ -1,7 +1,7 @@
-"""The version of the form in which settings, results, plans and checkpoints are stored.
+"""The version number of the stored formats: settings, results, plans and checkpoints.
 
-Every stored object names it under ``format``. What was stored before there were versions has none, and counts as 0. A
-later version of the program reads all earlier forms; an earlier version refuses a later form instead of misreading it.
+Every stored object has it under the key ``format``; objects without that key are from before it existed and have
+version 0. The program reads all formats up to its own version and refuses later ones instead of misreading them.
 """
 
 import os
@@ -15,20 +15,20 @@ KEY = "format"
 
 
 def marked(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with the version of its form, first."""
+    """Returns the content with the format version as its first entry."""
     return {KEY: FORMAT, **content}
 
 
 def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content without the version, which this program can read.
+    """Checks the format version and returns the content without it.
 
     Raises:
-        InputError: it cannot; ``source`` says where the content is from.
+        InputError: this program cannot read that version; ``source`` names the file in the message.
     """
     version = content.get(KEY, 0)
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= FORMAT:
         raise InputError(
-            f"{source}: {KEY} {version!r} cannot be read by this version of chimeramix_jax, which reads up to "
-            f"{FORMAT}; install the version that wrote it, or a later one"
+            f"{source}: {KEY} {version!r} cannot be read by this version of chimeramix_jax, which reads formats up "
+            f"to {FORMAT}; install the version that wrote it, or a later one"
         )
     return {key: value for key, value in content.items() if key != KEY}

@@ -1,10 +1,10 @@
-"""CIFAR-100 with 5 images per class, with the published settings.
+"""CIFAR-100 with 5 images per class and the published settings.
 
     python main.py --config=configs/cifar100.py:chimeramix_grid
     python main.py --config=configs/cifar100.py:baseline --config.max_labels_per_class=10 --config.seed=1
 
-As ``cifair100.py`` in everything but the test split, which is CIFAR-100's own: some of its images are near-duplicates
-of training images. TensorFlow Datasets downloads and prepares it, for which TensorFlow has to be installed.
+The settings are those of ``cifair100.py``, but the test split is CIFAR-100's own, in which some images are
+near-duplicates of training images. TensorFlow Datasets downloads and prepares the data, which needs TensorFlow.
 """
 
 from ml_collections import ConfigDict

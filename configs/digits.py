@@ -1,11 +1,12 @@
-"""Handwritten digits with 5 images per class: the whole method, small, on any machine, nothing to download.
+"""Handwritten digits with 5 images per class: the whole method at small scale, on any machine, without a download.
 
     python main.py
     python main.py --config=configs/digits.py:baseline
 
-The grey 8x8 images of 10 digits come with scikit-learn. Five of each class train a narrow generator at 32x32 and then a
-narrow classifier at 16x16; 697 images test it. The classifier is also trained without mixing, and both are printed.
-Digits are not mirrored, since a mirrored digit is another sign, and not shifted, since all are centred.
+The grey 8x8 images of 10 digits are part of scikit-learn. Five of each class train a narrow generator at 32x32 and then
+a narrow classifier at 16x16, which is tested on 697 images. The classifier is also trained without mixing, and both
+accuracies are printed. The images are not mirrored, because a mirrored digit is a different sign, and not shifted,
+because all digits are centred.
 """
 
 from ml_collections import ConfigDict
@@ -25,7 +26,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.generator.image_side = 32
     config.generator.channels = 16
     config.generator.discriminator_channels = 16
-    config.generator.decoder_residual_blocks = 2  # as drawn in the paper: good pictures after fewer steps
+    config.generator.decoder_residual_blocks = 2  # as drawn in the paper; gives good images after fewer steps
     config.generator.batch_size = 16
     config.generator.num_dataset_repeats_base = 35
     config.generator.epochs = 16

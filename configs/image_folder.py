@@ -1,12 +1,13 @@
-"""Your own images, in one folder per class: a first answer on any machine, without a GPU.
+"""Your own images, in one folder per class: a first result on any machine, without a GPU.
 
     python main.py --config=configs/image_folder.py --config.dataset.directory=path/to/images
     python main.py --config=configs/image_folder.py:baseline --config.dataset.directory=path/to/images
 
-The folder holds ``train/<class>/*`` and, if you have set test images apart, ``test/<class>/*``; without ``test/`` a
-fixed share of every class is kept for testing. All training images are used (``--config.max_labels_per_class=10`` takes
-ten of each class), centre-cropped and seen at 32x32, which shows whether the classes can be told apart at all; the
-classifier is also trained without mixing, and both are printed. ``image_folder_gpu.py`` looks closer, on a GPU.
+The folder contains ``train/<class>/*`` and, if you have test images, ``test/<class>/*``; without ``test/`` a fixed
+share of every class is held out for testing. All training images are used (``--config.max_labels_per_class=10`` uses
+ten of each class), centre-cropped and resized to 32x32, which shows whether the classes can be distinguished at all.
+The classifier is also trained without mixing, and both accuracies are printed. ``image_folder_gpu.py`` has a higher
+resolution, for a GPU.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.compare_with_baseline = True
     config.augment.autoaugment_policy = "imagenet"
     config.augment.cutout_side = IMAGE_SIDE // 4
-    config.repeat_unlimited = True  # a small folder would otherwise have epochs of a few steps
+    config.repeat_unlimited = True  # otherwise the epochs of a small folder would have few steps
 
     config.generator.image_side = IMAGE_SIDE
     config.generator.channels = 16
@@ -31,7 +32,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.generator.batch_size = 32
     config.generator.num_dataset_repeats_base = 100
     config.generator.epochs = 25
-    config.generator.learning_rate = 1e-3  # a narrow generator in few steps
+    config.generator.learning_rate = 1e-3  # for a narrow generator and few steps
 
     config.classifier.model = "wrn-10-2"
     config.classifier.image_side = IMAGE_SIDE

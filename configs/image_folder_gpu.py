@@ -1,8 +1,8 @@
-"""Your own images, in one folder per class, looked at closely: for a GPU.
+"""Your own images, in one folder per class, at a higher resolution: for a GPU.
 
     python main.py --config=configs/image_folder_gpu.py --config.dataset.directory=path/to/images
 
-As ``image_folder.py``, but at 96x96 pixels, with the published width of the generator, a wider classifier and the
+Like ``image_folder.py``, but at 96x96 pixels, with a generator of the published width, a wider classifier and the
 published 200 epochs.
 """
 
@@ -18,7 +18,7 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     published = defaults.get_config()
     config.dataset.image_side = IMAGE_SIDE
     config.augment.cutout_side = IMAGE_SIDE // 4
-    config.mixing.segmentation_scale = 400.0  # the published values for images of this side
+    config.mixing.segmentation_scale = 400.0  # the published values for this side
     config.mixing.segmentation_min_size = 400
     config.generator = published.generator
     config.generator.image_side = IMAGE_SIDE

@@ -1,10 +1,11 @@
-"""STL-10 with 5 images per class, with the published settings.
+"""STL-10 with 5 images per class and the published settings.
 
     python main.py --config=configs/stl10.py:chimeramix_grid
     python main.py --config=configs/stl10.py:baseline --config.max_labels_per_class=10 --config.seed=1
 
-Five of each class's 500 labelled 96x96 images train the generator and then the classifier, both at 96x96; the 100,000
-unlabelled images are not used. The classifier is a ResNet-50, trained from scratch; the test split has 8,000 images.
+Five of the 500 labelled images (96x96) of each class train the generator and then the classifier, both at 96x96; the
+100,000 unlabelled images are not used. The classifier is a ResNet-50, trained from scratch. The test split has 8,000
+images.
 """
 
 from ml_collections import ConfigDict

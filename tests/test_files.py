@@ -15,13 +15,13 @@ from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, StorageError
 
 
-def test_a_file_is_written_with_the_folders_on_its_way(tmp_path):
+def test_missing_parent_folders_are_created(tmp_path):
     target = tmp_path / "a" / "b" / "results.json"
     files.write_json(target, {"top_1": 0.5})
     assert json.loads(target.read_text()) == {"top_1": 0.5}
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "results.json"
     files.write_bytes(target, b"old")
 
@@ -35,13 +35,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_value_that_json_cannot_hold_leaves_no_file(tmp_path):
+def test_a_value_that_json_cannot_represent_leaves_no_file(tmp_path):
     with pytest.raises(TypeError):
         files.write_json(tmp_path / "results.json", {"what": object()})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_may_read_what_is_written_as_the_umask_allows(tmp_path):
+def test_a_new_file_has_the_permissions_that_the_umask_allows(tmp_path):
     before = os.umask(0o022)
     try:
         files.write_bytes(tmp_path / "file", b"")
@@ -50,7 +50,7 @@ def test_others_may_read_what_is_written_as_the_umask_allows(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o644
 
 
-def test_values_become_what_json_has_a_form_for():
+def test_values_are_converted_to_json_types():
     value = {"path": Path("runs"), "scalar": np.float32(0.5), "row": np.arange(3), "pair": (1, None), 7: float("nan")}
     plain = files.plain(value)
     assert plain == {"path": "runs", "scalar": 0.5, "row": [0, 1, 2], "pair": [1, None], "7": None}
@@ -61,13 +61,17 @@ def test_infinities_inside_arrays_become_null():
     assert files.plain(np.array([1.0, np.inf, np.nan])) == [1.0, None, None]
 
 
-def test_a_folder_has_its_name_only_when_it_is_whole(tmp_path):
+def test_a_folder_appears_under_its_name_only_when_it_is_complete(tmp_path):
     target = tmp_path / "sub" / "folder"
-    with files.whole_folder(target) as unfinished:
-        (unfinished / "a").write_text("a")
-        assert not target.exists()
+    before = os.umask(0o022)
+    try:
+        with files.whole_folder(target) as unfinished:
+            (unfinished / "a").write_text("a")
+            assert not target.exists()
+    finally:
+        os.umask(before)
     assert (target / "a").read_text() == "a" and os.listdir(target.parent) == ["folder"]
-    assert target.stat().st_mode & 0o777 == 0o777 & ~files._umask()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
 
 
 def test_a_folder_that_cannot_be_filled_leaves_nothing_behind(tmp_path):
@@ -77,17 +81,17 @@ def test_a_folder_that_cannot_be_filled_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_folder_is_made_where_an_empty_one_is_but_not_over_anything_else(tmp_path):
+def test_a_folder_may_replace_an_empty_folder_but_nothing_else(tmp_path):
     (tmp_path / "empty").mkdir()
     with files.whole_folder(tmp_path / "empty") as unfinished:
         (unfinished / "a").write_text("a")
     for taken in (tmp_path / "empty", tmp_path / "empty" / "a"):
-        with pytest.raises(InputError, match="is there already"), files.whole_folder(taken):
+        with pytest.raises(InputError, match="already exists"), files.whole_folder(taken):
             pass
     assert (tmp_path / "empty" / "a").read_text() == "a"
 
 
-def test_a_link_stays_and_the_file_that_it_leads_to_is_written(tmp_path):
+def test_writing_through_a_link_changes_its_target_and_keeps_the_link(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real/file")
     for content in (b"first", b"second"):
@@ -95,15 +99,15 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_written(tmp_path):
         assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "file").read_bytes() == content
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
-def test_a_file_keeps_its_permissions(tmp_path, mode):
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o664, 0o666])
+def test_an_existing_file_keeps_its_permissions(tmp_path, mode):
     (tmp_path / "file").touch()
     (tmp_path / "file").chmod(mode)
     files.write_bytes(tmp_path / "file", b"new")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-def test_a_pipe_and_a_device_are_written_to_and_stay(tmp_path):
+def test_pipes_and_devices_are_written_to_and_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with ThreadPoolExecutor(1) as reader:
         content = reader.submit((tmp_path / "pipe").read_bytes)
@@ -135,7 +139,7 @@ def test_what_the_process_writes_to_already_is_written_on_and_not_replaced(tmp_p
         assert (tmp_path / "file").read_bytes() == b"first second third"
 
 
-def test_a_process_substitution_gets_what_is_written(tmp_path):
+def test_a_process_substitution_receives_the_content(tmp_path):
     receiver, sender = os.pipe()
     files.write_bytes(f"/dev/fd/{sender}", b"content")
     assert os.read(receiver, 100) == b"content"
@@ -144,7 +148,7 @@ def test_a_process_substitution_gets_what_is_written(tmp_path):
     os.close(sender)
 
 
-def test_a_folder_is_filled_where_an_empty_one_is_linked_or_the_current_one(tmp_path, monkeypatch):
+def test_a_linked_empty_folder_and_the_current_folder_can_be_filled(tmp_path, monkeypatch):
     for name in ("disk", "here"):
         (tmp_path / name).mkdir()
     (tmp_path / "disk" / "lost+found").mkdir()  # as on a new disk that is mounted there
@@ -177,14 +181,14 @@ def test_a_folder_is_filled_where_an_empty_disk_is_mounted(tmp_path):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "a\n", "")
 
 
-def test_a_folder_is_not_made_at_the_end_of_a_link_that_leads_nowhere(tmp_path):
+def test_no_folder_is_created_through_a_dangling_link(tmp_path):
     (tmp_path / "link").symlink_to("gone")
-    with pytest.raises(InputError, match="is there already"), files.whole_folder(tmp_path / "link"):
+    with pytest.raises(InputError, match="already exists"), files.whole_folder(tmp_path / "link"):
         pass
     assert os.listdir(tmp_path) == ["link"]
 
 
-def test_the_folders_around_one_that_is_not_filled_are_taken_away_again(tmp_path):
+def test_parent_folders_of_a_failed_folder_are_removed(tmp_path):
     with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / "a" / "b"):
         raise ZeroDivisionError
     assert os.listdir(tmp_path) == []
@@ -197,12 +201,12 @@ def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatc
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
     for closed in ("closed/new", "closed/deep/new", "link"):  # root may write everywhere, whatever the mode
-        with pytest.raises(InputError, match=r"^--output=.*: cannot be written, as nothing may be put into .*/closed$"):
-            files.refuse_closed_folder(tmp_path / closed, "--output")
-    with pytest.raises(InputError, match=r"cannot be written, as .*/file is no folder"):
-        files.refuse_closed_folder(tmp_path / "file" / "new", "--output")
+        with pytest.raises(InputError, match=r"^--output=.*: cannot be written because .*/closed is not writable$"):
+            files.refuse_unwritable_folder(tmp_path / closed, "--output")
+    with pytest.raises(InputError, match=r"cannot be written because .*/file is not a folder"):
+        files.refuse_unwritable_folder(tmp_path / "file" / "new", "--output")
     for fine in (tmp_path / "file", tmp_path / "a" / "b", Path("/dev/null"), Path("new")):
-        files.refuse_closed_folder(fine, "--output")
+        files.refuse_unwritable_folder(fine, "--output")
     assert sorted(os.listdir(tmp_path)) == ["closed", "file", "link"]
 
 
@@ -216,7 +220,7 @@ def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatc
         (FileNotFoundError(2, "No such file or directory"), None),
     ],
 )
-def test_only_errors_of_storing_are_taken_for_such(error, reason):
+def test_storage_errors_are_recognized_by_number_or_text(error, reason):
     assert files.reason_of_storage(error) == reason
     wrapped = RuntimeError("could not be saved")
     wrapped.__cause__ = error

@@ -139,10 +139,10 @@ def test_generator_gradients_equal_the_reference(fixture, adversarial):
 def test_two_adversarial_iterations_equal_the_reference(fixture, adversarial):
     step, state = adversarial
     a, b, mask = fixture.inputs()
-    update = jax.jit(step)
+    update = jax.jit(step.update)
     losses_seen, first_discriminator = [], state["discriminator"]
     for iteration in range(2):
-        state, metrics = update(state, a, b, (mask, mask), a)
+        state, metrics = update(state, a, b, mask, mask, real=a)
         terms = ("reconstruction", "adversarial", "perceptual", "generator", "discriminator")
         losses_seen.append([float(metrics[term]) for term in terms])
         if iteration == 0:
@@ -165,7 +165,7 @@ def test_three_classifier_steps_equal_the_reference(fixture):
 
     step = ClassificationStep(nnx.graphdef(classifier), sgd(4.6e-3, momentum=0.9, weight_decay=5.3e-3, total_steps=10))
     state = step.initial_state(classifier)
-    update, losses_seen = jax.jit(step), []
+    update, losses_seen = jax.jit(step.update), []
     for _ in range(3):
         state, metrics = update(state, images, labels)
         losses_seen.append(float(metrics["loss"]))

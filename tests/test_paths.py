@@ -9,20 +9,20 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
 
 
-def test_the_home_folder_stands_in_the_place_of_the_tilde(monkeypatch):
+def test_a_tilde_becomes_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/somewhere")
     assert paths.local_path("~/a/", "--workdir") == Path("/somewhere/a")
     assert Workdir("~/a").path == Path("/somewhere/a")
 
 
 @pytest.mark.parametrize("named", ["gs://bucket/run", "S3://bucket/run", "https://host/x", Path("gs://bucket/run")])
-def test_addresses_are_refused(named):
-    with pytest.raises(InputError, match=r"^--workdir=.*is an address"):
+def test_urls_are_refused(named):
+    with pytest.raises(InputError, match=r"^--workdir=.*is a URL"):
         paths.local_path(named, "--workdir")
 
 
 @pytest.mark.parametrize("named", ["a:b/c", "C:/x", "x/gs://y"])
-def test_a_colon_does_not_make_an_address(named):
+def test_a_colon_alone_does_not_make_a_url(named):
     assert paths.local_path(named, "--workdir") == Path(named)
 
 
@@ -32,7 +32,7 @@ def test_an_empty_path_is_refused(named):
         paths.local_path(named, "--workdir")
 
 
-def test_a_name_is_found_however_its_letters_are_composed(tmp_path):
+def test_a_name_is_found_in_any_unicode_form(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "Bär") for form in ("NFC", "NFD"))
     (tmp_path / decomposed).touch()
     assert paths.in_any_form(tmp_path / composed).exists()
@@ -52,12 +52,12 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "top").mkdir()
     (tmp_path / "top" / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "top" / "again").symlink_to(tmp_path / "real")
-    (tmp_path / "top" / "circle").symlink_to(tmp_path / "top")
+    (tmp_path / "top" / "loop").symlink_to(tmp_path / "top")
     found = [os.path.join(path, name) for path, _, names in paths.walk(tmp_path / "top", pytest.fail) for name in names]
     assert [Path(path).name for path in found] == ["file"]
 
 
-def test_folders_that_stay_empty_are_taken_away_again(tmp_path):
+def test_new_folders_that_stay_empty_are_removed(tmp_path):
     (tmp_path / "there").mkdir()
     for content in (False, True):
         with paths.leaving_no_empty_folders(tmp_path / "there" / "new" / "deep"):

@@ -1,4 +1,4 @@
-"""What an earlier version stored is read by this one, and what a later one stores is refused."""
+"""Files stored by earlier versions can be read; files of later versions are refused."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from chimeramix_jax.stored_format import FORMAT, marked, unmarked
 
 @pytest.fixture(scope="module")
 def stored_run(tmp_path_factory):
-    """A run that an earlier version has finished, as it was stored."""
+    """The directory of a run that an earlier version finished."""
     folder = tmp_path_factory.mktemp("stored")
     shutil.unpack_archive(FIXTURES / "run_format_1.zip", folder)
     return folder / "run"
@@ -26,25 +26,25 @@ def copy(stored_run, tmp_path):
     return shutil.copytree(stored_run, tmp_path / "run")
 
 
-def test_what_is_stored_names_its_form_first():
+def test_stored_objects_begin_with_the_format_version():
     assert list(marked({"seed": 3})) == ["format", "seed"]
     assert unmarked(marked({"seed": 3}), "here") == {"seed": 3} == unmarked({"seed": 3}, "here")
 
 
 @pytest.mark.parametrize("version", [FORMAT + 1, -1, "1", None, True])
-def test_a_form_of_a_later_version_is_refused(version):
-    with pytest.raises(InputError, match=f"there: format {version!r} cannot be read .* reads up to {FORMAT}"):
+def test_an_unknown_format_version_is_refused(version):
+    with pytest.raises(InputError, match=f"there: format {version!r} cannot be read .* reads formats up to {FORMAT}"):
         unmarked({"format": version}, "there")
 
 
-def test_a_stored_run_gives_its_networks_and_classifies(stored_run):
+def test_networks_of_a_stored_run_are_restored_and_predict(stored_run):
     assert chimeramix_jax.restore_classifier(stored_run) is not None
     assert chimeramix_jax.restore_generator(stored_run) is not None
     (prediction,) = chimeramix_jax.predict(stored_run, ROOT / "docs" / "mixing.png")
     assert sorted(prediction.classes)[0] >= "0" and sum(prediction.probabilities) <= 1 + 1e-6
 
 
-def test_a_stored_run_is_measured_and_shown_again_without_its_config_file(copy, run_main, data_dir):
+def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(copy, run_main, data_dir):
     before = json.loads((copy / "results.json").read_text())
     code, _, errors = run_main("--stage=evaluate", f"--workdir={copy}", **FROM_THE_RUN)
     assert code == 0, errors
@@ -54,7 +54,7 @@ def test_a_stored_run_is_measured_and_shown_again_without_its_config_file(copy, 
     assert (copy / "report.html").exists()
 
 
-# Settings that tests add to every command, as the stored run has them.
+# The stored run's values of settings that ``run_main`` would otherwise override.
 FROM_THE_RUN = {
     "classifier.epochs": 2,
     "generator.channels": 1,
@@ -77,11 +77,11 @@ def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_
     ("content", "complaint"),
     [
         ('{"format": 99, "class_names": []}', "format 99 cannot be read by this version"),
-        ("[]", "a JSON object is wanted, not a list"),
+        ("[]", "must be a JSON object, not a list"),
         ("{", "cannot be read"),
     ],
 )
-def test_what_tells_the_data_of_another_version_or_damaged_is_refused(copy, content, complaint):
+def test_a_data_identity_that_is_damaged_or_of_another_version_is_refused(copy, content, complaint):
     (copy / "data.json").write_text(content)
     with pytest.raises(InputError, match=complaint):
         Workdir(copy).read_data()

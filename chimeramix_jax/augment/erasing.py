@@ -1,10 +1,10 @@
-"""Augmentation by erasing a rectangle of each image: Cutout and Random Erasing, on the device."""
+"""Cutout and Random Erasing: augmentations that erase a rectangle of each image, on the device."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-ATTEMPTS = 100  # the released program's: so many rectangles are drawn for an image before it is left as it is
+ATTEMPTS = 100  # rectangles drawn for an image before it is left unchanged, as in the released program
 
 
 def cutout(
@@ -12,9 +12,9 @@ def cutout(
 ) -> Float[Array, "batch height width 3"]:
     """Sets one square of each image to zero, which is mid-grey for images in [-1, 1] (DeVries & Taylor, 2017).
 
-    The square's centre is drawn uniformly from the image's pixels, each image for itself; it reaches from ``side // 2``
-    pixels before the centre to just before ``side // 2`` pixels after it (so an odd ``side`` acts as ``side - 1``).
-    What lies outside the image is cut off.
+    The centre of the square is drawn uniformly from the pixels, independently for each image. The square begins
+    ``side // 2`` pixels before the centre and ends just before ``side // 2`` pixels after it, so an odd ``side`` acts
+    like ``side - 1``. It is clipped at the image's border.
     """
     batch, height, width, _ = images.shape
     row_key, column_key = jax.random.split(key)
@@ -31,19 +31,19 @@ def random_erasing(
     area: tuple[float, float] = (0.02, 0.4),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Float[Array, "batch height width 3"]:
-    """Fills one rectangle of each image with noise (Zhong et al., 2020); each image draws for itself.
+    """Fills one rectangle of each image with noise, independently for each image (Zhong et al., 2020).
 
     Args:
-        key: everything is drawn from it.
+        key: the source of all random numbers.
         images: in [-1, 1].
-        probability: of an image to be changed at all.
-        area: least and greatest share of the image that the rectangle covers, drawn uniformly.
-        aspect: least and greatest height divided by width, drawn uniformly as in the paper (torchvision draws its
-            logarithm uniformly).
+        probability: of changing an image at all.
+        area: range of the rectangle's share of the image, drawn uniformly.
+        aspect: range of height divided by width, drawn uniformly as in the paper; torchvision draws its logarithm
+            uniformly.
 
-    A rectangle that would be as high or as wide as the image is drawn anew: the first of ``ATTEMPTS`` that fits is
-    taken, and if none does, the image stays as it is. Its place is uniform. The noise is uniform in [-1, 1] (before
-    normalising: in [0, 1]), for every pixel and channel anew.
+    A rectangle must be lower and narrower than the image: the first of ``ATTEMPTS`` draws that fits is used, and if
+    none fits, the image is unchanged. The position is uniform. The noise is uniform in [-1, 1] (in [0, 1] before
+    normalization) and independent for every pixel and channel.
     """
     batch, height, width, _ = images.shape
     chance_key, size_key, row_key, column_key, noise_key = jax.random.split(key, 5)
@@ -59,7 +59,7 @@ def random_erasing(
 def _fitting_sizes(
     key: PRNGKeyArray, shape: tuple[int, ...], area: tuple[float, float], aspect: tuple[float, float]
 ) -> tuple[Int[Array, "batch"], Int[Array, "batch"]]:
-    """Heights and widths: for each image of those drawn the first that fit into it, or 0 where none did."""
+    """Draws heights and widths; for each image, returns the first pair that fits into it, or 0 if none does."""
     batch, height, width, _ = shape
     area_key, aspect_key = jax.random.split(key)
     areas = height * width * jax.random.uniform(area_key, (ATTEMPTS, batch), minval=area[0], maxval=area[1])
@@ -78,7 +78,7 @@ def _rectangles(
     widths: Int[Array, "batch"],
     shape: tuple[int, int],
 ) -> Bool[Array, "batch height width 1"]:
-    """Where an image of ``shape`` lies in the rectangle whose top left pixel is at its ``rows`` and ``columns``."""
+    """Returns masks of rectangles, whose top left corners are given, in images of ``shape`` (height, width)."""
 
     def within(starts, lengths, size):
         positions = jnp.arange(size) - starts[:, None]

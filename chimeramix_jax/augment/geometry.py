@@ -17,10 +17,10 @@ def normalize(images: UInt8[Array, "batch height width 3"]) -> Float[Array, "bat
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ViewDraw:
-    """Where the views of a batch lie in their images.
+    """The positions of a batch's views in their images.
 
-    ``shifts`` are the pixels that a view lies below (first row) and right of (second row) its image's own place, each
-    from -padding to padding. Where ``flips`` is True, the view is mirrored left to right.
+    ``shifts`` are the offsets of the views from their images in pixels, down (first row) and to the right (second row),
+    each from -padding to padding. Where ``flips`` is True, the view is mirrored left to right.
     """
 
     shifts: Int[Array, "2 batch"]
@@ -29,10 +29,10 @@ class ViewDraw:
 
 @dataclass(frozen=True)
 class RandomViews:
-    """Draws randomly shifted and mirrored views of images, and the same views of what belongs to them.
+    """Draws randomly shifted and mirrored views of images, and cuts the same views from their label maps.
 
-    A view is a crop of the image's own size out of the image padded by ``padding`` reflected pixels on each side,
-    mirrored left to right with probability 1/2 if ``horizontal_flip``.
+    A view is a crop of the image's size from the image padded by ``padding`` reflected pixels on each side. With
+    ``horizontal_flip`` it is mirrored left to right with probability 1/2.
     """
 
     padding: int
@@ -40,17 +40,17 @@ class RandomViews:
 
     @classmethod
     def of(cls, settings: ConfigDict, side: int) -> "RandomViews":
-        """The views that ``config.augment`` asks for, of images of the given side."""
+        """Returns the views set in ``config.augment``, for images of the given side."""
         return cls(int(side * settings.crop_padding_fraction), settings.horizontal_flip)
 
     def __call__(
         self, key: PRNGKeyArray, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
     ) -> Float[Array, "batch side side 3"]:
-        """Freshly drawn views of ``images[indices]`` in [-1, 1]."""
+        """Draws new views of ``images[indices]`` and returns them in [-1, 1]."""
         return self.images(self.draw(key, indices.shape[0]), images, indices)
 
     def draw(self, key: PRNGKeyArray, batch_size: int) -> ViewDraw:
-        """Draws where ``batch_size`` views lie."""
+        """Draws the positions of ``batch_size`` views."""
         shift_key, flip_key = jax.random.split(key)
         shifts = jax.random.randint(shift_key, (2, batch_size), -self.padding, self.padding + 1)
         flips = jax.random.bernoulli(flip_key, 0.5, (batch_size,)) & self.horizontal_flip
@@ -59,13 +59,13 @@ class RandomViews:
     def images(
         self, draw: ViewDraw, images: UInt8[Array, "examples side side 3"], indices: Int[Array, "batch"]
     ) -> Float[Array, "batch side side 3"]:
-        """The views of ``images[indices]`` in [-1, 1]; choosing, cropping and mirroring are one gather."""
+        """Returns the views of ``images[indices]`` in [-1, 1]. Selection, crop and mirroring are a single gather."""
         return normalize(self.reflected(draw, images, indices))
 
     def reflected(
         self, draw: ViewDraw, sources: Shaped[Array, "examples side side ..."], indices: Int[Array, "batch"]
     ) -> Shaped[Array, "batch side side ..."]:
-        """The views of ``sources[indices]``, which have no padding and are reflected at their borders."""
+        """Returns the views of ``sources[indices]``, which have no padding and are reflected at their borders."""
         side = sources.shape[1]
         rows, columns = (_reflect(positions, side) for positions in _positions(draw, side))
         return _gather(sources, indices, rows, columns)
@@ -73,13 +73,13 @@ class RandomViews:
     def labels(
         self, draw: ViewDraw, canvases: Int[Array, "examples canvas canvas"], indices: Int[Array, "batch"]
     ) -> Int[Array, "batch side side"]:
-        """The same views of label maps, which cover the images with their padding: ``canvas = side + 2 * padding``."""
+        """Returns the same views of label maps that cover the padded images: ``canvas = side + 2 * padding``."""
         rows, columns = _positions(draw, canvases.shape[1] - 2 * self.padding)
         return _gather(canvases, indices, rows + self.padding, columns + self.padding)
 
 
 def _positions(draw: ViewDraw, side: int) -> tuple[Int[Array, "batch side"], Int[Array, "batch side"]]:
-    """Which rows and columns of their images the views show, -padding..side+padding-1."""
+    """Returns the rows and columns of the images that the views show, from -padding to side + padding - 1."""
     rows, columns = draw.shifts[:, :, None] + jnp.arange(side)
     return rows, jnp.where(draw.flips[:, None], columns[:, ::-1], columns)
 
@@ -94,7 +94,7 @@ def _gather(
 
 
 def _reflect(positions: Int[Array, "..."], side: int) -> Int[Array, "..."]:
-    """Folds positions in -side < p < 2 * side - 1 back into 0..side-1, without repeating the border pixel."""
+    """Reflects positions in -side < p < 2 * side - 1 back into 0..side-1, without repeating the border pixel."""
     positions = jnp.abs(positions)
     return jnp.where(positions >= side, 2 * (side - 1) - positions, positions)
 
@@ -102,7 +102,7 @@ def _reflect(positions: Int[Array, "..."], side: int) -> Int[Array, "..."]:
 def resize_align_corners(
     images: Float[Array, "batch height width channels"], side: int
 ) -> Float[Array, "batch side side channels"]:
-    """Bilinear resize that maps corner pixels onto corner pixels (PyTorch's ``align_corners=True``)."""
+    """Resizes images bilinearly and maps corner pixels to corner pixels (PyTorch's ``align_corners=True``)."""
     if images.shape[1:3] == (side, side):
         return images
     rows, columns = (jnp.asarray(_align_corners_weights(n, side), images.dtype) for n in images.shape[1:3])
@@ -111,6 +111,6 @@ def resize_align_corners(
 
 
 def _align_corners_weights(source: int, target: int) -> Float[np.ndarray, "target source"]:
-    """The matrix that interpolates ``source`` values linearly at ``target`` places, the ends included."""
+    """Returns the matrix that interpolates ``source`` values linearly at ``target`` positions, including both ends."""
     positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(source)))

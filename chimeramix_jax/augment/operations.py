@@ -1,11 +1,11 @@
-"""The operations that AutoAugment and TrivialAugment choose from, on the device: each image has its own.
+"""The operations of AutoAugment and TrivialAugment, on the device, with a different operation for each image.
 
-The definitions are Pillow's (``Image.transform``, ``ImageOps``, ``ImageEnhance``), called as torchvision's
-``AutoAugment`` and ``TrivialAugmentWide`` call them by default: nearest neighbour, black where the image ends.
+They are defined by Pillow (``Image.transform``, ``ImageOps``, ``ImageEnhance``) as torchvision's ``AutoAugment`` and
+``TrivialAugmentWide`` call it by default: nearest neighbour, black outside the image.
 
-Batched, a switch over operations would run every branch for every image. So there are three passes instead, each of
-which serves a family of operations and leaves the other images as they are: ``_warp`` fetches pixels from elsewhere,
-``_remap`` looks grey levels up in a table, ``_enhance`` blends with a degenerate image.
+A batched switch over operations would run every branch for every image. Instead there are three passes. Each computes a
+family of operations and leaves other images unchanged: ``_warp`` moves pixels, ``_remap`` looks up grey levels in a
+table, ``_enhance`` blends with a degenerate image.
 """
 
 import enum
@@ -17,20 +17,20 @@ from jaxtyping import Array, Float, Int, Shaped, UInt8
 
 
 class Operation(enum.IntEnum):
-    """The operations' codes. The comments say what the magnitude means; the others take none, and ignore it."""
+    """The codes of the operations. Comments give the meaning of the magnitude; operations without one ignore it."""
 
     IDENTITY = 0
-    SHEAR_X = 1  # pixels that a row moves to the left of the row above it; the top edge stays
-    SHEAR_Y = 2  # pixels that a column moves up from the one on its left; the left edge stays
-    TRANSLATE_X = 3  # pixels to the right, the fraction cut off
-    TRANSLATE_Y = 4  # pixels down, the fraction cut off
+    SHEAR_X = 1  # shift of each row to the left, relative to the row above, in pixels; the top edge is fixed
+    SHEAR_Y = 2  # upward shift of each column, relative to the column on its left, in pixels; the left edge is fixed
+    TRANSLATE_X = 3  # pixels to the right, truncated
+    TRANSLATE_Y = 4  # pixels down, truncated
     ROTATE = 5  # degrees counterclockwise about the centre
-    BRIGHTNESS = 6  # of these four: -1 is a degenerate image (see _enhance), 0 the image, 1 twice as far from it
+    BRIGHTNESS = 6  # here and below: -1 gives the degenerate image (see _enhance), 0 the image, 1 extrapolates
     COLOR = 7
     CONTRAST = 8
     SHARPNESS = 9
     POSTERIZE = 10  # bits kept, 1 to 8
-    SOLARIZE = 11  # the grey level from which on levels are inverted
+    SOLARIZE = 11  # the lowest grey level that is inverted
     AUTO_CONTRAST = 12
     EQUALIZE = 13
     INVERT = 14
@@ -39,7 +39,7 @@ class Operation(enum.IntEnum):
 def apply(
     images: UInt8[Array, "batch height width 3"], operations: Int[Array, "batch"], magnitudes: Float[Array, "batch"]
 ) -> UInt8[Array, "batch height width 3"]:
-    """Applies to each image the one operation that its code names, at its magnitude (see ``Operation``)."""
+    """Applies to each image its own operation at its own magnitude (see ``Operation``)."""
     return jax.vmap(_apply)(images, operations, magnitudes)
 
 
@@ -49,7 +49,7 @@ def warp_labels(
     magnitudes: Float[Array, "batch"],
     outside: int,
 ) -> Int[Array, "batch height width"]:
-    """Moves the pixels' labels as ``apply`` moves the pixels, with the label ``outside`` where the image ends."""
+    """Moves the labels of pixels like ``apply`` moves the pixels; places beyond the image get the label ``outside``."""
     return jax.vmap(partial(_warp, outside=outside))(labels, operations, magnitudes)
 
 
@@ -67,7 +67,7 @@ def _warp(
     magnitude: Float[Array, ""],
     outside: int = 0,
 ) -> Shaped[Array, "height width ..."]:
-    """Shears, shifts or rotates: an affine map says where each pixel comes from, and the nearest one is taken."""
+    """Shears, translates or rotates: an affine map gives each pixel's source position, rounded to the nearest pixel."""
     height, width = image.shape[:2]
 
     def amount(candidate: Operation) -> Float[Array, ""]:
@@ -76,7 +76,7 @@ def _warp(
     angle = jnp.radians(amount(Operation.ROTATE))
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
     x_per_row, y_per_column = amount(Operation.SHEAR_X) - sine, amount(Operation.SHEAR_Y) + sine
-    # The centre of a rotation stays; shears need no offset, for theirs is the corner.
+    # A rotation fixes the centre; a shear fixes the corner, which needs no offset.
     x_offset = ((1 - cosine) * width + sine * height) / 2 - jnp.trunc(amount(Operation.TRANSLATE_X))
     y_offset = ((1 - cosine) * height - sine * width) / 2 - jnp.trunc(amount(Operation.TRANSLATE_Y))
     columns, rows = jnp.arange(width), jnp.arange(height)[:, None]
@@ -92,10 +92,10 @@ def _positions(
     rows: Int[Array, "height 1"],
     offset: Float[Array, ""],
 ) -> Int[Array, "height width"]:
-    """Where on one axis the pixels come from: ``per_column * x + per_row * y + offset``, of pixels' centres (x, y).
+    """Returns source positions along one axis: ``per_column * x + per_row * y + offset`` for pixel centres (x, y).
 
-    In 16-bit fixed point like Pillow's: a rotation by 45 degrees puts the centres of a whole diagonal just between two
-    pixels, where the rounding decides.
+    Uses Pillow's 16-bit fixed point: a rotation by 45 degrees maps the centres of a whole diagonal exactly between two
+    pixels, so the rounding decides which is used.
     """
     first = offset + (per_column + per_row) / 2
     across, down, start = (jnp.round(value * 2**16).astype(jnp.int32) for value in (per_column, per_row, first))
@@ -105,7 +105,7 @@ def _positions(
 def _remap(
     image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
 ) -> UInt8[Array, "height width 3"]:
-    """Replaces grey levels by what a table per channel says."""
+    """Replaces grey levels by means of a table per channel."""
     levels = jnp.arange(256)[:, None]
     counts = jnp.zeros((256, 3), jnp.int32).at[image, jnp.arange(3)].add(1)
     tables: dict[Operation, Array] = {
@@ -121,7 +121,7 @@ def _remap(
 
 
 def _auto_contrast_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"]) -> Int[Array, "256 3"]:
-    """Stretches each channel's levels linearly to 0..255; a channel of one level stays."""
+    """Stretches each channel's levels linearly to 0..255; a channel with a single level is unchanged."""
     darkest = jnp.min(jnp.where(counts > 0, levels, 255), axis=0)
     brightest = jnp.max(jnp.where(counts > 0, levels, 0), axis=0)
     stretched = (levels - darkest) * 255 // jnp.maximum(brightest - darkest, 1)
@@ -129,9 +129,9 @@ def _auto_contrast_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"
 
 
 def _equalize_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"]) -> Int[Array, "256 3"]:
-    """Spreads each channel's levels so that they are about equally frequent; a channel of few pixels or levels stays.
+    """Equalizes each channel's histogram; a channel with few pixels or levels is unchanged.
 
-    A level becomes the number of darker pixels, divided by Pillow's step: a 255th of the number of pixels that are
+    A level becomes the number of darker pixels divided by Pillow's step, which is a 255th of the number of pixels
     darker than the brightest.
     """
     darker = jnp.cumsum(counts, axis=0) - counts
@@ -142,9 +142,9 @@ def _equalize_table(levels: Int[Array, "256 1"], counts: Int[Array, "256 3"]) ->
 def _enhance(
     image: UInt8[Array, "height width 3"], operation: Int[Array, ""], magnitude: Float[Array, ""]
 ) -> UInt8[Array, "height width 3"]:
-    """Moves the image towards a degenerate one or away from it: black, colourless, of one grey level, or smoothed."""
+    """Blends the image with a degenerate image or away from it: black, greyscale, uniformly grey, or smoothed."""
     pixels = image.astype(jnp.int32)
-    # ITU-R 601-2 luma in 16-bit fixed point, rounded, as Pillow converts to grey.
+    # ITU-R 601-2 luma in 16-bit fixed point, rounded, like Pillow's conversion to greyscale.
     grey = (jnp.sum(pixels * jnp.array([19595, 38470, 7471]), axis=-1, keepdims=True) + 2**15) >> 16
     degenerates: dict[Operation, Array] = {
         Operation.BRIGHTNESS: jnp.zeros_like(grey),
@@ -154,11 +154,11 @@ def _enhance(
     }
     chosen = jnp.select([operation == candidate for candidate in degenerates], list(degenerates.values()), pixels)
     enhanced = chosen + (1 + magnitude) * (pixels - chosen)
-    return jnp.clip(enhanced, 0, 255).astype(jnp.uint8)  # cuts the fraction off, as Pillow does
+    return jnp.clip(enhanced, 0, 255).astype(jnp.uint8)  # truncates, like Pillow
 
 
 def _smooth(pixels: Int[Array, "height width 3"]) -> Int[Array, "height width 3"]:
-    """The mean of each pixel, counted five times, and its eight neighbours, rounded; the border stays."""
+    """Returns rounded means of each pixel, with weight 5, and its eight neighbours; the border is unchanged."""
     columns = pixels[:-2] + pixels[1:-1] + pixels[2:]
     sums = columns[:, :-2] + columns[:, 1:-1] + columns[:, 2:] + 4 * pixels[1:-1, 1:-1]
     return pixels.at[1:-1, 1:-1].set((2 * sums + 13) // 26)

@@ -1,4 +1,4 @@
-"""All that is done to a single training image on the device, in the published order."""
+"""The augmentation of training images on the device, in the published order."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from chimeramix_jax.data.sampling import ResidentData
 
 
 class Augmented(NamedTuple):
-    """Augmented images in [-1, 1] and, where masks need them, the segments that their pixels belong to."""
+    """Augmented images in [-1, 1] and, if the masks need them, their segments."""
 
     images: Float[Array, "batch side side 3"]
     segments: Int[Array, "batch side side"] | None
@@ -23,7 +23,7 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A policy on grey levels, crop and mirroring, Random Erasing, Cutout; each only where it is asked for."""
+    """A policy, crop and mirroring, Random Erasing and Cutout; each only if it is set."""
 
     views: RandomViews
     policy: Policy | None = None
@@ -32,12 +32,15 @@ class Augmentation:
 
     @classmethod
     def for_generator(cls, settings: ConfigDict, side: int) -> "Augmentation":
-        """Crop and mirroring alone, so that one generator serves every experiment; ``settings``: config.augment."""
+        """Returns only crop and mirroring, so that all experiments can share a generator.
+
+        ``settings`` is ``config.augment``.
+        """
         return cls(RandomViews.of(settings, side))
 
     @classmethod
     def for_classifier(cls, settings: ConfigDict, side: int) -> "Augmentation":
-        """All that ``config.augment`` asks for, of images of the given side."""
+        """Returns everything set in ``config.augment``, for images of the given side."""
         return cls(
             RandomViews.of(settings, side),
             Policy.of(settings),
@@ -47,23 +50,23 @@ class Augmentation:
 
     @property
     def segmented_padding(self) -> int:
-        """How many reflected pixels around the images their label maps have to cover.
+        """Returns the width in pixels of the reflected margin that label maps must cover around the images.
 
-        Where a policy moves pixels there is no such margin: the maps of the images themselves are moved with the
-        pixels, and only then reflected.
+        With a policy, which may move pixels, the margin is 0: the label maps are moved with the pixels first, and
+        reflected afterwards.
         """
         return self.views.padding if self.policy is None else 0
 
     def __call__(self, key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"]) -> Augmented:
-        """Freshly drawn augmentations of the images at ``indices``."""
+        """Returns newly drawn augmentations of the images at ``indices``."""
         policy_key, view_key, erasing_key, cutout_key = jax.random.split(key, 4)
-        view, everyone = self.views.draw(view_key, len(indices)), jnp.arange(len(indices))
+        view, batch = self.views.draw(view_key, len(indices)), jnp.arange(len(indices))
         if self.policy is None:
             images = self.views.images(view, data.images, indices)
             segments = None if data.segments is None else self.views.labels(view, data.segments, indices)
         else:
             moves = self.policy.draw(policy_key, len(indices), data.images.shape[1])
-            images = self.views.images(view, moves.images(data.images[indices]), everyone)
+            images = self.views.images(view, moves.images(data.images[indices]), batch)
             segments = self._moved_segments(moves, view, data, indices)
         if self.random_erasing_probability:
             images = erasing.random_erasing(erasing_key, images, self.random_erasing_probability)
@@ -72,7 +75,7 @@ class Augmentation:
         return Augmented(images, segments)
 
     def _moved_segments(self, moves: Draws, view: ViewDraw, data: ResidentData, indices: Int[Array, "batch"]):
-        """The segments after a policy's warps; what these show beyond the image is a segment of its own."""
+        """Returns the segments after the policy's warps; pixels from beyond the image form a segment of their own."""
         if data.segments is None:
             return None
         moved = moves.labels(data.segments[indices].astype(jnp.int32), outside=data.segment_labels - 1)

@@ -1,8 +1,8 @@
-"""Augmentation policies: which operations each image gets, and how strongly.
+"""Augmentation policies: the operations that each image gets, and their magnitudes.
 
-AutoAugment is Cubuk et al., CVPR 2019 (arXiv 1805.09501), TrivialAugment Müller and Hutter, ICCV 2021 (arXiv
-2103.10158); magnitudes and the policies' 25 pairs are those of torchvision's ``AutoAugment`` and
-``TrivialAugmentWide``. Every function draws for each image by itself, all from one key.
+AutoAugment is by Cubuk et al., CVPR 2019 (arXiv 1805.09501), TrivialAugment by Müller and Hutter, ICCV 2021 (arXiv
+2103.10158). Magnitudes and the policies' 25 pairs are those of torchvision's ``AutoAugment`` and
+``TrivialAugmentWide``. All functions draw independently for each image, from a single key.
 """
 
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ Magnitudes = Mapping[Operation, Float[np.ndarray, "bins"]]
 
 
 class Draws(NamedTuple):
-    """What was drawn for each image: operations to apply one after the other, and their magnitudes (``Operation``)."""
+    """The operations drawn for each image, in the order of application, and their magnitudes (see ``Operation``)."""
 
     operations: Int[Array, "batch steps"]
     magnitudes: Float[Array, "batch steps"]
 
     def images(self, images: UInt8[Array, "batch height width 3"]) -> UInt8[Array, "batch height width 3"]:
-        """Applies the operations to images."""
+        """Applies the operations to the images."""
         for operations, magnitudes in zip(self.operations.T, self.magnitudes.T, strict=True):
             images = apply(images, operations, magnitudes)
         return images
 
     def labels(self, labels: Int[Array, "batch height width"], outside: int) -> Int[Array, "batch height width"]:
-        """Moves the labels of the images' pixels with them; ``outside`` is the label of what was not in the image."""
+        """Moves the labels of the images' pixels; ``outside`` is the label of pixels from beyond the image."""
         for operations, magnitudes in zip(self.operations.T, self.magnitudes.T, strict=True):
             labels = warp_labels(labels, operations, magnitudes, outside)
         return labels
@@ -43,18 +43,18 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy that a config asks for: "autoaugment" with one of its own policies, or "trivialaugment"."""
+    """A policy: "autoaugment" with one of its published sets of pairs, or "trivialaugment"."""
 
     name: str
     autoaugment_policy: str
 
     @classmethod
     def of(cls, settings: ConfigDict) -> "Policy | None":
-        """The one that ``config.augment`` asks for; None where it asks for none."""
+        """Returns the policy set in ``config.augment``, or None."""
         return None if settings.policy == "none" else cls(settings.policy, settings.autoaugment_policy)
 
     def draw(self, key: PRNGKeyArray, batch_size: int, side: int) -> Draws:
-        """Draws for images of the given side, each image for itself."""
+        """Draws operations independently for each of ``batch_size`` images of the given side."""
         if self.name == "autoaugment":
             return auto_augment_draws(key, batch_size, side, self.autoaugment_policy)
         if self.name == "trivialaugment":
@@ -65,9 +65,9 @@ class Policy:
 def auto_augment(
     key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"], policy: str
 ) -> UInt8[Array, "batch side side 3"]:
-    """AutoAugment with the policy that was found on ``"cifar10"`` or ``"imagenet"``.
+    """Applies AutoAugment with the policy found on ``"cifar10"`` or ``"imagenet"``.
 
-    Each image gets one of the policy's 25 pairs of operations; each of the two happens with its own probability.
+    Each image gets one of the policy's 25 pairs of operations; each of the two is applied with its own probability.
     """
     return auto_augment_draws(key, images.shape[0], images.shape[1], policy).images(images)
 
@@ -75,12 +75,12 @@ def auto_augment(
 def trivial_augment_wide(
     key: PRNGKeyArray, images: UInt8[Array, "batch height width 3"]
 ) -> UInt8[Array, "batch height width 3"]:
-    """TrivialAugment in its wide space: each image gets one operation, drawn like its magnitude from all alike."""
+    """Applies TrivialAugment (wide space): a single operation per image; operation and magnitude are uniform."""
     return trivial_augment_wide_draws(key, images.shape[0]).images(images)
 
 
 def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: str) -> Draws:
-    """Draws what ``auto_augment`` applies to images of the given side: two operations each."""
+    """Draws the operations of ``auto_augment`` for images of the given side: two for each image."""
     if policy not in AUTO_AUGMENT_PAIRS:
         raise not_one_of("policy", policy, AUTO_AUGMENT_PAIRS)
     pairs, magnitudes = AUTO_AUGMENT_PAIRS[policy], _by_code(auto_augment_magnitudes(side))
@@ -93,7 +93,7 @@ def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: st
 
 
 def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
-    """Draws what ``trivial_augment_wide`` applies: one operation each."""
+    """Draws the operations of ``trivial_augment_wide``: one for each image."""
     operation_key, bin_key, sign_key = jax.random.split(key, 3)
     magnitudes = _by_code(TRIVIAL_AUGMENT_MAGNITUDES)
     operations = jax.random.choice(operation_key, _TRIVIAL_AUGMENT_OPERATIONS, (batch_size, 1))
@@ -102,14 +102,14 @@ def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
 
 
 def auto_augment_magnitudes(side: int) -> Magnitudes:
-    """AutoAugment's ten magnitudes of each operation that has any, weakest first, for images of the given side."""
+    """Returns AutoAugment's ten magnitudes of each operation that has any, weakest first, for images of that side."""
     return _magnitudes(10, shear=0.3, translate=150 / 331 * side, rotate=30, enhance=0.9, fewest_bits=4)
 
 
 def _magnitudes(
     bins: int, *, shear: float, translate: float, rotate: float, enhance: float, fewest_bits: int
 ) -> Magnitudes:
-    """Evenly spaced magnitudes up to the given ones, in the units of ``Operation``."""
+    """Returns evenly spaced magnitudes up to the given maxima, in the units of ``Operation``."""
     strongest = {
         Operation.SHEAR_X: shear,
         Operation.SHEAR_Y: shear,
@@ -128,7 +128,7 @@ def _magnitudes(
 
 
 def _by_code(magnitudes: Magnitudes) -> Float[Array, "operations bins"]:
-    """The magnitudes as one table, a row for each operation's code; zeros for operations that have none."""
+    """Returns the magnitudes as a table with a row for each operation's code; zeros for operations without any."""
     bins = len(next(iter(magnitudes.values())))
     return jnp.array([magnitudes.get(operation, np.zeros(bins)) for operation in Operation], jnp.float32)
 
@@ -136,14 +136,14 @@ def _by_code(magnitudes: Magnitudes) -> Float[Array, "operations bins"]:
 def _random_signs(
     key: PRNGKeyArray, operations: Int[Array, "batch ..."], magnitudes: Float[Array, "batch ..."]
 ) -> Float[Array, "batch ..."]:
-    """Turns each magnitude's sign with probability 1/2 where the operation works in two directions."""
+    """Negates each magnitude with probability 1/2 if its operation works in two directions."""
     one_way = (operations == Operation.POSTERIZE) | (operations == Operation.SOLARIZE)
     signs = jax.random.rademacher(key, operations.shape, magnitudes.dtype)
     return jnp.where(one_way, magnitudes, signs * magnitudes)
 
 
 class Pairs(NamedTuple):
-    """A policy's pairs of operations; each operation with its probability and its magnitude's bin, 0 to 9."""
+    """A policy's pairs of operations, and the probability and magnitude bin (0 to 9) of each operation."""
 
     operations: Int[np.ndarray, "pairs 2"]
     probabilities: Float[np.ndarray, "pairs 2"]
@@ -151,7 +151,7 @@ class Pairs(NamedTuple):
 
 
 def _parse(table: str) -> Pairs:
-    """Reads a pair from each line: operation, probability, bin (0 if the operation takes no magnitude), and again."""
+    """Parses a pair per line: twice operation, probability and bin (0 for operations without a magnitude)."""
     fields = np.array([line.split() for line in table.strip().splitlines()]).reshape(-1, 2, 3)
     codes = np.array([Operation[name.upper()] for name in fields[..., 0].flat], np.int32)
     return Pairs(codes.reshape(-1, 2), fields[..., 1].astype(np.float32), fields[..., 2].astype(np.int32))

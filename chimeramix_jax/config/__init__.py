@@ -1,6 +1,6 @@
-"""The settings of a run: loading them, checking every one before any work starts, comparing and storing them.
+"""Loads, checks, compares and stores the settings of a run.
 
-Nothing here imports JAX or TensorFlow Datasets, so that a mistake is answered at once.
+Nothing here imports JAX or TensorFlow Datasets, so a mistake in the settings is reported at once.
 """
 
 from chimeramix_jax.config.checking import (

@@ -1,7 +1,6 @@
-"""The data sets that can be named in ``dataset.name``, and the traits of each. Nothing else states these.
+"""The data sets that ``dataset.name`` can name, and their properties. This is the only place that states these.
 
-This module imports neither TFDS nor NumPy, so that settings can be checked in an instant; ``data/builders`` makes the
-builders.
+The module imports neither TFDS nor NumPy, so that checking settings is quick; the builders are in ``data/builders``.
 """
 
 import dataclasses
@@ -15,17 +14,17 @@ from chimeramix_jax.errors import not_one_of
 
 @dataclasses.dataclass(frozen=True)
 class DatasetEntry:
-    """What the program has to know of a data set.
+    """The properties of a data set.
 
     Attributes:
-      name: as given in ``dataset.name``.
-      image_side: pixels per side of the stored images; None: whatever ``dataset.image_side`` says.
-      classes: number of classes; None: as many as the user's folder has.
-      position_feature: feature of a stored example that tells its place in the published split. TFDS reorders examples
-        on writing, and a few-shot split is defined on the published order.
-      published_position: that feature's value -> the place, counted from 0.
+      name: the value of ``dataset.name``.
+      image_side: pixels per side of the stored images; None: the value of ``dataset.image_side``.
+      classes: the number of classes; None: the number of class folders of the user.
+      position_feature: the feature of a stored example that holds its position in the published split. TFDS reorders
+        examples when it writes them, but few-shot splits are defined in the published order.
+      published_position: converts the value of that feature to the position, counted from 0.
       source: the setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
-      preparing_needs_tensorflow: TFDS's own builder writes images with TensorFlow. Reading never needs it.
+      preparing_needs_tensorflow: whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
     """
 
     name: str
@@ -38,7 +37,7 @@ class DatasetEntry:
 
 
 def _position_in_id(identifier: bytes | str) -> int:
-    """Reads the place from TFDS's CIFAR ids: ``train_00017`` is 17."""
+    """Reads the position from an id of TFDS's CIFAR: ``train_00017`` is 17."""
     text = identifier.decode() if isinstance(identifier, bytes) else identifier
     return int(text.rpartition("_")[2])
 
@@ -71,27 +70,27 @@ DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 
 def names_taking(source: str) -> tuple[str, ...]:
-    """Returns the data sets that ``dataset.archive`` or ``dataset.directory`` (``source``) can be given for."""
+    """Returns the names of the data sets that use ``dataset.archive`` or ``dataset.directory`` (``source``)."""
     return tuple(entry.name for entry in _ENTRIES.values() if entry.source == source)
 
 
 def native_image_side(name: str) -> int:
-    """Returns the pixels per side of a data set whose images have a size of their own."""
+    """Returns the pixels per side of a data set whose images have a fixed size."""
     side = _ENTRIES[name].image_side
     assert side is not None, f"{name} has images of any size"
     return side
 
 
 def stored_image_side(dataset_config: ConfigDict) -> int:
-    """Returns the pixels per side that images of a data set are stored at; ``dataset_config``: config.dataset."""
+    """Returns the pixels per side of a data set's stored images; ``dataset_config`` is ``config.dataset``."""
     return dataset_entry(dataset_config.name).image_side or dataset_config.image_side
 
 
 def dataset_entry(name: str) -> DatasetEntry:
-    """Returns the traits of the data set called ``name``.
+    """Returns the properties of the data set called ``name``.
 
     Raises:
-      InputError: there is no such data set; the message lists those there are and the nearest one.
+      InputError: there is no such data set; the message lists all names and suggests the most similar one.
     """
     if name in _ENTRIES:
         return _ENTRIES[name]

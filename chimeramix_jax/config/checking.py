@@ -1,4 +1,4 @@
-"""Checking every setting, and every pair of settings that have to fit, before any work starts."""
+"""Checks all settings, alone and in combination, before any work starts."""
 
 import difflib
 import importlib.util
@@ -18,22 +18,22 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.sides import ENCODER_STRIDE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
-_STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # that etils knows, by the package it needs
+_STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
-STAGES = ("all", "generator", "classifier", "evaluate", "report")  # what --stage may ask for
-MEASURING_STAGES = ("evaluate", "report")  # those that train nothing
+STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
+MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
-    """Checks every setting: all keys there and known, every value of the right type, in range, and fitting the others.
+    """Checks that all keys are present and known, and that all values are of the right type, in range and consistent.
 
     Args:
         config: the settings.
-        environment: also makes sure that the files and packages that they ask for are there; no file is read.
-        stored: they are a run's, and may hold what earlier versions had.
+        environment: also check that the necessary files and packages exist; no file is read.
+        stored: the settings are those of a stored run, and may contain retired ones.
 
     Raises:
-        InputError: the first wrong setting, in one line: its key, what it was, what is allowed.
+        InputError: a setting is wrong; the message is one line with its key, its value, and what is allowed.
     """
     settings = flatten(config)
     for key in settings:
@@ -55,10 +55,10 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
 
 
 def check_key(key: str, known: Iterable[str]) -> None:
-    """Refuses a dotted key, such as ``generator.epochs``, that is not among the known ones.
+    """Checks that a dotted key, such as ``generator.epochs``, is known.
 
     Raises:
-        InputError: the key is unknown (the nearest known one is named), retired, or names a group of settings.
+        InputError: the key is unknown (the message suggests the most similar one), retired, or a group of settings.
     """
     names = list(known)
     if key in names:
@@ -74,7 +74,7 @@ def check_key(key: str, known: Iterable[str]) -> None:
 
 
 def explain(flag_error: str) -> str:
-    """Returns the message of a flag that could not be parsed, in ``check``'s words if it set one of ``SETTINGS``."""
+    """Rewrites the error message of a flag that could not be parsed in the form of ``check``, if it is a setting."""
     setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
     if setting is None:
         return flag_error
@@ -85,8 +85,8 @@ def explain(flag_error: str) -> str:
 def _check_dataset(settings: Mapping[str, Any]) -> None:
     if settings["dataset.evaluate_on"] == "validation" and settings["max_labels_per_class"] is None:
         raise InputError(
-            "dataset.evaluate_on: 'validation' leaves nothing to measure on while max_labels_per_class is None (all "
-            "images are trained on); it must be test, or max_labels_per_class a whole number"
+            "dataset.evaluate_on: 'validation', but with max_labels_per_class None all images are training images; it "
+            "must be test, or max_labels_per_class must be a whole number"
         )
     entry = catalog.dataset_entry(settings["dataset.name"])
     for key in ("archive", "directory"):
@@ -107,19 +107,21 @@ def _check_files(settings: Mapping[str, Any]) -> None:
             "--config.dataset.data_dir"
         )
     if archive and not local_path(archive, "dataset.archive").is_file():
-        raise InputError(f"dataset.archive: {archive!r} is no file; it must be the data set's published archive")
+        raise InputError(f"dataset.archive: {archive!r} is not a file; it must be the data set's published archive")
     entry = catalog.dataset_entry(settings["dataset.name"])
     if entry.source == "directory" and not (directory and local_path(directory, "dataset.directory").is_dir()):
-        raise InputError(f"dataset.directory: {directory!r} is no folder; it must be the one that holds train/<class>/")
+        raise InputError(
+            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/"
+        )
 
 
-def _check_data_dir(data_dir: str, named_by: str) -> None:
-    if data_dir.startswith(tuple(_STORES)):  # as far as TFDS, with what is installed, can write there
+def _check_data_dir(data_dir: str, source: str) -> None:
+    if data_dir.startswith(tuple(_STORES)):  # TFDS can write there if the right package is installed
         packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
         if not any(importlib.util.find_spec(package) for package in packages):
-            raise InputError(f"{named_by}: {data_dir!r} is an address, which needs one of {', '.join(packages)}")
+            raise InputError(f"{source}: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}")
     else:
-        local_path(data_dir, named_by)
+        local_path(data_dir, source)
 
 
 def _check_model(model: str) -> None:
@@ -128,7 +130,7 @@ def _check_model(model: str) -> None:
     parts = re.fullmatch(r"wrn-(\d+)-(\d+)", model)
     if parts is None or int(parts[2]) < 1:
         raise InputError(
-            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, as wrn-16-8"
+            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as wrn-16-8"
         )
     depth, width = int(parts[1]), int(parts[2])
     if depth < 10 or depth % 6 != 4:
@@ -136,7 +138,7 @@ def _check_model(model: str) -> None:
         neighbours = [f"wrn-{near}-{width}" for near in (lower, lower + 6) if near >= 10]
         raise InputError(
             f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
-            f"next to it: {', '.join(neighbours or [f'wrn-10-{width}'])}"
+            f"closest are {', '.join(neighbours or [f'wrn-10-{width}'])}"
         )
 
 
@@ -152,11 +154,11 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
     if settings["mixing.discriminator_candidates"] > 1 and not of_features:
         raise InputError(
             f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
-            "has no discriminator to choose by; it must be 1"
+            "has no discriminator to choose with; it must be 1"
         )
     if settings["augment.mixup"] and settings["mixing.probability"] == 1:
         raise InputError(
-            "augment.mixup: True, but it blends batches that are not mixed, and mixing.probability 1 leaves none; "
+            "augment.mixup: True, but it applies to batches that are not mixed, and mixing.probability 1 leaves none; "
             "lower mixing.probability, or set augment.mixup to False"
         )
     side = settings["generator.image_side"]
@@ -164,7 +166,7 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"generator.image_side: {side} is not allowed; it must be a multiple of 4 from {SMALLEST_GENERATOR_SIDE}"
         )
-    # A cell covers at least one place of what is mixed.
+    # A cell covers at least one pixel of the features or images that are mixed.
     cells, most_cells = settings["mixing.mix_size"], side // ENCODER_STRIDE if of_features else side
     if cells > most_cells:
         divided = f" / {ENCODER_STRIDE}" if of_features else ""
@@ -175,18 +177,23 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
 
 
 def needs_generator(config: ConfigDict) -> bool:
-    """Whether an experiment mixes features, for which a generator has to be trained."""
+    """Returns whether an experiment mixes features and therefore needs a trained generator."""
     return config.mixing.mask != "none" and config.mixing.of == "features"
 
 
 def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
-    """Refuses to mix more images of a class than there are (None: not known yet).
+    """Checks that a class has enough images to mix.
+
+    Args:
+        mixed: the setting ``mixing.images``.
+        images_per_class: the number of images; None: not known yet.
+        what_limits: describes that number in the error message.
 
     Raises:
-        InputError: there are fewer; ``what_limits`` says whose the number is.
+        InputError: there are fewer images than are to be mixed.
     """
     if images_per_class is not None and mixed > images_per_class:
         raise InputError(
-            f"mixing.images: {mixed} images of a class are to be mixed, but {what_limits} is "
+            f"mixing.images: {mixed} images of a class cannot be mixed, because {what_limits} is "
             f"{images_per_class}; set mixing.images to at most that, or choose an experiment that does not mix"
         )

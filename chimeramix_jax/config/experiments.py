@@ -1,4 +1,4 @@
-"""The experiments of the published study: what each changes in a data set's settings."""
+"""The experiments of the published study: the settings that each of them changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.errors import not_one_of
 
-# Without mixing there is no generator, and nothing to compare with.
+# Without mixing there is no generator, and no separate baseline to compare with.
 _BASELINE: Mapping[str, Any] = {"mixing.mask": "none", "compare_with_baseline": False}
 _GRID: Mapping[str, Any] = {"mixing.mask": "grid"}
 _SEGMENTATION: Mapping[str, Any] = {"mixing.mask": "segmentation"}
@@ -16,20 +16,20 @@ _AUTOAUGMENT: Mapping[str, Any] = {"augment.policy": "autoaugment"}
 _TRIVIALAUGMENT: Mapping[str, Any] = {"augment.policy": "trivialaugment"}
 
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
-    # The classifier on the images themselves, cropped and mirrored, and augmented further in several ways.
+    # The classifier on unmixed images: cropped, mirrored, and augmented in various ways.
     "baseline": _BASELINE,
     "baseline_autoaugment": {**_BASELINE, **_AUTOAUGMENT},
     "baseline_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT},
     "cutout": {**_BASELINE, "augment.cutout": True},
     "random_erasing": {**_BASELINE, "augment.random_erasing_probability": 0.5},
     "mixup": {**_BASELINE, "augment.mixup": True},
-    # Two images of a class, their features blended by a random grid and decoded.
+    # Features of two images of a class, blended by a random grid and decoded.
     "chimeramix_grid": _GRID,
     "chimeramix_grid_autoaugment": {**_GRID, **_AUTOAUGMENT},
     "chimeramix_grid_trivialaugment": {**_GRID, **_TRIVIALAUGMENT},
-    # The same with their pixels, without a generator.
+    # The same with pixels, without a generator.
     "chimeramix_grid_direct": {**_GRID, **_DIRECT},
-    # Blended by the segments of one of the two.
+    # Blended by the segments of one of the images.
     "chimeramix_segmentation": _SEGMENTATION,
     "chimeramix_segmentation_autoaugment": {**_SEGMENTATION, **_AUTOAUGMENT},
     "chimeramix_segmentation_trivialaugment": {**_SEGMENTATION, **_TRIVIALAUGMENT},
@@ -38,7 +38,7 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def apply(config: ConfigDict, experiment: str) -> ConfigDict:
-    """Changes a data set's settings in place to those of an experiment, and returns them.
+    """Changes settings in place to those of an experiment and returns them.
 
     Raises:
         InputError: there is no such experiment.

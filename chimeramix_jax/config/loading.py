@@ -1,4 +1,4 @@
-"""Running a config file for its settings."""
+"""Loads settings by running a config file."""
 
 import contextlib
 import difflib
@@ -19,14 +19,15 @@ from chimeramix_jax.paths import local_path, refuse_address
 
 
 def load(source: str) -> ConfigDict:
-    """Runs a config file's ``get_config`` and returns its settings, locked (no new keys) and not yet checked.
+    """Calls ``get_config`` of a config file and returns its settings, locked (no new keys) and unchecked.
 
     Args:
-        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to hand an experiment to ``get_config``. In the
-            place of the path, the bare name of a shipped file will do: ``digits``, ``digits:baseline``.
+        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The path
+            may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``.
 
     Raises:
-        InputError: no such file, not Python, no ``get_config`` that takes this, or it returned something else.
+        InputError: the file does not exist or is not valid Python, or ``get_config`` is missing, does not accept the
+            argument, or returns something else.
     """
     refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
@@ -34,8 +35,8 @@ def load(source: str) -> ConfigDict:
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError:
-        wanted = "takes no experiment after ':'" if arguments else "needs an experiment: write file.py:experiment"
-        raise InputError(f"--config={source}: get_config of this file {wanted}") from None
+        problem = "takes no experiment after ':'" if arguments else "needs an experiment: write file.py:experiment"
+        raise InputError(f"--config={source}: get_config of this file {problem}") from None
     config = get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
@@ -44,15 +45,15 @@ def load(source: str) -> ConfigDict:
 
 @functools.cache
 def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
-    """The settings of an experiment in every shipped file about a data set, by the file's name.
+    """Returns the settings of an experiment in all shipped files for a data set, by file name.
 
-    There are none for a data set or an experiment of the user's own.
+    The result is empty for data sets and experiments that the user has added.
     """
-    found = {}
+    configs = {}
     for name in shipped.names() if experiment in EXPERIMENTS else []:
-        with contextlib.suppress(InputError):  # a file of the user's own, put beside the shipped ones
-            found[name] = load(f"{name}:{experiment}")
-    return {name: config for name, config in found.items() if config.dataset.name == dataset}
+        with contextlib.suppress(InputError):  # a file that the user has added to the shipped ones
+            configs[name] = load(f"{name}:{experiment}")
+    return {name: config for name, config in configs.items() if config.dataset.name == dataset}
 
 
 def _get_config_function(named: str) -> Callable[..., Any]:
@@ -73,9 +74,9 @@ def _get_config_function(named: str) -> Callable[..., Any]:
 
 
 def _hint(named: str, path: str) -> str:
-    """What may have been meant by the name of a file that is not there."""
+    """Suggests a file for the name of a missing one."""
     folder, name = os.path.split(path)
     beside = {file.name: os.path.join(folder, file.name) for file in sorted(Path(folder or ".").glob("*.py"))}
-    known = ({} if os.path.dirname(named) else {one: one for one in shipped.names()}) | beside
+    known = ({} if os.path.dirname(named) else {stem: stem for stem in shipped.names()}) | beside
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {known[near[0]]}?" if near else f"shipped are {', '.join(shipped.names())}"
+    return f"did you mean {known[near[0]]}?" if near else f"shipped configs: {', '.join(shipped.names())}"

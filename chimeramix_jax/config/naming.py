@@ -1,4 +1,4 @@
-"""The directory of a run where none is given: a name that no other run has."""
+"""Chooses the default directory of a run, with a name that no other run has."""
 
 import hashlib
 import json
@@ -10,22 +10,22 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, leaving_out
 from chimeramix_jax.config.loading import shipped_settings
 
-_NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings that stand in the name themselves
+_NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings that are part of the name
 
 
 def default_workdir(config: ConfigDict) -> str:
-    """Returns the folder for a run's files where none is given: ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
+    """Returns the default directory of a run, such as ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
 
-    It begins with the name of the shipped file that the settings are nearest to, or else of the data set. ``all``
-    stands in the place of the number where every image is used, and a run measured on validation images ends with
-    that word. An ``image_folder`` run also carries its folder's name. Where settings differ from those of the shipped
-    experiment, a folder's place among them, the name ends in a few letters of their digest, so that another setting
-    or another folder is another run.
+    The name begins with the name of the most similar shipped config file, or else of the data set. For an image folder,
+    the name of the folder follows. ``all`` replaces the number if all images are used, and ``validation`` is added if
+    the run is evaluated on validation images. If settings differ from those of the shipped experiment, including the
+    location of the folder, the name ends in a short digest of these settings, so that runs with other settings or
+    another folder have other names.
     """
     name, changed = _nearest_file(config)
     parts = [name]
     if config.dataset.directory:
-        folder = os.path.basename(_place(config.dataset.directory))
+        folder = os.path.basename(_location(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
@@ -37,21 +37,22 @@ def default_workdir(config: ConfigDict) -> str:
 
 
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
-    """The shipped file with this experiment from which the fewest settings differ, and these settings.
+    """Returns the shipped file, for this experiment, with the fewest different settings, and these settings.
 
-    Left out are those that affect no result, and those that stand in the name. All differ from no file.
+    Ignores settings that affect no result or are part of the name. If there is no such file, returns the data set's
+    name and all settings.
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
     if config.dataset.directory:
-        mine["dataset.directory"] = _place(config.dataset.directory)
+        mine["dataset.directory"] = _location(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}
     for name, settings in shipped_settings(config.dataset.name, config.experiment).items():
-        there = leaving_out(settings, ())
-        changed[name] = {key: value for key, value in mine.items() if key not in there or there[key] != value}
+        theirs = leaving_out(settings, ())
+        changed[name] = {key: value for key, value in mine.items() if key not in theirs or theirs[key] != value}
     nearest = min(changed, key=lambda name: (len(changed[name]), name), default=None)
     return (config.dataset.name, mine) if nearest is None else (nearest, changed[nearest])
 
 
-def _place(directory: str) -> str:
-    """Where a folder lies, however it is spelled."""
+def _location(directory: str) -> str:
+    """Returns the absolute path of a folder, without links and ``~``."""
     return os.path.realpath(os.path.expanduser(directory))

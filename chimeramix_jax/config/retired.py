@@ -1,9 +1,9 @@
-"""Settings that earlier versions had: what to write instead, and what a stored run means by them."""
+"""Settings of earlier versions: what replaces them, and how to read them in stored runs."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# What is said to somebody who sets one.
+# The error message for users who set them.
 RETIRED: Mapping[str, str] = {
     "mixing.share": (
         "no longer a setting; a batch is now mixed as a whole, with mixing.probability (0.5 as published; 1.0 mixes "
@@ -13,11 +13,11 @@ RETIRED: Mapping[str, str] = {
 
 
 def translated(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads stored settings, with dotted keys, in today's terms.
+    """Converts stored settings, with dotted keys, to today's settings.
 
-    Runs from before ``mixing.probability`` mixed every batch: as a whole, or a share of it. The latter is not what any
-    probability does, so that such a share stays beside the probability, which is what it comes to on average: the run
-    can be used, and is not taken for another one.
+    Runs from before ``mixing.probability`` mixed every batch, either as a whole or a share of its images. No
+    probability is equivalent to such a share. The share is therefore kept, and the probability is set to the same
+    average: the run can still be used, and does not equal any run of today.
     """
     settings = dict(stored)
     if "mixing.probability" not in settings and "mixing.mask" in settings:

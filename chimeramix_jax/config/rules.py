@@ -1,4 +1,4 @@
-"""What every setting may be; the defaults themselves stand in ``defaults.py`` and nowhere else."""
+"""The allowed values of every setting. The defaults are in ``defaults.py`` only."""
 
 import itertools
 import math
@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-POLICIES = ("none", "autoaugment", "trivialaugment")  # augment/policies.py
-AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets that AutoAugment's policies were found on
+POLICIES = ("none", "autoaugment", "trivialaugment")  # implemented in augment/policies.py
+AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAugment's policies were found
 
-LARGEST_SEED = 2**31 - 1  # JAX keeps 32 bits of a seed: larger ones would silently coincide with smaller ones
+LARGEST_SEED = 2**31 - 1  # JAX uses 32 bits of a seed, so larger seeds would silently equal smaller ones
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one setting may be: ``allowed`` in words ("it must be ..."), ``holds`` as a test that never raises."""
+    """The allowed values of a setting: ``allowed`` is their description, ``holds`` a test that never raises."""
 
     allowed: str
     holds: Callable[[Any], bool]
 
 
 def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)  # Python counts True as 1; a user who wrote it erred
+    return isinstance(value, int) and not isinstance(value, bool)  # True equals 1 in Python, but here it is a mistake
 
 
 def _is_number(value: Any) -> bool:
@@ -31,13 +31,13 @@ def _is_number(value: Any) -> bool:
 
 def _integer(minimum: int, maximum: int | None = None, multiple_of: int = 1) -> Rule:
     kind = "a whole number" if multiple_of == 1 else f"a multiple of {multiple_of}"
-    reach = f"from {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+    bounds = f"from {minimum}" if maximum is None else f"from {minimum} to {maximum}"
 
     def holds(value: Any) -> bool:
         within = _is_integer(value) and value >= minimum and (maximum is None or value <= maximum)
         return within and value % multiple_of == 0
 
-    return Rule(f"{kind} {reach}", holds)
+    return Rule(f"{kind} {bounds}", holds)
 
 
 def _number(allowed: str, within: Callable[[float], bool]) -> Rule:
@@ -60,7 +60,7 @@ _NAME = Rule(
     "a name of letters, digits, '_', '-' and '.'",
     lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
 )
-# The upper limits are far beyond any sensible run, and keep a slip of the keyboard from filling the memory.
+# The upper limits are far beyond any sensible run; they keep a typing error from exhausting the memory.
 _COUNT = _integer(1, 1_000_000)
 _FEW = _integer(1, 64)
 _FEW_OR_NONE = _integer(0, 64)
@@ -76,11 +76,11 @@ _BELOW_ONE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SETTINGS: Mapping[str, Rule] = {
     "experiment": _NAME,
     "seed": _SEED,
-    "seeds": _TEXT,  # config/seeds.py reads it
+    "seeds": _TEXT,  # checked in seed_lists.py
     "max_labels_per_class": _COUNT_OR_ALL,
     "compare_with_baseline": YES_OR_NO,
     "precision": _choice("auto", "float32", "tensorfloat32", "bfloat16"),
-    "dataset.name": _TEXT,  # which names there are is the catalog's knowledge
+    "dataset.name": _TEXT,  # checked against the catalog
     "dataset.data_dir": _TEXT,
     "dataset.evaluate_on": _choice("test", "validation"),
     "dataset.archive": _TEXT,
@@ -89,7 +89,7 @@ SETTINGS: Mapping[str, Rule] = {
     "dataset.skip_unreadable": YES_OR_NO,
     "dataset.holdout_fraction": _number("a number between 0 and 1", lambda value: 0 < value < 1),
     "dataset.holdout_seed": _SEED,
-    # A reflection cannot be wider than the image, and half of it is more than any crop needs.
+    # A reflection cannot be wider than the image, and no crop needs more than half of it.
     "augment.crop_padding_fraction": _number("a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
     "augment.horizontal_flip": YES_OR_NO,
     "augment.policy": _choice(*POLICIES),

@@ -1,4 +1,4 @@
-"""Several seeds in one setting: ``seeds = "0,1,4"``, or ``"0:5"`` for 0 to 4."""
+"""Parses lists of seeds: ``seeds = "0,1,4"``, or ``"0:5"`` for 0 to 4."""
 
 import os
 import re
@@ -8,19 +8,19 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.errors import InputError
 
-SEED_PLACE = "{seed}"  # in a directory's name, where a seed's number is to stand
+SEED_PLACE = "{seed}"  # replaced by the seed in a directory's name
 
 _FORM = f"whole numbers from 0 to {LARGEST_SEED} and ranges, such as 0,1,4 or 0:5 (which is 0,1,2,3,4)"
-_MOST = 10_000  # more are a mistake, and would only be listed
+_MOST = 10_000  # a longer list must be a mistake
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Returns the seeds that a text names, in its order; none for the empty text.
+    """Returns the seeds in a text, in order; an empty tuple for an empty text.
 
-    A range is Python's: the first number belongs to it, the last does not.
+    Ranges are as in Python: they include the first number and exclude the last.
 
     Raises:
-        InputError: the text is not such a list, or names a seed twice.
+        InputError: the text is not a list of seeds, or contains a seed twice.
     """
     seeds: list[int] = []
     for part in text.split(",") if text else []:
@@ -30,7 +30,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first = int(bounds[1])
         end = first + 1 if bounds[2] is None else int(bounds[2])
         if end <= first:
-            raise InputError(f"seeds: {part.strip()!r} in {text!r} is a range without a number; write first:last + 1")
+            raise InputError(f"seeds: {part.strip()!r} in {text!r} is an empty range; it must be first:last + 1")
         if end - 1 > LARGEST_SEED or len(seeds) + end - first > _MOST:
             raise InputError(f"seeds: {part.strip()!r} in {text!r} is not allowed; it must be {_FORM}, {_MOST} at most")
         seeds += range(first, end)
@@ -41,14 +41,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def config_of_seed(config: ConfigDict, seed: int) -> ConfigDict:
-    """Returns the settings of one of several seeds: those of a run of that seed alone."""
+    """Returns the settings of a run of ``seed`` alone."""
     alone = ConfigDict(config)
     alone.update({"seed": seed, "seeds": ""})
     return alone
 
 
 def with_seed(pattern: str | os.PathLike[str], seed: int) -> str:
-    """The directory of one seed, of a pattern for several."""
+    """Returns the directory of a seed from a pattern that contains ``SEED_PLACE``."""
     return os.fspath(pattern).replace(SEED_PLACE, str(seed))
 
 

@@ -1,4 +1,4 @@
-"""The config files that come with the program: in ``configs/`` beside the package, and within it once installed."""
+"""Locates the shipped config files: in ``configs/`` of a checkout, or inside the installed package."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def folder() -> Path:
-    """Where they lie."""
+    """Returns the folder of the shipped config files."""
     installed = _PACKAGE / "configs"
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
 
 def names() -> list[str]:
-    """What ``--config`` may call them, such as ``digits``."""
+    """Returns the names of the shipped config files for ``--config``, such as ``digits``."""
     return sorted(path.stem for path in folder().glob("*.py"))

@@ -1,4 +1,4 @@
-"""Settings as plain dictionaries and as JSON, and back."""
+"""Converts settings to plain dictionaries and JSON, and back."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from chimeramix_jax.stored_format import marked, unmarked
 
 
 def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
-    """Returns the settings in their order, with dotted keys: ``{"seed": 0, "generator.epochs": 200, ...}``."""
+    """Returns the settings in order with dotted keys: ``{"seed": 0, "generator.epochs": 200, ...}``."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping | ConfigDict):
@@ -23,7 +23,7 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 
 def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
-    """Returns the settings as nested plain dicts that JSON can hold: tuples become lists, None stays None."""
+    """Returns the settings as nested dicts in JSON's types: tuples become lists, None stays None."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping | ConfigDict):
@@ -34,29 +34,29 @@ def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 
 def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
-    """Returns the settings as JSON text, one setting a line; ``from_json`` reads it back."""
+    """Returns the settings as JSON text with a line per setting; ``from_json`` reads it."""
     return json.dumps(marked(config_to_dict(config)), indent=2, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> ConfigDict:
-    """Reads settings that ``to_json`` wrote: equal to the original, tuples included, and locked.
+    """Restores settings from ``to_json``, including tuples, and locks them.
 
     Raises:
-        InputError: the text is not a JSON object, or of a later version of this program.
+        InputError: the text is not a JSON object, or was written by a later version of this program.
     """
     try:
         stored = json.loads(text)
     except ValueError as error:
         raise InputError(f"stored settings: not valid JSON: {error}") from None
     if not isinstance(stored, dict):
-        raise InputError(f"stored settings: a JSON object is wanted, not a {type(stored).__name__}")
+        raise InputError(f"stored settings: contain a {type(stored).__name__}; they must be a JSON object")
     return from_dict(unmarked(stored, "stored settings"))
 
 
 def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
-    """Turns what ``config_to_dict`` returned into settings again: tuples included, and locked.
+    """Restores settings from ``config_to_dict``, including tuples, and locks them.
 
-    Settings that came after those were stored have their defaults, and retired ones are read as ``retired`` says.
+    Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``.
     """
     config = ConfigDict()
     for key, value in (flatten(defaults.get_config()) | retired.translated(flatten(stored))).items():
@@ -71,7 +71,7 @@ def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
 
 
 def _restored(value: Any) -> Any:
-    """A stored value as it was: JSON has no tuples."""
+    """Returns the original value of a stored one: lists become tuples, which JSON does not have."""
     if value is None:
         return config_dict.placeholder(object)
     return tuple(_restored(inner) for inner in value) if isinstance(value, list | tuple) else value

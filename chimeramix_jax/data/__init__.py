@@ -1,7 +1,7 @@
-"""From a data set's name to the arrays of a few-shot run: labelled training images and the whole test split.
+"""Loads the arrays of a few-shot run: labelled training images and the whole test split.
 
-``catalog`` knows the data sets, ``builders`` write them to disk through TensorFlow Datasets (TFDS), ``few_shot`` draws
-the labelled subset, and ``load_few_shot`` ties these together. Importing this package loads neither TFDS nor JAX.
+``config.catalog`` lists the data sets, ``builders`` write them to disk through TensorFlow Datasets (TFDS), ``few_shot``
+draws the labelled subset, and ``load_few_shot`` combines these. Importing this package loads neither TFDS nor JAX.
 """
 
 from chimeramix_jax.data.few_shot import few_shot_indices

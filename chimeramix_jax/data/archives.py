@@ -1,4 +1,4 @@
-"""Getting hold of a published archive: downloaded, or the user's own copy. Either way its checksum has to be right."""
+"""Obtains a published archive, by download or from the user's own copy, and verifies its checksum."""
 
 import contextlib
 import dataclasses
@@ -17,11 +17,11 @@ _REACHABLE_WITHIN_SECONDS = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A file as its authors published it.
+    """A published file.
 
     Attributes:
-      url: where it can be downloaded.
-      md5: its checksum, as 32 hexadecimal digits.
+      url: its address.
+      md5: its checksum, 32 hexadecimal digits.
     """
 
     url: str
@@ -29,12 +29,12 @@ class Archive:
 
 
 def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
-    """Returns the path of the archive, its checksum verified.
+    """Returns the path of the archive after verifying its checksum.
 
     Args:
-      archive: what is wanted.
-      local_copy: ``dataset.archive`` of the settings; "": download.
-      download_manager: the ``tfds.download.DownloadManager`` of the preparation. It keeps what it downloaded.
+      archive: the published file.
+      local_copy: the setting ``dataset.archive``; "": download the archive.
+      download_manager: the ``tfds.download.DownloadManager`` of the preparation, which caches downloads.
 
     Raises:
       InputError: the local copy does not exist, the download fails, or the file is not the published one.
@@ -49,7 +49,7 @@ def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
     try:
         _check_md5(path, archive)
     except InputError:
-        # With these two left behind, the download manager would refuse the right file at the next attempt.
+        # If these two files stayed, the download manager would refuse the right file at the next attempt.
         path.unlink(missing_ok=True)
         path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)
         raise
@@ -59,12 +59,12 @@ def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
 def _check_md5(path: Path, archive: Archive) -> None:
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise InputError(f"dataset.archive: {path} cannot be read: {error.strerror}") from error
-    if found != archive.md5:
+    if md5 != archive.md5:
         raise InputError(
-            f"dataset.archive: {path} is not {archive.url}, or is damaged: its md5 is {found}, expected {archive.md5}"
+            f"dataset.archive: {path} is not {archive.url}, or is damaged: its md5 is {md5}, expected {archive.md5}"
         )
 
 
@@ -77,13 +77,13 @@ def _download(archive: Archive, download_manager: Any) -> Path:
     except (OSError, tfds.download.DownloadError) as error:  # urllib's and requests' errors are OSErrors
         reason = one_line(error)
         raise InputError(
-            f"cannot download {archive.url} ({reason}); fetch it elsewhere and give it as --config.dataset.archive=PATH"
+            f"cannot download {archive.url} ({reason}); download it elsewhere and pass --config.dataset.archive=PATH"
         ) from error
 
 
 def _check_reachable(url: str) -> None:
-    """Fails within seconds where there is no network; TFDS on its own tries for minutes."""
+    """Fails within seconds if there is no network; TFDS would retry for minutes."""
     request = urllib.request.Request(url, method="HEAD")
-    # An HTTPError means that the server answers, if not to HEAD; what it says to GET is what counts.
+    # An HTTPError means that the server responds, even if it does not support HEAD; only its response to GET matters.
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(request, timeout=_REACHABLE_WITHIN_SECONDS).close()

@@ -1,22 +1,22 @@
-"""Which images of a folder without test images are kept for testing: decided by their content.
+"""Chooses the held-out images of a folder without a test part, by their content.
 
-Every distinct image has a place between 0 and 1, hashed from its pixels and the seed, and is held out if that place is
-below the wanted share. So an image's side does not depend on the others, on names or on dates, except to keep the
-numbers of small classes sensible. What is guaranteed, for every class:
+Every distinct image has a number between 0 and 1, hashed from its pixels and the seed. It is held out if that number is
+below the requested share. The choice therefore does not depend on other images, names or dates, except that small
+classes need a minimum and a maximum. For every class the following holds:
 
-1. Copies of an image are on one side, also those in other classes.
-2. At least one image is held out and at least one is not, if the class has two different ones. Where classes consist
-   of copies of each other's images that may be impossible; the folder is refused then.
-3. So few of the images that no other class holds are held out that the class keeps to twice the wanted share, rounded
-   up: a class of five does not lose most of its images.
-4. Adding images never moves an image of a class to which none was added, unless a copy of it was. Within a class it
-   moves others only while 2 and 3 overrule the places: a class of which no place is below the share holds out the image
-   with the lowest, until one comes below it; a class of which too many are below holds out the lowest ones only, until
-   it has grown. With a share of 0.2 that is so in 39 % of classes of five images, 14 % of ten, 2 % of twenty and 0.03 %
-   of fifty.
+1. All copies of an image are on the same side, even copies in other classes.
+2. At least one image is held out and at least one is kept, if the class has two different images. If classes consist of
+   copies of each other's images, this may be impossible; then the folder is refused.
+3. Of the images that are in no other class, only so many are held out that the class stays within twice the requested
+   share, rounded up: a class of five images does not lose most of them.
+4. Adding images to other classes never moves an image, unless a copy of it is added. Within a class, new images move
+   others only while rules 2 and 3 overrule the numbers: if no number is below the share, the image with the lowest
+   number is held out until a new number is below the share; if too many are below it, only the lowest are held out
+   until the class has grown. With a share of 0.2 this applies to 39 % of classes with five images, 14 % with ten, 2 %
+   with twenty and 0.03 % with fifty.
 
-More is not possible without remembering: whatever decided that of each two images alone one is held out, and kept it so
-when a third comes, would have to divide any three images so that each two of them differ.
+Without stored state more is impossible: a rule that splits every pair of images and never moves an image when a third
+one is added would have to split three images so that every two of them are on different sides.
 """
 
 import hashlib
@@ -37,31 +37,31 @@ def held_out(
     seed: str,
     class_names: Sequence[str],
 ) -> Bool[np.ndarray, "examples"]:
-    """Whether each image is kept for testing; see above.
+    """Returns whether each image is held out, by the rules above.
 
     Args:
-        images: what tells each image's content from others, as ``identity.image_digest`` does.
-        labels: their classes.
-        share: of each class's distinct images that is to be held out, above 0 and below 1.
-        seed: draws the places.
-        class_names: by label, for errors.
+        images: the digest of each image's content, from ``identity.image_digest``.
+        labels: the class of each image.
+        share: the requested share of each class's distinct images, above 0 and below 1.
+        seed: the seed of the images' numbers.
+        class_names: by label, for error messages.
 
     Raises:
         InputError: a class cannot have images on both sides.
     """
-    classes: defaultdict[str, set[int]] = defaultdict(set)  # of every distinct image
+    classes: defaultdict[str, set[int]] = defaultdict(set)  # the classes of every distinct image
     for image, label in zip(images, labels.tolist(), strict=True):
         classes[image].add(label)
-    places = {image: _place(image, seed) for image in classes}
-    out = {image for image in classes if len(classes[image]) > 1 and places[image] < share}
+    numbers = {image: _number(image, seed) for image in classes}
+    out = {image for image in classes if len(classes[image]) > 1 and numbers[image] < share}
     members = [
-        sorted((image for image in classes if label in classes[image]), key=places.__getitem__)
+        sorted((image for image in classes if label in classes[image]), key=numbers.__getitem__)
         for label in range(len(class_names))
     ]
     for distinct in members:
         own = [image for image in distinct if len(classes[image]) == 1]
         most = max(math.ceil(2 * share * len(distinct) - 1e-9), 1) - len(out.intersection(distinct))
-        below = sum(places[image] < share for image in own)
+        below = sum(numbers[image] < share for image in own)
         out.update(own[: max(min(below, most), 0)])
         if not out.intersection(distinct):
             out.add(next(iter(own or distinct)))
@@ -71,24 +71,24 @@ def held_out(
         if out.isdisjoint(distinct) or out.issuperset(distinct):
             raise InputError(
                 f"dataset.directory: class {name!r} cannot be divided: it has {len(distinct)} different images (copies "
-                "count once); without a folder test each class needs two of its own, one to train and one to test"
+                "count once); without a test folder each class needs two of its own, one to train and one to test"
             )
     return np.array([image in out for image in images], dtype=bool)
 
 
 def check(share: float, seed: int) -> None:
-    """Checks the settings of a hold-out.
+    """Checks ``dataset.holdout_fraction`` and ``dataset.holdout_seed``.
 
     Raises:
-        InputError: one of them is out of range.
+        InputError: a setting is out of range.
     """
     if not 0 < share < 1:
-        raise InputError(f"dataset.holdout_fraction is {share}; it must be above 0 and below 1")
+        raise InputError(f"dataset.holdout_fraction: {share}; it must be above 0 and below 1")
     if seed < 0:
-        raise InputError(f"dataset.holdout_seed is {seed}; it must be at least 0")
+        raise InputError(f"dataset.holdout_seed: {seed}; it must be at least 0")
 
 
-def _place(image: str, seed: str) -> float:
-    """A number from 0 to below 1, the same for an image and a seed for ever."""
+def _number(image: str, seed: str) -> float:
+    """Returns a number from 0 to below 1 that never changes for an image and a seed."""
     digest = hashlib.blake2b(f"{seed} {image}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,7 +1,7 @@
-"""What a run's data are, by their content: to notice that a folder or an archive has changed since.
+"""Identifies a run's data by their content, to notice that a folder or archive has changed.
 
-Where the data lie and how that is spelled does not matter, nor do the names and dates of the files, but for the order
-of the images that follows from the names.
+The location of the data does not matter, and neither do names and dates of files, except that the names determine the
+order of the images.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-_DIGESTED_FORM = 1  # of what digests are taken of: digests of another form would never be equal
+_DIGEST_VERSION = 1  # of the content that digests are computed from
 
 TRAIN, HELD_OUT, UNUSED = "train", "held_out", "unused"
 
 
 def image_digest(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
-    """A short hash of an image's pixels and size: 16 hexadecimal digits."""
+    """Returns a short hash of an image's pixels and size: 16 hexadecimal digits."""
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
@@ -28,11 +28,11 @@ def image_digest(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split, in their order.
+    """The images of a split, in order.
 
     Attributes:
-        images: ``image_digest`` of each.
-        labels: the class of each, as an index.
+        images: the ``image_digest`` of each image.
+        labels: the class index of each image.
     """
 
     images: tuple[str, ...]
@@ -40,19 +40,19 @@ class Split:
 
     @classmethod
     def of(cls, images: Iterable[str], labels: Integer[np.ndarray, "examples"]) -> "Split":
-        """Of the images' digests and their labels."""
+        """Creates the split from the images' digests and their labels."""
         return cls(tuple(images), tuple(labels.tolist()))
 
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """The data of a run.
+    """The content of a run's data.
 
     Attributes:
         class_names: by label.
-        train: the images that it trains on.
-        held_out: those that it is measured on.
-        unused: of a folder of images, those that it does neither with; they only help to say what has changed.
+        train: the training images.
+        held_out: the images that classifiers are evaluated on.
+        unused: all other images of an image folder; they only help to describe changes.
     """
 
     class_names: tuple[str, ...]
@@ -61,65 +61,65 @@ class DataIdentity:
     unused: Split = field(default_factory=lambda: Split((), ()))
 
     def digests(self) -> dict[str, str]:
-        """A SHA-256 of either split that is used, over its images, their classes and their order."""
+        """Returns SHA-256 digests of the training and held-out splits: their images, classes and order."""
         return {name: self._digest(self.split(name)) for name in (TRAIN, HELD_OUT)}
 
     def unordered(self, name: str) -> str:
-        """A digest of one split's labelled images, whatever their order."""
+        """Returns a digest of a split's labelled images that does not depend on their order."""
         split = self.split(name)
         pairs = sorted(zip(split.images, split.labels, strict=True))
         return self._digest(Split(tuple(image for image, _ in pairs), tuple(label for _, label in pairs)))
 
     def split(self, name: str) -> Split:
-        """One of the three."""
+        """Returns the split called ``TRAIN``, ``HELD_OUT`` or ``UNUSED``."""
         return {TRAIN: self.train, HELD_OUT: self.held_out, UNUSED: self.unused}[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in JSON's types."""
+        """Returns the same content in JSON's types."""
         splits = {name: {"images": self.split(name).images, "labels": self.split(name).labels} for name in _NAMES}
         return {"class_names": self.class_names, **splits}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "DataIdentity":
-        """Reads what ``to_dict`` returned, also after JSON has made lists of its tuples.
+        """Restores the result of ``to_dict``, even after JSON has turned its tuples into lists.
 
         Raises:
-            ValueError: it is not such a thing.
+            ValueError: keys are missing or have the wrong type.
         """
         try:
             splits = {name: Split(tuple(stored[name]["images"]), tuple(stored[name]["labels"])) for name in _NAMES}
             return cls(tuple(stored["class_names"]), **splits)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not as it was written ({type(error).__name__}: {error})") from None
+            raise ValueError(f"not a stored data identity ({type(error).__name__}: {error})") from None
 
     def _digest(self, split: Split) -> str:
-        content = [_DIGESTED_FORM, self.class_names, split.images, split.labels]
+        content = [_DIGEST_VERSION, self.class_names, split.images, split.labels]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
-_NAMES = {TRAIN: "training", HELD_OUT: "test", UNUSED: "unused"}  # of the splits, in words
+_NAMES = {TRAIN: "training", HELD_OUT: "test", UNUSED: "unused"}  # the splits in messages
 
-_Images = Counter[tuple[str, str, str]]  # by digest, class name and split
+_Images = Counter[tuple[str, str, str]]  # counts of (digest, class name, split)
 
 
 def changes(before: DataIdentity, now: DataIdentity, *, train_only: bool = False) -> list[str]:
-    """What has become of the data, in words, such as ``12 new images`` and ``class 'kiwi' is new``; empty: nothing.
+    """Describes how the data have changed, such as ``12 new images`` and ``class 'kiwi' is new``; empty: not at all.
 
     Args:
-        before: the data of then.
-        now: those of now.
-        train_only: what is held out does not matter.
+        before: the earlier data.
+        now: the current data.
+        train_only: compare the training split only.
     """
     used = (TRAIN,) if train_only else (TRAIN, HELD_OUT)
     if all(before.digests()[name] == now.digests()[name] for name in used):
         return []
-    named = used if train_only else tuple(_NAMES)
-    old, new = _images(before, named), _images(now, named)
+    compared = used if train_only else tuple(_NAMES)
+    old, new = _images(before, compared), _images(now, compared)
     renamed = _renamed_classes(before, now, old, new)
     kept = [renamed.get(name, name) for name in before.class_names]
-    old = Counter({(image, renamed.get(name, name), at): count for (image, name, at), count in old.items()})
+    old = Counter({(image, renamed.get(name, name), split): count for (image, name, split), count in old.items()})
     return [
-        *(f"class {then!r} is now called {name!r}" for then, name in renamed.items()),
+        *(f"class {old_name!r} is now called {name!r}" for old_name, name in renamed.items()),
         *(f"class {name!r} is new" for name in now.class_names if name not in kept),
         *(f"class {name!r} is missing" for name in kept if name not in now.class_names),
         *_image_lines(old, new),
@@ -135,18 +135,18 @@ def _images(data: DataIdentity, splits: Sequence[str]) -> _Images:
 
 
 def _renamed_classes(before: DataIdentity, now: DataIdentity, old: _Images, new: _Images) -> dict[str, str]:
-    """Classes that are gone, each with the new one that holds the very same images."""
+    """Maps the names of missing classes to new classes that contain exactly the same images."""
 
-    def content(images: _Images, wanted: str) -> tuple[str, ...]:
-        return tuple(sorted(image for image, name, _ in images.elements() if name == wanted))
+    def content(images: _Images, class_name: str) -> tuple[str, ...]:
+        return tuple(sorted(image for image, name, _ in images.elements() if name == class_name))
 
-    gone = [name for name in before.class_names if name not in now.class_names]
-    come = {content(new, name): name for name in now.class_names if name not in before.class_names}
-    return {name: come[content(old, name)] for name in gone if content(old, name) in come}
+    missing = [name for name in before.class_names if name not in now.class_names]
+    added = {content(new, name): name for name in now.class_names if name not in before.class_names}
+    return {name: added[content(old, name)] for name in missing if content(old, name) in added}
 
 
 def _image_lines(old: _Images, new: _Images) -> list[str]:
-    """How many images are new, missing, in another class, and in another split."""
+    """Counts the images that are new, missing, in another class, and in another split."""
     left, arrived = _places(old - new), _places(new - old)
     added, lost, relabelled, crossed = 0, 0, 0, Counter[tuple[str, str]]()
     for image in {**left, **arrived}:
@@ -171,7 +171,7 @@ def _image_lines(old: _Images, new: _Images) -> list[str]:
 
 
 def _places(images: _Images) -> dict[str, list[tuple[str, str]]]:
-    """Class and split of every copy of every image."""
+    """Returns class and split of every copy of every image."""
     places: dict[str, list[tuple[str, str]]] = {}
     for image, name, split in sorted(images.elements()):
         places.setdefault(image, []).append((name, split))

@@ -1,4 +1,4 @@
-"""Any image file that Pillow reads -> an RGB image, as it is or square and of a given size."""
+"""Reads image files in any format that Pillow knows as RGB images, optionally cropped to squares of a given side."""
 
 import functools
 import io
@@ -14,7 +14,7 @@ from chimeramix_jax.errors import InputError, one_line
 _WHITE = (255, 255, 255, 255)
 
 
-# By what the orientation in the EXIF data says.
+# By the orientation in the EXIF data.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,63 +27,63 @@ _UPRIGHT = {
 
 
 class UnreadableImageError(InputError):
-    """A file cannot be read as an image; ``path`` is which, and ``reason`` why, to follow the path in a sentence."""
+    """A file cannot be read as an image. ``reason`` continues a sentence that begins with ``path``."""
 
     def __init__(self, named_by: str, path: Path, reason: str):
-        """Makes the line; ``named_by`` is the setting or flag that the file comes from."""
+        """Creates the message; ``named_by`` is the setting or flag that names the file."""
         super().__init__(f"{named_by}: {path} {reason}")
         self.path, self.reason = path, reason
 
 
 def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image as ``read_rgb`` does, and makes it square by ``squared``."""
+    """Reads an image with ``read_rgb`` and crops it with ``squared``."""
     return squared(read_rgb(path, named_by=named_by), side)
 
 
 def squared(image: Image.Image, side: int) -> Image.Image:
-    """Returns the largest square at an image's centre, ``side`` pixels wide, resized bilinearly with antialiasing.
+    """Crops the largest central square of an image and resizes it to ``side`` pixels, bilinearly with antialiasing.
 
-    That is the shorter side resized to ``side`` and then a centre crop, without making the long side on the way.
+    This equals a resize of the shorter side to ``side`` followed by a centre crop, but computes only the crop.
     """
     return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
 
 
 def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image, upright, in RGB.
+    """Reads an image as RGB, upright.
 
-    Of an animation the first frame is taken. Transparent places become white. A rotation in the EXIF data is applied
-    where it can be read; what else stands beside the pixels may be damaged.
+    Returns the first frame of an animation. Transparent pixels become white. The orientation in the EXIF data is
+    applied if it can be read; other metadata may be damaged.
 
     Args:
       path: the file.
-      named_by: the setting or flag that errors name.
+      named_by: the setting or flag to name in error messages.
 
     Raises:
-      UnreadableImageError: the file cannot be opened, is no image, is damaged, or has more pixels than Pillow deems
-        harmless.
+      UnreadableImageError: the file cannot be opened, is not an image, is damaged, or has more pixels than Pillow
+        considers safe.
     """
     unreadable = functools.partial(UnreadableImageError, named_by, path)
-    reads_heic = _read_heic_where_possible()
+    reads_heic = _enable_heic_if_installed()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; the pixels are what counts here
+            warnings.simplefilter("ignore")  # about unusual metadata; only the pixels matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _upright_rgb(path)
     except UnidentifiedImageError:
         if _is_heic(path) and reads_heic:
             raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
         if _is_heic(path):
-            raise unreadable("is a HEIC photo, which the package pillow-heif reads: pip install pillow-heif") from None
+            raise unreadable("is a HEIC photo, which needs the package pillow-heif: pip install pillow-heif") from None
         raise unreadable("is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise unreadable(f"has more than {Image.MAX_IMAGE_PIXELS} pixels; make it smaller first") from None
+        raise unreadable(f"has more than {Image.MAX_IMAGE_PIXELS} pixels; reduce its size first") from None
     except PermissionError:
         raise unreadable("cannot be read: permission denied") from None
     except FileNotFoundError:
         raise unreadable("does not exist") from None
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's readers raise errors of many kinds over a damaged file
+    except Exception as error:  # Pillow's readers raise errors of many classes for a damaged file
         raise unreadable(f"is damaged or of an unknown kind ({one_line(error)})") from error
 
 
@@ -92,9 +92,9 @@ def _upright_rgb(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return _to_rgb(_upright(image))
-    except Exception as error:  # perhaps only of what stands beside the pixels
+    except Exception as error:  # perhaps only the metadata are damaged
         if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
-            raise  # the file is cut off, or cannot be opened
+            raise  # the file is truncated, or cannot be opened
         content = path.read_bytes() if image_metadata.can_be_left_out(_start(path)) else b""
         bare = image_metadata.without(content)
         if bare is None or isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
@@ -107,7 +107,7 @@ def _upright_rgb(path: Path) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return _turned(image, image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # too damaged to say what is up; Pillow raises errors of many kinds here too
+    except Exception:  # the EXIF data are damaged; Pillow raises errors of many classes here too
         return image
 
 
@@ -117,8 +117,8 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
 
 
 @functools.cache
-def _read_heic_where_possible() -> bool:
-    """Lets Pillow read HEIC photos, as phones take them; False where the package for that is not installed."""
+def _enable_heic_if_installed() -> bool:
+    """Makes Pillow read HEIC photos, a common format of phones; returns False if pillow-heif is not installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -139,23 +139,23 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         opaque = Image.new("RGBA", image.size, _WHITE)
         opaque.alpha_composite(image.convert("RGBA"))
         return opaque.convert("RGB")
-    if image.mode == "LAB":  # Pillow's convert() does not know it
+    if image.mode == "LAB":  # not supported by Pillow's convert()
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None  # None only where the image is changed in place
+        assert converted is not None  # None only if the image is changed in place
         return converted
     return image.convert("RGB")  # 1, L, P, RGB, CMYK, YCbCr, HSV
 
 
 def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scales grey values of more than 8 bits. Pillow's own conversion would clip them at 255.
+    """Scales grey values of more than 8 bits, which Pillow's own conversion would clip at 255.
 
-    Whole numbers are taken as 16 bits wide (Pillow gives some 16-bit files as mode I), fractions as shares of white.
+    Integers are assumed to have 16 bits (Pillow reads some 16-bit files as mode I), and floats to be from 0 to 1.
     """
     grey = np.asarray(image).astype(np.float64)
     white = 1.0 if image.mode == "F" else 65535.0
     if not (grey.min() >= 0 and grey.max() <= white):  # also catches not-a-number
-        raise ValueError(f"grey values from {grey.min():g} to {grey.max():g}, known is 0 to {white:g}")
+        raise ValueError(f"grey values from {grey.min():g} to {grey.max():g}, expected 0 to {white:g}")
     return Image.fromarray(np.round(grey * (255 / white)).astype(np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Which files a user means who names files, folders and patterns, and which of what lies there are no images."""
+"""Finds the image files that a user names by files, folders and patterns, and ignores files that are not images."""
 
 import glob
 import os
@@ -9,75 +9,74 @@ from pathlib import Path
 from chimeramix_jax import paths
 from chimeramix_jax.errors import InputError
 
-# Of Windows, macOS, Synology and QNAP; hidden files come on top.
-_LEFT_BY_SYSTEMS = frozenset(
+# Created by Windows, macOS, Synology and QNAP; hidden files are ignored as well.
+_SYSTEM_FILES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin"}
     | {"#snapshot", "system volume information", "lost+found", "icon\r", "network trash folder", "temporary items"}
 )
-# Of notes, tables and programs, and of what cameras and photo libraries keep beside an image: its edits and its film.
-_NO_IMAGES = (
+# Notes, tables and programs, and what cameras and photo libraries store beside an image, such as edits and videos.
+_OTHER_SUFFIXES = (
     *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log"),
     *(".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ini", ".db", ".sqlite", ".py", ".sh", ".zip"),
     *(".url", ".lnk", ".xmp", ".aae", ".thm", ".mov", ".mp4", ".m4v", ".avi", ".mkv", ".3gp", ".mp3", ".wav", ".m4a"),
 )
 
-MOST_NAMED = 5  # of the files that are passed over
+MOST_NAMED = 5  # ignored files that a warning names
 
 
-class PassedOverWarning(UserWarning):
-    """Some of what lies in a folder of images is none, and is not used."""
+class IgnoredFilesWarning(UserWarning):
+    """Some files or folders among the images are not images and are ignored."""
 
 
 def is_shown(name: str) -> bool:
-    """Whether a file or folder of this name counts: hidden ones, and those that systems leave, do not."""
-    return not name.startswith(".") and name.lower() not in _LEFT_BY_SYSTEMS
+    """Returns whether a file or folder is to be considered: it is neither hidden nor created by an operating system."""
+    return not name.startswith(".") and name.lower() not in _SYSTEM_FILES
 
 
 def may_be_image(name: str) -> bool:
-    """Whether a file of this name is to be read: not where it is hidden, or has the ending of something else."""
-    return is_shown(name) and not name.lower().endswith(_NO_IMAGES)
+    """Returns whether a file is to be read as an image: it is not hidden and has no other type's suffix."""
+    return is_shown(name) and not name.lower().endswith(_OTHER_SUFFIXES)
 
 
-def tell_passed_over(named_by: str, passed_over: Sequence[str], what: str = "images") -> None:
-    """Counts what is passed over, in one line, and names the first.
+def warn_of_ignored(named_by: str, ignored: Sequence[str], what: str = "images") -> None:
+    """Warns in one line how many files and folders are ignored, and names the first.
 
     Warns:
-        PassedOverWarning: there is some.
+        IgnoredFilesWarning: ``ignored`` is not empty.
     """
-    if passed_over:
-        more = f" and {len(passed_over) - MOST_NAMED} more" if len(passed_over) > MOST_NAMED else ""
-        named = ", ".join(passed_over[:MOST_NAMED])
-        message = f"{named_by}: ignored {len(passed_over)} files and folders that are not {what}: {named}{more}"
-        warnings.warn(message, PassedOverWarning, stacklevel=2)
+    if ignored:
+        more = f" and {len(ignored) - MOST_NAMED} more" if len(ignored) > MOST_NAMED else ""
+        first = ", ".join(ignored[:MOST_NAMED])
+        message = f"{named_by}: ignored {len(ignored)} files and folders that are not {what}: {first}{more}"
+        warnings.warn(message, IgnoredFilesWarning, stacklevel=2)
 
 
 def find(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Lists the files that are meant, each once, in the order named; those of a folder or a pattern by name.
+    """Lists the named files, each once, in the order of the arguments; files of a folder or pattern sorted by name.
 
-    What lies in a folder, or matches a pattern, and is no image by its name is passed over.
+    Files in folders and matches of patterns are ignored if their names are not those of images.
 
     Args:
-        named: files, folders (all that lies in them, at any depth, and in folders that are linked there) and patterns
-            such as ``photos/*.jpg``. A text may name several with commas between, unless there is a file of that very
-            name. A file need not exist.
+        named: files, folders (including subfolders and linked folders) and patterns such as ``photos/*.jpg``. A string
+            may contain several, separated by commas, unless a file of exactly that name exists. Files need not exist.
 
     Raises:
         InputError: a folder is empty or unreadable, a pattern matches nothing, or nothing is named.
 
     Warns:
-        PassedOverWarning: something is.
+        IgnoredFilesWarning: files or folders are ignored.
     """
-    several = [named] if isinstance(named, str | os.PathLike) else named
-    passed_over: list[str] = []
-    files = [file for one in several for part in _parts(os.fspath(one)) for file in _files_of(part, passed_over)]
+    arguments = [named] if isinstance(named, str | os.PathLike) else named
+    ignored: list[str] = []
+    files = [file for name in arguments for part in _parts(os.fspath(name)) for file in _files_of(part, ignored)]
     if not files:
         raise InputError("--images: names no image; it must name files, folders or patterns")
-    tell_passed_over("--images", list(dict.fromkeys(passed_over)))
-    found: dict[tuple[str, str], Path] = {}
-    for file in files:  # a folder may be reached by several links, and a pattern follows those that lead in a circle
-        place = os.path.realpath(file.parent), file.name
-        found[place] = min(found.get(place, file), file, key=lambda path: len(path.parts))
-    return list(found.values())
+    warn_of_ignored("--images", list(dict.fromkeys(ignored)))
+    distinct: dict[tuple[str, str], Path] = {}
+    for file in files:  # several links may lead to a folder, and patterns follow links in loops
+        location = os.path.realpath(file.parent), file.name
+        distinct[location] = min(distinct.get(location, file), file, key=lambda path: len(path.parts))
+    return list(distinct.values())
 
 
 def _parts(text: str) -> list[str]:
@@ -86,10 +85,10 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _files_of(name: str, passed_over: list[str]) -> list[Path]:
+def _files_of(name: str, ignored: list[str]) -> list[Path]:
     path = paths.local_path(name, "--images")
     if path.is_dir():
-        return _below(path, passed_over)
+        return _below(path, ignored)
     if path.exists() or not glob.has_magic(name):
         return [path]
     matches = _matches(path)
@@ -98,34 +97,34 @@ def _files_of(name: str, passed_over: list[str]) -> list[Path]:
     files: list[Path] = []
     for match in matches:
         if not may_be_image(match.name):
-            passed_over.append(str(match))
+            ignored.append(str(match))
         else:
-            files += _below(match, passed_over, may_be_empty=True) if match.is_dir() else [match]
+            files += _below(match, ignored, may_be_empty=True) if match.is_dir() else [match]
     if not files:
-        raise InputError(f"--images: no image is among what matches {name!r}")
+        raise InputError(f"--images: no file that matches {name!r} is an image")
     return files
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """What matches a pattern; the folders that it begins with may have brackets in their names."""
+    """Returns the matches of a pattern. Existing folders at its start are taken literally, even with brackets."""
     literal, parts = Path(), list(pattern.parts)
     while parts and os.path.lexists(literal / parts[0]):
         literal /= parts.pop(0)
     patterns = (Path(glob.escape(str(literal)), form) for form in paths.forms(str(Path(*parts))))
-    found = {match for pattern in patterns for match in glob.glob(str(pattern), recursive=True)}
-    return sorted(map(Path, found), key=lambda match: paths.by_name(str(match)))
+    matches = {match for pattern in patterns for match in glob.glob(str(pattern), recursive=True)}
+    return sorted(map(Path, matches), key=lambda match: paths.by_name(str(match)))
 
 
-def _below(folder: Path, passed_over: list[str], *, may_be_empty: bool = False) -> list[Path]:
+def _below(folder: Path, ignored: list[str], *, may_be_empty: bool = False) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise InputError(f"--images: {error.filename} cannot be read: {error.strerror}") from error
 
     files: list[Path] = []
     for parent, folders, names in paths.walk(folder, refuse):
-        passed_over += [os.path.join(parent, name) for name in folders if not is_shown(name)]
-        passed_over += [os.path.join(parent, name) for name in names if not may_be_image(name)]
+        ignored += [os.path.join(parent, name) for name in folders if not is_shown(name)]
+        ignored += [os.path.join(parent, name) for name in names if not may_be_image(name)]
         folders[:] = sorted(filter(is_shown, folders), key=paths.by_name)
         files += [Path(parent, name) for name in sorted(filter(may_be_image, names), key=paths.by_name)]
     if not files and not may_be_empty:
-        raise InputError(f"--images: the folder {folder} holds no images")
+        raise InputError(f"--images: the folder {folder} contains no images")
     return files

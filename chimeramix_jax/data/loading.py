@@ -1,4 +1,4 @@
-"""From settings to the arrays of a few-shot run."""
+"""Loads the arrays of a few-shot run as the settings describe them."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """Images and their classes, all in memory.
+    """Images and their classes, in memory.
 
     Attributes:
       images: RGB, 0 to 255.
@@ -32,23 +32,23 @@ class LabelledImages:
     labels: Int32[np.ndarray, "examples"]
 
     def identity(self) -> Split:
-        """The images' digests and labels."""
+        """Returns the images' digests and labels."""
         return Split.of(map(image_digest, self.images), self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
 class FewShotDataset:
-    """All that a run sees of a data set.
+    """The data of a run.
 
     Attributes:
-      name: of the data set, as in the catalog.
+      name: the name of the data set in the catalog.
       class_names: by label.
-      train: the few labelled images, in the order of ``train_indices``.
-      train_indices: their places in the published train split.
-      held_out: what classifiers are measured on: the whole test split, or the images that ``train`` leaves out of the
-        train split; either in the published order.
-      divided: there is no published test split; part of the train split was held out, by the images' content.
-      content: what tells the data from others, where that is stored with the images; None: it has to be computed.
+      train: the few-shot subset, in the order of ``train_indices``.
+      train_indices: the positions of ``train`` in the published train split.
+      held_out: the images that classifiers are evaluated on: the whole test split, or the images of the train split
+        that are not in ``train``; in the published order.
+      divided: whether there is no published test split and part of the train split was held out instead.
+      content: the identity of the data, if it is stored with the images; None: it must be computed.
     """
 
     name: str
@@ -61,23 +61,23 @@ class FewShotDataset:
 
     @cached_property
     def identity(self) -> DataIdentity:
-        """What tells these data from others, by their content."""
+        """The identity of the data, from their content."""
         return self.content or DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
 
 
 def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
-    """Prepares the data set if it is not on disk, draws the few-shot split, loads it and what it is measured on.
+    """Draws the few-shot subset and loads it together with the held-out images; prepares the data set if necessary.
 
-    Of the train split only the chosen images are decoded.
+    Decodes only the chosen images of the train split.
 
     Args:
       dataset_config: ``config.dataset``.
       max_labels_per_class: training images per class; None: all.
-      seed: of the draw, see ``few_shot_indices``; and, with ``dataset.holdout_seed``, of what is held out of a folder
-        without test images.
+      seed: the seed of ``few_shot_indices``. Together with ``dataset.holdout_seed`` it also determines the held-out
+        images of a folder without test images.
 
     Raises:
-      InputError: a setting is wrong or the data cannot be had; the message names the key.
+      InputError: a setting is wrong, or the data are not available; the message names the key.
     """
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
@@ -101,8 +101,8 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
             held_out, unused = (rest, test) if dataset_config.evaluate_on == "validation" else (test, rest)
             if not len(held_out.labels):
                 raise InputError(
-                    f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} holds no image for it "
-                    f"beside the {len(indices)} that are trained on"
+                    f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} has no images for it "
+                    f"besides the {len(indices)} training images"
                 )
             train_images, held_out_images = _decode(builder, chosen), _decode(builder, held_out)
     content = None
@@ -116,10 +116,10 @@ class _Examples:
     """Examples in the published order, without their images.
 
     Attributes:
-      split: of TFDS, in which they are.
-      records: their numbers there.
+      split: their split in TFDS.
+      records: their record numbers in that split.
       labels: their classes.
-      digests: of their images, where these are stored.
+      digests: the digests of their images, if stored.
     """
 
     split: str
@@ -127,22 +127,22 @@ class _Examples:
     labels: Int32[np.ndarray, "examples"]
     digests: tuple[str, ...] | None
 
-    def at(self, places: Int64[np.ndarray, "chosen"]) -> "_Examples":
-        """Those at some places."""
-        digests = None if self.digests is None else tuple(self.digests[place] for place in places)
-        return _Examples(self.split, self.records[places], self.labels[places], digests)
+    def at(self, positions: Int64[np.ndarray, "chosen"]) -> "_Examples":
+        """Returns the examples at these positions."""
+        digests = None if self.digests is None else tuple(self.digests[position] for position in positions)
+        return _Examples(self.split, self.records[positions], self.labels[positions], digests)
 
     def identity(self) -> Split:
-        """Their digests and labels."""
+        """Returns the examples' digests and labels."""
         return Split.of(self.digests or (), self.labels)
 
 
 def _divided(
     examples: _Examples, dataset_config: ConfigDict, seed: int, class_names: tuple[str, ...]
 ) -> tuple[_Examples, _Examples]:
-    """Divides the images of a folder without test images into those to train and those to test, anew for every seed.
+    """Divides the images of a folder without test images into training and test images, differently for every seed.
 
-    With the same hold-out for all, several seeds would say nothing about another choice of either.
+    If all seeds held out the same images, their spread would not include the effect of that choice.
     """
     assert examples.digests is not None
     share, draw = dataset_config.holdout_fraction, f"{dataset_config.holdout_seed} {seed}"
@@ -151,12 +151,12 @@ def _divided(
 
 
 def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples:
-    """Reads a split without its images."""
+    """Reads a split without its images, and sorts it in the published order."""
     import tensorflow_datasets as tfds
 
-    # What TFDS offers for this, PartialDecoding, needs TensorFlow.
-    wanted = ["label", entry.position_feature, *(["digest"] if "digest" in builder.info.features else [])]
-    features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in wanted})
+    # TFDS's own way to do this, PartialDecoding, needs TensorFlow.
+    names = ["label", entry.position_feature, *(["digest"] if "digest" in builder.info.features else [])]
+    features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in names})
     source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     examples = [
         features.deserialize_example_np(record)
@@ -165,28 +165,28 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
     ]
     positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
-    digests = tuple(example["digest"].decode() for example in examples) if "digest" in wanted else None
+    digests = tuple(example["digest"].decode() for example in examples) if "digest" in names else None
     return _Examples(split, np.arange(len(examples)), labels, digests).at(np.argsort(positions))
 
 
 def _decode(builder: Any, examples: _Examples) -> LabelledImages:
-    """Decodes the images of examples, in their order."""
+    """Decodes the images of the examples, in order."""
     source, records = builder.as_data_source(examples.split), examples.records
     images = np.empty((len(records), *builder.info.features["image"].shape), np.uint8)
     for start in range(0, len(records), _RECORDS_AT_ONCE):
         chunk = records[start : start + _RECORDS_AT_ONCE].tolist()
-        for place, example in enumerate(source.__getitems__(chunk), start):
-            images[place] = example["image"]
+        for position, example in enumerate(source.__getitems__(chunk), start):
+            images[position] = example["image"]
     return LabelledImages(images, examples.labels)
 
 
 @contextlib.contextmanager
 def _named_if_damaged(builder: Any) -> Iterator[None]:
-    """Says which directory to delete where prepared files turn out to be damaged."""
+    """Names the directory to delete if prepared files are damaged."""
     try:
         yield
-    except (RuntimeError, OSError) as error:  # the first is what the record reader raises
+    except (RuntimeError, OSError) as error:  # the record reader raises RuntimeError
         reason = one_line(error)
         raise InputError(
-            f"dataset.data_dir: {builder.data_dir} is damaged; delete that directory to prepare it anew ({reason})"
+            f"dataset.data_dir: {builder.data_dir} is damaged; delete that directory to prepare it again ({reason})"
         ) from error

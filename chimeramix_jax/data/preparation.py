@@ -1,4 +1,4 @@
-"""Writing a data set to disk through TFDS, once, and finding it there afterwards."""
+"""Writes a data set to disk through TFDS on first use, and opens it from then on."""
 
 import contextlib
 import glob
@@ -18,18 +18,18 @@ from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import leaving_no_empty_folders
 
-FILE_FORMAT = "array_record"  # random access, and no TensorFlow for writing or reading
+FILE_FORMAT = "array_record"  # has random access, and needs no TensorFlow to write or read
 
 
 class SkippedWarning(UserWarning):
-    """Files that cannot be read are left out, as the settings ask for."""
+    """Unreadable files are skipped because ``dataset.skip_unreadable`` is set."""
 
 
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
-    """Keeps TFDS from printing: its messages to stdout and its log lines below errors.
+    """Suppresses TFDS's messages on stdout, and its log lines below errors.
 
-    Its progress bars stay for someone who watches a terminal, since a download may take minutes.
+    Progress bars are still shown on a terminal, since a download may take minutes.
     """
     import tensorflow_datasets as tfds
 
@@ -45,37 +45,38 @@ def quiet_tfds() -> Iterator[None]:
 
 
 def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
-    """Returns the TFDS builder of a data set that is on disk, after having written it there if it was not.
+    """Returns the TFDS builder of a data set, and prepares the data set on disk if it is not there yet.
 
-    TFDS writes into a directory named ``incomplete.*`` and renames it at the end, so what an interrupted preparation
-    leaves is never read, and of several processes that prepare at once the first to finish provides the data for all.
+    TFDS writes into a directory named ``incomplete.*`` and renames it at the end. The remains of an interrupted
+    preparation are therefore never read, and if several processes prepare at once, all use the data of the first to
+    finish.
 
     Raises:
-      InputError: the data cannot be had, or cannot be written to or read from ``dataset.data_dir``.
+      InputError: the data are not available, or cannot be written to or read from ``dataset.data_dir``.
     """
     from chimeramix_jax.data.builders.examples import SKIPPED
 
     builder = make_builder(dataset_config)
     if glob.has_magic(str(builder.data_dir)):
         raise InputError(
-            f"dataset.data_dir: {str(builder.data_dir_root)!r} has one of * ? [ in it, which TFDS takes for a pattern; "
-            "name another with --config.dataset.data_dir"
+            f"dataset.data_dir: {str(builder.data_dir_root)!r} contains * ? or [, which TFDS reads as a pattern; "
+            "choose another folder with --config.dataset.data_dir"
         )
     if not builder.data_path.exists():
         _prepare(entry, builder)
-        builder = make_builder(dataset_config)  # another process may have been first: read what is on disk
+        builder = make_builder(dataset_config)  # another process may have finished first: read its data
     if not builder.is_prepared():
         raise InputError(
-            f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to have it "
-            "prepared anew"
+            f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to prepare "
+            "it again"
         )
     if not any(form.value == FILE_FORMAT for form in builder.info.available_file_formats()):
         raise InputError(
             f"dataset.data_dir: {builder.data_dir} was prepared in the format {builder.info.file_format.value}, but "
-            f"{FILE_FORMAT} is needed; give another dataset.data_dir, or delete that directory to prepare it anew"
+            f"{FILE_FORMAT} is needed; choose another dataset.data_dir, or delete that directory to prepare it again"
         )
     if skipped := (builder.info.metadata or {}).get(SKIPPED):
-        message = f"dataset.skip_unreadable: left out {len(skipped)} files that cannot be read: {', '.join(skipped)}"
+        message = f"dataset.skip_unreadable: skipped {len(skipped)} files that cannot be read: {', '.join(skipped)}"
         warnings.warn(message, SkippedWarning, stacklevel=2)
     return builder
 
@@ -85,8 +86,8 @@ def _prepare(entry: DatasetEntry, builder: Any) -> None:
 
     if entry.preparing_needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
         raise InputError(
-            f"dataset.name: preparing {entry.name} needs TensorFlow, once: pip install tensorflow "
-            f"(there is no prepared copy at {builder.data_dir})"
+            f"dataset.name: {entry.name} is not prepared at {builder.data_dir} yet, and preparing it needs TensorFlow; "
+            "pip install tensorflow"
         )
     try:
         with (
@@ -98,7 +99,7 @@ def _prepare(entry: DatasetEntry, builder: Any) -> None:
             )
     except (OSError, tfds.download.DownloadError) as error:
         if builder.data_path.exists():
-            return  # another process finished first, and the final renaming found its directory in place
+            return  # another process finished first, so the final renaming failed
         reason = one_line(error)
         raise InputError(
             f"dataset.data_dir: {entry.name} cannot be prepared under {builder.data_dir_root}: {reason}"

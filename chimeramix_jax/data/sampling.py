@@ -1,4 +1,4 @@
-"""A few-shot set on the device, and what is drawn from it: epochs' orders and same-class partners."""
+"""A few-shot subset in device memory, and the draws from it: the order of an epoch and partners of the same class."""
 
 from dataclasses import dataclass, field
 
@@ -13,14 +13,14 @@ LABELS_ROUNDED_TO = 32  # the segments of small photographs: nearly every subset
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ResidentData:
-    """A labelled set in the device's memory.
+    """Labelled images in device memory.
 
     Attributes:
         images: the pixels.
         labels: the classes.
-        members: the positions of each class's images, filled up with zeros.
-        member_counts: how many of a class's members there are.
-        segments: the images' label maps, which may cover reflected pixels around them; None where masks need none.
+        members: the positions of each class's images, padded with zeros.
+        member_counts: the number of images of each class.
+        segments: the label maps of the images, which may include a reflected margin; None if the masks need none.
         segment_labels: more than any label in the maps, so that one is left for pixels from beyond an image. It is part
             of the compiled program, and rounded up so that seeds whose maps differ can still share a call.
     """
@@ -39,7 +39,7 @@ def to_device(
     num_classes: int,
     segments: UInt[np.ndarray, "examples canvas canvas"] | None = None,
 ) -> ResidentData:
-    """Puts a labelled set, and label maps of its images if there are any, on the default device."""
+    """Copies labelled images, and their label maps if there are any, to the default device."""
     counts = np.bincount(labels, minlength=num_classes)
     members = np.zeros((num_classes, counts.max()), np.int32)
     for label in range(num_classes):
@@ -60,7 +60,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """An epoch: every one of ``examples`` images ``repeats`` times, in batches of ``batch_size``."""
+    """An epoch shows each of ``examples`` images ``repeats`` times, in batches of ``batch_size``."""
 
     examples: int
     repeats: int
@@ -68,14 +68,14 @@ class EpochPlan:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch, an incomplete last one included."""
+        """The number of batches in an epoch, including an incomplete last batch."""
         return -(-self.examples * self.repeats // self.batch_size)
 
     def order(self, key: PRNGKeyArray) -> tuple[Int[Array, "steps batch_size"], Bool[Array, "steps batch_size"] | None]:
-        """A shuffled epoch's images by position, and which places of its batches count.
+        """Returns the positions of a shuffled epoch's images, and a mask of the examples that count.
 
-        An incomplete last batch is filled up with image 0, and the mask is False there. The mask is None where all
-        batches are complete.
+        An incomplete last batch is padded with image 0, where the mask is False. The mask is None if all batches are
+        complete.
         """
         shown = self.examples * self.repeats
         order = jax.random.permutation(key, shown) % self.examples
@@ -85,14 +85,14 @@ class EpochPlan:
 
 
 def repeats_per_epoch(num_dataset_repeats_base: int, images_per_class: int | None) -> int:
-    """How often an epoch shows each image, so that its size hardly depends on the subset's (the published rule).
+    """Returns how often an epoch shows each image, so that its length hardly depends on the subset's size.
 
-    ``images_per_class`` None (the whole data set) is not repeated.
+    This is the published rule. With ``images_per_class`` None, the whole data set, images are not repeated.
     """
     return 1 if images_per_class is None else max(num_dataset_repeats_base // images_per_class, 1)
 
 
 def same_class_partners(key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"]) -> Int[Array, "batch"]:
-    """For each image a partner drawn uniformly from its class, itself included."""
+    """Draws a partner for each image, uniformly from its class, including the image itself."""
     labels = data.labels[indices]
     return data.members[labels, jax.random.randint(key, indices.shape, 0, data.member_counts[labels])]

@@ -1,10 +1,10 @@
-"""Segments of the training images, for masks that follow what an image shows.
+"""Segments the training images, for masks that follow an image's content.
 
-The published program segments every augmented image afresh. Here each image is segmented once, on a canvas: the image
-with the reflected pixels around it that a random crop can reach. A view's label map is then the same crop of the
-canvas's, which a gather on the device makes; ``python -m benchmarks.segment_views`` measures how close that comes.
+The published program segments every augmented image. Here each image is segmented once, on a canvas: the image with the
+reflected margin that a random crop can reach. The label map of a view is the same crop of the canvas's label map, which
+is a gather on the device; ``python -m benchmarks.segment_views`` measures how close the two are.
 
-Nothing here imports JAX: the worker processes import this module, and would each wait for it.
+This module does not import JAX, because every worker process imports it and would have to wait.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from ml_collections import ConfigDict
 from chimeramix_jax import files
 from chimeramix_jax.reporting.progress import StageProgress
 
-IMAGES_PER_WORKER = 1000  # five seconds' work at 64 pixels: with less, starting another process hardly pays
+IMAGES_PER_WORKER = 1000  # about 5 seconds at 64 pixels; for less work, starting another process hardly pays
 
 
 @dataclass(frozen=True)
 class FelzenszwalbSettings:
-    """What scikit-image's ``felzenszwalb`` takes. The published values are scale and min_size 60 for 32 to 64 pixels.
+    """Arguments of scikit-image's ``felzenszwalb``. Published values for 32 to 64 pixels: scale and min_size 60.
 
     Attributes:
-        scale: the larger, the fewer and larger the segments; no unit.
-        min_size: the fewest pixels that a segment may have; smaller ones are merged into a neighbour.
-        sigma: standard deviation of the Gaussian blur before, in pixels.
+        scale: larger values give fewer and larger segments; no unit.
+        min_size: the minimum number of pixels of a segment; smaller segments are merged into a neighbour.
+        sigma: the standard deviation in pixels of the Gaussian blur before the segmentation.
     """
 
     scale: float
@@ -40,11 +40,11 @@ class FelzenszwalbSettings:
 
     @classmethod
     def of(cls, settings: ConfigDict) -> "FelzenszwalbSettings":
-        """What ``config.mixing`` asks for."""
+        """Returns the values in ``config.mixing``."""
         return cls(settings.segmentation_scale, settings.segmentation_min_size, settings.segmentation_sigma)
 
     def __post_init__(self) -> None:
-        """Refuses values that the algorithm has no meaning for."""
+        """Raises ValueError for values that the algorithm does not allow."""
         if not (self.scale > 0 and self.min_size >= 0 and self.sigma >= 0):
             raise ValueError(f"{self}: scale must be above 0, min_size and sigma at least 0")
 
@@ -52,8 +52,8 @@ class FelzenszwalbSettings:
 def felzenszwalb_labels(
     image: Float[np.ndarray, "height width 3"], settings: FelzenszwalbSettings
 ) -> Int[np.ndarray, "height width"]:
-    """The segments of an image in [-1, 1]: labels 0, 1, ... in the order in which a row by row reading meets them."""
-    from skimage.segmentation import felzenszwalb  # takes 0.3 s, and a run that finds its label maps stored needs none
+    """Segments an image in [-1, 1]; labels are numbered from 0 by their first pixel, row by row."""
+    from skimage.segmentation import felzenszwalb  # takes 0.3 s, which runs with stored label maps do not need
 
     return felzenszwalb(image, scale=settings.scale, sigma=settings.sigma, min_size=settings.min_size)
 
@@ -65,21 +65,21 @@ def label_maps(
     cache_directory: Path | None,
     workers: int | None = None,
 ) -> UInt[np.ndarray, "examples canvas canvas"]:
-    """Segments every image with its reflected surroundings, or reads what an earlier call with the same images stored.
+    """Segments every image with its reflected margin, or reads label maps stored by an earlier call for these images.
 
     Args:
         images: in 0..255.
-        settings: of the segmentation.
-        padding: pixels on each side that random crops can reach beyond the image, so ``canvas = side + 2 * padding``.
-        cache_directory: where label maps are stored, made if it is missing; None: nowhere.
-        workers: processes that share the work; 1: this one alone; None: as many as cores, but few for few images.
+        settings: the arguments of the segmentation.
+        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``.
+        cache_directory: the folder for stored label maps, created if necessary; None: do not store them.
+        workers: the number of processes; 1: only this process; None: one per core, but fewer for few images.
 
     Returns:
-        Labels from 0 without gaps in each map, in the smallest unsigned type that holds them all.
+        The label maps. Labels count from 0 without gaps in each map; the dtype is the smallest unsigned one possible.
 
     Raises:
-        ValueError: the images are no 8-bit RGB squares, or the padding is negative or as large as the image, which a
-            reflection cannot fill.
+        ValueError: the images are not 8-bit RGB squares, or the padding is negative or not less than the side, so
+            that a reflection cannot fill it.
         OSError: the label maps cannot be stored.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
@@ -106,8 +106,8 @@ def _computed(
 ) -> UInt[np.ndarray, "examples canvas canvas"]:
     if workers is None:
         workers = min(joblib.cpu_count(), len(images) // IMAGES_PER_WORKER)
-    # Joblib's processes are safe beside JAX's threads, and unlike those of concurrent.futures they do not run the
-    # user's script again, which may do more than define things.
+    # Joblib's processes are safe with JAX's threads. Unlike the processes of concurrent.futures they do not run the
+    # user's script again, which may do more than define functions.
     parallel = joblib.Parallel(n_jobs=max(workers, 1), return_as="generator")
     canvas = images.shape[1] + 2 * padding
     maps = np.zeros((len(images), canvas, canvas), np.int64)
@@ -127,7 +127,7 @@ def _segmented_canvas(
 
 
 def _digest(images: UInt8[np.ndarray, "examples side side 3"], settings: FelzenszwalbSettings, padding: int) -> str:
-    """Names what the label maps are of, and what made them."""
+    """Returns a digest of the images, the settings and the version of scikit-image."""
     version = importlib.metadata.version("scikit-image")
     digest = hashlib.sha256(f"{version} {settings} {padding} {images.shape}".encode())
     digest.update(np.ascontiguousarray(images).data)
@@ -135,10 +135,10 @@ def _digest(images: UInt8[np.ndarray, "examples side side 3"], settings: Felzens
 
 
 def _stored(path: Path, examples: int, canvas: int) -> UInt[np.ndarray, "examples canvas canvas"] | None:
-    """The label maps in a file; None if it is missing or damaged (the archive's checksums tell)."""
+    """Reads the label maps in a file; None if it is missing or damaged, which the archive's checksums detect."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             maps = arrays["label_maps"]
-    except Exception:  # damage has many faces (zip, zlib, NumPy, the disk), and one remedy: segmenting again
+    except Exception:  # damage causes many errors (of zip, zlib, NumPy, the disk); the remedy is to segment again
         return None
     return maps if maps.shape == (examples, canvas, canvas) and maps.dtype.kind == "u" else None

@@ -1,1 +1,1 @@
-"""Weights of other programs."""
+"""Loads weights of other programs."""

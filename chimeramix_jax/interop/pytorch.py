@@ -1,8 +1,8 @@
-"""Weights of the published PyTorch program, and of torchvision's ResNets, loaded into our modules.
+"""Loads weights of the published PyTorch program and of torchvision's ResNets into our modules.
 
-Weights come as a mapping of the program's parameter names to arrays in PyTorch's layouts, or as the path of a
-``.ckpt`` or ``.pt`` file (which needs torch). Names may carry a common prefix, as in a Lightning checkpoint that
-holds several networks; names outside that prefix are somebody else's and are left alone.
+Weights are a mapping from PyTorch's parameter names to arrays in PyTorch's layouts, or the path of a ``.ckpt`` or
+``.pt`` file (which needs torch). Names may have a common prefix, as in a Lightning checkpoint of several networks;
+names without that prefix belong to other networks and are ignored.
 """
 
 import re
@@ -30,14 +30,14 @@ Layer = nnx.Conv | nnx.Linear | DoublingConvolution | BatchNorm
 _TO_NHWC_KERNEL = (2, 3, 1, 0)  # PyTorch: out, in, height, width
 _TO_DOUBLING_KERNEL = (2, 3, 0, 1)  # PyTorch: in, out, height, width
 
-_BATCH_COUNTERS = r".*\.num_batches_tracked$"  # PyTorch's norms count batches; ours have no use for the count
+_BATCH_COUNTERS = r".*\.num_batches_tracked$"  # PyTorch's norms count batches; ours do not need the count
 
 
 def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: int = 0) -> Generator:
-    """The mixing generator with published weights.
+    """Returns the mixing generator with published weights.
 
     Args:
-        weights: names such as ``encoder.model_downsampling.1.weight``, or a checkpoint file.
+        weights: arrays by names such as ``encoder.model_downsampling.1.weight``, or a checkpoint file.
         decoder_residual_blocks: 0 as in the released program, whose checkpoints contain the decoder's residual blocks
             but whose results do not depend on them; or their number in the checkpoint (2), to use them.
 
@@ -53,7 +53,7 @@ def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: in
 
 
 def load_discriminator(weights: Weights | str | Path) -> Discriminator:
-    """The discriminator with published weights: names such as ``model.0.weight``, or a checkpoint file.
+    """Returns the discriminator with published weights: arrays by name (``model.0.weight``), or a checkpoint file.
 
     Raises:
         InputError: names or shapes do not fit; the message lists them.
@@ -66,11 +66,11 @@ def load_discriminator(weights: Weights | str | Path) -> Discriminator:
 
 
 def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0) -> WideResNet:
-    """The wide ResNet with published weights, depth and width found from them; in training mode, as PyTorch's are.
+    """Returns the wide ResNet with published weights, in training mode as in PyTorch; infers depth and width.
 
     Args:
-        weights: names such as ``block1.layer.0.bn1.weight``, or a checkpoint file.
-        dropout_rate: weights do not carry it; the published trainings used 0.3.
+        weights: arrays by names such as ``block1.layer.0.bn1.weight``, or a checkpoint file.
+        dropout_rate: not stored with the weights; the published trainings used 0.3.
 
     Raises:
         InputError: names or shapes do not fit; the message lists them.
@@ -84,12 +84,12 @@ def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0
 
 
 def load_resnet(weights: Weights | str | Path) -> ResNet:
-    """The ResNet of bottleneck blocks (50, 101, 152) with torchvision's weights, its size found from them.
+    """Returns a ResNet of bottleneck blocks (50, 101 or 152) with torchvision's weights; infers its size from them.
 
-    It is in training mode, as PyTorch's are.
+    The network is in training mode, as in PyTorch.
 
     Args:
-        weights: names such as ``layer1.0.conv3.weight``, or a checkpoint file.
+        weights: arrays by names such as ``layer1.0.conv3.weight``, or a checkpoint file.
 
     Raises:
         InputError: names or shapes do not fit; the message lists them.
@@ -103,10 +103,10 @@ def load_resnet(weights: Weights | str | Path) -> ResNet:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays in a ``.ckpt`` or ``.pt`` file by name; needs torch, and runs no code that the file may hold.
+    """Reads the arrays in a ``.ckpt`` or ``.pt`` file by name. Needs torch; never runs code from the file.
 
     Raises:
-        InputError: torch is missing, or the file cannot be read as plain weights.
+        InputError: torch is not installed, or the file cannot be read as plain weights.
     """
     try:
         import torch
@@ -119,7 +119,7 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: cannot be read as a file of PyTorch weights: {reason}") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not a mapping of names to weights")
+        raise InputError(f"{path}: contains a {type(content).__name__}; it must be a mapping of names to weights")
     tensors = {name: value.detach() for name, value in content.items() if isinstance(value, torch.Tensor)}
     # NumPy has no bfloat16.
     return {name: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for name, t in tensors.items()}
@@ -172,7 +172,7 @@ def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
 
 
 def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]]:
-    """PyTorch's names for a layer's variables, and the order that PyTorch's axes take in ours."""
+    """Maps PyTorch's names of a layer's variables to our variables and the order of PyTorch's axes in ours."""
     if isinstance(layer, BatchNorm):
         named = {
             "weight": layer.scale,
@@ -187,51 +187,51 @@ def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]]:
 
 
 def _unfilled(build: Callable[[nnx.Rngs], Module]) -> Module:
-    """A module whose variables have shapes but no values yet: none needs drawing that is set right after."""
+    """Returns a module whose variables have shapes but no values, since all of them are set right afterwards."""
     return nnx.eval_shape(lambda: build(nnx.Rngs(0)))
 
 
 def _assign(module: Module, layers: Mapping[str, Layer], weights: Weights, unused: str | None = None) -> Module:
-    """Sets every variable from ``weights``; all names and shapes that do not fit are listed in one error."""
+    """Sets every variable from ``weights``; one error lists all names and shapes that do not fit."""
     expected = {f"{name}.{part}": entry for name, layer in layers.items() for part, entry in _variables(layer).items()}
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
     unknown = weights.keys() - expected.keys()
-    problems += [f"{name} is not known" for name in unknown if not (unused and re.match(unused, name))]
+    problems += [f"{name} is unknown" for name in unknown if not (unused and re.match(unused, name))]
     for name in expected.keys() & weights.keys():
         variable, order = expected[name]
         array = np.asarray(weights[name])
-        wanted = tuple(variable.shape[axis] for axis in np.argsort(order))
-        if array.shape == wanted:
+        expected_shape = tuple(variable.shape[axis] for axis in np.argsort(order))
+        if array.shape == expected_shape:
             array = array.transpose(order)
             variable.set_value(
                 jnp.asarray(array, jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32)))
             )
         else:
-            problems.append(f"{name} has shape {array.shape}, expected {wanted}")
+            problems.append(f"{name} has shape {array.shape}, expected {expected_shape}")
     if problems:
         raise InputError(f"weights do not fit a {type(module).__name__}: " + "; ".join(sorted(problems)))
     return module
 
 
 def _bare_names(weights: Weights | str | Path, anchor: str) -> Weights:
-    """The weights of the one network that has a parameter called ``anchor``, without their common prefix."""
+    """Returns the weights of the network that has the parameter ``anchor``, without their common prefix."""
     if isinstance(weights, str | Path):
         weights = read_checkpoint(weights)
     prefixes = [name.removesuffix(anchor) for name in weights if name == anchor or name.endswith("." + anchor)]
     if len(prefixes) != 1:
-        found = f"it stands under several prefixes: {', '.join(map(repr, prefixes))}" if prefixes else "it is missing"
-        raise InputError(f"cannot find the network by its parameter {anchor}: {found}")
+        problem = f"it has several prefixes: {', '.join(map(repr, prefixes))}" if prefixes else "it is missing"
+        raise InputError(f"cannot find the network by its parameter {anchor}: {problem}")
     prefix = prefixes[0]
     return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
 
 
 def _shape(weights: Weights, name: str, dimensions: int) -> tuple[int, ...]:
     if name not in weights or np.ndim(weights[name]) != dimensions:
-        found = f"has shape {np.shape(weights[name])}" if name in weights else "is missing"
-        raise InputError(f"cannot find the network's size: {name} {found}, expected {dimensions} dimensions")
+        problem = f"has shape {np.shape(weights[name])}" if name in weights else "is missing"
+        raise InputError(f"cannot infer the network's size: {name} {problem}, expected {dimensions} dimensions")
     return np.shape(weights[name])
 
 
 def _count(weights: Weights, pattern: str) -> int:
-    """How many numbered parts match the pattern, whose first group is the number."""
+    """Counts the numbered parts that match the pattern, whose first group is the number."""
     return len({match.group(1) for name in weights if (match := re.match(pattern, name))})

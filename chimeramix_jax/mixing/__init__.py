@@ -1,1 +1,1 @@
-"""Mixing, the idea of the paper: masks, features blended by them, mixed batches, and pictures of what comes out."""
+"""Mixing, the idea of the paper: masks, features blended by masks, mixed batches, and pictures of them."""

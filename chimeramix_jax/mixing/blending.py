@@ -1,4 +1,4 @@
-"""The heart of the method: features (or pixels) of several images, blended place by place as a mask says."""
+"""The core of the method: blends features (or pixels) of several images, position by position, by a mask."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,7 +11,7 @@ def blend(
     features_b: Float[Array, "batch height width channels"],
     mask: Float[Array, "batch height width 1"],
 ) -> Float[Array, "batch height width channels"]:
-    """Takes a where ``mask`` is 1 and b where it is 0; values between blend linearly."""
+    """Takes a where ``mask`` is 1 and b where it is 0, and interpolates linearly in between."""
     mask = mask.astype(features_a.dtype)
     return mask * features_a + (1 - mask) * features_b
 
@@ -20,7 +20,7 @@ def blend_many(
     features: Float[Array, "images batch height width channels"],
     partition: Float[Array, "images batch height width 1"],
 ) -> Float[Array, "batch height width channels"]:
-    """Takes from each image the places that the partition gives to it; ``blend`` for any number of images."""
+    """Takes from each image the positions that the partition assigns to it: ``blend`` for any number of images."""
     return jnp.sum(partition.astype(features.dtype) * features, axis=0)
 
 
@@ -30,9 +30,9 @@ def mixed_images(
     images_b: Float[Array, "batch height width 3"],
     mask: Float[Array, "batch height/4 width/4 1"],
 ) -> Float[Array, "batch height width 3"]:
-    """Decodes a blend of two images' features: where ``mask`` is 1 it has the features of a, where it is 0 those of b.
+    """Decodes a blend of two images' features, which are those of a where ``mask`` is 1 and those of b where it is 0.
 
-    Images are in [-1, 1]; an all-ones mask reconstructs a, an all-zeros mask b.
+    Images are in [-1, 1]. A mask of ones reconstructs a, a mask of zeros b.
     """
     features_a, features_b = jnp.split(generator.encode(jnp.concatenate([images_a, images_b])), 2)
     return generator.decode(blend(features_a, features_b, mask))

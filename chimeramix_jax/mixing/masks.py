@@ -1,8 +1,8 @@
-"""Masks, and mixing images' features (or pixels) by them.
+"""Random masks, by which features (or pixels) of images are mixed.
 
-A mask is 1 where a pair's first image *a* is kept and 0 where its second one *b* is. A partition says the same of any
-number of images: a mask for each, of which exactly one is 1 at every place. A pair's mask is the first of its
-partition's.
+A mask is 1 where the mix of a pair takes the first image *a*, and 0 where it takes the second image *b*. A partition
+generalises this to any number of images: it has a mask for each, and exactly one of them is 1 at every position. The
+mask of a pair is the first of its partition.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,14 @@ from ml_collections import ConfigDict
 
 @dataclass(frozen=True)
 class MaskRule:
-    """How the masks of a run are drawn: ``kind`` is "grid" or "segmentation", ``side`` the masks' pixels per side."""
+    """How the masks of a run are drawn.
+
+    Attributes:
+        kind: "grid" or "segmentation".
+        side: positions per side of a mask.
+        mix_size: cells per side of a grid.
+        segment_min_size: pixels below which a segment is joined to another.
+    """
 
     kind: str
     side: int
@@ -24,7 +31,7 @@ class MaskRule:
 
     @classmethod
     def of(cls, settings: ConfigDict, side: int) -> "MaskRule":
-        """The rule that ``config.mixing`` asks for."""
+        """Returns the rule set in ``config.mixing``, for masks of the given side."""
         return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size)
 
     def partitions(
@@ -35,14 +42,14 @@ class MaskRule:
         segment_labels: int = 0,
         images: int = 2,
     ) -> Float[Array, "images batch_size side side 1"]:
-        """Draws which of a class's images is shown where.
+        """Draws which image each position of every mix is taken from.
 
         Args:
-            key: for everything that is drawn.
-            batch_size: mixes to make.
-            segments: of the last image's view; None for a grid.
-            segment_labels: more than any label in them.
-            images: mixed into one.
+            key: the source of the random numbers.
+            batch_size: number of mixes.
+            segments: label maps of the last images' views; None for a grid.
+            segment_labels: larger than every label in ``segments``.
+            images: number of images per mix.
         """
         if segments is None:
             return grid_partitions(key, batch_size, self.side, self.mix_size, images)
@@ -52,11 +59,11 @@ class MaskRule:
 def grid_masks(
     key: PRNGKeyArray, batch_size: int, side: int, mix_size: int = 4
 ) -> Float[Array, "batch_size side side 1"]:
-    """Random grids of zeros and ones, as the published program draws them.
+    """Draws random grids of zeros and ones as the released program does.
 
-    Each image gets its own ``mix_size`` x ``mix_size`` grid of fair coins. The grids are stretched (nearest
-    neighbour) to ``side + pad`` with ``pad = side // mix_size``, and a window of ``side`` is cut out at an offset drawn
-    from 0..pad-1 in each direction, the same for the whole batch.
+    Each mix gets its own ``mix_size`` x ``mix_size`` grid of fair coins. The grids are enlarged (nearest neighbour) to
+    ``side + pad``, where ``pad = side // mix_size``, and cropped to ``side`` at an offset drawn from 0..pad-1 in each
+    direction. All grids of a batch have the same offset.
     """
     return grid_partitions(key, batch_size, side, mix_size)[0]
 
@@ -64,13 +71,13 @@ def grid_masks(
 def grid_partitions(
     key: PRNGKeyArray, batch_size: int, side: int, mix_size: int = 4, images: int = 2
 ) -> Float[Array, "images batch_size side side 1"]:
-    """Random grids whose cells fall to each of the images with the same probability; else as ``grid_masks``."""
+    """Draws grids as ``grid_masks`` does, with each cell assigned to one of the images with equal probability."""
     pad = side // mix_size
     cell_key, offset_key = jax.random.split(key)
-    # For two images these are fair coins, and the same as jax.random.bernoulli would draw.
+    # For two images these are fair coins, equal to those that jax.random.bernoulli would draw.
     cells = (images * jax.random.uniform(cell_key, (batch_size, mix_size, mix_size))).astype(jnp.int32)
     rows, columns = jax.random.randint(offset_key, (2, 1), 0, pad) + jnp.arange(side)
-    # Nearest neighbour, rounding down: pixel p of the stretched grid shows cell floor(p * mix_size / (side + pad)).
+    # Nearest neighbour, rounding down: pixel p of the enlarged grid shows cell floor(p * mix_size / (side + pad)).
     cell_rows, cell_columns = rows * mix_size // (side + pad), columns * mix_size // (side + pad)
     return _one_hot(cells[:, cell_rows][:, :, cell_columns], images)
 
@@ -78,19 +85,19 @@ def grid_partitions(
 def segment_masks(
     key: PRNGKeyArray, segments: Int[Array, "batch height width"], side: int, max_segments: int, min_size: int = 1
 ) -> Float[Array, "batch side side 1"]:
-    """Masks of whole segments of each pair's image b, as the published program draws them.
+    """Draws masks of whole segments of each pair's image b as the released program does.
 
-    With b's k segments numbered 0..k-1 as a row by row reading of the view meets them, a lower bound l is drawn from
-    0..max(1, k-1)-1 and an upper bound u from l+1..max(l+2, k)-1. The mask is 1 on the segments l <= s < u: there a
-    takes b's place. So b keeps at least its last segment, unless it has only one: then the mask keeps a.
+    The k segments of b are numbered 0..k-1 in the order in which a scan of the view, row by row, meets them. A lower
+    bound l is drawn from 0..max(1, k-1)-1 and an upper bound u from l+1..max(l+2, k)-1. The mask is 1 on the segments
+    l <= s < u, where a replaces b. So at least the last segment of b stays, unless b has only one: then a replaces all.
 
     Args:
-        key: for both bounds.
-        segments: labels of b's view, in 0..max_segments-1. They may have gaps, as those of a crop have.
-        side: of the mask, which is resized by nearest neighbour, rounding down (PyTorch's ``nearest``).
+        key: the source of both bounds.
+        segments: label maps of b's views, in 0..max_segments-1. Labels may be missing, as they are after a crop.
+        side: positions per side of the mask, resized by nearest neighbour, rounding down (PyTorch's ``nearest``).
         max_segments: one more than the largest label of all images.
-        min_size: pixels from which on a segment counts. A crop can leave less of one than the segmentation itself
-            would have let stand; such a rest shares the number of the segment that is met before it.
+        min_size: the smallest segment, in pixels. A crop can leave less of a segment than the segmentation itself would
+            have kept; such a remnant gets the number of the segment met before it.
     """
     return segment_partitions(key, segments, side, max_segments, min_size)[0]
 
@@ -103,43 +110,44 @@ def segment_partitions(
     min_size: int = 1,
     images: int = 2,
 ) -> Float[Array, "images batch side side 1"]:
-    """Deals whole segments of the last image out to all images; for two images see ``segment_masks``.
+    """Assigns whole segments of the last image to all images; for two images see ``segment_masks``.
 
-    For more, ours: ``images`` rising bounds are drawn one after the other, each uniformly from what is left above the
-    one before it and below the room that the later ones need. Between two bounds the segments go to one image, the
-    first image first; below the first bound and from the last one on they stay with the last image, whose segments they
-    are. Where it has at least ``images`` segments every image gets one or more; where it has fewer, not all get any.
-    Earlier images get more: about 1/4, 1/8, ... of the segments, and the last one more than half.
+    The rule for more images is our own: ``images`` increasing bounds are drawn one after the other, each uniformly from
+    the numbers above the previous bound that leave room for the later ones. The segments between two bounds go to one
+    image, those between the first two bounds to the first image, and so on. Segments below the first bound and from the
+    last bound on stay with the last image, to which they belong. If that has at least ``images`` segments, every image
+    gets one or more; if it has fewer, some images get none. Earlier images get more: about 1/4, 1/8, ... of the
+    segments, and the last image more than half.
     """
     height, width = segments.shape[1:]
     numbers, counts = _numbered(segments, max_segments, min_size)
     bounds = _rising_bounds(key, counts, images)
     rows, columns = jnp.arange(side) * height // side, jnp.arange(side) * width // side
-    shown = numbers[jnp.arange(len(numbers))[:, None, None], segments[:, rows][:, :, columns]]
-    bounds_passed = jnp.sum(shown >= bounds[:, :, None, None], axis=0)
-    return _one_hot((bounds_passed - 1) % images, images)  # none passed and all passed: the last image
+    resized = numbers[jnp.arange(len(numbers))[:, None, None], segments[:, rows][:, :, columns]]
+    bounds_passed = jnp.sum(resized >= bounds[:, :, None, None], axis=0)
+    return _one_hot((bounds_passed - 1) % images, images)  # the last image if no bound is passed, or if all are
 
 
 def _numbered(
     segments: Int[Array, "batch height width"], max_segments: int, min_size: int
 ) -> tuple[Int[Array, "batch max_segments"], Int[Array, "batch"]]:
-    """For each label its number in the order of a row by row reading, and how many numbers there are (at least 1).
+    """Returns each label's number in the order of a scan row by row, and how many numbers there are (at least 1).
 
     scikit-image numbers the segments of a whole image in the same order.
     """
     labels = segments.reshape(len(segments), -1).astype(jnp.int32)
     places = jnp.arange(labels.shape[1])
-    first_places = jax.vmap(lambda one: jax.ops.segment_min(places, one, max_segments))(labels)
-    sizes = jax.vmap(lambda one: jax.ops.segment_sum(jnp.ones_like(one), one, max_segments))(labels)
-    reading_order = jnp.argsort(first_places, axis=1)
-    counted = jnp.take_along_axis(sizes >= max(min_size, 1), reading_order, axis=1)
+    first_places = jax.vmap(lambda row: jax.ops.segment_min(places, row, max_segments))(labels)
+    sizes = jax.vmap(lambda row: jax.ops.segment_sum(jnp.ones_like(row), row, max_segments))(labels)
+    scan_order = jnp.argsort(first_places, axis=1)
+    counted = jnp.take_along_axis(sizes >= max(min_size, 1), scan_order, axis=1)
     numbers = jnp.maximum(jnp.cumsum(counted, axis=1) - 1, 0)
-    by_label = jnp.take_along_axis(numbers, jnp.argsort(reading_order, axis=1), axis=1)
+    by_label = jnp.take_along_axis(numbers, jnp.argsort(scan_order, axis=1), axis=1)
     return by_label, numbers[:, -1] + 1
 
 
 def _rising_bounds(key: PRNGKeyArray, counts: Int[Array, "batch"], number: int) -> Int[Array, "number batch"]:
-    """Bounds below ``counts`` (where these are large enough), each above the one before it."""
+    """Draws increasing bounds, all below ``counts`` if these are large enough."""
     bounds: list[Array] = []
     lowest = jnp.zeros_like(counts)
     for later, bound_key in zip(reversed(range(number)), jax.random.split(key, number), strict=True):

@@ -1,4 +1,4 @@
-"""The classifier's mixed images: partners of the same class, masks, and features (or pixels) blended by them."""
+"""Mixes the classifier's images: draws partners of the same class and masks, and blends features (or pixels)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,13 @@ Partition = Float[Array, "images batch mask_side mask_side 1"]
 
 
 class Mixes(NamedTuple):
-    """Mixed images in [-1, 1], the positions of those that each was mixed from, and which of them is shown where."""
+    """Mixed images, and what they were mixed from.
+
+    Attributes:
+        images: the mixes, in [-1, 1].
+        sources: positions of their source images among the training images.
+        partition: which source each position of a mix is taken from.
+    """
 
     images: Float[Array, "batch side side 3"]
     sources: Int[Array, "images batch"]
@@ -35,9 +41,19 @@ class Mixes(NamedTuple):
 class Mixer:
     """Mixes each image of a batch with others of its class.
 
-    The images are augmented independently, resized to the generator's side, mixed there, and resized back. With
-    networks, their features are blended and decoded by the frozen generator; without, their pixels are blended. With a
-    discriminator, several blends of each image are decoded, and the one that it scores highest on average is taken.
+    The images are augmented independently, resized to the generator's side, mixed there, and resized back. With a
+    generator, which is frozen, features are blended and decoded; without one, pixels are blended. With a discriminator,
+    several candidates are mixed for each image, and the one with the highest mean score is chosen.
+
+    Attributes:
+        augmentation: of every image, before mixing.
+        masks: how masks are drawn.
+        images: number of images per mix.
+        candidates: number of mixes to choose from.
+        generator_side: pixels per side at which images are mixed.
+        precision: ``config.precision``.
+        generator: mixes features; None: pixels are mixed.
+        discriminator: chooses among the candidates; None: there is only one.
     """
 
     augmentation: Augmentation
@@ -57,9 +73,9 @@ class Mixer:
         generator: Generator | None,
         discriminator: Discriminator | None,
     ) -> tuple["Mixer", Parameters]:
-        """The mixer that a config asks for, and the parameters of its networks, which every call takes.
+        """Returns the mixer described by the settings, and its networks' parameters, which every call takes.
 
-        The generator is None where pixels are mixed; the discriminator is used where there are several candidates.
+        The generator is None if pixels are mixed. The discriminator is only used if there are several candidates.
         """
         settings, side = config.mixing, config.generator.image_side
         mask_side = side if generator is None else generator.features_side(side)
@@ -82,20 +98,20 @@ class Mixer:
     def __call__(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
     ) -> Float[Array, "batch side side 3"]:
-        """Mixes of the images at ``indices``, in [-1, 1]."""
+        """Returns mixes of the images at ``indices``, in [-1, 1]."""
         return self.mix(key, data, indices, parameters).images
 
     def mix(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
     ) -> Mixes:
-        """The same, and what they were made of."""
+        """Returns mixes of the images at ``indices``, with their sources and masks."""
         partner_key, view_key, mask_key = jax.random.split(key, 3)
         partners = [
             sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
         ]
         view_keys = jax.random.split(view_key, self.images)
         sources = [indices, *partners]
-        views = [self.augmentation(view_keys[n], data, chosen) for n, chosen in enumerate(sources)]
+        views = [self.augmentation(view_keys[n], data, source) for n, source in enumerate(sources)]
         images, segments = jnp.stack([view.images for view in views]), views[-1].segments
         batch, labels = len(indices), data.segment_labels
         partitions = [
@@ -117,9 +133,10 @@ class Mixer:
         partitions: Sequence[Partition],
         parameters: Parameters,
     ) -> tuple[Float[Array, "batch generator_side generator_side 3"], Partition]:
-        """Blends the images' features by each of the partitions, and decodes them; of several the most real ones.
+        """Blends the images' features by each partition, decodes them, and chooses the most realistic candidates.
 
-        Beside the decoded images it returns the partitions that they were blended by.
+        Returns:
+            The decoded images, and the partitions by which they were blended.
         """
         assert self.generator is not None
         generator = nnx.merge(self.generator, parameters["generator"])

@@ -1,4 +1,4 @@
-"""The classifiers by the names that a config gives them."""
+"""Builds classifiers by the names used in ``classifier.model``."""
 
 import re
 
@@ -19,21 +19,21 @@ def build(
     dtype: jnp.dtype | None = None,
     rngs: nnx.Rngs,
 ) -> Classifier:
-    """A freshly drawn classifier, in training mode.
+    """Returns a newly initialized classifier in training mode.
 
     Args:
-        model_name: "wrn-<depth>-<width>", as "wrn-16-8", or "resnet-50".
-        num_classes: how many logits it gives.
-        dropout_rate: between the convolutions of a wide ResNet's blocks; a ResNet-50 has no dropout and ignores it.
-        dtype: what it computes in; None for its parameters' type, float32.
-        rngs: where the parameters are drawn from.
+        model_name: "wrn-<depth>-<width>", such as "wrn-16-8", or "resnet-50".
+        num_classes: the number of logits.
+        dropout_rate: between the convolutions of a wide ResNet's blocks. ResNet-50 has no dropout and ignores it.
+        dtype: the dtype of the computation; None: that of the parameters, float32.
+        rngs: the source of the initial parameters.
 
     Raises:
-        ValueError: there is no such classifier.
+        ValueError: there is no classifier of that name.
     """
     if model_name == "resnet-50":
         return ResNet(RESNET_50, num_classes, dtype=dtype, rngs=rngs)
     wide = re.fullmatch(r"wrn-(\d+)-(\d+)", model_name)
     if wide is None:
-        raise ValueError(f"no classifier is called {model_name!r}; there are wrn-<depth>-<width> and resnet-50")
+        raise ValueError(f"unknown classifier {model_name!r}; it must be wrn-<depth>-<width> or resnet-50")
     return WideResNet(int(wide[1]), int(wide[2]), num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)

@@ -1,9 +1,9 @@
-"""How convolutions are lowered, per backend. The one place that decides: the models only say which convolution.
+"""Convolutions, in the form that is fastest on the backend. The models only say which convolution they need.
 
-XLA's CPU backend is slow at some of the shapes that the models have (measured figures: ``docs/performance.md``): wide
-kernels that begin or end with few channels, and outputs smaller than the kernel. On CPU these are computed here by
-other convolutions or matrix products of the same value; all else is XLA's, and so is everything on other backends.
-On CPU it also matters by which library XLA computes them: ``chimeramix_jax/runtime/xla_flags.py``.
+XLA's CPU backend is slow at some shapes of our models (figures in ``docs/performance.md``): wide kernels with few input
+or output channels, and outputs smaller than the kernel. On CPU this module computes them by other convolutions or
+matrix products of equal value; it leaves all other convolutions, and all on other backends, to XLA. Speed on CPU also
+depends on the library that XLA uses: see ``chimeramix_jax/runtime/xla_flags.py``.
 """
 
 import math
@@ -15,14 +15,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from chimeramix_jax.runtime import backend
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
-FEW_CHANNELS = 4  # up to which an input or output counts as narrow: an image's
-WIDE_KERNEL = 5  # from which on convolutions from and to few channels are computed otherwise
-SOME_CHANNELS = 16  # up to which a convolution to few channels is computed in tiles, and beyond by columns
+FEW_CHANNELS = 4  # inputs and outputs with at most this many channels are narrow, such as images
+WIDE_KERNEL = 5  # kernels with at least this side are wide
+SOME_CHANNELS = 16  # a convolution to few channels is computed in tiles up to this many input channels, else by columns
 
-# Pixels of the output that are computed at once, as so many times the channels: XLA's convolution spends most of its
-# time on gathering what lies under the kernel, which is less work for a tile than for each of its pixels.
+# Height and width of the block of output pixels that is computed as the channels of a single pixel. XLA's convolution
+# spends most of its time gathering the inputs under the kernel, which is less work for a tile than pixel by pixel.
 TILE_FROM_FEW_CHANNELS, TILE_TO_FEW_CHANNELS = (1, 2), (4, 4)
 
 
@@ -33,12 +35,12 @@ def conv_general_dilated(
     padding: str | Sequence[tuple[int, int]],
     **settings,
 ) -> Float[Array, "batch out_height out_width out_channels"]:
-    """``jax.lax.conv_general_dilated`` with the fastest lowering for the backend in use.
+    """Computes ``jax.lax.conv_general_dilated`` in the form that is fastest on the backend in use.
 
-    Takes the arguments that ``flax.nnx.Conv`` passes, so it can be given to a layer as ``conv_general_dilated=``.
+    Takes the arguments that ``flax.nnx.Conv`` passes, so a layer accepts it as ``conv_general_dilated=``.
     """
     explicit = None if isinstance(padding, str) else padding
-    if explicit and jax.default_backend() == "cpu" and _is_plain(lhs, rhs, window_strides, explicit, settings):
+    if explicit and backend.uses_cpu_lowering() and _is_plain(lhs, rhs, window_strides, explicit, settings):
         return _convolve_on_cpu(lhs, rhs, tuple(window_strides), explicit)
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
 
@@ -61,7 +63,7 @@ def _convolve_on_cpu(
 def _is_plain(
     lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict
 ) -> bool:
-    """Whether it is a 2-D NHWC convolution with nothing unusual: all that our models use."""
+    """Returns whether the convolution is a plain 2-D NHWC one, as all of our models' are: no dilation, no groups."""
     if len(strides) != 2 or min(min(sides) for sides in padding) < 0:
         return False
     usual = {
@@ -81,7 +83,7 @@ def _out_sides(
 
 
 def _zero_pad(images: Array, padding: Sequence[tuple[int, int]]) -> Array:
-    """Pads before the convolution: XLA would make it the convolution's own padding, which is slow from few channels."""
+    """Pads before the convolution. The barrier stops XLA from merging the two, which is slow with few channels."""
     if not any(map(any, padding)):
         return images
     return lax.optimization_barrier(jnp.pad(images, ((0, 0), *padding, (0, 0))))
@@ -92,7 +94,7 @@ def _plain(images: Array, kernel: Array, strides: Sequence[int] = (1, 1)) -> Arr
 
 
 def _turned(kernel: Array) -> Array:
-    """The kernel that convolves the other way: turned by half a turn, inputs and outputs swapped."""
+    """Returns the kernel of the transposed convolution: rotated by 180 degrees, input and output channels swapped."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -110,8 +112,8 @@ def _fits_tiles(kernel: Array) -> bool:
 def _few_channels_backward(operands, cotangent):
     images, kernel = operands
     padded = _zero_pad(cotangent, [(side - 1, side - 1) for side in kernel.shape[:2]])
-    # The images' gradient is a convolution that starts at the few channels. Where images and cotangent change places,
-    # the kernel's gradient is that of the same convolution.
+    # The gradient of the images is a convolution from few channels. With images and cotangent swapped, the gradient of
+    # the kernel is that of the same convolution.
     to_few_channels = partial(convolve_in_tiles, images, tile=TILE_TO_FEW_CHANNELS)
     from_few_channels = partial(convolve_in_tiles, padded, tile=TILE_FROM_FEW_CHANNELS)
     if _fits_tiles(kernel):
@@ -122,7 +124,7 @@ def _few_channels_backward(operands, cotangent):
 
 
 def _kernel_gradient(convolve: Callable[[Array], Array], kernel: Array, cotangent: Array) -> Array:
-    """The gradient of the kernel of a convolution, which is linear in it."""
+    """Returns the gradient of a convolution's kernel; ``convolve`` is linear in the kernel."""
     return jax.linear_transpose(convolve, kernel)(cotangent)[0]
 
 
@@ -136,11 +138,11 @@ def convolve_in_tiles(
     kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
     tile: tuple[int, int],
 ) -> Float[Array, "batch out_height out_width out_channels"]:
-    """An unpadded convolution with stride 1, for few channels of the input or of the output.
+    """Computes an unpadded convolution with stride 1 that has few input or few output channels.
 
-    A larger kernel, with a stride of the tile's sides, holds the kernel once for every pixel of a tile, shifted by as
-    many pixels as that one lies from the tile's corner. A side of the output that is no multiple of the tile's is
-    computed pixel by pixel.
+    A larger kernel, whose strides are the tile's sides, holds a copy of the kernel for every pixel of a tile, shifted
+    by that pixel's offset from the tile's corner. Along a side of the output that is not a multiple of the tile's, the
+    tile is one pixel long.
     """
     kernel_height, kernel_width, in_channels, out_channels = kernel.shape
     batch, *out_sides = images.shape[0], *_out_sides(images, kernel, (1, 1), ((0, 0), (0, 0)))
@@ -160,9 +162,9 @@ def convolve_by_columns(
     images: Float[Array, "batch height width in_channels"],
     kernel: Float[Array, "kernel_height kernel_width in_channels out_channels"],
 ) -> Float[Array, "batch out_height out_width out_channels"]:
-    """An unpadded convolution with stride 1, for few channels of the output.
+    """Computes an unpadded convolution with stride 1 that has few output channels.
 
-    The kernel's columns are convolved beside each other, as channels of their own, and added up afterwards.
+    Each column of the kernel is convolved separately, as additional output channels, and the results are added.
     """
     kernel_height, kernel_width, in_channels, out_channels = kernel.shape
     columns = kernel.transpose(0, 2, 1, 3).reshape(kernel_height, 1, in_channels, kernel_width * out_channels)
@@ -196,10 +198,10 @@ def patch_input_gradient(
     strides: tuple[int, int],
     cotangent: Float[Array, "batch out_height out_width out_channels"],
 ) -> Float[Array, "batch height width in_channels"]:
-    """The gradient of an unpadded convolution's input of the given shape; for outputs smaller than the kernel.
+    """Returns the gradient of an unpadded convolution's input; fast if the output is smaller than the kernel.
 
-    One matrix product gives what every output pixel hands back to the patch that it was computed from; the patches
-    are then added up, kernel place by kernel place.
+    One matrix product computes the gradient that every output pixel passes to the input patch under the kernel. The
+    patches are then added, one position in the kernel after the other.
     """
     kernel_height, kernel_width, _, out_channels = kernel.shape
     patches = cotangent @ kernel.reshape(-1, out_channels).T
@@ -219,9 +221,9 @@ def patch_input_gradient(
 def pixelwise_product(
     images: Float[Array, "batch height width in_channels"], matrix: Float[Array, "in_channels out_channels"]
 ) -> Float[Array, "batch height width out_channels"]:
-    """The matrix product ``images @ matrix``, a convolution by single pixels.
+    """Computes ``images @ matrix``, a 1x1 convolution.
 
-    The matrix's gradient is a product of plain matrices here; JAX's own has XLA:CPU transpose all pixels first, one
+    Its gradient of the matrix is a product of two 2-D matrices; for JAX's own, XLA:CPU transposes all pixels first, one
     number at a time.
     """
     return images @ matrix

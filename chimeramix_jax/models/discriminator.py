@@ -1,4 +1,4 @@
-"""The discriminator: an unconditional PatchGAN that judges overlapping patches of an image."""
+"""The discriminator: an unconditional PatchGAN that scores overlapping patches of an image."""
 
 import itertools
 
@@ -11,10 +11,10 @@ from chimeramix_jax.models.normalization import instance_norm
 
 
 class Discriminator(nnx.Module):
-    """Four convolutions 4x4 with stride 2, then one to a map of scores."""
+    """Four 4x4 convolutions with stride 2, followed by a 4x4 convolution to a map of scores."""
 
     def __init__(self, channels: int = 64, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
-        """Creates the discriminator with ``channels`` (ndf) after the first convolution, doubling up to the fourth."""
+        """Creates the discriminator; ``channels`` (ndf) come from the first convolution and double up to the fourth."""
         widths = [3, *(channels * 2**level for level in range(4))]
         self.downsampling = nnx.List(
             convolution_layer(before, after, 4, stride=2, padding=1, normed=place > 0, dtype=dtype, rngs=rngs)
@@ -23,7 +23,7 @@ class Discriminator(nnx.Module):
         self.to_score = convolution_layer(widths[-1], 1, 4, padding=1, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/16 width/16 1"]:
-        """Scores in (0, 1) of images in [-1, 1], 1 meaning real; height and width at least 32."""
+        """Scores images in [-1, 1] from 0 (generated) to 1 (real); height and width must be at least 32."""
         features = nnx.leaky_relu(self.downsampling[0](images), 0.2)
         for layer in self.downsampling[1:]:
             features = nnx.leaky_relu(instance_norm(layer(features)), 0.2)

@@ -1,4 +1,4 @@
-"""The mixing generator: an encoder and a decoder, between which features are blended (method of the paper, §3)."""
+"""The mixing generator: an encoder and a decoder, with the blending of features in between (section 3 of the paper)."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,10 +10,10 @@ from chimeramix_jax.models.sides import ENCODER_STRIDE
 
 
 class Encoder(nnx.Module):
-    """Images to features of a quarter of the side and four times ``channels``."""
+    """Encodes images as features with a quarter of the side and four times ``channels``."""
 
     def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
-        """Creates the encoder of CycleGAN's generator with ``residual_blocks`` blocks at its end."""
+        """Creates the encoder of CycleGAN's generator; it ends with ``residual_blocks`` residual blocks."""
         self.stem = convolution_layer(3, channels, 7, normed=True, dtype=dtype, rngs=rngs)
         self.downsampling = nnx.List(
             convolution_layer(width, 2 * width, 3, stride=2, padding=1, normed=True, dtype=dtype, rngs=rngs)
@@ -34,10 +34,10 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Features back to images."""
+    """Decodes features to images."""
 
     def __init__(self, channels: int, residual_blocks: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
-        """Creates the decoder; its residual blocks, unlike the encoder's, have no biases in the released program."""
+        """Creates the decoder. Unlike the encoder's, its residual blocks have no biases, as in the released program."""
         self.blocks = nnx.List(
             ResidualBlock(4 * channels, bias=False, dtype=dtype, rngs=rngs) for _ in range(residual_blocks)
         )
@@ -60,8 +60,8 @@ class Decoder(nnx.Module):
 class Generator(nnx.Module):
     """Encodes images and decodes features; ``mixing.blending`` blends the features of several images in between.
 
-    ``decoder_residual_blocks`` is 0 in the released program (it creates two blocks and never uses their output) and 2
-    in the paper's drawing.
+    ``decoder_residual_blocks`` is 0 in the released program, which creates two blocks and never uses their output, and
+    2 in the paper's figure.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class Generator(nnx.Module):
         dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
-        """Creates the generator with ``channels`` (ngf) after the first convolution; ``dtype`` is the computation's."""
+        """Creates the generator; ``channels`` (ngf) come from the first convolution, ``dtype`` is the computation's."""
         self.encoder = Encoder(channels, residual_blocks, dtype=dtype, rngs=rngs)
         self.decoder = Decoder(channels, decoder_residual_blocks, dtype=dtype, rngs=rngs)
 
     @staticmethod
     def features_side(image_side: int) -> int:
-        """Pixels per side of the features, and so of the masks, of images of the given side."""
+        """Returns the side of the features, and therefore of the masks, for images of the given side in pixels."""
         return image_side // ENCODER_STRIDE
 
     def encode(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/4 width/4 features"]:
-        """Features of images in [-1, 1]; height and width are multiples of 4."""
+        """Encodes images in [-1, 1]; height and width must be multiples of 4."""
         return self.encoder(images)
 
     def decode(self, features: Float[Array, "batch height/4 width/4 features"]) -> Float[Array, "batch height width 3"]:
-        """Images in (-1, 1) of features."""
+        """Decodes features to images in (-1, 1)."""
         return self.decoder(features)

@@ -1,8 +1,8 @@
-"""Layers that follow PyTorch's conventions where Flax's differ, so that published weights and results carry over."""
+"""Layers with PyTorch's conventions where Flax has others, so that published weights and results can be reproduced."""
 
 import math
 from functools import partial
-from typing import Self
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from chimeramix_jax.models.normalization import instance_norm
 
 
 def uniform_fan_in(fan_in: int) -> nnx.Initializer:
-    """PyTorch's default for convolutions and linear layers: uniform within ±1/sqrt(fan_in), kernel and bias alike."""
+    """Returns PyTorch's default initializer of kernels and biases: uniform within ±1/sqrt(fan_in)."""
     bound = 1 / math.sqrt(fan_in)
 
     def initialize(key, shape, dtype=jnp.float32, out_sharding=None):
@@ -25,7 +25,7 @@ def uniform_fan_in(fan_in: int) -> nnx.Initializer:
 
 
 def normal_fan_out(fan_out: int) -> nnx.Initializer:
-    """He et al. (2015), equation 14: normal with variance 2 / fan_out, for layers followed by ReLU."""
+    """Returns He's initializer for layers followed by ReLU: normal, variance 2 / fan_out (He et al., 2015, eq. 14)."""
     return nnx.initializers.normal(math.sqrt(2 / fan_out))
 
 
@@ -42,10 +42,10 @@ def convolution_layer(
     dtype: jnp.dtype | None = None,
     rngs: nnx.Rngs,
 ) -> nnx.Conv:
-    """A square convolution with zero padding on all sides, initialised as PyTorch does unless told otherwise.
+    """Returns a square convolution with zero padding on all sides and PyTorch's default initialization.
 
-    ``normed`` says that an instance norm follows at once. That takes off whatever is added to a whole channel, so the
-    bias, which published weights have, is kept but not added, and no time goes into a gradient that is 0.
+    ``normed`` means that an instance norm follows directly. The norm cancels any constant added to a channel, so the
+    bias, which is part of published weights, is kept but not added. That saves computing its gradient, which is 0.
     """
     default_init = uniform_fan_in(in_channels * kernel_side**2)
     layer = nnx.Conv(
@@ -66,7 +66,7 @@ def convolution_layer(
 
 
 def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **settings) -> nnx.Conv:
-    """A convolution of a residual classifier: no bias, as a norm follows sooner or later, and He's fan-out init."""
+    """Returns a convolution of a residual classifier: He's initialization, and no bias because a norm follows later."""
     kernel_init = normal_fan_out(out_channels * kernel_side**2)
     return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
 
@@ -75,10 +75,10 @@ def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **sett
 def reflect_pad(
     images: Float[Array, "batch height width channels"], padding: int
 ) -> Float[Array, "batch padded_height padded_width channels"]:
-    """Pads height and width by mirroring at the border pixel, which is not repeated.
+    """Pads height and width by reflection at the border pixel, which is not repeated.
 
-    The value of ``jnp.pad(…, mode="reflect")``, by one look-up, and with a gradient that folds the borders back: less
-    work on CPU than the reversals and concatenations that ``jnp.pad`` is made of. ``padding`` is less than the sides.
+    Equals ``jnp.pad(…, mode="reflect")`` but is a single gather, and its gradient folds the borders back. On CPU that
+    is less work than the reversals and concatenations of ``jnp.pad``. ``padding`` must be less than both sides.
     """
     rows, columns = (np.pad(np.arange(side), padding, mode="reflect") for side in images.shape[1:3])
     return images[:, rows[:, None], columns]
@@ -94,7 +94,7 @@ def _reflect_pad_backward(padding: int, _, cotangent: Array) -> tuple[Array]:
 
 
 def _between(zeros_before: int, border: Array, zeros_after: int, axis: int) -> Array:
-    """A border as it lies within the image that it mirrors, with zeros around it."""
+    """Returns a mirrored border at the position in the image that it was copied from, with zeros around it."""
     widths = [(0, 0)] * border.ndim
     widths[axis] = (zeros_before, zeros_after)
     return jnp.pad(jnp.flip(border, axis), widths)
@@ -107,7 +107,7 @@ class ResidualBlock(nnx.Module):
     """Two 3x3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
 
     def __init__(self, channels: int, *, bias: bool = True, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
-        """Creates the block; ``bias`` gives both convolutions one."""
+        """Creates the block; with ``bias`` both convolutions have biases."""
         self.convolution1 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
         self.convolution2 = convolution_layer(channels, channels, 3, bias=bias, normed=True, dtype=dtype, rngs=rngs)
 
@@ -120,14 +120,14 @@ class ResidualBlock(nnx.Module):
 
 
 class DoublingConvolution(nnx.Module):
-    """A transposed convolution, 2x2 with stride 2, without bias.
+    """A transposed 2x2 convolution with stride 2 and no bias, which doubles height and width.
 
-    Its outputs do not overlap, so it is one matrix product whose columns are then laid out as 2x2 pixels.
+    Its outputs do not overlap, so it is computed as one matrix product whose columns are rearranged to 2x2 pixels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
         """Creates the layer; the kernel's axes are (row, column, in_channels, out_channels)."""
-        # PyTorch counts a transposed convolution's fan-in over its outputs.
+        # PyTorch computes the fan-in of a transposed convolution from its output channels.
         kernel_init = uniform_fan_in(out_channels * 4)
         self.kernel = nnx.Param(kernel_init(rngs.params(), (2, 2, in_channels, out_channels)))
         self.dtype = dtype
@@ -145,15 +145,18 @@ class DoublingConvolution(nnx.Module):
         return columns.reshape(batch, 2 * height, 2 * width, out_channels)
 
 
-class SwitchableModule(nnx.Module):
-    """A module whose ``train()`` and ``eval()`` return it, so that they can stand in an expression."""
+Module = TypeVar("Module", bound="SwitchableModule")
 
-    def train(self, **attributes) -> Self:
-        """Switches batch statistics and dropout on, and returns the network."""
+
+class SwitchableModule(nnx.Module):
+    """A module whose ``train()`` and ``eval()`` return the module itself, so that calls can be chained."""
+
+    def train(self: Module, **attributes) -> Module:
+        """Switches to training mode (batch statistics and dropout) and returns the module."""
         super().train(**attributes)
         return self
 
-    def eval(self, **attributes) -> Self:
-        """Switches to running statistics and no dropout, and returns the network."""
+    def eval(self: Module, **attributes) -> Module:
+        """Switches to evaluation mode (running statistics, no dropout) and returns the module."""
         super().eval(**attributes)
         return self

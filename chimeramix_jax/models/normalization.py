@@ -1,4 +1,4 @@
-"""Instance and batch normalisation, after PyTorch's conventions, with one gradient written out for both."""
+"""Instance and batch normalization with PyTorch's conventions and a hand-written gradient that both share."""
 
 import math
 from functools import partial
@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
+
+from chimeramix_jax.runtime import backend
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -18,13 +20,14 @@ def normalize(
     axes: tuple[int, ...],
     epsilon: float,
 ) -> tuple[Float[Array, "batch height width channels"], Float[Array, "..."], Float[Array, "..."]]:
-    """Features of mean 0 and variance 1 over ``axes``, times ``scale``, plus ``bias``; also their mean and variance.
+    """Normalizes features to mean 0 and variance 1 over ``axes``, scales and shifts them; also returns the statistics.
 
-    Statistics are taken in float32 at least, whatever the features' type, over the examples where ``example_mask`` is
-    True, and keep the axes with a length of 1. They are for reading: no gradient goes through them. The gradient of
-    the features is written out because it needs two sums over them, the parameters' gradients; derived through mean and
-    variance it takes more. With n values per statistic and y the normalised features it is
-    ``scale / deviation * (c - (sum(c) + y * sum(c * y)) / n)`` for a cotangent c (Ioffe and Szegedy, 2015, section 3).
+    Returns the features, their mean and their variance. The statistics are computed in float32 or wider, over the
+    examples where ``example_mask`` is True, and keep the axes with length 1. No gradient flows through the returned
+    statistics. The gradient of the features is written by hand because it needs only two sums over them, which are also
+    the gradients of scale and bias; automatic differentiation needs more. With n values per statistic, normalized
+    features y and cotangent c it is ``scale / deviation * (c - (sum(c) + y * sum(c * y)) / n)`` (Ioffe and Szegedy,
+    2015, section 3).
     """
     return _normalize_forward(features, scale, bias, example_mask, axes, epsilon)[0]
 
@@ -45,7 +48,7 @@ def _normalize_backward(axes, epsilon, residuals, cotangents):
     normalized = (features.astype(mean.dtype) - mean) * inverse
     total = sum_over(cotangent, axes)
     correlation = sum_over(cotangent * normalized, axes)
-    # What each example takes part in: the statistics that all are normalised with.
+    # Only unmasked examples contribute to the statistics, although all are normalized with them.
     takes_part = jnp.ones((1,) * 4, mean.dtype) if example_mask is None else example_mask.astype(mean.dtype)
     count = _values_per_statistic(features, example_mask, axes)
     gradient = cotangent - takes_part / count * (total + normalized * correlation)
@@ -58,7 +61,7 @@ def _values_per_statistic(
     example_mask: Bool[Array, "batch 1 1 1"] | None,
     axes: tuple[int, ...],
 ) -> int | Int[Array, ""]:
-    """How many values a mean over ``axes`` is taken of."""
+    """Returns the number of values in a mean over ``axes``."""
     examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
     return math.prod(features.shape[axis] for axis in axes if axis > 0) * (examples if 0 in axes else 1)
 
@@ -68,12 +71,12 @@ def sum_over(
     axes: tuple[int, ...],
     example_mask: Bool[Array, "batch 1 1 1"] | None = None,
 ) -> Float[Array, "..."]:
-    """Sums over the pixels, or over the examples too, of those where ``example_mask`` is True; the axes are kept.
+    """Sums over the pixels, or over pixels and examples, where ``example_mask`` is True; keeps the axes.
 
-    Over the examples too, it is a matrix product with ones on CPU: XLA:CPU would take so few sums on one core, a number
-    at a time.
+    On CPU a sum over pixels and examples is a matrix product with ones: XLA:CPU would compute so few sums on a single
+    core, one number at a time.
     """
-    if 0 not in axes or jax.default_backend() != "cpu":
+    if 0 not in axes or not backend.uses_cpu_lowering():
         return jnp.sum(values, axis=axes, keepdims=True, where=example_mask)
     counted = jnp.ones((1,) * 4, values.dtype) if example_mask is None else example_mask.astype(values.dtype)
     counted = jnp.broadcast_to(counted[..., 0], values.shape[:3])
@@ -81,7 +84,7 @@ def sum_over(
 
 
 def _summed_to(gradient: Array, parameter: Array) -> Array:
-    """The gradient of a parameter that was spread over what the gradient is of."""
+    """Sums a gradient over the axes along which the parameter was broadcast."""
     axes = tuple(axis for axis in range(gradient.ndim) if parameter.ndim <= gradient.ndim - 1 - axis)
     return jnp.sum(gradient, axis=axes).reshape(parameter.shape).astype(parameter.dtype)
 
@@ -92,16 +95,16 @@ normalize.defvjp(_normalize_forward, _normalize_backward)
 def instance_norm(
     features: Float[Array, "batch height width channels"], epsilon: float = 1e-5
 ) -> Float[Array, "batch height width channels"]:
-    """Normalises every channel of every image to mean 0 and variance 1, without scale and shift."""
+    """Normalizes every channel of every image to mean 0 and variance 1, without scale and shift."""
     one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
     return normalize(features, one, zero, None, (1, 2), epsilon)[0]
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation as PyTorch defines it: the running variance is the unbiased one (Flax keeps the biased)."""
+    """Batch normalization as in PyTorch: the running variance is unbiased, where Flax keeps the biased variance."""
 
     def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
-        """Creates the layer in training mode; ``momentum`` is the new batch's share in the running statistics."""
+        """Creates the layer in training mode; ``momentum`` is the weight of the new batch in the running statistics."""
         self.scale = nnx.Param(jnp.ones(channels))
         self.bias = nnx.Param(jnp.zeros(channels))
         self.mean = nnx.BatchStat(jnp.zeros(channels))
@@ -115,9 +118,9 @@ class BatchNorm(nnx.Module):
         features: Float[Array, "batch height width channels"],
         example_mask: Bool[Array, "batch"] | None = None,
     ) -> Float[Array, "batch height width channels"]:
-        """Normalises per channel; in training mode also updates the running statistics.
+        """Normalizes per channel; in training mode also updates the running statistics.
 
-        Examples where ``example_mask`` is False fill up an incomplete batch and do not count in the statistics.
+        Examples where ``example_mask`` is False pad an incomplete batch and do not count in the statistics.
         """
         if self.use_running_average:
             wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))

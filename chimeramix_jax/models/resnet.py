@@ -1,7 +1,7 @@
 """Residual networks of bottleneck blocks (He et al., 2016), such as ResNet-50.
 
-As in the variant known as v1.5 (torchvision's), a block that halves the side does so in its 3x3 convolution, not in
-the 1x1 convolution before it, which would skip three quarters of the pixels.
+As in torchvision (the variant called v1.5), a block that halves the side does so in its 3x3 convolution. The 1x1
+convolution before it would skip three quarters of the pixels.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ EXPANSION = 4  # a block's output channels per channel of its 3x3 convolution
 
 
 class Bottleneck(nnx.Module):
-    """Convolutions 1x1, 3x3 and 1x1, each with a norm, added to the input; where the shape changes, to its projection.
+    """1x1, 3x3 and 1x1 convolutions, each followed by a norm, whose result is added to the input.
 
-    ReLU follows the first two norms and the sum.
+    If the shape changes, it is added to a projection of the input. ReLU follows the first two norms and the sum.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs):
-        """Creates the block; ``channels`` are the 3x3 convolution's, which has the stride."""
+        """Creates the block; the 3x3 convolution has ``channels`` channels and the stride."""
         out_channels = EXPANSION * channels
         self.convolution1 = he_convolution(in_channels, channels, 1, dtype=dtype, rngs=rngs)
         self.norm1 = BatchNorm(channels)
@@ -51,7 +51,7 @@ class Bottleneck(nnx.Module):
 
 
 class Projection(nnx.Module):
-    """A 1x1 convolution and a norm: the shortcut where a block's output has another shape than its input."""
+    """A 1x1 convolution and a norm: the shortcut of blocks whose output has a different shape from their input."""
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int, *, dtype: jnp.dtype | None = None, rngs: nnx.Rngs
@@ -70,7 +70,7 @@ class Projection(nnx.Module):
 
 
 class ResNet(SwitchableModule):
-    """A residual network with the ImageNet stem, which quarters the side; each stage but the first halves it again."""
+    """A residual network whose ImageNet stem divides the side by 4; every stage after the first halves it again."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class ResNet(SwitchableModule):
         dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
-        """Creates the network, initialised as torchvision does; ``RESNET_50`` gives the blocks of ResNet-50.
+        """Creates the network with torchvision's initialization; ``RESNET_50`` holds the blocks of ResNet-50.
 
-        ``channels`` are the stem's output channels, 64 in all published networks. The stages' 3x3 convolutions have
-        1, 2, 4, ... times as many.
+        ``channels`` is the number of output channels of the stem, 64 in all published networks. The 3x3 convolutions
+        of the stages have 1, 2, 4, ... times as many.
         """
         self.stem = he_convolution(3, channels, 7, stride=2, padding=3, dtype=dtype, rngs=rngs)
         self.norm = BatchNorm(channels)
@@ -107,10 +107,10 @@ class ResNet(SwitchableModule):
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch num_classes"]:
-        """Logits (float32 at least) of images in [-1, 1].
+        """Returns logits (float32 or wider) for images in [-1, 1].
 
-        In training mode, batch statistics leave out the examples where ``example_mask`` is False. ``dropout_key`` is
-        there because other classifiers take one; this network has no dropout.
+        In training mode, batch statistics ignore the examples where ``example_mask`` is False. ``dropout_key`` is
+        unused; it is there because other classifiers need it.
         """
         features = nnx.relu(self.norm(self.stem(images), example_mask))
         features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))

@@ -1,5 +1,5 @@
-"""Image sides that follow from how the networks are built; without JAX, so that settings are checked in an instant."""
+"""Image sides that follow from the networks' architecture. Does not import JAX, so checking settings is quick."""
 
-ENCODER_STRIDE = 4  # the generator's features, and so the masks, have a quarter of the image's side
+ENCODER_STRIDE = 4  # features and masks have a quarter of the image's side
 
 SMALLEST_GENERATOR_SIDE = 32  # below it the discriminator's last instance norm sees a single pixel and returns zeros

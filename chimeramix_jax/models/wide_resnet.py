@@ -10,7 +10,7 @@ from chimeramix_jax.models.normalization import BatchNorm
 
 
 class WideBlock(nnx.Module):
-    """Norm, ReLU, convolution, twice, added to the input; where the shape changes, to its 1x1 projection."""
+    """Twice norm, ReLU and convolution, added to the input, or to its 1x1 projection if the shape changes."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class WideBlock(nnx.Module):
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch height/stride width/stride out_channels"]:
-        """Returns the block's features; ``dropout_key`` is needed in training mode where the rate is above 0."""
+        """Returns the block's features; training mode with a dropout rate above 0 needs ``dropout_key``."""
         activated = nnx.relu(self.norm1(features, example_mask))
         shortcut = features if self.shortcut is None else self.shortcut(activated)
         hidden = nnx.relu(self.norm2(self.convolution1(activated), example_mask))
@@ -50,7 +50,7 @@ class WideBlock(nnx.Module):
 
 
 class WideResNet(SwitchableModule):
-    """WRN-depth-width: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 channels times the width."""
+    """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times ``width`` channels."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class WideResNet(SwitchableModule):
         dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
-        """Creates the network; ``depth`` must be 6k + 4, else ValueError."""
+        """Creates the network; raises ValueError unless ``depth`` is 6k + 4."""
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth of a wide ResNet must be 6k + 4 (10, 16, 22, 28, ...), not {depth}")
         self.stem = he_convolution(3, 16, 3, padding=1, dtype=dtype, rngs=rngs)
@@ -83,10 +83,10 @@ class WideResNet(SwitchableModule):
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch num_classes"]:
-        """Logits (float32 at least) of images in [-1, 1].
+        """Returns logits (float32 or wider) for images in [-1, 1].
 
-        In training mode, batch statistics leave out the examples where ``example_mask`` is False, and
-        ``dropout_key`` is needed if the dropout rate is above 0.
+        In training mode, batch statistics ignore the examples where ``example_mask`` is False, and ``dropout_key`` is
+        needed if the dropout rate is above 0.
         """
         features = self.stem(images)
         for index, block in enumerate(self.blocks):

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -87,7 +87,7 @@ class StageProgress:
         elif self._step != self._shown_step:
             self._show_line()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StageProgress":
         """Returns this display."""
         return self
 

@@ -1,7 +1,7 @@
 """One progress display for several seeds that train together: their mean step and mean metrics."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from chimeramix_jax.reporting.progress import StageProgress
 
@@ -43,7 +43,7 @@ class PartialProgress:
         self.open = False
         self._stage.close_after_last_part()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PartialProgress":
         """Returns this part."""
         return self
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
@@ -55,7 +55,7 @@ class StageLog(Sink):
         for sink in self._sinks:
             sink.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StageLog":
         """Returns this log."""
         return self
 

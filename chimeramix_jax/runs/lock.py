@@ -1,4 +1,4 @@
-"""One run at a time in a directory: a lock that the operating system lets go when its process ends, however it ends."""
+"""Locks a run's directory; the operating system releases the lock when the process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -18,11 +18,12 @@ NAME = "lock.json"
 def locked(directory: Path) -> Iterator[None]:
     """Keeps other runs out of a directory inside the ``with`` statement.
 
-    The lock is a file that says whose it is. On one machine the system knows whether its owner still lives, so that the
-    file of a process that was killed is no hindrance.
+    The lock is a file that names its owner. On the same machine, the system knows whether the owner is still running,
+    so the file left by a killed process does no harm.
 
     Raises:
-        InputError: another process has it, or a process of another machine, of which nothing can be known, left it.
+        InputError: another process holds the lock, or its file is from another machine, whose processes cannot be
+            checked.
     """
     path = directory / NAME
     descriptor = _acquire(path)
@@ -40,14 +41,14 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _acquire(path: Path) -> int:
-    """Opens and locks the file."""
+    """Opens and locks the file; returns its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
-        except FileNotFoundError:  # its owner has just ended and removed it
+        except FileNotFoundError:  # its owner has just removed it and ended
             pass
         except BlockingIOError:
             owner = _owner(descriptor)
@@ -63,17 +64,17 @@ def _acquire(path: Path) -> int:
 
 
 def _refuse_another_host(path: Path, descriptor: int) -> None:
-    """Refuses a lock that was left by another machine: its process may be alive, and file systems differ in telling."""
+    """Refuses a lock from another machine: its owner may be running, and not every shared file system shows it."""
     owner = _owner(descriptor)
     if owner.get("host", socket.gethostname()) != socket.gethostname():
         raise InputError(
             f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host {owner['host']}, which "
-            f"cannot be asked from here whether it still runs; if it does not, remove {path}"
+            f"cannot be checked from here; if it is no longer running, remove {path}"
         )
 
 
 def _owner(descriptor: int) -> dict[str, object]:
-    """What the file says; nothing where its owner has not written it yet, or was killed while it did."""
+    """Returns the owner that the file names; nothing if it has not been written yet, or not completely."""
     try:
         owner = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:

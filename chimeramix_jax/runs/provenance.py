@@ -1,4 +1,4 @@
-"""Where results come from: versions, devices, machine, the commit of this program, and which images were used."""
+"""The provenance of results: versions, devices, machine, the commit of this program, and the images used."""
 
 import hashlib
 import importlib.metadata
@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 PACKAGES = (
-    # Whatever can change a result or a speed, by the names that pip knows.
+    # Packages that can change a result or its speed, by their names on PyPI.
     "chimeramix_jax",
     "jax",
     "jaxlib",
@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def record() -> dict[str, Any]:
-    """Returns the part of ``results.json`` that says what a run's figures were made with."""
+    """Returns the part of ``results.json`` that describes what produced a run's results."""
     machine = environment()
     return {
         "device": machine.pop("devices"),
@@ -36,9 +36,9 @@ def record() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Returns the versions, the devices and the machine that a run works with, in JSON's types.
+    """Returns versions, devices and machine of this process as JSON types.
 
-    Starts JAX's backend if nothing has yet. A package that is not installed has the version None.
+    Starts JAX's backend if it has not been started. A package that is not installed has the version None.
     """
     devices = jax.devices()
     return {
@@ -55,11 +55,11 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of this program's own source, with ``-dirty`` where files differ; None where git does not know it."""
+    """Returns the commit of this program's source, with ``-dirty`` if files differ; None outside a git repository."""
     package = Path(__file__).parents[1]
     git = ["git", "-C", str(package)]
     try:
-        # An installed package may lie in the repository of somebody else's project, which does not list it.
+        # An installed package may lie inside the repository of another project, which does not track it.
         subprocess.run([*git, "ls-files", "--error-unmatch", "errors.py"], check=True, capture_output=True)
         described = [*git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
         return subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
@@ -68,7 +68,7 @@ def git_commit() -> str | None:
 
 
 def indices_digest(indices: Sequence[int]) -> str:
-    """SHA-256 of whole numbers, as text with commas between: to see at a glance whether two runs share their images."""
+    """Returns the SHA-256 of comma-separated indices, which shows at a glance whether two runs share their images."""
     return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()
 
 

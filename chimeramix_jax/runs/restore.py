@@ -1,4 +1,4 @@
-"""Trained networks out of a run's directory, with nothing else at hand."""
+"""Restores trained networks from a run's directory alone."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,9 +20,11 @@ from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.generator import build_discriminator, build_generator
 
+Builder = Callable[[ConfigDict, nnx.Rngs], Any]
+
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
-    """Returns the mixing generator of a run's newest checkpoint, or of the run whose generator it uses.
+    """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses.
 
     Raises:
         InputError: the directory holds no trained generator.
@@ -47,10 +49,7 @@ def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator,
     Raises:
         InputError: the directory holds no trained generator.
     """
-    builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]] = {
-        "generator": build_generator,
-        "discriminator": build_discriminator,
-    }
+    builders: Mapping[str, Builder] = {"generator": build_generator, "discriminator": build_discriminator}
     generator, discriminator = _restore_mixing(workdir, builders)
     return generator, discriminator
 
@@ -79,12 +78,12 @@ def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier with what its checkpoint stores about it.
+    """A classifier with what its checkpoint records about it.
 
     Attributes:
         network: the classifier, in evaluation mode.
-        class_names: in the order of its logits.
-        epochs: that it was trained for.
+        class_names: names of the classes, in the order of its logits.
+        epochs: number of epochs that it was trained for.
     """
 
     network: Classifier
@@ -93,14 +92,14 @@ class TrainedClassifier:
 
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
-        """Reads the newest checkpoint in a stage's directory, and opens it only once.
+        """Reads the newest intact checkpoint in a stage's directory, opening it only once.
 
         Raises:
             InputError: there is none.
         """
         graphs: list[nnx.GraphDef] = []
 
-        def wanted(about: dict[str, Any]) -> State:
+        def select(about: dict[str, Any]) -> State:
             config = settings.from_dict(about["config"])
             classifier = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
             graphs.append(nnx.graphdef(classifier.eval()))
@@ -109,30 +108,28 @@ class TrainedClassifier:
                 "batch_statistics": nnx.state(classifier, nnx.BatchStat),
             }
 
-        about, state = _newest(directory, wanted)
+        about, state = _newest(directory, select)
         network = nnx.merge(graphs[0], state["parameters"], state["batch_statistics"])
         return cls(network, tuple(about["class_names"]), about["epoch"])
 
 
-def _restore_mixing(
-    workdir: str | os.PathLike[str], builders: Mapping[str, Callable[[ConfigDict, nnx.Rngs], Any]]
-) -> list[Any]:
+def _restore_mixing(workdir: str | os.PathLike[str], builders: Mapping[str, Builder]) -> list[Any]:
     """Restores networks of stage 1, in the order of their builders."""
     graphs: dict[str, nnx.GraphDef] = {}
 
-    def wanted(about: dict[str, Any]) -> State:
+    def select(about: dict[str, Any]) -> State:
         config = settings.from_dict(about["config"])
         state = {}
         for name, build in builders.items():
             graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
         return state
 
-    _, state = _newest(Workdir(workdir).generator_home().generator, wanted)
+    _, state = _newest(Workdir(workdir).generator_home().generator, select)
     return [nnx.merge(graph, state[name]) for name, graph in graphs.items()]
 
 
-def _newest(directory: Path, wanted: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:
-    """Reads a stage's newest intact checkpoint: its ``about``, and the entries that are ``wanted`` given that."""
+def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:
+    """Reads a stage's newest intact checkpoint: its ``about``, and the entries that ``select`` returns for it."""
     if not (directory / "checkpoints").is_dir():
         raise InputError(f"{directory}: holds no checkpoints")
     with StageCheckpoints(directory / "checkpoints", read_only=True) as stored:
@@ -140,5 +137,5 @@ def _newest(directory: Path, wanted: Callable[[dict[str, Any]], State]) -> tuple
         if step is None:
             raise InputError(f"{directory / 'checkpoints'}: holds no complete checkpoint")
         about = stored.about(step)
-        entries = wanted(about)
+        entries = select(about)
         return about, stored.restore(step, entries)[0] if entries else {}

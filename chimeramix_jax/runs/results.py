@@ -1,4 +1,4 @@
-"""A run's figures: what ``results.json`` holds, and the rows of the table that ends a run."""
+"""The results of a run: the content of ``results.json``, and the rows of its closing table."""
 
 import dataclasses
 from typing import Any
@@ -20,7 +20,7 @@ from chimeramix_jax.training.evaluation import Evaluation
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A trained classifier's test figures and predictions, the seconds that its training took, and its rollbacks."""
+    """A trained classifier's test metrics and predictions, the seconds of its training, and its rollbacks."""
 
     experiment: str
     evaluation: Evaluation
@@ -34,8 +34,8 @@ class Results:
     """The results of a run.
 
     Attributes:
-        content: of ``results.json``.
-        rows: of the closing table, the baseline first.
+        content: the content of ``results.json``.
+        rows: the rows of the closing table, the baseline first.
         predictions: the predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
     """
 
@@ -55,14 +55,14 @@ def results_of(
     measured: dict[str, Measured],
     generator_home: Workdir,
 ) -> Results:
-    """Puts a run's results together.
+    """Assembles a run's results.
 
     Args:
         config: the run's settings.
-        about: what its checkpoints store.
+        about: the data stored with its checkpoints.
         dataset: its data.
         measured: "classifier" and, if there is one, "baseline".
-        generator_home: the directory of the generator that it uses, if it uses one.
+        generator_home: the directory of the generator that it uses, if any.
     """
     generator = checkpoints.newest(generator_home.generator) or {}
     alone = _right_alone(measured, dataset.held_out.labels)
@@ -95,13 +95,13 @@ def results_of(
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:
-    """The seconds or the rollbacks of every trained part."""
+    """Returns the seconds or the rollbacks of every trained part."""
     values = {part: getattr(figures, name) for part, figures in measured.items()}
     return values | ({"generator": generator[name]} if generator else {})
 
 
 def _right_alone(measured: dict[str, Measured], labels: Int[np.ndarray, "examples"]) -> list[int] | None:
-    """How many images only the classifier, and how many only the baseline gets right; None without a baseline."""
+    """Counts the images that only the classifier, and only the baseline, gets right; None without a baseline."""
     if "baseline" not in measured:
         return None
     right = (measured[part].predictions == labels for part in ("classifier", "baseline"))
@@ -111,7 +111,7 @@ def _right_alone(measured: dict[str, Measured], labels: Int[np.ndarray, "example
 def _row(
     config: ConfigDict, measured: Measured, num_classes: int, generator_seconds: float, alone: list[int] | None
 ) -> SummaryRow:
-    """A line of the closing table; the time of mixing includes its generator's."""
+    """Returns a row of the closing table; the classifier's time includes that of its generator."""
     is_baseline = measured.experiment == "baseline"
     return SummaryRow(
         experiment=measured.experiment,

@@ -1,4 +1,4 @@
-"""One run in its directory: prepared, then trained and measured stage by stage."""
+"""One run in its directory: prepares it, then trains and evaluates it stage by stage."""
 
 import contextlib
 import hashlib
@@ -42,15 +42,15 @@ _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.We
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be done, with which settings, and where.
+    """A request to carry out a run, or some stages of it.
 
     Attributes:
         config: the settings, as in ``configs/``.
         workdir: the run's directory.
-        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" only
-            prepares for drawing the page again, "all" does everything.
-        retrain: trains the stage again although it is finished.
-        generator_workdir: the directory of the run whose generator to use; None: none was named.
+        stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
+            prepares for drawing the report again, "all" does everything.
+        retrain: whether to train the stage again even if it is finished.
+        generator_workdir: the directory of the run whose generator to use; None: not specified.
     """
 
     config: ConfigDict
@@ -61,19 +61,19 @@ class Request:
 
     @property
     def trains_generator(self) -> bool:
-        """Whether the generator is to be trained, if it is not finished and no other run's is used."""
+        """Whether to train the generator, unless it is finished or another run's is used."""
         return self.stage in ("all", "generator")
 
     @property
     def trains_classifier(self) -> bool:
-        """Whether the classifier is to be trained, if it is not finished."""
+        """Whether to train the classifier, unless it is finished."""
         return self.stage in ("all", "classifier")
 
     def check(self) -> None:
-        """Refuses settings and options that are wrong or do not fit each other, before anything is read.
+        """Checks settings and options, also against each other, before anything is read.
 
         Raises:
-            InputError: one of them is.
+            InputError: one is invalid, or two contradict each other.
         """
         settings.check(self.config, stored=self.stage in settings.MEASURING_STAGES)
         available_devices(self.config.devices)
@@ -86,24 +86,24 @@ class Request:
             raise InputError(f"{option}, but experiment {self.config.experiment!r} uses no generator")
 
     def replaced(self) -> tuple[Path, ...]:
-        """The files that are to be made again, and those that depend on them; none unless ``retrain``."""
+        """Returns the files to be made again and those that depend on them; none unless ``retrain``."""
         directory = self.workdir
-        made_later = (directory.classifier, directory.baseline, directory.results, directory.report)
+        later = (directory.classifier, directory.baseline, directory.results, directory.report)
         drawn = (directory.picture, directory.masks_picture)
         if not self.retrain or not (self.trains_generator or self.trains_classifier):
             return ()
         if self.stage == "classifier":
-            return made_later if directory.generator.exists() else (*drawn, *made_later)
-        return (directory.generator, *drawn, *made_later)
+            return later if directory.generator.exists() else (*drawn, *later)
+        return (directory.generator, *drawn, *later)
 
 
 @contextlib.contextmanager
 def prepared(request: Request) -> Iterator["Run"]:
-    """Gives the ``with`` statement a run with everything checked, its directory locked and its data loaded.
+    """Yields a run with everything checked, its directory locked and its data loaded.
 
     Raises:
-        InputError: a setting, the data or the directory does not fit, or another process is at work there. Nothing
-            was changed.
+        InputError: a setting, the data or the directory is unsuitable, or another process uses the directory. Nothing
+            has been changed.
     """
     request.check()
     config, directory = request.config, request.workdir
@@ -127,7 +127,7 @@ def prepared(request: Request) -> Iterator["Run"]:
 
 
 def _generator_before_data(request: Request) -> Workdir:
-    """The run whose generator is to be used, as far as that can be said without the data."""
+    """Returns the directory of the generator to use, as far as it can be determined without the data."""
     if not settings.needs_generator(request.config) or (request.retrain and request.trains_generator):
         return request.workdir
     home = shared_generator.choose(request.workdir, request.config, request.generator_workdir)
@@ -141,10 +141,10 @@ def _require_generator(request: Request, home: Workdir) -> None:
 
 
 def load_dataset(config: ConfigDict) -> FewShotDataset:
-    """Loads a run's few-shot set, and checks what only the data can tell.
+    """Loads a run's few-shot set, and checks that every class has enough images to mix.
 
     Raises:
-        InputError: the data cannot be loaded, or a class has too few images to be mixed.
+        InputError: the data cannot be loaded, or a class has too few images.
     """
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
     if config.mixing.mask != "none":
@@ -158,13 +158,13 @@ class Run:
     """A prepared run: its settings, directory and data."""
 
     def __init__(self, request: Request, dataset: FewShotDataset, generator_home: Workdir):
-        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator that is used."""
+        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator to use."""
         self.request, self.dataset = request, dataset
         self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What every checkpoint stores, so that its networks can be used with nothing else at hand."""
+        """The data stored with every checkpoint, which are all that is needed to use its networks."""
         return {
             "config": settings.config_to_dict(self.config),
             "class_names": list(self.dataset.class_names),
@@ -173,11 +173,12 @@ class Run:
         }
 
     def complete(self, execution: Execution | None = None) -> Running[Results | None]:
-        """Completes the run; returns its results, or None if only the generator was to be trained.
+        """Completes the run; returns its results, or None for stage "generator".
 
-        ``execution`` is that of ``loop.train``.
+        ``execution`` is passed to ``loop.train``.
         """
-        self.workdir.move_aside(*self.request.replaced())  # first: after a kill in between, these still count as old
+        # First, so that old files are never mistaken for new ones, even if the run is killed here.
+        self.workdir.move_aside(*self.request.replaced())
         self.workdir.claim(self.config)
         same_data.record(self.workdir, self.dataset)
         stopping.raise_if_asked()
@@ -194,7 +195,7 @@ class Run:
         return results
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
-        """Trains the generator if that is requested and not done yet, or adopts that of another run."""
+        """Trains the generator if that is requested and not done yet, or adopts another run's."""
         if self.generator_home is not self.workdir:
             print(f"generator: uses that of {self.generator_home.path}", file=sys.stderr)
             self.generator_home = shared_generator.adopt(self.workdir, self.generator_home, self.config, self.dataset)
@@ -207,7 +208,7 @@ class Run:
             yield from self._train(stage, self.workdir.generator, "generator", execution, draw)
 
     def _picture_mixing(self) -> None:
-        """Draws how some pairs are mixed, unless that is done."""
+        """Draws how some pairs are mixed, unless the pictures exist."""
         paths = {PAIRS: self.workdir.picture, MASKS: self.workdir.masks_picture}
         if all(path.exists() for path in paths.values()):
             return
@@ -217,12 +218,13 @@ class Run:
 
     @cached_property
     def _mixing_pictures(self) -> MixingPictures:
-        """Pairs of the images that are mixed, cropped and mirrored only."""
+        """Pairs of images, at the size at which the run mixes them."""
         stage = "generator" if settings.needs_generator(self.config) else "classifier"
-        return MixingPictures(self.config, self.stage_data(stage).images, self.dataset.class_names)
+        data = self.stage_data(stage)
+        return MixingPictures(self.config, data.images, data.augmentation.views, self.dataset.class_names)
 
     def _measure_classifiers(self, execution: Execution | None) -> Running[dict[str, Measured]]:
-        """Trains the classifier (if requested and not done yet) and measures it; the same for the baseline, if any."""
+        """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any."""
         mixes = self.config.mixing.mask != "none"
         parts = {"classifier": (self.config.experiment, mixes)}
         if self.config.compare_with_baseline and mixes:
@@ -244,7 +246,7 @@ class Run:
         return measured
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
-        """The classifier's training, on mixed and unmixed batches or, as the baseline, on unmixed ones only."""
+        """Returns the stage that trains the classifier or, unless ``mixes``, the baseline, which mixes no batches."""
         uses_generator = mixes and settings.needs_generator(self.config)
         networks = restore_mixing_networks(self.workdir.path) if uses_generator else (None, None)
         data, classes = self.stage_data("classifier"), len(self.dataset.class_names)
@@ -261,7 +263,7 @@ class Run:
         return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=execution)
 
     def stage_data(self, stage: str) -> StageData:
-        """The training images as a stage, "generator" or "classifier", needs them; loaded once."""
+        """Returns the training images, prepared for a stage, "generator" or "classifier"; they are loaded once."""
         if stage not in self._stage_data:
             train, classes = self.dataset.train, len(self.dataset.class_names)
             self._stage_data[stage] = load_stage_data(
@@ -275,7 +277,7 @@ class Run:
 
     @cached_property
     def _test_set(self) -> TestSet:
-        """The held-out images on the device, shared with other runs of this process that hold out the same."""
+        """The held-out images on the device, shared with other runs of this process that hold out the same images."""
         held_out, batch_size = self.dataset.held_out, self.config.evaluation.batch_size
         images = resize(held_out.images, self.config.classifier.image_side)
         digest = hashlib.sha256(np.ascontiguousarray(images).data)

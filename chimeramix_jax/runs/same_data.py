@@ -1,8 +1,8 @@
-"""Whether the networks in a run's directory were trained on the data that are there now.
+"""Checks whether the networks in a run's directory were trained on the current data.
 
-A run records what its data are (``data.json``, ``data/identity.py``), and every checkpoint and the results carry the
-digests. Runs of earlier versions have neither; of them the classes, the drawn indices and the numbers of images that
-they were measured on are compared.
+A run records the identity of its data (``data.json``, ``data/identity.py``), and its checkpoints and results carry the
+digests. Runs of earlier versions have neither, so their classes, the drawn indices and the numbers of test images are
+compared instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,35 +19,36 @@ from chimeramix_jax.training import checkpoints
 
 
 def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, replaced: Sequence[Path] = ()) -> None:
-    """Makes sure that what stays of a run was made of the data that are there now.
+    """Requires that everything kept of a run was made from the current data.
 
     Args:
         workdir: the run's directory.
-        dataset: the data of now.
-        stage: what is to be done, for the advice.
-        replaced: what is about to be moved aside, and may be of other data.
+        dataset: the current data.
+        stage: the requested stage, for the advice in the message.
+        replaced: the files that are about to be moved aside, which may be from other data.
 
     Raises:
-        InputError: it was not; the message says what has changed since.
+        InputError: the data have changed; the message says how.
     """
     stored = workdir.read_data()
     if stored is not None and not replaced:
-        found = changes(stored, dataset.identity)
+        differences = changes(stored, dataset.identity)
     else:
         parts = (part for part in (workdir.generator, workdir.classifier, workdir.baseline) if part not in replaced)
-        found = next(filter(None, (trained_otherwise(part, stored, dataset, workdir) for part in parts)), [])
-        if not found and stored is None and workdir.results not in replaced:
-            found = _measured_otherwise(workdir, dataset)
-    if found:
+        by_part = (trained_otherwise(part, stored, dataset, workdir) for part in parts)
+        differences = next(filter(None, by_part), [])
+        if not differences and stored is None and workdir.results not in replaced:
+            differences = _test_data_changes(workdir, dataset)
+    if differences:
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
         raise InputError(
-            f"--workdir={workdir.path}: holds a run on other data ({'; '.join(found)}); train it again with {again}, "
-            "which moves the old files aside, or choose another --workdir"
+            f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); train it again with "
+            f"{again}, which moves the old files aside, or choose another --workdir"
         )
 
 
 def record(workdir: Workdir, dataset: FewShotDataset) -> None:
-    """Writes down what the run's data are, unless something there is of an earlier version and might be of others."""
+    """Records the identity of the run's data, unless the run has parts of unknown data from an earlier version."""
     stored = workdir.read_data()
     if stored is not None and not changes(stored, dataset.identity):
         return
@@ -58,19 +59,21 @@ def record(workdir: Workdir, dataset: FewShotDataset) -> None:
 
 
 def trained_otherwise(part: Path, stored: DataIdentity | None, dataset: FewShotDataset, workdir: Workdir) -> list[str]:
-    """How the data of a trained stage differ from those of now, in words; empty: not at all, or nothing is trained.
+    """Returns how the data of a trained stage differ from the current data, in words; empty if they do not.
+
+    It is also empty if the stage has no checkpoint.
 
     Args:
         part: the stage's directory.
-        stored: what the run recorded of its data.
-        dataset: the data of now.
-        workdir: the directory of the run that has trained the stage.
+        stored: the identity of the data, as the run recorded it; None if it did not.
+        dataset: the current data.
+        workdir: the directory of the run that trained the stage.
     """
     about = checkpoints.newest(part)
     if about is None:
         return []
     if "data" not in about:
-        return _drawn_otherwise(about, dataset)
+        return _subset_changes(about, dataset)
     train_only = part == workdir.generator
     now, then = dataset.identity.digests(), about["data"]
     if all(then[name] == now[name] for name in ([TRAIN] if train_only else now)):
@@ -80,9 +83,9 @@ def trained_otherwise(part: Path, stored: DataIdentity | None, dataset: FewShotD
     return ["other images"]
 
 
-def _drawn_otherwise(about: Mapping[str, Any], dataset: FewShotDataset) -> list[str]:
-    """The same for a checkpoint of an earlier version, as far as that tells."""
-    if dataset.divided:  # which then followed from the number of images, and may have kept others for testing
+def _subset_changes(about: Mapping[str, Any], dataset: FewShotDataset) -> list[str]:
+    """Returns the same for a checkpoint of an earlier version, as far as its classes and indices show it."""
+    if dataset.divided:  # earlier versions divided folders by the number of images, and may have held out others
         return ["an earlier version held out other images of a folder without test/"]
     then, now = list(about["class_names"]), list(dataset.class_names)
     lines = [f"class {name!r} is new" for name in now if name not in then]
@@ -97,13 +100,13 @@ def _drawn_otherwise(about: Mapping[str, Any], dataset: FewShotDataset) -> list[
     return lines
 
 
-def _measured_otherwise(workdir: Workdir, dataset: FewShotDataset) -> list[str]:
-    """The same for the results of an earlier version."""
+def _test_data_changes(workdir: Workdir, dataset: FewShotDataset) -> list[str]:
+    """Returns the same for the test images of an earlier version's results, as far as their numbers show it."""
     try:
         results = workdir.read_results()
         split = results["config"]["dataset"]["evaluate_on"]
         then = np.sum(results[split]["confusion"], axis=1).tolist()
-    except (InputError, KeyError, TypeError, ValueError):  # none, or damaged ones, which are made again
+    except (InputError, KeyError, TypeError, ValueError):  # missing or damaged results, which will be written again
         return []
     now = np.bincount(dataset.held_out.labels, minlength=len(dataset.class_names)).tolist()
     if sum(then) != sum(now):

@@ -1,20 +1,20 @@
-"""A run's directory: whose run it holds, and where its parts are.
+"""A run's directory: which run it holds, and where its parts are.
 
 ::
 
     config.json          the settings, written when the run starts
-    data.json            what tells its images from others (data/identity.py), written then too
-    generator/           checkpoints/ and metrics.jsonl of stage 1, and in pictures/ its mixes on the way
-    generator_from.json  instead, where the generator of another run is used: that run's directory, seen from here
-    generator_kept/      what this run needs of that one, so that it may be deleted or trained anew
-    segments/            label maps of the training images, where masks follow segments
-    classifier/          the same of stage 2
-    baseline/            the same of the classifier trained without mixing, where one is compared with
-    mixing.png           pairs of images, masks and what the generator makes of them
-    masks.png            one pair by several masks
-    results.json         the test figures, once all is done
-    report.html          all of it, to be looked at
-    lock.json            whose process works here, while one does
+    data.json            the identity of its data (data/identity.py), written at the same time
+    generator/           stage 1: checkpoints/, metrics.jsonl, and pictures/ of mixes during training
+    generator_from.json  if another run's generator is used instead: that run's directory, relative to this one
+    generator_kept/      this run's copy of that generator, so that the other run may be deleted or retrained
+    segments/            label maps of the training images, if masks follow segments
+    classifier/          stage 2: checkpoints/ and metrics.jsonl
+    baseline/            the same for the classifier trained without mixing, if there is one to compare with
+    mixing.png           pairs of images, their masks and mixes
+    masks.png            a pair mixed by several masks
+    results.json         the test metrics, once the run is finished
+    report.html          a page about all of it
+    lock.json            the process that is working here, if any
 """
 
 import json
@@ -52,10 +52,10 @@ class Workdir:
         self.report = self.path / "report.html"
 
     def create(self) -> None:
-        """Makes the directory, unless it is there.
+        """Creates the directory, unless it exists.
 
         Raises:
-            InputError: it cannot be made, or not be written to.
+            InputError: it cannot be created, or is not writable.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -65,20 +65,20 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
 
     def check(self, config: ConfigDict) -> None:
-        """Makes sure that this run may write here; creates the directory.
+        """Creates the directory, and requires that a run with these settings may write to it.
 
         Raises:
-            InputError: it cannot be written to, or it holds a run with other settings.
+            InputError: it is not writable, or it holds a run with other settings.
         """
         self.create()
         if self.config.exists():
             self.refuse_other_settings(config)
 
     def refuse_other_settings(self, config: ConfigDict) -> None:
-        """Makes sure that these are the settings of the run that the directory holds.
+        """Requires that the directory holds a run with these settings.
 
         Raises:
-            InputError: they differ in what has an effect on results, or there is no run.
+            InputError: they differ in a setting that affects results, or there is no run.
         """
         differing = settings.differences(self.read_config(), config)
         if differing:
@@ -88,20 +88,20 @@ class Workdir:
             )
 
     def read_config(self) -> ConfigDict:
-        """The settings of the run that the directory holds.
+        """Returns the settings of the run in this directory.
 
         Raises:
-            InputError: there is none, or it cannot be read.
+            InputError: there is no run, or its settings cannot be read.
         """
         try:
             return settings.from_json(self.config.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
-        except ValueError as error:  # not text, or not the JSON that this program writes
+        except ValueError as error:  # not text, or not JSON as this program writes it
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def read_results(self) -> dict[str, Any]:
-        """What ``results.json`` holds.
+        """Returns the content of ``results.json``.
 
         Raises:
             InputError: there is none, or it cannot be read.
@@ -111,17 +111,17 @@ class Workdir:
         except FileNotFoundError:
             raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.results}: cannot be read: {error}; write it anew with --stage=evaluate") from None
+            raise InputError(f"{self.results}: cannot be read: {error}; write it again with --stage=evaluate") from None
         if not isinstance(results, dict):
-            raise InputError(f"{self.results}: holds no JSON object; write it anew with --stage=evaluate")
+            raise InputError(f"{self.results}: not a JSON object; write it again with --stage=evaluate")
         return unmarked(results, self.results)
 
     def claim(self, config: ConfigDict) -> None:
-        """Records the settings, which later runs here must share."""
+        """Records the settings; later runs in this directory must have the same."""
         files.write_bytes(self.config, settings.to_json(config).encode())
 
     def read_data(self) -> DataIdentity | None:
-        """What tells the run's data from others; None where that is not recorded, as in runs of earlier versions.
+        """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions.
 
         Raises:
             InputError: it cannot be read.
@@ -129,27 +129,27 @@ class Workdir:
         try:
             stored = json.loads(self.data.read_text(encoding="utf-8"))
             if not isinstance(stored, dict):
-                raise ValueError(f"a JSON object is wanted, not a {type(stored).__name__}")
+                raise ValueError(f"must be a JSON object, not a {type(stored).__name__}")
             return DataIdentity.from_dict(unmarked(stored, self.data))
         except FileNotFoundError:
             return None
-        except InputError:  # of a later version
+        except InputError:  # written by a later version
             raise
         except (OSError, ValueError) as error:
             raise InputError(f"{self.data}: cannot be read: {error}") from None
 
     def claim_data(self, data: DataIdentity) -> None:
-        """Records what tells the run's data from others."""
+        """Records the identity of the run's data."""
         files.write_bytes(self.data, (json.dumps(marked(data.to_dict()), separators=(",", ":")) + "\n").encode())
 
     def use_generator_of(self, other: "Workdir") -> None:
-        """Records whose generator the run uses, unless it is its own."""
+        """Records the run whose generator this run uses, unless it is its own."""
         if other is not self:
             relative = os.path.relpath(other.path.resolve(), self.path.resolve())
             files.write_json(self.generator_from, {"workdir": relative})
 
     def generator_home(self) -> "Workdir":
-        """The run whose generator this one uses: itself, or the recorded one.
+        """Returns the directory of the generator that this run uses: its own, its copy, or the recorded run's.
 
         Raises:
             InputError: the record cannot be read.
@@ -164,7 +164,7 @@ class Workdir:
             raise InputError(f"{self.generator_from}: cannot be read: {error}") from None
 
     def move_aside(self, *parts: Path) -> None:
-        """Renames parts of the run, so that they can be made again and the old ones stay."""
+        """Renames parts of the run, so that new ones can be written and the old ones are kept."""
         for part in parts:
             if part.exists():
                 number = 1
@@ -173,6 +173,6 @@ class Workdir:
                 part.rename(old)
 
     def written(self) -> list[Path]:
-        """What a run leaves behind for its user, as far as it is there."""
+        """Returns the files and folders of interest to a user that exist."""
         shown = (self.results, self.report, self.picture, self.masks_picture)
         return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]

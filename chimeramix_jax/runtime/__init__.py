@@ -1,1 +1,1 @@
-"""The machine: its backend and precision, XLA flags, CPU set-up, compilation cache, signals, the terminal."""
+"""The machine: backend, precision, XLA flags, CPU setup, compilation cache, determinism, signals, the terminal."""

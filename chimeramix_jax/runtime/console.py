@@ -1,6 +1,6 @@
-"""Standard output and error as they may be: closed, without a reader, without Unicode; and Ctrl-C at any time.
+"""Makes standard output and error safe to use when they are closed, lose their reader or lack Unicode; handles Ctrl-C.
 
-This module imports nothing of weight, so that it is in force while the others are imported.
+This module imports nothing heavy, so that it takes effect before the slow imports begin.
 """
 
 import codecs
@@ -15,29 +15,29 @@ from typing import Any, TextIO, cast
 from chimeramix_jax.errors import StorageError
 
 _PLAIN = {"±": "+-", "…": "..."}
-_REPLACE = "chimeramix-plain"  # the name of an error handler of Python's encoders
+_REPLACE = "chimeramix-plain"  # name of our error handler for Python's encoders
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
-    """What is written in the place of characters that the output has not: like ones, or else their escapes."""
+    """Replaces characters that the output's encoding lacks with similar ones, or with their escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end]
-    escaped = (_PLAIN.get(one, one.encode("ascii", "backslashreplace").decode()) for one in characters)
-    return "".join(escaped), error.end
+    replaced = (_PLAIN.get(letter, letter.encode("ascii", "backslashreplace").decode()) for letter in characters)
+    return "".join(replaced), error.end
 
 
 codecs.register_error(_REPLACE, _in_plain_characters)
 
 
 class _Output:
-    """A standard stream whose reader may leave: what is written after that is dropped, and nobody is disturbed.
+    """A standard stream that survives the loss of its reader: further output is dropped.
 
-    The work goes on all the same, and the exit code says how it ended.
+    The program continues, and its exit code reports how its work ended.
     """
 
     def __init__(self, stream: TextIO, *, needed: bool):
-        """Wraps a stream; ``needed``: that what is written cannot be stored is an error."""
+        """Wraps a stream; with ``needed``, output that cannot be stored (a full disk) raises ``StorageError``."""
         self._stream, self._needed = stream, needed
 
     def __getattr__(self, name: str) -> Any:
@@ -57,19 +57,19 @@ class _Output:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Leads the stream to nowhere, or else Python would try again, and complain, when the program ends."""
+        """Redirects the stream to the null device; otherwise Python would write again, and fail, at exit."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
-        if self._needed and error.errno not in (errno.EPIPE, errno.EIO):  # the latter: a terminal that was closed
+        if self._needed and error.errno not in (errno.EPIPE, errno.EIO):  # EIO: the terminal was closed
             raise StorageError(f"standard output: cannot be written: {error.strerror}") from None
 
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Inside the ``with`` statement nothing that is printed ends the program, and Ctrl-C ends it without a traceback.
+    """Inside the ``with`` statement printing never ends the program, and Ctrl-C ends it without a traceback.
 
-    To be entered before anything is opened: what is opened first may else take the place of a closed standard stream.
+    Must be entered before any file is opened, which could otherwise get the descriptor of a closed standard stream.
     """
     _open_closed_streams()
     before = sys.stdout, sys.stderr
@@ -86,7 +86,7 @@ def prepared() -> Iterator[None]:
     except KeyboardInterrupt:
         print("chimeramix: interrupted", file=sys.stderr)
         sys.exit(130)
-    except StorageError as error:  # of standard output
+    except StorageError as error:  # raised by standard output
         print(f"chimeramix: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     finally:
@@ -95,13 +95,13 @@ def prepared() -> Iterator[None]:
 
 
 def _open_closed_streams() -> None:
-    """Leads standard streams that are closed to nowhere."""
+    """Opens closed standard streams on the null device."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, descriptor)  # also where they are equal, so that programs that are started inherit it
+            os.dup2(nowhere, descriptor)  # even if they are equal: it makes the descriptor inheritable
             if nowhere != descriptor:
                 os.close(nowhere)
         if getattr(sys, name) is None:

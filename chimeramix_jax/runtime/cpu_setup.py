@@ -1,23 +1,21 @@
-"""What makes training on CPU fast, told the C library, XLA and JAX before anything is computed."""
+"""Settings of the C library, XLA and JAX that make training on CPU fast. They must be made before JAX computes."""
 
 from chimeramix_jax.runtime import host_memory, xla_flags
 
 
 def prepare() -> None:
-    """Keeps freed memory for the next step, and convolutions with XLA's own library. Changes nothing on a GPU.
-
-    To be called before JAX first computes.
-    """
+    """Applies all CPU settings. Must be called before JAX first computes; has no effect on a GPU."""
     host_memory.keep_freed_memory()
     xla_flags.keep_convolutions_from_ynnpack()
     compute_in_the_calling_thread()
 
 
 def compute_in_the_calling_thread() -> None:
-    """Makes JAX start programs on CPU from the thread that calls them, which waits for their end anyway.
+    """Makes JAX run CPU programs in the calling thread, which waits for them anyway.
 
-    Otherwise JAX starts them from a thread of its own, and glibc gives the temporaries of a step back to the system
-    whatever it was told: the memory of any thread but the first is kept in pools of at most 64 MB.
+    By default JAX runs them in a thread of its own. glibc then returns the temporaries of every step to the system
+    whatever ``host_memory`` has set, because it keeps the memory of all threads but the first in pools of at most
+    64 MB.
     """
     import jax
 

@@ -1,4 +1,4 @@
-"""How the process keeps its memory on the host: for training on CPU, where every step allocates and frees it anew."""
+"""Memory on the host: stops glibc from returning to the system what every training step on CPU allocates anew."""
 
 import ctypes
 import platform
@@ -12,10 +12,11 @@ def keep_freed_memory() -> bool:
     """Makes the C library keep freed memory for the next allocation; returns whether it could.
 
     XLA's CPU backend allocates the temporaries of a step, tens of megabytes at a time, and frees them again. By default
-    glibc takes blocks of that size from the system and gives them back at once, so each step waits while the system
-    clears thousands of pages (measured in ``docs/performance.md``). The process stays at the most that it ever needed.
+    glibc takes blocks of that size from the system and returns them at once, so each step waits while the system
+    clears thousands of pages (measured in ``docs/performance.md``). With this setting the process stays at its largest
+    size.
 
-    Does nothing where the C library is not glibc.
+    Does nothing if the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

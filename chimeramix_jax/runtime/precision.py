@@ -1,35 +1,35 @@
-"""Which number format the networks compute in, and how exactly; parameters are float32 always."""
+"""The number format that the networks compute in, and how exactly they multiply. Parameters are always float32."""
 
 import contextlib
 
 import jax
 import jax.numpy as jnp
 
-# What JAX calls how exactly float32 numbers are multiplied, by config.precision.
-_EXACTNESS = {"float32": "float32", "tensorfloat32": "tensorfloat32"}
+from chimeramix_jax.runtime import backend
+
+# JAX's names for the precision of float32 products, by config.precision.
+_MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32"}
 
 
 def computation_dtype(precision: str) -> jnp.dtype | None:
-    """The dtype for ``config.precision``: "float32", "tensorfloat32", "bfloat16", or "auto" (bfloat16 except on CPU).
+    """Returns the dtype for ``config.precision``: "float32", "tensorfloat32", "bfloat16" or "auto".
 
-    None stands for the parameters' own type, float32.
+    "auto" is bfloat16 on an accelerator and float32 on CPU. None stands for the parameters' own dtype, float32.
     """
-    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[_chosen(precision)]
+    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[_resolved(precision)]
 
 
 def computing(precision: str) -> contextlib.AbstractContextManager[None]:
-    """Makes matrix products and convolutions of float32 as exact as ``config.precision`` says, where they are traced.
+    """Returns a context in which float32 products are traced as exactly as ``config.precision`` says.
 
-    Left to itself JAX lets a GPU or TPU multiply float32 numbers in fewer bits, as in TensorFloat-32: 8 of the exponent
-    and 10 of the fraction. On CPU all are multiplied whole, whatever is asked for.
+    By default JAX lets a GPU or TPU multiply float32 numbers in fewer bits, such as TensorFloat-32: 8 bits of exponent
+    and 10 of fraction. A CPU always multiplies all bits.
     """
-    chosen = _chosen(precision)
-    if jax.default_backend() == "cpu" or chosen not in _EXACTNESS:
+    resolved = _resolved(precision)
+    if resolved not in _MATMUL_PRECISION or not backend.shortens_float32_products():
         return contextlib.nullcontext()
-    return jax.default_matmul_precision(_EXACTNESS[chosen])
+    return jax.default_matmul_precision(_MATMUL_PRECISION[resolved])
 
 
-def _chosen(precision: str) -> str:
-    if precision == "auto":
-        return "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return precision
+def _resolved(precision: str) -> str:
+    return backend.automatic_precision() if precision == "auto" else precision

@@ -1,7 +1,7 @@
-"""Stopping a run on request: at the next point where a checkpoint can be written, or at once if asked twice.
+"""Stops a run on a signal: at the next point where it can write a checkpoint, or at once on a second signal.
 
-Python's own signal handlers wait until a compiled call returns. Here a thread is told of signals instead, so that a
-second one, or a call that takes too long, is answered in any case.
+Python's signal handlers only run after a compiled call has returned. Here a thread receives the signals instead, so it
+can end the process on a second signal, or if the call takes too long.
 """
 
 import contextlib
@@ -12,32 +12,33 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-# SIGTERM is also what Slurm sends before it takes a machine away, and SIGUSR1 what its users choose to be warned by.
+# Slurm sends SIGTERM before it takes a machine away; users of Slurm often choose SIGUSR1 as an earlier warning.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
-SECONDS_TO_STOP = 8.0  # until the process is ended without another checkpoint: schedulers wait 10 s and more
+# After this time the process ends without another checkpoint; schedulers wait 10 s or more before they kill it.
+SECONDS_TO_STOP = 8.0
 
 
 class Stopped(BaseException):
-    """The run was asked to stop, and what it had reached has been kept. Not an error, so no ``except`` takes it."""
+    """The run stopped on a signal and saved its progress. This is not an error: ``except Exception`` ignores it."""
 
     def __init__(self, request: signal.Signals):
-        """Notes down which signal it was."""
+        """Stores the exit code for the signal."""
         super().__init__(request.name)
         self.exit_code = exit_code(request)
 
 
 def exit_code(request: signal.Signals) -> int:
-    """130 for an interruption from the keyboard, else 143, as a shell reports a process that SIGTERM ended."""
+    """Returns 130 for SIGINT (Ctrl-C) and 143 for all other signals, as a shell reports for SIGTERM."""
     return 128 + (signal.SIGINT if request == signal.SIGINT else signal.SIGTERM)
 
 
 class _Requests:
-    """What has been asked of this process, and what has to be done before it ends without warning."""
+    """The first signal, whether the main thread has responded, and what to call before the process ends at once."""
 
     def __init__(self):
         self.first: signal.Signals | None = None
-        self.heard = threading.Event()  # the main thread has reached a point where it can stop
+        self.heard = threading.Event()  # set when the main thread has reached a point where it can stop
         self.farewells: list[Callable[[], None]] = []
 
 
@@ -46,10 +47,10 @@ _requests = _Requests()
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Takes the signals' default effect away: from now on ``raise_if_asked`` tells of them.
+    """Replaces the signals' default effect inside the ``with`` statement: ``raise_if_asked`` reports them.
 
-    A signal that the process was started to ignore, as a shell does for what runs in the background, stays ignored.
-    Works in the main thread only.
+    A signal that was ignored when the process started stays ignored; shells ignore SIGINT in background jobs. Works
+    in the main thread only.
     """
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
@@ -57,7 +58,7 @@ def listening() -> Iterator[None]:
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     wakeup_before = signal.set_wakeup_fd(sender)
     for number in heeded:
-        signal.signal(number, lambda *_: None)  # Python writes the number to the pipe all the same
+        signal.signal(number, lambda *_: None)  # Python still writes the number to the pipe
     listener = threading.Thread(target=_listen, args=(receiver,), name="signals", daemon=True)
     listener.start()
     try:
@@ -66,7 +67,7 @@ def listening() -> Iterator[None]:
         for number in heeded:
             signal.signal(number, before[number])
         signal.set_wakeup_fd(wakeup_before)
-        os.close(sender)  # which ends the listener
+        os.close(sender)  # ends the listener
         listener.join()
         os.close(receiver)
         _requests.first = None
@@ -75,7 +76,7 @@ def listening() -> Iterator[None]:
 
 @contextlib.contextmanager
 def before_ending(farewell: Callable[[], None]) -> Iterator[None]:
-    """Has ``farewell`` called should the process end at once inside the ``with`` statement."""
+    """Calls ``farewell`` if the process has to end at once inside the ``with`` statement."""
     _requests.farewells.append(farewell)
     try:
         yield
@@ -84,10 +85,10 @@ def before_ending(farewell: Callable[[], None]) -> Iterator[None]:
 
 
 def raise_if_asked() -> None:
-    """Called wherever a run can stop without losing anything.
+    """Stops the run if a signal has requested it. Call this wherever a run can stop without losing progress.
 
     Raises:
-        Stopped: it was asked to.
+        Stopped: a signal has arrived.
     """
     if _requests.first is not None:
         _requests.heard.set()
@@ -95,13 +96,13 @@ def raise_if_asked() -> None:
 
 
 def _listen(receiver: int) -> None:
-    """Reads the signals' numbers from the pipe until it is closed."""
+    """Reads signal numbers from the pipe until it is closed."""
     while True:
         waiting = _requests.first is not None and not _requests.heard.is_set()
         ready, _, _ = select.select([receiver], [], [], SECONDS_TO_STOP if waiting else None)
         if not ready:
             if not _requests.heard.is_set():
-                _end_at_once(_requests.first, "had no chance to write a checkpoint in time")
+                _end_at_once(_requests.first, "could not write a checkpoint in time")
             continue
         numbers = os.read(receiver, 1)
         if not numbers:
@@ -109,7 +110,7 @@ def _listen(receiver: int) -> None:
         if numbers[0] not in SIGNALS:
             continue
         if _requests.first is not None:
-            _end_at_once(signal.Signals(numbers[0]), "asked twice")
+            _end_at_once(signal.Signals(numbers[0]), "second signal")
         _requests.first = signal.Signals(numbers[0])
 
 

@@ -1,30 +1,31 @@
-"""What XLA is told by the environment. It reads that once, when JAX starts to compute, so all of this comes before."""
+"""The flags in ``XLA_FLAGS``. XLA reads them once, when JAX starts to compute, so they must be set before that."""
 
 import os
 from importlib.metadata import version
 
-# YNNPACK, to which some XLA hand plain convolutions on CPU, is slower at many of the models' than XLA's own library
-# (python -m benchmarks.convolutions). The flag leaves it the matrix products. XLA ends the process at flags that it
-# does not know, so it is given to the versions it was tried with only; jaxlib 0.9 has no need of it.
+# Some versions of XLA hand plain convolutions on CPU to YNNPACK, which is slower than XLA's own library for many of
+# the models' shapes (python -m benchmarks.convolutions). This flag leaves only matrix products to YNNPACK. XLA aborts
+# the process on a flag that it does not know, so only the versions that it was tested with get it; jaxlib 0.9 does not
+# need it.
 _KEEP_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type"
-_KEEP_CONVOLUTIONS_IN = ((0, 10), (0, 12))  # the first and the last
+_KEEP_CONVOLUTIONS_IN = ((0, 10), (0, 12))  # first and last version
 
 
 def given() -> list[str]:
-    """The flags that are set."""
+    """Returns the flags that are set."""
     return os.environ.get("XLA_FLAGS", "").split()
 
 
 def add(flag: str) -> None:
-    """Sets a flag beside those that are set."""
+    """Sets a flag and keeps those that are already set."""
     if flag not in given():
         os.environ["XLA_FLAGS"] = " ".join([*given(), flag])
 
 
 def keep_convolutions_from_ynnpack() -> bool:
-    """Makes XLA compute convolutions on CPU by its own library; returns whether it could.
+    """Makes XLA compute convolutions on CPU with its own library; returns whether it set the flag.
 
-    Does nothing where the user set the flag already, or where it is not known to be understood.
+    Does nothing if the user has set the flag, or if the installed version of jaxlib may not know it.
     """
     jaxlib = tuple(int(part) for part in version("jaxlib").split(".")[:2])
     first, last = _KEEP_CONVOLUTIONS_IN

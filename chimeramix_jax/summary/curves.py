@@ -47,7 +47,7 @@ def require_matplotlib() -> None:
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
-            "curves: matplotlib is not installed; run pip install matplotlib, or leave the curves out with --no-curves"
+            "curves: matplotlib is not installed; run pip install matplotlib, or leave the curves out with --nocurves"
         )
 
 

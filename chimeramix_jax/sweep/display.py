@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -46,7 +45,7 @@ class Display:
             table.add_row(job.name, duration(job.seconds), job.last_line)
         self._live.update(table, refresh=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         """Starts the live table if there is a terminal."""
         if self._console.is_terminal:
             self._live.start()

@@ -258,7 +258,7 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def write(folder: Path, runs: Sequence[Run]) -> None:
-    """Writes the plan file, which ``python -m chimeramix_jax.summarize`` reads.
+    """Writes the plan file, which ``chimeramix summarize`` reads.
 
     Runs that an earlier command planned for this folder are kept.
 

@@ -1,8 +1,8 @@
-"""Calls of compiled training steps: what they take and return, and how a run has them executed.
+"""Calls of compiled training steps: what they take and return, and how a run gets them executed.
 
-A run is a generator. It yields a ``StepCall`` whenever it needs steps to be run and receives a ``CompletedCall``, so
-that whoever drives the run decides where, and together with which other runs, its steps are executed: ``drive`` runs
-the calls of a single run as they come, a ``team.Team`` those of several seeds together.
+A run is a Python generator. Whenever it needs steps, it yields a ``StepCall`` and receives a ``CompletedCall``. So the
+code that drives the run decides where its steps are executed, and together with which other runs: ``drive`` executes
+the calls of a single run one by one, a ``team.Team`` executes those of several seeds together.
 """
 
 import time
@@ -21,12 +21,12 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 class Carry(NamedTuple):
-    """What steps change.
+    """The values that steps update.
 
     Attributes:
         state: parameters and optimizer states.
-        sums: the sums of the metrics over the epoch's steps so far.
-        fault: the epoch's first step after which a number was not finite.
+        sums: the metrics, summed over the epoch's steps so far.
+        fault: the epoch's first step with a non-finite number, if any.
     """
 
     state: State
@@ -35,9 +35,9 @@ class Carry(NamedTuple):
 
 
 class EpochDraws(NamedTuple):
-    """What a seed has drawn for an epoch: the order of its images, and the key of everything drawn in its steps.
+    """The random draws of a seed for an epoch: the order of its images, and the key for everything drawn in its steps.
 
-    ``counts`` is False where an image fills up an incomplete last batch; None where all batches are complete.
+    ``counts`` is False where an image only pads an incomplete last batch; None if all batches are complete.
     """
 
     order: Int[Array, "steps batch_size"]
@@ -46,7 +46,7 @@ class EpochDraws(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Which steps of which epoch to run: ``first`` up to, but not including, ``end``. The same for every seed."""
+    """A range of an epoch's steps, from ``first`` up to but not including ``end``; the same for every seed."""
 
     epoch: int | Int[Array, ""]
     first: int | Int[Array, ""]
@@ -59,16 +59,16 @@ Steps = Callable[[Carry, PyTree, EpochDraws, Span], Carry]
 
 @dataclass(frozen=True)
 class StepCall:
-    """Some steps that a run needs before it can continue.
+    """Some steps that a run needs executed before it can continue.
 
     Attributes:
-        program: equal for calls whose steps differ in their arguments only.
-        steps: the function, for those who compile it for several seeds.
-        compiled: the same, compiled for this run alone. The carry's memory is used for the new one.
-        carry: what the steps change.
-        inputs: what they read: the training images and frozen networks. The same object throughout a stage.
+        program: equal for calls whose steps differ only in their arguments.
+        steps: the function, to be compiled for several seeds.
+        compiled: the function compiled for this run alone; it donates the carry's memory to the new carry.
+        carry: the values that the steps update.
+        inputs: the values that they read: training images and frozen networks. The same object throughout a stage.
         draws: the epoch's random order and key.
-        span: which steps.
+        span: which steps to run.
     """
 
     program: Hashable
@@ -80,27 +80,27 @@ class StepCall:
     span: Span
 
     def run(self) -> "CompletedCall":
-        """Runs the steps by themselves, and waits for them."""
+        """Runs the steps on their own and waits for them."""
         started_at = time.monotonic()
         carry = jax.block_until_ready(self.compiled(self.carry, self.inputs, self.draws, self.span))
         return CompletedCall(carry, time.monotonic() - started_at)
 
 
 class CompletedCall(NamedTuple):
-    """The new carry, and the seconds that the steps took (with those of the other seeds, if they shared the time)."""
+    """The new carry, and the seconds that the steps took; seeds that were run together all get their total."""
 
     carry: Carry
     seconds: float
 
 
-# A run in progress, or a part of it: yields calls, receives their results, and returns its own result at the end.
+# A run in progress, or part of one: yields calls, receives their results, and finally returns its own result.
 Running = Generator[StepCall, CompletedCall, Result]
 
 
 def drive(run: Running[Result]) -> Result:
-    """Runs every call of a run by itself, and returns the run's result.
+    """Executes all calls of a run and returns the run's result.
 
-    An error in a call is raised inside the run, which can then close its files.
+    An error in a call is raised inside the run, so that it can close its files.
     """
     try:
         call = next(run)

@@ -1,4 +1,4 @@
-"""What a complete checkpoint consists of: a list of its files with their digests, to notice damage by."""
+"""The manifest of a checkpoint: a list of its files with their digests, by which damage is noticed."""
 
 import hashlib
 import json
@@ -8,16 +8,16 @@ NAME = "manifest.json"
 
 
 def seal(checkpoint: Path) -> None:
-    """Writes the list of a checkpoint's files into it; from then on none of them may change.
+    """Writes the manifest into a complete checkpoint, whose files must not change from then on.
 
-    To be called before the checkpoint takes its name, so that one without a list was never complete.
+    Call it before the checkpoint gets its final name, so that a checkpoint without a manifest was never complete.
     """
     digests = {str(path.relative_to(checkpoint)): _digest(path) for path in sorted(_files(checkpoint))}
     (checkpoint / NAME).write_text(json.dumps({"sha256": digests}, separators=(",", ":")))
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, in words; None: every file is as it was sealed."""
+    """Returns what is wrong with a checkpoint, in words, or None if every file is as it was when sealed."""
     try:
         digests = json.loads((checkpoint / NAME).read_bytes())["sha256"]
         for name, digest in digests.items():

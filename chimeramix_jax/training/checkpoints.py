@@ -1,9 +1,9 @@
-"""Checkpoints of a stage: written in the background with Orbax, a few newest kept, readable without the run's config.
+"""Checkpoints of a stage: written in the background with Orbax; only the newest are kept.
 
-A checkpoint holds one Orbax item per entry of the training state (``generator``, ``discriminator``, ...; so that a part
-can be restored alone), one called ``about``: a JSON object with the position in training and all that is needed to
-use the networks later (settings, class names, split), and a list of its files' digests. It is written under another
-name and takes its own, the number of training steps done, when it is complete.
+A checkpoint holds one Orbax item per entry of the training state (``generator``, ``discriminator``, ...), so that each
+can be restored alone. Another item, ``about``, is a JSON object with the position in training and everything needed to
+use the networks without the run's config: settings, class names, few-shot subset. A manifest lists the digests of all
+files. A checkpoint is written under a temporary name; once complete, it is renamed to its number of training steps.
 """
 
 import contextlib
@@ -28,25 +28,26 @@ from chimeramix_jax.training import checkpoint_manifest
 from chimeramix_jax.training.calls import State
 
 ABOUT = "about"
-_UNFINISHED = ".part"  # in the names of what is being written, or being deleted; Orbax adds an ending of its own
+_UNFINISHED = ".part"  # marks what is being written or deleted; Orbax appends a suffix of its own
 _DAMAGED = ".damaged"
-_REPLACED = ".replaced"  # an older checkpoint of the same step, while it is not sure that the new one has its name
-_ODD = frozenset("[]*?\\")
+_REPLACED = ".replaced"  # an older checkpoint of the same step, until the new one has its name
+_SPECIAL = frozenset("[]*?\\")
 
-_orbax = threading.Lock()  # Orbax is not made for several threads, and every open stage has one that writes
+_orbax = threading.Lock()  # Orbax is not thread-safe, and every open stage has a writing thread
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """A checkpoint is not as it was written, and an older one is used."""
+    """Warns that a checkpoint is damaged and that an older one is used instead."""
 
 
 class StageCheckpoints:
     """The checkpoints under one directory, numbered by the training steps done. Use it in a ``with`` statement."""
 
     def __init__(self, directory: Path, keep: int | None = None, *, read_only: bool = False):
-        """Opens the directory, creating it unless ``read_only``; the ``keep`` newest checkpoints stay (None: all).
+        """Opens the directory, creating it unless ``read_only``.
 
-        A directory that is not opened ``read_only`` must be this process's alone.
+        Only the ``keep`` newest checkpoints are kept; None keeps all. Unless opened ``read_only``, the directory must
+        not be used by any other process.
         """
         self._directory, self._keep = directory.absolute(), keep
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
@@ -54,83 +55,86 @@ class StageCheckpoints:
         self._writing: Future[None] | None = None
         if not read_only:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._clear_away()
-            with _plainly_named(self._directory):  # before there is something to lose
+            self._clean_up()
+            with _plain_path(self._directory):  # fails now rather than after the first epoch
                 pass
 
     def save(self, step: int, state: State, about: dict[str, Any]) -> None:
-        """Starts writing a checkpoint; it becomes visible when it is complete.
+        """Starts writing a checkpoint, which becomes visible once it is complete.
 
-        The state is copied first, so the caller may donate its buffers at once.
+        The state is copied first, so the caller may donate its buffers right away.
 
         Raises:
-            StorageError: the checkpoint before could not be written.
+            StorageError: the previous checkpoint could not be written.
         """
         self.wait()
         self._writing = self._writer.submit(self._write, step, jax.tree.map(jnp.copy, state), marked(about))
 
     def wait(self) -> None:
-        """Waits until what is being written is complete.
+        """Waits until the checkpoint being written, if any, is complete.
 
         Raises:
-            StorageError: it cannot be written; the checkpoints before are as they were.
+            StorageError: it cannot be written; earlier checkpoints are unchanged.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def latest_step(self) -> int | None:
-        """The number of the newest intact checkpoint; None where none was ever complete.
+        """Returns the number of the newest intact checkpoint, or None if none was ever completed.
 
         Warns:
-            DamagedCheckpointWarning: newer ones are damaged.
+            DamagedCheckpointWarning: newer checkpoints are damaged.
 
         Raises:
-            InputError: all are.
+            InputError: all checkpoints are damaged.
         """
         damages: dict[int, str] = {}
         for step in sorted(self._steps(), reverse=True):
             damage = checkpoint_manifest.damage(self._existing(step))
             if damage is None:
-                for worse, reason in damages.items():
-                    message = f"{self._path(worse)}: {reason}; going back to {self._path(step)}"
+                for damaged_step, reason in damages.items():
+                    message = f"{self._path(damaged_step)}: {reason}; going back to {self._path(step)}"
                     warnings.warn(message, DamagedCheckpointWarning, stacklevel=2)
                 return step
             damages[step] = damage
         if damages:
-            found = "; ".join(f"{step}: {reason}" for step, reason in damages.items())
+            reasons = "; ".join(f"{step}: {reason}" for step, reason in damages.items())
             raise InputError(
-                f"{self._directory}: holds no intact checkpoint ({found}); bring an intact one back, or move this "
-                "folder away to begin anew"
+                f"{self._directory}: holds no intact checkpoint ({reasons}); restore one from a backup, or move this "
+                "folder away to start over"
             )
         return None
 
     def set_aside_after(self, step: int) -> None:
-        """Renames the damaged checkpoints after the intact one at ``step``, which training now takes its way from."""
+        """Renames the damaged checkpoints after the intact one at ``step``, from which training resumes."""
         for newer in filter(lambda other: other > step, self._steps()):
             target = self._directory / f"{newer}{_DAMAGED}"
             shutil.rmtree(target, ignore_errors=True)
             self._path(newer).rename(target)
 
     def restore(self, step: int, abstract_state: State) -> tuple[State, dict[str, Any]]:
-        """Reads a checkpoint, onto the default device.
+        """Reads a checkpoint to the default device.
 
         Args:
-            step: its number.
-            abstract_state: shapes and types of the entries wanted (``jax.eval_shape``); others are not read.
+            step: the checkpoint's number.
+            abstract_state: shapes and types of the entries to read (``jax.eval_shape``); others are skipped.
+
+        Returns:
+            The entries, and the checkpoint's ``about``.
         """
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         targets = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract_state
         )
         items = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
-        wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
-        with _orbax, _plainly_named(self._directory) as directory:
-            restored = self._checkpointer.restore(directory / self._existing(step).name, args=wanted)
+        arguments = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonRestore()})
+        with _orbax, _plain_path(self._directory) as directory:
+            restored = self._checkpointer.restore(directory / self._existing(step).name, args=arguments)
         return {name: restored[name] for name in items}, unmarked(restored[ABOUT], self._path(step))
 
     def about(self, step: int) -> dict[str, Any]:
-        """Reads only what a checkpoint says of itself."""
+        """Reads only the ``about`` of a checkpoint."""
         return self.restore(step, {})[1]
 
     def __enter__(self) -> "StageCheckpoints":
@@ -138,28 +142,28 @@ class StageCheckpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Waits until what is being written is complete."""
+        """Waits until the checkpoint being written, if any, is complete."""
         self._writer.shutdown()
-        if kind is None or not issubclass(kind, StorageError):  # one full disk, one error
+        if kind is None or not issubclass(kind, StorageError):  # a full disk is reported only once
             self.wait()
         with _orbax:
             self._checkpointer.close()
 
     def _write(self, step: int, state: State, about: dict[str, Any]) -> None:
-        """Writes a checkpoint, and deletes those that are no longer kept."""
+        """Writes a checkpoint and deletes the oldest beyond ``keep``."""
         unfinished = self._directory / f"{step}{_UNFINISHED}"
         items = {name: ocp.args.StandardSave(part) for name, part in state.items()}
         try:
-            wanted = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)})
-            with _orbax, _plainly_named(self._directory) as directory:
-                self._checkpointer.save(directory / unfinished.name, args=wanted)
+            arguments = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)})
+            with _orbax, _plain_path(self._directory) as directory:
+                self._checkpointer.save(directory / unfinished.name, args=arguments)
             checkpoint_manifest.seal(unfinished)
-            if self._path(step).exists():  # of the same step, but before its epoch's evaluation
+            if self._path(step).exists():  # written at the same step, before the epoch's evaluation
                 os.rename(self._path(step), self._path(step, _REPLACED))
             os.rename(unfinished, self._path(step))
             shutil.rmtree(self._path(step, _REPLACED), ignore_errors=True)
-        except Exception as error:  # a full disk has many faces here: those of Orbax, TensorStore and Python
-            self._clear_away()
+        except Exception as error:  # Orbax, TensorStore and Python each report a full disk differently
+            self._clean_up()
             if files.reason_of_storage(error) is None:
                 raise
             needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -167,10 +171,10 @@ class StageCheckpoints:
         for old in sorted(self._steps())[: -self._keep] if self._keep else []:
             self._delete(old)
 
-    def _clear_away(self) -> None:
-        """Removes what was not written, or not deleted, to its end, as far as nothing writes there any more.
+    def _clean_up(self) -> None:
+        """Removes checkpoints that were not completely written or deleted; nothing may be writing meanwhile.
 
-        A checkpoint whose successor did not get its name has it again.
+        A replaced checkpoint gets its name back if its successor was never completed.
         """
         for replaced in self._directory.glob(f"*{_REPLACED}"):
             if self._directory.joinpath(replaced.stem).exists():
@@ -181,10 +185,10 @@ class StageCheckpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def _delete(self, step: int) -> None:
-        """Takes a checkpoint its name at once, so that no half of it is left under that, and then deletes it."""
-        going = self._directory / f"{step}.old{_UNFINISHED}"
-        os.rename(self._path(step), going)
-        shutil.rmtree(going)
+        """Renames a checkpoint before deleting it, so that a half-deleted one never has a checkpoint's name."""
+        doomed = self._directory / f"{step}.old{_UNFINISHED}"
+        os.rename(self._path(step), doomed)
+        shutil.rmtree(doomed)
 
     def _steps(self) -> list[int]:
         names = {path.name.removesuffix(_REPLACED) for path in self._directory.iterdir()}
@@ -194,13 +198,13 @@ class StageCheckpoints:
         return self._directory / f"{step}{ending}"
 
     def _existing(self, step: int) -> Path:
-        """Where a checkpoint is, for readers too, who may come while one is replaced, or after that was cut off."""
+        """Returns where a checkpoint is, even while it is being replaced, or if its replacement was interrupted."""
         replaced = self._path(step, _REPLACED)
         return replaced if replaced.exists() and not self._path(step).exists() else self._path(step)
 
 
 def is_finished(directory: Path, epochs: int) -> bool:
-    """Whether the stage in this directory has been trained to its last epoch."""
+    """Returns whether the stage in this directory has been trained to its last epoch."""
     about = newest(directory)
     return about is not None and about["epoch"] >= epochs
 
@@ -209,7 +213,7 @@ def require_finished(directory: Path, stage: str, epochs: int) -> None:
     """Requires that a stage, "generator" or "classifier", has been trained to its last epoch.
 
     Raises:
-        InputError: it has not.
+        InputError: the stage is not finished.
     """
     if not is_finished(directory, epochs):
         raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
@@ -225,21 +229,21 @@ def newest(directory: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
-def _plainly_named(directory: Path) -> Iterator[Path]:
-    """The directory by a path that means the same to everyone, inside the ``with`` statement.
+def _plain_path(directory: Path) -> Iterator[Path]:
+    """Yields a path to the directory that has no special characters.
 
-    Orbax takes brackets, stars and question marks for patterns, and TensorStore backslashes for slashes: what is
-    written under such a path could not be read. A link elsewhere leads around that.
+    Orbax reads brackets, stars and question marks as patterns, and TensorStore reads backslashes as slashes, so
+    checkpoints written under such a path could not be read. A symbolic link in a temporary folder avoids that.
 
     Raises:
-        InputError: there is no other place for the link.
+        InputError: the path of the temporary folder has special characters, too.
     """
-    if not _ODD.intersection(str(directory)):
+    if not _SPECIAL.intersection(str(directory)):
         yield directory
         return
     with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
-        if _ODD.intersection(folder):
-            raise InputError(f"TMPDIR: {folder!r}, but it must not have one of {' '.join(sorted(_ODD))} in it")
+        if _SPECIAL.intersection(folder):
+            raise InputError(f"TMPDIR: {folder!r}; it must not contain any of {' '.join(sorted(_SPECIAL))}")
         link = Path(folder) / "checkpoints"
         link.symlink_to(directory, target_is_directory=True)
         yield link

@@ -1,7 +1,7 @@
-"""An epoch's steps, compiled: several in one call, and the same bits however an epoch is cut into calls."""
+"""Runs an epoch's steps, compiled, several per call; how an epoch is divided into calls does not change a bit."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,23 +9,25 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.training import finiteness
 from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Metrics, Span, State, StepCall
 from chimeramix_jax.training.execution import Execution, OneDevice
 
 _EPOCH_ORDER, _FIRST_STEP = 0, 1  # addresses of random numbers within an epoch
 
-# Whatever all seeds draw alike comes from one key. A branch that depends on it stays a branch when seeds are
-# vectorised; if it depended on a number of each seed's own, it would become a selection that computes both sides.
-_OF_ALL_SEEDS = 2**31  # beside the stages' addresses (loop.py), so that it is no seed's own
+# All draws that the seeds share come from one key. A branch that depends on such a draw stays a branch when seeds are
+# vectorised; if it depended on a draw of each seed's own, it would become a select that computes both sides.
+_OF_ALL_SEEDS = 2**31  # not the address of any stage (loop.py), so no seed's own keys coincide with it
 
-# A call cannot be interrupted. So it must be short compared with the time in which a run has to stop when it is asked
-# to, and long compared with the overhead of starting it.
+# A call cannot be interrupted. So it must be short compared with the time that a run has to stop after a request, and
+# long compared with the overhead of starting it.
 SECONDS_PER_CALL = 2.0
 
 
+@runtime_checkable
 class TrainStep(Protocol):
-    """The part of a stage that is needed to run its epochs. ``inputs`` is whatever the steps read beside the state."""
+    """The part of a stage needed to run its epochs; ``inputs`` is everything that steps read besides the state."""
 
     plan: EpochPlan
     inputs: PyTree
@@ -39,17 +41,17 @@ class TrainStep(Protocol):
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """One step, as a pure function; ``shared_key`` depends on the epoch and the step, but not on the seed."""
+        """Runs a step, as a pure function; ``shared_key`` depends on the epoch and the step, but not on the seed."""
 
 
 def shared_key(epoch: int | Int[Array, ""], step: int | Int[Array, ""]) -> PRNGKeyArray:
-    """The key of everything that a step draws alike for every seed."""
+    """Returns the key of the draws that all seeds share at a step."""
     key = jax.random.fold_in(jax.random.key(0), _OF_ALL_SEEDS)
     return jax.random.fold_in(jax.random.fold_in(key, epoch), step)
 
 
 class Progress(NamedTuple):
-    """An epoch in progress: its number, its random draws, its completed steps, and what these have changed."""
+    """An epoch in progress: its number, its random draws, the number of completed steps, and the carry after them."""
 
     epoch: int
     draws: EpochDraws
@@ -60,9 +62,9 @@ class Progress(NamedTuple):
 class EpochRunner:
     """Runs a stage's epochs, several steps in one compiled call.
 
-    ``steps_per_call`` 0 chooses what suits the backend: as many as take about ``SECONDS_PER_CALL``, but on CPU one
-    step, since XLA:CPU runs the body of a loop on a single core. The number of steps in a call is not part of the
-    compiled program, so results do not depend on where an epoch is cut or interrupted.
+    ``steps_per_call`` 0 chooses what suits the backend: as many steps as take about ``SECONDS_PER_CALL``, but a single
+    one on CPU, since XLA:CPU runs the body of a loop on one core. The number of steps per call is not part of the
+    compiled program, so results do not depend on where an epoch is divided or interrupted.
     """
 
     def __init__(
@@ -72,19 +74,19 @@ class EpochRunner:
         execution: Execution | None = None,
         title: str | None = None,
     ):
-        """Prepares the compiled functions; compilation itself happens at the first call.
+        """Prepares the compiled functions; they are compiled at the first call.
 
-        ``execution`` None is one device; ``title`` distinguishes the stage from others that the same seeds train.
+        ``execution`` None means one device; ``title`` distinguishes the stage from others that the same seeds train.
         """
         execution = execution or OneDevice()
         self._stage, self._place = stage, execution.place
         self._inputs = execution.place(stage.inputs)
-        self._adapts = steps_per_call == 0 and jax.default_backend() != "cpu"
+        self._adapts = steps_per_call == 0 and backend.runs_several_steps_per_call()
         self._steps_per_call = steps_per_call or 1
         loops = self._adapts or self._steps_per_call > 1
         self.steps = self._several_steps if loops else self._first_step
         self._order = jax.jit(stage.plan.order)
-        self._step = jax.jit(self._one_step, inline=True)  # so that it is traced once, for its metrics and its program
+        self._step = jax.jit(self._one_step, inline=True)  # traced once, for both the metrics and the program
         self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
         self._program = (title, stage.plan, loops)
         self._compiled = execution.compiled(self.steps, self._program)
@@ -95,22 +97,22 @@ class EpochRunner:
         """Begins an epoch, or resumes one.
 
         Args:
-            state: before the first step to run. Its memory is used for the next one, here and after every call.
-            epoch: its number, which addresses what all seeds draw alike.
+            state: the state before the first step to run. Its memory is donated, as is that of every later state.
+            epoch: the epoch's number, from which the draws that all seeds share are derived.
             epoch_key: the source of the epoch's other random numbers.
-            done: the epoch's steps that an earlier, interrupted run has completed.
-            sums: the sums of their metrics; None where there are none.
+            done: how many of the epoch's steps an interrupted run has completed.
+            sums: the sums of the metrics over those steps; None if there are none.
         """
         order, counts = self._order(jax.random.fold_in(epoch_key, _EPOCH_ORDER))
         draws = EpochDraws(order, counts, epoch_key)
         return Progress(epoch, draws, done, self._first_carry(state, draws, sums))
 
     def is_over(self, progress: Progress) -> bool:
-        """Whether all steps of the epoch are completed."""
+        """Returns whether all steps of the epoch are completed."""
         return progress.steps == self._stage.plan.steps
 
     def call(self, progress: Progress) -> StepCall:
-        """The epoch's next steps."""
+        """Returns the call that runs the epoch's next steps."""
         end = min(progress.steps + self._steps_per_call, self._stage.plan.steps)
         return StepCall(
             program=self._program,
@@ -123,16 +125,16 @@ class EpochRunner:
         )
 
     def after(self, call: StepCall, completed: CompletedCall) -> Progress:
-        """The epoch after a call; how long it took decides how many steps the next one has."""
+        """Returns the progress after a call, whose duration decides how many steps the next call has."""
         self._adapt(completed.seconds)
         return Progress(int(call.span.epoch), call.draws, int(call.span.end), completed.carry)
 
     def means(self, sums: Metrics) -> dict[str, float]:
-        """The means over an epoch of the metrics with these sums."""
+        """Returns the metrics averaged over an epoch, given their sums."""
         return {name: float(value) / self._stage.plan.steps for name, value in sums.items()}
 
     def _first_carry(self, state: State, draws: EpochDraws, sums: Mapping[str, Any] | None) -> Carry:
-        """The carry before the first step to run."""
+        """Returns the carry before the first step to run."""
         if self._metrics is None:
             _, self._metrics = jax.eval_shape(self._step, state, self._inputs, draws, 0, 0)
         total = {name: jnp.zeros(metric.shape, metric.dtype) for name, metric in self._metrics.items()}
@@ -142,7 +144,7 @@ class EpochRunner:
         return Carry(state, *self._place((total, fault)))
 
     def _adapt(self, seconds: float) -> None:
-        """Doubles or halves the steps of the next call; the first call, which also compiles, leaves it at one."""
+        """Doubles or halves the steps of the next call; after the slow first call, which compiles, it stays at one."""
         if self._adapts and seconds < SECONDS_PER_CALL / 2:
             self._steps_per_call = min(2 * self._steps_per_call, self._stage.plan.steps)
         elif self._adapts and seconds > SECONDS_PER_CALL:
@@ -157,11 +159,11 @@ class EpochRunner:
         return jax.lax.fori_loop(span.first, span.end, body, carry)
 
     def _first_step(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
-        """Runs the only step of a span."""
+        """Runs the first step of a span, which has no other."""
         return self._counted_step(carry, inputs, draws, span.epoch, span.first)
 
     def _counted_step(self, carry: Carry, inputs: PyTree, draws: EpochDraws, epoch: Any, index: Any) -> Carry:
-        """Runs a step, adds up its metrics, and watches for numbers that are not finite."""
+        """Runs a step, adds its metrics to the sums, and watches for non-finite numbers."""
         state, metrics = self._step(carry.state, inputs, draws, epoch, index)
         sums = jax.tree.map(jnp.add, carry.sums, metrics)
         return Carry(state, sums, finiteness.watch(carry.fault, index, metrics, state))
@@ -169,12 +171,12 @@ class EpochRunner:
     def _one_step(
         self, state: State, inputs: PyTree, draws: EpochDraws, epoch: Any, index: Any
     ) -> tuple[State, Metrics]:
-        """The stage's step, with the images and keys of its place in the epoch."""
+        """Runs the stage's step with the images and keys that its place in the epoch determines."""
         example_mask = None if draws.counts is None else draws.counts[index]
         key = jax.random.fold_in(draws.key, _FIRST_STEP + index)
         return self._stage.train_step(state, inputs, draws.order[index], example_mask, key, shared_key(epoch, index))
 
 
 def plain(sums: Metrics) -> dict[str, Any]:
-    """Sums of metrics as JSON holds them, without losing a bit: every float32 is also a float64."""
+    """Returns sums of metrics as JSON types without losing a bit, since every float32 is also a float64."""
     return {name: np.asarray(value).tolist() for name, value in sums.items()}

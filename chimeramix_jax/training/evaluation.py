@@ -1,4 +1,4 @@
-"""How good a classifier is on the whole test split, every image counted once."""
+"""Measures a classifier on the whole test split, counting every image once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from chimeramix_jax.runtime import stopping
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of a test split.
+    """Metrics on a test split.
 
     Attributes:
         top1: share of the images whose class has the highest logit, in [0, 1].
-        top5: share of the images whose class is among the five highest (among all, where there are fewer).
-        macro_accuracy: mean over the classes in the split of the share classified right.
+        top5: share of the images whose class is among the five highest logits (or among all, if there are fewer).
+        macro_accuracy: accuracy averaged over the classes in the split.
         loss: mean cross entropy, in nats.
         examples: number of images.
-        confusion: images by true class (row) and predicted class (column).
+        confusion: number of images by true class (row) and predicted class (column).
     """
 
     top1: float
@@ -33,14 +33,14 @@ class Evaluation:
 
 
 class TestSet:
-    """A test split in the device's memory."""
+    """A test split in device memory."""
 
-    __test__ = False  # not a test, whatever pytest thinks of the name
+    __test__ = False  # pytest would take the class for a test because of its name
 
     def __init__(
         self, images: UInt8[np.ndarray, "examples side side 3"], labels: Int[np.ndarray, "examples"], batch_size: int
     ):
-        """Puts the images on the default device; the last batch is filled up with black images that do not count."""
+        """Puts the images on the default device; the last batch is padded with black images, which do not count."""
         self.labels = np.asarray(labels)
         batch_size = min(batch_size, len(images))
         missing = -len(images) % batch_size
@@ -50,7 +50,7 @@ class TestSet:
     def evaluate(
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
     ) -> Evaluation:
-        """Measures a function from images in 0..255 to logits.
+        """Measures a function that maps images in 0..255 to logits.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -60,7 +60,7 @@ class TestSet:
     def logits(
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
     ) -> Float[np.ndarray, "examples classes"]:
-        """What such a function makes of each of the images, in their order.
+        """Returns the logits that the function gives for all images, in their order.
 
         Raises:
             Stopped: the run was asked to stop.
@@ -75,22 +75,22 @@ class TestSet:
 def predicted_classes(
     logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
 ) -> Int[np.ndarray, "examples"]:
-    """The class of the highest logit of every image; of a tie that the image's own class has part in, another one.
+    """Returns the class with the highest logit of every image; a tie with the true class goes to another class.
 
-    So a class is predicted rightly only where it is more likely than all others, as top-1 counts it: a constant
-    classifier, and one that diverged to NaN, are never right.
+    So a prediction is correct only if the true class has a higher logit than all others, as in top-1 accuracy. A
+    constant classifier, or one that has diverged to NaN, is never correct.
     """
     rivals = _rivals(logits, labels)
-    likely = np.where(np.isnan(logits), np.inf, logits)
-    most = np.max(likely, axis=1, where=rivals, initial=-np.inf)
-    strongest_rival = np.argmax(rivals & (likely == most[:, None]), axis=1)
+    comparable = np.where(np.isnan(logits), np.inf, logits)
+    highest = np.max(comparable, axis=1, where=rivals, initial=-np.inf)
+    strongest_rival = np.argmax(rivals & (comparable == highest[:, None]), axis=1)
     return np.where(rivals.any(axis=1), strongest_rival, labels)
 
 
 def _rivals(
     logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]
 ) -> Bool[np.ndarray, "examples classes"]:
-    """Which other classes are at least as likely as an image's own one, or not comparable with it."""
+    """Marks the classes, other than the true one, whose logit is not lower than the true class's, or is NaN."""
     rows = np.arange(len(labels))
     rivals = ~(logits < logits[rows, labels][:, None])
     rivals[rows, labels] = False
@@ -98,19 +98,19 @@ def _rivals(
 
 
 def evaluate_logits(logits: Float[np.ndarray, "examples classes"], labels: Int[np.ndarray, "examples"]) -> Evaluation:
-    """The figures for given logits; ties count against the classifier."""
+    """Computes the metrics of given logits; ties count against the classifier."""
     examples, classes = logits.shape
-    own = logits[np.arange(examples), labels]
+    of_true_class = logits[np.arange(examples), labels]
     rivals = _rivals(logits, labels).sum(axis=1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted_classes(logits, labels)), 1)
     present = np.bincount(labels, minlength=classes) > 0
-    right_by_class = np.bincount(labels, weights=rivals == 0, minlength=classes)[present]
+    correct_by_class = np.bincount(labels, weights=rivals == 0, minlength=classes)[present]
     return Evaluation(
         top1=float(np.mean(rivals == 0)),
         top5=float(np.mean(rivals < 5)),
-        macro_accuracy=float(np.mean(right_by_class / np.bincount(labels, minlength=classes)[present])),
-        loss=float(np.mean(jax.scipy.special.logsumexp(logits, axis=1) - own)),
+        macro_accuracy=float(np.mean(correct_by_class / np.bincount(labels, minlength=classes)[present])),
+        loss=float(np.mean(jax.scipy.special.logsumexp(logits, axis=1) - of_true_class)),
         examples=examples,
         confusion=confusion,
     )

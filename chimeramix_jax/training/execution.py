@@ -1,8 +1,8 @@
-"""Where a run's compiled steps are executed: on one device, or with every batch spread over several."""
+"""Decides where a run's compiled steps are executed: on one device, or with every batch spread over several."""
 
 import sys
 from collections.abc import Hashable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -14,19 +14,21 @@ from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.training.calls import Carry, EpochDraws, Span, Steps
 
 
+@runtime_checkable
 class ProgressDisplay(Protocol):
-    """The part of a ``StageProgress`` that the training loop uses."""
+    """The part of ``StageProgress`` that the training loop uses."""
 
     def update(self, step: int, **metrics: Any) -> None:
-        """Shows that ``step`` steps of the stage are completed, and the newest metrics."""
+        """Shows that ``step`` steps of the stage are completed, along with the newest metrics."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ProgressDisplay":
         """Returns this display."""
 
     def __exit__(self, *_: Any) -> None:
         """Ends the display."""
 
 
+@runtime_checkable
 class Execution(Protocol):
     """Where a run keeps its arrays, how its steps are compiled, and how its progress is shown."""
 
@@ -34,17 +36,17 @@ class Execution(Protocol):
         """Returns the arrays where the steps need them."""
 
     def compiled(self, steps: Steps, program: Hashable) -> Steps:
-        """Returns the steps, compiled; ``program`` is equal where two stages' steps differ in their arguments only."""
+        """Returns the steps, compiled; ``program`` is equal for stages whose steps differ only in their arguments."""
 
     def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
         """Returns a display of a stage's progress."""
 
 
 def available_devices(requested: int) -> list[jax.Device]:
-    """Returns the devices of this process that ``config.devices`` asks for (0: all).
+    """Returns as many of this process's devices as ``config.devices`` requests (0: all).
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer devices.
     """
     devices = jax.local_devices()
     if requested > len(devices):
@@ -55,35 +57,35 @@ def available_devices(requested: int) -> list[jax.Device]:
 
 
 class OneDevice:
-    """Everything on JAX's default device."""
+    """Executes everything on JAX's default device."""
 
     def place(self, tree: PyTree) -> PyTree:
-        """Binds the arrays to the device that they are on anyway, as restored ones are.
+        """Commits the arrays to the device that they are on anyway.
 
-        JAX distinguishes bound from unbound arrays, and would compile the steps for each kind.
+        Restored arrays are committed. JAX would compile the steps twice, for committed and for uncommitted arrays.
         """
         return jax.device_put(tree, jax.local_devices()[0])
 
     def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps under ``jax.jit``; the carry's memory is used for the new one."""
+        """Returns the steps under ``jax.jit``; the carry is donated."""
         del program
         return jax.jit(steps, donate_argnums=0)
 
     def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
-        """Returns a display of the stage's own."""
+        """Returns a progress bar for the stage alone."""
         return StageProgress(title, total_steps, first_step)
 
 
 class SplitBatch(OneDevice):
-    """Every batch spread over several devices, with a copy of the state on each.
+    """Spreads every batch over several devices, with a copy of the state on each.
 
-    Only the order of the images is declared to be spread; XLA propagates that to everything computed from it, and adds
-    up over the devices where a mean is taken. So batch norm and the losses see the whole batch, and the result is that
-    of one device except for the rounding of sums taken in another order.
+    Only the order of the images is declared to be sharded. XLA propagates that to everything computed from it and
+    reduces means over all devices. So batch norm and the losses see the whole batch, and the result is that of one
+    device except for rounding, since sums are taken in another order.
     """
 
     def __init__(self, devices: list[jax.Device]):
-        """Spreads over these devices; the batch size must be a multiple of their number."""
+        """Spreads batches over these devices; the batch size must be a multiple of their number."""
         mesh = Mesh(np.array(devices), ("batch",))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(None, "batch"))
@@ -93,7 +95,7 @@ class SplitBatch(OneDevice):
         return jax.device_put(tree, self._everywhere)
 
     def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps under ``jax.jit``, for all devices together."""
+        """Returns the steps under ``jax.jit``, sharded over all devices."""
         del program
 
         def spread(carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
@@ -104,10 +106,10 @@ class SplitBatch(OneDevice):
 
 
 def for_one_run(batch_size: int, devices: int, title: str) -> Execution:
-    """Chooses how a single run's steps are executed: its batch spread over the devices, if it divides evenly.
+    """Chooses how a single run's steps are executed: spread over the devices, if they divide the batch evenly.
 
     Args:
-        batch_size: images of a step.
+        batch_size: images per step.
         devices: ``config.devices``.
         title: the stage, for messages.
     """
@@ -116,9 +118,9 @@ def for_one_run(batch_size: int, devices: int, title: str) -> Execution:
         return OneDevice()
     if batch_size % len(chosen):
         print(
-            f"{title}: uses one of {len(chosen)} devices, because they do not divide its batch of {batch_size}",
+            f"{title}: uses one of {len(chosen)} devices, because a batch of {batch_size} does not divide evenly",
             file=sys.stderr,
         )
         return OneDevice()
-    print(f"{title}: its batch of {batch_size} is spread over {len(chosen)} devices", file=sys.stderr)
+    print(f"{title}: each batch of {batch_size} is spread over {len(chosen)} devices", file=sys.stderr)
     return SplitBatch(chosen)

@@ -1,4 +1,4 @@
-"""Noticing the first step at which a loss or a gradient is NaN or infinite, on the device, while training goes on."""
+"""Detects on the device the first step at which a loss or a gradient is NaN or infinite."""
 
 import functools
 from typing import NamedTuple
@@ -9,42 +9,42 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 _NONE = -1
 
-GRADIENTS = "gradients"  # what the updated state is called in messages: only they can have made it so
+GRADIENTS = "gradients"  # stands for the updated state in messages: only gradients can have made it non-finite
 
 
 class Fault(NamedTuple):
-    """The first step of an epoch after which some number was not finite, if there was one.
+    """The first step of an epoch with a non-finite number, if there was one.
 
     Attributes:
-        step: its number within the epoch, from 0; negative where there was none.
-        bad: the losses and other metrics, and ``GRADIENTS``, of which each was finite or not at that step.
+        step: its number within the epoch, from 0; negative if all steps were finite.
+        bad: for every metric, and for ``GRADIENTS``, whether it was non-finite at that step.
     """
 
     step: Int[Array, ""]
     bad: dict[str, Bool[Array, ""]]
 
     def found(self) -> bool:
-        """Whether there was one; waits for the device."""
+        """Returns whether there was such a step; waits for the device."""
         return int(self.step) != _NONE
 
     def terms(self) -> list[str]:
-        """The names of what was not finite."""
+        """Returns the names of the metrics that were non-finite, ``GRADIENTS`` included."""
         return [name for name, bad in self.bad.items() if bad]
 
 
 def no_fault(metrics: PyTree) -> Fault:
-    """The state of things before the first step, for steps that measure ``metrics``."""
+    """Returns the value before the first step, for steps that return these ``metrics``."""
     return Fault(jnp.array(_NONE, jnp.int32), {name: jnp.array(False) for name in (*metrics, GRADIENTS)})
 
 
 def watch(fault: Fault, step: Int[Array, ""], metrics: dict[str, Float[Array, "..."]], state: PyTree) -> Fault:
-    """The first fault after one more step; as a pure function.
+    """Returns the first fault after one more step, as a pure function.
 
     Args:
-        fault: what was found before.
+        fault: the first fault of the earlier steps.
         step: the step's number within the epoch.
-        metrics: what it measured.
-        state: what it made of the state: where a gradient is not finite, what it updates is not either.
+        metrics: the step's metrics.
+        state: the state after the step. A gradient that is not finite makes the parameters that it updates non-finite.
     """
     numbers = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     bad = {name: ~_all_finite(value) for name, value in metrics.items()}

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,28 +24,29 @@ from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 from chimeramix_jax.training.execution import Execution, ProgressDisplay, for_one_run
 from chimeramix_jax.training.profiling import StepProfiler
 
-# Random numbers come from keys that are folded from the run's seed by these addresses and never stored. The classifiers
-# trained with and without mixing share an address: they start equal and see the images in the same order.
+# Random numbers come from keys that are folded from the run's seed with these addresses and are never stored. The
+# classifiers trained with and without mixing share an address, so they start equal and see images in the same order.
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
-_FIRST_RETRY = 2**31  # within an epoch that is tried again: beyond all its steps
+_FIRST_RETRY = 2**31  # within an epoch that is tried again; larger than any step's address
 
 Draw = Callable[[State], Mapping[str, Image.Image]]  # pictures of a state, by name
 
-MOST_ROLLBACKS = 3  # of a stage: numbers that become non-finite more often than this do not do so by chance
+MOST_ROLLBACKS = 3  # per stage; numbers that become non-finite more often than this do not do so by chance
 
 
+@runtime_checkable
 class Stage(TrainStep, Protocol):
-    """What the loop needs of a stage."""
+    """The part of a stage that the loop uses."""
 
     name: str
     epochs: int
 
     def initial_state(self, key: PRNGKeyArray) -> State:
-        """The state at step 0."""
+        """Returns the state before the first step."""
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, the stage's first one being step 0."""
+        """Returns the learning rate at a step, counted from 0."""
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Measures the state during training; returns an empty dictionary if there is nothing to measure."""
@@ -53,7 +54,7 @@ class Stage(TrainStep, Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its state, the seconds that its training took (without interruptions), and its rollbacks."""
+    """A finished stage: its state, the seconds of training (interruptions excluded), and its rollbacks."""
 
     state: State
     seconds: float
@@ -62,12 +63,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a stage is: everything that a checkpoint stores beside the state.
+    """The position in a stage's training: everything that a checkpoint stores besides the state.
 
     Attributes:
-        epoch: completed epochs.
-        steps_in_epoch: completed steps of the next one.
-        sums: of the metrics over those steps.
+        epoch: number of completed epochs.
+        steps_in_epoch: number of completed steps of the next epoch.
+        sums: the metrics, summed over those steps.
         rollbacks: a record of every return to a checkpoint because of non-finite numbers; see ``_roll_back``.
     """
 
@@ -87,38 +88,38 @@ def train(
     draw: Draw | None = None,
     execution: Execution | None = None,
 ) -> Running[Trained]:
-    """Trains a stage from its newest intact checkpoint, or from the beginning, to its last epoch.
+    """Trains a stage to its last epoch, from its newest intact checkpoint or from the beginning.
 
-    Every random number is drawn by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
-    uninterrupted one.
+    Every random number is determined by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
+    same as an uninterrupted one.
 
     Args:
-        stage: what to train.
-        directory: where ``checkpoints/`` and the files of ``StageLog`` go.
+        stage: the stage to train.
+        directory: where to write ``checkpoints/``, ``profile/`` and the files of ``StageLog``.
         config: the run's settings; ``seed``, ``checkpoint``, ``evaluation``, ``logging``, ``steps_per_call``,
             ``profile_steps`` and ``on_nonfinite`` are used here.
-        about: stored with every checkpoint, for those who restore it later.
-        title: the stage's name on the progress display.
-        draw: makes pictures, by name, of a state that is measured during training; None: there are none.
+        about: stored with every checkpoint, for use when it is restored.
+        title: the stage's name in the progress display and in messages.
+        draw: draws pictures, by name, of each state that is evaluated during training; None: no pictures.
         execution: where the steps run; None: for this run alone, on ``config.devices``.
 
     Returns:
-        A generator of the calls that have to be run (``calls.py``), whose result is the trained stage.
+        A generator of the calls to be executed (``calls.py``), whose result is the trained stage.
 
     Raises:
         Stopped: the run was asked to stop; a checkpoint has been written.
-        NonFiniteError: a loss or a gradient was not finite, and rollbacks are off or have not helped.
+        NonFiniteError: a loss or a gradient was not finite, and rollbacks are off or did not help.
         StorageError: a file cannot be written.
         InputError: no checkpoint is intact.
     """
     log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
         training = _Training(stage, log, checkpoints, config, about, title, draw, directory)
-        return (yield from training.to_the_end(execution))
+        return (yield from training.run(execution))
 
 
 class _Training:
-    """A stage in progress."""
+    """A stage being trained."""
 
     state: State
     position: Position
@@ -138,18 +139,18 @@ class _Training:
         self.about, self.title, self.draw = about, title, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
         self.profiler = StepProfiler(directory / "profile", config.profile_steps)
-        self._go_to_newest()
+        self._restore_newest()
 
     @property
     def step(self) -> int:
-        """Completed steps of the stage."""
+        """The number of completed steps of the stage."""
         return self._steps_until(self.position)
 
     def _steps_until(self, position: Position) -> int:
         return position.epoch * self.stage.plan.steps + position.steps_in_epoch
 
-    def to_the_end(self, execution: Execution | None) -> Running[Trained]:
-        """Trains until the last epoch is completed and stored."""
+    def run(self, execution: Execution | None) -> Running[Trained]:
+        """Trains until the last epoch is completed and its checkpoint is written."""
         if self.position.epoch < self.stage.epochs:
             execution = execution or for_one_run(self.stage.plan.batch_size, self.config.devices, self.title)
             runner = EpochRunner(self.stage, self.config.steps_per_call, execution, self.title)
@@ -162,8 +163,8 @@ class _Training:
                     self.state = execution.place(self.state)
         return Trained(self.state, self.seconds, self.position.rollbacks)
 
-    def _go_to_newest(self) -> None:
-        """Restores the state and the position of the newest intact checkpoint, or begins anew."""
+    def _restore_newest(self) -> None:
+        """Restores the state and position of the newest intact checkpoint, or starts from the beginning."""
         key = _quickly_compiled(jax.random.fold_in(self.key, _INITIAL_STATE))
         self.position, self.seconds = Position(), 0.0
         newest_step = self.checkpoints.latest_step()
@@ -180,7 +181,7 @@ class _Training:
         self.started_at = self.saved_at - self.seconds
 
     def _epochs(self, runner: EpochRunner, execution: Execution) -> Running[None]:
-        """Trains until the end, a request to stop, or non-finite numbers."""
+        """Trains until the last epoch is over, a stop is requested, or a number is not finite."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
         total_steps = self.stage.epochs * self.stage.plan.steps
         with self.log, execution.progress(self.title, total_steps, self.step) as display:
@@ -194,7 +195,7 @@ class _Training:
                 self.profiler.close()
 
     def _epoch(self, runner: EpochRunner, display: ProgressDisplay) -> Running[None]:
-        """Runs an epoch, or what is left of it, and records its metrics."""
+        """Runs the rest of the current epoch and records its metrics."""
         epoch, position = self.position.epoch, self.position
         progress = runner.begin(self.state, epoch, self._epoch_key(), position.steps_in_epoch, position.sums)
         while not runner.is_over(progress):
@@ -215,7 +216,7 @@ class _Training:
         self._end_epoch(runner.means(progress.carry.sums), display)
 
     def _end_epoch(self, metrics: dict[str, float], display: ProgressDisplay) -> None:
-        """Measures the state where that is due, and records the epoch."""
+        """Evaluates the state if that is due, and records the epoch."""
         epoch = self.position.epoch
         if epoch + 1 < self.stage.epochs and (epoch + 1) % self.config.evaluation.every_epochs == 0:
             metrics |= self.stage.evaluate(self.state)
@@ -229,20 +230,20 @@ class _Training:
         self._save_if_due(epoch_ended=True)
 
     def _epoch_key(self) -> PRNGKeyArray:
-        """The key of the present epoch's random numbers; an epoch that is tried again gets other ones."""
+        """Returns the key of the current epoch's random numbers, which changes when an epoch is tried again."""
         key = jax.random.fold_in(self.key, _FIRST_EPOCH + self.position.epoch)
         rollbacks = len(self.position.rollbacks)
         return jax.random.fold_in(key, _FIRST_RETRY + rollbacks) if rollbacks else key
 
     def _save_if_due(self, *, epoch_ended: bool = False) -> None:
-        """Writes a checkpoint at the stage's end, and whenever the newest one is old enough."""
+        """Writes a checkpoint at the end of the stage, and whenever the newest one is old enough."""
         interval = self.config.checkpoint.every_seconds
         old_enough = time.monotonic() - self.saved_at >= interval
         if self.position.epoch == self.stage.epochs or (old_enough and (interval > 0 or epoch_ended)):
             self._save()
 
     def _save(self) -> None:
-        """Writes a checkpoint of the present position, unless there is one already."""
+        """Writes a checkpoint of the current position, unless there is one already."""
         if self.position == self.saved:
             return
         now = time.monotonic()
@@ -253,19 +254,19 @@ class _Training:
         self.saved, self.saved_at = self.position, now
 
     def _roll_back(self, error: NonFiniteError) -> None:
-        """Returns to the newest checkpoint, to try again with other random numbers, if the settings ask for it."""
+        """Returns to the newest checkpoint to retry with other random numbers, if ``on_nonfinite`` is "rollback"."""
         self.checkpoints.wait()
         rollbacks = self.position.rollbacks
         if self.config.on_nonfinite != "rollback":
             raise self._with_advice(error, "--config.on_nonfinite=rollback tries again with other random numbers")
         if len(rollbacks) == MOST_ROLLBACKS:
             raise self._with_advice(error, f"{MOST_ROLLBACKS} rollbacks did not help; a lower learning rate may")
-        self._go_to_newest()
+        self._restore_newest()
         record = {"epoch": error.epoch, "step": error.step, "terms": error.terms, "back_to_step": self.step}
         self.position = dataclasses.replace(self.position, rollbacks=[*rollbacks, record])
 
     def _with_advice(self, error: NonFiniteError, advice: str) -> NonFiniteError:
-        """The error, with advice: what is left on disk and what can be done."""
+        """Returns the error with advice: which checkpoint is kept, and what to try."""
         kept = "there is no checkpoint yet"
         if self.saved is not None:
             kept = f"the checkpoint of step {self._steps_until(self.saved)} is kept"
@@ -273,9 +274,9 @@ class _Training:
 
 
 def _quickly_compiled(key: PRNGKeyArray) -> PRNGKeyArray:
-    """Derives a key of the kind whose numbers XLA draws by a single instruction.
+    """Derives a key of the ``rbg`` kind, for which XLA generates random numbers with a single instruction.
 
-    Initial states draw once for every parameter, and XLA would compile the default kind's arithmetic each time, which
-    takes seconds.
+    Initial states draw once for every parameter. With the default kind, XLA would compile its arithmetic each time,
+    which takes seconds.
     """
     return jax.random.wrap_key_data(jax.random.bits(key, (4,), jnp.uint32), impl="rbg")

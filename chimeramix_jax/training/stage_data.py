@@ -1,4 +1,4 @@
-"""What a training stage works on: the few-shot set on the device, its augmentation, and the order of its epochs."""
+"""The data of a training stage: the few-shot set on the device, its augmentation, and the plan of its epochs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 
 @dataclass(frozen=True)
 class StageData:
-    """The training images of a stage on the device, what is done to each of them, and how epochs go through them."""
+    """The training images of a stage on the device, their augmentation, and the plan of an epoch."""
 
     images: ResidentData
     augmentation: Augmentation
@@ -30,20 +30,20 @@ def load_stage_data(
     num_classes: int,
     segments_cache: Path | None = None,
 ) -> StageData:
-    """Puts a few-shot set on the device as a stage needs it.
+    """Puts a few-shot set on the device for a stage.
 
     Args:
         config: the run's settings.
-        stage: "generator", whose images are cropped and mirrored only, so that one generator serves every experiment,
+        stage: "generator", whose images are only cropped and mirrored, so that all experiments can share a generator,
             or "classifier", whose images are augmented as ``config.augment`` says.
-        images: in 0..255, of any side; they are resized to the stage's.
+        images: in 0..255, of any side; they are resized to the side of the stage.
         labels: their classes, from 0.
         num_classes: how many classes there are.
-        segments_cache: where label maps are stored, if masks follow segments; None: nowhere.
+        segments_cache: where label maps are stored, if masks follow segments; None: they are not stored.
     """
     side = config[stage].image_side
-    make = Augmentation.for_generator if stage == "generator" else Augmentation.for_classifier
-    augmentation = make(config.augment, side)
+    augmentation_for = Augmentation.for_generator if stage == "generator" else Augmentation.for_classifier
+    augmentation = augmentation_for(config.augment, side)
     images = resize(images, side)
     segments = None
     if config.mixing.mask == "segmentation":

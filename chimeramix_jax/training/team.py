@@ -1,9 +1,10 @@
-"""Training several seeds together: each as if alone, except that compiled steps run for many seeds at once.
+"""Trains several seeds together: each as if alone, except that compiled steps run for many seeds at once.
 
-Each seed's run is a generator that yields its next call (``calls.py``), so it goes through its stages, checkpoints,
-logs and results exactly as it would alone. The team advances every run to its next call, executes these calls, those
-of one program in as few calls as suits the backend, and hands the results back. The seeds of a call are at the same
-step of the same stage, because what they draw alike, such as whether a batch is mixed, depends on it.
+Each seed's run is a Python generator that yields its next call (``calls.py``), so it goes through its stages,
+checkpoints, logs and results exactly as it would alone. The team advances every run to its next call and executes these
+calls, combining calls of the same program as far as suits the backend. Then it hands the results back. The seeds of a
+combined call are at the same step of the same stage, because the draws that they share, such as whether a batch is
+mixed, depend on it.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from chimeramix_jax.reporting.shared_progress import SharedProgress
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training.calls import Carry, CompletedCall, EpochDraws, Running, Span, StepCall, Steps
 from chimeramix_jax.training.execution import OneDevice, ProgressDisplay
@@ -38,14 +40,14 @@ class Outcome(Generic[Result]):
 
 
 class Member(OneDevice):
-    """One seed's place in a team: it shares compiled programs and the progress display with the others."""
+    """The execution of one seed in a team: it shares compiled programs and the progress display with the others."""
 
     def __init__(self, programs: dict[Hashable, Steps], progress: SharedProgress):
-        """Joins a team that has these compiled programs and this display."""
+        """Joins a team with these compiled programs and this display."""
         self._programs, self._progress = programs, progress
 
     def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps as compiled for the first member that has the same program."""
+        """Returns the steps as compiled for the first member with the same program."""
         if program not in self._programs:
             self._programs[program] = super().compiled(steps)
         return self._programs[program]
@@ -62,20 +64,20 @@ class Team(Generic[Result]):
         """Prepares a team without members.
 
         Args:
-            devices: what the seeds share.
+            devices: the devices that the seeds share.
             seeds_per_call: how many seeds a device trains in one compiled call, vectorised; 0 chooses what suits the
-                backend: all of them, but on CPU one, since XLA:CPU is slow at the grouped convolutions that
-                vectorising makes.
+                backend: all of them, but one on CPU, since XLA:CPU is slow at the grouped convolutions that
+                vectorising creates.
         """
-        automatic = 1 if jax.default_backend() == "cpu" else None
+        automatic = None if backend.vectorizes_seeds() else 1
         self._devices, self._seeds_per_device = devices, seeds_per_call or automatic
         self._stacked: dict[Hashable, Stacked] = {}
 
     def run(self, members: Sequence[Callable[[Member], Running[Result]]]) -> list[Outcome[Result]]:
-        """Runs all members until each has ended; returns their outcomes, in their order.
+        """Runs all members until each has ended; returns their outcomes in the same order.
 
-        A member that fails, or that is asked to stop, leaves the others at work. Any other exception, such as an
-        interruption, ends all of them and is raised again.
+        If a member fails or is asked to stop, the others continue. Any other exception, such as a keyboard interrupt,
+        ends all members and is raised again.
         """
         programs: dict[Hashable, Steps] = {}
         progress = SharedProgress()
@@ -93,7 +95,7 @@ class Team(Generic[Result]):
         return outcomes
 
     def _answers(self, calls: dict[int, StepCall]) -> dict[int, CompletedCall | Exception | None]:
-        """Executes every member's call, those that can share a program together."""
+        """Executes every member's call, combining those that can share a program."""
         groups: dict[Hashable, list[int]] = {}
         for index, call in calls.items():
             groups.setdefault(_group(call), []).append(index)
@@ -102,15 +104,15 @@ class Team(Generic[Result]):
             try:
                 completed = self._run_together([calls[index] for index in group])
                 answers |= dict(zip(group, completed, strict=True))
-            except Exception as error:  # an error in their steps is the members' to report
+            except Exception as error:  # for the members to report
                 answers |= dict.fromkeys(group, error)
         return answers
 
     def _run_together(self, calls: list[StepCall]) -> list[CompletedCall]:
-        """Executes equal calls in equal rounds, none larger than the devices take at once.
+        """Executes equal calls in rounds of equal size, none larger than the devices take at once.
 
-        Every member is told the seconds of all rounds, so that seeds that adapt their steps per call to the time that
-        the last one took stay in step.
+        Every member gets the total seconds of all rounds. Seeds adapt their steps per call to that duration, so they
+        stay in step.
         """
         most = len(self._devices) * (self._seeds_per_device or len(calls))
         size = math.ceil(len(calls) / math.ceil(len(calls) / most))
@@ -133,7 +135,7 @@ class Team(Generic[Result]):
 def _advance(
     run: Running[Result], answer: CompletedCall | Exception | None, outcome: Outcome[Result]
 ) -> StepCall | None:
-    """Hands a run the result of its call, or the error; returns its next call, or None when it has ended."""
+    """Hands a run the result or the error of its call; returns its next call, or None when it has ended."""
     try:
         if answer is None:
             return next(run)
@@ -146,16 +148,16 @@ def _advance(
 
 
 def _group(call: StepCall) -> Hashable:
-    """Equal for two calls that can be one: the same program on the same shapes and steps."""
+    """Returns a key that is equal for calls that can be combined: same program, same shapes, same steps."""
     leaves, structure = jax.tree.flatten((call.carry, call.inputs, call.draws))
     return call.program, call.span, structure, tuple(map(jax.typeof, leaves))
 
 
 class Stacked:
-    """Steps of several seeds in one call: their arrays stacked, the stack cut over a mesh of devices.
+    """Steps of several seeds in one call, with their arrays stacked and the stack sharded over a mesh of devices.
 
-    A device that has several seeds vectorises over them; one that has a single seed runs its steps as they are. If the
-    places cannot all be filled, the last seed is computed more than once, which takes no longer.
+    A device with several seeds vectorises over them; a device with a single seed runs its steps unchanged. If there are
+    more places than seeds, the last seed is computed more than once, which takes no longer.
     """
 
     def __init__(self, steps: Steps, devices: Sequence[jax.Device], seeds: int):
@@ -169,7 +171,7 @@ class Stacked:
         self._inputs: tuple[list[PyTree], PyTree] | None = None
 
     def run(self, calls: Sequence[StepCall]) -> list[CompletedCall]:
-        """Runs the calls, whose spans are equal, together."""
+        """Runs calls with equal spans together."""
         together = StepCall(
             program=calls[0].program,
             steps=self._steps,
@@ -184,14 +186,14 @@ class Stacked:
         return [CompletedCall(carry, completed.seconds) for carry in carries[: len(calls)]]
 
     def _placed(self, trees: list[PyTree]) -> PyTree:
-        """The seeds' arrays, stacked and cut over the mesh."""
+        """Returns the seeds' arrays, stacked and sharded over the mesh."""
         stacked = self._stack([*trees, *[trees[-1]] * (self._places - len(trees))])
         return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec(_SEEDS)))
 
     def _placed_inputs(self, inputs: list[PyTree]) -> PyTree:
-        """The seeds' inputs, which stay the same throughout a stage and so are placed once."""
+        """Returns the seeds' inputs, stacked; they stay the same throughout a stage, so they are placed only once."""
         if self._inputs is None or not _same_objects(self._inputs[0], inputs):
-            self._inputs = None  # gives the old ones' memory back first
+            self._inputs = None  # frees the old inputs' memory first
             self._inputs = (inputs, self._placed(inputs))
         return self._inputs[1]
 

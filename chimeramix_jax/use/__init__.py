@@ -1,1 +1,1 @@
-"""What a finished run is good for: classifying images and generating new ones."""
+"""Uses finished runs: classifies images and generates new ones."""

@@ -1,4 +1,4 @@
-"""Classifying image files with the classifier that a run has trained."""
+"""Classifies image files with the classifier of a finished run."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -27,19 +27,19 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
 
-MOST_CLASSES = 5  # of an image that are told
+MOST_CLASSES = 5  # reported per image
 
 Probabilities = Float[np.ndarray, "batch classes"]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier makes of an image.
+    """The most probable classes of an image.
 
     Attributes:
         path: the image's file.
-        classes: the most probable ones, the most probable first: five, or all where there are fewer.
-        probabilities: of each of them, in [0, 1].
+        classes: names of the five most probable classes (or of all, if there are fewer), the most probable first.
+        probabilities: the probability of each, in [0, 1].
     """
 
     path: Path
@@ -54,43 +54,51 @@ def predict(
     config: ConfigDict | None = None,
     on_unreadable: Callable[[InputError], None] | None = None,
 ) -> list[Prediction]:
-    """Classifies images, prepared as those of an image folder and of the test split are.
+    """Classifies image files, which are prepared like those of an image folder's test split.
 
     Args:
         workdir: the directory of a run with a finished classifier.
         images: files, folders and patterns; see ``data.image_paths.find``.
-        config: settings that have to be the run's in all that affects its results; None: the run's own.
-        on_unreadable: is called with the error of each image that cannot be read, and the others are classified; None:
+        config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
+        on_unreadable: called with the error of each image that cannot be read, while the others are classified; None:
             the first such error is raised.
 
     Returns:
         One prediction for each image that could be read, in the order of ``image_paths.find``.
 
     Raises:
-        InputError: there is no finished classifier in the directory, or an image cannot be read.
+        InputError: the directory holds no finished classifier, or an image cannot be read.
+        Stopped: the program was asked to stop.
     """
     directory = Workdir(workdir)
-    run = directory.read_config() if config is None else config
-    directory.refuse_other_settings(run)
-    settings.check(run, environment=False, stored=True)
+    if config is None:
+        config = directory.read_config()
+    directory.refuse_other_settings(config)
+    settings.check(config, environment=False, stored=True)
     paths = image_paths.find(images)
-    trained = _finished(directory, run)
-    classify = _compiled(trained.network, run.precision)
-    batch_size = min(run.evaluation.batch_size, len(paths))
+    trained = _finished_classifier(directory, config)
+    classify = _compiled(trained.network, config.precision)
+    batch_size = min(config.evaluation.batch_size, len(paths))
     predictions = []
-    for found, pixels in _batches(run, paths, batch_size, on_unreadable):
-        missing = batch_size - len(found)  # filled up with black images, so that one program serves all batches
+    for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
+        missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
         probabilities = classify(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))))
         predictions += [
-            _most_probable(path, row, trained.class_names) for path, row in zip(found, probabilities, strict=False)
+            _most_probable(path, row, trained.class_names) for path, row in zip(read_paths, probabilities, strict=False)
         ]
         stopping.raise_if_asked()
     return predictions
 
 
-def _finished(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
-    """The run's classifier, if it has been trained to its last epoch."""
-    unfinished = InputError(f"{directory.classifier}: holds no finished classifier; train it with --stage=classifier")
+def _finished_classifier(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
+    """Returns the run's classifier.
+
+    Raises:
+        InputError: it has not been trained to its last epoch.
+    """
+    unfinished = InputError(
+        f"{directory.classifier}: holds no finished classifier; train it first with --stage=classifier"
+    )
     if not directory.classifier.exists():
         raise unfinished
     trained = TrainedClassifier.newest(directory.classifier)
@@ -102,7 +110,7 @@ def _finished(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
 def _compiled(
     classifier: Classifier, precision: str
 ) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
-    """A function from images in 0..255 to the probabilities of all classes."""
+    """Returns a compiled function from images in 0..255 to the probabilities of all classes."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
     def probabilities(parameters, statistics, images):
@@ -125,11 +133,11 @@ def _most_probable(path: Path, probabilities: Float[np.ndarray, "classes"], name
 def _batches(
     config: ConfigDict, paths: list[Path], size: int, on_unreadable: Callable[[InputError], None] | None
 ) -> Iterator[tuple[list[Path], UInt8[np.ndarray, "batch side side 3"]]]:
-    """Reads as many images at once as are classified at once; those that cannot be read are left out."""
+    """Yields the images that can be read, in batches of at most ``size``, with their paths."""
     read = partial(_read, catalog.stored_image_side(config.dataset))
     with ThreadPoolExecutor(os.cpu_count()) as readers:
         for start in range(0, len(paths), size):
-            found, pixels = [], []
+            read_paths, pixels = [], []
             chunk = paths[start : start + size]
             for path, image in zip(chunk, readers.map(read, chunk), strict=True):
                 if isinstance(image, InputError):
@@ -137,14 +145,14 @@ def _batches(
                         raise image
                     on_unreadable(image)
                 else:
-                    found.append(path)
+                    read_paths.append(path)
                     pixels.append(image)
-            if found:
-                yield found, resize(np.stack(pixels), config.classifier.image_side)
+            if read_paths:
+                yield read_paths, resize(np.stack(pixels), config.classifier.image_side)
 
 
 def _read(side: int, path: Path) -> UInt8[np.ndarray, "side side 3"] | InputError:
-    """An image, or what is wrong with it, since a thread pool's results end at the first error that is raised."""
+    """Reads an image; returns errors instead of raising them, since a raised error would end the pool's results."""
     try:
         return np.asarray(read_square_rgb(path, side, named_by="--images"))
     except InputError as error:

@@ -1,4 +1,4 @@
-"""The predictions for image files as text: a table to look at, or CSV or JSON for other programs."""
+"""Formats predictions as text: a table to look at, or CSV or JSON for other programs."""
 
 import csv
 import io
@@ -14,53 +14,53 @@ if TYPE_CHECKING:  # which would load JAX
 
 
 def table(predictions: Sequence["Prediction"]) -> str:
-    """One aligned line per image: its file, class, probability, and the other classes that come next."""
+    """Returns an aligned line per image: its file, its class, the probability, and the next most probable classes."""
     rows = [["image", "class", "probability", "next"]]
-    for one in predictions:
-        first, *others = [f"{share:.2%}" for share in one.probabilities]
-        following = (f"{name} {share}" for name, share in zip(one.classes[1:], others, strict=True))
-        rows.append([_name(one), one.classes[0], first, ", ".join(following)])
+    for prediction in predictions:
+        first, *others = [f"{probability:.2%}" for probability in prediction.probabilities]
+        following = (f"{name} {share}" for name, share in zip(prediction.classes[1:], others, strict=True))
+        rows.append([_name(prediction), prediction.classes[0], first, ", ".join(following)])
     return aligned(rows) + "\n"
 
 
 def csv_text(predictions: Sequence["Prediction"]) -> str:
-    """One line per image: its file, then its most probable classes with their probabilities, as numbered columns."""
-    most = max(len(one.classes) for one in predictions)
+    """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns."""
+    most = max(len(prediction.classes) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *numbered])
-    for one in predictions:
-        pairs = zip(one.classes, one.probabilities, strict=True)
-        writer.writerow([_name(one), *(cell for pair in pairs for cell in pair)])
+    for prediction in predictions:
+        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair)])
     return text.getvalue()
 
 
 def json_text(predictions: Sequence["Prediction"]) -> str:
-    """A list of an object per image: ``image``, ``class``, ``probability``, and the classes as ``top``."""
+    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``."""
     content = [
         {
-            "image": _name(one),
-            "class": one.classes[0],
-            "probability": one.probabilities[0],
+            "image": _name(prediction),
+            "class": prediction.classes[0],
+            "probability": prediction.probabilities[0],
             "top": [
-                {"class": name, "probability": share}
-                for name, share in zip(one.classes, one.probabilities, strict=True)
+                {"class": name, "probability": probability}
+                for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
             ],
         }
-        for one in predictions
+        for prediction in predictions
     ]
     return json.dumps(content, indent=2) + "\n"
 
 
 def format_of(output: str | None) -> str:
-    """The format that a file's name asks for: that of its ending, else the table."""
-    ending = os.path.splitext(output or "")[1].removeprefix(".").lower()
-    return ending if ending in FORMATS else "table"
+    """Returns the format for a file's name, by its extension; "table" if there is none for it."""
+    extension = os.path.splitext(output or "")[1].removeprefix(".").lower()
+    return extension if extension in FORMATS else "table"
 
 
 def _name(prediction: "Prediction") -> str:
-    """The file's name, with a mark in the place of what is no text in it."""
+    """Returns the file's path, with bytes that are not UTF-8 replaced."""
     return os.fsencode(prediction.path).decode(errors="replace")
 
 

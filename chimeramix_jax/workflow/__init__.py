@@ -1,1 +1,1 @@
-"""A whole run from settings to report, for one seed or for several."""
+"""Carries out whole runs, from settings to report, for one seed or several."""

@@ -1,4 +1,4 @@
-"""One run, from its settings to its results and its report."""
+"""Carries out a run, from its settings to its results and report."""
 
 import os
 from typing import Any
@@ -21,37 +21,39 @@ def train_and_evaluate(
     retrain: bool = False,
     generator_workdir: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Completes a run, and returns its results.
+    """Completes a run and returns its results.
 
     Args:
         config: the settings, as in ``configs/``.
         workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed.
-        stage: "generator" and "classifier" train one stage, "evaluate" measures trained classifiers, "report" draws the
-            page of a finished run again, "all" does everything.
-        retrain: trains the stage again although it is finished, and all that was trained with it; the old files are
-            moved aside.
-        generator_workdir: the directory of another run, whose generator to use instead of training one; None: that of
-            a run in the same folder, if one has a finished generator of the same settings and images.
+        stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" draws
+            the report of a finished run again, "all" does everything.
+        retrain: whether to train the stage again even if it is finished, and with it everything that depends on it; the
+            old files are moved aside.
+        generator_workdir: the directory of another run whose generator to use instead of training one; None: that of a
+            run in the same folder, if one has a finished generator with the same settings and images.
 
     Returns:
         The content of ``results.json`` (nothing for stages "generator" and "report"), ``summary`` (rows for
-        ``reporting.results.summary_table``) and ``files`` (the paths that were written).
+        ``reporting.results.summary_table``) and ``files`` (the paths written).
 
     Raises:
-        InputError: a setting, the data or the directory does not fit, or another process is at work there; nothing was
-            changed.
+        InputError: a setting, the data or the directory is unsuitable, or another process uses the directory; nothing
+            has been changed.
         NonFiniteError: a loss or a gradient was not finite.
-        StorageError: there is no room for a file; whatever was complete before still is.
-        Stopped: ``stopping`` was asked to stop the run; a checkpoint has been written.
+        StorageError: the disk is full; files completed before are intact.
+        Stopped: the run was asked to stop; a checkpoint has been written.
     """
     if config.get("seeds"):
-        raise InputError(f"seeds: {config.seeds!r}, but this is for one run; train_and_evaluate_seeds takes several")
+        raise InputError(
+            f"seeds: {config.seeds!r}, but this trains a single run; use train_and_evaluate_seeds for several"
+        )
     with prepared(Request(config, Workdir(workdir), stage, retrain, generator_workdir)) as run:
         return drive(completed_with_report(run))
 
 
 def completed_with_report(run: Run, execution: Execution | None = None) -> Running[dict[str, Any]]:
-    """Completes a prepared run and draws its report; returns what ``train_and_evaluate`` does."""
+    """Completes a prepared run and draws its report; returns the same as ``train_and_evaluate``."""
     results = yield from run.complete(execution)
     returned: dict[str, Any] = {}
     if results is not None:

@@ -1,4 +1,4 @@
-"""One configuration with several seeds: each run as if it were alone, but trained together."""
+"""Carries out the runs of several seeds: each as if it were alone, but trained together."""
 
 import contextlib
 import os
@@ -27,27 +27,28 @@ def train_and_evaluate_seeds(
     retrain: bool = False,
     generator_workdir: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Completes the runs of all ``config.seeds``, and trains together what can be trained together.
+    """Completes the runs of all ``config.seeds``, training them together as far as possible.
 
-    Each run is exactly what ``train_and_evaluate`` makes of that seed, so a run begun here can be continued alone, and
-    the other way round.
+    Each run is the one that ``train_and_evaluate`` would carry out for its seed, so a run started here can be continued
+    alone, and vice versa.
 
     Args:
-        config: the settings, as in ``configs/``; ``config.seed`` does not count.
-        workdir: the folder that is to hold ``seed-0/``, ``seed-1/``, ..., or, with ``{seed}`` in it, the directory of
-            each run; None: every run's own default.
+        config: the settings, as in ``configs/``; ``config.seed`` is ignored.
+        workdir: the folder for ``seed-0/``, ``seed-1/``, ..., or, if it contains ``{seed}``, the directory of each run;
+            None: every run's default directory.
         stage: as for ``train_and_evaluate``.
-        retrain: the same.
-        generator_workdir: the same, with ``{seed}`` in it, because a generator belongs to one seed.
+        retrain: as for ``train_and_evaluate``.
+        generator_workdir: as for ``train_and_evaluate``; it must contain ``{seed}``, since a generator belongs to one
+            seed.
 
     Returns:
-        Per seed, in the order of ``config.seeds``: ``seed``, ``images`` (digests of the training and of the held-out
-        images, whatever their order), ``rollbacks`` (how often each part was rolled back, if any was), ``summary``
-        (rows for the table) and ``files``; the last two as far as the stage has them.
+        A dictionary per seed, in the order of ``config.seeds``: ``seed``, ``images`` (digests of the training and the
+        held-out images, independent of their order), ``rollbacks`` (how often each part was rolled back, for parts that
+        were), ``summary`` (rows for the table, if the stage has any) and ``files`` (the paths written).
 
     Raises:
-        InputError: a setting, the data or a directory does not fit. Nothing was trained then, unless the fault showed
-            only later; the other seeds are finished in that case.
+        InputError: a setting, the data or a directory is unsuitable. Usually nothing has been trained then; if the
+            error only occurred during training, the other seeds have been finished.
     """
     settings.check(config, stored=stage in settings.MEASURING_STAGES)
     requests = [
@@ -64,7 +65,7 @@ def train_and_evaluate_seeds(
 
 
 def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
-    """Returns the directory of one seed's run, whose settings these are, within ``workdir`` or by default."""
+    """Returns the directory of a seed's run, given its own settings and ``workdir`` of all seeds."""
     return settings.default_workdir(config) if workdir is None else settings.seed_in(workdir, config.seed)
 
 
@@ -76,7 +77,7 @@ def _request(
     stage: str,
     retrain: bool,
 ) -> Request:
-    """What is to be done for one seed."""
+    """Returns the request for one seed."""
     if generator_workdir is not None:
         if settings.SEED_PLACE not in os.fspath(generator_workdir):
             raise InputError(
@@ -84,12 +85,12 @@ def _request(
                 f"{config.seeds!r}; write {settings.SEED_PLACE} in place of the number, or leave it out"
             )
         generator_workdir = settings.with_seed(generator_workdir, seed)
-    alone = settings.config_of_seed(config, seed)
-    return Request(alone, Workdir(seed_workdir(alone, workdir)), stage, retrain, generator_workdir)
+    seed_config = settings.config_of_seed(config, seed)
+    return Request(seed_config, Workdir(seed_workdir(seed_config, workdir)), stage, retrain, generator_workdir)
 
 
 def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:
-    """Completes the runs; a single one as if alone, on all devices."""
+    """Completes the runs; a single run is spread over all devices."""
     if len(runs) == 1:
         return [Outcome(drive(completed_with_report(runs[0])))]
     config = runs[0].config
@@ -98,7 +99,7 @@ def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:
 
 
 def _seed_results(run: Run, results: dict[str, Any]) -> dict[str, Any]:
-    """The part of a run's results that the table over all seeds needs."""
+    """Returns the part of a run's results that the table over all seeds needs."""
     identity, rollbacks = run.dataset.identity, results.get("rollbacks", {})
     seed_results = {
         "seed": run.config.seed,

@@ -1,4 +1,4 @@
-"""The augmentation operations by their definition: Pillow's functions, called as torchvision calls them.
+"""The augmentation operations as defined by Pillow's functions, called as torchvision calls them.
 
 From torchvision's ``transforms/autoaugment.py`` and ``transforms/functional.py``: nearest neighbour, black outside.
 """
@@ -26,15 +26,15 @@ GEOMETRIC = (
 
 
 def photographs(side):
-    """Four photographs [4 side side 3] of side 32 or 64."""
+    """Returns four photographs [4 side side 3] of side 32 or 64."""
     with np.load(IMAGES) as arrays:
         return arrays[f"images_{side}"]
 
 
 def magnitudes(operation, side):
-    """The magnitudes of both policies' bins in float32, with both signs if the operation has two directions.
+    """Returns the magnitudes of both policies' bins in float32, with both signs if the operation has two directions.
 
-    As many numbers for an operation that takes no magnitude, which it has to ignore.
+    Operations without a magnitude get as many numbers, which they must ignore.
     """
     tables = (policies.TRIVIAL_AUGMENT_MAGNITUDES, policies.auto_augment_magnitudes(side))
     bins = [table.get(operation, np.arange(count)) for table, count in zip(tables, (31, 10), strict=True)]
@@ -43,12 +43,12 @@ def magnitudes(operation, side):
 
 
 def expected(image, operation, magnitude):
-    """What Pillow makes of an image [height width 3]."""
+    """Returns Pillow's result for an image [height width 3]."""
     return np.asarray(_PILLOW[operation](Image.fromarray(image), float(magnitude)))
 
 
 def compare(operation, images):
-    """Ours and Pillow's images [magnitudes * images, side, side, 3], each image at each of the magnitudes."""
+    """Returns our and Pillow's images [magnitudes * images, side, side, 3]: each image at each magnitude."""
     strengths = magnitudes(operation, images.shape[1])
     ours = _apply(
         np.tile(images, (len(strengths), 1, 1, 1)),
@@ -67,15 +67,15 @@ def _affine(image, matrix):
 
 
 def _shear_x(image, magnitude):
-    return _affine(image, (1, _through_degrees(magnitude), 0, 0, 1, 0))
+    return _affine(image, (1, _shear_via_degrees(magnitude), 0, 0, 1, 0))
 
 
 def _shear_y(image, magnitude):
-    return _affine(image, (1, 0, 0, _through_degrees(magnitude), 1, 0))
+    return _affine(image, (1, 0, 0, _shear_via_degrees(magnitude), 1, 0))
 
 
-def _through_degrees(magnitude):
-    """The shear as torchvision's affine gets it: as an angle in degrees, of which it takes the tangent."""
+def _shear_via_degrees(magnitude):
+    """Returns the shear as torchvision computes it: the tangent of an angle in degrees."""
     return math.tan(math.radians(math.degrees(math.atan(magnitude))))
 
 

@@ -9,7 +9,7 @@ import pytest
 from chimeramix_jax.augment import erasing
 
 SIDE = 16
-COUNT = 2000  # images per call, few of them different
+COUNT = 2000  # images per call: copies of a few
 
 cutout = jax.jit(erasing.cutout, static_argnames="side")
 random_erasing = jax.jit(erasing.random_erasing)
@@ -18,14 +18,14 @@ certain_erasing = partial(random_erasing, probability=1.0)
 
 @pytest.fixture(scope="module")
 def photos():
-    """Photographs in [-1, 1], 16 x 16, each many times; none of their values is 0."""
+    """Photographs in [-1, 1], 16 x 16, many copies of each; no value is 0."""
     with np.load(Path(__file__).parents[1] / "fixtures" / "segments.npz") as arrays:
         pixels = arrays["images_32"][:, ::2, ::2]
     return jnp.asarray(np.tile(pixels, (COUNT // len(pixels), 1, 1, 1)) / 127.5 - 1, jnp.float32)
 
 
 def rectangles(before, after):
-    """Top, bottom, left, right (the ends excluded) of each image's change, which must fill a rectangle; or zeros."""
+    """Returns top, bottom, left and right (ends excluded) of the changed rectangle in each image, or zeros."""
     changed = np.any(np.asarray(before != after), axis=-1)
     rows, columns = changed.any(axis=2), changed.any(axis=1)
     tops, lefts = rows.argmax(axis=1), columns.argmax(axis=1)
@@ -37,7 +37,7 @@ def rectangles(before, after):
 
 
 def assert_even(values, lowest, highest):
-    """Each whole number of the range comes up about equally often."""
+    """Asserts that all integers of the range occur about equally often."""
     found, counts = np.unique(values, return_counts=True)
     assert found.tolist() == list(range(lowest, highest + 1))
     expected = len(values) / len(found)
@@ -48,7 +48,7 @@ def assert_even(values, lowest, highest):
 
 
 @pytest.mark.parametrize(("side", "reach"), [(6, 3), (5, 2), (8, 4)])
-def test_cutout_zeroes_a_square_around_a_uniform_centre_and_cuts_it_off_at_the_border(photos, side, reach):
+def test_cutout_zeroes_a_square_around_a_uniform_centre_and_clips_it_at_the_border(photos, side, reach):
     erased = cutout(jax.random.key(0), photos, side)
     found = rectangles(photos, erased)
     assert np.all(np.asarray(erased)[np.asarray(erased != photos)] == 0)
@@ -66,7 +66,7 @@ def test_cutout_draws_row_and_column_for_each_image_independently(photos):
     assert len(np.unique(found, axis=0)) > 0.95 * SIDE**2
 
 
-def test_a_square_of_more_than_twice_the_images_side_leaves_nothing_of_it(photos):
+def test_a_square_of_more_than_twice_the_side_erases_the_whole_image(photos):
     assert np.all(np.asarray(cutout(jax.random.key(0), photos, 2 * SIDE + 2)) == 0)
 
 
@@ -82,7 +82,7 @@ def test_cutout_of_images_that_are_not_square_reaches_every_pixel(photos):
 @pytest.mark.parametrize(
     ("share", "ratio", "height", "width"), [(0.25, 1.0, 8, 8), (0.14, 4.0, 12, 3), (0.14, 0.25, 3, 12), (0.02, 1, 2, 2)]
 )
-def test_area_and_aspect_set_the_rectangle_and_its_place_is_uniform(photos, share, ratio, height, width):
+def test_area_and_aspect_determine_the_rectangle_and_its_position_is_uniform(photos, share, ratio, height, width):
     erased = certain_erasing(jax.random.key(0), photos, area=(share, share), aspect=(ratio, ratio))
     found = rectangles(photos, erased)
     np.testing.assert_array_equal(found[:, 1] - found[:, 0], height)
@@ -95,14 +95,14 @@ def test_area_and_aspect_set_the_rectangle_and_its_place_is_uniform(photos, shar
 def test_the_aspect_itself_is_uniform_and_not_its_logarithm(photos):
     found = rectangles(photos, certain_erasing(jax.random.key(0), photos, area=(0.1, 0.1), aspect=(0.25, 4.0)))
     heights, widths = found[:, 1] - found[:, 0], found[:, 3] - found[:, 2]
-    # 25.6 pixels: the height is 8 or more from an aspect of 7.5**2 / 25.6 on, and the width from its inverse down.
+    # The area is 25.6 pixels: the height is at least 8 for aspects above 7.5**2 / 25.6, the width below its inverse.
     ratio = 7.5**2 / 25.6
     assert abs(np.mean(heights >= 8) - (4 - ratio) / 3.75) < 0.055
     assert abs(np.mean(widths >= 8) - (1 / ratio - 0.25) / 3.75) < 0.055
 
 
 def sizes_by_definition(count, shares=(0.02, 0.4), ratios=(0.3, 1 / 0.3), seed=0):
-    """Heights and widths drawn one after the other as the method's description says."""
+    """Draws heights and widths one by one, following the description of the method."""
     rng, sizes = np.random.default_rng(seed), []
     for _ in range(count):
         for _ in range(10):
@@ -114,26 +114,28 @@ def sizes_by_definition(count, shares=(0.02, 0.4), ratios=(0.3, 1 / 0.3), seed=0
     return np.array(sizes)
 
 
-def test_sizes_are_distributed_as_the_description_draws_them(photos):
+def test_sizes_are_distributed_as_in_the_description(photos):
     found = rectangles(photos, certain_erasing(jax.random.key(0), photos))
     sizes = np.stack([found[:, 1] - found[:, 0], found[:, 3] - found[:, 2]], axis=1)
     expected = sizes_by_definition(20_000)
-    for of in (lambda s: s[:, 0], lambda s: s[:, 1], lambda s: s[:, 0] * s[:, 1], lambda s: s[:, 0] / s[:, 1]):
-        levels = np.unique(of(expected))
-        shares = [np.searchsorted(np.sort(of(drawn)), levels, side="right") / len(drawn) for drawn in (sizes, expected)]
+    for statistic in (lambda s: s[:, 0], lambda s: s[:, 1], lambda s: s[:, 0] * s[:, 1], lambda s: s[:, 0] / s[:, 1]):
+        levels = np.unique(statistic(expected))
+        shares = [
+            np.searchsorted(np.sort(statistic(drawn)), levels, side="right") / len(drawn) for drawn in (sizes, expected)
+        ]
         assert np.max(np.abs(shares[0] - shares[1])) < 0.045  # Kolmogorov-Smirnov, one in a thousand
 
 
-def test_a_hundred_rectangles_are_tried_before_an_image_is_left_alone(photos):
+def test_a_hundred_rectangles_are_tried_before_an_image_is_left_unchanged(photos):
     small = jnp.tile(photos[:, ::2, ::2], (4, 1, 1, 1))
     erased = certain_erasing(jax.random.key(0), small, area=(0.875, 1.2), aspect=(1.0, 1.0))
-    # A rectangle fits, as round(8 * sqrt(share)) < 8, up to a share of 0.879: one in eighty.
+    # A rectangle fits if round(8 * sqrt(share)) < 8, so up to a share of 0.879: one in eighty fits.
     unchanged = (1 - ((7.5 / 8) ** 2 - 0.875) / 0.325) ** 100
     found = np.mean(np.all(np.asarray(erased == small), axis=(1, 2, 3)))
     assert abs(found - unchanged) < 3.9 * np.sqrt(unchanged * (1 - unchanged) / len(small))
 
 
-def test_images_into_which_nothing_fits_stay_as_they_are(photos):
+def test_images_into_which_no_rectangle_fits_are_unchanged(photos):
     erased = certain_erasing(jax.random.key(0), photos, area=(0.3, 0.4), aspect=(4.0, 5.0))
     np.testing.assert_array_equal(erased, photos)
 
@@ -155,7 +157,7 @@ def test_rectangles_are_filled_with_independent_noise_between_minus_one_and_one(
     pixels = noise.reshape(COUNT, 64, 3)
     pairs = [(noise[:, 0], noise[:, 1]), (noise[:, 1], noise[:, 2])]
     pairs += [(pixels[1:], pixels[:-1]), (pixels[:, 1:], pixels[:, :-1])]
-    assert all(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.02 for one, other in pairs)
+    assert all(abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.02 for first, second in pairs)
 
 
 # ----------------------------------------------------------------------------------------------------------------- both
@@ -165,19 +167,19 @@ BOTH = pytest.mark.parametrize("erase", [partial(cutout, side=6), certain_erasin
 
 
 @BOTH
-def test_one_key_erases_alike_and_two_keys_differently(photos, erase):
+def test_equal_keys_erase_equally_and_different_keys_differently(photos, erase):
     first, again, other = (erase(jax.random.key(seed), photos) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.any(rectangles(photos, first) != rectangles(photos, other))
 
 
 @BOTH
-def test_what_is_erased_does_not_depend_on_what_the_images_show(photos, erase):
+def test_the_rectangle_does_not_depend_on_the_content_of_the_images(photos, erase):
     shown, inverted = photos, -photos
     found = [rectangles(images, erase(jax.random.key(0), images)) for images in (shown, inverted)]
     np.testing.assert_array_equal(*found)
 
 
 @BOTH
-def test_the_images_type_is_kept(photos, erase):
+def test_the_dtype_of_the_images_is_kept(photos, erase):
     assert jax.eval_shape(erase, jax.random.key(0), photos.astype(jnp.bfloat16)).dtype == jnp.bfloat16

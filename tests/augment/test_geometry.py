@@ -20,7 +20,7 @@ def random_images(count, side, seed=0):
 
 
 def placements(view, image, padding):
-    """Where the view lies in the image (rows down, columns right, mirrored): every one that fits."""
+    """Returns all positions in the image that show this view: (rows down, columns right, mirrored)."""
     padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode="reflect") / 127.5 - 1
     crops = np.moveaxis(sliding_window_view(padded, image.shape[:2], axis=(0, 1)), 2, -1)
     return {
@@ -46,17 +46,17 @@ def test_normalize_maps_grey_levels_linearly_to_minus_one_to_one():
     assert (normed[0], normed[255]) == (-1, 1)
 
 
-def test_without_padding_and_flip_a_view_is_the_image_itself_at_its_index():
+def test_without_padding_and_flip_a_view_is_the_image_itself():
     images, indices = random_images(5, 8), np.array([3, 0, 3, 4])
     views = draw(geometry.RandomViews(0, False), jax.random.key(0), images, indices)
     np.testing.assert_allclose(views, images[indices] / 127.5 - 1, atol=1e-6)
 
 
 @pytest.mark.parametrize(("padding", "horizontal_flip"), [(1, False), (2, True), (3, True), (0, True), (5, False)])
-def test_every_view_is_a_crop_of_the_reflected_image_mirrored_only_if_asked(padding, horizontal_flip):
+def test_every_view_is_a_crop_of_the_reflected_image_mirrored_only_on_request(padding, horizontal_flip):
     found = placements_of_views(padding, horizontal_flip, 40)
     assert all(found), "a view is no crop of its image"
-    # A crop that lies in the reflected border alone looks like a mirrored one.
+    # A crop from the reflected border alone looks like a mirrored crop.
     upright = [any(not mirrored for _, _, mirrored in places) for places in found]
     assert all(upright) != horizontal_flip
 
@@ -73,7 +73,7 @@ def test_shifts_cover_the_whole_range_evenly_in_both_directions_and_half_of_the_
     assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.15
 
 
-def test_two_keys_give_different_views_and_one_key_the_same():
+def test_different_keys_give_different_views_and_equal_keys_the_same():
     images, views = random_images(4, 8), geometry.RandomViews(2, True)
     first, again, other = (draw(views, jax.random.key(seed), images, np.arange(4)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
@@ -81,7 +81,7 @@ def test_two_keys_give_different_views_and_one_key_the_same():
 
 
 @pytest.mark.parametrize(("padding", "horizontal_flip"), [(0, False), (0, True), (3, False), (3, True)])
-def test_a_key_draws_what_it_always_has_so_that_interrupted_runs_go_on_as_they_began(padding, horizontal_flip):
+def test_a_key_always_draws_the_same_views_so_old_runs_can_be_resumed(padding, horizontal_flip):
     images, key = random_images(4, 8), jax.random.key(5)
     indices = np.arange(40) % 4
     shift_key, flip_key = jax.random.split(key)
@@ -96,7 +96,7 @@ def test_a_key_draws_what_it_always_has_so_that_interrupted_runs_go_on_as_they_b
 
 
 @pytest.mark.parametrize(("padding", "horizontal_flip"), [(0, False), (0, True), (3, False), (3, True), (7, True)])
-def test_the_view_of_a_canvas_lies_exactly_where_the_view_of_its_image_does(padding, horizontal_flip):
+def test_views_of_a_label_map_and_its_image_show_the_same_place(padding, horizontal_flip):
     images, indices = random_images(5, 8), np.arange(60) % 5
     margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     canvases = np.pad(images, margins, mode="reflect")[..., 0]
@@ -116,13 +116,13 @@ def test_the_view_of_a_canvas_lies_exactly_where_the_view_of_its_image_does(padd
 @pytest.mark.parametrize(
     ("side", "fraction", "padding"), [(32, 0.125, 4), (64, 0.125, 8), (96, 0.125, 12), (64, 0.0, 0), (28, 0.125, 3)]
 )
-def test_the_padding_is_the_configs_share_of_the_side(side, fraction, padding):
+def test_the_padding_is_the_configured_share_of_the_side(side, fraction, padding):
     settings = ConfigDict({"crop_padding_fraction": fraction, "horizontal_flip": True})
     assert geometry.RandomViews.of(settings, side) == geometry.RandomViews(padding, True)
 
 
 def bilinear(image, side):
-    """Corner pixels onto corner pixels, by the definition: one target pixel at a time."""
+    """Resizes by the definition, pixel by pixel, mapping corners to corners."""
     height, width = image.shape[:2]
     resized = np.empty((side, side, image.shape[2]))
     for row in range(side):
@@ -139,14 +139,14 @@ def bilinear(image, side):
 @pytest.mark.parametrize(
     ("height", "width", "side"), [(4, 4, 8), (8, 8, 4), (5, 5, 7), (6, 6, 5), (5, 8, 6), (3, 3, 1)]
 )
-def test_resizing_maps_corners_to_corners_and_interpolates_linearly_between(height, width, side):
+def test_resizing_maps_corners_to_corners_and_interpolates_linearly(height, width, side):
     images = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
     resized = geometry.resize_align_corners(jnp.asarray(images), side)
     assert resized.dtype == jnp.float32
     np.testing.assert_allclose(resized, [bilinear(image, side) for image in images], atol=1e-5)
 
 
-def test_resizing_is_not_left_to_the_shorter_numbers_that_accelerators_multiply_by_default():
+def test_resizing_multiplies_in_full_float32_even_on_accelerators():
     images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)
     program = str(jax.make_jaxpr(partial(geometry.resize_align_corners, side=5))(images))
     assert program.count("dot_general") == 2

@@ -25,7 +25,7 @@ def photos():
 
 
 def assert_even(permutations, members):
-    """All orders of the members come up about equally often."""
+    """Asserts that all orders of the members occur about equally often."""
     found, counts = np.unique(permutations, axis=0, return_counts=True)
     assert list(map(tuple, found.tolist())) == sorted(itertools.permutations(members))
     expected = len(permutations) / len(found)
@@ -40,7 +40,7 @@ def test_each_image_is_blended_with_its_partner_by_the_share(photos):
         np.testing.assert_allclose(blended, share * image + (1 - share) * photos[partner], atol=1e-6)
 
 
-def test_a_share_of_one_keeps_the_images_and_their_loss_and_a_share_of_zero_takes_the_partners(photos):
+def test_a_share_of_one_keeps_images_and_losses_and_a_share_of_zero_takes_the_partners(photos):
     partners, labels = jnp.array([1, 2, 3, 0]), jnp.array([4, 0, 2, 1])
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(4, 5)), jnp.float32)
     entropy = optax.softmax_cross_entropy_with_integer_labels
@@ -68,7 +68,7 @@ def test_shares_are_uniform_between_zero_and_one():
     assert np.all(np.abs(histogram - 400) < 5 * np.sqrt(400))
 
 
-def test_all_permutations_of_the_batch_are_equally_likely_and_do_not_follow_from_the_share():
+def test_all_permutations_of_the_batch_are_equally_likely_and_independent_of_the_share():
     drawn = many(4000, 3)
     assert_even(drawn.partners, range(3))
     assert_even(drawn.partners[np.asarray(drawn.share) < 0.5], range(3))
@@ -77,35 +77,35 @@ def test_all_permutations_of_the_batch_are_equally_likely_and_do_not_follow_from
 @pytest.mark.parametrize(
     "mask", [[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [1, 0, 0, 1, 1], [1, 1, 1]], ids=["end", "mixed", "middle", "none"]
 )
-def test_counted_examples_are_permuted_among_themselves_wherever_the_others_stand(mask):
+def test_unmasked_examples_are_permuted_among_themselves_wherever_the_padding_is(mask):
     counted, others = np.flatnonzero(mask), np.flatnonzero(np.logical_not(mask))
     partners = np.asarray(many(4000, len(mask), jnp.array(mask, bool)).partners)
     assert_even(partners[:, counted], counted.tolist())
     assert set(partners[:, others].ravel().tolist()) == set(others.tolist())
 
 
-def test_counted_images_and_losses_do_not_depend_on_what_fills_up_the_batch(photos):
+def test_unmasked_images_and_losses_do_not_depend_on_the_padding(photos):
     mask, labels = jnp.array([True, True, True, False, False, False]), jnp.array([1, 0, 2, 0, 0, 0])
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
-    fillings = [jnp.tile(photos[3], (3, 1, 1, 1)), jnp.full((3, 32, 32, 3), jnp.nan)]
+    paddings = [jnp.tile(photos[3], (3, 1, 1, 1)), jnp.full((3, 32, 32, 3), jnp.nan)]
     for seed in range(10):
         drawn = draw(jax.random.key(seed), 6, mask)
-        first, second = (drawn.blend(jnp.concatenate([photos[:3], filling]))[:3] for filling in fillings)
+        first, second = (drawn.blend(jnp.concatenate([photos[:3], padding]))[:3] for padding in paddings)
         np.testing.assert_array_equal(first, second)
         first, second = (drawn.cross_entropy(logits, labels.at[3:].set(label))[:3] for label in (0, 2))
         np.testing.assert_array_equal(first, second)
 
 
-def test_an_only_counted_example_is_its_own_partner():
+def test_a_single_unmasked_example_is_its_own_partner():
     assert draw(jax.random.key(0), 4, jnp.array([True, False, False, False])).partners[0] == 0
 
 
-def test_one_key_draws_the_same_and_different_keys_differ():
+def test_equal_keys_draw_the_same_and_different_keys_differ():
     first, again, *others = (draw(jax.random.key(seed), 4) for seed in (0, 0, *range(1, 10)))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert all(first.share != other.share for other in others)
     assert any(np.any(first.partners != other.partners) for other in others)
 
 
-def test_the_images_type_is_kept(photos):
+def test_the_dtype_of_the_images_is_kept(photos):
     assert draw(jax.random.key(0), 4).blend(photos.astype(jnp.bfloat16)).dtype == jnp.bfloat16

@@ -9,7 +9,7 @@ SMALL, ODD = photographs(32), photographs(64)[:2, 3:50, 9:56]
 
 
 def extremes():
-    """Images that make tables degenerate: one level, two levels, a white pixel on black, few pixels of each level."""
+    """Returns images with degenerate tables: one level, two levels, a white pixel on black, few pixels per level."""
     images = np.zeros((4, 32, 32, 3), np.uint8)
     images[0] = 77
     images[1, :11] = (0, 200, 255)
@@ -20,7 +20,7 @@ def extremes():
 
 @pytest.mark.parametrize("images", [SMALL, ODD, extremes()], ids=["32", "47", "extremes"])
 @pytest.mark.parametrize("operation", Operation, ids=lambda operation: operation.name.lower())
-def test_every_operation_is_pillows_at_every_magnitude_in_both_directions(operation, images):
+def test_every_operation_equals_pillows_at_every_magnitude_in_both_directions(operation, images):
     ours, pillow = compare(operation, images)
     assert ours.dtype == np.uint8
     differences = np.abs(ours.astype(int) - pillow)

@@ -1,4 +1,4 @@
-"""The order in which a training image is augmented, seen in what comes out."""
+"""The order in which a training image is augmented, checked on the resulting images."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ SIDE, PADDING, COUNT = 8, 2, 60
 
 
 class ShiftByThree:
-    """A policy that moves every image three pixels to the right, leaving black behind."""
+    """A policy that moves every image three pixels to the right and fills with black."""
 
     def draw(self, key, batch_size, side):
         return Draws(jnp.full((batch_size, 1), Operation.TRANSLATE_X), jnp.full((batch_size, 1), 3.0))
@@ -50,10 +50,10 @@ def test_erasing_comes_after_the_crop_and_cutout_last(data):
     indices = np.arange(COUNT) % 3
     plain = augmented(data, indices)
     views = augmented(data, indices, random_erasing_probability=1.0, cutout_side=4)
-    grey = np.all(views == 0, axis=-1)  # no grey level is 0 once normalised, and no noise
+    grey = np.all(views == 0, axis=-1)  # neither a normalized grey level nor noise is 0
     changed = np.any(views != plain, axis=-1) & ~grey
     assert np.mean(changed.any(axis=(1, 2))) > 0.9
-    for square in grey:  # whole, so that no noise came over it
+    for square in grey:  # complete, so no noise was drawn over it
         rows, columns = square.any(axis=1), square.any(axis=0)
         assert np.all(square == np.outer(rows, columns))
         assert 2 <= rows.sum() <= 4 and 2 <= columns.sum() <= 4

@@ -22,19 +22,19 @@ POLICIES = {
 
 
 def images(count=12, side=27):
-    """Copies of one photograph of an odd side."""
+    """Returns copies of a photograph with an odd side."""
     return np.tile(photographs(64)[1:2, :side, :side], (count, 1, 1, 1))
 
 
 @cache
 def draw(draws, seed, count, **settings):
-    """That many draws, operations and magnitudes."""
+    """Draws ``count`` operations and magnitudes."""
     compiled = jax.jit(partial(draws, batch_size=count, **settings))
     return tuple(np.asarray(drawn) for drawn in compiled(jax.random.key(seed)))
 
 
 def assert_about(count, draws, probability):
-    """Whether as many of the draws as that have this probability; five standard deviations, or one draw."""
+    """Asserts that the count fits the probability, within five standard deviations plus one draw."""
     assert abs(count - draws * probability) <= 5 * np.sqrt(draws * probability * (1 - probability)) + 1
 
 
@@ -47,7 +47,7 @@ def test_every_policy_maps_uint8_images_to_uint8_images(name):
 
 @pytest.mark.parametrize("name", rules.POLICIES)
 @pytest.mark.parametrize("autoaugment_policy", rules.AUTOAUGMENT_POLICIES)
-def test_every_policy_that_a_config_may_name_can_be_drawn(name, autoaugment_policy):
+def test_every_policy_allowed_in_a_config_can_be_drawn(name, autoaugment_policy):
     settings = defaults.get_config().augment
     settings.update(policy=name, autoaugment_policy=autoaugment_policy)
     policy = policies.Policy.of(settings)
@@ -56,7 +56,7 @@ def test_every_policy_that_a_config_may_name_can_be_drawn(name, autoaugment_poli
         assert policy.draw(jax.random.key(0), 3, 27).operations.shape == (3, 2 if name == "autoaugment" else 1)
 
 
-def test_labels_move_with_the_pixels_that_they_belong_to():
+def test_labels_move_with_their_pixels():
     numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27) % 255 + 1
     pictures = np.repeat(numbers[..., None].astype(np.uint8), 3, axis=-1)
     for operation, magnitude in (("ROTATE", 20.0), ("SHEAR_Y", -0.3), ("TRANSLATE_X", 5.0)):
@@ -66,45 +66,45 @@ def test_labels_move_with_the_pixels_that_they_belong_to():
         assert np.any(moved != numbers)
 
 
-def test_colours_leave_labels_where_they_are():
+def test_colour_operations_do_not_move_labels():
     numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27)
     draws = policies.Draws(jnp.array([[Operation.SOLARIZE, Operation.COLOR]]), jnp.array([[100.0, 0.5]]))
     np.testing.assert_array_equal(draws.labels(numbers, outside=-1), numbers)
 
 
-def test_the_names_are_there_without_jax():
-    program = "import chimeramix_jax.augment.names, sys; sys.exit('jax' in sys.modules)"
+def test_the_policies_names_are_available_without_jax():
+    program = "import chimeramix_jax.config.rules, sys; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_each_image_draws_for_itself_and_a_key_draws_always_the_same(name):
+def test_images_draw_independently_and_equal_keys_draw_the_same(name):
     first, again, other = (np.asarray(POLICIES[name](jax.random.key(seed), images())) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
     assert len(np.unique(first.reshape(len(first), -1), axis=0)) > 4
 
 
-def test_an_unknown_policy_is_an_error_that_names_the_known_ones():
+def test_an_unknown_policy_is_an_error_that_names_the_known_policies():
     with pytest.raises(ValueError, match=r"'svhn'.*cifar10, imagenet"):
         policies.auto_augment(jax.random.key(0), images(), "svhn")
 
 
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet"])
-def test_autoaugment_makes_of_images_what_pillow_makes_with_the_operations_that_were_drawn(policy):
+def test_autoaugment_equals_pillow_with_the_same_operations(policy):
     drawn = draw(policies.auto_augment_draws, 1, len(images()), side=images().shape[1], policy=policy)
     ours = POLICIES[f"autoaugment_{policy}"](jax.random.key(1), images())
     pillow = images()
     for place in (0, 1):
         steps = zip(pillow, *(values[:, place] for values in drawn), strict=True)
         pillow = np.stack([expected(image, operation, magnitude) for image, operation, magnitude in steps])
-    # One grey level of difference in the first operation may be more after the second.
+    # A difference of one grey level after the first operation may grow in the second.
     differences = np.abs(np.asarray(ours).astype(int) - pillow)
     assert differences.mean(axis=(1, 2, 3)).max() < 0.1
 
 
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet"])
-def test_autoaugment_draws_every_pair_alike_and_each_of_its_operations_with_its_own_probability(policy):
+def test_autoaugment_draws_all_pairs_equally_often_and_each_operation_with_its_own_probability(policy):
     count, side = 40_000, 32
     operations, magnitudes = draw(policies.auto_augment_draws, 0, count, side=side, policy=policy)
     found = Counter(map(tuple, np.concatenate([operations, np.abs(magnitudes).round(2)], axis=1).tolist()))
@@ -115,7 +115,7 @@ def test_autoaugment_draws_every_pair_alike_and_each_of_its_operations_with_its_
 
 
 def probabilities_of_outcomes(pairs, magnitudes):
-    """An outcome is the first and second operation, then the first and second magnitude, rounded and unsigned."""
+    """Returns probabilities by outcome: both operations, then both magnitudes, rounded and without sign."""
     found = Counter()
     for codes, chances, bins in zip(*pairs, strict=True):
         strengths = [magnitudes.get(code, np.zeros(10))[index] for code, index in zip(codes, bins, strict=True)]
@@ -137,7 +137,7 @@ def probabilities_of_outcomes(pairs, magnitudes):
         ("imagenet", 24, [("EQUALIZE", 0.8), ("EQUALIZE", 0.6)]),
     ],
 )
-def test_the_pairs_are_those_of_the_publication(policy, number, pair):
+def test_the_pairs_equal_the_published_pairs(policy, number, pair):
     pairs = policies.AUTO_AUGMENT_PAIRS[policy]
     assert len(pairs.operations) == 25
     for place, (name, probability, *index) in enumerate(pair):
@@ -146,7 +146,7 @@ def test_the_pairs_are_those_of_the_publication(policy, number, pair):
         assert pairs.bins[number, place] == (index[0] if index else 0)
 
 
-def test_trivialaugment_draws_all_operations_but_inversion_and_all_their_magnitudes_alike():
+def test_trivialaugment_draws_all_operations_but_inversion_and_all_magnitudes_equally_often():
     count = 40_000
     operations, magnitudes = draw(policies.trivial_augment_wide_draws, 0, count)
     found = dict(zip(*np.unique(operations, return_counts=True), strict=True))
@@ -167,7 +167,7 @@ def test_trivialaugment_draws_all_operations_but_inversion_and_all_their_magnitu
         (policies.auto_augment_draws, {"side": 32, "policy": "cifar10"}),
     ],
 )
-def test_half_of_the_magnitudes_are_negative_where_an_operation_has_two_directions(draws, settings):
+def test_half_of_the_magnitudes_are_negative_if_an_operation_has_two_directions(draws, settings):
     operations, magnitudes = draw(draws, 0, 40_000, **settings)
     one_way = (operations == Operation.POSTERIZE) | (operations == Operation.SOLARIZE)
     assert np.all(magnitudes[one_way] >= 0)
@@ -197,7 +197,7 @@ def test_magnitudes_are_evenly_spaced_over_the_published_range(magnitudes, opera
     assert len(bins) == (31 if magnitudes is policies.TRIVIAL_AUGMENT_MAGNITUDES else 10)
 
 
-def test_posterizing_keeps_whole_bits():
+def test_posterize_magnitudes_are_integers():
     assert policies.auto_augment_magnitudes(32)[Operation.POSTERIZE].tolist() == [8, 8, 7, 7, 6, 6, 5, 5, 4, 4]
     bits = policies.TRIVIAL_AUGMENT_MAGNITUDES[Operation.POSTERIZE]
     assert bits.tolist() == [8] * 3 + [7] * 5 + [6] * 5 + [5] * 5 + [4] * 5 + [3] * 5 + [2] * 3

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from chimeramix_jax.command_line import program
+
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
 
-# Runs main.py with a training function that tells what it was given instead of training.
+# Runs main.py with a training function that writes its arguments to a file instead of training.
 STUB = textwrap.dedent("""
-    import json, os, runpy, signal, sys, types
+    import json, os, runpy, signal, sys
     from chimeramix_jax.errors import InputError
 
     def train_and_evaluate(config, workdir, *, stage, retrain, generator_workdir):
@@ -33,10 +35,8 @@ STUB = textwrap.dedent("""
         rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
         return {"summary": rows, "files": ["somewhere/results.json"]}
 
-    import chimeramix_jax.workflow
-    stub = types.ModuleType("chimeramix_jax.workflow.one_run")
-    stub.train_and_evaluate = train_and_evaluate
-    chimeramix_jax.workflow.one_run = sys.modules["chimeramix_jax.workflow.one_run"] = stub
+    import chimeramix_jax
+    chimeramix_jax.train_and_evaluate = train_and_evaluate
     sys.argv = sys.argv[1:]
     sys.path.insert(0, os.path.dirname(sys.argv[0]))
     runpy.run_path(sys.argv[0], run_name="__main__")
@@ -61,15 +61,10 @@ def run_stub(tmp_path):
     return run
 
 
-def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
+def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
     process = run_main("--help", cwd=tmp_path)
-    assert process.returncode == 0
-    assert process.stderr == ""
-    for text in ("--config", "--workdir", "--stage", "--retrain", "python main.py", "config/defaults.py"):
-        assert text in process.stdout
-    for exit_code in ("0", "1", "2", "3", "130", "143"):
-        assert f"{exit_code} " in process.stdout.partition("Exit codes:")[2]
-    assert "absl" not in process.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith("Usage: python main.py [FLAGS]")
 
 
 @pytest.mark.parametrize(
@@ -88,38 +83,94 @@ def test_help_shows_flags_and_examples_and_succeeds(tmp_path):
         (["--config.dataset.name=digit"], ["dataset.name", "'digit'", "digits"]),
         (["--config=nosuch.py"], ["nosuch.py", "no such file"]),
         ([f"--config={REPOSITORY}/configs/digits.py:baselin"], ["experiment: 'baselin'", "did you mean 'baseline'?"]),
-        (["--stage=trian"], ["stage", "trian", "generator"]),
-        (["--retrain=perhaps"], ["retrain: 'perhaps'", "true or false"]),
-        (["--nosuch=1"], ["nosuch"]),
-        (["digits"], ["'digits'", "not understood"]),
-        (["--workdir"], ["workdir", "Missing value"]),
+        (["--stage=clasifier"], ["--stage: 'clasifier'", "did you mean 'classifier'?", "generator"]),
+        (["--retrain=perhaps"], ["--retrain: 'perhaps'", "true or false"]),
+        (["--config.compare_with_baseline=perhaps"], ["compare_with_baseline: 'perhaps'", "true or false"]),
+        (["--wrokdir=here"], ["--wrokdir: unknown flag (did you mean --workdir?)", "--help"]),
+        (["--nosuch=1"], ["--nosuch: unknown flag; --help"]),
+        (["--seeds=0:3"], ["--seeds: unknown flag (did you mean --config.seeds?)"]),
+        (["--epochs=3"], ["did you mean --config.generator.epochs or --config.classifier.epochs?"]),
+        (["--stage=evaluate", "digits"], ["'digits': not understood"]),
+        (["sumarize", "runs"], ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, summarize"]),
+        (["digits:baseline"], ["'digits:baseline': not a subcommand (did you mean --config=digits?)"]),
+        (["predict"], ["'predict': not a subcommand (did you mean --stage=predict?)"]),
+        (["nothing-like-it"], ["'nothing-like-it': not a subcommand; subcommands are sweep, summarize"]),
+        (["--workdir"], ["--workdir: its value is missing"]),
+        (["--count=0"], ["--count: '0' is not allowed; it must be a whole number from 1"]),
+        (["--generate_seed=4294967296"], ["--generate_seed: '4294967296' is not allowed", "from 0 to 2147483647"]),
         (["--workdir="], ["--workdir=: is empty"]),
-        (["--workdir=gs://bucket/run"], ["--workdir=gs://bucket/run: is an address"]),
+        (["--workdir=gs://bucket/run"], ["--workdir=gs://bucket/run: is a URL"]),
         (["--workdir=~nobody-of-that-name/run"], ["--workdir=~nobody-of-that-name/run", "home folder"]),
-        (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is an address"]),
-        (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is an address"]),
+        (["--generator_workdir=s3://bucket/run"], ["--generator_workdir=s3://bucket/run: is a URL"]),
+        (["--config=https://host/digits.py"], ["--config=https://host/digits.py: is a URL"]),
         (["--config="], ["--config=: is empty"]),
         (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
-        (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is an address"]),
+        (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is a URL"]),
         (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),
         (
             ["--config=image_folder", "--config.dataset.directory=gs://bucket/photos"],
-            ["dataset.directory=gs://bucket/photos: is an address"],
+            ["dataset.directory=gs://bucket/photos: is a URL"],
         ),
         (["--stage=predict", "--images=photos"], ["--workdir: --stage=predict needs it"]),
         (["--stage=generate", "--count=5"], ["--workdir: --stage=generate needs it"]),
     ],
     ids=lambda value: value[0].rpartition("/")[2] if isinstance(value, list) and value[0].startswith("-") else "",
 )
-def test_a_mistake_is_answered_in_one_line_with_exit_code_2_before_anything_is_written(tmp_path, arguments, parts):
-    process = run_main(*arguments, cwd=tmp_path)
-    assert process.returncode == 2
-    assert process.stdout == ""
-    assert process.stderr.count("\n") == 1
-    assert process.stderr.startswith("chimeramix: ")
+def test_a_mistake_is_answered_in_one_line_with_exit_code_2_before_anything_is_written(
+    tmp_path, monkeypatch, capsys, arguments, parts
+):
+    monkeypatch.chdir(tmp_path)
+    assert program.main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert errors.startswith("chimeramix: ")
     for part in parts:
-        assert part in process.stderr
+        assert part in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_answered_without_importing_jax(tmp_path):
+    code = textwrap.dedent("""
+        import sys
+        from chimeramix_jax.command_line import program
+        for line in sys.argv[1:]:
+            print(program.main(line.split()))
+        print("jax" in sys.modules)
+    """)
+    mistakes = [
+        "--config.generator.epochs=0",
+        "--wrokdir=here",
+        "--stage=predict --images=photos",
+        "--stage=predict --images=photos --workdir=nowhere",
+        "sweep --datasets=digits --experiments=baselin",
+        "sweep --datasets=digits --experiments=baseline --config.generator.epochs=0",
+        "summarize nowhere",
+        "sumarize",
+    ]
+    command = [sys.executable, "-c", code, *mistakes]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
+    assert process.stdout.split() == [*("2" for _ in mistakes), "False"], process.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ([str(MAIN), "sweep"], "python main.py sweep --datasets"),
+        (["-m", "chimeramix_jax", "summarize"], "python -m chimeramix_jax summarize FOLDER"),
+        (["-m", "chimeramix_jax.sweep"], "python -m chimeramix_jax sweep --datasets"),
+        (["-m", "chimeramix_jax.summarize"], "python -m chimeramix_jax summarize FOLDER"),
+    ],
+    ids=["main.py", "package", "sweep", "summarize"],
+)
+def test_subcommands_are_reached_from_every_entry_point(tmp_path, command, usage):
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.startswith(f"Usage: {usage}")
 
 
 def test_without_arguments_the_digits_are_trained_whole_from_any_directory(run_stub):

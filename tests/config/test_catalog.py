@@ -8,7 +8,7 @@ from chimeramix_jax.config.catalog import DATASET_NAMES, dataset_entry, native_i
 from chimeramix_jax.errors import InputError
 
 
-def test_an_unknown_name_is_refused_with_the_allowed_names_and_the_nearest():
+def test_an_unknown_name_is_refused_with_the_allowed_names_and_a_suggestion():
     with pytest.raises(InputError) as caught:
         dataset_entry("cifar-10")
     message = str(caught.value)
@@ -18,13 +18,13 @@ def test_an_unknown_name_is_refused_with_the_allowed_names_and_the_nearest():
     assert "\n" not in message
 
 
-def test_a_name_like_no_other_gets_no_suggestion():
+def test_a_name_unlike_all_others_gets_no_suggestion():
     with pytest.raises(InputError) as caught:
         dataset_entry("mnist")
     assert "did you mean" not in str(caught.value)
 
 
-def test_traits_are_those_of_the_published_data_sets():
+def test_properties_equal_those_of_the_published_data_sets():
     traits = {name: (dataset_entry(name).image_side, dataset_entry(name).classes) for name in DATASET_NAMES}
     assert traits == {
         "digits": (8, 10),
@@ -38,7 +38,7 @@ def test_traits_are_those_of_the_published_data_sets():
     assert native_image_side("stl10") == 96
 
 
-def test_the_place_of_a_tfds_cifar_example_is_read_from_its_id():
+def test_the_position_of_a_tfds_cifar_example_is_read_from_its_id():
     assert dataset_entry("cifar10").published_position(b"train_00017") == 17
 
 

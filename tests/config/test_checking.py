@@ -28,7 +28,7 @@ def refusal(config: ConfigDict) -> str:
 
 
 def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
-    """Settings in which one holds any value at all, of whatever type."""
+    """Returns settings in which a key has an arbitrary value of any type."""
     plain = settings.config_to_dict(config)
     *groups, last = key.split(".")
     holder = plain
@@ -40,7 +40,7 @@ def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
 
 @pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
 @pytest.mark.parametrize("file", (*DATASETS, "image_folder_gpu"))
-def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_check(file, experiment, tmp_path):
+def test_every_config_file_has_every_experiment_with_valid_settings(file, experiment, tmp_path):
     config = settings.load(f"{file}:{experiment}")
     if config.dataset.name == "image_folder":
         config.dataset.directory = str(tmp_path)
@@ -50,17 +50,17 @@ def test_every_data_set_offers_every_experiment_with_settings_that_pass_the_chec
     assert (config.mixing.mask == "none") == (not experiment.startswith("chimeramix"))
 
 
-def test_the_cifar_family_shares_all_settings_but_the_data_set_and_the_side_of_cutouts_square():
+def test_the_cifar_family_shares_all_settings_except_data_set_and_cutout_side():
     reference = settings.load("cifair10")
     for name in ("cifair100", "cifar10", "cifar100"):
         other = settings.load(name)
         hundred = name.endswith("100")
-        expected = [f"dataset.name: 'cifair10' there, {name!r} asked"]
-        expected += ["augment.cutout_side: 16 there, 8 asked"] * hundred
+        expected = [f"dataset.name: 'cifair10' stored, {name!r} requested"]
+        expected += ["augment.cutout_side: 16 stored, 8 requested"] * hundred
         assert sorted(settings.differences(reference, other)) == sorted(expected)
 
 
-def test_an_unknown_experiment_is_refused_with_the_nearest_and_all_names():
+def test_an_unknown_experiment_is_refused_with_a_suggestion_and_all_names():
     with pytest.raises(InputError) as caught:
         settings.load("cifair10:chimeramix_gird")
     message = str(caught.value)
@@ -69,12 +69,12 @@ def test_an_unknown_experiment_is_refused_with_the_nearest_and_all_names():
     assert all(name in message for name in experiments.EXPERIMENTS)
 
 
-def test_there_is_one_rule_for_every_setting_and_none_besides(config):
+def test_every_setting_has_exactly_one_rule(config):
     assert set(settings.SETTINGS) == set(settings.flatten(config))
 
 
 @pytest.mark.parametrize("key", settings.SETTINGS)
-def test_a_value_of_a_foreign_type_is_refused_by_name_for_every_setting(config, key):
+def test_a_value_of_a_wrong_type_is_refused_for_every_setting(config, key):
     assert refusal(changed(config, key, b"bytes")).startswith(f"{key}: b'bytes' is not allowed; it must be ")
 
 
@@ -117,7 +117,7 @@ def test_a_value_of_a_foreign_type_is_refused_by_name_for_every_setting(config, 
         ("deterministic", 1),
     ],
 )
-def test_a_value_out_of_range_is_refused_with_its_key_and_itself(config, key, value):
+def test_a_value_out_of_range_is_refused_with_key_and_value(config, key, value):
     assert refusal(changed(config, key, value)).startswith(f"{key}: {value!r} is not allowed; it must be ")
 
 
@@ -139,11 +139,11 @@ def test_a_value_out_of_range_is_refused_with_its_key_and_itself(config, key, va
         ("steps_per_call", 0),
     ],
 )
-def test_values_at_the_edge_of_what_is_allowed_pass(config, key, value):
+def test_values_at_the_limits_of_the_range_are_allowed(config, key, value):
     settings.check(changed(config, key, value))
 
 
-def test_a_mask_finer_than_the_feature_map_is_refused_with_the_largest_that_fits(config):
+def test_a_mask_finer_than_the_feature_map_is_refused_with_the_largest_allowed_size(config):
     config.generator.image_side = 32
     config.mixing.mix_size = 9
     assert "from 2 to 8" in refusal(config)
@@ -151,7 +151,7 @@ def test_a_mask_finer_than_the_feature_map_is_refused_with_the_largest_that_fits
     settings.check(config)
 
 
-def test_a_small_generator_is_refused_only_where_one_is_used(config):
+def test_a_small_generator_side_is_refused_only_if_a_generator_is_used(config):
     config.generator.image_side = 28
     assert refusal(config).startswith("generator.image_side: 28")
     config.mixing.mask = "none"
@@ -162,13 +162,13 @@ def test_a_small_generator_is_refused_only_where_one_is_used(config):
     ("model", "neighbours"),
     [("wrn-17-8", "wrn-16-8, wrn-22-8"), ("wrn-27-2", "wrn-22-2, wrn-28-2"), ("wrn-4-2", "wrn-10-2")],
 )
-def test_an_odd_network_depth_is_refused_with_the_depths_next_to_it(config, model, neighbours):
+def test_an_impossible_network_depth_is_refused_with_the_closest_depths(config, model, neighbours):
     config.classifier.model = model
-    assert refusal(config).endswith(f"next to it: {neighbours}")
+    assert refusal(config).endswith(f"closest are {neighbours}")
 
 
 @pytest.mark.parametrize("model", ["wrn-16", "wrn-16-0", "resnet-18", "WRN-16-8", "wrn-16-8-1", ""])
-def test_a_network_that_there_is_not_is_refused(config, model):
+def test_an_unknown_network_is_refused(config, model):
     config.classifier.model = model
     assert refusal(config).startswith(f"classifier.model: {model!r} is not allowed")
 
@@ -180,10 +180,10 @@ def test_an_unknown_data_set_is_refused_with_all_names(config):
     assert all(name in message for name in DATASETS)
 
 
-def test_an_archive_is_taken_only_where_the_data_set_has_one_and_the_file_is_there(config, tmp_path):
+def test_an_archive_must_exist_and_is_allowed_only_for_data_sets_that_have_one(config, tmp_path):
     archive = tmp_path / "ciFAIR-10.zip"
     config.dataset.archive = str(archive)
-    assert "is no file" in refusal(config)
+    assert "is not a file" in refusal(config)
     archive.touch()
     settings.check(config)
     config.dataset.name = "cifar10"
@@ -199,17 +199,17 @@ def test_prepared_data_need_a_place_where_there_is_no_home_folder(config, monkey
 
 
 @pytest.mark.parametrize(
-    ("place", "told"), [("gs://bucket/data", "needs one of"), ("hdfs://host/data", "is an address")]
+    ("place", "expected"), [("gs://bucket/data", "needs one of"), ("hdfs://host/data", "is a URL")]
 )
-def test_an_address_in_the_environment_is_refused_as_in_the_settings(config, monkeypatch, place, told):
+def test_a_url_in_the_environment_is_refused_as_in_the_settings(config, monkeypatch, place, expected):
     monkeypatch.setenv("TFDS_DATA_DIR", place)
     message = refusal(config)
-    assert message.startswith("TFDS_DATA_DIR") and told in message
+    assert message.startswith("TFDS_DATA_DIR") and expected in message
     config.dataset.data_dir = "/data"
     settings.check(config)
 
 
-def test_an_image_folder_needs_its_directory_and_others_take_none(config, tmp_path):
+def test_a_directory_is_required_for_image_folders_and_refused_for_others(config, tmp_path):
     config.dataset.name = "image_folder"
     assert refusal(config).startswith("dataset.directory: ''")
     config.dataset.directory = str(tmp_path / "absent")
@@ -220,7 +220,7 @@ def test_an_image_folder_needs_its_directory_and_others_take_none(config, tmp_pa
     assert "only image_folder" in refusal(config)
 
 
-def test_a_missing_setting_and_an_unknown_one_are_refused_by_name(config):
+def test_missing_and_unknown_settings_are_refused_by_name(config):
     with config.unlocked():
         config.generator.epoch = 3
         message = refusal(config)
@@ -231,7 +231,7 @@ def test_a_missing_setting_and_an_unknown_one_are_refused_by_name(config):
     assert refusal(config).startswith("seed: missing")
 
 
-def test_the_check_reads_neither_jax_nor_tensorflow_datasets():
+def test_the_check_imports_neither_jax_nor_tensorflow_datasets():
     program = (
         "import sys; from chimeramix_jax import config; config.check(config.load('digits'));"
         "assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)"
@@ -239,21 +239,21 @@ def test_the_check_reads_neither_jax_nor_tensorflow_datasets():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_equal_settings_do_not_differ_even_after_a_round_trip_through_json(config):
+def test_equal_settings_do_not_differ_even_after_json(config):
     assert settings.differences(settings.config_to_dict(config), config) == []
     assert settings.differences(settings.from_json(settings.to_json(config)), config) == []
 
 
-def test_a_difference_names_key_and_both_values(config):
+def test_a_difference_shows_the_key_and_both_values(config):
     other = changed(config, "generator.epochs", 100)
-    assert settings.differences(config, other) == ["generator.epochs: 200 there, 100 asked"]
+    assert settings.differences(config, other) == ["generator.epochs: 200 stored, 100 requested"]
 
 
 def test_a_setting_on_one_side_only_is_a_difference(config):
     without = settings.config_to_dict(config)
     del without["generator"]["channels"]
-    assert settings.differences(without, config) == ["generator.channels: not set there, 64 asked"]
-    assert settings.differences(config, without) == ["generator.channels: 64 there, not set asked"]
+    assert settings.differences(without, config) == ["generator.channels: not set stored, 64 requested"]
+    assert settings.differences(config, without) == ["generator.channels: 64 stored, not set requested"]
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,13 @@ def test_settings_without_effect_on_results_make_no_difference(config, key, valu
     assert settings.differences(config, changed(config, key, value)) == []
 
 
-def test_the_keys_said_to_have_no_effect_on_results_exist(config):
+def test_all_keys_listed_without_effect_on_results_exist(config):
     keys = settings.flatten(config)
     for prefix in settings.NO_EFFECT_ON_RESULTS:
         assert any(key == prefix or key.startswith(f"{prefix}.") for key in keys), prefix
 
 
-def test_settings_come_back_from_json_with_their_tuples_and_none_and_pass_the_check(config):
+def test_settings_from_json_have_tuples_and_none_and_are_valid(config):
     back = settings.from_json(settings.to_json(config))
     assert settings.flatten(back) == settings.flatten(config)
     assert back.generator.learning_rate_drops == (0.3, 0.6, 0.8)
@@ -286,12 +286,12 @@ def test_settings_come_back_from_json_with_their_tuples_and_none_and_pass_the_ch
 
 
 @pytest.mark.parametrize("text", ["{", "", "[1, 2]"])
-def test_stored_settings_that_are_damaged_are_refused(text):
+def test_damaged_stored_settings_are_refused(text):
     with pytest.raises(InputError, match="stored settings"):
         settings.from_json(text)
 
 
-def test_the_default_directory_tells_data_set_experiment_images_and_seed(config, tmp_path):
+def test_the_default_directory_names_data_set_experiment_images_and_seed(config, tmp_path):
     config.max_labels_per_class = 5
     assert settings.default_workdir(config) == "runs/cifair10-chimeramix_grid-5-per-class-seed-0"
     config.seed = 3
@@ -306,7 +306,7 @@ def test_the_default_directory_tells_data_set_experiment_images_and_seed(config,
     assert re.search("-seed-3-validation-[0-9a-f]{6}$", settings.default_workdir(config))
 
 
-def test_default_directories_of_other_settings_or_folders_differ_and_of_one_folder_spelled_otherwise_do_not(tmp_path):
+def test_default_directories_depend_on_settings_and_folder_but_not_on_its_spelling(tmp_path):
     for parent in ("mine", "yours"):
         (tmp_path / parent / "photos").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "mine" / "photos")
@@ -323,12 +323,12 @@ def test_default_directories_of_other_settings_or_folders_differ_and_of_one_fold
     assert name("link")[-6:] == name()[-6:]
 
 
-def test_a_long_list_of_differences_is_cut():
+def test_a_long_list_of_differences_is_shortened():
     assert settings.shortened(["a", "b", "c"]) == "a; b; c"
     assert settings.shortened(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
 
 
-def test_validation_images_are_refused_where_all_images_are_trained_on(config):
+def test_evaluation_on_validation_images_is_refused_if_all_images_are_training_images(config):
     config.dataset.evaluate_on = "validation"
     config.max_labels_per_class = None
     assert "dataset.evaluate_on: 'validation'" in refusal(config)
@@ -347,7 +347,7 @@ def test_validation_images_are_refused_where_all_images_are_trained_on(config):
         ("def get_config(experiment): return 1", "strict.py", "needs an experiment"),
     ],
 )
-def test_a_config_file_that_cannot_be_used_is_refused_with_its_path(tmp_path, content, source, complaint):
+def test_an_invalid_config_file_is_refused_with_its_path(tmp_path, content, source, complaint):
     if content is not None:
         (tmp_path / source.split(":")[0]).write_text(content)
     with pytest.raises(InputError, match=complaint) as caught:
@@ -355,14 +355,14 @@ def test_a_config_file_that_cannot_be_used_is_refused_with_its_path(tmp_path, co
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_config_file_hands_its_experiment_on_and_takes_no_new_keys_afterwards():
+def test_a_config_file_applies_the_experiment_and_is_locked_afterwards():
     config = settings.load("configs/cifair10.py:baseline")
     assert config.experiment == "baseline"
     with pytest.raises(AttributeError):
         config.nosuch = 1
 
 
-def test_config_files_load_beside_another_package_of_their_folders_name(tmp_path):
+def test_config_files_load_even_if_another_package_is_called_configs(tmp_path):
     (tmp_path / "configs.py").write_text("OTHER = True\n")
     program = (
         "import configs; assert configs.OTHER; from chimeramix_jax import config; config.check(config.load('cifar100'))"

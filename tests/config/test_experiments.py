@@ -1,4 +1,4 @@
-"""Every experiment of the study, small, on real digits: what it does to the images, and that training works."""
+"""Every experiment of the study, with tiny networks on real digits: how it changes the images, and that it trains."""
 
 import dataclasses
 
@@ -26,15 +26,15 @@ from chimeramix_jax.training.stage_data import load_stage_data
 SIDE = 32
 MIXING = ("chimeramix_grid", "chimeramix_segmentation")
 
-# What lets the loss of a tiny network fall in a few steps. The rate would be 0 at the last of the epochs.
+# Makes the loss of a tiny network fall in a few steps. The learning rate would be 0 at the end of the last epoch.
 EASY = {"classifier.dropout_rate": 0.0, "classifier.learning_rate": 0.1, "classifier.epochs": 100}
 
 
 @pytest.fixture(scope="module")
 def training(dataset, data_dir):
-    """An untrained classifier's state, and its update on given images: compiled once for all experiments."""
+    """An untrained classifier's state and its update on given images, compiled once for all experiments."""
     stage = make_stage(load("baseline", data_dir, **EASY), dataset)
-    return jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), jax.jit(stage._step)
+    return jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), jax.jit(stage._step.update)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def dataset(data_dir):
 
 def load(experiment: str, data_dir, **changes) -> ConfigDict:
     config = settings.load(f"configs/digits.py:{experiment}")
-    plain = {  # no crop, so that pixels can be compared
+    plain = {  # without a crop pixels can be compared
         "augment.crop_padding_fraction": 0.0,
         "classifier.image_side": SIDE,
         "generator.image_side": SIDE,
@@ -57,7 +57,7 @@ def load(experiment: str, data_dir, **changes) -> ConfigDict:
 
 
 def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
-    """The classifier's stage, mixing with networks that are drawn and not trained."""
+    """Builds the classifier stage with untrained networks for mixing."""
     networks = (None, None)
     if settings.needs_generator(config):
         networks = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(1))
@@ -68,7 +68,7 @@ def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
 
 
 def shown(stage: ClassifierStage, seed: int = 0, mixed: bool = True):
-    """What the classifier is shown of every training image, in a batch that is mixed where the experiment mixes."""
+    """Returns the classifier's input for every training image, in a batch that is mixed if the experiment mixes."""
     indices = jnp.arange(len(stage.inputs.data.labels))
     return np.asarray(jax.jit(stage.images)(jax.random.key(seed), stage.inputs, indices, mixed))
 
@@ -77,7 +77,7 @@ def test_the_study_has_fourteen_experiments():
     assert len(EXPERIMENTS) == 14
 
 
-# A policy before mixing takes seconds to compile, and the default suite has both parts in other experiments.
+# A policy before mixing takes seconds to compile, and other experiments of the default suite test both parts.
 MADE_OF_OTHERS = [f"{mixing}_{policy}" for mixing in MIXING for policy in ("autoaugment", "trivialaugment")]
 
 
@@ -99,13 +99,13 @@ def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_di
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.05
 
 
-def test_the_baseline_is_shown_the_images_themselves(dataset, data_dir):
+def test_the_baseline_sees_the_images_themselves(dataset, data_dir):
     stage = make_stage(load("baseline", data_dir), dataset)
     np.testing.assert_array_equal(shown(stage), stage.inputs.data.images / np.float32(127.5) - 1)
 
 
 @pytest.mark.parametrize("experiment", ["baseline_autoaugment", "baseline_trivialaugment"])
-def test_a_policy_changes_most_images_and_keeps_grey_levels_whole(experiment, dataset, data_dir):
+def test_a_policy_changes_most_images_and_keeps_integer_grey_levels(experiment, dataset, data_dir):
     stage = make_stage(load(experiment, data_dir), dataset)
     plain = make_stage(load("baseline", data_dir), dataset)
     changed = np.any(shown(stage) != shown(plain), axis=(1, 2, 3))
@@ -114,7 +114,7 @@ def test_a_policy_changes_most_images_and_keeps_grey_levels_whole(experiment, da
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
 
 
-def test_cutout_blanks_a_square_and_random_erasing_a_noisy_rectangle(dataset, data_dir):
+def test_cutout_blanks_a_square_and_random_erasing_fills_a_rectangle_with_noise(dataset, data_dir):
     plain = shown(make_stage(load("baseline", data_dir), dataset))
     cut = shown(make_stage(load("cutout", data_dir), dataset))
     assert np.all((cut == plain) | (cut == 0))
@@ -140,14 +140,14 @@ def test_direct_mixing_happens_at_the_generators_side_and_is_resized_back(datase
     indices, data = jnp.arange(len(dataset.train.labels)), stage.inputs.data
     mixes = jax.jit(stage._mixer.mix)(jax.random.key(0), data, indices, {})
     assert mixes.partition.shape[2:4] == (2 * SIDE, 2 * SIDE)
-    # No crop and no mirror: the sources are the images, so that the mix can be made again from them.
+    # Without crop and mirroring the sources are the images, so the mix can be recomputed from them.
     sources = geometry.normalize(data.images[mixes.sources])
     large = jnp.stack([geometry.resize_align_corners(views, 2 * SIDE) for views in sources])
     expected = geometry.resize_align_corners(jnp.sum(mixes.partition * large, axis=0), SIDE)
     np.testing.assert_allclose(mixes.images, expected, atol=1e-5)
 
 
-def test_mixing_several_images_takes_pixels_of_more_than_two(dataset, data_dir):
+def test_mixing_several_images_uses_pixels_of_more_than_two(dataset, data_dir):
     config = load("chimeramix_grid_direct", data_dir, **{"mixing.images": 4, "max_labels_per_class": 8})
     more = load_few_shot(config.dataset, 8, config.seed)
     stage = make_stage(config, more)
@@ -155,19 +155,19 @@ def test_mixing_several_images_takes_pixels_of_more_than_two(dataset, data_dir):
     sources = []
     for mix, label in zip(mixes, more.train.labels, strict=True):
         same = np.all(mix == images[more.train.labels == label], axis=-1)
-        unique = same & (same.sum(axis=0) == 1)  # pixels that only one image can have given
+        unique = same & (same.sum(axis=0) == 1)  # pixels that can only come from a single image
         sources.append(np.sum(np.any(unique, axis=(1, 2))))
     assert max(sources) > 2
 
 
-def test_a_batch_that_is_not_mixed_shows_the_images_themselves(dataset, data_dir):
+def test_an_unmixed_batch_shows_the_images_themselves(dataset, data_dir):
     stage = make_stage(load("chimeramix_grid", data_dir), dataset)
     images = stage.inputs.data.images / np.float32(127.5) - 1
     np.testing.assert_array_equal(shown(stage, mixed=False), images)
     assert not np.any(np.all(shown(stage, mixed=True) == images, axis=(1, 2, 3)))
 
 
-def test_feature_mixing_shows_what_the_generator_decodes_and_nothing_of_the_originals(dataset, data_dir):
+def test_feature_mixing_shows_decoded_images_and_no_original_pixels(dataset, data_dir):
     stage = make_stage(load("chimeramix_segmentation", data_dir), dataset)
     images = stage.inputs.data.images / np.float32(127.5) - 1
     mixes = shown(stage)
@@ -175,19 +175,20 @@ def test_feature_mixing_shows_what_the_generator_decodes_and_nothing_of_the_orig
     assert np.mean(mixes == images) < 0.01
 
 
-def test_the_discriminator_chooses_the_mix_that_it_scores_highest(dataset, data_dir):
+def test_the_mix_with_the_highest_discriminator_score_is_used(dataset, data_dir):
     config = load("chimeramix_grid", data_dir, **{"mixing.discriminator_candidates": 4})
     stage, discriminator = make_stage(config, dataset), build_discriminator(config, nnx.Rngs(1))
-    one = make_stage(load("chimeramix_grid", data_dir), dataset)
+    without_choice = make_stage(load("chimeramix_grid", data_dir), dataset)
 
     def mean_score(images):
         return np.mean([np.mean(nnx.jit(discriminator)(batch)) for batch in images])
 
-    assert mean_score([shown(stage, seed) for seed in range(3)]) > mean_score([shown(one, seed) for seed in range(3)])
+    chosen, plain = ([shown(each, seed) for seed in range(3)] for each in (stage, without_choice))
+    assert mean_score(chosen) > mean_score(plain)
 
 
 def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
-    # A label map that is the image itself must stay it, wherever a policy, a crop and a mirror move the pixels.
+    # A label map that equals the image must still equal it after a policy, a crop and mirroring have moved the pixels.
     config = load("chimeramix_segmentation_trivialaugment", data_dir, **{"augment.crop_padding_fraction": 0.125})
     stage = make_stage(config, dataset)
     data = stage.inputs.data
@@ -196,7 +197,7 @@ def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
     levels = np.round((np.asarray(augmented.images)[..., 0] + 1) * 127.5)
     same = np.where(augmented.segments == marked.segment_labels - 1, 0, augmented.segments) == levels
     moved = np.mean(same, axis=(1, 2))
-    assert np.mean(moved == 1) > 0.3  # those whose operation was geometric; colours change levels, not segments
+    assert np.mean(moved == 1) > 0.3  # images with a geometric operation; colour operations change levels, not segments
 
 
 def test_mixing_more_images_than_a_class_has_is_refused(data_dir):
@@ -206,14 +207,14 @@ def test_mixing_more_images_than_a_class_has_is_refused(data_dir):
         settings.check(config)
 
 
-def test_mixup_where_every_batch_is_mixed_is_refused(data_dir):
+def test_mixup_is_refused_if_every_batch_is_mixed(data_dir):
     config = load("chimeramix_grid", data_dir, **{"augment.mixup": True})
     config.mixing.probability = 1.0
     with pytest.raises(InputError, match=r"augment.mixup: True.* mixing.probability 1 leaves none"):
         settings.check(config)
 
 
-def test_choosing_by_the_discriminator_is_refused_where_there_is_none(data_dir):
+def test_choosing_by_discriminator_is_refused_if_there_is_none(data_dir):
     config = load("chimeramix_grid_direct", data_dir)
     config.mixing.discriminator_candidates = 2
     with pytest.raises(InputError, match=r"mixing.discriminator_candidates: 2"):
@@ -234,7 +235,7 @@ def test_choosing_by_the_discriminator_is_refused_where_there_is_none(data_dir):
         ("augment.cutout_side", 1),
     ],
 )
-def test_settings_of_experiments_out_of_range_are_refused_by_name(key, value, data_dir):
+def test_experiment_settings_out_of_range_are_refused_by_name(key, value, data_dir):
     config = load("chimeramix_segmentation", data_dir)
     config.update_from_flattened_dict({key: value})
     with pytest.raises(InputError, match=key):

@@ -1,4 +1,4 @@
-"""The settings of the published study, written down once more from its description."""
+"""The settings of the published study, copied independently from its description."""
 
 from operator import attrgetter
 
@@ -78,7 +78,7 @@ def test_data_sets_have_the_published_settings(name):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_experiments_switch_on_what_their_names_say_and_nothing_else(experiment):
+def test_experiments_enable_exactly_what_their_names_say(experiment):
     config, words = config_of("cifair10", experiment), set(experiment.split("_"))
     mask = "grid" if "grid" in words else "segmentation" if "segmentation" in words else "none"
     assert config.mixing.mask == mask

@@ -17,7 +17,7 @@ from chimeramix_jax.errors import InputError
         ("2147483647", (2147483647,)),
     ],
 )
-def test_seeds_are_read_in_their_order_ranges_without_their_end(text, seeds):
+def test_seeds_are_parsed_in_order_and_ranges_exclude_their_end(text, seeds):
     assert settings.parse_seeds(text) == seeds
 
 
@@ -31,14 +31,14 @@ def test_seeds_are_read_in_their_order_ranges_without_their_end(text, seeds):
         ("-1", "whole numbers from 0"),
         ("1,,2", "whole numbers from 0"),
         ("0:2:4", "whole numbers from 0"),
-        ("5:5", "range without a number"),
-        ("5:2", "range without a number"),
+        ("5:5", "empty range"),
+        ("5:2", "empty range"),
         ("2147483648", "2147483647"),
         ("0:2000000000", "10000 at most"),
         ("٣", "whole numbers from 0"),
     ],
 )
-def test_seeds_that_cannot_be_meant_are_refused_in_one_line(text, part):
+def test_invalid_seeds_are_refused_in_one_line(text, part):
     config = defaults.get_config()
     config.seeds = text
     with pytest.raises(InputError) as caught:
@@ -46,7 +46,7 @@ def test_seeds_that_cannot_be_meant_are_refused_in_one_line(text, part):
     assert str(caught.value).startswith("seeds: ") and part in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_seeds_own_settings_are_those_of_its_run_alone():
+def test_the_settings_of_a_seed_equal_those_of_a_single_run():
     together, alone = defaults.get_config(), defaults.get_config()
     together.seeds = "0:5"
     alone.seed = 3
@@ -55,7 +55,7 @@ def test_a_seeds_own_settings_are_those_of_its_run_alone():
     assert together.seeds == "0:5" and together.seed == 0
 
 
-def test_how_seeds_and_devices_are_shared_out_does_not_make_another_run():
+def test_the_division_of_seeds_over_calls_and_devices_makes_no_other_run():
     changed = defaults.get_config()
     changed.update({"devices": 2, "seeds_per_call": 3, "seeds": "1,2"})
     assert settings.differences(defaults.get_config(), changed) == []

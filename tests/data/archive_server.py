@@ -1,4 +1,4 @@
-"""A web server on this machine that offers one file."""
+"""A local web server that serves a single file."""
 
 import contextlib
 import http.server
@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def serve(content: Callable[[], bytes]) -> Iterator[str]:
-    """Answers every GET with what ``content`` returns then, and HEAD with an error; yields the address."""
+    """Answers every GET with the result of ``content()``, and HEAD with an error; yields the URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # the name is the server's
+        def do_GET(self):  # the name is given by http.server
             body = content()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

@@ -1,4 +1,4 @@
-"""What tests of the data layer share."""
+"""Fixtures for the tests of the data room."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def dataset_config(tmp_path) -> ConfigDict:
 
 @pytest.fixture
 def random_images():
-    """A function that makes (count, side, side, 3) images."""
+    """Returns a function that makes (count, side, side, 3) images."""
 
     def make(count: int, side: int, seed: int = 0) -> np.ndarray:
         return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)

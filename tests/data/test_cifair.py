@@ -65,7 +65,7 @@ def config(dataset_config, published):
     return dataset_config
 
 
-def test_cifair10_comes_in_the_order_of_its_files(config, published, monkeypatch):
+def test_cifair10_is_read_in_the_order_of_its_files(config, published, monkeypatch):
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
     dataset = load_few_shot(config, 3, seed=0)
     assert dataset.class_names == tuple(NAMES_10)
@@ -75,7 +75,7 @@ def test_cifair10_comes_in_the_order_of_its_files(config, published, monkeypatch
     np.testing.assert_array_equal(dataset.held_out.labels, published.test_labels)
 
 
-def test_cifair100_is_read_by_its_fine_labels_also_when_python_3_wrote_it(
+def test_cifair100_is_read_with_its_fine_labels_even_if_python_3_wrote_it(
     dataset_config, tmp_path, random_images, monkeypatch
 ):
     images, labels = random_images(200, 32), np.arange(200) % 100
@@ -102,7 +102,7 @@ def test_a_local_archive_with_another_checksum_is_refused_with_both_checksums(co
     assert "\n" not in message
 
 
-def test_a_local_archive_that_is_not_there_is_named(config, published):
+def test_a_missing_local_archive_is_named_in_the_error(config, published):
     with pytest.raises(InputError, match=rf"dataset.archive: there is no file {published.path}"):
         load_few_shot(config, 3, seed=0)
 
@@ -110,12 +110,12 @@ def test_a_local_archive_that_is_not_there_is_named(config, published):
 def test_a_pickle_that_would_run_code_is_refused_and_nothing_is_prepared(config, published, monkeypatch):
     published.members["data_batch_3"] = b"cos\nsystem\n(S'echo harmed'\ntR."
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
-    with pytest.raises(InputError, match=r"dataset.archive: the pickle ciFAIR-10/data_batch_3 in .* names os.system"):
+    with pytest.raises(InputError, match=r"dataset.archive: the pickle ciFAIR-10/data_batch_3 in .* uses os.system"):
         load_few_shot(config, 3, seed=0)
     assert not list(Path(config.data_dir).rglob("*.array_record*"))
 
 
-def test_members_that_point_outside_are_read_but_nothing_is_written_there(config, published, monkeypatch, tmp_path):
+def test_members_with_paths_outside_the_archive_are_read_but_not_extracted(config, published, monkeypatch, tmp_path):
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members, folder="../../outside/"))
     before = {path for path in tmp_path.rglob("*") if Path(config.data_dir) not in path.parents}
     assert len(load_few_shot(config, 3, seed=0).held_out.labels) == 20
@@ -124,31 +124,31 @@ def test_members_that_point_outside_are_read_but_nothing_is_written_there(config
     assert not list(tmp_path.parent.rglob("outside"))
 
 
-def test_an_archive_without_a_file_it_should_hold_is_refused(config, published, monkeypatch):
+def test_an_archive_that_lacks_a_file_is_refused(config, published, monkeypatch):
     del published.members["test_batch"]
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
-    with pytest.raises(InputError, match="holds no files called test_batch"):
+    with pytest.raises(InputError, match="contains no files called test_batch"):
         load_few_shot(config, 3, seed=0)
 
 
 @pytest.mark.parametrize(
     "content", [{b"data": np.zeros((10, 3072), np.uint8)}, {b"data": b"x", b"labels": [1]}, [1, 2]]
 )
-def test_a_file_that_is_no_batch_of_images_is_named(config, published, monkeypatch, content):
+def test_a_file_that_is_not_a_batch_of_images_is_named_in_the_error(config, published, monkeypatch, content):
     published.members["data_batch_2"] = content
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
     with pytest.raises(InputError, match=r"dataset.archive: \S*data_batch_2 in"):
         load_few_shot(config, 3, seed=0)
 
 
-def test_a_file_that_is_no_zip_is_refused(config, published, monkeypatch):
+def test_a_file_that_is_not_a_zip_is_refused(config, published, monkeypatch):
     published.path.write_bytes(b"not a zip")
     allow(monkeypatch, Cifair10, published.path)
     with pytest.raises(InputError, match="cannot be read as a zip"):
         load_few_shot(config, 3, seed=0)
 
 
-def test_without_a_local_archive_it_is_downloaded_and_checked(config, published, monkeypatch):
+def test_without_a_local_archive_the_published_archive_is_downloaded_and_checked(config, published, monkeypatch):
     write_zip(published.path, published.members)
     config.archive = ""
     with serve(published.path.read_bytes) as url:
@@ -156,7 +156,7 @@ def test_without_a_local_archive_it_is_downloaded_and_checked(config, published,
         np.testing.assert_array_equal(load_few_shot(config, 3, seed=0).held_out.images, published.test_images)
 
 
-def test_a_download_with_another_checksum_is_refused_and_fetched_again_the_next_time(config, published, monkeypatch):
+def test_a_download_with_a_wrong_checksum_is_refused_and_repeated_next_time(config, published, monkeypatch):
     good = write_zip(published.path, published.members).read_bytes()
     answers = iter([b"<html>please log in</html>", good])
     config.archive = ""
@@ -167,7 +167,7 @@ def test_a_download_with_another_checksum_is_refused_and_fetched_again_the_next_
         assert len(load_few_shot(config, 3, seed=0).held_out.labels) == 20
 
 
-def test_without_network_the_address_and_the_way_out_are_told_within_seconds(config, monkeypatch):
+def test_without_network_the_error_names_the_url_and_the_setting_within_seconds(config, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/archive"  # bound, but nobody listens

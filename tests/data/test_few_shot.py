@@ -12,7 +12,7 @@ LABELS = np.array([2, 0, 1, 0, 2, 1, 0, 2, 2, 1])
 
 @pytest.mark.parametrize("count", [5, 20])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_draw_equals_the_published_programs_index_for_index(count, seed):
+def test_the_drawn_indices_equal_the_published_programs(count, seed):
     expected = PUBLISHED[f"few_shot_indices_n{count}_seed{seed}"]
     np.testing.assert_array_equal(few_shot_indices(PUBLISHED["few_shot_labels"], count, seed), expected)
 
@@ -34,17 +34,17 @@ def test_a_limit_equal_to_the_smallest_class_is_allowed():
     assert len(few_shot_indices(LABELS, 3, seed=0)) == 9
 
 
-def test_a_limit_above_the_smallest_class_names_that_class_and_what_it_has():
-    with pytest.raises(InputError, match=r"max_labels_per_class is 4.*'zebra' has only 3.*1 to 3"):
+def test_a_limit_above_the_smallest_class_is_refused_with_its_name_and_size():
+    with pytest.raises(InputError, match=r"max_labels_per_class: 4.*'zebra' has only 3.*1 to 3"):
         few_shot_indices(LABELS, 4, seed=0, class_names=["zebra", "yak", "xerus"])
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(limit):
-    with pytest.raises(InputError, match=rf"max_labels_per_class is {limit}; it must be at least 1"):
+    with pytest.raises(InputError, match=rf"max_labels_per_class: {limit}; it must be at least 1"):
         few_shot_indices(LABELS, limit, seed=0)
 
 
 def test_a_negative_seed_is_refused():
-    with pytest.raises(InputError, match="seed is -1"):
+    with pytest.raises(InputError, match="seed: -1"):
         few_shot_indices(LABELS, 1, seed=-1)

@@ -8,7 +8,7 @@ NAMES = ("cat", "dog", "owl")
 
 
 def divide(classes, share=0.2, seed="0"):
-    """Which images are held out, of digests by class."""
+    """Returns the held-out images as (digest, class) pairs, for digests given by class."""
     names = sorted(classes)
     images = [image for name in names for image in classes[name]]
     labels = np.array([label for label, name in enumerate(names) for _ in classes[name]])
@@ -20,7 +20,7 @@ def digests(name, count):
     return [f"{name}{number}" for number in range(count)]
 
 
-def test_an_image_keeps_its_side_when_others_are_added_to_its_class_or_another():
+def test_an_image_stays_on_its_side_when_images_are_added_to_any_class():
     before = divide({name: digests(name, 60) for name in NAMES})
     after = divide({name: digests(name, 100) for name in (*NAMES, "kiwi")})
     known = {(image, name) for name in NAMES for image in digests(name, 60)}
@@ -35,22 +35,22 @@ def test_names_and_order_of_the_images_and_classes_do_not_matter():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
-def test_about_the_wanted_share_of_every_class_is_held_out(share):
+def test_about_the_requested_share_of_every_class_is_held_out(share):
     for name in NAMES:
         out = divide({name: digests(name, 1000), "other": digests("other", 1000)}, share)
-        assert sum(of == name for _, of in out) / 1000 == pytest.approx(share, abs=0.05)
+        assert sum(class_name == name for _, class_name in out) / 1000 == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize("count", range(2, 12))
 @pytest.mark.parametrize("share", [0.001, 0.2, 0.999])
-def test_every_class_has_an_image_on_either_side_and_at_most_twice_the_share_held_out(count, share):
+def test_every_class_has_images_on_both_sides_and_at_most_twice_the_share_held_out(count, share):
     for seed in range(30):
         out = divide({"cat": digests("cat", count), "dog": digests("dog", 5)}, share, str(seed))
         held = sum(name == "cat" for _, name in out)
         assert 1 <= held <= min(count - 1, max(1, int(np.ceil(2 * share * count))))
 
 
-def test_of_a_small_class_an_added_image_moves_one_other_at_most_and_mostly_none():
+def test_an_image_added_to_a_small_class_moves_at_most_one_other_and_usually_none():
     moves = []
     for seed in range(200):
         few, more = (divide({"cat": digests("cat", n), "dog": digests("dog", 5)}, seed=str(seed)) for n in (5, 6))
@@ -58,7 +58,7 @@ def test_of_a_small_class_an_added_image_moves_one_other_at_most_and_mostly_none
     assert max(moves) <= 1 and np.mean(moves) < 0.25
 
 
-def test_copies_are_on_one_side_also_in_other_classes():
+def test_copies_are_on_the_same_side_even_in_different_classes():
     for seed in range(30):
         classes = {"cat": [*digests("cat", 5) * 3, "both"], "dog": [*digests("dog", 5), "both", "both"]}
         names, images = sorted(classes), [image for name in sorted(classes) for image in classes[name]]
@@ -74,7 +74,7 @@ def test_copies_do_not_count_for_the_share():
 
 
 @pytest.mark.parametrize("cats", [["dog0", "dog1"], ["a", "dog0"], [f"dog{number}" for number in range(6)]])
-def test_a_class_of_copies_of_anothers_images_has_both_sides_too(cats):
+def test_a_class_of_copies_of_another_classs_images_has_images_on_both_sides(cats):
     for seed in range(20):
         out = divide({"cat": cats, "dog": digests("dog", 6)}, seed=str(seed))
         assert 0 < len({image for image, name in out if name == "cat"}) < len(cats)
@@ -85,11 +85,11 @@ def test_a_class_of_copies_of_a_single_image_is_refused():
         divide({"cat": ["a", "a", "a"], "dog": digests("dog", 6)})
 
 
-def test_another_seed_draws_others():
+def test_another_seed_holds_out_other_images():
     images = {name: digests(name, 50) for name in NAMES}
     assert divide(images, seed="0") != divide(images, seed="1")
 
 
-def test_the_rule_never_changes():
-    # What is held out of people's folders is to be the same with every later version.
+def test_the_choice_never_changes_between_versions():
+    # Every later version must hold out the same images of users' folders.
     assert divide({"cat": digests("cat", 10), "dog": digests("dog", 10)}) == {("cat6", "cat"), ("dog7", "dog")}

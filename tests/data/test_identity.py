@@ -7,7 +7,7 @@ from chimeramix_jax.data.identity import DataIdentity, Split, changes, image_dig
 
 
 def data(train, test, unused=None):
-    """Splits given as images by class: ``{"cat": "ab"}`` are the images a and b."""
+    """Builds an identity from images by class: ``{"cat": "ab"}`` has the images a and b."""
     names = tuple(sorted({**train, **test}))
 
     def split(images):
@@ -41,7 +41,7 @@ BEFORE = data({"cat": "abc", "dog": "ijk"}, {"cat": "x", "dog": "y"})
         ),
     ],
 )
-def test_what_has_changed_is_said_in_words(now, expected):
+def test_changes_are_described_in_words(now, expected):
     assert changes(BEFORE, now) == expected
 
 
@@ -49,24 +49,24 @@ def test_copies_of_an_image_are_counted():
     assert changes(data({"cat": "aa"}, {"cat": "x"}), data({"cat": "aaa"}, {"cat": "x"})) == ["1 new image"]
 
 
-def test_unused_images_help_to_tell_what_changed_but_are_no_change_themselves():
+def test_unused_images_help_to_describe_changes_but_are_not_compared_themselves():
     before = data({"cat": "ab"}, {"cat": "x"}, {"cat": "cd"})
     assert changes(before, data({"cat": "ab"}, {"cat": "x"}, {"cat": "cde"})) == []
-    drawn_anew = data({"cat": "ac"}, {"cat": "x"}, {"cat": "bde"})
-    assert changes(before, drawn_anew) == [
+    redrawn = data({"cat": "ac"}, {"cat": "x"}, {"cat": "bde"})
+    assert changes(before, redrawn) == [
         "1 new image",
         "1 image moved from training to unused",
         "1 image moved from unused to training",
     ]
 
 
-def test_what_only_trains_is_not_changed_by_other_test_images():
+def test_other_test_images_do_not_matter_if_only_training_data_are_compared():
     now = data({"cat": "abc", "dog": "ijk"}, {"cat": "z", "dog": "y"})
     assert changes(BEFORE, now, train_only=True) == []
     assert changes(BEFORE, data({"cat": "abcd", "dog": "ijk"}, {}), train_only=True) == ["1 new image"]
 
 
-def test_the_unordered_digest_is_that_of_the_labelled_images_alone():
+def test_the_unordered_digest_depends_only_on_the_labelled_images():
     shuffled = DataIdentity(
         BEFORE.class_names, Split(BEFORE.train.images[::-1], BEFORE.train.labels[::-1]), Split((), ())
     )
@@ -75,20 +75,20 @@ def test_the_unordered_digest_is_that_of_the_labelled_images_alone():
     assert data({"cat": "ijk", "dog": "abc"}, {}).unordered("train") != BEFORE.unordered("train")
 
 
-def test_an_image_is_known_by_its_pixels_and_its_size():
+def test_an_image_digest_depends_on_pixels_and_size():
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     changed = pixels.copy()
     changed[3, 3, 2] += 1
-    digests = {image_digest(one) for one in (pixels, changed, pixels.reshape(2, 8, 3), pixels.transpose(1, 0, 2))}
+    digests = {image_digest(image) for image in (pixels, changed, pixels.reshape(2, 8, 3), pixels.transpose(1, 0, 2))}
     assert len(digests) == 4
     assert image_digest(np.asfortranarray(pixels)) == image_digest(pixels)
 
 
-def test_it_comes_back_from_json():
+def test_an_identity_survives_json():
     assert DataIdentity.from_dict(json.loads(json.dumps(BEFORE.to_dict()))) == BEFORE
 
 
 @pytest.mark.parametrize("stored", [{}, {"class_names": []}, BEFORE.to_dict() | {"train": {"images": 3}}])
-def test_what_is_no_such_thing_is_refused(stored):
-    with pytest.raises(ValueError, match="not as it was written"):
+def test_content_that_is_not_an_identity_is_refused(stored):
+    with pytest.raises(ValueError, match="not a stored data identity"):
         DataIdentity.from_dict(stored)

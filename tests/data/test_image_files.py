@@ -45,7 +45,7 @@ def plain(mode, colour, size=(8, 8)):
         (Image.fromarray(np.full((8, 8), 0.2, np.float32)), "x.tif", (51, 51, 51)),
     ],
 )
-def test_every_mode_becomes_the_rgb_that_one_sees(tmp_path, image, name, expected):
+def test_every_mode_is_converted_to_its_visible_colours(tmp_path, image, name, expected):
     pixels = read(saved(tmp_path, image, name))
     assert pixels.shape == (8, 8, 3)
     assert (pixels == expected).all()
@@ -59,7 +59,7 @@ def test_palettes_are_resolved_and_their_transparent_colour_is_white(tmp_path):
     assert read(path)[0].tolist() == [[255, 0, 0]] * 4 + [[255, 255, 255]] * 4
 
 
-def test_a_jpeg_in_cmyk_has_its_colours(tmp_path):
+def test_the_colours_of_a_cmyk_jpeg_are_converted(tmp_path):
     pixels = read(saved(tmp_path, plain("CMYK", (0, 255, 255, 0)), "x.jpg")).astype(int)
     assert np.abs(pixels - (255, 0, 0)).max() < 8
 
@@ -70,7 +70,7 @@ def test_lab_is_converted(tmp_path):
     assert np.abs(read(saved(tmp_path, image, "x.tif")).astype(int) - (200, 40, 60)).max() < 6
 
 
-def test_the_rotation_that_a_camera_noted_is_applied(tmp_path):
+def test_the_exif_orientation_of_a_camera_is_applied(tmp_path):
     image = plain("RGB", (255, 255, 255))
     image.paste((0, 0, 0), (0, 0, 8, 4))  # upper half black, to be turned clockwise by 90 degrees
     exif = Image.Exif()
@@ -80,7 +80,7 @@ def test_the_rotation_that_a_camera_noted_is_applied(tmp_path):
     assert (pixels[:, 4:] == 0).all()
 
 
-def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+def test_the_first_frame_of_an_animation_is_read(tmp_path):
     frames = [plain("RGB", colour) for colour in ((255, 0, 0), (0, 0, 255))]
     path = saved(tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:])
     assert (read(path) == (255, 0, 0)).all()
@@ -100,12 +100,12 @@ def test_shrinking_averages_instead_of_skipping_pixels(tmp_path):
     assert np.abs(pixels - 127).max() < 20
 
 
-def test_a_thin_long_image_is_enlarged_without_its_length(tmp_path):
+def test_a_long_thin_image_is_enlarged_only_where_it_is_kept(tmp_path):
     assert read(saved(tmp_path, plain("L", 7, (60000, 1)), "x.png"), side=64).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.gif", "x.tif"])
-def test_a_truncated_file_is_named(tmp_path, random_images, name):
+def test_a_truncated_file_is_named_in_the_error(tmp_path, random_images, name):
     path = saved(tmp_path, Image.fromarray(random_images(1, 64)[0]), name)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"dataset.directory: \S*/{name} is ") as caught:
@@ -113,14 +113,14 @@ def test_a_truncated_file_is_named(tmp_path, random_images, name):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_no_image_is_named(tmp_path):
+def test_a_file_that_is_not_an_image_is_named_in_the_error(tmp_path):
     (tmp_path / "notes.jpg").write_text("not an image")
     with pytest.raises(InputError, match=r"/notes.jpg is not an image that Pillow can read"):
         read(tmp_path / "notes.jpg")
 
 
 @pytest.mark.parametrize("limit", [100, 40])  # Pillow warns above its limit and refuses above twice its limit
-def test_an_image_with_more_pixels_than_pillow_allows_is_named(tmp_path, monkeypatch, limit):
+def test_an_image_with_more_pixels_than_pillow_allows_is_refused(tmp_path, monkeypatch, limit):
     path = saved(tmp_path, plain("L", 0, (11, 10)), "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(InputError, match=rf"/x.png has more than {limit} pixels"):
@@ -144,7 +144,7 @@ def test_an_image_one_pixel_wide_is_enlarged(tmp_path, size):
     np.testing.assert_array_equal(read(path), np.full((8, 8, 3), (10, 20, 30)))
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+def test_a_file_without_read_permission_is_named_in_the_error(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -161,7 +161,7 @@ def test_grey_values_of_unknown_scale_are_refused(tmp_path, value):
 
 
 def exif_of(*entries, tail=b""):
-    """EXIF data of entries (tag, type, count, four bytes)."""
+    """Builds EXIF data from entries (tag, type, count, four bytes)."""
     header = b"II*\0" + struct.pack("<IH", 8, len(entries))
     return b"Exif\0\0" + header + b"".join(struct.pack("<HHI", *one[:3]) + one[3] for one in entries) + bytes(4) + tail
 
@@ -183,7 +183,7 @@ CAMERA_FAR_AWAY = (0x010F, 2, 1000, struct.pack("<I", 99_999))
         (exif_of(SIDEWAYS, (0x0131, 99, 1, b"\xff\xff\xff\xff")), True),
     ],
 )
-def test_damaged_exif_data_do_not_count_but_for_an_orientation_that_can_be_read(tmp_path, ending, exif, turned):
+def test_damaged_exif_data_are_ignored_except_a_readable_orientation(tmp_path, ending, exif, turned):
     image = plain("RGB", (255, 255, 255), (64, 64))
     image.paste((0, 0, 0), (0, 0, 64, 32))
     pixels = read(saved(tmp_path, image, f"x.{ending}", exif=exif), side=64).astype(int)
@@ -193,13 +193,13 @@ def test_damaged_exif_data_do_not_count_but_for_an_orientation_that_can_be_read(
 
 
 def with_chunk(png, kind, content, *, checksum=None):
-    """A PNG file with one more chunk, in front of the pixels."""
+    """Inserts a chunk before the pixels of a PNG file."""
     checksum = zlib.crc32(kind + content) if checksum is None else checksum
     chunk = struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
     return png[:33] + chunk + png[33:]
 
 
-def test_a_comment_of_any_length_or_a_damaged_one_does_not_count(tmp_path):
+def test_long_and_damaged_comments_are_ignored(tmp_path):
     image = plain("RGB", (255, 255, 255))
     image.paste((0, 0, 0), (0, 0, 8, 4))
     png = saved(tmp_path, image, "x.png", exif=exif_of(SIDEWAYS)).read_bytes()
@@ -219,7 +219,7 @@ def test_damaged_pixels_beside_a_long_comment_are_still_damaged(tmp_path, random
         read(tmp_path / "x.png")
 
 
-def test_a_jpeg_is_read_without_segments_that_cannot_be(tmp_path, random_images):
+def test_unreadable_segments_of_a_jpeg_are_ignored(tmp_path, random_images):
     path = saved(tmp_path, Image.fromarray(random_images(1, 64)[0]), "x.jpg", comment=b"text", exif=exif_of(SIDEWAYS))
     content = path.read_bytes()
     bare = image_metadata.without(content)
@@ -233,22 +233,22 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
 @pytest.mark.parametrize("name", ["IMG_0001.HEIC", "IMG_0001.jpg"])
-def test_a_heic_photo_is_answered_with_the_package_that_reads_it(tmp_path, name, monkeypatch):
+def test_a_heic_photo_is_refused_with_the_package_that_it_needs(tmp_path, name, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    image_files._read_heic_where_possible.cache_clear()
+    image_files._enable_heic_if_installed.cache_clear()
     (tmp_path / name).write_bytes(HEIC)
     with pytest.raises(UnreadableImageError, match=f"{name} is a HEIC photo, .*pip install pillow-heif"):
         read(tmp_path / name)
 
 
-def test_the_package_that_reads_heic_photos_is_used_where_it_is_installed(tmp_path, monkeypatch):
+def test_the_heic_package_is_used_if_installed(tmp_path, monkeypatch):
     registered = []
     package = types.SimpleNamespace(register_heif_opener=lambda: registered.append(True))
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
-    image_files._read_heic_where_possible.cache_clear()
+    image_files._enable_heic_if_installed.cache_clear()
     for _ in range(2):
         read(saved(tmp_path, plain("L", 7), "x.png"))
-    image_files._read_heic_where_possible.cache_clear()
+    image_files._enable_heic_if_installed.cache_clear()
     assert registered == [True]
 
 

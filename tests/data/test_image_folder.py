@@ -11,7 +11,7 @@ from PIL import Image
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.builders.image_folder import scan_folder
 from chimeramix_jax.data.identity import changes
-from chimeramix_jax.data.image_paths import PassedOverWarning
+from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 
@@ -22,7 +22,7 @@ def write_image(path, grey, size=(20, 16)):
 
 
 def write_split(root, greys):
-    """Writes one PNG per grey value: {"cat": [10, 11]} makes cat/0.png and cat/1.png."""
+    """Writes a PNG for each grey value: {"cat": [10, 11]} makes cat/0.png and cat/1.png."""
     for name, values in greys.items():
         for number, grey in enumerate(values):
             write_image(root / name / f"{number}.png", grey)
@@ -46,7 +46,7 @@ def scan(folder):
 
 
 def greys(images):
-    """What tells the images of ``write_split`` apart."""
+    """Returns the grey values that distinguish the images of ``write_split``."""
     return sorted(images.images[:, 0, 0, 0].tolist())
 
 
@@ -64,7 +64,7 @@ def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(co
 
 
 @pytest.mark.parametrize("root", [".", "train"])
-def test_of_class_folders_without_test_images_a_share_is_held_out(config, folder, root):
+def test_a_share_of_each_class_is_held_out_if_there_is_no_test_folder(config, folder, root):
     write_split(folder / root, {"cat": range(10), "dog": range(100, 140)})
     dataset = load_few_shot(config, None, seed=0)
     assert dataset.divided
@@ -75,7 +75,7 @@ def test_of_class_folders_without_test_images_a_share_is_held_out(config, folder
     ))  # fmt: skip
 
 
-def test_the_hold_out_does_not_move_when_photos_are_added_or_renamed_or_stored_at_another_size(config, folder):
+def test_the_hold_out_does_not_change_when_photos_are_added_renamed_or_stored_at_another_size(config, folder):
     write_split(folder, {"cat": range(20), "dog": range(100, 120)})
     before = set(greys(load_few_shot(config, None, seed=0).held_out))
     write_split(folder, {"bird": range(200, 220)})
@@ -87,7 +87,7 @@ def test_the_hold_out_does_not_move_when_photos_are_added_or_renamed_or_stored_a
     assert after & {*range(20), *range(100, 120)} == before
 
 
-def test_another_hold_out_seed_holds_out_others_without_preparing_the_folder_anew(config, folder, tmp_path):
+def test_another_hold_out_seed_holds_out_other_images_without_a_new_preparation(config, folder, tmp_path):
     write_split(folder, {"cat": range(20), "dog": range(100, 120)})
     first = greys(load_few_shot(config, None, seed=0).held_out)
     prepared = sorted(Path(config.data_dir).rglob("*"))
@@ -96,7 +96,7 @@ def test_another_hold_out_seed_holds_out_others_without_preparing_the_folder_ane
     assert sorted(Path(config.data_dir).rglob("*")) == prepared
 
 
-def test_every_seed_holds_out_others_unless_there_are_test_images(config, folder):
+def test_every_seed_holds_out_other_images_unless_there_is_a_test_folder(config, folder):
     write_split(folder, {"cat": range(20), "dog": range(100, 120)})
     assert len({tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)}) == 4
     config.directory = str(folder.with_name("with-test"))
@@ -105,13 +105,13 @@ def test_every_seed_holds_out_others_unless_there_are_test_images(config, folder
     assert {tuple(greys(load_few_shot(config, None, seed).held_out)) for seed in range(4)} == {(50, 150)}
 
 
-def test_too_many_labels_per_class_are_refused_with_what_is_held_out(config, folder):
+def test_too_many_labels_per_class_are_refused_with_the_number_of_held_out_images(config, folder):
     write_split(folder, {"cat": range(5), "dog": range(100, 105)})
     with pytest.raises(InputError, match=r"class '(cat|dog)' has only \d training images, as \d more are held out"):
         load_few_shot(config, 5, seed=0)
 
 
-def test_the_data_are_known_by_all_images_of_the_folder(config, folder):
+def test_the_data_identity_includes_all_images_of_the_folder(config, folder):
     write_split(folder, {"cat": range(20), "dog": range(100, 120)})
     before = load_few_shot(config, 3, seed=0).identity
     assert len(before.train.images) == 6
@@ -120,7 +120,7 @@ def test_the_data_are_known_by_all_images_of_the_folder(config, folder):
     assert changes(before, load_few_shot(config, 3, seed=0).identity)[0] == "1 new image"
 
 
-def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
+def test_hidden_files_and_files_of_file_managers_are_ignored(folder):
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     for name in (".DS_Store", "cat/.DS_Store", "cat/Thumbs.db", "dog/desktop.ini", "cat/._0.png"):
         (folder / "train" / name).write_bytes(b"x")
@@ -130,12 +130,12 @@ def test_hidden_files_and_those_of_file_managers_are_ignored(folder):
     (folder / "train" / "cat" / "@eaDir").mkdir()
     (folder / "train" / "cat" / "notes.txt").touch()
     (folder / "train" / "dog" / "Icon\r").touch()
-    with pytest.warns(PassedOverWarning) as told:
+    with pytest.warns(IgnoredFilesWarning) as warned:
         contents = scan(folder)
     assert contents.class_names == ("cat", "dog")
     assert len(contents.train) == 6
-    assert len(told) == 1
-    assert str(told[0].message).startswith("dataset.directory: ignored 11 files and folders that are not images of a")
+    assert len(warned) == 1
+    assert str(warned[0].message).startswith("dataset.directory: ignored 11 files and folders that are not images of a")
 
 
 @pytest.mark.parametrize("name", ["a]b", "a\\b"])
@@ -147,7 +147,7 @@ def test_prepared_data_are_found_again_where_their_path_has_odd_signs(config, fo
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, "images"]
 
 
-def test_a_folder_that_has_changed_is_prepared_anew(config, folder):
+def test_a_folder_that_has_changed_is_prepared_again(config, folder):
     write_split(folder / "train", {"cat": [10, 11], "dog": [40, 41]})
     write_split(folder / "test", {"cat": [20], "dog": [50]})
     load_few_shot(config, 1, seed=0)
@@ -156,14 +156,14 @@ def test_a_folder_that_has_changed_is_prepared_anew(config, folder):
     assert load_few_shot(config, 1, seed=0).held_out.images[:, 0, 0, 0].tolist() == [99, 50, 52]
 
 
-def test_the_image_side_is_part_of_what_is_prepared(config, folder):
+def test_each_image_side_is_prepared_separately(config, folder):
     write_split(folder, {"cat": [10, 11], "dog": [40, 41]})
     load_few_shot(config, 1, seed=0)
     config.image_side = 6
     assert load_few_shot(config, 1, seed=0).held_out.images.shape == (2, 6, 6, 3)
 
 
-def test_the_fingerprint_follows_the_files_but_not_the_place(folder, tmp_path):
+def test_the_fingerprint_depends_on_the_files_but_not_on_the_location(folder, tmp_path):
     write_split(folder, {"cat": range(10), "dog": range(10)})
     before = scan(folder).fingerprint
     shutil.copytree(folder, tmp_path / "moved")
@@ -172,7 +172,7 @@ def test_the_fingerprint_follows_the_files_but_not_the_place(folder, tmp_path):
     assert scan(folder).fingerprint != before
 
 
-def test_a_damaged_image_is_named_and_leaves_nothing_prepared(config, folder):
+def test_a_damaged_image_is_named_and_nothing_is_prepared(config, folder):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     damaged = folder / "dog" / "1.png"
     damaged.write_bytes(damaged.read_bytes()[:40])
@@ -192,14 +192,14 @@ def a_link_to_nothing(path):
 
 
 @pytest.mark.parametrize("make", [a_link_to_itself, a_link_to_nothing, os.mkfifo])
-def test_what_is_no_file_is_named_and_not_waited_for(folder, make):
+def test_pipes_and_broken_links_are_refused_without_blocking(folder, make):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     make(folder / "dog" / "odd.png")
-    with pytest.raises(InputError, match=rf"{folder / 'dog' / 'odd.png'} is no file"):
+    with pytest.raises(InputError, match=rf"{folder / 'dog' / 'odd.png'} is not a file"):
         scan(folder)
 
 
-def test_a_class_folder_that_links_to_its_own_parent_is_named(folder):
+def test_a_class_folder_that_links_to_its_parent_is_refused(folder):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     (folder / "loop").symlink_to(folder)
     with pytest.raises(InputError, match=f"{folder / 'loop' / 'cat'} is a folder within a class folder"):
@@ -215,7 +215,7 @@ def test_files_of_any_name_are_read(config, folder):
     assert len(dataset.train.labels) + len(dataset.held_out.labels) == 2 * len(odd)
 
 
-def test_images_of_many_kinds_and_sizes_load_together(config, folder):
+def test_images_of_many_formats_and_sizes_load_together(config, folder):
     for number, (mode, name) in enumerate(
         [("RGB", "a.jpg"), ("CMYK", "b.jpg"), ("P", "c.gif"), ("LA", "d.png"), ("I;16", "e.png"), ("L", "f.webp")]
     ):
@@ -226,15 +226,15 @@ def test_images_of_many_kinds_and_sizes_load_together(config, folder):
     assert dataset.train.images.shape == (10, 8, 8, 3)
 
 
-def test_more_labels_than_the_smallest_class_has_name_that_class(config, folder):
+def test_a_limit_above_the_smallest_class_of_a_folder_names_that_class(config, folder):
     write_split(folder / "train", {"cat": range(3), "dog": range(2)})
     write_split(folder / "test", {"cat": [1]})
-    with pytest.raises(InputError, match=r"max_labels_per_class is 3, but class 'dog' has only 2"):
+    with pytest.raises(InputError, match=r"max_labels_per_class: 3, but class 'dog' has only 2"):
         load_few_shot(config, 3, seed=0)
 
 
 def lay_out(folder, case):
-    """Lays out a folder in one of the ways that cannot be used."""
+    """Creates a folder with a layout that must be refused."""
     if case == "missing":
         return
     folder.mkdir()
@@ -263,19 +263,19 @@ def lay_out(folder, case):
     ("case", "message"),
     [
         ("missing", "{folder} cannot be read: No such file or directory"),
-        ("empty", "{folder} holds no class folders with images"),
-        ("loose images", "{folder} holds no class folders with images"),
-        ("one class", "{folder}/train holds only one class, 'cat'"),
-        ("empty class", "the class folder {folder}/train/dog holds no images"),
+        ("empty", "{folder} contains no class folders with images"),
+        ("loose images", "{folder} contains no class folders with images"),
+        ("one class", "{folder}/train contains only one class, 'cat'"),
+        ("empty class", "the class folder {folder}/train/dog contains no images"),
         ("single image", "class 'cat' has a single image, {folder}/train/cat/0.png"),
         ("nested", "{folder}/train/cat/more is a folder within a class folder"),
-        ("test alone", "{folder} has a folder test, but none called train"),
-        ("empty test", "{folder}/test holds no class folders with images"),
-        ("unknown test class", "{folder}/test has classes that the train part lacks: 'cow'"),
+        ("test alone", "{folder} has a folder test, but no folder train"),
+        ("empty test", "{folder}/test contains no class folders with images"),
+        ("unknown test class", "{folder}/test has classes that are not in the train part: 'cow'"),
         ("blanks", "rename the class folder 'cow ' in {folder}/train"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused_in_one_line_with_the_path(config, folder, case, message):
+def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(config, folder, case, message):
     lay_out(folder, case)
     with pytest.raises(InputError) as caught:
         load_few_shot(config, 1, seed=0)
@@ -284,14 +284,14 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line_with_the_path(confi
     assert not Path(config.data_dir).exists()
 
 
-def test_a_directory_that_is_not_given_is_asked_for(config):
+def test_a_missing_directory_setting_is_named(config):
     config.directory = ""
-    with pytest.raises(InputError, match=r"dataset.directory is not given"):
+    with pytest.raises(InputError, match=r"dataset.directory: not set"):
         load_few_shot(config, 1, seed=0)
 
 
 @pytest.mark.parametrize("refused", ["train", "train/cat"])
-def test_a_folder_that_may_not_be_read_is_named(config, folder, monkeypatch, refused):
+def test_a_folder_without_read_permission_is_named(config, folder, monkeypatch, refused):
     def listdir(path):
         if Path(path) == folder / refused:
             raise PermissionError(13, "Permission denied", str(path))
@@ -313,16 +313,16 @@ def test_a_file_in_place_of_the_directory_is_named(config, folder):
 @pytest.mark.parametrize(
     ("key", "value"), [("image_side", 0), ("holdout_fraction", 0.0), ("holdout_fraction", 1.0), ("holdout_seed", -1)]
 )
-def test_settings_out_of_range_are_named(config, folder, key, value):
+def test_settings_out_of_range_are_refused_with_their_key(config, folder, key, value):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     config[key] = value
-    with pytest.raises(InputError, match=rf"dataset.{key} is {value}; it must be"):
+    with pytest.raises(InputError, match=rf"dataset.{key}: {value}; it must be"):
         load_few_shot(config, 1, seed=0)
 
 
 @pytest.fixture
 def unreadable(folder):
-    """A folder in which three files cannot be read, of both splits; their paths."""
+    """Makes a folder with three unreadable files in both splits; returns their paths."""
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     write_split(folder / "test", {"cat": [7], "dog": range(2)})
     paths = [
@@ -336,26 +336,26 @@ def unreadable(folder):
     return paths
 
 
-def test_all_files_that_cannot_be_read_are_named_at_once(config, unreadable):
+def test_all_unreadable_files_are_listed_in_one_error(config, unreadable):
     with pytest.raises(InputError, match=r"dataset.directory: 3 files cannot be read: ") as caught:
         load_few_shot(config, 1, seed=0)
     assert all(str(path) in str(caught.value) for path in unreadable)
     assert "pillow-heif" in str(caught.value) and "--config.dataset.skip_unreadable" in str(caught.value)
 
 
-def test_files_that_cannot_be_read_are_left_out_if_asked_and_named_every_time(config, unreadable):
+def test_unreadable_files_are_skipped_on_request_with_a_warning_every_time(config, unreadable):
     config.skip_unreadable = True
     for _ in range(2):
-        with pytest.warns(SkippedWarning, match="left out 3 files") as told:
+        with pytest.warns(SkippedWarning, match="skipped 3 files") as warned:
             dataset = load_few_shot(config, None, seed=0)
-        assert all(str(path) in str(told[0].message) for path in unreadable)
+        assert all(str(path) in str(warned[0].message) for path in unreadable)
         assert np.bincount(dataset.train.labels).tolist() == [2, 3] and dataset.held_out.labels.tolist() == [0, 1]
     config.skip_unreadable = False
     with pytest.raises(InputError, match="3 files cannot be read"):
         load_few_shot(config, None, seed=0)
 
 
-def test_a_class_of_which_nothing_can_be_read_is_refused(config, folder):
+def test_a_class_without_readable_images_is_refused(config, folder):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     for path in (folder / "dog").iterdir():
         path.write_bytes(b"")
@@ -365,7 +365,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(config, folder):
 
 
 @pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "test")])
-def test_the_splits_may_be_written_with_capitals(folder, train, test):
+def test_split_folders_may_be_capitalized(folder, train, test):
     write_split(folder / train, {"cat": range(3), "dog": range(3)})
     write_split(folder / test, {"cat": [7]})
     contents = scan(folder)
@@ -373,32 +373,32 @@ def test_the_splits_may_be_written_with_capitals(folder, train, test):
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
-def test_validation_images_in_the_place_of_test_images_are_asked_about(folder, name):
+def test_validation_images_without_test_images_are_refused(folder, name):
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     write_split(folder / name, {"cat": [7]})
     with pytest.raises(InputError, match=f"has train and {name}, but no test; rename {name} to test"):
         scan(folder)
     write_split(folder / "test", {"dog": [8]})
-    with pytest.warns(PassedOverWarning, match=f"{name} is not used; classifiers are measured on test"):
+    with pytest.warns(IgnoredFilesWarning, match=f"{name} is not used; classifiers are evaluated on test"):
         (only,) = scan(folder).test
     assert only.path == folder / "test" / "dog" / "0.png"
 
 
 @pytest.mark.parametrize("name", ["train", "test", "val"])
-def test_a_class_that_is_called_like_a_split_is_a_class(folder, name):
+def test_a_class_may_have_the_name_of_a_split(folder, name):
     write_split(folder, {"bus": range(3), name: range(3)})
-    with pytest.warns(PassedOverWarning, match=f"taken for a class called {name}, not a split"):
+    with pytest.warns(IgnoredFilesWarning, match=f"used as a class called {name}, not as a split"):
         assert scan(folder).class_names == ("bus", name)
 
 
-def test_two_folders_of_one_split_are_refused(folder):
+def test_two_folders_for_the_same_split_are_refused(folder):
     write_split(folder / "train", {"cat": range(3)})
     write_split(folder / "Train", {"cat": range(3)})
     with pytest.raises(InputError, match="has both Train and train"):
         scan(folder)
 
 
-def test_letters_are_the_same_however_they_are_composed(folder, tmp_path):
+def test_unicode_forms_of_the_same_name_are_equal(folder, tmp_path):
     def bear(form):
         return unicodedata.normalize(form, "Bär")
 
@@ -415,13 +415,13 @@ def test_letters_are_the_same_however_they_are_composed(folder, tmp_path):
         scan(folder)
 
 
-def test_linked_classes_and_images_count_like_others(config, folder, tmp_path):
+def test_linked_class_folders_and_images_are_used_like_others(config, folder, tmp_path):
     write_split(tmp_path / "elsewhere", {"dog": range(3)})
     write_image(tmp_path / "elsewhere" / "one.png", 9)
     write_split(folder, {"cat": range(2)})
     (folder / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
     (folder / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere" / "one.png")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", PassedOverWarning)
+        warnings.simplefilter("error", IgnoredFilesWarning)
         dataset = load_few_shot(config, None, seed=0)
     assert len(dataset.train.labels) + len(dataset.held_out.labels) == 6

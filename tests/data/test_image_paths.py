@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from chimeramix_jax.data.image_paths import PassedOverWarning, find
+from chimeramix_jax.data.image_paths import IgnoredFilesWarning, find
 from chimeramix_jax.errors import InputError
 
 
 @pytest.fixture(autouse=True)
 def quiet():
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PassedOverWarning)
+        warnings.simplefilter("ignore", IgnoredFilesWarning)
         yield
 
 
@@ -28,26 +28,26 @@ def names(named):
     return [path.as_posix() for path in find(named)]
 
 
-def test_a_folder_stands_for_all_its_files_at_any_depth_without_hidden_ones(photos):
+def test_a_folder_means_all_its_visible_files_at_any_depth(photos):
     assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
 
 
-def test_a_pattern_stands_for_the_files_that_match_it(photos):
+def test_a_pattern_means_all_matching_files(photos):
     assert names("photos/*.png") == ["photos/a.png", "photos/b.png"]
     assert names("photos/**/*.jpg") == ["photos/more/c.jpg"]
 
 
-def test_several_are_named_by_commas_or_by_a_list_and_each_file_counts_once(photos):
+def test_several_names_are_separated_by_commas_or_in_a_list_and_each_file_is_listed_once(photos):
     wanted = ["photos/b.png", "photos/a.png", "photos/more/c.jpg"]
     assert names("photos/b.png, photos") == wanted
     assert names([Path("photos/b.png"), "photos"]) == wanted
 
 
-def test_a_file_whose_name_has_a_comma_is_that_file(photos):
+def test_an_existing_file_with_a_comma_in_its_name_is_not_split(photos):
     assert names("x,y.png") == ["x,y.png"]
 
 
-def test_a_missing_file_is_listed_for_whoever_reads_it_to_name(photos):
+def test_a_missing_file_is_listed_so_that_its_reader_reports_it(photos):
     assert names("photos/a.png,photos/d.png") == ["photos/a.png", "photos/d.png"]
 
 
@@ -61,11 +61,11 @@ def test_a_pattern_that_matches_nothing_and_an_empty_folder_are_refused(photos):
     with pytest.raises(InputError, match=r"--images: no file matches '\*.gif'"):
         find("*.gif")
     os.mkdir("empty")
-    with pytest.raises(InputError, match="--images: the folder empty holds no images"):
+    with pytest.raises(InputError, match="--images: the folder empty contains no images"):
         find("empty")
 
 
-def test_a_linked_folder_counts_like_any_other_and_links_in_a_circle_end(photos):
+def test_linked_folders_are_entered_and_loops_of_links_end(photos):
     Path("album").mkdir()
     Path("album/d.png").touch()
     Path("photos/album").symlink_to("../album")
@@ -75,7 +75,7 @@ def test_a_linked_folder_counts_like_any_other_and_links_in_a_circle_end(photos)
     assert sorted(names("photos/**/*.*")) == sorted(wanted)
 
 
-def test_folders_that_match_a_pattern_stand_for_their_files(photos):
+def test_folders_that_match_a_pattern_mean_their_files(photos):
     for name in ("trip-1/a.png", "trip-2/deep/b.png", "trip-cover.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
@@ -83,7 +83,7 @@ def test_folders_that_match_a_pattern_stand_for_their_files(photos):
     assert names("trip-*") == ["trip-1/a.png", "trip-2/deep/b.png", "trip-cover.png"]
 
 
-def test_brackets_in_the_name_of_a_folder_are_no_pattern(photos):
+def test_brackets_in_the_name_of_an_existing_folder_are_literal(photos):
     Path("[2024] trip*").mkdir()
     for name in ("[2024] trip*/a.png", "[2024] trip*/b.png"):
         Path(name).touch()
@@ -93,35 +93,37 @@ def test_brackets_in_the_name_of_a_folder_are_no_pattern(photos):
     ]
 
 
-def test_what_is_no_image_is_passed_over_and_counted_in_one_line(photos):
+def test_files_that_are_not_images_are_ignored_and_counted_in_one_line(photos):
     for name in ("photos/@eaDir/a.png/thumb.jpg", "photos/._b.png", "photos/notes.txt", "photos/more/IMG.MOV"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    with pytest.warns(PassedOverWarning) as told:
+    with pytest.warns(IgnoredFilesWarning) as warned:
         assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
-    assert len(told) == 1
-    assert str(told[0].message).startswith("--images: ignored 6 files and folders that are not images: ")
-    assert "photos/@eaDir" in str(told[0].message) and str(told[0].message).endswith(" and 1 more")
-    with pytest.warns(PassedOverWarning, match="ignored 2 "):
-        assert names("photos/*.*") == ["photos/a.png", "photos/b.png"]  # a star matches no hidden file
-    assert names("photos/notes.txt") == ["photos/notes.txt"]  # named itself, it is for the reader to refuse
-    with pytest.raises(InputError, match="no image is among what matches"):
+    assert len(warned) == 1
+    assert str(warned[0].message).startswith("--images: ignored 6 files and folders that are not images: ")
+    assert "photos/@eaDir" in str(warned[0].message) and str(warned[0].message).endswith(" and 1 more")
+    with pytest.warns(IgnoredFilesWarning, match="ignored 2 "):
+        assert names("photos/*.*") == ["photos/a.png", "photos/b.png"]  # a star does not match hidden files
+    assert names("photos/notes.txt") == [
+        "photos/notes.txt"
+    ]  # a file that is named itself is left for the reader to refuse
+    with pytest.raises(InputError, match=r"no file that matches .* is an image"):
         find("photos/*.txt")
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_are_found_in_either_form_of_their_letters(photos, form):
+def test_names_are_found_in_both_unicode_forms(photos, form):
     other = "NFD" if form == "NFC" else "NFC"
     Path(unicodedata.normalize(form, "Bäume.png")).touch()
     assert find(unicodedata.normalize(other, "Bäume.png"))[0].exists()
     assert names(unicodedata.normalize(other, "Bä*.png")) == [unicodedata.normalize(form, "Bäume.png")]
 
 
-def test_an_address_is_refused(photos):
-    with pytest.raises(InputError, match="is an address"):
+def test_a_url_is_refused(photos):
+    with pytest.raises(InputError, match="is a URL"):
         find("photos,gs://bucket/photos")
 
 
-def test_the_home_folder_is_known(photos, monkeypatch):
+def test_a_tilde_is_expanded_to_the_home_folder(photos, monkeypatch):
     monkeypatch.setenv("HOME", str(Path.cwd()))
     assert len(find("~/photos,~/x,y.png")) == 5

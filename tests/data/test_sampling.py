@@ -11,7 +11,7 @@ from chimeramix_jax.mixing import masks
 
 
 def labelled(labels, num_classes):
-    """A set in which image i is filled with the number i."""
+    """Returns a set in which image i is filled with the number i."""
     images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
     return sampling.to_device(images, np.array(labels), num_classes)
 
@@ -73,7 +73,7 @@ def test_small_subsets_are_repeated_up_to_the_base_and_the_whole_set_never(base,
     assert sampling.repeats_per_epoch(base, images_per_class) == repeats
 
 
-def test_a_set_on_the_device_lists_the_members_of_uneven_and_empty_classes():
+def test_resident_data_list_the_members_of_uneven_and_empty_classes():
     labels = [2, 0, 2, 2, 0, 4]
     data = labelled(labels, 5)
     np.testing.assert_array_equal(data.labels, labels)
@@ -83,7 +83,7 @@ def test_a_set_on_the_device_lists_the_members_of_uneven_and_empty_classes():
     assert data.images.dtype == np.uint8
 
 
-def test_partners_are_drawn_evenly_from_the_images_own_class_itself_included():
+def test_partners_are_drawn_uniformly_from_the_images_class_including_itself():
     labels = np.array([1, 0, 1, 1, 0, 2])
     data, draws = labelled(labels, 3), 600
     indices = np.repeat(np.arange(6), draws)
@@ -95,7 +95,7 @@ def test_partners_are_drawn_evenly_from_the_images_own_class_itself_included():
         assert np.all(np.abs(counts - draws / len(members)) < 60), f"image {index}: {counts}"  # 5 standard deviations
 
 
-def test_images_of_one_batch_draw_their_partners_each_for_itself():
+def test_images_of_a_batch_draw_their_partners_independently():
     data = labelled([0] * 10, 1)
     partners = np.asarray(sampling.same_class_partners(jax.random.key(0), data, np.zeros(30, int)))
     assert len(set(partners.tolist())) > 5

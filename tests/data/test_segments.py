@@ -21,7 +21,7 @@ def images_of(side):
 
 @pytest.fixture
 def segmented(monkeypatch):
-    """Collects what is really segmented, and not read."""
+    """Collects the images that are segmented instead of read from a file."""
     calls = []
 
     def counting(image, settings):
@@ -33,13 +33,13 @@ def segmented(monkeypatch):
 
 
 @pytest.mark.parametrize("side", [32, 64])
-def test_the_label_maps_are_those_of_the_published_program(side):
+def test_label_maps_equal_the_published_programs(side):
     maps = label_maps(images_of(side), CIFAR, 0, None)
     np.testing.assert_array_equal(maps, PUBLISHED[f"segments_{side}"])
 
 
 @pytest.mark.parametrize("padding", [1, 8])
-def test_the_canvas_is_the_image_with_its_reflected_surroundings(padding):
+def test_the_canvas_is_the_image_with_its_reflected_margin(padding):
     images = images_of(64)
     margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     maps = label_maps(images, CIFAR, padding, None)
@@ -54,18 +54,18 @@ def test_labels_count_from_zero_without_gaps_in_reading_order():
         assert np.all(np.diff(first_places) > 0)
 
 
-def test_labels_have_the_smallest_type_that_holds_the_largest():
+def test_labels_have_the_smallest_sufficient_dtype():
     assert label_maps(images_of(32), CIFAR, 4, None).dtype == np.uint8
     many = label_maps(images_of(64), FelzenszwalbSettings(scale=0.01, min_size=1, sigma=0.0), 0, None)
     assert many.max() > 255
     assert many.dtype == np.uint16
 
 
-def test_no_images_have_no_label_maps():
+def test_label_maps_of_no_images_are_empty():
     assert label_maps(images_of(32)[:0], CIFAR, 4, None).shape == (0, 40, 40)
 
 
-def test_what_was_segmented_once_is_read_the_next_time(tmp_path, segmented):
+def test_stored_label_maps_are_read_the_next_time(tmp_path, segmented):
     first = label_maps(images_of(32), CIFAR, 4, tmp_path / "new" / "segments")
     assert len(segmented) == 4
     again = label_maps(images_of(32), CIFAR, 4, tmp_path / "new" / "segments")
@@ -74,7 +74,9 @@ def test_what_was_segmented_once_is_read_the_next_time(tmp_path, segmented):
     np.testing.assert_array_equal(again, first)
 
 
-def test_any_change_of_the_images_or_settings_segments_anew_and_keeps_the_old(tmp_path, segmented, monkeypatch):
+def test_any_change_of_images_or_settings_causes_a_new_segmentation_and_keeps_the_old_file(
+    tmp_path, segmented, monkeypatch
+):
     images = images_of(32).copy()
     label_maps(images, CIFAR, 4, tmp_path)
     changed = images.copy()
@@ -126,7 +128,7 @@ def test_a_damaged_file_is_replaced(tmp_path, segmented, damage):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_several_processes_give_what_one_gives_and_do_not_run_the_users_script_again(tmp_path):
+def test_several_processes_give_the_same_result_and_do_not_run_the_users_script_again(tmp_path):
     np.save(tmp_path / "images.npy", images_of(64))
     script = tmp_path / "script.py"  # without the usual `if __name__ == "__main__"`
     script.write_text(
@@ -142,18 +144,18 @@ def test_several_processes_give_what_one_gives_and_do_not_run_the_users_script_a
     run = [sys.executable, str(script)]
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
-    assert done.stderr.startswith("segmentation: 4/4 images (100%)")
+    assert "segmentation: 4/4 images (100%)" in done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "maps.npy"), label_maps(images_of(64), CIFAR, 8, None))
 
 
 @pytest.mark.parametrize("setting", [{"scale": 0}, {"scale": float("nan")}, {"min_size": -1}, {"sigma": -0.1}])
-def test_settings_without_meaning_are_refused(setting):
+def test_invalid_segmentation_settings_are_refused(setting):
     with pytest.raises(ValueError, match="scale must be above 0, min_size and sigma at least 0"):
         FelzenszwalbSettings(**({"scale": 60, "min_size": 60} | setting))
 
 
 @pytest.mark.parametrize("padding", [-1, 32])
-def test_a_padding_that_no_reflection_fills_is_refused(padding):
+def test_a_padding_that_a_reflection_cannot_fill_is_refused(padding):
     with pytest.raises(ValueError, match=f"padding: {padding} is not allowed; it must be from 0 to 31"):
         label_maps(images_of(32), CIFAR, padding, None)
 
@@ -161,7 +163,7 @@ def test_a_padding_that_no_reflection_fills_is_refused(padding):
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((2, 8, 8, 3), float), ((8, 8, 3), np.uint8), ((2, 8, 9, 3), np.uint8), ((2, 8, 8), np.uint8)]
 )
-def test_what_is_no_batch_of_images_is_refused(shape, dtype):
+def test_an_array_that_is_not_a_batch_of_images_is_refused(shape, dtype):
     with pytest.raises(ValueError, match="must be uint8"):
         label_maps(np.zeros(shape, dtype), CIFAR, 0, None)
 
@@ -171,21 +173,21 @@ def comparison(request):
     return segment_views.compare(images_of(request.param), CIFAR, views=12, masks=25)
 
 
-def test_cutting_the_segments_of_a_view_out_of_the_canvas_comes_close_to_segmenting_the_view(comparison):
-    # Of hundreds of images: Rand index 0.92 (32 px) and 0.97 (64 px), overlap 0.79; these are four.
+def test_segments_cropped_from_the_canvas_agree_with_segments_of_the_view(comparison):
+    # Over hundreds of images: Rand index 0.92 (32 px) and 0.97 (64 px), overlap 0.79; this test has four images.
     assert comparison.agreement.rand > 0.85
     assert comparison.agreement.adjusted_rand > 0.6
     assert comparison.agreement.overlap > 0.65
     assert comparison.segments_published <= comparison.segments_counted < 1.4 * comparison.segments_published
 
 
-def test_masks_of_cut_out_segments_keep_areas_distributed_as_the_published_ones(comparison):
+def test_masks_of_cropped_segments_have_areas_distributed_like_the_published_masks(comparison):
     assert comparison.distance < 0.12
     assert abs(comparison.areas_ours.mean() - comparison.areas_published.mean()) < 0.05
     assert abs(comparison.areas_ours.std() - comparison.areas_published.std()) < 0.05
 
 
-def test_the_measures_of_agreement_are_one_for_equal_maps_and_lower_for_others():
+def test_agreement_measures_are_one_for_equal_maps_and_lower_for_others():
     maps = PUBLISHED["segments_64"]
     assert segment_views.agreement(maps, maps) == segment_views.Agreement(1, 1, 1)
     assert segment_views.agreement(np.zeros_like(maps), maps).adjusted_rand == 0

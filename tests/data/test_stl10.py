@@ -15,7 +15,7 @@ NAMES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "sh
 
 
 def column_major(images):
-    """Lays images out as published: channel after channel, column after column."""
+    """Converts images to the published layout: channel by channel, column by column."""
     return images.transpose(0, 3, 2, 1).tobytes()
 
 
@@ -42,7 +42,7 @@ def published(random_images):
 
 @pytest.fixture
 def load(dataset_config, tmp_path, monkeypatch):
-    """A function that writes the members to an archive and loads that."""
+    """Returns a function that writes the members to an archive and loads it."""
 
     def write_and_load(members, cut=None):
         path = tmp_path / "copy.tar.gz"
@@ -59,7 +59,7 @@ def load(dataset_config, tmp_path, monkeypatch):
     return write_and_load
 
 
-def test_stl10_comes_upright_and_in_published_order(load, published):
+def test_stl10_is_read_upright_and_in_published_order(load, published):
     dataset = load(published.members)
     assert dataset.class_names == tuple(NAMES)
     np.testing.assert_array_equal(dataset.train.images, published.train_images[dataset.train_indices])

@@ -20,7 +20,7 @@ LOADERS = {"generator": load_generator, "discriminator": load_discriminator, "cl
 
 @pytest.fixture
 def weights(reference):
-    """A function from a network's name to the published program's weights of it."""
+    """Returns a function from a network's name to its weights in the published program."""
 
     def of(network: str) -> dict[str, np.ndarray]:
         prefix = f"{network}/"
@@ -31,7 +31,7 @@ def weights(reference):
 
 @pytest.fixture
 def lightning(weights):
-    """The weights of all three networks under the prefixes that a Lightning module gives them."""
+    """Returns the weights of all three networks with the prefixes of a Lightning module."""
     prefixes = {"generator.": "generator", "discriminator.": "discriminator", "model.": "classifier"}
     return {prefix + name: array for prefix, network in prefixes.items() for name, array in weights(network).items()}
 
@@ -52,7 +52,7 @@ def zeros(shape):
 
 
 def published_wide_resnet(depth, width, classes, values=zeros):
-    """Names and shapes of the published program's wide ResNet, made anew."""
+    """Builds weights with the names and shapes of the published program's wide ResNet."""
     weights, channels = {"conv1.weight": values((16, 3, 3, 3))}, 16
 
     def norm(name, size):
@@ -80,7 +80,7 @@ def test_a_network_is_found_by_its_prefix_in_a_checkpoint_of_several(network, we
     assert_same_values(LOADERS[network](lightning), LOADERS[network](weights(network)))
 
 
-def test_layouts_are_turned_from_pytorchs_to_ours(weights):
+def test_pytorchs_layouts_are_converted_to_ours(weights):
     generator, published = load_generator(weights("generator")), weights("generator")
     stem, doubling = generator.encoder.stem, generator.decoder.upsampling[0]
     np.testing.assert_array_equal(stem.kernel[4, 5, 1, 6], published["encoder.model_downsampling.1.weight"][6, 1, 4, 5])
@@ -92,12 +92,12 @@ def test_layouts_are_turned_from_pytorchs_to_ours(weights):
     np.testing.assert_array_equal(head.kernel[...], weights("classifier")["fc.weight"].T)
 
 
-def test_parameters_are_float32_whatever_the_weights_were_stored_as(weights):
+def test_parameters_are_float32_whatever_the_dtype_of_the_weights(weights):
     stored = {name: array.astype(np.float16) for name, array in weights("discriminator").items()}
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(load_discriminator(stored)))} == {np.dtype(np.float32)}
 
 
-def test_the_decoders_residual_blocks_are_left_out_or_loaded_as_asked(weights):
+def test_the_decoders_residual_blocks_are_loaded_only_on_request(weights):
     published = weights("generator")
     assert len(load_generator(published).decoder.blocks) == 0
     blocks = load_generator(published, decoder_residual_blocks=2).decoder.blocks
@@ -109,7 +109,7 @@ def test_the_decoders_residual_blocks_are_left_out_or_loaded_as_asked(weights):
     assert len(blocks) == 2
 
 
-def test_a_generator_without_decoder_blocks_loads_as_released_but_not_as_drawn(weights):
+def test_weights_without_decoder_blocks_load_unless_the_blocks_are_requested(weights):
     published = {name: array for name, array in weights("generator").items() if "decoder.model_blocks" not in name}
     assert_same_values(load_generator(published), load_generator(weights("generator")))
     message = refusal(load_generator, published, decoder_residual_blocks=2)
@@ -118,18 +118,18 @@ def test_a_generator_without_decoder_blocks_loads_as_released_but_not_as_drawn(w
 
 
 def test_one_error_lists_every_name_that_is_missing_unknown_or_of_another_shape(weights):
-    given = weights("classifier")
+    stored = weights("classifier")
     for name in ("bn1.bias", "block2.layer.0.conv1.weight"):
-        del given[name]
-    given |= {"extra.weight": np.zeros(3), "fc2.bias": np.zeros(2), "conv1.weight": np.zeros((16, 3, 5, 5))}
-    message = refusal(load_wide_resnet, given)
+        del stored[name]
+    stored |= {"extra.weight": np.zeros(3), "fc2.bias": np.zeros(2), "conv1.weight": np.zeros((16, 3, 5, 5))}
+    message = refusal(load_wide_resnet, stored)
     assert message.startswith("weights do not fit a WideResNet: ")
     assert sorted(message.split(": ", 1)[1].split("; ")) == [
         "block2.layer.0.conv1.weight is missing",
         "bn1.bias is missing",
         "conv1.weight has shape (16, 3, 5, 5), expected (16, 3, 3, 3)",
-        "extra.weight is not known",
-        "fc2.bias is not known",
+        "extra.weight is unknown",
+        "fc2.bias is unknown",
     ]
 
 
@@ -141,7 +141,7 @@ def test_one_error_lists_every_name_that_is_missing_unknown_or_of_another_shape(
         ("classifier", "block1.layer.0.bn1.weight"),
     ],
 )
-def test_weights_of_another_network_are_refused_by_the_parameter_that_is_missing(network, anchor):
+def test_weights_of_another_network_are_refused_with_the_missing_parameter(network, anchor):
     message = refusal(LOADERS[network], {"somebody.elses.weight": np.zeros(3)})
     assert anchor in message
     assert "missing" in message
@@ -154,15 +154,15 @@ def test_two_networks_of_a_kind_are_refused_with_both_prefixes(weights):
     assert "'b.'" in message
 
 
-@pytest.mark.parametrize(("change", "found"), [(None, "is missing"), (np.zeros(10), "has shape (10,)")])
-def test_weights_from_which_the_size_cannot_be_seen_are_refused_by_the_parameter(weights, change, found):
-    given = {name: array for name, array in weights("classifier").items() if name != "fc.weight"}
-    given |= {} if change is None else {"fc.weight": change}
-    assert f"fc.weight {found}" in refusal(load_wide_resnet, given)
+@pytest.mark.parametrize(("change", "problem"), [(None, "is missing"), (np.zeros(10), "has shape (10,)")])
+def test_weights_from_which_the_size_cannot_be_inferred_are_refused(weights, change, problem):
+    stored = {name: array for name, array in weights("classifier").items() if name != "fc.weight"}
+    stored |= {} if change is None else {"fc.weight": change}
+    assert f"fc.weight {problem}" in refusal(load_wide_resnet, stored)
 
 
 @pytest.mark.parametrize(("depth", "width", "classes"), [(16, 2, 7), (10, 1, 100), (22, 3, 2)])
-def test_depth_width_and_classes_of_a_wide_resnet_are_found_from_the_shapes(depth, width, classes):
+def test_depth_width_and_classes_of_a_wide_resnet_are_inferred_from_the_shapes(depth, width, classes):
     classifier = load_wide_resnet(published_wide_resnet(depth, width, classes))
     assert len(classifier.blocks) == 3 * (depth - 4) // 6
     assert classifier.head.kernel.shape == (64 * width, classes)
@@ -172,11 +172,11 @@ def test_every_value_of_a_wide_resnet_is_loaded_and_batch_counters_are_ignored()
     numbers = np.random.default_rng(0)
     published = published_wide_resnet(10, 1, 3, lambda shape: numbers.uniform(size=shape).astype(np.float32))
     loaded = sorted(float(leaf.sum()) for leaf in jax.tree.leaves(nnx.state(load_wide_resnet(published))))
-    given = sorted(float(array.sum()) for name, array in published.items() if not name.endswith("tracked"))
-    np.testing.assert_allclose(loaded, given, rtol=1e-5)
+    stored = sorted(float(array.sum()) for name, array in published.items() if not name.endswith("tracked"))
+    np.testing.assert_allclose(loaded, stored, rtol=1e-5)
 
 
-def test_a_loaded_wide_resnet_is_in_training_mode_with_the_dropout_asked_for(weights):
+def test_a_loaded_wide_resnet_is_in_training_mode_with_the_requested_dropout(weights):
     classifier = load_wide_resnet(weights("classifier"), dropout_rate=0.3)
     assert not classifier.norm.use_running_average
     assert {block.dropout.rate for block in classifier.blocks} == {0.3}
@@ -191,7 +191,7 @@ def resnet_weights(resnet_reference):
     return {name.removeprefix(prefix): array for name, array in resnet_reference.items() if name.startswith(prefix)}
 
 
-def test_blocks_channels_and_classes_of_a_resnet_are_found_from_names_and_shapes(resnet_weights):
+def test_blocks_channels_and_classes_of_a_resnet_are_inferred_from_names_and_shapes(resnet_weights):
     network = load_resnet(resnet_weights)
     assert [len(stage) for stage in network.stages] == [1, 2, 3, 1]
     assert network.stem.kernel.shape == (7, 7, 3, 2)
@@ -201,8 +201,8 @@ def test_blocks_channels_and_classes_of_a_resnet_are_found_from_names_and_shapes
 
 def test_every_value_of_a_resnet_is_loaded_and_batch_counters_are_ignored(resnet_weights):
     loaded = sorted(float(leaf.sum()) for leaf in jax.tree.leaves(nnx.state(load_resnet(resnet_weights))))
-    given = sorted(float(array.sum()) for name, array in resnet_weights.items() if not name.endswith("tracked"))
-    np.testing.assert_allclose(loaded, given, rtol=1e-4, atol=1e-5)
+    stored = sorted(float(array.sum()) for name, array in resnet_weights.items() if not name.endswith("tracked"))
+    np.testing.assert_allclose(loaded, stored, rtol=1e-4, atol=1e-5)
 
 
 def test_a_resnet_is_found_by_its_prefix_beside_the_generator_in_a_checkpoint(resnet_weights, weights):
@@ -212,10 +212,10 @@ def test_a_resnet_is_found_by_its_prefix_beside_the_generator_in_a_checkpoint(re
 
 
 def test_one_error_lists_every_name_of_a_resnet_that_does_not_fit(resnet_weights):
-    given = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.0.conv")}
-    given |= {"layer2.0.downsample.0.weight": zeros((16, 8, 3, 3)), "layer3.3.conv1.weight": zeros((8, 32, 1, 1))}
-    del given["layer2.1.bn2.running_var"]
-    message = refusal(load_resnet, given)
+    stored = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.0.conv")}
+    stored |= {"layer2.0.downsample.0.weight": zeros((16, 8, 3, 3)), "layer3.3.conv1.weight": zeros((8, 32, 1, 1))}
+    del stored["layer2.1.bn2.running_var"]
+    message = refusal(load_resnet, stored)
     assert message.startswith("weights do not fit a ResNet: ")
     for problem in (
         "layer2.0.downsample.0.weight has shape (16, 8, 3, 3), expected (16, 8, 1, 1)",
@@ -227,11 +227,11 @@ def test_one_error_lists_every_name_of_a_resnet_that_does_not_fit(resnet_weights
 
 
 def test_a_resnet_without_one_of_its_stages_is_refused(resnet_weights):
-    given = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.")}
-    assert "layer4.0.conv1.weight is missing" in refusal(load_resnet, given)
+    stored = {name: array for name, array in resnet_weights.items() if not name.startswith("layer4.")}
+    assert "layer4.0.conv1.weight is missing" in refusal(load_resnet, stored)
 
 
-def test_a_wide_resnet_and_a_resnet_are_not_taken_for_each_other(resnet_weights, weights):
+def test_a_wide_resnet_and_a_resnet_are_not_confused(resnet_weights, weights):
     assert "layer1.0.conv3.weight" in refusal(load_resnet, weights("classifier"))
     assert "block1.layer.0.bn1.weight" in refusal(load_wide_resnet, resnet_weights)
 
@@ -240,7 +240,7 @@ def test_a_wide_resnet_and_a_resnet_are_not_taken_for_each_other(resnet_weights,
 
 
 @pytest.mark.parametrize("load", LOADERS.values())
-def test_without_torch_a_file_is_refused_with_how_to_get_it(load, tmp_path, monkeypatch):
+def test_without_torch_a_file_is_refused_with_install_instructions(load, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     message = refusal(load, tmp_path / "weights.pt")
     assert str(tmp_path / "weights.pt") in message
@@ -249,7 +249,7 @@ def test_without_torch_a_file_is_refused_with_how_to_get_it(load, tmp_path, monk
 
 @pytest.mark.parametrize("path_type", [str, lambda path: path], ids=["str", "Path"])
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"epoch": 3, "state_dict": state}])
-def test_files_of_weights_and_of_whole_checkpoints_load_as_the_arrays_do(tmp_path, lightning, weights, wrap, path_type):
+def test_weight_files_and_checkpoint_files_load_like_arrays(tmp_path, lightning, weights, wrap, path_type):
     torch = pytest.importorskip("torch")
     path = tmp_path / "last.ckpt"
     torch.save(wrap({name: torch.from_numpy(array.copy()) for name, array in lightning.items()}), path)
@@ -257,7 +257,7 @@ def test_files_of_weights_and_of_whole_checkpoints_load_as_the_arrays_do(tmp_pat
         assert_same_values(load(path_type(path)), load(weights(network)))
 
 
-def test_parameters_that_were_saved_with_their_gradients_switched_on_are_read(tmp_path, weights):
+def test_parameters_saved_with_requires_grad_are_read(tmp_path, weights):
     torch = pytest.importorskip("torch")
     path, published = tmp_path / "weights.pt", weights("discriminator")
     torch.save({name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in published.items()}, path)
@@ -272,7 +272,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint"], ids=["no file", "empty file", "another file"])
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     pytest.importorskip("torch")
     path = tmp_path / "weights.pt"
     if content is not None:
@@ -280,7 +280,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     assert f"{path}: cannot be read" in refusal(read_checkpoint, path)
 
 
-def test_a_file_that_holds_no_mapping_is_refused_with_what_it_holds(tmp_path):
+def test_a_file_without_a_mapping_is_refused_with_the_type_it_contains(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save([torch.zeros(2)], tmp_path / "weights.pt")
-    assert "holds a list" in refusal(read_checkpoint, tmp_path / "weights.pt")
+    assert "contains a list" in refusal(read_checkpoint, tmp_path / "weights.pt")

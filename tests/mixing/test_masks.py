@@ -9,8 +9,8 @@ import scipy.stats
 from chimeramix_jax.mixing.blending import blend, blend_many
 from chimeramix_jax.mixing.masks import grid_masks, grid_partitions, segment_masks, segment_partitions
 
-# Side of the masks and cells per side: the published sizes (64, 96 and 32 pixels), sides that the cells do not divide,
-# and as many cells as places.
+# Side of the masks and cells per side: the published sizes (64, 96 and 32 pixels), sides that are no multiple of the
+# cells, and as many cells as positions.
 SIZES = [(16, 4), (24, 4), (8, 4), (10, 4), (13, 3), (5, 2), (6, 6)]
 
 
@@ -24,7 +24,7 @@ def masks(batch_size, side, mix_size, seed=0):
 
 
 def windows_of(grid, side):
-    """Every window that may be cut out of a grid, stretched by nearest neighbour: offsets to array."""
+    """Every crop of a grid enlarged by nearest neighbour: a dictionary from offsets to arrays."""
     cells, pad = len(grid), side // len(grid)
     nearest = [int(place / (side + pad) * cells + 1e-9) for place in range(side + pad)]
     stretched = grid[np.ix_(nearest, nearest)]
@@ -32,7 +32,7 @@ def windows_of(grid, side):
 
 
 @pytest.mark.parametrize(("side", "mix_size"), SIZES)
-def test_grid_masks_are_zeros_and_ones_of_the_asked_shape(side, mix_size):
+def test_grid_masks_are_zeros_and_ones_of_the_requested_shape(side, mix_size):
     drawn = masks(6, side, mix_size)
     assert drawn.shape == (6, side, side, 1)
     assert drawn.dtype == np.float32
@@ -40,7 +40,7 @@ def test_grid_masks_are_zeros_and_ones_of_the_asked_shape(side, mix_size):
 
 
 @pytest.mark.parametrize(("side", "mix_size"), SIZES)
-def test_grid_masks_are_windows_of_stretched_coin_grids_at_one_offset_for_the_batch(side, mix_size):
+def test_grid_masks_are_crops_of_enlarged_coin_grids_at_one_offset_for_the_batch(side, mix_size):
     for seed in range(4):
         key = jax.random.key(seed)
         grids = np.asarray(jax.random.bernoulli(jax.random.split(key)[0], 0.5, (5, mix_size, mix_size)))
@@ -52,7 +52,7 @@ def test_grid_masks_are_windows_of_stretched_coin_grids_at_one_offset_for_the_ba
         assert set.intersection(*fitting), f"no common offset: {fitting}"
 
 
-def test_offsets_of_the_window_cover_their_whole_range_in_both_directions():
+def test_crop_offsets_cover_their_whole_range_in_both_directions():
     side, mix_size = 16, 4
     seen = set()
     for seed in range(80):
@@ -68,12 +68,12 @@ def test_offsets_of_the_window_cover_their_whole_range_in_both_directions():
     assert seen == {(y, x) for y in range(4) for x in range(4)}
 
 
-@pytest.mark.parametrize("side", [16, 64])  # of the features, and of the pixels that are mixed directly
-def test_all_offsets_of_the_window_are_equally_likely_in_both_directions(side):
+@pytest.mark.parametrize("side", [16, 64])  # of features, and of pixels in direct mixing
+def test_all_crop_offsets_are_equally_likely_in_both_directions(side):
     pad, draws = side // 4, 800
 
     def offsets(key):
-        """Where the first cell ends tells the offset; that no grid of a batch changes there is most improbable."""
+        """Finds the offset from the end of the first cell, where some grid of a batch almost certainly changes."""
         drawn = grid_masks(key, 6, side, 4)[..., 0]
         ends = [jnp.argmax(jnp.any(jnp.diff(drawn, axis=axis) != 0, axis=(0, 3 - axis))) + 1 for axis in (1, 2)]
         return (side + pad) // 4 - jnp.stack(ends)
@@ -81,9 +81,9 @@ def test_all_offsets_of_the_window_are_equally_likely_in_both_directions(side):
     found = np.asarray(jax.jit(jax.vmap(offsets))(jax.random.split(jax.random.key(0), draws)))
     counts = np.histogram2d(*found.T, bins=[np.arange(pad + 1)] * 2)[0]
     assert counts.sum() == draws
-    for of_offsets in (counts.sum(axis=0), counts.sum(axis=1)):
-        assert scipy.stats.chisquare(of_offsets).pvalue > 1e-3
-    assert scipy.stats.chi2_contingency(counts).pvalue > 1e-3  # rows and columns are drawn each for itself
+    for offset_counts in (counts.sum(axis=0), counts.sum(axis=1)):
+        assert scipy.stats.chisquare(offset_counts).pvalue > 1e-3
+    assert scipy.stats.chi2_contingency(counts).pvalue > 1e-3  # rows and columns are drawn independently
 
 
 def test_each_image_has_its_own_grid():
@@ -91,22 +91,22 @@ def test_each_image_has_its_own_grid():
     assert len({mask.tobytes() for mask in drawn}) == 16
 
 
-def test_half_of_the_places_take_each_image():
+def test_each_image_gets_half_of_the_positions():
     assert abs(masks(2000, 8, 4).mean() - 0.5) < 0.02
 
 
-def test_every_place_takes_each_image_half_of_the_time():
+def test_every_position_goes_to_each_image_half_of_the_time():
     draws = 4000
     counts = masks(draws, 16, 4).sum(axis=0)
     assert np.all(np.abs(counts - draws / 2) < 5 * np.sqrt(draws / 4))
 
 
-def test_the_areas_that_grids_keep_are_distributed_as_those_of_stretched_coin_grids():
+def test_mask_areas_are_distributed_as_those_of_enlarged_coin_grids():
     side, rng = 16, np.random.default_rng(0)
     windows = [windows_of(rng.integers(0, 2, (4, 4)), side) for _ in range(300)]
-    expected = [window.mean() for of_a_grid in windows for window in of_a_grid.values()]
+    expected = [window.mean() for grid_windows in windows for window in grid_windows.values()]
     areas = np.concatenate([masks(50, side, 4, seed).mean(axis=(1, 2, 3)) for seed in range(20)])
-    # The windows of one grid are not independent: the bound is that for as many as there are grids.
+    # The windows of a grid are not independent, so the bound assumes only as many samples as there are grids.
     assert scipy.stats.ks_2samp(areas, expected).statistic < 1.95 * np.sqrt(1 / 1000 + 1 / 300)
     np.testing.assert_allclose(np.std(areas), np.std(expected), rtol=0.15)
 
@@ -118,7 +118,7 @@ def test_a_row_or_column_changes_at_most_once_per_cell(side, mix_size):
         assert np.max(np.sum(np.diff(drawn, axis=axis) != 0, axis=axis)) <= mix_size - 1
 
 
-def test_two_keys_give_different_masks_and_one_key_the_same():
+def test_different_keys_give_different_masks_and_equal_keys_equal_masks():
     np.testing.assert_array_equal(masks(4, 16, 4), masks(4, 16, 4))
     assert np.any(masks(4, 16, 4) != masks(4, 16, 4, seed=1))
 
@@ -135,7 +135,7 @@ def test_blend_takes_a_where_the_mask_is_one_and_b_where_it_is_zero(dtype):
         np.testing.assert_array_equal(mixed, expected)
 
 
-def test_blend_interpolates_linearly_between():
+def test_blend_interpolates_linearly():
     a, b = jnp.full((1, 2, 2, 1), 8.0), jnp.full((1, 2, 2, 1), -4.0)
     np.testing.assert_allclose(blend(a, b, jnp.full((1, 2, 2, 1), 0.25)), -1)
 
@@ -146,26 +146,26 @@ def draw_partitions(key, batch_size, side, mix_size, images):
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
-def deal_segments(key, segments, side, max_segments, images):
+def assign_segments(key, segments, side, max_segments, images):
     return segment_partitions(key, segments, side, max_segments, images=images)
 
 
 @pytest.mark.parametrize(("side", "mix_size"), [(16, 4), (13, 3)])
-def test_partitions_of_two_are_the_pairs_masks_and_what_they_leave(side, mix_size):
+def test_partitions_for_two_images_are_the_masks_of_pairs_and_their_complements(side, mix_size):
     key = jax.random.key(3)
     segments = np.random.default_rng(0).integers(0, 9, (6, 2 * side, 2 * side))
     for mask, partition in (
         (masks(6, side, mix_size, seed=3), draw_partitions(key, 6, side, mix_size, 2)),
-        (draw_segment_masks(key, segments, side, 9), deal_segments(key, segments, side, 9, 2)),
+        (draw_segment_masks(key, segments, side, 9), assign_segments(key, segments, side, 9, 2)),
     ):
         np.testing.assert_array_equal(partition, np.stack([mask, 1 - mask]))
 
 
 @pytest.mark.parametrize("images", [1, 3, 5])
-def test_partitions_give_every_place_to_exactly_one_image(images):
+def test_partitions_assign_every_position_to_exactly_one_image(images):
     key = jax.random.key(0)
     segments = np.random.default_rng(0).integers(0, 30, (7, 16, 16), dtype=np.uint8)
-    for partition in (draw_partitions(key, 7, 12, 4, images), deal_segments(key, segments, 12, 30, images)):
+    for partition in (draw_partitions(key, 7, 12, 4, images), assign_segments(key, segments, 12, 30, images)):
         assert partition.shape == (images, 7, 12, 12, 1)
         assert partition.dtype == np.float32
         assert set(np.unique(partition)) <= {0, 1}
@@ -173,13 +173,13 @@ def test_partitions_give_every_place_to_exactly_one_image(images):
 
 
 @pytest.mark.parametrize("images", [3, 4])
-def test_cells_of_a_grid_fall_to_each_image_equally_often(images):
+def test_grid_cells_go_to_each_image_equally_often(images):
     shares = np.mean(draw_partitions(jax.random.key(0), 2000, 8, 4, images), axis=(1, 2, 3, 4))
     np.testing.assert_allclose(shares, 1 / images, atol=0.02)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_blending_many_takes_each_place_from_its_image_and_two_as_a_pair(dtype):
+def test_blend_many_takes_each_position_from_its_image_and_equals_blend_for_two(dtype):
     features = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 8, 8, 5)), dtype)
     partition = draw_partitions(jax.random.key(0), 4, 8, 4, 3)
     owners = np.argmax(partition, axis=0)
@@ -196,10 +196,10 @@ def draw_segment_masks(key, segments, side, max_segments, min_size=1):
 
 
 def possible_masks(segments, side):
-    """Every mask by the published rule, told one by one, and its probability: bytes to number."""
-    met = list(dict.fromkeys(segments.ravel().tolist()))
-    k = len(met)
-    numbers = np.vectorize(met.index)(segments)
+    """Every mask that the published rule allows, as bytes, with its probability."""
+    scan_order = list(dict.fromkeys(segments.ravel().tolist()))
+    k = len(scan_order)
+    numbers = np.vectorize(scan_order.index)(segments)
     places = [int(place * len(segments) / side) for place in range(side)]
     shown = numbers[np.ix_(places, places)]
     masks = {}
@@ -218,12 +218,12 @@ def patches(labels, side):
     return np.kron(np.reshape(labels, (cells, cells)), np.ones((side // cells, side // cells))).astype(np.uint8)
 
 
-# In order and in one piece; as a crop leaves them, with gaps and not in order; three, two and one segment.
+# Four connected segments in order; labels as after a crop, out of order and with gaps; three, two and one segment.
 LABELS = [[0, 1, 2, 3], [9, 4, 4, 7], [2, 0, 1, 2], [5, 5, 8, 8], [6, 6, 6, 6]]
 
 
 @pytest.mark.parametrize("labels", LABELS)
-def test_segment_masks_follow_the_published_rule_each_as_often_as_it_says(labels):
+def test_segment_masks_follow_the_published_rule_with_its_probabilities(labels):
     segments = patches(labels, 8)
     drawn = np.asarray(draw_segment_masks(jax.random.key(0), np.asarray([segments] * 3000), 4, 10))
     expected = possible_masks(segments, 4)
@@ -234,12 +234,12 @@ def test_segment_masks_follow_the_published_rule_each_as_often_as_it_says(labels
         assert abs(found[mask] - probability) < 0.04  # more than 4 standard deviations
 
 
-def test_an_image_of_one_segment_is_replaced_by_the_other_image():
+def test_an_image_with_a_single_segment_is_replaced_by_the_other_image():
     segments = np.full((3000, 8, 8), 3, np.uint8)
     assert np.all(draw_segment_masks(jax.random.key(0), segments, 4, 10) == 1)
 
 
-def test_each_image_of_the_batch_has_its_own_segments_and_bounds():
+def test_each_mix_of_a_batch_has_its_own_segments_and_bounds():
     segments = np.stack([patches(labels, 8) for labels in LABELS] * 600)
     drawn = np.asarray(draw_segment_masks(jax.random.key(0), segments, 4, 10))
     for position, labels in enumerate(LABELS):
@@ -255,7 +255,7 @@ def test_segment_masks_are_resized_by_nearest_neighbour_rounding_down(from_side,
         assert mask.tobytes() in possible_masks(labels, side)
 
 
-def test_the_numbering_of_the_labels_does_not_matter_only_where_they_are():
+def test_masks_depend_on_where_segments_lie_and_not_on_their_labels():
     segments = np.random.default_rng(0).integers(0, 40, (8, 16, 16))
     renamed = np.random.default_rng(1).permutation(40)[segments]
     np.testing.assert_array_equal(
@@ -264,27 +264,27 @@ def test_the_numbering_of_the_labels_does_not_matter_only_where_they_are():
     )
 
 
-def test_rests_below_the_smallest_size_share_the_number_of_the_segment_before():
+def test_remnants_below_the_smallest_size_get_the_number_of_the_segment_before():
     segments, joined = patches([0, 1, 2, 3], 16), patches([0, 1, 2, 3], 16)
     segments[3, 2:5], segments[0, 0], segments[-1, -2:] = 4, 5, 6
-    joined[3, 2:5], joined[-1, -2:] = 1, 3  # the corner is met first: it goes to the first segment, 0
+    joined[3, 2:5], joined[-1, -2:] = 1, 3  # the corner is met first and joins the first segment, 0
     key, many = jax.random.key(0), 200
     np.testing.assert_array_equal(
         draw_segment_masks(key, jnp.asarray([segments] * many), 16, 7, 4),
         draw_segment_masks(key, jnp.asarray([joined] * many), 16, 7),
     )
     few = draw_segment_masks(key, jnp.asarray([segments]), 16, 7, 1000)
-    assert np.all(few == 1)  # none is large enough: they count as one
+    assert np.all(few == 1)  # none is large enough, so all count as one
 
 
-def test_several_images_get_whole_segments_in_order_and_one_at_least_where_there_are_enough():
+def test_several_images_get_whole_segments_in_order_and_at_least_one_if_there_are_enough():
     images, segments = 4, np.arange(64).reshape(8, 8) // 8
-    drawn = np.asarray(deal_segments(jax.random.key(0), np.asarray([segments] * 500), 8, 8, images))
+    drawn = np.asarray(assign_segments(jax.random.key(0), np.asarray([segments] * 500), 8, 8, images))
     owners = drawn.argmax(axis=0)[:, :, 0, 0]
     assert np.all(drawn.argmax(axis=0)[..., 0] == owners[:, :, None])  # whole segments
-    for one in owners:
-        assert set(one) == set(range(images))
-        first = int(np.flatnonzero(one == 0)[0])
-        assert np.all(one[:first] == images - 1)
-        assert np.all(np.diff(one[first:]) >= 0)
-    assert len({one.tobytes() for one in owners}) > 30
+    for row in owners:
+        assert set(row) == set(range(images))
+        first = int(np.flatnonzero(row == 0)[0])
+        assert np.all(row[:first] == images - 1)
+        assert np.all(np.diff(row[first:]) >= 0)
+    assert len({row.tobytes() for row in owners}) > 30

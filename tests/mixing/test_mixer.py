@@ -1,3 +1,5 @@
+"""Mixes of a batch against mixes computed from the sources and masks that they report."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +17,14 @@ from chimeramix_jax.training.generator import build_discriminator, build_generat
 
 
 @pytest.mark.parametrize(
-    ("experiment", "images", "candidates"),
+    ("experiment", "images_per_mix", "candidates"),
     [("chimeramix_grid", 2, 1), ("chimeramix_grid", 3, 4), ("chimeramix_grid_direct", 3, 1)],
 )
-def test_what_a_mix_says_of_its_sources_and_masks_is_what_it_was_made_of(experiment, images, candidates):
-    config = load(f"digits:{experiment}")  # whose images are neither cropped nor mirrored
+def test_a_mix_is_made_of_the_sources_and_masks_that_it_reports(experiment, images_per_mix, candidates):
+    config = load(f"digits:{experiment}")  # digits are neither cropped nor mirrored
     config.update_from_flattened_dict(
         TINY
-        | {"mixing.images": images, "mixing.discriminator_candidates": candidates}
+        | {"mixing.images": images_per_mix, "mixing.discriminator_candidates": candidates}
         | {"classifier.image_side": 32, "precision": "float32"}
     )
     pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
@@ -34,15 +36,15 @@ def test_what_a_mix_says_of_its_sources_and_masks_is_what_it_was_made_of(experim
     indices = jnp.array([0, 1, 2, 8])
     mixes = jax.jit(mixer.mix)(jax.random.key(0), to_device(pixels, labels, 3), indices, parameters)
 
-    assert mixes.sources.shape == (images, 4)
+    assert mixes.sources.shape == (images_per_mix, 4)
     np.testing.assert_array_equal(mixes.sources[0], indices)
-    np.testing.assert_array_equal(labels[mixes.sources], np.tile(labels[indices], (images, 1)))
+    np.testing.assert_array_equal(labels[mixes.sources], np.tile(labels[indices], (images_per_mix, 1)))
     np.testing.assert_array_equal(jnp.sum(mixes.partition, axis=0), 1)
     sources = normalize(jnp.asarray(pixels)[mixes.sources])
     if networks[0] is None:
         expected = blend_many(sources, mixes.partition)
     else:
         generator = networks[0]
-        features = jnp.stack([generator.encode(one) for one in sources])
+        features = jnp.stack([generator.encode(images) for images in sources])
         expected = generator.decode(blend_many(features, mixes.partition))
     np.testing.assert_allclose(mixes.images, expected, atol=1e-4)

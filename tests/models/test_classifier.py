@@ -13,7 +13,7 @@ def build(model_name, num_classes=7, **settings):
     return nnx.eval_shape(lambda: classifier.build(model_name, num_classes, rngs=nnx.Rngs(0), **settings))
 
 
-def test_a_wide_resnet_is_built_with_depth_width_and_dropout_as_named():
+def test_a_wide_resnet_is_built_from_depth_width_and_dropout():
     network = build("wrn-16-2", dropout_rate=0.3)
     assert isinstance(network, WideResNet)
     assert len(network.blocks) == 6
@@ -43,7 +43,7 @@ def test_every_classifier_takes_the_same_arguments_and_starts_in_training_mode(n
 
 
 @pytest.mark.parametrize("name", ["resnet-18", "resnet50", "wrn-16", "wrn-16-8-2", ""])
-def test_an_unknown_name_is_refused_with_the_names_there_are(name):
-    with pytest.raises(ValueError, match=r"wrn-<depth>-<width> and resnet-50") as caught:
+def test_an_unknown_name_is_refused_with_the_allowed_names(name):
+    with pytest.raises(ValueError, match=r"wrn-<depth>-<width> or resnet-50") as caught:
         build(name)
     assert repr(name) in str(caught.value)

@@ -8,10 +8,11 @@ from flax import nnx
 from jax import lax
 
 from chimeramix_jax.models import convolution
+from chimeramix_jax.runtime import backend
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
-pytestmark = pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere every convolution is XLA's own")
+pytestmark = pytest.mark.skipif(backend.on_accelerator(), reason="only CPU has convolutions of our own")
 
 # Kernel side, stride, padding, channels in and out, image height and width.
 OURS = {
@@ -49,9 +50,13 @@ UNUSUAL = {
     "groups": {"feature_group_count": 2, "window_strides": (1, 1), "padding": ((1, 1), (1, 1))},
     "dilated kernel": {"rhs_dilation": (2, 2), "window_strides": (1, 1), "padding": ((0, 0), (0, 0))},
     "dilated input": {"lhs_dilation": (2, 2), "window_strides": (1, 1), "padding": ((1, 1), (1, 1))},
-    "named padding": {"window_strides": (2, 2), "padding": "SAME"},
-    "unlike strides": {"window_strides": (2, 1), "padding": ((1, 1), (0, 0))},
-    "type of the sums": {"window_strides": (1, 1), "padding": ((1, 1), (1, 1)), "preferred_element_type": jnp.float32},
+    "padding by name": {"window_strides": (2, 2), "padding": "SAME"},
+    "different strides": {"window_strides": (2, 1), "padding": ((1, 1), (0, 0))},
+    "sums' dtype": {
+        "window_strides": (1, 1),
+        "padding": ((1, 1), (1, 1)),
+        "preferred_element_type": jnp.float32,
+    },
 }
 
 
@@ -64,14 +69,14 @@ def operands(image_shape, kernel_shape, dtype):
 
 
 def value_and_gradients(convolve, images, kernel):
-    """The convolution's value, and the gradients that a random cotangent of it gives."""
+    """Returns the convolution's value and its gradients for a random cotangent."""
     value, pull_back = jax.vjp(convolve, images, kernel)
     input_gradient, kernel_gradient = pull_back(random_array(value.shape, value.dtype, seed=2))
     return {"value": value, "input gradient": input_gradient, "kernel gradient": kernel_gradient}
 
 
 def assert_equal_to_xla(images, kernel, tolerance, **settings):
-    """``tolerance``: the largest difference relative to the largest value."""
+    """Compares with XLA; ``tolerance`` bounds the largest difference relative to the largest value."""
 
     @jax.jit
     def both(images, kernel):
@@ -114,7 +119,7 @@ def test_a_convolution_with_unusual_settings_equals_xla_in_value_and_both_gradie
     assert_equal_to_xla(images, kernel, 1e-5, dimension_numbers=NHWC, **settings)
 
 
-@pytest.mark.parametrize("case", ["groups", "dilated kernel", "dilated input", "named padding", "type of the sums"])
+@pytest.mark.parametrize("case", ["groups", "dilated kernel", "dilated input", "padding by name", "sums' dtype"])
 def test_unusual_settings_are_left_to_xla(case, monkeypatch):
     monkeypatch.delattr(convolution, "_convolve_on_cpu")
     settings = UNUSUAL[case]
@@ -122,7 +127,7 @@ def test_unusual_settings_are_left_to_xla(case, monkeypatch):
     convolution.conv_general_dilated(images, kernel, dimension_numbers=NHWC, **settings)
 
 
-def test_a_layer_takes_it_as_its_convolution_and_trains_as_with_xla():
+def test_a_flax_layer_accepts_the_convolution_and_has_the_gradients_of_xlas():
     def gradients(**settings):
         layer = nnx.Conv(3, 5, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), rngs=nnx.Rngs(0), **settings)
         gradient = nnx.jit(nnx.grad(lambda layer, images: jnp.sum(jnp.square(layer(images)))))

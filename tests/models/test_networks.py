@@ -27,7 +27,7 @@ def images(count, side=32, seed=0):
 
 
 def filled(build):
-    """A network with NumPy's random numbers in it: drawing them with JAX would compile a program per shape."""
+    """Fills a network with random numbers of NumPy; JAX would compile a program for each shape."""
     network, rng = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0))), np.random.default_rng(0)
 
     def values(path, leaf):
@@ -95,7 +95,7 @@ def wide_resnet_parameters(depth, width, classes):
     ],
     ids=["generator", "generator of the paper", "discriminator", "WRN-16-8", "WRN-28-10", "WRN-22-3"],
 )
-def test_a_network_has_as_many_parameters_as_its_architecture(build, expected):
+def test_a_network_has_the_number_of_parameters_of_its_architecture(build, expected):
     network = nnx.eval_shape(lambda: build(rngs=nnx.Rngs(0)))
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(network, nnx.Param))) == expected
 
@@ -142,14 +142,14 @@ def test_generated_images_stay_within_minus_one_and_one_and_vary(decoder_residua
     assert mixed.std() > 0.05
 
 
-def test_scores_of_the_discriminator_lie_between_zero_and_one_and_vary():
+def test_discriminator_scores_lie_between_zero_and_one_and_vary():
     scores = np.asarray(apply(small_discriminator(), images(2)))
     assert np.all((scores > 0) & (scores < 1))
     assert scores.std() > 1e-3
 
 
 @pytest.mark.parametrize(("value", "kept"), [(1.0, 0), (0.0, 1)])
-def test_a_mask_of_one_value_makes_the_generator_reconstruct_one_image_whatever_the_other(value, kept):
+def test_a_constant_mask_makes_the_generator_reconstruct_one_image_and_ignore_the_other(value, kept):
     generator, mask = small_generator(), jnp.full((2, 8, 8, 1), value)
     pair = [images(2), images(2, seed=1)]
     changed = list(pair)
@@ -179,7 +179,7 @@ def test_a_bias_before_an_instance_norm_is_kept_for_published_weights_but_makes_
 
 
 @pytest.mark.parametrize("padding", [1, 3, 4])
-def test_the_gradient_of_reflect_pad_gives_borders_back_to_the_pixels_they_mirror(padding):
+def test_the_gradient_of_reflect_pad_adds_borders_to_the_pixels_they_mirror(padding):
     picture = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 3)), jnp.float32)
     widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     expected, pull_back = jax.vjp(lambda picture: jnp.pad(picture, widths, mode="reflect"), picture)
@@ -194,7 +194,7 @@ def test_reflect_pad_mirrors_at_the_border_without_repeating_it():
     np.testing.assert_array_equal(reflect_pad(jnp.asarray(picture), 3), expected)
 
 
-def test_a_doubling_convolution_writes_each_pixel_times_the_kernel_into_its_own_two_by_two_pixels():
+def test_a_doubling_convolution_turns_each_pixel_into_two_by_two_pixels():
     layer = DoublingConvolution(3, 2, rngs=nnx.Rngs(0))
     features = np.random.default_rng(0).normal(size=(2, 3, 4, 3)).astype(np.float32)
     kernel, doubled = np.asarray(layer.kernel[...]), np.asarray(layer(jnp.asarray(features)))
@@ -207,22 +207,22 @@ def test_a_doubling_convolution_writes_each_pixel_times_the_kernel_into_its_own_
 
 
 def test_masked_examples_change_neither_the_statistics_nor_the_logits_of_the_others():
-    alone, filled_up = small_classifier(), small_classifier()
+    alone, padded = small_classifier(), small_classifier()
     valid = images(3, side=8)
     garbage = 100 * images(2, side=8, seed=1)
     expected = apply(alone, valid)
     logits = apply(
-        filled_up,
+        padded,
         jnp.concatenate([valid[:1], garbage[:1], valid[1:], garbage[1:]]),
         example_mask=jnp.array([True, False, True, True, False]),
     )
     np.testing.assert_allclose(logits[jnp.array([0, 2, 3])], expected, atol=1e-5)
-    ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (filled_up, alone))
-    for statistic, wanted in zip(ours, others, strict=True):
-        np.testing.assert_allclose(statistic, wanted, rtol=1e-5, atol=1e-6)
+    ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (padded, alone))
+    for statistic, reference in zip(ours, others, strict=True):
+        np.testing.assert_allclose(statistic, reference, rtol=1e-5, atol=1e-6)
 
 
-def test_without_the_mask_the_same_examples_do_change_the_statistics():
+def test_without_the_mask_the_same_examples_change_the_statistics():
     network = small_classifier()
     apply(network, jnp.concatenate([images(3, side=8), 100 * images(2, side=8, seed=1)]))
     alone = small_classifier()
@@ -243,7 +243,7 @@ def test_dropout_acts_in_training_mode_only_and_differs_between_keys():
 
 
 @pytest.mark.parametrize(("mode", "evaluating"), [("eval", True), ("train", False)])
-def test_a_wide_resnet_switches_batch_statistics_and_dropout_of_all_its_parts(mode, evaluating):
+def test_a_wide_resnet_switches_the_mode_of_all_its_norms_and_dropouts(mode, evaluating):
     classifier = small_classifier(dropout_rate=0.5)
     classifier = classifier.train() if evaluating else classifier.eval()
     assert getattr(classifier, mode)() is classifier
@@ -252,14 +252,14 @@ def test_a_wide_resnet_switches_batch_statistics_and_dropout_of_all_its_parts(mo
     assert [block.dropout.deterministic for block in classifier.blocks] == [evaluating] * 3
 
 
-def test_dropout_draws_anew_in_every_block(monkeypatch):
+def test_every_block_draws_its_own_dropout(monkeypatch):
     classifier, keys = small_classifier(dropout_rate=0.5), []
 
-    def note(self, inputs, *, rngs):
+    def record(self, inputs, *, rngs):
         keys.append(rngs)
         return inputs
 
-    monkeypatch.setattr(nnx.Dropout, "__call__", note)
+    monkeypatch.setattr(nnx.Dropout, "__call__", record)
 
     @jax.jit
     def keys_of_the_blocks(key):
@@ -271,20 +271,20 @@ def test_dropout_draws_anew_in_every_block(monkeypatch):
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.5])
-def test_dropout_takes_its_share_of_single_values_and_scales_the_others_up(rate):
+def test_dropout_zeroes_individual_values_at_its_rate_and_scales_up_the_others(rate):
     block = filled(partial(WideBlock, 3, 3, 1, rate))
     dropped = np.asarray(block.dropout(jnp.ones((20, 8, 8, 16)), rngs=jax.random.key(0)))
     np.testing.assert_allclose(np.unique(dropped), [0, 1 / (1 - rate)], rtol=1e-6)
     zeros = dropped == 0
     deviation = np.sqrt(rate * (1 - rate))
     assert abs(zeros.mean() - rate) < 4.5 * deviation / np.sqrt(zeros.size)
-    # Each value is drawn for itself: no whole channels, pixels or examples fall together.
+    # Each value is drawn independently: no whole channels, pixels or examples are dropped together.
     for axes in ((0, 1, 2), (0, 3), (1, 2, 3)):
         shares = zeros.mean(axis=axes)
         assert np.all(np.abs(shares - rate) < 4.5 * deviation / np.sqrt(zeros.size / shares.size))
 
 
-def test_training_mode_needs_a_dropout_key_where_the_rate_is_above_zero():
+def test_training_mode_needs_a_dropout_key_if_the_rate_is_above_zero():
     with pytest.raises(ValueError, match="rngs"):
         apply(filled(partial(WideBlock, 3, 3, 1, 0.5)), images(1, side=8))
 
@@ -301,7 +301,7 @@ def test_training_mode_needs_a_dropout_key_where_the_rate_is_above_zero():
     ],
     ids=["generator", "discriminator", "classifier"],
 )
-def test_bfloat16_keeps_float32_parameters_and_comes_near_the_float32_output(build, inputs, tolerance):
+def test_bfloat16_keeps_float32_parameters_and_approximates_the_float32_output(build, inputs, tolerance):
     narrow = build(dtype=jnp.bfloat16)
     difference = np.asarray(apply(narrow, *inputs), np.float32) - np.asarray(apply(build(), *inputs))
     assert 0 < np.sqrt(np.mean(np.square(difference))) < tolerance
@@ -332,24 +332,24 @@ def test_initial_convolutions_of_the_wide_resnet_have_hes_fan_out_variance_and_n
 
 
 @pytest.mark.parametrize("build", [partial(Generator, 8, 2, 2), partial(Discriminator, 8)])
-def test_all_of_the_adversarial_networks_are_drawn_uniformly_within_pytorchs_bounds(build):
+def test_generator_and_discriminator_start_uniform_within_pytorchs_bounds(build):
     @jax.jit
     def draw(key):
         return nnx.state(build(rngs=nnx.Rngs(params=key)))
 
-    drawn = dict(nnx.to_flat_state(draw(jax.random.key(0, impl="rbg"))))  # the kind of key that runs use
+    drawn = dict(nnx.to_flat_state(draw(jax.random.key(0, impl="rbg"))))  # the key type that runs use
     layers = {path[:-1] for path in drawn}
     values = []
     for layer in layers:
         kernel = np.asarray(drawn[*layer, "kernel"][...])
-        # Of a transposed convolution, the only layer with such kernels, PyTorch counts the outputs.
+        # Only the transposed convolution has 2x2 kernels; PyTorch computes its fan-in from its output channels.
         fan_in = 4 * kernel.shape[3] if kernel.shape[:2] == (2, 2) else math.prod(kernel.shape[:3])
         of_layer = [kernel] + [np.asarray(drawn[*layer, name][...]) for name in ("bias",) if (*layer, name) in drawn]
         for value in of_layer:
             scaled = value.ravel() * math.sqrt(fan_in)
             assert scipy.stats.kstest(scaled, "uniform", (-1, 2)).pvalue > 1e-4
             values.append(scaled)
-    assert len(np.unique(np.concatenate(values))) > 0.95 * sum(map(len, values))  # no layer is another's copy
+    assert len(np.unique(np.concatenate(values))) > 0.95 * sum(map(len, values))  # no layer is a copy of another
 
 
 def test_the_wide_resnet_starts_with_hes_normal_kernels_plain_norms_and_pytorchs_linear_layer_without_bias():
@@ -369,7 +369,7 @@ def test_the_wide_resnet_starts_with_hes_normal_kernels_plain_norms_and_pytorchs
             assert np.all(values == (1 if path[-1] in ("scale", "variance") else 0))
 
 
-def test_layers_of_one_seed_are_equal_and_of_two_seeds_differ():
+def test_equal_seeds_give_equal_layers_and_different_seeds_different_layers():
     first, again, other = (convolution_layer(3, 4, 3, rngs=nnx.Rngs(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.kernel[...], again.kernel[...])
     assert np.any(first.kernel[...] != other.kernel[...])

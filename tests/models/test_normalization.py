@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chimeramix_jax.models.normalization import BatchNorm, instance_norm, normalize, sum_over
+from chimeramix_jax.runtime import backend
 
 
 @pytest.mark.parametrize("axes", [(1, 2), (0, 1, 2)])
@@ -12,8 +13,8 @@ def test_sums_are_the_same_on_every_backend(axes, mask, monkeypatch):
     values = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 6, 4)), jnp.float32)
     where = None if mask is None else jnp.array(mask)[:, None, None, None]
     expected = np.sum(values, axis=axes, keepdims=True, where=True if where is None else where)
-    for backend in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+    for accelerator in (False, True):
+        monkeypatch.setattr(backend, "on_accelerator", lambda accelerator=accelerator: accelerator)
         np.testing.assert_allclose(sum_over(values, axes, where), expected, atol=1e-5)
 
 
@@ -30,7 +31,7 @@ def test_instance_norm_turns_a_constant_channel_into_zeros():
     assert np.all(np.asarray(instance_norm(jnp.full((1, 4, 4, 2), 7.0))) == 0)
 
 
-def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
+def test_instance_norm_computes_statistics_of_bfloat16_features_in_float32():
     features = jnp.asarray(300 + 5 * np.random.default_rng(0).normal(size=(1, 32, 32, 2)), jnp.bfloat16)
     normed = instance_norm(features)
     assert normed.dtype == jnp.bfloat16
@@ -46,7 +47,7 @@ def test_instance_norm_takes_the_statistics_of_narrow_features_in_float32():
         ((0, 1, 2), [True, False, True], (4,)),
     ],
 )
-def test_the_gradients_of_a_norm_are_those_of_its_definition(axes, mask, shape):
+def test_the_gradients_of_a_norm_equal_automatic_differentiation_of_its_definition(axes, mask, shape):
     with jax.enable_x64(True):
         draw = np.random.default_rng(0).normal
         features, scale, bias = jnp.asarray(draw(3, 2, (3, 5, 6, 4))), jnp.asarray(draw(size=shape)), jnp.zeros(shape)
@@ -58,15 +59,15 @@ def test_the_gradients_of_a_norm_are_those_of_its_definition(axes, mask, shape):
             return (features - mean) / jnp.sqrt(variance + 1e-5) * scale + bias
 
         expected, pull_back = jax.vjp(defined, features, scale, bias)
-        ours, our_pull_back = jax.vjp(lambda *given: normalize(*given, where, axes, 1e-5)[0], features, scale, bias)
+        ours, our_pull_back = jax.vjp(lambda *inputs: normalize(*inputs, where, axes, 1e-5)[0], features, scale, bias)
         np.testing.assert_allclose(ours, expected, atol=1e-12)
         cotangent = jnp.asarray(draw(size=features.shape))
-        for gradient, wanted in zip(our_pull_back(cotangent), pull_back(cotangent), strict=True):
-            assert gradient.shape == wanted.shape
-            np.testing.assert_allclose(gradient, wanted, atol=1e-11)
+        for gradient, reference in zip(our_pull_back(cotangent), pull_back(cotangent), strict=True):
+            assert gradient.shape == reference.shape
+            np.testing.assert_allclose(gradient, reference, atol=1e-11)
 
 
-def test_the_gradient_of_a_norm_has_the_type_of_its_features():
+def test_the_gradient_of_a_norm_has_the_dtype_of_its_features():
     features = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 4, 3)), jnp.bfloat16)
     scale, bias = jnp.ones(3), jnp.zeros(3)
     normalized, pull_back = jax.vjp(
@@ -92,7 +93,7 @@ def test_batch_norm_normalises_by_the_biased_and_keeps_the_unbiased_variance_as_
         np.testing.assert_allclose(layer.variance[...], running_variance, rtol=1e-5)
 
 
-def test_batch_norm_in_evaluation_mode_uses_the_running_statistics_and_leaves_them():
+def test_batch_norm_in_evaluation_mode_uses_the_running_statistics_without_changing_them():
     layer = BatchNorm(2)
     layer.mean[...], layer.variance[...] = jnp.array([1.0, -2.0]), jnp.array([4.0, 0.25])
     layer.eval()
@@ -103,7 +104,7 @@ def test_batch_norm_in_evaluation_mode_uses_the_running_statistics_and_leaves_th
     np.testing.assert_array_equal(layer.variance[...], [4, 0.25])
 
 
-def test_batch_norm_of_one_value_keeps_finite_statistics():
+def test_batch_norm_of_a_single_value_keeps_finite_statistics():
     layer = BatchNorm(1)
     layer(jnp.full((1, 1, 1, 1), 3.0))
     np.testing.assert_allclose([layer.mean[0], layer.variance[0]], [0.3, 0.9], rtol=1e-6)

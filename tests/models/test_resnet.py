@@ -1,4 +1,4 @@
-"""The ResNet against PyTorch's figures (tests/fixtures/make_resnet_small.py), and how it behaves in training."""
+"""The ResNet compared with PyTorch's results (tests/fixtures/make_resnet_small.py), and its behaviour in training."""
 
 import math
 
@@ -23,7 +23,7 @@ def images(resnet_reference):
 
 @pytest.fixture(scope="module")
 def load(resnet_reference):
-    """Makes a network with the fixture's weights in float64: float32's rounding would hide small mistakes."""
+    """Returns a function that loads the fixture's weights in float64; float32 rounding would hide small errors."""
     weights = {
         name.removeprefix("weights/"): array.astype(np.float64)
         for name, array in resnet_reference.items()
@@ -38,9 +38,9 @@ def apply(network, *inputs, **settings):
 
 
 def small_network(**settings):
-    """Two stages, the first with a block that keeps its input's shape; the same weights each time."""
+    """Builds a network of two stages, the first with a block that keeps its shape; always with the same weights."""
     network = nnx.eval_shape(lambda: ResNet((2, 1), 3, channels=4, rngs=nnx.Rngs(0), **settings))
-    draw = np.random.default_rng(0).uniform  # drawing them with JAX would compile a program per shape
+    draw = np.random.default_rng(0).uniform  # JAX would compile a program for each shape
 
     def values(path, leaf):
         low, high = (0.5, 1.5) if path[-1].key in ("scale", "variance") else (-0.5, 0.5)
@@ -65,12 +65,12 @@ def test_resnet_50_has_the_published_number_of_parameters():
 def test_images_of_96_pixels_shrink_to_3_by_3_features_as_the_channels_grow(monkeypatch):
     shapes, call = [], Bottleneck.__call__
 
-    def note(self, features, example_mask=None):
+    def record(self, features, example_mask=None):
         features = call(self, features, example_mask)
         shapes.append(features.shape)
         return features
 
-    monkeypatch.setattr(Bottleneck, "__call__", note)
+    monkeypatch.setattr(Bottleneck, "__call__", record)
     images = jax.ShapeDtypeStruct((2, 96, 96, 3), jnp.float32)
     logits = nnx.eval_shape(lambda images: ResNet((1, 2, 1, 1), 10, rngs=nnx.Rngs(0))(images), images)
     sides_and_channels = [(24, 256), (12, 512), (12, 512), (6, 1024), (3, 2048)]
@@ -78,7 +78,7 @@ def test_images_of_96_pixels_shrink_to_3_by_3_features_as_the_channels_grow(monk
     assert (logits.shape, logits.dtype) == ((2, 10), jnp.float32)
 
 
-def test_the_stride_lies_in_the_three_by_three_convolution():
+def test_the_three_by_three_convolution_has_the_stride():
     block = nnx.eval_shape(lambda: Bottleneck(8, 4, 2, rngs=nnx.Rngs(0)))
     strides = [layer.strides for layer in (block.convolution1, block.convolution2, block.convolution3)]
     assert strides == [(1, 1), (2, 2), (1, 1)]
@@ -89,7 +89,7 @@ def test_the_stride_lies_in_the_three_by_three_convolution():
 
 @pytest.fixture(scope="module")
 def trained(images, load):
-    """Logits, gradients, and the network with its new statistics, of one pass in training mode in float64."""
+    """Returns logits, gradients and the network with its new statistics after a training pass in float64."""
 
     @nnx.jit
     def train(network):
@@ -109,7 +109,7 @@ def test_logits_in_training_mode_equal_pytorchs(trained, resnet_reference):
     np.testing.assert_allclose(trained[0], resnet_reference["logits/train"], atol=1e-9)
 
 
-def test_logits_in_evaluation_mode_equal_pytorchs_and_leave_the_statistics(resnet_reference, images, load):
+def test_logits_in_evaluation_mode_equal_pytorchs_and_statistics_are_unchanged(resnet_reference, images, load):
     with jax.enable_x64(True):
         network = load().eval()
         np.testing.assert_allclose(apply(network, images), resnet_reference["logits/eval"], atol=1e-9)
@@ -135,7 +135,7 @@ def test_gradients_reach_every_parameter(trained):
         assert np.max(np.abs(gradient)) > 1e-6, jax.tree_util.keystr(path)
 
 
-def test_running_statistics_after_a_pass_in_training_mode_equal_pytorchs(trained, resnet_reference):
+def test_running_statistics_after_a_training_pass_equal_pytorchs(trained, resnet_reference):
     network = trained[2]
     norms = {
         "bn1": network.norm,
@@ -152,18 +152,18 @@ def test_running_statistics_after_a_pass_in_training_mode_equal_pytorchs(trained
 
 
 def test_masked_examples_change_neither_the_statistics_nor_the_logits_of_the_others():
-    alone, filled_up = small_network(), small_network()
+    alone, padded = small_network(), small_network()
     valid, garbage = noise(3), 100 * noise(2, seed=1)
     expected = apply(alone, valid)
     logits = apply(
-        filled_up,
+        padded,
         jnp.concatenate([valid[:1], garbage[:1], valid[1:], garbage[1:]]),
         example_mask=jnp.array([True, False, True, True, False]),
     )
     np.testing.assert_allclose(logits[jnp.array([0, 2, 3])], expected, atol=1e-4)
-    ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (filled_up, alone))
-    for statistic, wanted in zip(ours, others, strict=True):
-        np.testing.assert_allclose(statistic, wanted, rtol=1e-4, atol=1e-5)
+    ours, others = (jax.tree.leaves(nnx.state(network, nnx.BatchStat)) for network in (padded, alone))
+    for statistic, reference in zip(ours, others, strict=True):
+        np.testing.assert_allclose(statistic, reference, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("mode", "evaluating"), [("eval", True), ("train", False)])
@@ -174,13 +174,13 @@ def test_switching_the_mode_switches_every_norm_and_returns_the_network(mode, ev
     assert [norm.use_running_average for norm in norms] == [evaluating] * (1 + 3 * 3 + 2)
 
 
-def test_a_dropout_key_is_taken_and_makes_no_difference():
+def test_a_dropout_key_is_accepted_and_makes_no_difference():
     network = small_network().eval()
     with_key = apply(network, noise(2), dropout_key=jax.random.key(0))
     np.testing.assert_array_equal(with_key, apply(network, noise(2)))
 
 
-def test_bfloat16_keeps_float32_parameters_and_logits_and_comes_near_the_float32_logits():
+def test_bfloat16_keeps_float32_parameters_and_logits_and_approximates_the_float32_logits():
     narrow = small_network(dtype=jnp.bfloat16)
     logits = apply(narrow, noise(4))
     assert logits.dtype == jnp.float32

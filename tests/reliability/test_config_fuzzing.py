@@ -7,12 +7,12 @@ from collections import Counter
 
 import jax
 import pytest
-from absl import flags
 from conftest import ROOT, TINY
 from flax import nnx
 from hypothesis import HealthCheck, Phase, given, seed, strategies
 from hypothesis import settings as hypothesis_settings
 
+import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import experiments
@@ -21,7 +21,6 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
-from chimeramix_jax.workflow import one_run, several_seeds
 
 CASES = 500
 
@@ -129,18 +128,10 @@ def trace_a_step(stage):
 
 
 def run_main(arguments):
-    """``main.py`` in this process; returns its exit code and what it wrote to standard error."""
+    """Runs the program in this process; returns its exit code and what it wrote to standard error."""
     errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            program.main(program.parse_arguments(["main.py", *arguments]))
-        return 0, errors.getvalue()
-    except SystemExit as end:
-        return end.code, errors.getvalue()
-    finally:
-        for name in list(flags.FLAGS):  # those that the settings have defined
-            if re.match(r"config(\.|$)", name):
-                delattr(flags.FLAGS, name)
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        return program.main(arguments), errors.getvalue()
 
 
 @pytest.mark.parametrize("traced", [3, pytest.param(CASES, marks=pytest.mark.slow)])
@@ -148,8 +139,8 @@ def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_sett
     traced, tmp_path, data_dir, monkeypatch
 ):
     tracer = Tracer(at_most=traced)
-    monkeypatch.setattr(one_run, "train_and_evaluate", tracer)
-    monkeypatch.setattr(several_seeds, "train_and_evaluate_seeds", tracer.seeds)
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate", tracer)
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate_seeds", tracer.seeds)
     monkeypatch.chdir(tmp_path)  # where folders of any name may be made
     outcomes = Counter()
 

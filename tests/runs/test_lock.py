@@ -1,4 +1,4 @@
-"""One run at a time in a directory, with real processes."""
+"""The lock of a run's directory, with real processes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """Another process that has locked the directory."""
+    """Another process that holds the lock of the directory."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -35,7 +35,7 @@ def holder(tmp_path):
     process.wait()
 
 
-def test_a_directory_in_use_is_refused_with_the_host_and_the_process(holder, tmp_path):
+def test_a_directory_in_use_is_refused_naming_host_and_process(holder, tmp_path):
     with (
         pytest.raises(InputError, match=f"{tmp_path}: in use by process {holder.pid} on host {socket.gethostname()}"),
         locked(tmp_path),
@@ -44,14 +44,14 @@ def test_a_directory_in_use_is_refused_with_the_host_and_the_process(holder, tmp
     assert (tmp_path / NAME).exists()
 
 
-def test_a_run_is_refused_through_the_command_line_while_another_is_at_work(holder, run_main, tmp_path):
+def test_the_command_line_refuses_a_directory_in_use(holder, run_main, tmp_path):
     code, output, errors = run_main(f"--workdir={tmp_path}")
     assert (code, output) == (2, "")
     assert errors.count("\n") == 1 and f"process {holder.pid}" in errors
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_the_lock_that_a_killed_process_left_is_taken_over(holder, tmp_path):
+def test_the_lock_of_a_killed_process_is_taken_over(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert json.loads((tmp_path / NAME).read_text())["process"] == holder.pid
@@ -60,20 +60,20 @@ def test_the_lock_that_a_killed_process_left_is_taken_over(holder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_its_process_had_not_written_yet_when_it_was_killed_is_taken_over(tmp_path):
+def test_an_empty_lock_of_a_killed_process_is_taken_over(tmp_path):
     (tmp_path / NAME).write_bytes(b"")
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_lock_of_another_host_is_refused_with_how_to_remove_it_and_stays(tmp_path):
+def test_the_lock_of_another_host_is_refused_with_advice_and_stays(tmp_path):
     content = json.dumps({"host": "elsewhere", "process": 77})
     (tmp_path / NAME).write_text(content)
     for _ in range(2):
         with (
             pytest.raises(
-                InputError, match=rf"process 77 on host elsewhere.*cannot be asked.*remove {tmp_path}/{NAME}"
+                InputError, match=rf"process 77 on host elsewhere.*cannot be checked.*remove {tmp_path}/{NAME}"
             ),
             locked(tmp_path),
         ):
@@ -84,7 +84,7 @@ def test_the_lock_of_another_host_is_refused_with_how_to_remove_it_and_stays(tmp
         pass
 
 
-def test_two_runs_of_one_process_are_kept_apart_too_and_an_error_frees_the_directory(tmp_path):
+def test_a_process_cannot_lock_a_directory_twice_and_an_error_releases_it(tmp_path):
     with pytest.raises(InputError, match=f"process {os.getpid()}"), locked(tmp_path), locked(tmp_path):
         pass
     with locked(tmp_path):

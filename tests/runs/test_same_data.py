@@ -1,4 +1,4 @@
-"""Runs whose images have changed since, and runs whose images only lie elsewhere."""
+"""Runs whose images have changed, and runs whose images have only moved."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def write_image(path, number):
 
 
 def make_photos(root):
-    """Ten classes, as the digits have, so that no other program has to be compiled."""
+    """Makes ten classes, as many as the digits have, so that no other program must be compiled."""
     for label in range(10):
         for number in range(3):
             write_image(root / "train" / f"class {label}" / f"{number}.png", 100 * label + number)
@@ -48,7 +48,7 @@ def settings(data_dir):
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory, settings):
-    """A folder of photos and a finished run on it, to be copied."""
+    """A folder of photos and a finished run on it, for tests to copy."""
     root = tmp_path_factory.mktemp("original")
     make_photos(root / "photos")
     chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")
@@ -57,7 +57,7 @@ def original(tmp_path_factory, settings):
 
 @pytest.fixture
 def copy(original, tmp_path):
-    """A copy of both, to be changed."""
+    """A copy of both, for a test to change."""
     return Path(shutil.copytree(original, tmp_path / "copy"))
 
 
@@ -106,11 +106,11 @@ CHANGES = {
 }
 
 
-def refused(do, workdir, expected):
-    """Does something that is refused, in one line, without touching a file."""
+def assert_refused(action, workdir, expected):
+    """Requires that an action is refused in one line, without touching a file; returns the message."""
     before = contents(workdir)
     with pytest.raises(InputError) as caught:
-        do()
+        action()
     message = str(caught.value)
     assert expected in message and "--retrain" in message and "--workdir" in message and "\n" not in message
     assert contents(workdir) == before
@@ -122,17 +122,17 @@ def test_a_run_whose_images_have_changed_is_refused_at_every_stage(copy, setting
     change(copy / "photos")
     config, run = settings(copy / "photos"), copy / "run"
     for stage in STAGES:
-        refused(partial(chimeramix_jax.train_and_evaluate, config, run, stage=stage), run, CHANGES[change])
-    refused(partial(chimeramix_jax.generate, run, 10, config=config), run, CHANGES[change])
+        assert_refused(partial(chimeramix_jax.train_and_evaluate, config, run, stage=stage), run, CHANGES[change])
+    assert_refused(partial(chimeramix_jax.generate, run, 10, config=config), run, CHANGES[change])
 
 
-def test_a_stopped_run_is_refused_too(copy, settings):
+def test_an_unfinished_run_whose_images_have_changed_is_refused(copy, settings):
     add_photos(copy / "photos")
     for part in ("classifier", "results.json", "report.html"):
         path = copy / "run" / part
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    do = partial(chimeramix_jax.train_and_evaluate, settings(copy / "photos"), copy / "run")
-    refused(do, copy / "run", "new image")
+    action = partial(chimeramix_jax.train_and_evaluate, settings(copy / "photos"), copy / "run")
+    assert_refused(action, copy / "run", "new image")
 
 
 def spelled_with_a_slash(photos):
@@ -149,7 +149,7 @@ def linked(photos):
 
 
 def moved(photos):
-    return photos.rename(photos.with_name("bilder"))
+    return photos.rename(photos.with_name("pictures"))
 
 
 def with_later_dates(photos):
@@ -159,14 +159,14 @@ def with_later_dates(photos):
 
 
 @pytest.mark.parametrize("place", [spelled_with_a_slash, spelled_with_a_detour, linked, moved, with_later_dates])
-def test_the_same_images_elsewhere_are_the_same_data(copy, settings, place):
+def test_the_same_images_in_another_place_are_the_same_data(copy, settings, place):
     stored = json.loads((copy / "run" / "results.json").read_text())
     config = settings(place(copy / "photos"))
     again = chimeramix_jax.train_and_evaluate(config, copy / "run", stage="evaluate")
     assert again["data_sha256"] == stored["data_sha256"] and again["test"]["top1"] == stored["test"]["top1"]
 
 
-def test_training_again_after_a_change_moves_the_old_files_aside(copy, settings):
+def test_retraining_after_a_change_moves_the_old_files_aside(copy, settings):
     add_photos(copy / "photos")
     config, run = settings(copy / "photos"), copy / "run"
     old = json.loads((run / "results.json").read_text())
@@ -180,25 +180,26 @@ def test_training_again_after_a_change_moves_the_old_files_aside(copy, settings)
     chimeramix_jax.train_and_evaluate(config, run, stage="report")
 
 
-def test_a_classifier_is_not_trained_again_with_a_generator_of_other_images(copy, settings):
+def test_a_classifier_is_not_retrained_with_a_generator_of_other_images(copy, settings):
     add_photos(copy / "photos")
     config, run = settings(copy / "photos"), copy / "run"
-    do = partial(chimeramix_jax.train_and_evaluate, config, run, stage="classifier", retrain=True)
-    assert "--stage=all --retrain" in refused(do, run, "new image")
+    action = partial(chimeramix_jax.train_and_evaluate, config, run, stage="classifier", retrain=True)
+    assert "--stage=all --retrain" in assert_refused(action, run, "new image")
 
 
-def test_a_generator_of_other_images_is_refused_where_it_is_named_and_passed_over_where_it_is_not(copy, settings):
+def test_a_generator_of_other_images_is_refused_if_named_and_ignored_otherwise(copy, settings):
     add_photos(copy / "photos")
     config = settings(copy / "photos")
     with pytest.raises(InputError, match=f"--generator_workdir={copy / 'run'}.*other data.*new image"):
         chimeramix_jax.train_and_evaluate(config, copy / "new", generator_workdir=copy / "run")
-    with pytest.raises(InputError, match="holds no finished generator"):  # and so does not take the one beside it
+    # Without a name, the generator in the same folder is not used.
+    with pytest.raises(InputError, match="holds no finished generator"):
         chimeramix_jax.train_and_evaluate(config, copy / "new", stage="classifier")
 
 
 @pytest.fixture
-def of_an_earlier_version(copy, monkeypatch):
-    """The copy, as if no digest had been stored."""
+def of_earlier_version(copy, monkeypatch):
+    """The copy, as if no digest had been stored, as in runs of earlier versions."""
     (copy / "run" / "data.json").unlink()
     newest = checkpoints.newest
 
@@ -223,21 +224,21 @@ def add_test_images(photos):
         (add_test_images, "11 test images instead of 10"),
     ],
 )
-def test_a_run_of_an_earlier_version_is_compared_by_what_it_holds(of_an_earlier_version, settings, change, expected):
-    change(of_an_earlier_version / "photos")
-    config, run = settings(of_an_earlier_version / "photos"), of_an_earlier_version / "run"
-    refused(partial(chimeramix_jax.train_and_evaluate, config, run), run, expected)
-
-
-def test_a_run_of_an_earlier_version_goes_on_and_is_not_said_to_be_of_the_images_of_now(
-    of_an_earlier_version, settings
+def test_a_run_of_an_earlier_version_is_compared_by_its_classes_and_indices(
+    of_earlier_version, settings, change, expected
 ):
-    config, run = settings(of_an_earlier_version / "photos"), of_an_earlier_version / "run"
+    change(of_earlier_version / "photos")
+    config, run = settings(of_earlier_version / "photos"), of_earlier_version / "run"
+    assert_refused(partial(chimeramix_jax.train_and_evaluate, config, run), run, expected)
+
+
+def test_a_run_of_an_earlier_version_continues_without_recording_the_current_images(of_earlier_version, settings):
+    config, run = settings(of_earlier_version / "photos"), of_earlier_version / "run"
     chimeramix_jax.train_and_evaluate(config, run, stage="report")
     assert not (run / "data.json").exists()
 
 
-def test_a_record_that_cannot_be_read_is_named(copy, settings):
+def test_an_unreadable_record_of_the_data_is_named(copy, settings):
     (copy / "run" / "data.json").write_text("{")
     with pytest.raises(InputError, match=r"data\.json: cannot be read"):
         chimeramix_jax.train_and_evaluate(settings(copy / "photos"), copy / "run", stage="report")

@@ -26,13 +26,13 @@ def refusal(workdir, config) -> str:
     return str(caught.value)
 
 
-def test_naming_a_directory_creates_nothing(workdir):
+def test_the_constructor_creates_nothing(workdir):
     assert not workdir.path.exists()
     assert workdir.written() == []
 
 
-def test_the_check_creates_the_directory_with_its_parents_and_writes_nothing_into_it(tmp_path, config):
-    path = tmp_path / "runs" / "of today" / "one"
+def test_the_check_creates_an_empty_directory_with_its_parents(tmp_path, config):
+    path = tmp_path / "runs" / "with space" / "run"
     Workdir(str(path)).check(config)
     assert path.is_dir()
     assert list(path.iterdir()) == []
@@ -43,14 +43,14 @@ def test_a_tilde_stands_for_the_home_directory(tmp_path, monkeypatch):
     assert Workdir("~/run").path == tmp_path / "run"
 
 
-def test_a_directory_that_holds_other_files_is_accepted_and_they_stay(workdir, config):
+def test_a_directory_with_other_files_is_accepted_and_keeps_them(workdir, config):
     workdir.path.mkdir()
     (workdir.path / "notes.txt").write_text("mine")
     workdir.check(config)
     assert (workdir.path / "notes.txt").read_text() == "mine"
 
 
-def test_settings_that_are_claimed_are_read_back_equal_and_accepted_again(workdir, config):
+def test_claimed_settings_are_read_back_unchanged_and_accepted_again(workdir, config):
     config.max_labels_per_class = 5
     workdir.check(config)
     workdir.claim(config)
@@ -58,20 +58,20 @@ def test_settings_that_are_claimed_are_read_back_equal_and_accepted_again(workdi
     assert settings.flatten(workdir.read_config()) == settings.flatten(config)
 
 
-def test_other_settings_are_refused_with_every_key_that_differs_and_no_other(workdir, config):
+def test_other_settings_are_refused_naming_exactly_the_keys_that_differ(workdir, config):
     workdir.check(config)
     workdir.claim(config)
     config.seed = 3
     config.generator.epochs = 7
     message = refusal(workdir, config)
     assert message.startswith(f"--workdir={workdir.path}: ")
-    assert "seed: 0 there, 3 asked" in message
-    assert "generator.epochs: 200 there, 7 asked" in message
-    assert message.count(" there, ") == 2
+    assert "seed: 0 stored, 3 requested" in message
+    assert "generator.epochs: 200 stored, 7 requested" in message
+    assert message.count(" stored, ") == 2
     assert workdir.read_config().seed == 0
 
 
-def test_settings_without_effect_on_the_results_may_change(workdir, config):
+def test_settings_without_effect_on_results_may_change(workdir, config):
     workdir.check(config)
     workdir.claim(config)
     config.compare_with_baseline = True
@@ -86,7 +86,7 @@ def test_settings_without_effect_on_the_results_may_change(workdir, config):
 
 
 @pytest.mark.parametrize("inside", ["", "run", "a/b/run"], ids=["itself", "parent", "grandparent"])
-def test_a_file_where_a_directory_is_wanted_is_refused_and_stays(tmp_path, config, inside):
+def test_a_file_in_place_of_a_directory_is_refused_and_stays(tmp_path, config, inside):
     (tmp_path / "file").write_text("mine")
     path = tmp_path / "file" / inside
     message = refusal(Workdir(path), config)
@@ -94,32 +94,32 @@ def test_a_file_where_a_directory_is_wanted_is_refused_and_stays(tmp_path, confi
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_directory_that_cannot_be_written_to_is_refused(workdir, config, monkeypatch):
+def test_a_directory_that_is_not_writable_is_refused(workdir, config, monkeypatch):
     workdir.path.mkdir()
-    # Root may write everywhere, whatever the directory's mode.
+    # Changing the mode would not do, since root may write everywhere.
     monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == workdir.path and mode & os.W_OK))
     assert f"--workdir={workdir.path}: not writable" in refusal(workdir, config)
 
 
-def test_stored_settings_that_cannot_be_read_are_refused(workdir, config):
+def test_unreadable_stored_settings_are_refused(workdir, config):
     workdir.config.mkdir(parents=True)
     assert f"{workdir.config}: cannot be read" in refusal(workdir, config)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"seed": ', b"[1]"], ids=["empty", "cut off", "another thing"])
-def test_stored_settings_that_are_damaged_are_refused_and_stay(workdir, config, content):
+@pytest.mark.parametrize("content", [b"", b'{"seed": ', b"[1]"], ids=["empty", "truncated", "not an object"])
+def test_damaged_stored_settings_are_refused_and_stay(workdir, config, content):
     workdir.path.mkdir()
     workdir.config.write_bytes(content)
     assert "stored settings" in refusal(workdir, config)
     assert workdir.config.read_bytes() == content
 
 
-def test_reading_settings_where_no_run_was_is_refused_with_the_file(workdir):
+def test_reading_the_settings_of_a_missing_run_is_refused_naming_the_file(workdir):
     with pytest.raises(InputError, match=r"config\.json: cannot be read: No such file"):
         workdir.read_config()
 
 
-def test_parts_are_moved_aside_again_and_again_without_overwriting_any(workdir):
+def test_parts_can_be_moved_aside_repeatedly_without_overwriting_any(workdir):
     workdir.path.mkdir()
     for content in ("first", "second", "third"):
         workdir.results.write_text(content)
@@ -139,7 +139,7 @@ def test_parts_that_do_not_exist_are_not_moved_aside(workdir):
     assert list(workdir.path.iterdir()) == []
 
 
-def test_what_was_written_is_listed_as_far_as_it_is_there(workdir):
+def test_only_existing_parts_are_listed_as_written(workdir):
     workdir.path.mkdir()
     workdir.picture.write_bytes(b"")
     workdir.classifier.mkdir()
@@ -147,14 +147,14 @@ def test_what_was_written_is_listed_as_far_as_it_is_there(workdir):
     assert workdir.written() == [workdir.picture, workdir.classifier]
     workdir.generator.mkdir()
     workdir.baseline.mkdir()
-    for made in (workdir.results, workdir.report, workdir.masks_picture):
-        made.write_text("{}")
+    for file in (workdir.results, workdir.report, workdir.masks_picture):
+        file.write_text("{}")
     parts = ["results.json", "report.html", "mixing.png", "masks.png", "generator", "classifier", "baseline"]
     assert workdir.written() == [workdir.path / part for part in parts]
 
 
 @pytest.mark.parametrize("seeds", ["", "0,1"])
-def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path, seeds):
+def test_a_refused_run_leaves_no_folder_behind(tmp_path, seeds):
     import chimeramix_jax
 
     config = settings.load("image_folder:baseline")
@@ -162,6 +162,6 @@ def test_a_run_that_is_refused_leaves_no_folder_behind(tmp_path, seeds):
     photos.mkdir()
     config.dataset.directory, config.dataset.data_dir, config.seeds = str(photos), str(tmp_path / "data"), seeds
     train = chimeramix_jax.train_and_evaluate_seeds if seeds else chimeramix_jax.train_and_evaluate
-    with pytest.raises(InputError, match="holds no class folders"):
+    with pytest.raises(InputError, match="contains no class folders"):
         train(config, tmp_path / "runs" / "mine")
     assert list(tmp_path.iterdir()) == [photos]

@@ -10,11 +10,11 @@ from chimeramix_jax.runtime import compilation_cache
 
 
 @pytest.mark.slow
-def test_a_second_run_compiles_nothing_that_the_first_one_kept(tmp_path, data_dir):
+def test_a_second_run_compiles_no_program_that_the_first_run_cached(tmp_path, data_dir):
     settings = TINY | {"dataset.data_dir": data_dir, "classifier.epochs": 1}
     command = [sys.executable, ROOT / "main.py", f"--config={ROOT}/configs/digits.py:baseline"]
     command += [f"--config.{key}={value}" for key, value in settings.items()]
-    # All programs are kept, however fast the machine compiles such small ones.
+    # Keep all programs, however quickly the machine compiles such small networks.
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     environment = os.environ | places
     environment.pop("JAX_COMPILATION_CACHE_DIR")
@@ -29,7 +29,7 @@ def test_a_second_run_compiles_nothing_that_the_first_one_kept(tmp_path, data_di
     assert programs_after("second") == first
 
 
-def test_a_place_that_the_user_chose_is_kept(monkeypatch, tmp_path):
+def test_a_cache_folder_chosen_by_the_user_is_kept(monkeypatch, tmp_path):
     import jax
 
     before = jax.config.jax_compilation_cache_dir
@@ -37,7 +37,7 @@ def test_a_place_that_the_user_chose_is_kept(monkeypatch, tmp_path):
     assert jax.config.jax_compilation_cache_dir == before is not None
 
 
-def test_the_place_follows_the_users_cache_and_the_processor(monkeypatch, tmp_path):
+def test_the_default_folder_depends_on_the_users_cache_and_the_processor(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert compilation_cache.directory().parent == tmp_path / "chimeramix_jax"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -1,4 +1,4 @@
-"""Standard output and error: closed, not read to the end, without Unicode; each in a process of its own."""
+"""Standard output and error that are closed, lose their reader or lack Unicode, each in a process of its own."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from chimeramix_jax.runtime import console
 
 
 def command(body: str) -> list[str]:
-    code = "import os, sys\nfrom chimeramix_jax import console\nwith console.prepared():\n"
+    code = "import os, sys\nfrom chimeramix_jax.runtime import console\nwith console.prepared():\n"
     return [sys.executable, "-c", code + textwrap.indent(textwrap.dedent(body), "    ")]
 
 
@@ -27,7 +27,7 @@ def shell(line: str, body: str, **environment: str) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_reader_that_leaves_does_not_disturb_the_work_nor_its_exit_code(tmp_path, stream):
+def test_losing_the_reader_changes_neither_the_work_nor_the_exit_code(tmp_path, stream):
     done = tmp_path / "done"
     body = f"""
         for _ in range(100_000):
@@ -41,7 +41,7 @@ def test_a_reader_that_leaves_does_not_disturb_the_work_nor_its_exit_code(tmp_pa
     assert done.exists()
 
 
-def test_a_little_that_nobody_reads_is_no_error_when_the_program_ends():
+def test_unread_output_is_no_error_at_exit():
     process = shell('"$@" | true; exit ${PIPESTATUS[0]}', "import time; time.sleep(0.3); print('little')")
     assert (process.returncode, process.stderr) == (0, "")
 
@@ -54,18 +54,18 @@ def test_output_that_cannot_be_stored_is_an_error():
         assert process.stderr == "chimeramix: standard output: cannot be written: No space left on device\n"
 
 
-def test_without_unicode_letters_are_written_as_escapes_and_signs_as_their_likes():
+def test_without_unicode_letters_become_escapes_and_signs_similar_characters():
     process = shell('"$@"', "print('Bäume ±1', '猫')", PYTHONIOENCODING="ascii")
     assert (process.returncode, process.stdout, process.stderr) == (0, "B\\xe4ume +-1 \\u732b\n", "")
 
 
-def test_names_that_are_no_text_are_printed():
+def test_file_names_that_are_not_valid_unicode_are_printed():
     process = shell('"$@"', "print(os.fsdecode(b'photo\\xff.png'))", PYTHONIOENCODING="utf-8")
     assert (process.returncode, process.stderr) == (0, "") and "photo" in process.stdout
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-", "<&- >&- 2>&-"])
-def test_what_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_path, closed):
+def test_a_new_file_does_not_get_the_descriptor_of_a_closed_stream(tmp_path, closed):
     file = tmp_path / "file"
     body = f"""
         with open({str(file)!r}, "w") as opened:
@@ -80,7 +80,7 @@ def test_what_is_opened_does_not_take_the_place_of_a_closed_stream(tmp_path, clo
     assert file.read_text() == "content"
 
 
-def test_an_interruption_that_ends_the_reader_too_keeps_its_exit_code():
+def test_ctrl_c_keeps_its_exit_code_if_it_also_ends_the_reader():
     body = """
         import signal, time
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -91,7 +91,7 @@ def test_an_interruption_that_ends_the_reader_too_keeps_its_exit_code():
     assert (process.returncode, process.stderr) == (130, "")
 
 
-def test_afterwards_the_streams_are_what_they_were(monkeypatch):
+def test_the_original_streams_are_restored(monkeypatch):
     streams = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", streams[0])
     monkeypatch.setattr(sys, "stderr", streams[1])

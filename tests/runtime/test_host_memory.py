@@ -8,7 +8,7 @@ from chimeramix_jax.runtime import host_memory
 PAGES_FAULTED = """
 import resource, statistics, sys
 if "keep" in sys.argv:
-    from chimeramix_jax import cpu_setup
+    from chimeramix_jax.runtime import cpu_setup
     cpu_setup.prepare()
 import jax, jax.numpy as jnp
 
@@ -17,26 +17,26 @@ def faults():
 
 images, kernel = jnp.ones((600, 34, 34, 32)), jnp.ones((3, 3, 32, 32))
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
-    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, which other threads cannot keep
+    x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")).max())  # 79 MB, beyond other threads' pools
 
 def faults_of_a_call():
     before = faults()
     jax.block_until_ready(convolve(images, kernel))
     return faults() - before
 
-# The median, since the process may still grow once or twice: where its pieces of memory lie is not always the same.
+# The median, since the process may still grow once or twice, depending on where its blocks of memory lie.
 print(statistics.median(faults_of_a_call() for _ in range(9)))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
-def test_kept_memory_is_not_asked_of_the_system_again():
+def test_kept_memory_is_not_requested_from_the_system_again():
     def faults(*arguments):
         command = [sys.executable, "-c", PAGES_FAULTED, *arguments]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     by_default, kept = faults(), faults("keep")
-    assert by_default > 7_000, "XLA no longer allocates temporaries anew: host_memory.py has lost its reason"
+    assert by_default > 7_000, "XLA no longer allocates temporaries anew: host_memory.py is no longer needed"
     assert kept < by_default / 4
 
 

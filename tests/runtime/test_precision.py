@@ -7,6 +7,7 @@ from flax import nnx
 from jaxprs import products
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
@@ -14,28 +15,28 @@ from chimeramix_jax.training.generator import GeneratorStage, build_generator
 from chimeramix_jax.training.stage_data import load_stage_data
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("float32", None), ("tensorfloat32", None), ("bfloat16", jnp.bfloat16)]
 )
-def test_a_precision_that_is_asked_for_is_used_on_every_backend(precision, dtype, backend, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+def test_an_explicit_precision_is_used_on_every_backend(precision, dtype, accelerator, monkeypatch):
+    monkeypatch.setattr(backend, "on_accelerator", lambda: accelerator)
     assert computation_dtype(precision) == dtype
 
 
-@pytest.mark.parametrize(("backend", "dtype"), [("cpu", None), ("gpu", jnp.bfloat16), ("tpu", jnp.bfloat16)])
-def test_auto_is_bfloat16_except_on_cpu(backend, dtype, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+@pytest.mark.parametrize(("accelerator", "dtype"), [(False, None), (True, jnp.bfloat16)])
+def test_auto_is_bfloat16_except_on_cpu(accelerator, dtype, monkeypatch):
+    monkeypatch.setattr(backend, "on_accelerator", lambda: accelerator)
     assert computation_dtype("auto") == dtype
 
 
-def test_another_precision_is_an_error():
+def test_an_unknown_precision_is_an_error():
     with pytest.raises(KeyError):
         computation_dtype("float16")
 
 
 def stages(precision):
-    """Both stages on noise, as large as they are tiny."""
+    """Yields both stages, with tiny networks on a few black images."""
     config = settings.load("digits")
     config.update_from_flattened_dict(TINY | {"precision": precision, "classifier.image_side": 32})
     pixels, labels = np.zeros((4, 32, 32, 3), np.uint8), np.arange(4) % 2
@@ -49,22 +50,20 @@ def stages(precision):
     ("precision", "exactness"),
     [("float32", jax.lax.Precision.HIGHEST), ("tensorfloat32", jax.lax.Precision.HIGH), ("bfloat16", None)],
 )
-def test_a_gpu_multiplies_as_exactly_as_is_asked_for_forwards_and_backwards(precision, exactness, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+def test_an_accelerator_multiplies_in_the_requested_precision_forward_and_backward(precision, exactness, monkeypatch):
+    monkeypatch.setattr(backend, "on_accelerator", lambda: True)
     for stage in stages(precision):
         key = jax.random.key(0)
         state = jax.eval_shape(stage.initial_state, key)
         step = jax.jit(stage.train_step).trace(state, stage.inputs, jnp.arange(4), None, key, key)
-        asked = {equation.params["precision"] for equation in products(step.jaxpr.jaxpr)}
+        requested = {equation.params["precision"] for equation in products(step.jaxpr.jaxpr)}
         expected = None if exactness is None else (exactness,) * 2
-        assert expected in asked
-        assert asked <= {
-            expected,
-            (jax.lax.Precision.HIGHEST,) * 2,
-        }  # of resizes and blurs, which are whole float32 always
+        assert expected in requested
+        always_float32 = (jax.lax.Precision.HIGHEST,) * 2  # resizes and blurs
+        assert requested <= {expected, always_float32}
 
 
-def test_on_cpu_nothing_is_asked_of_matrix_products():
+def test_on_cpu_matrix_products_request_no_precision():
     with computing("float32"):
         traced = jax.jit(jnp.matmul).trace(jnp.ones((2, 2)), jnp.ones((2, 2)))
     assert {equation.params["precision"] for equation in products(traced.jaxpr.jaxpr)} == {None}

@@ -1,4 +1,4 @@
-"""Stopping on request: real signals to a real process that trains the loop's toy stage."""
+"""Stopping on a signal: real signals to a real process that trains the loop's toy stage."""
 
 import json
 import os
@@ -18,17 +18,17 @@ EPOCHS, STEPS, PAUSE = 2, 30, 0.1
 
 @pytest.fixture
 def start_toy(tmp_path):
-    """Starts training; the process heeds SIGINT although tests may run in the background, where it is ignored."""
+    """Starts training in a process that handles SIGINT even if the tests run in the background."""
     processes = []
 
     def start(ignored=(), **changes):
-        given = {"epochs": EPOCHS, "steps": STEPS, "config.checkpoint.every_seconds": 0.3} | changes
+        settings = {"epochs": EPOCHS, "steps": STEPS, "config.checkpoint.every_seconds": 0.3} | changes
         setting = f"import signal; signal.signal(signal.SIGINT, signal.{'SIG_IGN' if ignored else 'SIG_DFL'}); "
         program = f"{setting}import runpy; runpy.run_module('training.toy_stage', run_name='__main__')"
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", program, str(tmp_path), json.dumps(given)],
+                [sys.executable, "-c", program, str(tmp_path), json.dumps(settings)],
                 stderr=subprocess.PIPE,
                 text=True,
                 env=environment,
@@ -57,15 +57,15 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("request_", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
-def test_a_run_that_is_asked_to_stop_writes_a_checkpoint_within_the_epoch_and_goes_on_from_it(
+def test_a_stopped_run_writes_a_checkpoint_within_the_epoch_and_resumes_from_it(
     start_toy, tmp_path, uninterrupted, request_
 ):
     process = start_toy(pause=PAUSE)
     wait_for_checkpoint(process, tmp_path)
-    asked_at = time.monotonic()
+    sent_at = time.monotonic()
     process.send_signal(request_)
     _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - asked_at < 10
+    assert time.monotonic() - sent_at < 10
     assert process.returncode == (130 if request_ == signal.SIGINT else 143)
     assert f"stopped ({request_.name})" in errors and "Traceback" not in errors
     about = newest(tmp_path)
@@ -79,26 +79,26 @@ def test_a_second_signal_ends_the_run_in_the_middle_of_a_step(start_toy, tmp_pat
     while not (tmp_path / "checkpoints").exists():
         time.sleep(0.05)
         assert process.poll() is None
-    time.sleep(3)  # to be in the first step; before it, the end would come as well
+    time.sleep(3)  # wait for the first step to begin; before it, the process would end as well
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert process.poll() is None
-    asked_at = time.monotonic()
+    sent_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - asked_at < 5
+    assert time.monotonic() - sent_at < 5
     assert process.returncode == 143
-    assert errors.count("\n") == 1 and "asked twice" in errors and "continues the run" in errors
+    assert errors.count("\n") == 1 and "second signal" in errors and "continues the run" in errors
 
 
-def test_a_step_that_takes_too_long_is_not_waited_for(start_toy, tmp_path):
+def test_a_run_whose_step_takes_too_long_is_ended(start_toy, tmp_path):
     process = start_toy(pause=60, seconds_to_stop=1)
     while not (tmp_path / "checkpoints").exists():
         time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 143 and "no chance to write a checkpoint" in errors
+    assert process.returncode == 143 and "could not write a checkpoint in time" in errors
 
 
 def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(start_toy, tmp_path):

@@ -10,7 +10,7 @@ from chimeramix_jax.runtime import xla_flags
 
 COMPILED_CONVOLUTION = """
 import sys
-from chimeramix_jax import xla_flags
+from chimeramix_jax.runtime import xla_flags
 print(xla_flags.keep_convolutions_from_ynnpack())
 import jax, jax.numpy as jnp
 convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
@@ -22,7 +22,7 @@ print(convolve.lower(jnp.ones((32, 34, 34, 32)), jnp.ones((3, 3, 32, 32))).compi
 FLAGS_AFTER_A_PUBLIC_NAME = """
 import os
 from unittest import mock
-from chimeramix_jax import xla_flags
+from chimeramix_jax.runtime import xla_flags
 mock.patch.object(xla_flags, "version", {"jaxlib": "0.10.2"}.__getitem__).start()
 import chimeramix_jax
 print(os.environ.get("XLA_FLAGS"))
@@ -41,17 +41,17 @@ def installed(monkeypatch, version):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="how convolutions are computed on CPU")
-def test_the_installed_xla_takes_the_flag_and_leaves_convolutions_to_its_own_library():
+def test_the_installed_xla_accepts_the_flag_and_computes_convolutions_with_its_own_library():
     command = [sys.executable, "-c", COMPILED_CONVOLUTION]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
-    asked, program = process.stdout.split("\n", 1)
+    was_set, program = process.stdout.split("\n", 1)
     assert "convolution(" in program
-    assert asked == "True" or jax.version.__version_info__ < (0, 10), "a JAX that this flag was not tried with"
+    assert was_set == "True" or jax.version.__version_info__ < (0, 10), "this flag was not tested with this JAX"
     assert "__ynn_fusion" not in program
 
 
-def test_flags_that_are_set_stay_and_none_is_set_twice(monkeypatch):
+def test_existing_flags_are_kept_and_none_is_set_twice(monkeypatch):
     installed(monkeypatch, "0.10.2")
     xla_flags.add("--xla_backend_optimization_level=0")
     assert xla_flags.keep_convolutions_from_ynnpack()
@@ -62,7 +62,7 @@ def test_flags_that_are_set_stay_and_none_is_set_twice(monkeypatch):
     )
 
 
-def test_what_the_user_chose_is_kept(monkeypatch):
+def test_the_users_choice_is_kept(monkeypatch):
     installed(monkeypatch, "0.10.2")
     chosen = "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
     monkeypatch.setenv("XLA_FLAGS", chosen)
@@ -73,13 +73,13 @@ def test_what_the_user_chose_is_kept(monkeypatch):
 @pytest.mark.parametrize(
     ("version", "known"), [("0.9.2", False), ("0.10.0", True), ("0.12.0.1", True), ("0.13.0", False)]
 )
-def test_only_versions_that_know_the_flag_are_given_it(version, known, monkeypatch):
+def test_only_versions_that_know_the_flag_get_it(version, known, monkeypatch):
     installed(monkeypatch, version)
     assert xla_flags.keep_convolutions_from_ynnpack() == known
     assert bool(os.environ["XLA_FLAGS"]) == known
 
 
-def test_the_first_public_function_used_in_python_tells_xla_what_the_command_line_does():
+def test_the_first_use_of_a_public_function_sets_the_same_flags_as_the_command_line():
     command = [sys.executable, "-c", FLAGS_AFTER_A_PUBLIC_NAME]
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)

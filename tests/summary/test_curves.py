@@ -93,5 +93,5 @@ def test_the_figure_is_saved_as_png_and_as_reproducible_svg():
 def test_a_missing_matplotlib_is_reported_in_one_line(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name))
-    with pytest.raises(InputError, match=r"pip install matplotlib.*--no-curves"):
+    with pytest.raises(InputError, match=r"pip install matplotlib.*--nocurves"):
         curves.require_matplotlib()

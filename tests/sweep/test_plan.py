@@ -190,7 +190,8 @@ def test_a_run_with_different_settings_is_rejected_with_the_difference(runs, tmp
     plan.write(tmp_path / "sweep", [run])
     finish(run)
     run.workdir.rename(requested.workdir)
-    with pytest.raises(InputError, match=r"a run with different settings \(classifier.epochs: 7 there, 20 asked\)"):
+    expected = r"a run with different settings \(classifier.epochs: 7 stored, 20 requested\)"
+    with pytest.raises(InputError, match=expected):
         plan.check_folder(tmp_path / "sweep", [requested])
 
 

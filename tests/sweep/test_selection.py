@@ -99,4 +99,4 @@ def test_config_files_whose_runs_would_share_a_directory_are_rejected(tmp_path):
 
 def test_runs_do_not_share_their_settings(runs):
     first, second = runs(images="5,10")
-    assert settings.differences(first.config, second.config) == ["max_labels_per_class: 5 there, 10 asked"]
+    assert settings.differences(first.config, second.config) == ["max_labels_per_class: 5 stored, 10 requested"]

@@ -13,7 +13,11 @@ import pytest
 from conftest import ROOT, TINY
 from sweep import broken_photos
 
-from chimeramix_jax.sweep.__main__ import main
+from chimeramix_jax.command_line import program
+
+
+def main(arguments):
+    return program.main(["sweep", *arguments])
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run
     (failing,) = (path.name for path in folder.glob("image_folder-photos-baseline-2-per-class-seed-0-*"))
     assert f"{failing}: failed: chimeramix: " in errors and errors.count("top-1") == 1
     assert f"failed: {failing}: chimeramix: " in output
-    assert f"python -m chimeramix_jax.summarize {folder}" in output
+    assert f"python -m chimeramix_jax summarize {folder}" in output
     assert "chimeramix: " in (folder / failing / "error.txt").read_text()
     (finished,) = folder.glob("digits-*/results.json")
     written = finished.stat().st_mtime_ns
@@ -141,11 +145,19 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
         (["--datasets=digits", "--experiments=baselin"], "did you mean 'baseline'"),
         (["--datasets=digits", "--experiments=baseline", "--seeds="], "--seeds: is empty"),
         (["--datasets=digits", "--experiments=baseline", "--config.sed=1"], "'sed': there is no such setting"),
-        (["--datasets=digits", "--experiments=baseline", "--worker=2"], "'--worker=2': not understood"),
+        (
+            ["--datasets=digits", "--experiments=baseline", "--worker=2"],
+            "--worker: unknown flag (did you mean --workers?)",
+        ),
         (["--datasets=digits", "--experiments=baseline", "--workers=0"], "--workers: '0' is not allowed"),
         (["--datasets=digits", "--experiments=baseline", "--workers=1000"], "--workers: 1000, but there are"),
-        (["--datasets=digits", "--experiments=baseline", "--launcher=cloud"], "--launcher: invalid choice: 'cloud'"),
-        (["--datasets=digits"], "--experiments"),
+        (
+            ["--datasets=digits", "--experiments=baseline", "--launcher=cloud"],
+            "--launcher: 'cloud' is not known; allowed: local, slurm",
+        ),
+        (["--datasets=digits"], "--experiments: sweep needs it"),
+        (["--datasets=digits", "--experiments=baseline", "--epochs=3"], "did you mean --config.generator.epochs or"),
+        (["--datasets=digits", "--experiments=baseline", "baseline"], "'baseline': not understood"),
         (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "is not empty and not a sweep"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, cut off, or do not fit on the disk."""
+"""Checkpoints that are damaged, incomplete, or too large for the disk."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning, StageC
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished training with two checkpoints: the weights at its end, and its directory."""
+    """A finished training run with two checkpoints: its final weights, and its directory."""
     directory = tmp_path_factory.mktemp("finished")
     return weights(train(directory)), directory
 
@@ -44,7 +44,7 @@ def all_files(checkpoint):
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_byte, remove])
-def test_damage_of_any_file_of_a_checkpoint_is_found_and_the_file_named(finished, tmp_path, damage):
+def test_damage_to_any_file_of_a_checkpoint_is_detected_and_the_file_named(finished, tmp_path, damage):
     intact = finished[1] / "checkpoints" / "18"
     assert checkpoint_manifest.damage(intact) is None
     faults = 0
@@ -52,14 +52,15 @@ def test_damage_of_any_file_of_a_checkpoint_is_found_and_the_file_named(finished
         copy = shutil.copytree(intact, tmp_path / str(faults))
         if (copy / name).stat().st_size:
             damage(copy / name)
-            found = checkpoint_manifest.damage(copy)
-            assert found and (str(name) in found or name.name == checkpoint_manifest.NAME)  # it may accuse others
+            message = checkpoint_manifest.damage(copy)
+            # A damaged manifest may blame other files.
+            assert message and (str(name) in message or name.name == checkpoint_manifest.NAME)
             faults += 1
     assert faults > 10
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_byte, remove])
-def test_training_goes_back_to_an_intact_checkpoint_with_a_warning_and_ends_the_same(finished, tmp_path, damage):
+def test_training_falls_back_to_an_intact_checkpoint_with_a_warning_and_ends_the_same(finished, tmp_path, damage):
     expected, directory = finished
     shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
     largest = max(all_files(tmp_path / "checkpoints" / "18" / "generator"), key=lambda path: path.stat().st_size)
@@ -74,18 +75,18 @@ def test_training_goes_back_to_an_intact_checkpoint_with_a_warning_and_ends_the_
         assert newest(tmp_path)["epoch"] == 3
 
 
-def test_where_no_checkpoint_is_intact_nothing_is_overwritten(finished, tmp_path):
+def test_nothing_is_overwritten_if_no_checkpoint_is_intact(finished, tmp_path):
     shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
     for step in (12, 18):
         flip_a_byte(tmp_path / "checkpoints" / str(step) / "generator" / "_METADATA")
     before = {path: path.read_bytes() for path in all_files(tmp_path)}
     for read in (train, newest):
-        with pytest.raises(InputError, match=r"no intact checkpoint \(18: generator/_METADATA .*12: .*begin anew"):
+        with pytest.raises(InputError, match=r"no intact checkpoint \(18: generator/_METADATA .*12: .*start over"):
             read(tmp_path)
     assert {path: path.read_bytes() for path in all_files(tmp_path)} == before
 
 
-def test_what_a_killed_run_left_half_written_or_half_deleted_is_cleared_away(finished, tmp_path):
+def test_half_written_and_half_deleted_checkpoints_of_a_killed_run_are_removed(finished, tmp_path):
     shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
     checkpoints = tmp_path / "checkpoints"
     shutil.copytree(checkpoints / "18", checkpoints / "19.part")
@@ -99,13 +100,13 @@ def test_what_a_killed_run_left_half_written_or_half_deleted_is_cleared_away(fin
 
 @pytest.fixture
 def file_size_limit():
-    """Sets a limit that the system puts on the size of files; it answers as a full disk does."""
+    """Limits the size of files; the operating system then reports errors as for a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_checkpoint_without_room_is_an_error_with_path_and_size_and_leaves_the_last_one(
+def test_a_checkpoint_that_does_not_fit_is_an_error_with_path_and_size_and_the_last_one_stays(
     finished, tmp_path, file_size_limit
 ):
     shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
@@ -120,7 +121,7 @@ def test_a_checkpoint_without_room_is_an_error_with_path_and_size_and_leaves_the
     assert (tmp_path / "checkpoints" / "12").exists() and not (tmp_path / "checkpoints" / "24").exists()
 
 
-def test_training_ends_where_a_checkpoint_has_no_room(tmp_path, file_size_limit):
+def test_training_ends_if_a_checkpoint_does_not_fit(tmp_path, file_size_limit):
     changes = {"size": 100_000, "epochs": 2}
     file_size_limit(50_000)
     with pytest.raises(StorageError, match="checkpoints/6: cannot be written"):
@@ -129,14 +130,14 @@ def test_training_ends_where_a_checkpoint_has_no_room(tmp_path, file_size_limit)
     assert train(tmp_path, **changes).state["optimizer"]["count"] == 12
 
 
-def test_trainings_in_several_threads_write_their_checkpoints_at_the_same_time(tmp_path):
-    def training(number):
+def test_several_threads_can_write_checkpoints_at_the_same_time(tmp_path):
+    def save_five(number):
         with StageCheckpoints(tmp_path / str(number)) as checkpoints:
             for step in range(1, 6):
                 checkpoints.save(step, {name: {"array": jnp.full(1000, number)} for name in "abcd"}, {"step": step})
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(training, range(8)))
+        list(threads.map(save_five, range(8)))
     for number in range(8):
         with StageCheckpoints(tmp_path / str(number), read_only=True) as checkpoints:
             state, about = checkpoints.restore(
@@ -150,7 +151,7 @@ ABSTRACT = {"network": {"array": jax.ShapeDtypeStruct((4,), jnp.float32)}}
 
 
 @pytest.mark.parametrize("name", ["a[1]b", "[ab]", "a*b", "a?b", "a\\b", "a]b"])
-def test_signs_of_patterns_in_a_path_do_not_count_as_such(tmp_path, name):
+def test_glob_characters_in_a_path_are_taken_literally(tmp_path, name):
     directory = tmp_path / name / "checkpoints"
     with StageCheckpoints(directory) as checkpoints:
         checkpoints.save(3, STATE, {"step": 3})
@@ -161,7 +162,7 @@ def test_signs_of_patterns_in_a_path_do_not_count_as_such(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_without_a_place_for_a_plain_path_nothing_is_begun(tmp_path, monkeypatch):
+def test_nothing_is_started_if_the_temporary_folder_has_special_characters_too(tmp_path, monkeypatch):
     (tmp_path / "t[m]p").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t[m]p"))
     with pytest.raises(InputError, match="TMPDIR"):
@@ -175,7 +176,7 @@ def test_a_kill_while_a_step_is_saved_again_leaves_the_old_or_the_new_checkpoint
     renames = []
 
     class Kill(BaseException):
-        """The process ends here; nothing tidies up."""
+        """Ends the process without cleanup."""
 
     def rename(source, target):
         if Path(target).name in ("3", "3.replaced"):  # Orbax renames, too
@@ -200,9 +201,9 @@ def test_a_kill_while_a_step_is_saved_again_leaves_the_old_or_the_new_checkpoint
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
-def test_an_error_that_is_none_of_the_disk_is_not_called_one(tmp_path):
+def test_an_error_unrelated_to_the_disk_is_not_reported_as_a_full_disk(tmp_path):
     with StageCheckpoints(tmp_path) as checkpoints:
         with pytest.raises(TypeError, match="not JSON serializable"):
             checkpoints.save(3, STATE, {"about": object()})
             checkpoints.wait()
-        assert checkpoints.latest_step() is None  # other writers of Orbax's may leave something under a name of its own
+        assert checkpoints.latest_step() is None  # Orbax's own writers may leave something under another name

@@ -15,23 +15,23 @@ from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.stage_data import StageData
 
 
-def test_a_batch_that_is_filled_up_trains_as_the_shorter_one_would():
+def test_a_padded_batch_trains_as_the_shorter_one_would():
     classifier = WideResNet(10, 1, 3, rngs=nnx.Rngs(0))
     step = ClassificationStep(nnx.graphdef(classifier), sgd(0.1, momentum=0.9, weight_decay=5e-3, total_steps=10))
     state = step.initial_state(classifier)
     draw = np.random.default_rng(0).uniform
-    images, filling = draw(-1, 1, (3, 8, 8, 3)).astype(np.float32), draw(-9, 9, (2, 8, 8, 3)).astype(np.float32)
-    labels, update = jnp.array([0, 2, 1]), jax.jit(step)
+    images, padding = draw(-1, 1, (3, 8, 8, 3)).astype(np.float32), draw(-9, 9, (2, 8, 8, 3)).astype(np.float32)
+    labels, update = jnp.array([0, 2, 1]), jax.jit(step.update)
     shorter, expected = update(state, images, labels)
     mask = jnp.array([True, True, True, False, False])
-    filled, metrics = update(state, np.concatenate([images, filling]), jnp.pad(labels, (0, 2)), None, mask)
-    for ours, wanted in zip(jax.tree.leaves((filled, metrics)), jax.tree.leaves((shorter, expected)), strict=True):
+    padded, metrics = update(state, np.concatenate([images, padding]), jnp.pad(labels, (0, 2)), None, mask)
+    for ours, wanted in zip(jax.tree.leaves((padded, metrics)), jax.tree.leaves((shorter, expected)), strict=True):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-5)
     moved = jax.tree.map(lambda new, old: np.max(np.abs(new - old)), shorter["parameters"], state["parameters"])
     assert min(jax.tree.leaves(moved)) > 1e-4
 
 
-def test_the_rate_falls_to_zero_over_the_steps_of_all_epochs_incomplete_batches_included():
+def test_the_learning_rate_falls_to_zero_over_the_steps_of_all_epochs_including_incomplete_batches():
     config = settings.load("digits:baseline")
     config.update_from_flattened_dict(TINY | {"classifier.epochs": 4, "classifier.learning_rate": 0.1})
     images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.arange(4) % 2

@@ -1,4 +1,4 @@
-"""The coin that decides whether a whole batch is mixed: how it falls, who shares it, and what it saves."""
+"""The coin that decides whether a whole batch is mixed: its fairness, who shares it, and what it saves."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ SIDE = 32
 
 
 def classifier_stage(experiment="chimeramix_grid", **changes):
-    """The classifier's stage on noise, mixing with a generator that is drawn and not trained."""
+    """The classifier's stage on noise images, mixing with an untrained generator."""
     config = settings.load(f"configs/digits.py:{experiment}")
     config.update_from_flattened_dict(TINY | {"classifier.image_side": SIDE} | changes)
     settings.check(config)
@@ -38,7 +38,7 @@ def classifier_stage(experiment="chimeramix_grid", **changes):
 
 
 class CoinStage:
-    """Tosses a coin of every seed's own and one that the seeds share, and adds both up."""
+    """Tosses one coin of each seed's own and one that the seeds share, and records both."""
 
     inputs = jnp.zeros(())
 
@@ -46,15 +46,15 @@ class CoinStage:
         self.plan = EpochPlan(steps, 1, 1)
 
     def train_step(self, state, inputs, indices, example_mask, key, shared_key):
-        coins = {name: jax.random.bernoulli(one) for name, one in (("own", key), ("shared", shared_key))}
+        coins = {"own": jax.random.bernoulli(key), "shared": jax.random.bernoulli(shared_key)}
         history = {name: state[name].at[indices[0] * 0 + state["step"]].set(coin) for name, coin in coins.items()}
         return history | {"step": state["step"] + 1}, {"loss": jnp.zeros(())}
 
 
-def tosses(seed, epoch, steps=200, **how):
+def tosses(seed, epoch, steps=200, **runner_arguments):
     stage = CoinStage(steps)
     state = {name: jnp.zeros(steps) for name in ("own", "shared")} | {"step": 0}
-    runner = EpochRunner(stage, **how)
+    runner = EpochRunner(stage, **runner_arguments)
     progress = runner.begin(state, epoch, jax.random.key(seed))
     while not runner.is_over(progress):
         call = runner.call(progress)
@@ -70,16 +70,16 @@ def test_seeds_share_the_coin_and_nothing_else():
     assert np.mean(own != shared) > 0.3
 
 
-def test_every_epoch_has_coins_of_its_own_however_it_is_cut_into_calls():
+def test_every_epoch_has_coins_of_its_own_however_it_is_divided_into_calls():
     first, second = tosses(0, epoch=0)[1], tosses(0, epoch=1)[1]
     assert np.mean(first != second) > 0.3
     np.testing.assert_array_equal(tosses(0, epoch=1, steps_per_call=7)[1], second)
 
 
-def test_what_seeds_share_is_drawn_from_no_keys_of_the_first_seeds_own():
+def test_shared_draws_use_none_of_the_first_seeds_own_keys():
     def keys(key, depth):
         inner = [jax.random.fold_in(key, number) for number in range(4)]
-        return [key, *inner] + [deeper for one in inner if depth > 1 for deeper in keys(one, depth - 1)]
+        return [key, *inner] + [deeper for child in inner if depth > 1 for deeper in keys(child, depth - 1)]
 
     own = {tuple(jax.random.key_data(key).tolist()) for key in keys(jax.random.key(0), 3)}
     shared = {tuple(jax.random.key_data(shared_key(epoch, step)).tolist()) for epoch in range(4) for step in range(4)}
@@ -87,20 +87,20 @@ def test_what_seeds_share_is_drawn_from_no_keys_of_the_first_seeds_own():
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.2])
-def test_the_coin_falls_as_often_as_it_is_asked_to(probability):
+def test_batches_are_mixed_with_the_configured_probability(probability):
     stage = classifier_stage(**{"mixing.probability": probability})
     keys = jax.random.split(jax.random.key(0), 4000)
     share = np.mean(jax.vmap(stage.mixes_batch)(keys))
     assert share == pytest.approx(probability, abs=4 * np.sqrt(probability * (1 - probability) / 4000))
 
 
-def test_with_probability_one_every_batch_is_mixed_and_without_mixing_none():
+def test_every_batch_is_mixed_with_probability_one_and_none_in_the_baseline():
     keys = jax.random.split(jax.random.key(0), 100)
     assert all(map(classifier_stage(**{"mixing.probability": 1.0}).mixes_batch, keys))
     assert not any(map(classifier_stage("baseline").mixes_batch, keys))
 
 
-def test_a_mixed_batch_is_left_alone_by_mixup():
+def test_mixup_leaves_a_mixed_batch_alone():
     drawn = draw_mixup(jax.random.key(0), 6)
     images = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
     logits, labels = jax.random.normal(jax.random.key(2), (6, 3)), jnp.arange(6) % 3
@@ -110,7 +110,7 @@ def test_a_mixed_batch_is_left_alone_by_mixup():
     np.testing.assert_array_equal(drawn.unless(False).blend(images), drawn.blend(images))
 
 
-def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arithmetic_of_the_generator():
+def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_generator():
     stage, seeds = classifier_stage(), 2
     runner = EpochRunner(stage)
     program = Stacked(runner.steps, jax.local_devices()[:1], seeds)
@@ -125,5 +125,5 @@ def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_has_no_arith
     (branch,) = equations(traced.jaxpr.jaxpr, "cond")
     costs = sorted(len(products(side.jaxpr)) for side in branch.params["branches"])
     assert costs[0] == 0 and costs[1] > 5
-    assert branch.invars[0].aval.shape == ()  # one coin, not one of each seed
+    assert branch.invars[0].aval.shape == ()  # one coin, not one per seed
     assert " conditional(" in traced.lower().compile().as_text()

@@ -6,7 +6,7 @@ from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predict
 
 
 def logits_that_predict(classes, num_classes):
-    """Logits whose highest is the given class, the others falling off from class 0 on."""
+    """Logits with the given classes highest; the others decrease from class 0 on."""
     logits = np.tile(-np.arange(num_classes, dtype=np.float32), (len(classes), 1))
     logits[np.arange(len(classes)), classes] = 1
     return logits
@@ -17,20 +17,20 @@ def test_top1_is_the_share_of_images_whose_class_has_the_highest_logit():
     assert (evaluation.top1, evaluation.examples) == (0.75, 4)
 
 
-def test_top5_counts_a_class_among_the_five_highest_and_not_the_sixth():
+def test_top5_counts_the_five_highest_classes_and_not_the_sixth():
     logits = -np.tile(np.arange(8, dtype=np.float32), (8, 1))
     evaluation = evaluate_logits(logits, np.arange(8))
     assert (evaluation.top1, evaluation.top5) == (1 / 8, 5 / 8)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4, 5])
-def test_with_up_to_five_classes_every_image_is_among_the_top5(num_classes):
+def test_top5_is_one_with_up_to_five_classes(num_classes):
     evaluation = evaluate_logits(logits_that_predict([1, 1, 0], num_classes), np.array([0, 1, num_classes - 1]))
     assert evaluation.top5 == 1
 
 
-def test_macro_accuracy_weighs_the_classes_in_the_split_alike_and_leaves_out_others():
-    labels = np.array([0, 0, 0, 0, 1, 3])  # of classes 0 to 4: three quarters, nothing and all right
+def test_macro_accuracy_weights_the_classes_in_the_split_equally_and_ignores_others():
+    labels = np.array([0, 0, 0, 0, 1, 3])  # classes 0, 1 and 3 of five; accuracies 3/4, 0 and 1
     evaluation = evaluate_logits(logits_that_predict([0, 0, 0, 2, 4, 3], 5), labels)
     np.testing.assert_allclose(evaluation.macro_accuracy, (0.75 + 0 + 1) / 3)
     np.testing.assert_allclose(evaluation.top1, 4 / 6)
@@ -54,7 +54,7 @@ def test_the_confusion_matrix_counts_images_by_true_row_and_predicted_column():
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5, np.nan, np.inf])
-def test_a_classifier_that_says_the_same_for_every_class_is_never_right(value):
+def test_a_classifier_with_equal_logits_for_all_classes_is_never_correct(value):
     labels = np.arange(10)
     evaluation = evaluate_logits(np.full((10, 10), value, np.float32), labels)
     assert (evaluation.top1, evaluation.top5, evaluation.macro_accuracy) == (0, 0, 0)
@@ -62,7 +62,7 @@ def test_a_classifier_that_says_the_same_for_every_class_is_never_right(value):
 
 
 @pytest.mark.parametrize("values", [[0, 1], [0, 1, np.nan], [-np.inf, 0, np.inf], [-np.inf, np.nan]])
-def test_the_diagonal_of_the_confusion_matrix_adds_up_to_top1_whatever_ties_there_are(values):
+def test_the_diagonal_of_the_confusion_matrix_adds_up_to_top1_even_with_ties(values):
     rng = np.random.default_rng(0)
     logits, labels = rng.choice(np.array(values, np.float32), (200, 4)), rng.integers(0, 4, 200)
     evaluation = evaluate_logits(logits, labels)
@@ -71,7 +71,7 @@ def test_the_diagonal_of_the_confusion_matrix_adds_up_to_top1_whatever_ties_ther
     np.testing.assert_array_equal(evaluation.confusion.sum(axis=1), np.bincount(labels))
 
 
-def test_without_ties_the_predicted_class_is_the_highest_logits():
+def test_the_predicted_class_has_the_highest_logit_if_there_are_no_ties():
     logits = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     labels = np.arange(50) % 6
     np.testing.assert_array_equal(predicted_classes(logits, labels), np.argmax(logits, axis=1))
@@ -90,7 +90,7 @@ def test_a_test_set_counts_every_image_once_whatever_the_batch_size(examples, ba
     shapes = []
 
     def predict(batch):
-        """Reads the class off the grey level; the black images of an incomplete batch come out as class 0."""
+        """Predicts the class from the grey level; the black padding images come out as class 0."""
         assert batch.dtype == jnp.uint8
         shapes.append(batch.shape)
         return -jnp.abs(batch[:, 0, 0, :1] / 10.0 - 1 - jnp.arange(3))

@@ -5,20 +5,20 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.training import execution
 
 
-def test_a_batch_that_cannot_be_cut_evenly_stays_on_one_device_and_says_so(monkeypatch, capsys):
+def test_a_batch_that_cannot_be_divided_evenly_stays_on_one_device_with_a_message(monkeypatch, capsys):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices() * 3)
     chosen = execution.for_one_run(8, devices=0, title="generator")
     assert isinstance(chosen, execution.OneDevice) and not isinstance(chosen, execution.SplitBatch)
-    assert capsys.readouterr().err == "generator: uses one of 3 devices, because they do not divide its batch of 8\n"
+    assert capsys.readouterr().err == "generator: uses one of 3 devices, because a batch of 8 does not divide evenly\n"
 
 
-def test_one_device_of_several_can_be_asked_for_and_needs_no_word(monkeypatch, capsys):
+def test_one_of_several_devices_can_be_requested_without_a_message(monkeypatch, capsys):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices() * 4)
     assert not isinstance(execution.for_one_run(8, devices=1, title="generator"), execution.SplitBatch)
     assert capsys.readouterr().err == ""
 
 
-def test_as_many_devices_are_used_as_are_asked_for_and_not_more_than_there_are(monkeypatch):
+def test_requested_devices_are_used_and_more_than_available_are_refused(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: ["a", "b", "c"])
     assert execution.available_devices(0) == ["a", "b", "c"]
     assert execution.available_devices(2) == ["a", "b"]

@@ -1,4 +1,6 @@
-"""What a step of the generator's stage draws, and shows to its networks."""
+"""The random draws of a generator training step: pairs, masks, and the coin for the real images."""
+
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ SIDE, STEPS = 32, 1000
 
 @pytest.fixture(scope="module")
 def drawn():
-    """What a thousand steps hand to both updates for the same two images: a, b, masks, real."""
+    """What a thousand steps on the same two images pass to the updates: a, b, masks, real."""
     config = settings.load("digits:chimeramix_grid")
     config.update_from_flattened_dict(TINY | {"generator.image_side": SIDE, "augment.crop_padding_fraction": 0.125})
     pixels = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
@@ -25,17 +27,17 @@ def drawn():
     augmentation = Augmentation.for_generator(config.augment, SIDE)
     stage = GeneratorStage(config, StageData(data, augmentation, EpochPlan(4, 1, 2)))
 
-    def note(state, a, b, masks, real, weights):
-        same = [jnp.all(real == images, axis=(1, 2, 3)) for images in (a, b)]
-        return state, {"real_is": jnp.stack(same), "a": a[:, 0, 0], "b": b[:, 0, 0], "masks": jnp.stack(masks)}
+    def record(state, a, b, mask, fake_mask, real, weights):
+        same = jnp.stack([jnp.all(real == images, axis=(1, 2, 3)) for images in (a, b)])
+        return state, {"real_is": same, "a": a[:, 0, 0], "b": b[:, 0, 0], "masks": jnp.stack([mask, fake_mask])}
 
-    stage._step = note
-    keys, key = jax.random.split(jax.random.key(0), STEPS), jax.random.key(1)
-    step = jax.vmap(lambda one: stage.train_step({}, data, jnp.array([0, 2]), None, one, key)[1])
+    stage._step = SimpleNamespace(update=record)
+    keys, shared_key = jax.random.split(jax.random.key(0), STEPS), jax.random.key(1)
+    step = jax.vmap(lambda key: stage.train_step({}, data, jnp.array([0, 2]), None, key, shared_key)[1])
     return jax.tree.map(np.asarray, jax.jit(step)(keys))
 
 
-def test_a_fair_coin_decides_which_images_of_a_whole_batch_are_shown_as_real(drawn):
+def test_one_fair_coin_per_batch_decides_which_images_are_shown_as_real(drawn):
     real_is_a, real_is_b = np.moveaxis(drawn["real_is"], 1, 0)
     assert np.all(real_is_a.all(axis=1) | real_is_b.all(axis=1))
     only_a, only_b = real_is_a.all(axis=1) & ~real_is_b.all(axis=1), real_is_b.all(axis=1) & ~real_is_a.all(axis=1)
@@ -43,13 +45,13 @@ def test_a_fair_coin_decides_which_images_of_a_whole_batch_are_shown_as_real(dra
     assert abs(only_a.sum() - only_b.sum()) < 4 * np.sqrt(STEPS)
 
 
-def test_both_images_of_a_pair_are_augmented_each_for_itself(drawn):
+def test_both_images_of_a_pair_are_augmented_independently(drawn):
     same = np.all(drawn["a"] == drawn["b"], axis=-1)
-    # Half of the partners are the image itself, and their corners rarely agree: 81 crops, some of which share one.
+    # Half of the partners are the image itself, but corners rarely agree: of 81 crops, only a few share one.
     assert 0 < same.mean() < 0.1
 
 
-def test_the_second_update_has_masks_of_its_own(drawn):
+def test_the_discriminators_update_has_masks_of_its_own(drawn):
     first, second = np.moveaxis(drawn["masks"], 1, 0)
     assert np.mean(np.all(first == second, axis=(1, 2, 3, 4))) < 0.01
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.03

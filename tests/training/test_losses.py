@@ -21,26 +21,26 @@ def random_images(count=2, side=16, seed=0, channels=3):
 
 
 def blur(image):
-    """The 5x5 binomial kernel with reflect padding, by SciPy."""
+    """Applies the 5x5 binomial kernel with reflect padding, using SciPy."""
     binomial = np.array([1, 4, 6, 4, 1])
     kernel = np.outer(binomial, binomial)[:, :, None] / 256
     return ndimage.convolve(image, kernel, mode="mirror")
 
 
 def pyramid(image, levels=3):
-    """Levels of one image as method and paper define them."""
-    found = []
+    """Levels of one image by the definition in the paper."""
+    found_levels = []
     for _ in range(levels):
         smaller = blur(image)[::2, ::2]
         spread = np.zeros_like(image)
         spread[::2, ::2] = smaller
-        found.append(image - 4 * blur(spread))
+        found_levels.append(image - 4 * blur(spread))
         image = smaller
-    return found
+    return found_levels
 
 
 @pytest.mark.parametrize("side", [16, 24])
-def test_every_level_of_the_pyramid_has_half_the_side_and_the_values_by_the_definition(side):
+def test_every_pyramid_level_halves_the_side_and_follows_the_definition(side):
     images = random_images(side=side)
     levels = jax.jit(losses.laplacian_pyramid)(images)
     assert [level.shape for level in levels] == [(2, side >> n, side >> n, 3) for n in range(3)]
@@ -49,12 +49,12 @@ def test_every_level_of_the_pyramid_has_half_the_side_and_the_values_by_the_defi
             np.testing.assert_allclose(level[index], expected, atol=1e-5)
 
 
-def test_levels_of_a_constant_image_are_zero():
+def test_the_levels_of_a_constant_image_are_zero():
     for level in jax.jit(losses.laplacian_pyramid)(jnp.full((1, 16, 16, 1), 0.7)):
         np.testing.assert_allclose(level, 0, atol=1e-6)
 
 
-def test_the_laplacian_loss_is_the_sum_over_the_levels_of_the_mean_absolute_difference():
+def test_the_laplacian_loss_sums_the_mean_absolute_difference_over_the_levels():
     x, y = random_images(), random_images(seed=1)
     pairs = [zip(pyramid(a), pyramid(b), strict=True) for a, b in zip(x, y, strict=True)]
     expected = np.mean([sum(np.mean(np.abs(a - b)) for a, b in levels) for levels in pairs])
@@ -63,7 +63,7 @@ def test_the_laplacian_loss_is_the_sum_over_the_levels_of_the_mean_absolute_diff
 
 
 @pytest.mark.parametrize("name", ["laplacian", "reconstruction"])
-def test_the_loss_of_equal_images_is_zero_and_of_others_positive(name):
+def test_the_loss_is_zero_for_equal_images_and_positive_for_others(name):
     loss, x = LOSSES[name], random_images()
     assert loss(x, x) == 0
     assert loss(x, random_images(seed=1)) > 0.1

@@ -9,7 +9,7 @@ from chimeramix_jax.training.classifier import sgd
 from chimeramix_jax.training.generator import learning_rate_schedule
 
 
-def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_epochs():
+def test_the_generators_learning_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_epochs():
     schedule = learning_rate_schedule(defaults.get_config().generator, steps_per_epoch=79)
     rates = [float(schedule(epoch * 79 + step)) for epoch in (0, 59, 60, 119, 120, 159, 160, 199) for step in (0, 78)]
     expected = np.repeat([2e-4, 2e-4, 4e-5, 4e-5, 8e-6, 8e-6, 1.6e-6, 1.6e-6], 2)
@@ -19,13 +19,13 @@ def test_the_generators_rate_drops_to_a_fifth_after_30_60_and_80_percent_of_the_
 @pytest.mark.parametrize(
     ("epochs", "drops_until"),
     [
-        (1, [0]),  # at the end of the only epoch, when nothing follows
-        (2, [0, 2]),  # 0.6 is the nearest to the first of the two; the third falls on the last end
+        (1, [0]),  # at the end of the only epoch, so without effect
+        (2, [0, 2]),  # 0.3 and 0.6 round to the end of the first epoch, 0.8 to that of the last
         (3, [0, 1, 3]),
         (10, [0, 0, 0, 1, 1, 1, 2, 2, 3, 3]),
     ],
 )
-def test_drops_that_fall_on_the_end_of_one_epoch_are_multiplied(epochs, drops_until):
+def test_drops_at_the_end_of_the_same_epoch_are_multiplied(epochs, drops_until):
     settings = defaults.get_config().generator
     settings.epochs = epochs
     schedule = learning_rate_schedule(settings, steps_per_epoch=7)
@@ -43,13 +43,13 @@ def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_paramete
     assert updated["bias"][0] == pytest.approx(-4.0 - 0.1 * (0.5 * -4.0))
 
 
-def test_the_classifiers_rate_follows_one_cosine_over_the_steps_of_all_epochs():
+def test_the_classifiers_learning_rate_follows_one_cosine_over_the_steps_of_all_epochs():
     rates = np.array([float(classifier.learning_rate_schedule(0.1, 3 * 7)(step)) for step in range(22)])
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(22) / 21)), atol=1e-8)
-    assert np.all(np.diff(rates) < 0)  # at every step, not only where an epoch ends
+    assert np.all(np.diff(rates) < 0)  # at every step, not only at the end of an epoch
 
 
-def test_the_classifiers_rate_ends_at_zero():
+def test_the_classifiers_learning_rate_ends_at_zero():
     optimizer = sgd(0.1, momentum=0.9, weight_decay=0.0, total_steps=3)
     parameters, state = jnp.array([1.0]), None
     state = optimizer.init(parameters)

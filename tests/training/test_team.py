@@ -1,4 +1,4 @@
-"""Members of a team, with steps of a few numbers: who is run with whom, and what becomes of those that fail."""
+"""Teams with steps of a few numbers: which members run together, and what happens when one fails."""
 
 import signal
 
@@ -13,7 +13,7 @@ from chimeramix_jax.training.team import Stacked, Team
 
 
 def steps(carry, inputs, draws, span):
-    """Some steps that depend on everything that they are given."""
+    """Some steps that depend on all of their arguments."""
 
     def step(number, carry):
         noise = jax.random.normal(jax.random.fold_in(draws.key, number), carry.state.shape)
@@ -24,7 +24,7 @@ def steps(carry, inputs, draws, span):
 
 
 def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None):
-    """A run of a seed: a call of two steps for each epoch, and its final state."""
+    """A seed's run: a call of two steps per epoch; its result is the final state and the sum."""
 
     def run(member):
         compiled = member.compiled(steps, program)
@@ -49,20 +49,20 @@ def alone(seed, **settings):
     return together(training(seed, **settings))[0].result
 
 
-def test_seeds_in_turn_are_bit_for_bit_what_they_are_alone():
+def test_seeds_that_take_turns_are_bit_for_bit_the_same_as_alone():
     for seed, outcome in enumerate(together(*map(training, range(3)))):
         np.testing.assert_array_equal(outcome.result[0], alone(seed)[0])
         assert outcome.result[1] == alone(seed)[1]
 
 
 @pytest.mark.parametrize("seeds_per_call", [2, 3, 5])
-def test_vectorised_seeds_are_what_they_are_alone_but_for_rounding(seeds_per_call):
+def test_vectorised_seeds_are_the_same_as_alone_up_to_rounding(seeds_per_call):
     outcomes = together(*map(training, range(5)), seeds_per_call=seeds_per_call)
     for seed, outcome in enumerate(outcomes):
         np.testing.assert_allclose(outcome.result[0], alone(seed)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_seeds_at_different_epochs_train_together_until_the_last_is_done():
+def test_seeds_at_different_epochs_train_together_until_the_last_is_finished():
     further = training(1, first_epoch=2, epochs=4)
     outcomes = together(training(0, epochs=4), further, seeds_per_call=2)
     np.testing.assert_allclose(outcomes[0].result[0], alone(0, epochs=4)[0], rtol=1e-5, atol=1e-6)
@@ -70,25 +70,25 @@ def test_seeds_at_different_epochs_train_together_until_the_last_is_done():
 
 
 @pytest.mark.parametrize("other", [{"program": "other"}, {"width": 6}])
-def test_seeds_in_another_stage_or_of_other_shapes_are_run_apart(other):
+def test_seeds_of_another_stage_or_with_other_shapes_run_separately(other):
     outcomes = together(training(0), training(1, **other), training(2), seeds_per_call=3)
     np.testing.assert_allclose(outcomes[1].result[0], alone(1, **other)[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(outcomes[2].result[0], alone(2)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("seeds_per_call", [1, 2])
-def test_all_seeds_are_told_the_same_seconds_so_that_they_stay_in_step(seeds_per_call):
-    told = {seed: [] for seed in range(3)}
+def test_all_seeds_get_the_same_seconds_so_that_they_stay_in_step(seeds_per_call):
+    durations = {seed: [] for seed in range(3)}
 
     def watching(seed):
-        return training(seed, watch=lambda _, seconds: told[seed].append(seconds))
+        return training(seed, watch=lambda _, seconds: durations[seed].append(seconds))
 
-    together(*map(watching, told), seeds_per_call=seeds_per_call)
-    assert told[0] == told[1] == told[2]
-    assert len(set(told[0])) == 3 and min(told[0]) > 0
+    together(*map(watching, durations), seeds_per_call=seeds_per_call)
+    assert durations[0] == durations[1] == durations[2]
+    assert len(set(durations[0])) == 3 and min(durations[0]) > 0
 
 
-def test_a_seed_that_fails_leaves_the_others_at_work():
+def test_the_others_continue_when_a_seed_fails():
     def fails(epoch, _):
         if epoch == 1:
             raise ValueError("numbers gone bad")
@@ -100,7 +100,7 @@ def test_a_seed_that_fails_leaves_the_others_at_work():
         np.testing.assert_allclose(outcomes[seed].result[0], alone(seed)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_steps_that_cannot_be_run_fail_in_those_runs_only_that_need_them():
+def test_steps_that_cannot_be_executed_fail_only_the_runs_that_need_them():
     closed = []
 
     def wrong(member):
@@ -132,8 +132,8 @@ def test_inputs_are_placed_once_for_all_calls_of_a_stage():
     assert len(of_inputs) == 1 and len(placed) == 1 + 2 * 3  # carries and draws of three epochs
 
 
-def test_an_interruption_ends_all_seeds_at_their_next_step():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
+def test_an_interrupt_ends_all_seeds_at_their_next_step():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background processes with SIGINT ignored
     epochs = []
 
     def interrupts(epoch, _):
@@ -147,7 +147,7 @@ def test_an_interruption_ends_all_seeds_at_their_next_step():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no room"), KeyboardInterrupt()])
-def test_a_run_that_cannot_start_fails_alone_and_an_interruption_ends_all(error):
+def test_a_run_that_cannot_start_fails_alone_but_an_interrupt_ends_all(error):
     closed = []
 
     def fails(member):

@@ -1,4 +1,4 @@
-"""A stage small enough to be trained in a moment, for tests of the loop; as a program, one to send signals to.
+"""A stage that trains in a moment, for tests of the loop; run as a program, a target for signals.
 
 ``python -m training.toy_stage DIRECTORY '{"pause": 0.05, "config.checkpoint.every_seconds": 0.01}'``
 """
@@ -21,7 +21,7 @@ from chimeramix_jax.training.calls import drive
 
 
 class ToyStage:
-    """Weights that follow random numbers; a share of the steps divides by zero if ``fault`` says so."""
+    """Weights that follow random numbers; with ``fault``, "loss" or "gradients", a share of the steps is not finite."""
 
     name = "generator"
 
@@ -58,7 +58,7 @@ class ToyStage:
 
 
 def train(directory, **changes):
-    """Trains the stage in a directory; ``config.<key>`` changes settings, all else the stage."""
+    """Trains the stage in a directory; ``config.<key>`` changes a setting, other keys change the stage."""
     config = defaults.get_config()
     config.checkpoint.every_seconds = 0.0
     config.evaluation.every_epochs = 1
@@ -69,7 +69,7 @@ def train(directory, **changes):
 
 
 def weights(trained):
-    """The weights as bytes, to compare every bit."""
+    """The weights as bytes, so that every bit is compared."""
     return np.asarray(trained.state["generator"]["weights"]).tobytes()
 
 

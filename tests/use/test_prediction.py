@@ -1,4 +1,4 @@
-"""Classifying image files by a finished run, from Python and by the real command line."""
+"""Classifying image files with a finished run, from Python and through the real command line."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from chimeramix_jax.use.prediction_formats import format_of
 
 @pytest.fixture
 def photos(tmp_path):
-    """Two images of random colours, of other shapes than the run's."""
+    """Two images of random colours, whose shapes differ from the run's."""
     folder = tmp_path / "photos"
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -33,26 +33,26 @@ def photos(tmp_path):
 
 
 def predict(workdir, *arguments):
-    """``main.py --stage=predict``; exit code, standard output and standard error."""
+    """Runs ``main.py --stage=predict``; returns exit code, standard output and standard error."""
     command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={workdir}", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return process.returncode, process.stdout, process.stderr
 
 
-def test_the_files_of_the_test_images_are_classified_as_well_as_the_results_say(trained_run, tmp_path):
+def test_the_accuracy_on_files_of_the_test_images_equals_the_results(trained_run, tmp_path):
     config = from_json((trained_run / "config.json").read_text())
     test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
     for number, image in enumerate(test.images):
         Image.fromarray(image).save(tmp_path / f"{number:03}.png")
     predictions = chimeramix_jax.predict(trained_run, tmp_path)
     assert [prediction.path.name for prediction in predictions] == [f"{n:03}.png" for n in range(len(test.labels))]
-    right = [prediction.classes[0] == str(label) for prediction, label in zip(predictions, test.labels, strict=True)]
-    assert np.mean(right) == pytest.approx(
+    correct = [prediction.classes[0] == str(label) for prediction, label in zip(predictions, test.labels, strict=True)]
+    assert np.mean(correct) == pytest.approx(
         json.loads((trained_run / "results.json").read_text())["test"]["top1"], abs=2e-3
     )
 
 
-def test_photos_of_any_shape_are_prepared_as_an_image_folder_prepares_them(trained_run, photos):
+def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_run, photos):
     predictions = chimeramix_jax.predict(trained_run, photos)
     pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
     logits = np.asarray(chimeramix_jax.restore_classifier(trained_run)(normalize(pixels)))
@@ -62,13 +62,13 @@ def test_photos_of_any_shape_are_prepared_as_an_image_folder_prepares_them(train
         np.testing.assert_allclose(prediction.probabilities, np.exp(row[best]) / np.exp(row).sum(), rtol=1e-3)
 
 
-def test_the_first_image_that_cannot_be_read_is_an_error_unless_somebody_listens(trained_run, photos):
+def test_the_first_unreadable_image_is_an_error_unless_a_callback_is_given(trained_run, photos):
     (photos / "c.png").write_text("no image")
     with pytest.raises(InputError, match=r"c\.png is not an image"):
         chimeramix_jax.predict(trained_run, photos)
-    told = []
-    assert len(chimeramix_jax.predict(trained_run, photos, on_unreadable=told.append)) == 2
-    assert len(told) == 1 and "c.png" in str(told[0])
+    errors = []
+    assert len(chimeramix_jax.predict(trained_run, photos, on_unreadable=errors.append)) == 2
+    assert len(errors) == 1 and "c.png" in str(errors[0])
 
 
 def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(trained_run, photos):
@@ -94,24 +94,25 @@ def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_ru
     code, nothing, errors = predict(trained_run, f"--images={photos}", "--format=csv", "--output=~/out/predictions.csv")
     assert (code, nothing, errors) == (0, "", "")
     rows = list(csv.DictReader(io.StringIO(written.read_text())))
-    for row, one in zip(rows, json.loads(output), strict=True):
-        assert row["image"] == one["image"]
-        assert row["class_1"] == one["class"] == one["top"][0]["class"]
-        assert [row[f"class_{place}"] for place in range(1, 6)] == [guess["class"] for guess in one["top"]]
-        assert float(row["probability_1"]) == one["probability"] >= one["top"][1]["probability"] > 0
-        assert sum(guess["probability"] for guess in one["top"]) <= 1 + 1e-6
+    for row, prediction in zip(rows, json.loads(output), strict=True):
+        top = prediction["top"]
+        assert row["image"] == prediction["image"]
+        assert row["class_1"] == prediction["class"] == top[0]["class"]
+        assert [row[f"class_{rank}"] for rank in range(1, 6)] == [guess["class"] for guess in top]
+        assert float(row["probability_1"]) == prediction["probability"] >= top[1]["probability"] > 0
+        assert sum(guess["probability"] for guess in top) <= 1 + 1e-6
 
 
-def test_settings_that_are_given_must_be_the_runs(trained_run, photos):
+def test_given_settings_must_equal_the_runs(trained_run, photos):
     code, _, errors = predict(trained_run, f"--images={photos}", "--config=digits:baseline")
     assert code == 2 and errors.count("\n") == 1
-    assert "other settings" in errors and "experiment: 'chimeramix_grid' there, 'baseline' asked" in errors
+    assert "other settings" in errors and "experiment: 'chimeramix_grid' stored, 'baseline' requested" in errors
     code, output, errors = predict(trained_run, f"--images={photos}", "--config.evaluation.batch_size=1")
     assert code == 0 and output.count("%") == 10, errors
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "--images: --stage=predict needs it"),
         (["--images=*.nothing"], "--images: no file matches '*.nothing'"),
@@ -124,10 +125,10 @@ def test_settings_that_are_given_must_be_the_runs(trained_run, photos):
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, told):
+def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments, message):
     code, output, errors = predict(trained_run, *arguments)
     assert (code, output) == (2, "")
-    assert told in errors.splitlines()[-1]
+    assert message in errors.splitlines()[-1]
 
 
 def test_an_unfinished_classifier_is_refused(trained_run, photos, tmp_path):
@@ -138,19 +139,20 @@ def test_an_unfinished_classifier_is_refused(trained_run, photos, tmp_path):
         chimeramix_jax.predict(workdir, photos)
 
 
-def test_a_run_is_used_where_the_images_that_it_was_trained_on_are_gone(trained_run, photos, tmp_path):
+def test_a_run_can_be_used_when_its_training_images_are_gone(trained_run, photos, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(trained_run, workdir)
     config = json.loads((workdir / "config.json").read_text())
     config["dataset"] |= {"name": "image_folder", "directory": "gone", "image_side": 8}
     (workdir / "config.json").write_text(json.dumps(config))
     again = chimeramix_jax.predict(workdir, photos)
-    assert [one.classes for one in again] == [one.classes for one in chimeramix_jax.predict(trained_run, photos)]
+    expected = chimeramix_jax.predict(trained_run, photos)
+    assert [prediction.classes for prediction in again] == [prediction.classes for prediction in expected]
 
 
 @pytest.mark.parametrize(
     ("output", "expected"),
     [(None, "table"), ("a.csv", "csv"), ("A.CSV", "csv"), ("b.json", "json"), ("c.txt", "table"), ("csv", "table")],
 )
-def test_a_files_name_says_which_format_is_written(output, expected):
+def test_a_files_extension_determines_the_format(output, expected):
     assert format_of(output) == expected

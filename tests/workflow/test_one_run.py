@@ -1,4 +1,4 @@
-"""The main job, small, through the real command line."""
+"""A whole run, small, through the real command line and from Python."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
 @pytest.fixture(scope="module")
 def finished(trained_run, tmp_path_factory):
-    """A copy of a finished run, for these tests to change."""
+    """A copy of a finished run, which these tests may change."""
     return shutil.copytree(trained_run, tmp_path_factory.mktemp("finished") / "run")
 
 
@@ -35,7 +35,7 @@ def settings(data_dir):
     return make
 
 
-def test_the_main_job_writes_results_a_picture_and_prints_a_table(trained_run, finished):
+def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finished):
     output, errors = ((trained_run.parent / name).read_text() for name in ("output", "errors"))
     results = json.loads((finished / "results.json").read_text())
     assert (results["dataset"], results["experiment"], results["seed"]) == ("digits", "chimeramix_grid", 0)
@@ -62,7 +62,7 @@ def test_the_main_job_writes_results_a_picture_and_prints_a_table(trained_run, f
     assert "Traceback" not in errors
 
 
-def test_a_run_measured_on_validation_images_says_so_everywhere(run_main, tmp_path):
+def test_a_run_evaluated_on_validation_images_says_so_everywhere(run_main, tmp_path):
     code, output, errors = run_main(
         "--config=configs/digits.py:baseline",
         f"--workdir={tmp_path}",
@@ -85,22 +85,22 @@ def test_a_finished_run_is_not_trained_again(run_main, finished):
     assert {path: path.read_bytes() for path in finished.glob("*/metrics.jsonl")} == before
 
 
-def test_evaluation_of_a_finished_run_gives_the_same_figures(settings, finished):
+def test_evaluating_a_finished_run_gives_the_same_metrics(settings, finished):
     stored = json.loads((finished / "results.json").read_text())
     again = chimeramix_jax.train_and_evaluate(settings(), finished, stage="evaluate")
     assert again["test"]["top1"] == stored["test"]["top1"]
     assert again["baseline"]["test"]["loss"] == stored["baseline"]["test"]["loss"]
 
 
-def test_the_page_of_a_finished_run_can_be_made_again(settings, finished):
+def test_the_report_of_a_finished_run_can_be_drawn_again(settings, finished):
     before = {path: path.read_bytes() for path in (finished / "report.html", finished / "results.json")}
     (finished / "report.html").unlink()
-    made = chimeramix_jax.train_and_evaluate(settings(), finished, stage="report")
-    assert finished / "report.html" in made["files"] and "summary" not in made
+    returned = chimeramix_jax.train_and_evaluate(settings(), finished, stage="report")
+    assert finished / "report.html" in returned["files"] and "summary" not in returned
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_page_of_a_run_without_results_is_refused(settings, finished, tmp_path):
+def test_the_report_of_a_run_without_results_is_refused(settings, finished, tmp_path):
     with pytest.raises(InputError, match="--stage=classifier"):
         chimeramix_jax.train_and_evaluate(settings(), tmp_path / "new", stage="report")
     (finished / "results.json").rename(tmp_path / "results.json")
@@ -109,7 +109,7 @@ def test_the_page_of_a_run_without_results_is_refused(settings, finished, tmp_pa
     (tmp_path / "results.json").rename(finished / "results.json")
 
 
-def test_networks_are_restored_without_their_settings(finished):
+def test_networks_are_restored_without_giving_settings(finished):
     generator = chimeramix_jax.restore_generator(finished)
     classifier = chimeramix_jax.restore_classifier(finished)
     a, b = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32, 3)).astype(np.float32)
@@ -123,7 +123,7 @@ def test_networks_are_restored_without_their_settings(finished):
     ("part", "restore"),
     [("generator", chimeramix_jax.restore_generator), ("classifier", chimeramix_jax.restore_classifier)],
 )
-def test_a_network_whose_newest_checkpoint_is_damaged_is_restored_from_the_one_before_it(
+def test_a_network_whose_newest_checkpoint_is_damaged_is_restored_from_the_previous_checkpoint(
     finished, tmp_path, part, restore
 ):
     shutil.copytree(finished / part, tmp_path / part)
@@ -137,7 +137,7 @@ def test_a_network_whose_newest_checkpoint_is_damaged_is_restored_from_the_one_b
         restore(tmp_path)
 
 
-def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished):
+def test_the_accuracy_of_a_restored_classifier_equals_its_results(settings, finished):
     from chimeramix_jax.augment.geometry import normalize
     from chimeramix_jax.data.resizing import resize
 
@@ -149,7 +149,7 @@ def test_a_restored_classifier_is_as_good_as_its_results_say(settings, finished)
     assert accuracy == pytest.approx(json.loads((finished / "results.json").read_text())["test"]["top1"], abs=2e-3)
 
 
-def test_training_again_keeps_the_old_files(settings, finished):
+def test_retraining_keeps_the_old_files(settings, finished):
     old = (finished / "results.json").read_text()
     chimeramix_jax.train_and_evaluate(settings(), finished, stage="classifier", retrain=True)
     assert (finished / "results.replaced-1.json").read_text() == old
@@ -157,15 +157,15 @@ def test_training_again_keeps_the_old_files(settings, finished):
     assert json.loads((finished / "results.json").read_text())["test"]["loss"] == json.loads(old)["test"]["loss"]
 
 
-def test_another_run_in_the_same_directory_is_refused_with_the_differing_settings(run_main, finished):
+def test_another_run_in_the_same_directory_is_refused_naming_the_differing_settings(run_main, finished):
     before = (finished / "results.json").read_bytes()
     code, _, errors = run_main(f"--workdir={finished}", seed=3)
     assert code == 2
-    assert errors.count("\n") == 1 and "seed: 0 there, 3 asked" in errors
+    assert errors.count("\n") == 1 and "seed: 0 stored, 3 requested" in errors
     assert (finished / "results.json").read_bytes() == before
 
 
-def test_more_labels_than_the_smallest_class_has_are_refused_and_the_directory_stays_free(run_main, tmp_path):
+def test_more_labels_than_in_the_smallest_class_are_refused_and_the_directory_stays_unclaimed(run_main, tmp_path):
     code, _, errors = run_main(f"--workdir={tmp_path}", max_labels_per_class=1000)
     assert code == 2
     assert errors.count("\n") == 1 and "max_labels_per_class" in errors and "1000" in errors
@@ -182,7 +182,7 @@ def test_a_generator_for_an_experiment_that_does_not_mix_is_refused(settings, tm
         chimeramix_jax.train_and_evaluate(settings("baseline"), tmp_path, stage="generator")
 
 
-def test_the_baseline_alone_learns_and_equals_the_one_compared_with(settings, finished, tmp_path):
+def test_a_baseline_run_learns_and_equals_the_baseline_of_a_comparison(settings, finished, tmp_path):
     results = chimeramix_jax.train_and_evaluate(settings("baseline"), tmp_path)
     assert "generator" not in results["seconds"] and "baseline" not in results
     compared = json.loads((finished / "results.json").read_text())["baseline"]
@@ -192,14 +192,14 @@ def test_the_baseline_alone_learns_and_equals_the_one_compared_with(settings, fi
     assert [line["epoch"] for line in lines if "test_top1" in line] == [2, 4]
 
 
-def test_many_steps_in_one_call_train_as_single_steps_do(settings, finished, tmp_path):
+def test_several_steps_per_call_train_as_single_steps_do(settings, finished, tmp_path):
     config = settings("baseline", steps_per_call=4)
     results = chimeramix_jax.train_and_evaluate(config, tmp_path)
     single = json.loads((finished / "results.json").read_text())["baseline"]
     assert results["test"]["loss"] == pytest.approx(single["test"]["loss"], rel=1e-3)
 
 
-def test_a_learning_rate_that_ends_in_nan_stops_the_run_with_exit_code_3_and_without_results(run_main, tmp_path):
+def test_a_learning_rate_that_leads_to_nan_ends_the_run_with_exit_code_3_and_without_results(run_main, tmp_path):
     code, output, errors = run_main(f"--workdir={tmp_path}", **{"generator.learning_rate": 1e30})
     assert (code, output) == (3, "")
     assert "Traceback" not in errors
@@ -212,12 +212,12 @@ def test_a_learning_rate_that_ends_in_nan_stops_the_run_with_exit_code_3_and_wit
     ("limit", "unwritten"),
     [(300, "config.json"), pytest.param(20_000, "generator/checkpoints/3", marks=pytest.mark.slow)],
 )
-def test_a_run_without_room_for_a_file_says_which_in_one_line_with_exit_code_1(
+def test_a_run_on_a_full_disk_names_the_file_in_one_line_with_exit_code_1(
     start_main, settings, tmp_path, monkeypatch, limit, unwritten
 ):
     config = settings()
-    load_few_shot(config.dataset, config.max_labels_per_class, config.seed)  # which prepares the data
-    # Programs that are cached already may be read, but there is no room for new ones.
+    load_few_shot(config.dataset, config.max_labels_per_class, config.seed)  # prepares the data
+    # Programs may be read from the compilation cache, but there is no room to add any.
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1e9")
     changes = {"checkpoint.every_seconds": 0.0, "evaluation.every_epochs": 100}
     process = start_main(f"--workdir={tmp_path}", "--stage=generator", **changes)

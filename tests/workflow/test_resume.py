@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or damaged and started again ends as the uninterrupted one, bit for bit."""
+"""A run that is killed, stopped or damaged and then resumed ends bit for bit like an uninterrupted run."""
 
 import json
 import signal
@@ -10,19 +10,19 @@ import orbax.checkpoint as ocp
 from conftest import WATCHED
 
 
-def kill_when(process, reached):
-    """Kills the process without warning as soon as ``reached`` says so; returns what it wrote to standard error."""
-    wait_until(process, reached)
+def kill_when(process, condition):
+    """Kills the process without warning as soon as the condition is true; returns its standard error."""
+    wait_until(process, condition)
     process.send_signal(signal.SIGKILL)
     return process.communicate()[1]
 
 
-def wait_until(process, reached, timeout=240):
-    """Waits until ``reached`` says so, as long as the process runs."""
+def wait_until(process, condition, timeout=240):
+    """Waits until the condition is true; fails if the process ends before."""
     deadline = time.monotonic() + timeout
-    while not reached():
+    while not condition():
         assert process.poll() is None, f"ended too early: {process.communicate()[1]}"
-        assert time.monotonic() < deadline, "never got that far"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.02)
 
 
@@ -32,7 +32,7 @@ def epochs_done(workdir, stage):
 
 
 def last_checkpoint(workdir, stage):
-    """Every array of a stage's newest checkpoint, optimizer state included, as Orbax has it."""
+    """The number of a stage's newest checkpoint and all of its arrays, optimizer state included, as read by Orbax."""
     numbered = [path for path in (workdir / stage / "checkpoints").iterdir() if path.name.isdigit()]
     directory = max(numbered, key=lambda path: int(path.name))
     checkpointer = ocp.PyTreeCheckpointer()
@@ -65,11 +65,11 @@ def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
 
 
 def assert_stopped(process, workdir):
-    """Asked to stop as Slurm does, the program ends in time, in order, and with word of how to go on."""
-    asked_at = time.monotonic()
+    """Requires that the program, stopped as by Slurm, ends in time and cleanly and says how to continue."""
+    stopped_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, time.monotonic() - asked_at < 10) == (143, True)
+    assert (process.returncode, time.monotonic() - stopped_at < 10) == (143, True)
     last_line = errors.splitlines()[-1]
     assert last_line == "chimeramix: stopped (SIGTERM); the same command continues the run"
     assert "Traceback" not in errors
@@ -77,7 +77,7 @@ def assert_stopped(process, workdir):
 
 
 def damage_newest_checkpoint(stage_directory):
-    """Flips a bit in its largest file; returns the checkpoint, and that file's name in it."""
+    """Flips a bit in the largest file of the newest checkpoint; returns the checkpoint and the file's relative path."""
     newest = max((stage_directory / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
     largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
@@ -87,7 +87,7 @@ def damage_newest_checkpoint(stage_directory):
 
 
 def assert_same_run(workdir, expected_workdir, stages=("generator", "classifier", "baseline")):
-    """Every array, measurement and figure of two runs is the same, and so is the picture."""
+    """Requires that two runs have the same arrays, metrics, results and pictures."""
     for stage in stages:
         step, expected = last_checkpoint(expected_workdir, stage)
         resumed_step, resumed = last_checkpoint(workdir, stage)

@@ -19,8 +19,8 @@ from chimeramix_jax.workflow import several_seeds
 
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 BASELINE = "--config=configs/digits.py:baseline"
-PATIENCE = 900  # seconds; on a calm machine each takes some tens at most
-SLOWLY = {  # at the usual rate, steps make much of what rounding began
+TIMEOUT = 900  # seconds; on an idle machine each run takes well under a minute
+SLOWLY = {  # at the usual learning rate, training amplifies differences in rounding
     "classifier.epochs": 2,
     "classifier.learning_rate": 1e-3,
     "generator.epochs": 2,
@@ -49,7 +49,7 @@ def mixing_alone(settings, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mixing_alone_slowly(settings, tmp_path_factory):
-    """The same at a rate that leaves rounding small."""
+    """The same at a learning rate at which differences in rounding stay small."""
     workdir = tmp_path_factory.mktemp("mixing-slowly") / "alone"
     chimeramix_jax.train_and_evaluate(settings(seed=1, **SLOWLY), workdir)
     return workdir
@@ -57,7 +57,7 @@ def mixing_alone_slowly(settings, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def baseline_alone_slowly(settings, tmp_path_factory):
-    """A run of seed 1 without mixing, at such a rate."""
+    """A run of seed 1 without mixing, at this learning rate."""
     workdir = tmp_path_factory.mktemp("baseline-slowly") / "alone"
     chimeramix_jax.train_and_evaluate(settings("baseline", seed=1, **SLOWLY), workdir)
     return workdir
@@ -67,7 +67,7 @@ def baseline_alone_slowly(settings, tmp_path_factory):
 def run(start_main):
     def run(*arguments, **settings):
         process = start_main(*arguments, **settings)
-        output, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=TIMEOUT)
         return process.returncode, output, errors
 
     return run
@@ -86,7 +86,7 @@ def parameters(workdir):
 
 
 def assert_alike(workdir, expected, stages, tolerance):
-    """Every measurement of two runs agrees, but for rounding."""
+    """Requires that all metrics of two runs agree up to rounding."""
     for stage in stages:
         for line, wanted in zip(log(workdir, stage), log(expected, stage), strict=True):
             exact = {name: line.pop(name) == wanted.pop(name) for name in ("stage", "epoch", "step")}
@@ -102,14 +102,14 @@ def together(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_seeds_together_are_bit_for_bit_their_runs_alone_also_where_one_began_alone(
+def test_seeds_trained_together_are_bit_for_bit_their_runs_alone_even_if_one_started_alone(
     run, settings, mixing_alone, together
 ):
     chimeramix_jax.train_and_evaluate(settings(seed=1), together / "seed-1", stage="generator")
     code, output, errors = run("--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False)
     assert code == 0, errors
     assert "generator, mean over seeds: 15/15" in errors
-    # Of two seeds that are far apart the interval would leave 0 to 100 %, and its ends are printed.
+    # If the interval of two very different seeds exceeds 0 to 100 %, its ends are printed instead.
     assert re.search(r"^mean .*%\n95% interval +(±|\d+(\.\d+)? to )", output, re.MULTILINE)
     for seed in (0, 1):
         assert results(together / f"seed-{seed}")["seed"] == seed
@@ -132,14 +132,14 @@ def test_finished_seeds_are_not_trained_again_together_or_alone(settings, togeth
 
 
 @pytest.mark.slow
-def test_vectorised_seeds_are_their_runs_alone_but_for_rounding(settings, mixing_alone_slowly, tmp_path):
+def test_vectorised_seeds_are_their_runs_alone_up_to_rounding(settings, mixing_alone_slowly, tmp_path):
     config = settings(seeds="1,2", seeds_per_call=2, **SLOWLY)
     chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
     assert_alike(tmp_path / "seed-1", mixing_alone_slowly, ("generator", "classifier"), tolerance=1e-3)
 
 
 @pytest.mark.slow
-def test_seeds_spread_over_four_devices_are_their_runs_alone_but_for_rounding(
+def test_seeds_spread_over_four_devices_are_their_runs_alone_up_to_rounding(
     run, baseline_alone_slowly, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
@@ -154,37 +154,37 @@ def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone_s
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
     code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOWLY)
     assert code == 0, errors
-    assert "classifier (baseline): its batch of 8 is spread over 4 devices" in errors
+    assert "classifier (baseline): each batch of 8 is spread over 4 devices" in errors
     assert_alike(tmp_path, baseline_alone_slowly, ("classifier",), tolerance=1e-3)
 
 
-def test_a_directory_that_holds_another_run_is_refused_before_any_seed_is_trained(settings, trained_run, tmp_path):
+def test_a_directory_of_another_run_is_refused_before_any_seed_is_trained(settings, trained_run, tmp_path):
     shutil.copytree(trained_run, tmp_path / "seed-0")
     config = settings(seeds="1,0", **{"generator.learning_rate": 0.5})
     with pytest.raises(InputError, match="learning_rate"):
         chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
-    assert not (tmp_path / "seed-1").exists()  # with its lock, which would keep others out
+    assert not (tmp_path / "seed-1").exists()  # nor its lock, which would keep other runs out
 
 
-def test_seeds_that_are_never_begun_leave_their_directories_to_others(settings, tmp_path, monkeypatch):
+def test_seeds_that_never_start_leave_no_locks_behind(settings, tmp_path, monkeypatch):
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(several_seeds.Team, "run", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
         chimeramix_jax.train_and_evaluate_seeds(settings("baseline", seeds="0,1"), tmp_path)
-    assert not os.listdir(tmp_path)  # with locks, which would keep others out
+    assert not os.listdir(tmp_path)  # not even locks, which would keep other runs out
 
 
 @pytest.mark.parametrize("pattern", ["", "seed-{seed}"])
-def test_settings_are_those_of_the_first_seeds_run_where_seeds_are_measured_again(trained_run, tmp_path, pattern):
+def test_evaluating_several_seeds_again_uses_the_settings_of_the_first_seeds_run(trained_run, tmp_path, pattern):
     (tmp_path / "seed-4").mkdir()
     shutil.copy(trained_run / "config.json", tmp_path / "seed-4")
-    asked = ["main.py", "--stage=evaluate", "--config.seeds=4,5", f"--workdir={tmp_path / pattern}"]
-    for arguments in (asked, [*asked[:2], "--config.seeds", "4,5", *asked[3:]]):
+    evaluate = ["main.py", "--stage=evaluate", "--config.seeds=4,5", f"--workdir={tmp_path / pattern}"]
+    for arguments in (evaluate, [*evaluate[:2], "--config.seeds", "4,5", *evaluate[3:]]):
         assert program.settings_to_change(None, arguments) == load_stored(trained_run)
-    assert program.settings_to_change("digits:baseline", asked).experiment == "baseline"
-    trained = program.settings_to_change(None, ["main.py", *asked[2:]])  # to train, one says what
+    assert program.settings_to_change("digits:baseline", evaluate).experiment == "baseline"
+    trained = program.settings_to_change(None, ["main.py", *evaluate[2:]])  # training takes no stored settings
     assert trained.classifier.epochs != load_stored(trained_run).classifier.epochs
 
 
@@ -192,12 +192,12 @@ def load_stored(workdir):
     return from_json((workdir / "config.json").read_text())
 
 
-def test_several_seeds_are_no_single_run(settings, tmp_path):
+def test_several_seeds_are_refused_as_a_single_run(settings, tmp_path):
     with pytest.raises(InputError, match=r"seeds: '0,1'.*train_and_evaluate_seeds"):
         chimeramix_jax.train_and_evaluate(settings(seeds="0,1"), tmp_path)
 
 
-def test_more_devices_than_there_are_are_refused(settings, tmp_path):
+def test_more_devices_than_available_are_refused(settings, tmp_path):
     with pytest.raises(InputError, match="devices: 4096 requested, but JAX finds"):
         chimeramix_jax.train_and_evaluate(settings(devices=4096), tmp_path)
 
@@ -209,7 +209,7 @@ def test_more_devices_than_there_are_are_refused(settings, tmp_path):
         (["--config.seeds=0:2", "--generator_workdir=runs/one"], ["--generator_workdir=runs/one", "'0:2'", "{seed}"]),
     ],
 )
-def test_what_does_not_fit_several_seeds_is_refused_in_one_line(run, tmp_path, arguments, parts):
+def test_arguments_that_do_not_suit_several_seeds_are_refused_in_one_line(run, tmp_path, arguments, parts):
     code, output, errors = run(*arguments, f"--workdir={tmp_path / 'run'}")
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert all(part in errors for part in parts)

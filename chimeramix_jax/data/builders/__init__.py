@@ -1,1 +1,1 @@
-"""TFDS builders of the data sets that TFDS has not, or has only with TensorFlow."""
+"""TFDS builders for data sets that TFDS lacks, or can prepare only with TensorFlow."""

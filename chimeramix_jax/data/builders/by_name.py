@@ -1,4 +1,4 @@
-"""The TFDS builder of each data set that can be named; imported, with TFDS, only when it is asked for."""
+"""Creates the TFDS builder of a data set by its name; imports it, and TFDS, only when it is needed."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
 
 def _data_dir(dataset_config: ConfigDict) -> str | None:
-    # None leaves the choice to TFDS, which would take a ~ in TFDS_DATA_DIR for a folder of that name.
+    # None lets TFDS choose, which would take a ~ in TFDS_DATA_DIR for a folder of that name.
     return os.path.expanduser(dataset_config.data_dir or os.environ.get("TFDS_DATA_DIR", "")) or None
 
 

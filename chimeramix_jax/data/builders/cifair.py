@@ -1,7 +1,7 @@
-"""ciFAIR-10 and ciFAIR-100: CIFAR with the test images replaced that nearly repeat training images.
+"""ciFAIR-10 and ciFAIR-100: CIFAR with new test images in place of near-duplicates of training images.
 
 Barz and Denzler, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates", Journal of Imaging 2020;
-https://cvjena.github.io/cifair/. Published as a zip of the same pickles as CIFAR's Python version: each a dictionary
+https://cvjena.github.io/cifair/. The published zip contains the same pickles as CIFAR's Python version: dictionaries
 with ``data``, uint8 of shape (images, 3072), red plane first, and ``labels`` or ``fine_labels``.
 """
 
@@ -23,7 +23,7 @@ from chimeramix_jax.errors import InputError
 
 
 class _Cifair(tfds.core.GeneratorBasedBuilder):
-    """What both have in common. The names start with the project's, lest TFDS have one of its own some day."""
+    """The common base. Builder names begin with the project's name, in case TFDS gets a ciFAIR of its own."""
 
     VERSION = tfds.core.Version("1.0.0")
     DATASET: ClassVar[str]
@@ -39,7 +39,7 @@ class _Cifair(tfds.core.GeneratorBasedBuilder):
 
         Args:
           archive: the user's copy of the published zip; "": download it.
-          **builder_arguments: of ``tfds.core.GeneratorBasedBuilder``.
+          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
         """
         self._archive = archive
         super().__init__(**builder_arguments)
@@ -110,31 +110,31 @@ class Cifair100(_Cifair):
 
 
 class PickleArchive:
-    """The pickles in a zip, found by their base names and read in memory.
+    """The pickles in a zip, identified by their base names and read in memory.
 
-    Nothing is extracted, so a member called ``../../something`` cannot be written anywhere.
+    Nothing is extracted, so a member called ``../../something`` is never written to disk.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens nothing yet; ``path`` is the zip."""
+        """Stores the path of the zip, which is opened later."""
         self.path = path
 
     def read(self, base_name: str) -> dict[str, Any]:
-        """Returns the dictionary pickled in the member of that name, its keys as text.
+        """Returns the dictionary pickled in the member of that name, with its keys as strings.
 
         Raises:
           InputError: there is no such member, or it is not a pickle of plain data.
         """
         try:
             with zipfile.ZipFile(self.path) as archive:
-                found = [name for name in archive.namelist() if posixpath.basename(name) == base_name]
-                if len(found) != 1:
-                    count = len(found) or "no"
-                    raise InputError(f"dataset.archive: {self.path} holds {count} files called {base_name}, not one")
-                data = archive.read(found[0])
+                names = [name for name in archive.namelist() if posixpath.basename(name) == base_name]
+                if len(names) != 1:
+                    count = len(names) or "no"
+                    raise InputError(f"dataset.archive: {self.path} contains {count} files called {base_name}, not one")
+                data = archive.read(names[0])
         except (zipfile.BadZipFile, OSError, EOFError) as error:
             raise InputError(f"dataset.archive: {self.path} cannot be read as a zip: {error}") from error
-        content = load_plain_pickle(data, f"{found[0]} in {self.path}")
+        content = load_plain_pickle(data, f"{names[0]} in {self.path}")
         if not isinstance(content, dict):
-            raise InputError(f"dataset.archive: {found[0]} in {self.path} is not a pickled dictionary")
+            raise InputError(f"dataset.archive: {names[0]} in {self.path} is not a pickled dictionary")
         return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}

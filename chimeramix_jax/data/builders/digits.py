@@ -1,10 +1,10 @@
-"""Handwritten digits: 1,797 images of 8x8 pixels that come with scikit-learn, so nothing has to be downloaded.
+"""Handwritten digits: 1,797 images of 8x8 pixels that are part of scikit-learn, so nothing has to be downloaded.
 
-They are the test part of the UCI set "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998;
-https://archive.ics.uci.edu/dataset/80). scikit-learn defines no train and test split, so this module does: the first
-1,100 images in file order train, the other 697 test. One cut instead of a random choice because neighbours in the file
-tend to come from the same writer, who would otherwise be on both sides; and at 1,100 because every class then has at
-least 100 training images, the largest number per class in the published study (it is 107, and at least 67 for testing).
+They are the test part of the UCI data set "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998;
+https://archive.ics.uci.edu/dataset/80). scikit-learn defines no train and test split, so this module does: in file
+order, the first 1,100 images are for training and the other 697 for testing. The split is not random because
+neighbours in the file are often by the same writer, who would then be on both sides. With 1,100 images every class has
+at least 107 training images, which suffices for the 100 per class of the published study, and at least 67 test images.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _BRIGHTEST = 16  # pixel values are 0 (paper) to 16 (ink)
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """The digits with their grey values stretched to 0..255 and repeated in three channels."""
+    """The digits with grey values scaled to 0..255 and repeated in three channels."""
 
     name = "chimeramix_digits"
     VERSION = tfds.core.Version("1.0.0")

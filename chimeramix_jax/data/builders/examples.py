@@ -1,6 +1,6 @@
-"""What all builders of this package store: an image, its label, and its place in the published split.
+"""The examples that all builders of this package store: an image, its label, and its index in the published split.
 
-Images are handed to TFDS as PNG bytes. Handed over as arrays, TFDS would encode them with TensorFlow.
+Images are passed to TFDS as PNG bytes. TFDS would encode arrays with TensorFlow.
 """
 
 import io
@@ -23,15 +23,15 @@ def labelled_image_info(
     metadata: tfds.core.MetadataDict | None = None,
     **more: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
-    """Describes examples of square RGB images, 0 to 255, to TFDS.
+    """Describes examples with square RGB images from 0 to 255 to TFDS.
 
     Args:
-      builder: the data set's builder.
+      builder: the builder of the data set.
       image_side: pixels per side.
       label: the classes.
-      homepage: where the data set is published.
-      metadata: what is stored with the prepared data, besides; under ``SKIPPED`` the files that were left out.
-      **more: what examples have besides.
+      homepage: the web page of the data set.
+      metadata: metadata to store with the prepared data; ``SKIPPED`` lists the files that were skipped.
+      **more: further features of the examples.
     """
     features = tfds.features.FeaturesDict(
         {
@@ -51,7 +51,7 @@ def labelled_image_info(
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """Encodes an image without loss, and quickly: small images gain next to nothing from more compression."""
+    """Encodes an image losslessly and quickly; more compression would hardly make small images smaller."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
@@ -61,7 +61,7 @@ def numbered_examples(
     images: UInt8[np.ndarray, "examples height width 3"],
     labels: Integer[np.ndarray, "examples"] | Sequence[int],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields TFDS examples of one split, numbered in the order given, which is to be the published one."""
+    """Yields the TFDS examples of a split, numbered in the given order, which must be the published one."""
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         pixels = Image.fromarray(np.ascontiguousarray(image))
         yield index, {"index": index, "image": png_bytes(pixels), "label": int(label)}

@@ -37,7 +37,7 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
 
         Args:
           archive: the user's copy of the published archive; "": download it (2.6 GB).
-          **builder_arguments: of ``tfds.core.GeneratorBasedBuilder``.
+          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
         """
         self._archive = archive
         super().__init__(**builder_arguments)
@@ -60,13 +60,13 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
         labels = np.frombuffer(members[f"{split}_y.bin"], np.uint8)
         if pixels.size != labels.size * 3 * side * side:
             raise InputError(f"dataset.archive: the sizes of {split}_X.bin and {split}_y.bin in {path} do not match")
-        # Stored image after image, channel after channel, column after column.
+        # Stored image by image, channel by channel, column by column.
         images = pixels.reshape(-1, 3, side, side).transpose(0, 3, 2, 1)
         return numbered_examples(images, labels.astype(np.int64) - 1)  # published labels count from 1
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    """Reads the wanted members in one pass and in memory; nothing is extracted to disk.
+    """Reads the members listed above in a single pass, in memory; nothing is extracted to disk.
 
     Raises:
       InputError: the archive is damaged or lacks a member.

@@ -1,4 +1,4 @@
-"""Mixed images by a run's generator, to be trained on elsewhere."""
+"""Generates mixed images with a finished run, to train other programs on."""
 
 from chimeramix_jax.use.generation.image_set import FORMATS, generate
 

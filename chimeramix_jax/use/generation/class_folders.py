@@ -1,4 +1,4 @@
-"""Mixed images as PNG files in a folder per class, as PyTorch's and Keras's readers of image folders want them."""
+"""Writes mixed images as PNG files in a folder per class, the layout that PyTorch and Keras read."""
 
 import json
 import string
@@ -12,14 +12,15 @@ from chimeramix_jax.data.builders.examples import png_bytes
 from chimeramix_jax.use.generation.mixes import Mix
 
 MANIFEST = "manifest.jsonl"
-_NUMERALS = string.digits + string.ascii_lowercase + string.ascii_uppercase + "+-"  # one for each of up to 64 sources
+_NUMERALS = string.digits + string.ascii_lowercase + string.ascii_uppercase + "+-"  # for up to 64 sources
 
 
 def write(mixes: Iterable[Mix], class_names: Sequence[str], train_indices: Sequence[int], folder: Path) -> None:
-    """Writes ``<class>/<number>.png`` for each mix, and a line about each into ``manifest.jsonl``.
+    """Writes ``<class>/<number>.png`` for each mix, and a line about each mix into ``manifest.jsonl``.
 
-    A line has the file, the class, its label, the sources' places in the data set's train split, and the mask: rows of
-    one character for each of its places, which says whether the first source (0), the second (1), ... is shown there.
+    A line holds the file, the class, its label, the sources' indices in the data set's train split, and the mask. The
+    mask is a list of rows with a character per position, which says which source the mix shows there: 0 the first,
+    1 the second, and so on.
     """
     for name in class_names:
         (folder / name).mkdir()

@@ -1,4 +1,4 @@
-"""From a run's directory to a folder of mixed images."""
+"""Writes a folder of mixed images, given the directory of a run."""
 
 import contextlib
 import os
@@ -37,41 +37,43 @@ def generate(
     file_format: str = "png",
     config: ConfigDict | None = None,
 ) -> Path:
-    """Writes mixed images of a run, as its classifier would be shown them, the same number of every class.
+    """Writes mixed images as a run's classifier would be trained on, balanced over the classes.
 
-    The same seed gives the same images. Beside them ``generated.json`` keeps the run's settings and the seed.
+    The same seed gives the same images. ``generated.json``, in the same folder, records the run's settings and the
+    seed.
 
     Args:
-        workdir: the directory of a run whose experiment mixes; its generator, if it has one, has to be finished.
-        count: how many images; where it is no multiple of the classes, the first classes have one more.
-        output: a new or an empty folder; None: ``generated`` in the run's directory.
-        seed: draws the pairs, their augmentation and the masks.
+        workdir: the directory of a run whose experiment mixes; its generator, if it uses one, must be finished.
+        count: the number of images; if it is not a multiple of the number of classes, the first classes get one more.
+        output: a new or empty folder; None: ``generated`` in the run's directory.
+        seed: determines the pairs, their augmentation and the masks.
         file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
-        config: settings that have to be the run's in all that affects its results; None: the run's own.
+        config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the run has nothing to mix with, the output is there already, or something else does not fit.
-        StorageError: there is no room.
-        Stopped: ``stopping`` was asked to stop the program; nothing is left of the folder.
+        InputError: the run does not mix or has no finished generator, the output exists, or an argument is invalid.
+        StorageError: the disk is full.
+        Stopped: the program was asked to stop; nothing is left of the folder.
     """
     if file_format not in FORMATS:
         raise not_one_of("--format", file_format, FORMATS)
     if count < 1:
-        raise InputError(f"--count={count}: is not allowed; it must be a whole number from 1")
+        raise InputError(f"--count={count}: must be a whole number, 1 or more")
     directory = Workdir(workdir)
-    asked = directory.read_config() if config is None else config
-    directory.refuse_other_settings(asked)
-    settings.check(asked, environment=False, stored=True)
-    if asked.mixing.mask == "none":
-        raise InputError(f"--stage=generate: experiment {asked.experiment!r} of {directory.path} mixes no images")
+    if config is None:
+        config = directory.read_config()
+    directory.refuse_other_settings(config)
+    settings.check(config, environment=False, stored=True)
+    if config.mixing.mask == "none":
+        raise InputError(f"--stage=generate: experiment {config.experiment!r} of {directory.path} mixes no images")
     target = directory.path / "generated" if output is None else local_path(output, "--output")
     with contextlib.ExitStack() as unfinished:
         folder = unfinished.enter_context(files.whole_folder(target))
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))
-        run = _loaded(asked, directory)
+        run = _loaded(config, directory)
         names, indices = run.about["class_names"], run.about["train_indices"]
         FORMATS[file_format](_mixes(run, count, seed), names, indices, folder)
         files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
@@ -79,7 +81,7 @@ def generate(
 
 
 def _loaded(config: ConfigDict, directory: Workdir) -> Run:
-    """The run with its data, after making sure that its generator is finished and was trained on these data."""
+    """Loads the run's data, and requires that its generator is finished and was trained on them."""
     generator_home = directory
     if settings.needs_generator(config):
         generator_home = directory.generator_home()
@@ -92,7 +94,7 @@ def _loaded(config: ConfigDict, directory: Workdir) -> Run:
 
 
 def _mixes(run: Run, count: int, seed: int) -> Iterator[mixes.Mix]:
-    """The mixes, made as the classifier's training makes them."""
+    """Draws mixes as the training of the classifier does."""
     uses_generator = settings.needs_generator(run.config)
     networks = restore_mixing_networks(run.workdir.path) if uses_generator else (None, None)
     data = run.stage_data("classifier")

@@ -1,4 +1,4 @@
-"""Drawing mixed images: as many of every class, the same ones for the same seed."""
+"""Draws mixed images, balanced over the classes and determined by a seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.runtime import stopping
 
-BATCH_SIZE = 100  # always: masks of a batch are drawn together, and the first images are to be the same of any number
+# Fixed, whatever the count: masks are drawn for a whole batch, and the first images must not depend on the count.
+BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Mix:
     """A mixed image, and what it was mixed from.
 
     Attributes:
-        image: the pixels.
+        image: its pixels.
         label: its class.
-        sources: positions of the images in the mix among the training images; the same one twice is possible.
-        owners: which of the sources is shown where, by its place among them.
+        sources: positions of the source images among the training images; one may occur twice.
+        owners: for each position of the mask, the index of the source that the mix shows there.
     """
 
     image: UInt8[np.ndarray, "side side 3"]
@@ -34,28 +35,28 @@ class Mix:
 
 
 def draw(mixer: Mixer, parameters: Parameters, data: ResidentData, count: int, seed: int) -> Iterator[Mix]:
-    """Yields ``count`` mixes, the classes in turn, and of each class its images in turn, as the first of a mix.
+    """Yields ``count`` mixes, cycling through the classes, and within a class through its images as first sources.
 
-    The first mixes of a seed are the same whatever the count.
+    The first mixes of a seed do not depend on the count.
 
     Raises:
         Stopped: the program was asked to stop.
     """
     key, labels = jax.random.key(seed), np.asarray(data.labels)
     program = jax.jit(partial(_mixed, mixer))
-    first = _in_turn(labels, count, seed)
+    first_sources = _in_turn(labels, count, seed)
 
     def start(batch: int):
-        chosen = first[batch * BATCH_SIZE : (batch + 1) * BATCH_SIZE]
+        chosen = first_sources[batch * BATCH_SIZE : (batch + 1) * BATCH_SIZE]
         padded = np.pad(chosen, (0, BATCH_SIZE - len(chosen)))
         return chosen, program(jax.random.fold_in(key, batch), data, padded, parameters)
 
     batches = -(-count // BATCH_SIZE)
-    following = start(0)
+    upcoming = start(0)
     for batch in range(batches):
-        chosen, results = following
+        chosen, results = upcoming
         if batch + 1 < batches:
-            following = start(batch + 1)  # is computed while this one's files are written
+            upcoming = start(batch + 1)  # computed while the files of this batch are written
         stopping.raise_if_asked()
         images, sources, owners = map(np.asarray, results)
         for place, position in enumerate(chosen):
@@ -63,11 +64,11 @@ def draw(mixer: Mixer, parameters: Parameters, data: ResidentData, count: int, s
 
 
 def _in_turn(labels: Int[np.ndarray, "examples"], count: int, seed: int) -> Int[np.ndarray, "count"]:
-    """Positions of images: one of each class, then the next of each class, the order within a class being random."""
+    """Returns positions of images: one of each class, then another of each class, in random order within a class."""
     random = np.random.default_rng(seed)
     members = [random.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     rounds = range(-(-count // len(members)))
-    return np.array([of_class[number % len(of_class)] for number in rounds for of_class in members][:count])
+    return np.array([positions[number % len(positions)] for number in rounds for positions in members][:count])
 
 
 def _mixed(

@@ -1,4 +1,4 @@
-"""Mixed images as a TFDS data set in array_record files, which ``tfds.builder_from_directory`` reads."""
+"""Writes mixed images as a TFDS data set of array_record files, which ``tfds.builder_from_directory`` reads."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from chimeramix_jax.use.generation.mixes import Mix
 
 
 class MixedImages(tfds.core.GeneratorBasedBuilder):
-    """One split, train; beside image and label the sources' places in the original train split, and the mask."""
+    """A single split, train, with image, label, the sources' indices in the original train split, and the mask."""
 
     name = "chimeramix_mixed_images"
     VERSION = tfds.core.Version("1.0.0")
@@ -23,7 +23,7 @@ class MixedImages(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self, mixes: Iterator[Mix], class_names: Sequence[str], train_indices: Sequence[int], **builder_arguments: Any
     ):
-        """Describes the data set by its first mix; there has to be one."""
+        """Describes the data set by its first mix, which must exist."""
         self._first, self._others = next(mixes), mixes
         self._class_names, self._train_indices = class_names, train_indices
         super().__init__(**builder_arguments)
@@ -56,7 +56,7 @@ class MixedImages(tfds.core.GeneratorBasedBuilder):
 
 
 def write(mixes: Iterable[Mix], class_names: Sequence[str], train_indices: Sequence[int], folder: Path) -> None:
-    """Writes the data set's files into the folder itself."""
+    """Writes the data set's files directly into the folder."""
     with quiet_tfds(), tempfile.TemporaryDirectory(dir=folder) as data_dir:
         builder = MixedImages(iter(mixes), class_names, train_indices, data_dir=data_dir)
         builder.download_and_prepare(file_format=FILE_FORMAT)

@@ -1,9 +1,10 @@
-"""Mixed images of a finished run, written for others to train on."""
+"""Mixed images of a finished run, written to train other programs on."""
 
 import json
 import os
 import subprocess
 import sys
+from operator import itemgetter
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,7 @@ from chimeramix_jax.mixing.blending import blend
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 
-COUNT = 23  # of ten classes: not the same of each
+COUNT = 23  # not a multiple of the ten classes
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def pixels(folder):
     return np.stack([np.asarray(Image.open(folder / line["file"])) for line in manifest(folder)])
 
 
-def test_every_class_has_as_many_images_in_its_folder_and_all_are_in_the_manifest(generated):
+def test_images_are_balanced_over_the_class_folders_and_listed_in_the_manifest(generated):
     lines = manifest(generated)
     assert sorted(line["file"] for line in lines) == sorted(
         path.relative_to(generated).as_posix() for path in generated.rglob("*.png")
@@ -56,7 +57,7 @@ def test_every_class_has_as_many_images_in_its_folder_and_all_are_in_the_manifes
     assert (about["count"], about["seed"], about["config"]["experiment"]) == (COUNT, 3, "chimeramix_grid")
 
 
-def test_the_sources_are_training_images_of_the_images_class_each_as_often_the_first(generated, dataset):
+def test_sources_are_training_images_of_the_same_class_and_each_is_equally_often_the_first(generated, dataset):
     labels = dict(zip(dataset.train_indices.tolist(), dataset.train.labels.tolist(), strict=True))
     lines = manifest(generated)
     assert all(labels[source] == line["label"] for line in lines for source in line["sources"])
@@ -64,17 +65,15 @@ def test_the_sources_are_training_images_of_the_images_class_each_as_often_the_f
     assert sorted(first[:20]) == sorted(labels)  # two of each class
 
 
-def test_an_image_is_what_the_generator_makes_of_the_sources_and_the_mask_in_the_manifest(
-    generated, trained_run, dataset
-):
-    # Digits are neither mirrored nor cropped, so that the sources are all that goes into a mix.
+def test_an_image_is_the_generators_mix_of_the_sources_and_mask_in_the_manifest(generated, trained_run, dataset):
+    # Digits are neither mirrored nor cropped, so a mix depends on nothing but its sources and mask.
     generator = chimeramix_jax.restore_generator(trained_run)
     by_index = dict(zip(dataset.train_indices.tolist(), dataset.train.images, strict=True))
     lines = manifest(generated)
     a, b = (
         resize_align_corners(normalize(jnp.stack([by_index[line["sources"][n]] for line in lines])), 32) for n in (0, 1)
     )
-    keeps_a = np.array([[[place == "0" for place in row] for row in line["mask"]] for line in lines])[..., None]
+    keeps_a = np.array([[[owner == "0" for owner in row] for row in line["mask"]] for line in lines])[..., None]
     assert 0.2 < keeps_a.mean() < 0.8
 
     @nnx.jit
@@ -85,9 +84,7 @@ def test_an_image_is_what_the_generator_makes_of_the_sources_and_the_mask_in_the
     assert np.abs(expected - pixels(generated)).max() < 0.6
 
 
-def test_the_same_seed_gives_the_same_files_another_one_others_and_more_images_begin_with_the_fewer(
-    generated, trained_run, tmp_path
-):
+def test_the_seed_determines_the_files_and_a_larger_count_only_adds_images(generated, trained_run, tmp_path):
     folders = [
         chimeramix_jax.generate(trained_run, count, tmp_path / name, seed=seed)
         for name, count, seed in (("same", COUNT, 3), ("other", COUNT, 4), ("more", 110, 3))
@@ -101,11 +98,11 @@ def test_the_same_seed_gives_the_same_files_another_one_others_and_more_images_b
 
 def test_array_records_hold_the_same_images_for_tfds(generated, trained_run, tmp_path):
     folder = chimeramix_jax.generate(trained_run, COUNT, tmp_path / "records", seed=3, file_format="array_record")
-    examples = sorted(tfds.builder_from_directory(folder).as_data_source("train"), key=lambda one: one["index"])
-    np.testing.assert_array_equal(np.stack([one["image"] for one in examples]), pixels(generated))
-    for one, line in zip(examples, manifest(generated), strict=True):
-        assert (one["label"], one["sources"].tolist()) == (line["label"], line["sources"])
-        assert ["".join(map(str, row)) for row in one["mask"]] == line["mask"]
+    examples = sorted(tfds.builder_from_directory(folder).as_data_source("train"), key=itemgetter("index"))
+    np.testing.assert_array_equal(np.stack([example["image"] for example in examples]), pixels(generated))
+    for example, line in zip(examples, manifest(generated), strict=True):
+        assert (example["label"], example["sources"].tolist()) == (line["label"], line["sources"])
+        assert ["".join(map(str, row)) for row in example["mask"]] == line["mask"]
     assert not [path for path in folder.iterdir() if path.is_dir()]
 
 
@@ -123,47 +120,47 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
     np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 2 and process.stderr.count("\n") == 1
-    assert f"{workdir}/generated: is there already" in process.stderr
+    assert f"{workdir}/generated: already exists" in process.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "--count: --stage=generate needs it"),
-        (["--count=0"], "--count=0"),
+        (["--count=0"], "--count: '0' is not allowed"),
         (["--count=5", "--format=csv"], "--format: 'csv' is not known; allowed: png, array_record"),
         (["--count=5", "--images=x"], "--images: --stage=generate does not take it"),
         (["--count=5", "--retrain"], "--retrain: --stage=generate does not take it"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_exit_code_2(trained_run, tmp_path, arguments, told):
+def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, tmp_path, arguments, message):
     command = [sys.executable, ROOT / "main.py", "--stage=generate", f"--workdir={trained_run}"]
     process = subprocess.run(
         [*command, f"--output={tmp_path}/new", *arguments], capture_output=True, text=True, timeout=300
     )
     assert (process.returncode, process.stdout) == (2, "")
-    assert told in process.stderr and process.stderr.count("\n") == 1
+    assert message in process.stderr and process.stderr.count("\n") == 1
     assert not os.listdir(tmp_path)
 
 
 def test_an_address_is_refused_from_python_too(trained_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is an address"):
+    with pytest.raises(InputError, match=r"--output=gs://bucket/mixed: is a URL"):
         chimeramix_jax.generate(trained_run, 5, "gs://bucket/mixed")
     assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("experiment", "told"), [("baseline", "mixes no images"), ("chimeramix_grid", "holds no finished generator")]
+    ("experiment", "message"), [("baseline", "mixes no images"), ("chimeramix_grid", "holds no finished generator")]
 )
-def test_a_run_that_has_nothing_to_mix_with_is_refused_and_leaves_nothing(tmp_path, experiment, told):
+def test_a_run_that_cannot_mix_is_refused_and_nothing_is_left(tmp_path, experiment, message):
     (tmp_path / "config.json").write_text(to_json(load(f"digits:{experiment}")))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         chimeramix_jax.generate(tmp_path, 5)
     assert os.listdir(tmp_path) == ["config.json"]
 
 
-def test_a_program_that_is_stopped_leaves_nothing_of_the_folder(trained_run, tmp_path, monkeypatch):
+def test_a_stopped_program_leaves_nothing_of_the_folder(trained_run, tmp_path, monkeypatch):
     def stop():
         raise KeyboardInterrupt
 

@@ -1,0 +1,423 @@
+"""Whether the program computes on this device what it should: the items of the part "check"."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+import chimeramix_jax
+from benchmarks import seeds, speed_ours
+from benchmarks.gpu import machine, program
+from benchmarks.gpu.items import ROOT, Context, row, within
+from benchmarks.presets import PRESETS
+from chimeramix_jax import config as shipped
+from chimeramix_jax.augment.geometry import resize_align_corners
+from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
+from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training import losses
+from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
+from chimeramix_jax.training.execution import OneDevice
+from chimeramix_jax.training.generator import AdversarialStep, build_discriminator, build_generator
+from chimeramix_jax.training.team import Stacked
+
+FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"
+
+# Of ||ours - reference|| / ||reference||, by number format. In bfloat16 rounding gave a fifth of these on CPU. Those of
+# TensorFloat-32, which keeps three more bits of a factor, are some eighth of them. Those of float32 leave room for fast
+# algorithms of convolutions, which lose a digit or two, but not for TensorFloat-32 in its place.
+TOLERANCES: Mapping[str, Mapping[str, float]] = {
+    "float32": {"outputs": 5e-5, "gradients": 1e-4, "losses": 1e-6, "updates": 5e-3},
+    "tensorfloat32": {"outputs": 1e-2, "gradients": 5e-2, "losses": 1e-4, "updates": 5e-2},
+    "bfloat16": {"outputs": 6e-2, "gradients": 3e-1, "losses": 1e-3, "updates": 3e-1},
+}
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+MOST_FOR_DETERMINISM = 0.25
+STACKED_TOLERANCE = 1e-2  # of the change in three steps in float32: Adam makes whole steps of the smallest gradients
+
+
+class Reference:
+    """The published program's own arrays: images as NHWC, weights by its names, all float32."""
+
+    def __init__(self) -> None:
+        """Reads the file."""
+        with np.load(FIXTURE) as arrays:
+            self.arrays = dict(arrays)
+
+    def images(self, name: str) -> np.ndarray:
+        """An array in our layout."""
+        return self.arrays[name].transpose(0, 2, 3, 1).astype(np.float32)
+
+    def weights(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays whose names begin so, without that beginning."""
+        found = {name: array for name, array in self.arrays.items() if name.startswith(prefix)}
+        return {name.removeprefix(prefix): array.astype(np.float32) for name, array in found.items()}
+
+    def generator_weights(self, prefix: str) -> dict[str, np.ndarray]:
+        """The same with the decoder's unused residual blocks, which have no gradient and do not change."""
+        return self.weights("generator/") | self.weights(prefix)
+
+
+def difference(ours: PyTree, reference: PyTree) -> float:
+    """The norm of a difference over all leaves, relative to the reference's."""
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True)
+    doubles = [(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs]
+    apart = sum(np.sum((one - other) ** 2) for one, other in doubles)
+    return float(np.sqrt(apart / sum(np.sum(other**2) for _, other in doubles)))
+
+
+def parity(context: Context) -> dict[str, Any]:
+    """The published program's outputs, gradients and updates, by our networks in one number format."""
+    machine.prepare()
+    precision, reference = context.arguments["precision"], Reference()
+    with computing(precision):
+        found = {
+            "outputs": _outputs(precision, reference),
+            "gradients": _gradients(precision, reference),
+            **_classifier_steps(precision, reference),
+        }
+    rows = []
+    for kind, differences in found.items():
+        worst = max(differences, key=lambda name: differences[name])
+        told = f"{kind}, worst of {len(differences)} ({worst})" if len(differences) > 1 else worst
+        rows.append(within(told, differences[worst], TOLERANCES[precision][kind]))
+    return {"rows": rows, "data": found}
+
+
+def _fixture_config(precision: str, reference: Reference) -> ConfigDict:
+    """Settings of the fixture's small networks."""
+    config = shipped.load("digits")
+    config.precision = precision
+    weights = reference.weights("generator/")
+    config.generator.channels = weights["encoder.model_downsampling.1.weight"].shape[0]
+    config.generator.residual_blocks = len({n.split(".")[2] for n in weights if n.startswith("encoder.model_blocks.")})
+    config.generator.decoder_residual_blocks = 0
+    config.generator.discriminator_channels = reference.weights("discriminator/")["model.0.weight"].shape[0]
+    config.classifier.model = "wrn-10-1"
+    config.classifier.dropout_rate = 0.0
+    return config
+
+
+def _loaded(build: Callable[[nnx.Rngs], Any], source: Any) -> Any:
+    """A network that computes as our settings say, with the parameters and statistics of another."""
+    network = build(nnx.Rngs(0))
+    nnx.update(network, nnx.state(source, nnx.Param), nnx.state(source, nnx.BatchStat))
+    return network
+
+
+def _networks(precision: str, reference: Reference) -> tuple[Any, Any]:
+    config = _fixture_config(precision, reference)
+    generator = _loaded(partial(build_generator, config), load_generator(reference.weights("generator/")))
+    weights = load_discriminator(reference.weights("discriminator/"))
+    return generator, _loaded(partial(build_discriminator, config), weights)
+
+
+def _classifier(precision: str, reference: Reference) -> Any:
+    source = load_wide_resnet(reference.weights("classifier/"))
+    classes = len(reference.weights("classifier/")["fc.weight"])
+    return _loaded(partial(build_classifier, _fixture_config(precision, reference), classes), source)
+
+
+@nnx.jit
+def _apply(network: Any, *inputs: Any) -> Any:
+    return network(*inputs)
+
+
+def _outputs(precision: str, reference: Reference) -> dict[str, float]:
+    generator, discriminator = _networks(precision, reference)
+    a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
+
+    @nnx.jit
+    def generated(generator: Any) -> dict[str, Any]:
+        return {
+            "features_a": generator.encode(a),
+            "features_b": generator.encode(b),
+            "mixed": generator(a, b, mask),
+            "reconstruction_a": generator(a, b, jnp.ones_like(mask)),
+            "reconstruction_b": generator(a, b, jnp.zeros_like(mask)),
+        }
+
+    found = dict(generated(generator))
+    found["discriminator_a"] = _apply(discriminator, a)
+    found["discriminator_mixed"] = _apply(discriminator, reference.images("out/mixed"))
+    found["resize_up"] = jax.jit(partial(resize_align_corners, side=64))(a)
+    found["resize_down"] = jax.jit(partial(resize_align_corners, side=16))(a)
+    levels = jax.jit(losses.laplacian_pyramid)(a)
+    found |= {f"laplacian_pyramid_{number}": level for number, level in enumerate(levels)}
+    differences = {name: difference(value, reference.images(f"out/{name}")) for name, value in found.items()}
+    images = reference.images("in/classifier_images")
+    logits = _apply(_classifier(precision, reference).train(), images)
+    return differences | {"classifier_logits": difference(logits, reference.arrays["out/classifier_logits_train"])}
+
+
+def _gradients(precision: str, reference: Reference) -> dict[str, float]:
+    """Those of the generator's loss, and of the discriminator's after the reference's own update of the generator."""
+    generator, discriminator = _networks(precision, reference)
+    step = AdversarialStep(nnx.graphdef(generator), nnx.graphdef(discriminator), optax.adam(2e-4, b1=0.5, b2=0.999))
+    a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
+    gradients, _ = jax.jit(jax.grad(step.generator_loss, has_aux=True))(
+        nnx.state(generator), nnx.state(discriminator), a, b, mask, None
+    )
+    expected = nnx.state(load_generator(reference.generator_weights("grad/generator/")))
+    return {"gradient of the generator": difference(gradients, expected)}
+
+
+def _classifier_steps(precision: str, reference: Reference) -> dict[str, dict[str, float]]:
+    classifier = _classifier(precision, reference).train()
+    images, labels = reference.images("in/classifier_images"), reference.arrays["in/classifier_labels"]
+    step = ClassificationStep(nnx.graphdef(classifier), sgd(4.6e-3, momentum=0.9, weight_decay=5.3e-3, total_steps=10))
+    state = step.initial_state(classifier)
+    before = jax.tree.map(np.asarray, state["parameters"])
+    update, seen = jax.jit(step.update), []
+    for _ in range(3):
+        state, metrics = update(state, images, labels)
+        seen.append(float(metrics["loss"]))
+    after = nnx.state(load_wide_resnet(reference.weights("after3/classifier/")), nnx.Param)
+    changes = [jax.tree.map(np.subtract, end, before) for end in (jax.device_get(state["parameters"]), after)]
+    return {
+        "losses": {
+            "losses of three classifier steps": difference(np.array(seen), reference.arrays["out/classifier_losses"])
+        },
+        "updates": {"change of the classifier in three steps": difference(*changes)},
+    }
+
+
+def gradients(context: Context) -> dict[str, Any]:
+    """The gradient of the generator's loss in both networks at the published width, against float32 on this CPU."""
+    machine.prepare()
+    size = PRESETS["generator", "tiny" if context.tiny else "paper"]
+    random, found, rows = np.random.default_rng(0), {}, []
+    a, b = (random.uniform(-1, 1, (2, size.generator_side, size.generator_side, 3)).astype(np.float32) for _ in "ab")
+    mask = random.integers(0, 2, (2, size.generator_side // 4, size.generator_side // 4, 1)).astype(np.float32)
+    with jax.default_device(jax.devices("cpu")[0]):
+        expected = _both_gradients(speed_ours.configured(dataclasses.replace(size, precision="float32")), a, b, mask)
+    for precision in context.arguments["precisions"]:
+        config = speed_ours.configured(dataclasses.replace(size, precision=precision))
+        with computing(precision):
+            ours = _both_gradients(config, a, b, mask)
+        found[precision] = {name: difference(ours[name], expected[name]) for name in expected}
+        worst = max(found[precision], key=lambda name: found[precision][name])
+        rows.append(within(f"{precision}, {worst}", found[precision][worst], TOLERANCES[precision]["gradients"]))
+        context.report({"rows": rows, "data": found})
+    return {"rows": rows, "data": found}
+
+
+def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, PyTree]:
+    """The gradients of the generator's loss, in both networks' parameters, which are always drawn alike."""
+    with jax.default_device(jax.devices("cpu")[0]):  # other devices draw other numbers
+        networks: tuple[Any, Any] = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(0))
+    states = [jax.tree.map(np.asarray, nnx.state(network)) for network in networks]
+    step = AdversarialStep(nnx.graphdef(networks[0]), nnx.graphdef(networks[1]), optax.adam(2e-4))
+
+    @jax.jit
+    def both(generator: PyTree, discriminator: PyTree) -> dict[str, PyTree]:
+        # Of the discriminator's own loss the two terms nearly cancel in networks that are not trained yet.
+        gradient = jax.grad(step.generator_loss, argnums=(0, 1), has_aux=True)
+        of_networks, _ = gradient(generator, discriminator, a, b, mask, None)
+        return dict(zip(("generator's gradient", "discriminator's gradient"), of_networks, strict=True))
+
+    return jax.device_get(both(*states))
+
+
+def resume(context: Context) -> dict[str, Any]:
+    """A deterministic run that is stopped in both stages beside one that is not, and its checkpoints read on CPU."""
+    changes = program.settings(tiny=context.tiny, deterministic=True)
+    stopped, straight = (_fresh(context.work / name / "run") for name in ("stopped", "straight"))
+    rows = []
+    for stage in ("generator", "classifier"):
+        run = program.Program(stopped, "digits", changes)
+        caught = run.stop_when(partial(_begun, stopped, stage), context.deadline)
+        rows.append(row(f"stopped in the {stage}'s training", "yes" if caught else "no", "yes", good=caught))
+    program.Program(stopped, "digits", changes).wait(context.deadline)
+    program.Program(straight, "digits", changes).wait(context.deadline)
+    machine.prepare()
+    ours, theirs = restored_arrays(stopped), restored_arrays(straight)
+    rows.append(_same("resumed run and uninterrupted one", ours, theirs, wanted=True))
+    context.report({"rows": rows})
+    file = context.work / "on_cpu.npz"
+    command = [sys.executable, "-m", "benchmarks.gpu.restored", str(straight), str(file)]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, check=True, stdout=sys.stderr)
+    with np.load(file) as arrays:
+        on_cpu = dict(arrays)
+    rows.append(_same("checkpoint, read here and on CPU", _parameters(theirs), _parameters(on_cpu), wanted=True))
+    apart = max(difference(theirs[name], on_cpu[name]) for name in theirs if name.startswith("outputs/"))
+    kind = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    rows.append(within(f"its networks' outputs, {kind} here, float32 on CPU", apart, TOLERANCES[kind]["outputs"]))
+    return {"rows": rows}
+
+
+def _begun(workdir: Path, stage: str) -> bool:
+    """Whether a run has an epoch of a stage behind it."""
+    return program.epochs_done(workdir, stage) > 0
+
+
+def restored_arrays(workdir: Path) -> dict[str, np.ndarray]:
+    """See ``restored.arrays``; imported when it is needed, as it starts JAX."""
+    from benchmarks.gpu import restored
+
+    return restored.arrays(workdir)
+
+
+def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if name.startswith("parameters/")}
+
+
+def _same(what: str, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], *, wanted: bool) -> dict[str, Any]:
+    """A line that says whether two runs' arrays are equal bit for bit; ``wanted``: whether they have to be."""
+    unequal = [name for name in one if one[name].tobytes() != other[name].tobytes()]
+    if not unequal:
+        return row(what, f"all {len(one)} arrays equal", "equal" if wanted else "", good=True if wanted else None)
+    apart = difference(_parameters(one), _parameters(other))
+    told = f"{len(unequal)} of {len(one)} arrays differ, by {apart:.1g}"
+    return row(what, told, "equal" if wanted else "", good=False if wanted else None)
+
+
+def _fresh(workdir: Path) -> Path:
+    """A directory's name that no run has had yet; alone in its folder, a run has no generator to take over."""
+    number = 0
+    while (place := workdir.with_name(f"{workdir.name}-{number}")).exists():
+        number += 1
+    return place
+
+
+def repeated(context: Context) -> dict[str, Any]:
+    """Two equal runs, each compiled by itself, as on two days."""
+    deterministic = context.arguments["deterministic"]
+    changes = program.settings(tiny=context.tiny, deterministic=deterministic)
+    workdirs = [_fresh(context.work / f"{number}" / "run") for number in range(2)]
+    runs = []
+    for workdir in workdirs:
+        cold = {"JAX_COMPILATION_CACHE_DIR": str(workdir.with_suffix(".compiled"))}
+        runs.append(program.Program(workdir, "digits", changes, {} if context.tiny else cold))
+        if context.tiny:
+            runs[-1].wait(context.deadline)
+    for run in runs:
+        run.wait(context.deadline)
+    machine.prepare()
+    arrays = [restored_arrays(workdir) for workdir in workdirs]
+    return {"rows": [_same("two runs", *arrays, wanted=deterministic)]}
+
+
+def experiments(context: Context) -> dict[str, Any]:
+    """A few steps of several experiments at the published widths, on the digits, through the whole program."""
+    machine.prepare()
+    outcomes: dict[str, Any] = {}
+    chosen = context.arguments["experiments"][: 2 if context.tiny else None]
+    for experiment in chosen:
+        config = shipped.load(f"digits:{experiment}")
+        changes = program.settings(tiny=context.tiny) | {"generator.epochs": 1, "classifier.epochs": 1}
+        config.update_from_flattened_dict(changes | {"dataset.data_dir": str(context.work / "data")})
+        started = time.time()
+        try:
+            found = chimeramix_jax.train_and_evaluate(config, _fresh(context.work / experiment))
+        except Exception as error:
+            outcomes[experiment] = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        else:
+            outcomes[experiment] = {"top1": found["test"]["top1"], "loss": found["test"]["loss"]}
+        outcomes[experiment]["seconds"] = time.time() - started
+        told = _experiments_row(outcomes, len(chosen))
+        context.report({"rows": [told], "data": outcomes})
+    return {"rows": [told], "data": outcomes}
+
+
+def _experiments_row(outcomes: Mapping[str, Any], wanted: int) -> dict[str, Any]:
+    good = [name for name, one in outcomes.items() if np.isfinite(one.get("loss") or np.nan)]
+    bad = [f"{name} ({one.get('error', 'loss not finite')})" for name, one in outcomes.items() if name not in good]
+    value = f"{len(good)} of {wanted}" + (f"; {bad[0]}" if bad else "")
+    return row("trained, measured and reported, loss finite", value, f"{wanted} of {wanted}", good=len(good) == wanted)
+
+
+def seeds_together(context: Context) -> dict[str, Any]:
+    """Three steps of three seeds stacked in one call, beside the same steps of each alone, in float32."""
+    machine.prepare()
+    rows = []
+    for name in ("generator", "classifier"):
+        preset = dataclasses.replace(PRESETS[name, "tiny" if context.tiny else "paper"], precision="float32")
+        stage = speed_ours.stage(preset, speed_ours.configured(preset), steps=3)
+        together = Stacked(seeds.step_of(stage), jax.local_devices()[:1], 3).run
+        initial = _after_steps(stage, seeds.in_turn, count=0)
+        alone, stacked = (_after_steps(stage, run) for run in (seeds.in_turn, together))
+        apart = [
+            difference(jax.tree.map(np.subtract, one, start), jax.tree.map(np.subtract, other, start))
+            for start, other, one in zip(initial, alone, stacked, strict=True)
+        ]
+        rows.append(within(f"{name}: change in 3 steps, stacked and alone", max(apart), STACKED_TOLERANCE))
+        context.report({"rows": rows})
+    return {"rows": rows}
+
+
+def _after_steps(stage: Any, run: seeds.Run, count: int = 3, number_of_seeds: int = 3) -> list[PyTree]:
+    """The networks of every seed after some steps."""
+    compiled = OneDevice().compiled(seeds.step_of(stage))
+    carries, draws = seeds.begin(stage, number_of_seeds)
+    for number in range(count):
+        carries = [completed.carry for completed in run(seeds.calls_of(stage, compiled, carries, draws, number))]
+    kept = ("generator", "discriminator", "parameters")
+    return [jax.device_get({name: carry.state[name] for name in kept if name in carry.state}) for carry in carries]
+
+
+def memory_taken(context: Context) -> dict[str, Any]:
+    """What steps take by the device's account: in a process that compiles them, and in one that finds them compiled."""
+    told = json.dumps(dict(context.arguments) | {"tiny": context.tiny})
+    command = [sys.executable, "-m", "benchmarks.gpu.memory_taken", told]
+    found = []
+    for _ in range(1 if context.tiny else 2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"exit code {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    peaks = [f"{one['peak'] / 2**20:.0f} MiB" if one["peak"] else "the device does not tell" for one in found]
+    good = None if found[-1]["peak"] is None else found[-1]["peak"] <= 10e9
+    value = f"{peaks[-1]} ({peaks[0]} while compiling; XLA's account {found[-1]['by_xla'] / 2**20:.0f} MiB)"
+    rows = [row("peak", value, "at most 10 GB", good=good)]
+    if not found[-1]["finite"]:
+        rows.append(row("losses", "not finite", "finite", good=False))
+    return {"rows": rows, "data": found}
+
+
+@contextlib.contextmanager
+def told_xla(flags: str) -> Iterator[None]:
+    """Processes started within it are given these flags beside the others."""
+    before = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"{before or ''} {flags}".strip()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
+
+
+def cost_of_deterministic(context: Context) -> dict[str, Any]:
+    """The time of a stage's iterations with deterministic operations, over that without, in alternating rounds."""
+    from benchmarks.gpu import sides
+
+    stage = context.arguments["stage"]
+    request = sides.request(stage, tiny=context.tiny)
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(sides.Contestant("ours", request))
+        with told_xla(DETERMINISTIC):
+            deterministic = stack.enter_context(sides.Contestant("ours", request))
+        sides.alternate([plain, deterministic], 2 if context.tiny else 7, context)
+    figures = sides.figures(deterministic, plain, request.preset)
+    cost = figures["time_over_ours"] - 1
+    good = None if context.tiny else cost <= MOST_FOR_DETERMINISM
+    return {
+        "rows": [row("deterministic operations take longer by", f"{cost:.0%}", "at most 25 %", good=good)],
+        "data": {"seconds": {"default": plain.seconds, "deterministic": deterministic.seconds}},
+    }

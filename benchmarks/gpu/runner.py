@@ -1,0 +1,214 @@
+"""Works through items within a time limit, in processes that may fail, hang or be killed without harm to the others."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.items import CUT_OFF, FAILED, LEFT_OUT, ROOT, Item, merged
+
+GRACE = 5.0  # seconds that an item is given to notice that its time is over, before its process is killed
+PATIENCE = 4.0  # times its estimate, after which an item is cut off although there is time left
+LEAST = 90.0  # seconds that every item is given, as far as they are left
+SLOWEST, FASTEST = 4.0, 0.3  # how far measured times may correct the estimates
+TRUSTED = 120.0  # seconds of items, after which what was measured counts as much as the estimates
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What all items share.
+
+    Attributes:
+        tiny: whether this is a rehearsal.
+        work: the folder below which every item has one of its own.
+        output: where results are gathered.
+        images: a folder of images, or None.
+        resume: what an earlier command left, or None.
+    """
+
+    tiny: bool
+    work: str
+    output: str
+    images: str | None
+    resume: str | None
+
+
+class Worker:
+    """A process that works on one item after the other."""
+
+    def __init__(self, environment: dict[str, str], log: Path):
+        """Starts it, in a session of its own, so that whatever it starts can be ended with it."""
+        self.environment = environment
+        with log.open("ab") as messages:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.gpu.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                text=True,
+                cwd=ROOT,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
+        self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(json.loads(line))
+        self._answers.put(None)
+
+    def ask(self, item: Item, circumstances: Circumstances, deadline: float) -> dict[str, Any]:
+        """Has it work on an item until a deadline; returns what came of it, in the form of the report."""
+        told = asdict(circumstances) | {"function": item.function, "arguments": dict(item.arguments)}
+        told |= {"work": str(Path(circumstances.work) / item.name.replace(" ", "_").replace(":", "_"))}
+        partial: dict[str, Any] = {}
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(told | {"deadline": deadline}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return {"status": FAILED, "error": "its process had ended before"}
+        while True:
+            try:
+                answer = self._answers.get(timeout=max(deadline + GRACE - time.time(), 0.1))
+            except queue.Empty:
+                self.kill()
+                return {"status": CUT_OFF, "error": "its time was over", **partial}
+            if answer is None:
+                code = self._process.wait()
+                return {"status": FAILED, "error": f"its process ended with exit code {code}", **partial}
+            if "partial" in answer:
+                partial = answer["partial"]
+            elif "error" in answer:
+                return {"status": FAILED, **partial, "error": answer["error"], "traceback": answer["traceback"]}
+            else:
+                return {"status": merged(answer["result"].get("rows", [])), **answer["result"]}
+
+    def kill(self) -> None:
+        """Ends it, and whatever it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Runner:
+    """Items being worked on, several at a time where they allow it."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        circumstances: Circumstances,
+        end: float,
+        jobs: int,
+        log: Path,
+        changed: Callable[[list[dict[str, Any]]], None],
+    ):
+        """Begins nothing yet.
+
+        Args:
+            items: in order of importance.
+            circumstances: that they share.
+            end: when all has to be over, in seconds since the epoch.
+            jobs: how many items may be worked on at once.
+            log: where the workers' messages go.
+            changed: called with the records so far whenever one has changed, by one thread at a time.
+        """
+        self._items, self._circumstances, self._end, self._jobs = list(items), circumstances, end, jobs
+        self._log, self._changed = log, changed
+        self.records: list[dict[str, Any]] = [
+            {"name": item.name, "status": LEFT_OUT, "estimate": item.seconds, "error": "not begun"} for item in items
+        ]
+        self._turn = threading.Condition()
+        self._next, self._running, self._alone = 0, 0, False
+        self._spent, self._estimated = 0.0, 0.0
+        self._workers: set[Worker] = set()
+
+    def run(self) -> None:
+        """Works until all items are done or the time is over."""
+        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._jobs)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():  # so that signals are heard
+                    thread.join(SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._end = 0.0  # so that nothing is begun any more where this was interrupted
+            for worker in list(self._workers):
+                worker.kill()
+
+    def _work(self) -> None:
+        worker: Worker | None = None
+        while (place := self._take()) is not None:
+            item, record = self._items[place], self.records[place]
+            if worker is None or worker.environment != item.environment:
+                self._end_worker(worker)
+                worker = Worker(dict(item.environment), self._log)
+                self._workers.add(worker)
+            started = time.time()
+            patience = max(PATIENCE * max(self._expected(item), item.seconds), LEAST)
+            if self._circumstances.tiny or not item.measured:  # estimates are of a GPU
+                patience = float("inf")
+            outcome = worker.ask(item, self._circumstances, min(self._end, started + patience))
+            if outcome["status"] in (FAILED, CUT_OFF):  # whatever it left in memory
+                self._end_worker(worker)
+                worker = None
+            self._give_back(item, record, outcome, time.time() - started)
+        self._end_worker(worker)
+
+    def _end_worker(self, worker: Worker | None) -> None:
+        if worker is not None:
+            worker.kill()
+            self._workers.discard(worker)
+
+    def _take(self) -> int | None:
+        """The next item that fits into the time, as soon as it may run; None: there is no more."""
+        with self._turn:
+            while self._next < len(self._items):
+                item, record = self._items[self._next], self.records[self._next]
+                expected, left = self._expected(item), self._end - time.time()
+                if expected > left:
+                    record["error"] = f"takes about {expected:.0f} s, and {max(left, 0):.0f} s were left"
+                    self._next += 1
+                elif self._alone or (item.alone and self._running):
+                    self._turn.wait()
+                else:
+                    self._next += 1
+                    self._running += 1
+                    self._alone = item.alone
+                    record |= {"status": CUT_OFF, "error": "was being worked on"}
+                    print(f"{item.name} ...", file=sys.stderr, flush=True)
+                    self._changed(self.records)
+                    return self._next - 1
+            return None
+
+    def _give_back(self, item: Item, record: dict[str, Any], outcome: dict[str, Any], seconds: float) -> None:
+        with self._turn:
+            del record["error"]
+            record |= outcome | {"seconds": round(seconds, 1)}
+            self._running -= 1
+            self._alone = False
+            if item.measured and record["status"] != FAILED:
+                self._spent += seconds
+                self._estimated += item.seconds
+            words = f" ({record['error']})" if "error" in record else ""
+            print(f"{item.name}: {record['status']}{words}, {seconds:.0f} s", file=sys.stderr, flush=True)
+            self._changed(self.records)
+            self._turn.notify_all()
+
+    def _expected(self, item: Item) -> float:
+        """Seconds that an item will take, by its estimate and by how right the others' were."""
+        pace = (self._spent + TRUSTED) / (self._estimated + TRUSTED)
+        return item.seconds * min(max(pace, FASTEST), SLOWEST)

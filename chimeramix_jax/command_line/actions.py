@@ -1,0 +1,89 @@
+"""What each ``--stage`` does.
+
+The package's public functions load JAX when they are first used, which is here, after every flag has been checked.
+"""
+
+from collections.abc import Callable, Mapping
+
+import chimeramix_jax
+from chimeramix_jax import config as settings
+from chimeramix_jax import files
+from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line.flags import Arguments
+from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.reporting import results as reporting
+from chimeramix_jax.reporting import seed_table
+from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
+from chimeramix_jax.use import prediction_formats
+
+SOME_UNREADABLE = 1  # exit code: some images were not classified
+
+
+def perform(arguments: Arguments) -> int:
+    """Runs the stage, prints its results and returns the exit code."""
+    cpu_setup.prepare()
+    determinism.ask_for(arguments.config)
+    compilation_cache.enable()
+    with stopping.listening():
+        return _ACTIONS.get(arguments.stage, train)(arguments)
+
+
+def train(arguments: Arguments) -> int:
+    """Trains or measures the run, or the runs of several seeds, and prints a table of results."""
+    options = {name: getattr(arguments, name) for name in ("stage", "retrain", "generator_workdir")}
+    config, workdir = arguments.config, arguments.workdir
+    if config.seeds:
+        text = seed_table.closing_text(chimeramix_jax.train_and_evaluate_seeds(config, workdir, **options))
+    else:
+        workdir = workdir or settings.default_workdir(config)
+        text = reporting.closing_text(chimeramix_jax.train_and_evaluate(config, workdir, **options))
+    print(text, end="\n" if text else "")
+    return 0
+
+
+def predict(arguments: Arguments) -> int:
+    """Prints or writes the classes of the images that can be read, and names the others."""
+    unreadable: list[InputError] = []
+    predictions = chimeramix_jax.predict(
+        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=unreadable.append
+    )
+    for error in unreadable:
+        exits.say(str(error))
+    if not predictions:
+        raise InputError("--images: none of them can be read")
+    text = prediction_formats.FORMATS[arguments.format](predictions)
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        _write(arguments.output, text)
+    if unreadable:
+        exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
+        return SOME_UNREADABLE
+    return 0
+
+
+def generate(arguments: Arguments) -> int:
+    """Writes mixed images and prints where they are."""
+    folder = chimeramix_jax.generate(
+        arguments.workdir,
+        arguments.count,
+        arguments.output,
+        seed=arguments.generate_seed,
+        file_format=arguments.format or "png",
+        config=arguments.config,
+    )
+    print(f"written: {arguments.count} mixed images\n  {folder}")
+    return 0
+
+
+_ACTIONS: Mapping[str, Callable[[Arguments], int]] = {"predict": predict, "generate": generate}
+
+
+def _write(path: str, text: str) -> None:
+    """Writes the file that ``--output`` names, replacing an older one."""
+    try:
+        files.write_bytes(path, text.encode())
+    except StorageError:
+        raise
+    except OSError as error:
+        raise InputError(f"--output={path}: cannot be written: {error.strerror}") from None

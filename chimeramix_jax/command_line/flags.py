@@ -1,0 +1,137 @@
+"""Flags: their definition, and parsing them with absl in one style, ``--name=value``, for every subcommand."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from absl import flags
+
+from chimeramix_jax.errors import InputError, not_one_of
+
+HELP_FLAGS = ("--help", "-help", "-h", "-?")
+
+
+def whole_number(lowest: int, highest: int | None = None) -> Callable[[str, str], int]:
+    """Returns a function that reads a whole number in this range and raises InputError for anything else."""
+    allowed = f"a whole number from {lowest}" + ("" if highest is None else f" to {highest}")
+
+    def read(flag: str, value: str) -> int:
+        number = int(value) if re.fullmatch("[0-9]{1,18}", value) else -1
+        if number < lowest or (highest is not None and number > highest):
+            raise InputError(f"{flag}: {value!r} is not allowed; it must be {allowed}")
+        return number
+
+    return read
+
+
+def choice(*allowed: str) -> Callable[[str, str], str]:
+    """Returns a function that reads one of these names and raises InputError for any other."""
+
+    def read(flag: str, value: str) -> str:
+        if value not in allowed:
+            raise not_one_of(flag, value, allowed)
+        return value
+
+    return read
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag of a subcommand.
+
+    Attributes:
+        name: without the dashes.
+        value: how the help writes its value, such as ``FOLDER``; empty for a switch, which is true or false.
+        description: what it does, for the help; each line is a paragraph.
+        default: its value where it is not given.
+        read: turns the text behind ``=`` into the value, or raises InputError; its first argument is ``--name``.
+        repeatable: it may be given several times; its value is a list, or the default.
+    """
+
+    name: str
+    value: str
+    description: str
+    default: Any = None
+    read: Callable[[str, str], Any] = lambda _, value: value
+    repeatable: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The flag as the help writes it; a switch that is on by default is shown as what turns it off."""
+        if self.default is True:
+            return f"--no{self.name}"
+        return f"--{self.name}={self.value}" if self.value else f"--{self.name}"
+
+
+class Arguments(SimpleNamespace):
+    """The values of a subcommand's flags, each an attribute, and ``given``: the names of the flags that were given."""
+
+    given: frozenset[str]
+
+
+def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
+    """Parses the flags that are defined, wherever they stand, and returns the other arguments in their order.
+
+    Raises:
+        InputError: a flag has no value, or one that is not allowed.
+    """
+    defined = {flag.name: flag for flag in definitions}
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)  # flags may stand behind other arguments
+    for flag in defined.values():
+        define = flags.DEFINE_string if flag.value else flags.DEFINE_boolean
+        (flags.DEFINE_multi_string if flag.repeatable else define)(flag.name, None, "", flag_values=parsed)
+    try:
+        rest = parsed(["", *(_without_hyphen(argument, defined) for argument in arguments)], known_only=True)[1:]
+    except (flags.Error, ValueError) as error:
+        raise InputError(_explain(str(error))) from None
+    values = {flag.name: _value(flag, parsed[flag.name]) for flag in defined.values()}
+    return Arguments(**values, given=frozenset(name for name in defined if parsed[name].present)), rest
+
+
+def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Iterable[str] = ()) -> None:
+    """Refuses the first of the arguments that no flag has taken.
+
+    Args:
+        rest: these arguments.
+        definitions: the subcommand's flags.
+        keys: the settings that ``--config.KEY=VALUE`` may change, to suggest where their names are near.
+
+    Raises:
+        InputError: there is one; the flag that was probably meant is named.
+    """
+    for argument in rest:
+        if not argument.startswith("-"):
+            raise InputError(f"{argument!r}: not understood; flags start with --, and --help lists them")
+        name = argument.lstrip("-").partition("=")[0]
+        near = [f"config.{key}" for key in keys if key == name or key.endswith(f".{name}")]
+        near = near or difflib.get_close_matches(name, [flag.name for flag in definitions], n=1)
+        hint = f" (did you mean {' or '.join(f'--{other}' for other in near)}?)" if near else ""
+        raise InputError(f"--{name}: unknown flag{hint}; --help lists the flags")
+
+
+def _value(flag: Flag, parsed: Any) -> Any:
+    """Returns the value of a flag that absl has parsed."""
+    if not parsed.present:
+        return flag.default
+    if flag.repeatable:
+        return [flag.read(f"--{flag.name}", value) for value in parsed.value]
+    return flag.read(f"--{flag.name}", parsed.value) if flag.value else parsed.value
+
+
+def _without_hyphen(argument: str, defined: dict[str, Flag]) -> str:
+    """``--no-switch`` as absl writes it, ``--noswitch``; anything else as it is."""
+    switch = defined.get(argument.removeprefix("--no-"))
+    return f"--no{switch.name}" if argument.startswith("--no-") and switch and not switch.value else argument
+
+
+def _explain(error: str) -> str:
+    """Returns a message of absl in this program's words."""
+    if missing := re.fullmatch(r"Missing value for flag --?(.*)", error):
+        return f"--{missing[1]}: its value is missing; write --{missing[1]}=VALUE"
+    if wrong := re.match(r"flag --(\w+)=(.*): \('Non-boolean", error, re.DOTALL):
+        return f"--{wrong[1]}: {wrong[2]!r} is not allowed; it must be true or false"
+    return error

@@ -1,0 +1,256 @@
+"""The flags of ``chimeramix`` itself, which trains, measures and uses one run, or several seeds of it."""
+
+import re
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import files
+from chimeramix_jax.command_line import actions, exits
+from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.command_line.help_text import Entry, Help
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.paths import local_path
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.use import prediction_formats
+
+DEFAULT_CONFIG = "digits"
+USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
+
+_OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
+_TAKEN_BY = {  # the flags that only some stages take
+    "retrain": settings.STAGES,
+    "generator_workdir": settings.STAGES,
+    "images": ("predict",),
+    "count": ("generate",),
+    "generate_seed": ("generate",),
+    "format": USES,
+    "output": USES,
+}
+_NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
+
+HELP = Help(
+    usage=(
+        "[FLAGS]",
+        "sweep --datasets=NAMES --experiments=NAMES [FLAGS]",
+        "summarize FOLDER [FOLDER ...] [FLAGS]",
+    ),
+    summary="Trains an image classifier on very few labelled images with ChimeraMix, and measures its accuracy.",
+    examples=(
+        (
+            "--config=image_folder --config.dataset.directory=photos",
+            "Train on your own photos, which are in one folder per class.",
+        ),
+        (
+            "--stage=predict --workdir=runs/mine --images=new-photos",
+            "Classify other photos with the classifier that was trained in runs/mine.",
+        ),
+        ("", "Train on handwritten digits, with and without mixing. Nothing is downloaded."),
+        (
+            "--config=cifair10:chimeramix_grid --config.max_labels_per_class=10",
+            "Run a published experiment: ciFAIR-10 with ten images per class.",
+        ),
+    ),
+    groups={
+        "Subcommands (each has its own --help)": (
+            Entry("sweep", "Run every combination of data sets, experiments, numbers of images and seeds."),
+            Entry("summarize", "Average the runs in a folder over seeds, and write tables and curves."),
+        ),
+        "Settings": (
+            Flag(
+                "config",
+                "FILE[:EXPERIMENT]",
+                "The settings: a Python file, or the name of one in configs/. docs/experiments.md lists the "
+                f"experiments. Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it.",
+            ),
+            Entry(
+                "--config.KEY=VALUE",
+                "Change one setting, such as --config.seed=1, --config.generator.epochs=50 or "
+                "--config.generator.learning_rate_drops='(0.5, 0.8)'. chimeramix_jax/config/defaults.py documents all "
+                "settings.",
+            ),
+            Entry(
+                "--config.seeds=0,1,2",
+                "Train several seeds together (0:3 means the same). Each has its own folder and gets the same results "
+                "as when trained alone. A table with mean and 95 % interval is printed at the end.",
+            ),
+        ),
+        "Where the run is stored": (
+            Flag(
+                "workdir",
+                "FOLDER",
+                "The run's folder. A run that was interrupted continues from there. Default: a folder in runs/, named "
+                "after data set, experiment and seed. For several seeds: the folder that contains theirs, or a pattern "
+                "such as runs/mine-{seed}.",
+            ),
+        ),
+        "What to train or measure": (
+            Flag(
+                "stage",
+                "|".join((*settings.STAGES, *USES)),
+                "all (default): train, measure and report. Finished stages are not repeated.\n"
+                "generator, classifier: train only this network.\n"
+                "evaluate: measure the accuracy again.\n"
+                "report: write report.html again.\n"
+                "predict, generate: use the trained networks; see below.",
+                default="all",
+                read=choice(*settings.STAGES, *USES),
+            ),
+            Flag(
+                "retrain", "", "Train the stage again although it is finished. The old files are kept.", default=False
+            ),
+            Flag(
+                "generator_workdir",
+                "FOLDER",
+                "Use the generator of the run in this folder instead of training one. Default: that of a run beside "
+                "this one, if it was trained with the same settings on the same images.",
+            ),
+        ),
+        "Using a trained run (--stage=predict or generate, with --workdir)": (
+            Flag(
+                "images",
+                "PATH[,PATH...]",
+                "predict: the images to classify: files, folders, and patterns in quotes, such as 'more/*.jpg'.",
+                repeatable=True,
+            ),
+            Flag(
+                "count", "N", "generate: how many mixed images to write, equally many per class.", read=whole_number(1)
+            ),
+            Flag(
+                "generate_seed",
+                "N",
+                "generate: the random seed. The same seed gives the same images. Default: 0.",
+                default=0,
+                read=whole_number(0, settings.LARGEST_SEED),
+            ),
+            Flag(
+                "format",
+                "NAME",
+                "predict: table, csv or json. Default: csv or json for an --output that ends so, else table.\n"
+                "generate: png (default) or array_record, a data set for TFDS.",
+            ),
+            Flag(
+                "output",
+                "PATH",
+                "predict: the file for the classes. Default: standard output.\ngenerate: a new folder for the images. "
+                "Default: generated, in the run's folder.",
+            ),
+        ),
+        "Other flags": (
+            Entry("--help", "Print this text."),
+            Entry("--version", "Print the version."),
+        ),
+    },
+    exit_codes={
+        0: "Everything is done.",
+        1: "A disk or memory is full, or some of --images could not be read.",
+        2: "A flag, setting or file cannot be used.",
+        3: "A loss or a gradient was not finite.",
+        130: "Stopped by Ctrl-C. The same command continues the run.",
+        143: "Stopped by SIGTERM or SIGUSR1. The same command continues the run.",
+    },
+)
+
+
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """Returns the flags' values and, as ``config``, the settings with their changes, checked.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    parsed, rest = parse(arguments, HELP.flags)
+    _resolve_paths(parsed)
+    parsed.config = _changed(_settings_to_change(parsed, rest), rest)
+    _refuse_flags_of_other_stages(parsed)
+    settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+    if parsed.config.seeds and parsed.stage in USES:
+        raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
+    if parsed.stage == "predict":
+        parsed.format = parsed.format or prediction_formats.format_of(parsed.output)
+        if parsed.format not in prediction_formats.FORMATS:
+            raise not_one_of("--format", parsed.format, prediction_formats.FORMATS)
+    return parsed
+
+
+def perform(parsed: Arguments) -> int:
+    """Does what the flags say; returns the exit code."""
+    exits.quiet_libraries()
+    return actions.perform(parsed)
+
+
+def after_stop(parsed: Arguments) -> str:
+    """What the user should know when the program was stopped."""
+    return "nothing was written" if parsed.stage in USES else "the same command continues the run"
+
+
+def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
+    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's.
+
+    If several seeds are measured, these are the settings of the first; the others differ only in their seed.
+    """
+    if parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
+        run = Workdir(parsed.workdir)
+        seeds = _requested_seeds(overrides) if parsed.stage in settings.MEASURING_STAGES else ()
+        if seeds:
+            run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
+        if parsed.stage in USES or run.config.exists():
+            return run.read_config()
+    return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
+
+
+def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:
+    """The seeds of ``--config.seeds``, which is read before the settings that it belongs to are known."""
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)
+    flags.DEFINE_string("config.seeds", "", "", flag_values=parsed)
+    parsed(["", *overrides], known_only=True)
+    return settings.parse_seeds(parsed["config.seeds"].value or "")
+
+
+class _IntegerOrNone(flags.ArgumentParser):
+    """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
+
+    def parse(self, argument: str | int | None) -> int | None:
+        return None if argument in (None, "None") else int(argument)
+
+
+def _changed(config: ConfigDict, arguments: list[str]) -> ConfigDict:
+    """The settings, changed by arguments ``--config.KEY=VALUE``; any other argument raises InputError."""
+    for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)):
+        settings.check_key(override[1], settings.SETTINGS)
+    config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=["", *arguments])
+        rest = parsed(["", *arguments], known_only=True)[1:]
+    except (flags.Error, ValueError) as error:
+        raise InputError(settings.explain(str(error))) from None
+    refuse_unknown(rest, HELP.flags, settings.SETTINGS)
+    return config
+
+
+def _refuse_flags_of_other_stages(parsed: Arguments) -> None:
+    """Refuses flags that the stage would ignore, and the lack of those that it needs."""
+    for name, stages in _TAKEN_BY.items():
+        if name in parsed.given and parsed.stage not in stages:
+            raise InputError(f"--{name}: --stage={parsed.stage} does not take it; it is for {', '.join(stages)}")
+    for name, stages, example in _NEEDED_BY:
+        if parsed.stage in stages and name not in parsed.given:
+            raise InputError(f"--{name}: --stage={parsed.stage} needs it, such as --{name}={example}")
+
+
+def _resolve_paths(parsed: Arguments) -> None:
+    """Replaces ``~`` in paths by the home folder, and refuses paths that cannot hold files."""
+    for name in ("workdir", "generator_workdir", "output"):
+        value = getattr(parsed, name)
+        if value is None:
+            continue
+        path = local_path(value, f"--{name}")
+        if name == "output" and parsed.stage == "predict" and (path.is_dir() or value.endswith("/")):
+            raise InputError(f"--output={value}: is a folder; --stage=predict writes a file")
+        if name == "output" and parsed.stage == "predict":
+            files.refuse_unwritable_folder(path, "--output")
+        setattr(parsed, name, str(path))

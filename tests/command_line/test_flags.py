@@ -1,0 +1,77 @@
+"""Parsing flags: the same forms for every subcommand."""
+
+import pytest
+
+from chimeramix_jax.command_line.flags import Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.errors import InputError
+
+FLAGS = [
+    Flag("name", "TEXT", "", default="nobody"),
+    Flag("count", "N", "", read=whole_number(1, 9)),
+    Flag("kind", "KIND", "", read=choice("grid", "segments")),
+    Flag("option", "TEXT", "", default=(), repeatable=True),
+    Flag("curves", "", "", default=True),
+    Flag("retry", "", "", default=False),
+]
+
+
+def test_without_arguments_every_flag_has_its_default_and_none_is_given():
+    parsed, rest = parse([], FLAGS)
+    assert (parsed.name, parsed.count, parsed.kind, parsed.option) == ("nobody", None, None, ())
+    assert (parsed.curves, parsed.retry, parsed.given, rest) == (True, False, frozenset(), [])
+
+
+def test_values_follow_an_equals_sign_or_a_space_and_flags_stand_anywhere():
+    parsed, rest = parse(["first", "--name", "a", "--config.seed=1", "--count=2", "-kind=grid", "last"], FLAGS)
+    assert (parsed.name, parsed.count, parsed.kind) == ("a", 2, "grid")
+    assert parsed.given == {"name", "count", "kind"}
+    assert rest == ["first", "--config.seed=1", "last"]
+
+
+def test_a_repeatable_flag_keeps_every_value_and_others_the_last():
+    parsed, _ = parse(["--option=a", "--option=b=c", "--name=x", "--name=y"], FLAGS)
+    assert (parsed.option, parsed.name) == (["a", "b=c"], "y")
+
+
+@pytest.mark.parametrize("argument", ["--nocurves", "--no-curves", "--curves=false", "--curves=False"])
+def test_a_switch_is_turned_off(argument):
+    assert parse([argument], FLAGS)[0].curves is False
+
+
+@pytest.mark.parametrize("argument", ["--retry", "--retry=true"])
+def test_a_switch_is_turned_on(argument):
+    assert parse([argument], FLAGS)[0].retry is True
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--count=0", "--count: '0' is not allowed; it must be a whole number from 1 to 9"),
+        ("--count=10", "--count: '10' is not allowed; it must be a whole number from 1 to 9"),
+        ("--count=2.0", "--count: '2.0' is not allowed; it must be a whole number from 1 to 9"),
+        ("--count=-1", "--count: '-1' is not allowed; it must be a whole number from 1 to 9"),
+        ("--count=½", "--count: '½' is not allowed; it must be a whole number from 1 to 9"),
+        ("--kind=grids", "--kind: 'grids' is not known (did you mean 'grid'?); allowed: grid, segments"),
+        ("--retry=maybe", "--retry: 'maybe' is not allowed; it must be true or false"),
+        ("--name", "--name: its value is missing; write --name=VALUE"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_by_the_name_of_its_flag(argument, message):
+    with pytest.raises(InputError) as error:
+        parse([argument], FLAGS)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--nmae=x", "--nmae: unknown flag (did you mean --name?); --help lists the flags"),
+        ("--zzz", "--zzz: unknown flag; --help lists the flags"),
+        ("--seed=1", "--seed: unknown flag (did you mean --config.seed?); --help lists the flags"),
+        ("photos", "'photos': not understood; flags start with --, and --help lists them"),
+    ],
+)
+def test_what_no_flag_takes_is_refused_with_what_was_meant(argument, message):
+    with pytest.raises(InputError) as error:
+        refuse_unknown([argument], FLAGS, ["seed", "generator.epochs"])
+    assert str(error.value) == message
