@@ -106,7 +106,7 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--config="], ["--config=: is empty"]),
         (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
         (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is a URL"]),
-        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),
+        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "is a URL", "gcsfs"]),
         (
             ["--config=image_folder", "--config.dataset.directory=gs://bucket/photos"],
             ["dataset.directory=gs://bucket/photos: is a URL"],
