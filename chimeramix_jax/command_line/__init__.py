@@ -1,6 +1,18 @@
 """The programs on the command line: ``chimeramix`` itself and its subcommands ``sweep`` and ``summarize``.
 
-``program`` chooses the subcommand. Each has a module with its flags and help: ``run``, ``sweep`` and ``summarize``.
-``actions`` does what ``--stage`` names, ``flags`` parses, ``help`` lays out the help text, and ``exits`` turns errors
-into one line and an exit code. Parsing never imports JAX, so that a mistake is answered at once.
+``program`` chooses the subcommand. Each has a module with its flags and help: ``main_command``, ``sweep`` and
+``summarize``. ``actions`` does what ``--stage`` names, ``flags`` parses, ``help_text`` lays out the help text, and
+``exits`` turns errors into one line and an exit code. Parsing never imports JAX, so that a mistake is answered at once.
 """
+
+import sys
+
+from chimeramix_jax.runtime import console
+
+
+def run(*subcommand: str) -> None:
+    """Runs the program with the process's arguments, behind those given here."""
+    with console.prepared():  # before the imports, so that Ctrl-C is handled while they load
+        from chimeramix_jax.command_line import program
+
+        program.run_process([*subcommand, *sys.argv[1:]])

@@ -11,7 +11,7 @@ from types import ModuleType
 from absl import logging
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits, help_text, run
+from chimeramix_jax.command_line import exits, help_text, main_command
 from chimeramix_jax.command_line.flags import HELP_FLAGS
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
@@ -51,7 +51,7 @@ def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:
     """
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
-        return run, arguments
+        return main_command, arguments
     if name == "sweep":
         from chimeramix_jax.command_line import sweep  # imported only when needed: runs start without it
 
@@ -76,6 +76,6 @@ def _hint(name: str) -> str:
     """What was probably meant by an argument that is not a subcommand."""
     meant = {word: word for word in SUBCOMMANDS}
     meant |= {config: f"--config={config}" for config in shipped.names()}
-    meant |= {stage: f"--stage={stage}" for stage in (*settings.STAGES, *run.USES)}
+    meant |= {stage: f"--stage={stage}" for stage in (*settings.STAGES, *main_command.USES)}
     near = difflib.get_close_matches(name.partition(":")[0], meant, n=1)
     return f" (did you mean {meant[near[0]]}?)" if near else ""

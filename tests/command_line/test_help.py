@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 
-from chimeramix_jax.command_line import help_text, program, run, summarize, sweep
+from chimeramix_jax.command_line import help_text, main_command, program, summarize, sweep
 from chimeramix_jax.command_line.flags import Flag, parse
 
-COMMANDS = {"run": run, "sweep": sweep, "summarize": summarize}
+COMMANDS = {"run": main_command, "sweep": sweep, "summarize": summarize}
 PROGRAMS = ("chimeramix", "python main.py", "python -m chimeramix_jax")
 
 every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -106,7 +106,7 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--config="], ["--config=: is empty"]),
         (["--config=image_foldr"], ["--config=image_foldr", "did you mean image_folder?"]),
         (["--config.dataset.data_dir=hdfs://host/data"], ["dataset.data_dir=hdfs://host/data: is a URL"]),
-        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "address", "gcsfs"]),
+        (["--config.dataset.data_dir=gs://bucket/data"], ["dataset.data_dir", "is a URL", "gcsfs"]),
         (
             ["--config=image_folder", "--config.dataset.directory=gs://bucket/photos"],
             ["dataset.directory=gs://bucket/photos: is a URL"],
@@ -242,6 +242,15 @@ def test_the_version_is_told(tmp_path):
     process = run_main("--version", cwd=tmp_path)
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
+
+
+def test_a_script_can_start_the_program_in_its_own_process(tmp_path):
+    code = "import sys; from chimeramix_jax.command_line import run; sys.argv = ['script', '--stage=trian']; run()"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 2 and process.stderr.startswith("chimeramix: ") and "trian" in process.stderr
 
 
 def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(run_stub, tmp_path, monkeypatch):
