@@ -28,6 +28,7 @@ from benchmarks.presets import PRESETS
 from chimeramix_jax import config as shipped
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
+from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
@@ -146,9 +147,9 @@ def _outputs(precision: str, reference: Reference) -> dict[str, float]:
         return {
             "features_a": generator.encode(a),
             "features_b": generator.encode(b),
-            "mixed": generator(a, b, mask),
-            "reconstruction_a": generator(a, b, jnp.ones_like(mask)),
-            "reconstruction_b": generator(a, b, jnp.zeros_like(mask)),
+            "mixed": mixed_images(generator, a, b, mask),
+            "reconstruction_a": mixed_images(generator, a, b, jnp.ones_like(mask)),
+            "reconstruction_b": mixed_images(generator, a, b, jnp.zeros_like(mask)),
         }
 
     found = dict(generated(generator))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import deviceless, flops, memory, seeds, speed_ours
 from benchmarks.gpu import machine, sides
@@ -128,18 +127,17 @@ def kernels(context: Context) -> dict[str, Any]:
     machine.prepare()
     stage, steps = stage_of(preset_of(context)), 2 if context.tiny else 20
     step = jax.jit(seeds.step_of(stage), donate_argnums=0)
-    state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
-    indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
+    (carry,), (draws,) = seeds.begin(stage, 1)
 
-    def run(state: Any, count: int) -> Any:
+    def run(carry: Carry, count: int) -> Carry:
         for number in range(count):
-            state, *_ = step(state, {}, {}, stage.inputs, indices, jax.random.key(0), number)
-        return jax.block_until_ready(state)
+            carry = step(carry, stage.inputs, draws, Span(0, number, number + 1))
+        return jax.block_until_ready(carry)
 
-    state = run(state, 3)
+    carry = run(carry, 3)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            run(state, steps)
+            run(carry, steps)
         (file,) = Path(folder).rglob("*.xplane.pb")
         spent, counts = _durations(file)
     total = sum(spent.values())
