@@ -203,7 +203,7 @@ def test_twin_refuses_the_checkpoint_of_other_images(compare, twin, images):
     (comparison.workdir / "twin/seed0/baseline.json").unlink()
     for path in images.glob("train/dark/*"):
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(path)
-    with pytest.raises(InputError, match=r"baseline\.pt: is of other images or settings"):
+    with pytest.raises(InputError, match=r"baseline\.pt: is from other images or settings"):
         comparison.train()
 
 
