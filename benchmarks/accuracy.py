@@ -293,7 +293,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if parsed.threads < 0 or parsed.images_per_class < 1:
         parser.error("--threads must not be negative, --images_per_class at least 1")
     if parsed.json and not Path(parsed.json).absolute().parent.is_dir():
-        parser.error(f"--json: {parsed.json} lies in no folder that exists")
+        parser.error(f"--json: {parsed.json} its folder does not exist")
     return parsed
 
 

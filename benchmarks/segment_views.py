@@ -7,8 +7,8 @@ The published program segments every view anew. Prints, for random views of real
 
 - the number of segments in a view; "counted" are ours with at least the segmentation's ``min_size`` pixels in the view,
 - how well the two label maps of a view agree: the Rand index (the share of pixel pairs for which both maps agree
-  whether the pair is in one segment), the Rand index adjusted for chance, and the overlap of each published segment with the
-  best matching segment of ours (intersection over union, weighted by area),
+  whether the pair is in one segment), the Rand index adjusted for chance, and the overlap of each published segment
+  with the best matching segment of ours (intersection over union, weighted by area),
 - the area that random masks keep of image a: its mean, its standard deviation, and the Kolmogorov-Smirnov distance
   between ours and published (the largest difference of their distribution functions), both with only the counted
   segments numbered and with all.

@@ -258,7 +258,7 @@ def test_views_of_the_twin_are_shifted_by_an_eighth_at_most_and_mirrored_or_not(
         (["--seeds="], "--seeds: names no seed"),
         (["--seeds=5:3"], "--seeds: '5:3'"),
         (["--threads=-1"], "--threads must not be negative"),
-        (["--json=nowhere/at.json"], "--json: nowhere/at.json lies in no folder that exists"),
+        (["--json=nowhere/at.json"], "--json: nowhere/at.json its folder does not exist"),
     ],
 )
 def test_mistakes_on_the_command_line_are_named(given, message, capsys):
