@@ -1,6 +1,4 @@
-"""What the networks of a finished run compute of the same inputs, on whatever device JAX starts.
-
-::
+"""Writes what the networks of a finished run compute from fixed inputs, on the device that JAX chooses.
 
 JAX_PLATFORMS=cpu python -m benchmarks.gpu.restored WORKDIR FILE.npz
 """
@@ -22,7 +20,7 @@ IMAGES = 8
 
 
 def arrays(workdir: Path) -> dict[str, np.ndarray]:
-    """The parameters ("parameters/...") of generator and classifier, and their outputs ("outputs/...")."""
+    """Returns the parameters ("parameters/...") and outputs ("outputs/...") of a run's generator and classifier."""
     config = from_json((workdir / "config.json").read_text())
     generator, classifier = restore_generator(workdir), restore_classifier(workdir)
     random = np.random.default_rng(0)
@@ -43,7 +41,7 @@ def arrays(workdir: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes the arrays of a run into a file."""
+    """Writes the arrays of a run to a file."""
     machine.prepare()
     workdir, file = sys.argv[1:]
     found: dict[str, Any] = arrays(Path(workdir))
