@@ -237,7 +237,7 @@ def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.n
 
 
 def resume(context: Context) -> dict[str, Any]:
-    """Compares a deterministic run that is stopped in both stages with one that is not, whose checkpoint CPU reads too."""
+    """Compares a deterministic run that is stopped in both stages with one that is not; reads its checkpoint on CPU."""
     changes = program.settings(tiny=context.tiny, deterministic=True)
     stopped, straight = (_fresh(context.work / name / "run") for name in ("stopped", "straight"))
     rows = []

@@ -4,9 +4,9 @@
     python -m benchmarks.gpu.wheels --output=.wheels --have=freeze.txt --images=cifar10.zip
 
 ``--have`` is the output of ``pip freeze`` on that machine (the part "check" writes it as ``freeze.txt``). Its packages
-are left out, and the downloaded ones fit their versions. Without it, packages that come with JAX, Flax and PyTorch count as
-installed, in any version. Prints what to do with the wheels. The exit code is 1 if everything together is too large, or
-if the requirements cannot be met beside the installed packages.
+are left out, and the downloaded ones fit their versions. Without it, packages that come with JAX, Flax and PyTorch
+count as installed, in any version. Prints what to do with the wheels. The exit code is 1 if everything together is too
+large, or if the requirements cannot be met beside the installed packages.
 """
 
 import argparse
