@@ -3,7 +3,7 @@
     python -m benchmarks.segment_views
     python -m benchmarks.segment_views --images FOLDER_OR_ZIP --count 300
 
-The published program segments every view anew. Prints, for random views of real images and each working size,
+The published program segments every view again. Prints, for random views of real images and each working size,
 
 - the number of segments in a view; "counted" are ours with at least the segmentation's ``min_size`` pixels in the view,
 - how well the two label maps of a view agree: the Rand index (the share of pixel pairs for which both maps agree

@@ -142,7 +142,7 @@ def _apply(network: Any, *inputs: Any) -> Any:
 
 def _outputs(precision: str, reference: Reference) -> dict[str, float]:
     generator, discriminator = _networks(precision, reference)
-    a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
+    a, b, mask = (jnp.asarray(reference.images(f"in/{name}")) for name in ("a", "b", "mask"))
 
     @nnx.jit
     def generated(generator: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -25,11 +26,11 @@ def arrays(workdir: Path) -> dict[str, np.ndarray]:
     generator, classifier = restore_generator(workdir), restore_classifier(workdir)
     random = np.random.default_rng(0)
     a, b, images = (
-        random.uniform(-1, 1, (IMAGES, side, side, 3)).astype(np.float32)
+        jnp.asarray(random.uniform(-1, 1, (IMAGES, side, side, 3)), jnp.float32)
         for side in (config.generator.image_side, config.generator.image_side, config.classifier.image_side)
     )
     mask_side = config.generator.image_side // 4
-    mask = random.integers(0, 2, (IMAGES, mask_side, mask_side, 1)).astype(np.float32)
+    mask = jnp.asarray(random.integers(0, 2, (IMAGES, mask_side, mask_side, 1)), jnp.float32)
     found = {
         "outputs/mixed": nnx.jit(mixed_images)(generator, a, b, mask),
         "outputs/logits": nnx.jit(lambda network, inputs: network(inputs))(classifier, images),
