@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from test_resume import assert_same_run, wait_until
+from workflow.test_resume import assert_same_run, wait_until
 
 KILLS_PER_STAGE = {"generator": 10, "classifier": 10}
 LONGEST_WAIT = 0.6  # seconds after the first checkpoint of a process, at most, until it is killed
