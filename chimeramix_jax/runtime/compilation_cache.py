@@ -9,7 +9,7 @@ WORTH_KEEPING = 0.5  # seconds: programs that compile faster are not kept
 
 
 def directory() -> Path | None:
-    """Returns the folder for compiled programs in the user's cache, or None if the user has no home folder.
+    """Returns the folder for compiled programs in the user's cache, or None if the user has none that can be written to.
 
     Every kind of processor has its own folder: what XLA compiles for one may not run on another that shares the home
     directory.
@@ -17,7 +17,9 @@ def directory() -> Path | None:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if cache.startswith("~"):  # HOME is not set and the system does not know the user, as in many containers
         return None
-    return Path(cache) / "chimeramix_jax" / f"compiled-{_processor()}"
+    folder = Path(cache) / "chimeramix_jax" / f"compiled-{_processor()}"
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return folder if os.access(nearest, os.W_OK | os.X_OK) else None  # JAX would warn of every program
 
 
 def enable() -> None:

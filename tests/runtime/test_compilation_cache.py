@@ -52,3 +52,12 @@ def test_without_a_home_folder_nothing_is_kept(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as Python does where nobody knows the user
     assert compilation_cache.directory() is None
+
+
+def test_in_a_home_folder_that_cannot_be_written_to_nothing_is_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed" / "cache"))
+    assert compilation_cache.directory() is not None
+    (tmp_path / "closed").mkdir()
+    access = os.access  # root may write everywhere, whatever the mode
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "closed" and access(path, mode))
+    assert compilation_cache.directory() is None
