@@ -9,7 +9,7 @@ WORTH_KEEPING = 0.5  # seconds: programs that compile faster are not kept
 
 
 def directory() -> Path | None:
-    """Returns the folder for compiled programs in the user's cache, or None if the user has none that can be written to.
+    """Returns the folder for compiled programs in the cache of the user; None if nothing can be written there.
 
     Every kind of processor has its own folder: what XLA compiles for one may not run on another that shares the home
     directory.
