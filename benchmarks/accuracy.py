@@ -1,23 +1,23 @@
-"""Accuracies of whole trainings, ours beside the PyTorch twin's (``benchmarks/pytorch_twin.py``), on the same images.
+"""Compares whole trainings with those of the PyTorch twin (``benchmarks/pytorch_twin.py``) on the same few images.
 
     python -m benchmarks.accuracy --images=path/to/images --workdir=runs/accuracy
     python -m benchmarks.accuracy --images=path/to/images --workdir=runs/accuracy --sides=twin --seeds=0:2
     python -m benchmarks.accuracy --images=path/to/images --workdir=runs/accuracy --report  # what is finished so far
 
-Trains both stages to their end on both sides, for several seeds, each of which draws its own few-shot subset of the
-folder by the published rule. The sides share the images and nothing else: every side has its own initial weights and
-random numbers. Sizes are those of ``benchmarks/accuracy_settings.py``. The arms are
+Trains both stages completely on both sides for several seeds. Each seed draws its own few-shot subset of the folder by
+the published rule. The sides share only the images: each has its own initial weights and random numbers. The sizes are
+those of ``benchmarks/accuracy_settings.py``. The arms are
 
-- *baseline*: the classifier on the augmented images themselves;
-- *coin*: one fair coin per batch decides whether the whole batch is mixed by the frozen generator, as published;
+- *baseline*: the classifier is trained on the augmented images themselves;
+- *coin*: one fair coin per batch decides whether the frozen generator mixes the whole batch, as published;
 - *every*: every batch is mixed.
 
-A seed's arms share its generator. Accuracies are top-1 on all test images, after the last epoch. Intervals are
-Student's 95 % ones of means over seeds; where columns are compared, of the means of the seeds' differences.
+The arms of a seed share its generator. Accuracies are top-1 on all test images after the last epoch. Intervals are
+Student's 95 % intervals of means over seeds; for differences, of the mean of the seeds' paired differences.
 
-The same command continues where it was interrupted, and prints the table at once when all is finished. ``--threads``
-confines the process to that many of its cores; to train two sides at the same time, start a process for each under
-``taskset`` with cores of its own. PyTorch is needed for the twin alone: ``pip install torch``.
+The same command resumes after an interruption, and prints only the table if everything is finished. ``--threads``
+restricts the process to that many of its cores. To train both sides at the same time, start a process for each under
+``taskset`` with separate cores. Only the twin needs PyTorch: ``pip install torch``.
 """
 
 import argparse
@@ -48,22 +48,22 @@ from chimeramix_jax.runtime import host_memory
 OURS, TWIN = "ours", "twin"
 SIDES = (OURS, TWIN)
 
-Results = Mapping[tuple[str, int, str], dict[str, Any]]  # by side, seed and arm, of what is finished
+Results = Mapping[tuple[str, int, str], dict[str, Any]]  # of finished trainings, by side, seed and arm
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What is compared, and where its files lie.
+    """What is compared, and where its files are.
 
     Attributes:
         images: a folder with ``train/<class>/*`` and, as a rule, ``test/<class>/*``.
         images_per_class: training images of each class.
-        seeds: of the subsets and of all random numbers.
+        seeds: seeds of the few-shot subsets and of all random numbers.
         arms: some of ``ARMS``, in the order in which they are trained.
         sides: some of ``SIDES``.
         workdir: the folder of checkpoints and results.
-        threads: that a side may compute with, for the records; 0: all cores.
-        sizes: of networks and schedules.
+        threads: how many threads a side computes with, for the records; 0: all cores.
+        sizes: the sizes of networks and schedules.
     """
 
     images: str
@@ -77,11 +77,11 @@ class Comparison:
 
     @property
     def dataset(self) -> ConfigDict:
-        """The folder as a data set, of which both sides load the same arrays."""
+        """The folder as a data set, from which both sides load the same arrays."""
         return dataset_config(self.images, str(self.workdir / "data"), self.sizes)
 
     def train(self, json_file: Path | None = None) -> None:
-        """Does what is not finished: seed by seed, in each of them side by side, in each of these arm by arm."""
+        """Trains everything that is not finished, in the order of seeds, then sides, then arms."""
         for seed in self.seeds:
             for side in self.sides:
                 unfinished = [arm for arm in self.arms if not self._file(side, seed, arm).exists()]
@@ -89,10 +89,10 @@ class Comparison:
                     self._train_seed(side, seed, unfinished, json_file)
 
     def check(self) -> None:
-        """Refuses a folder that holds the results of other images or sizes.
+        """Checks that ``workdir`` has no results of other images or sizes.
 
         Raises:
-            InputError: it does.
+            InputError: it has.
         """
         file, mine = self.workdir / "comparison.json", self._identity()
         if not file.exists():
@@ -105,12 +105,12 @@ class Comparison:
                 )
 
     def results(self) -> Results:
-        """All that is finished."""
+        """Returns the results of all finished trainings."""
         places = [(side, seed, arm) for side in SIDES for seed in self.seeds for arm in self.arms]
         return {place: json.loads(self._file(*place).read_text()) for place in places if self._file(*place).exists()}
 
     def report(self) -> dict[str, Any]:
-        """The results and what follows from them, in JSON's types."""
+        """Returns the results and the estimates from them, in JSON's types."""
         results = self.results()
         return self._identity() | {
             "seeds": list(self.seeds),
@@ -158,7 +158,7 @@ class Comparison:
                     files.write_json(json_file, self.report())
 
     def _digest(self, dataset: FewShotDataset) -> str:
-        """Stands for the images, their classes, and all settings of the twin's trainings on them."""
+        """Returns a digest of the images, their classes, and all settings of the twin's trainings on them."""
         digest = hashlib.sha256(json.dumps([self.images_per_class, dataclasses.asdict(self.sizes)]).encode())
         digest.update(json.dumps(dataset.class_names).encode())
         for part in (dataset.train, dataset.held_out):
@@ -167,7 +167,7 @@ class Comparison:
 
 
 def _train_ours(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Completes one of our runs; a run of the same seed beside it lends its generator."""
+    """Trains one of our runs to its end; it uses the generator of a finished run of the same seed beside it."""
     from chimeramix_jax import train_and_evaluate
 
     results = train_and_evaluate(config, workdir)
@@ -181,7 +181,7 @@ def _train_ours(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 def _train_twin(
     dataset: FewShotDataset, seed: int, arm: str, sizes: Sizes, folder: Path, identity: str
 ) -> dict[str, Any]:
-    """Completes one of the twin's trainings."""
+    """Trains one of the twin's classifiers to its end."""
     from benchmarks import accuracy_twin
 
     top1, seconds = accuracy_twin.Twin(dataset, seed, sizes, folder, identity).accuracy(arm)
@@ -189,9 +189,9 @@ def _train_twin(
 
 
 def estimates(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> dict[str, Estimate | None]:
-    """Means over the finished seeds, in points: of arms, of what arms add to the baseline, and of ours - twin.
+    """Returns means over the finished seeds, in points: of each arm, of its gain over the baseline, and of ours - twin.
 
-    Names are those of the table's columns; None where no seed has all that a mean needs.
+    The keys are the names of the table's columns; a value is None if no seed has all results that the mean needs.
     """
     columns: dict[str, dict[int, float | None]] = {}
     for arm in arms:
@@ -212,18 +212,18 @@ def _points(results: Results, side: str, seed: int, arm: str) -> float | None:
 
 
 def _difference(one: Mapping[int, float | None], other: Mapping[int, float | None]) -> dict[int, float | None]:
-    """Seed by seed; None where either is missing."""
+    """Returns the difference for each seed; None if either value is missing."""
     pairs = {seed: (one[seed], other[seed]) for seed in one}
     return {seed: None if a is None or b is None else a - b for seed, (a, b) in pairs.items()}
 
 
 def tables(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> str:
-    """A table of every seed's accuracies, and one of the means with their intervals."""
+    """Returns a table of every seed's accuracies and a table of the means with their intervals."""
     heading = ["top-1, %", *(f"{arm}, {side}" for arm in arms for side in SIDES)]
     rows = [heading]
     for seed in seeds:
         points = [_points(results, side, seed, arm) for arm in arms for side in SIDES]
-        rows.append([f"seed {seed}", *("unfinished" if one is None else f"{one:.2f}" for one in points)])
+        rows.append([f"seed {seed}", *("unfinished" if value is None else f"{value:.2f}" for value in points)])
     means = estimates(results, seeds, arms)
     kinds = [name.removesuffix(", ours") for name in means if name.endswith(", ours")]
     closing = [["mean, 95% interval", *SIDES, "ours - twin"]]
@@ -234,7 +234,7 @@ def tables(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> str:
 
 
 def _shown(mean: Estimate | None, seeds: int) -> str:
-    """A mean with its interval, and of how many seeds it is where that is not all."""
+    """Returns a mean with its interval and, if it is not over all seeds, the number of its seeds."""
     if mean is None:
         return "unfinished"
     reach = "" if mean.interval is None else f" ±{mean.interval[1] - mean.mean:.2f}"
@@ -242,7 +242,7 @@ def _shown(mean: Estimate | None, seeds: int) -> str:
 
 
 def circumstances(results: Results) -> str:
-    """For each side a line: where, when and with what versions it was trained, and how long a seed took."""
+    """Returns, for each side, where, when and with which versions it was trained, and how long a seed took."""
     lines = []
     for side in SIDES:
         finished = [result for (of, _, _), result in results.items() if of == side]
@@ -293,12 +293,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if parsed.threads < 0 or parsed.images_per_class < 1:
         parser.error("--threads must not be negative, --images_per_class at least 1")
     if parsed.json and not Path(parsed.json).absolute().parent.is_dir():
-        parser.error(f"--json: {parsed.json} lies in no folder that exists")
+        parser.error(f"--json: {parsed.json} its folder does not exist")
     return parsed
 
 
 def main() -> None:
-    """Trains what is unfinished, and prints the tables."""
+    """Trains everything that is not finished, and prints the tables."""
     arguments = parse_arguments()
     comparison = Comparison(
         arguments.images,
@@ -327,14 +327,14 @@ def main() -> None:
 
 
 def prepare_machine(threads: int, sides: Sequence[str]) -> None:
-    """Confines this process to some of its cores, before JAX and PyTorch count them.
+    """Restricts this process to some of its cores, before JAX and PyTorch count them.
 
     Raises:
-        InputError: it has not that many, the system cannot do so, or PyTorch is missing where it is needed.
+        InputError: the process has fewer cores, the system cannot restrict it, or PyTorch is missing for the twin.
     """
     if threads:
         if not hasattr(os, "sched_setaffinity"):
-            raise InputError(f"--threads={threads}: this system cannot confine a process to some cores; leave it out")
+            raise InputError(f"--threads={threads}: this system cannot restrict a process to some cores; omit it")
         cores = sorted(os.sched_getaffinity(0))
         if threads > len(cores):
             raise InputError(f"--threads={threads}: this process has {len(cores)} cores")
@@ -345,7 +345,7 @@ def prepare_machine(threads: int, sides: Sequence[str]) -> None:
         except ImportError:
             raise InputError("--sides: the twin needs PyTorch (pip install torch); --sides=ours needs none") from None
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    host_memory.keep_freed_memory()  # both sides' steps gain by it
+    host_memory.keep_freed_memory()  # makes the steps of both sides faster
     if OURS in sides:
         from chimeramix_jax.runtime import cpu_setup
 

@@ -1,4 +1,4 @@
-"""What both sides of the accuracy comparison train, written down here so that no other default changes it."""
+"""The settings of both sides of the accuracy comparison, written out so that no change of a default affects them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import defaults
 
-# The probability that a batch is mixed as a whole. Published is one fair coin per batch.
+# The probability that a whole batch is mixed. The published value is one fair coin per batch.
 ARMS: Mapping[str, float] = {"baseline": 0.0, "coin": 0.5, "every": 1.0}
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Networks and schedules, small enough for a CPU; what is not among them is as published.
+    """The sizes of networks and schedules, small enough for a CPU. All other settings are as published.
 
     Attributes:
         side: pixels per side of the images that both stages see.
-        channels: of the generator after its first convolution.
-        discriminator_channels: the same of the discriminator.
-        residual_blocks: in the generator's encoder; its decoder has none that count, as in the released program.
-        images_per_epoch: of every class: the few there are, repeated.
+        channels: channels of the generator after its first convolution.
+        discriminator_channels: channels of the discriminator after its first convolution.
+        residual_blocks: blocks in the generator's encoder; its decoder uses none, as in the released program.
+        images_per_epoch: images of every class in an epoch; the few images are repeated.
         generator_batch_size: pairs per iteration.
-        generator_epochs: of adversarial training.
+        generator_epochs: epochs of adversarial training.
         generator_learning_rate: Adam's for both networks.
         drops: shares of the generator's epochs after which its learning rate drops.
-        drop_factor: what it is multiplied by there.
-        depth: of the wide ResNet, 6k + 4.
-        width: its factor on the channels.
-        dropout_rate: between a block's convolutions.
+        drop_factor: the factor of each drop.
+        depth: depth of the wide ResNet, 6k + 4.
+        width: factor on the channels of the wide ResNet.
+        dropout_rate: dropout rate between a block's convolutions.
         classifier_batch_size: images per step.
-        classifier_epochs: of the classifier's training.
-        classifier_learning_rate: SGD's at the beginning; it falls to 0 as a cosine.
+        classifier_epochs: epochs of the classifier's training.
+        classifier_learning_rate: SGD's initial learning rate; it falls to 0 along a cosine.
         test_batch_size: images per step of the evaluation.
     """
 
@@ -55,22 +55,22 @@ class Sizes:
     test_batch_size: int = 500
 
     def repeats(self, images_per_class: int) -> int:
-        """How often an epoch shows each image."""
+        """Returns how often an epoch shows each image."""
         return max(self.images_per_epoch // images_per_class, 1)
 
 
 def dataset_config(images: str, data_dir: str, sizes: Sizes) -> ConfigDict:
-    """``config.dataset`` of a folder of images, which both sides load with the program's own loader."""
+    """Returns ``config.dataset`` for a folder of images, which both sides load with the program's own loader."""
     config = defaults.get_config().dataset
     config.update({"name": "image_folder", "directory": images, "data_dir": data_dir, "image_side": sizes.side})
     return config
 
 
 def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, sizes: Sizes) -> ConfigDict:
-    """Our program's settings of one run: ``sizes``, and those that the twin has built in.
+    """Returns our program's settings for one run: ``sizes``, and the values that are fixed in the twin.
 
     Raises:
-        InputError: they do not fit together.
+        InputError: the settings do not fit together.
     """
     config = defaults.get_config().lock()
     values = {
@@ -109,7 +109,7 @@ def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, s
         "classifier.learning_rate": sizes.classifier_learning_rate,
         "classifier.momentum": 0.9,
         "classifier.weight_decay": 5.3e-3,
-        "evaluation.every_epochs": sizes.classifier_epochs,  # at the end only
+        "evaluation.every_epochs": sizes.classifier_epochs,  # only at the end
         "evaluation.batch_size": sizes.test_batch_size,
     }
     if arm != "baseline":

@@ -1,7 +1,7 @@
-"""PyTorch's side of the accuracy comparison: whole trainings of the twin, which go on where they were interrupted.
+"""PyTorch's side of the accuracy comparison: whole trainings of the twin, which resume after an interruption.
 
-Its work is LEAN: the same mathematics as the published program's in fewer operations. Random numbers are PyTorch's, but
-for the order of an epoch's images, which is drawn by its number, so that a checkpoint need not hold it.
+Its work is LEAN: the published program's mathematics in fewer operations. Random numbers are PyTorch's, except for the
+order of an epoch's images, which is derived from the epoch's number so that checkpoints need not store it.
 """
 
 import os
@@ -24,12 +24,12 @@ from benchmarks.pytorch_twin import LEAN, AdversarialTraining, ClassifierTrainin
 from chimeramix_jax.data import FewShotDataset
 from chimeramix_jax.errors import InputError
 
-GENERATOR, CLASSIFIER = 0, 1  # the stages' places in the seeds of random numbers
-CHECKPOINT_SECONDS = 30  # between two of a stage, at least
+GENERATOR, CLASSIFIER = 0, 1  # offsets of the stages in the seeds of random numbers
+CHECKPOINT_SECONDS = 30  # minimum between two checkpoints of a stage
 
 
 class Batches:
-    """Augmented pairs of the few labelled images: epochs show each of them ``repeats`` times, in random order."""
+    """Augmented pairs of the few labelled images. An epoch shows each image ``repeats`` times, in random order."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Batches:
         batch_size: int,
         address: tuple[int, int],
     ):
-        """Pads the images; ``address``, the seed and the stage, decides on the order of every epoch."""
+        """Pads the images; ``address``, which is the seed and the stage, determines the order of every epoch."""
         self._side, self._padding = images.shape[1], images.shape[1] // 8
         nchw = normalized(images)
         self._padded = F.pad(nchw, (self._padding,) * 4, mode="reflect").permute(0, 2, 3, 1).contiguous()
@@ -50,11 +50,11 @@ class Batches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch, an incomplete last one included."""
+        """Batches in an epoch, including an incomplete last batch."""
         return -(-self._shown // self._batch_size)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images a, partners b of the same classes, each augmented on its own, and the classes."""
+        """Returns images a, partners b of the same classes, both augmented independently, and the classes."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         order = np.random.default_rng((*self._address, epoch)).permutation(self._shown) % len(self._padded)
         indices = torch.from_numpy(order[batch * self._batch_size : (batch + 1) * self._batch_size])
@@ -63,7 +63,7 @@ class Batches:
         return self._views(indices), self._views(partners), labels
 
     def _views(self, indices: Int[Tensor, "batch"]) -> Float[Tensor, "batch 3 side side"]:
-        """Random crops of the padded images, mirrored with probability 1/2."""
+        """Returns random crops of the padded images, mirrored with probability 1/2."""
         count, places = len(indices), torch.arange(self._side)
         rows, columns = torch.randint(2 * self._padding + 1, (2, count, 1)) + places
         columns = torch.where(torch.rand(count, 1) < 0.5, columns.flip(1), columns)
@@ -72,7 +72,7 @@ class Batches:
 
 
 def normalized(images: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, "batch 3 side side"]:
-    """Grey levels in [-1, 1]."""
+    """Returns images in [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
 
@@ -81,8 +81,8 @@ class Checkpoint:
     """A stage's checkpoint file.
 
     Attributes:
-        path: the file, which is complete or not there.
-        identity: of the data and the settings: a checkpoint of others is refused.
+        path: the file, which is always complete if it exists.
+        identity: digest of the data and settings; checkpoints of other data or settings are refused.
     """
 
     path: Path
@@ -96,16 +96,16 @@ class Checkpoint:
         os.replace(temporary, self.path)
 
     def load(self) -> dict[str, Any] | None:
-        """What the file holds; None where there is none.
+        """Returns the content of the file; None if it does not exist.
 
         Raises:
-            InputError: it belongs to a training on other data or with other settings.
+            InputError: the checkpoint is from other data or settings.
         """
         if not self.path.exists():
             return None
         content = torch.load(self.path, weights_only=False)
         if content["identity"] != self.identity:
-            raise InputError(f"{self.path}: is of other images or settings; choose another --workdir")
+            raise InputError(f"{self.path}: is from other images or settings; choose another --workdir")
         return content
 
 
@@ -116,7 +116,7 @@ def train(
     checkpoint: Checkpoint,
     title: str,
 ) -> float:
-    """Runs the iterations 0 to ``steps`` - 1, or those that the checkpoint leaves; returns the seconds of all."""
+    """Runs the iterations 0 to ``steps`` - 1, from the checkpoint on if there is one; returns the seconds of all."""
     stored = checkpoint.load()
     first, seconds = 0, 0.0
     if stored is not None:
@@ -140,11 +140,19 @@ class Twin:
     """The trainings of one seed: a generator, and a classifier for every arm."""
 
     def __init__(self, dataset: FewShotDataset, seed: int, sizes: Sizes, folder: Path, identity: str):
-        """Prepares them; ``folder`` is for the checkpoint, ``identity`` stands for data and settings."""
+        """Prepares the trainings.
+
+        Args:
+            dataset: the few-shot subset and the held-out images.
+            seed: the seed of all random numbers.
+            sizes: the sizes of networks and schedules.
+            folder: the folder of the checkpoints.
+            identity: a digest of data and settings.
+        """
         self._dataset, self._seed, self._sizes, self._folder, self._identity = dataset, seed, sizes, folder, identity
 
     def accuracy(self, arm: str) -> tuple[float, dict[str, float]]:
-        """The share of the held-out images that the arm's classifier gets right, and the seconds of its trainings."""
+        """Returns the accuracy of the arm's classifier on the held-out images, and the seconds of its trainings."""
         seconds = {}
         generator = None
         if ARMS[arm] > 0:
@@ -161,7 +169,7 @@ class Twin:
         return Batches(train.images, train.labels, repeats, batch_size, (self._seed, stage))
 
     def _generator(self) -> tuple[Generator, float]:
-        """The generator that the arms of the seed share, trained, in evaluation mode."""
+        """Trains the generator that the arms of the seed share; returns it in evaluation mode, and the seconds."""
         sizes = self._sizes
         torch.manual_seed(2 * self._seed + GENERATOR)
         batches = self._batches(GENERATOR, sizes.generator_batch_size)
@@ -185,7 +193,7 @@ class Twin:
         return training.generator.eval().requires_grad_(False), seconds
 
     def _classifier(self, arm: str, generator: Generator | None) -> tuple[WideResNet, float]:
-        """The classifier of an arm, trained; all arms start from the same weights."""
+        """Trains the classifier of an arm; returns it and the seconds. All arms start from the same weights."""
         sizes = self._sizes
         torch.manual_seed(2 * self._seed + CLASSIFIER)
         batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
@@ -223,5 +231,5 @@ class Twin:
 
 
 def versions() -> dict[str, str]:
-    """Of what can change the twin's results."""
+    """Returns the versions of everything that can change the twin's results."""
     return {"torch": str(torch.__version__), "numpy": np.__version__, "python": platform.python_version()}

@@ -1,9 +1,9 @@
-"""How far the augmentation operations on the device are from Pillow's, operation by operation.
+"""Compares the augmentation operations on the device with Pillow's, operation by operation.
 
     python -m benchmarks.augmentation_parity
 
-Four photographs of 32 px and four of 64 px, at all magnitudes that AutoAugment and TrivialAugment use, in both
-directions. Needs the tests' fixtures; ``tests/augment/test_operations.py`` holds the same figures to limits.
+Uses four photographs of 32 px and four of 64 px, at all magnitudes of AutoAugment and TrivialAugment, in both
+directions. Needs the tests' fixtures; ``tests/augment/test_operations.py`` checks the same figures against limits.
 """
 
 import sys
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def differences(operation: Operation, images: np.ndarray) -> tuple[int, float, float]:
-    """The largest difference in grey levels, the share of pixels that differ, and that share in the worst image."""
+    """Returns the largest difference in grey levels, and the share of pixels that differ: on average and at worst."""
     ours, pillow = compare(operation, images)
     differences = np.abs(ours.astype(int) - pillow).max(axis=-1)
     shares = (differences > 0).mean(axis=(1, 2))

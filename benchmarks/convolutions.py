@@ -1,13 +1,13 @@
-"""The models' convolutions on CPU: XLA's lowering against ours (``models/convolution.py``), shape by shape.
+"""Times the models' convolutions on CPU in XLA's form and in ours (``models/convolution.py``), shape by shape.
 
     python -m benchmarks.convolutions
     python -m benchmarks.convolutions --ynnpack
 
-The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass
-and the gradients of input and kernel are timed each by itself, both candidates in alternating rounds; the medians and
-the median of the rounds' ratios are printed. Where ours is XLA's, the ratio shows the noise. ``--ynnpack`` leaves XLA
-as it comes, which since 0.10 hands convolutions to YNNPACK (``chimeramix_jax/runtime/xla_flags.py``); the column XLA
-shows it.
+The shapes are those of the digits' generator (32 px, ngf 16, 64 pairs) and of WRN-10-2 (batch 32). The forward pass,
+the input gradient and the kernel gradient are timed separately, with both candidates in alternating rounds. The table
+has the medians and the median of the rounds' ratios. Where our form is XLA's, the ratio shows the noise. ``--ynnpack``
+keeps XLA's default, which since 0.10 hands convolutions to YNNPACK (``chimeramix_jax/runtime/xla_flags.py``); the
+column XLA shows its times.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SHAPES = (  # name, batch, padded side, channels in and out, kernel side, stride
 def main() -> None:
     """Prints a line per shape and direction."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ynnpack", action="store_true", help="leave convolutions to the library that XLA chooses")
+    parser.add_argument("--ynnpack", action="store_true", help="leave convolutions to XLA's default library")
     arguments = parser.parse_args()
     host_memory.keep_freed_memory()
     cpu_setup.compute_in_the_calling_thread()
@@ -78,7 +78,7 @@ def _forward(convolve: Callable, stride: int) -> Callable:
 
 
 def _gradient(argument: int) -> Callable:
-    """The gradient of one argument alone: what the other's would take is not computed."""
+    """Returns a maker of functions that compute only one argument's gradient, and nothing for the other's."""
 
     def make(convolve: Callable, stride: int) -> Callable:
         return lambda *operands: jax.vjp(_applied(convolve, stride), *operands[:2])[1](operands[2])[argument]

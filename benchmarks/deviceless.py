@@ -1,7 +1,7 @@
-"""Compiling for an H100 on a machine that has no GPU, to see what XLA makes of a program there.
+"""Compiles programs for an H100 on a machine without a GPU, to inspect what XLA makes of them.
 
-It needs ``jax[cuda13]``, and neither a GPU nor a driver. Nothing can be run, and XLA cannot try which of several ways
-is fastest, so the compiled program is not to the letter the one that runs on a GPU.
+This needs ``jax[cuda13]``, but neither a GPU nor a driver. Nothing can be run, and XLA cannot try which of several
+implementations is fastest, so the compiled program is not exactly the one that would run on a GPU.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ BYTES_PER_SECOND = 3.35e12  # of an H100's memory
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
-_WORKSPACE = re.compile(r", [su]8\[\d+\]\{0\}\)$")  # what a library's function is lent beside its result
+_WORKSPACE = re.compile(r", [su]8\[\d+\]\{0\}\)$")  # working memory that a library's function returns beside its result
 _NO_KERNELS = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
 
@@ -35,10 +35,10 @@ class Kernel:
     """An operation of a compiled program.
 
     Attributes:
-        name: in the program.
-        kind: what XLA calls it, or the library's function.
+        name: its name in the program.
+        kind: XLA's name of the operation, or the name of the library's function.
         moved: bytes that it reads and writes.
-        source: what in JAX it comes from; empty where XLA does not tell.
+        source: the JAX operation that it comes from; empty if XLA does not record it.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Kernel:
 
 @contextlib.contextmanager
 def on_an_h100() -> Iterator[NamedSharding]:
-    """Within it the package takes its decisions as on a GPU; yields where arguments of a program are said to lie.
+    """Makes the package behave as on a GPU; yields the sharding that arguments of a program must have.
 
-    To be entered before JAX computes anything.
+    Must be entered before JAX computes anything.
 
     Raises:
         SystemExit: JAX has no compiler for CUDA.
     """
-    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the driver's version, for instance: there is none
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # it would check the version of the driver, which is not there
     for flag in ("--xla_gpu_autotune_level=0", "--xla_gpu_enable_triton_gemm=false"):  # both would need a GPU
         xla_flags.add(flag)
     jax.config.update("jax_platforms", "cpu")
@@ -69,12 +69,12 @@ def on_an_h100() -> Iterator[NamedSharding]:
 
 
 def lying_at(place: NamedSharding, tree: PyTree) -> PyTree:
-    """The shapes of a tree's arrays, which are said to lie at a place."""
+    """Returns the shapes of a tree's arrays with ``place`` as their sharding."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), tree)
 
 
 def kernels(program: str) -> list[Kernel]:
-    """The operations of a compiled program's text, in their order, with the bytes of their operands and results."""
+    """Returns the operations in a compiled program's text, in order, with the bytes of their operands and results."""
     sizes: dict[str, int] = {}
     found = []
     for line in program[program.index("ENTRY") :].splitlines():
@@ -93,7 +93,7 @@ def kernels(program: str) -> list[Kernel]:
 
 
 def _size(shape: str) -> int:
-    """Bytes of the arrays that a shape in a program's text names."""
+    """Returns the bytes of the arrays that a shape in a program's text names."""
     return sum(
         _BYTES[kind] * int(np.prod([int(side) for side in sides.split(",") if side], dtype=np.int64))
         for kind, sides in _ARRAY.findall(shape)

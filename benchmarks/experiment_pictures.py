@@ -1,9 +1,9 @@
-"""What the classifier is shown in every experiment: a picture for each, of the handwritten digits.
+"""Draws what the classifier sees in each experiment, on the handwritten digits.
 
     python -m benchmarks.experiment_pictures --output docs/experiments
 
-Trains a generator for each kind of mask first (in ``--runs``; one that is there already is used), with the settings of
-``configs/digits.py``: a few minutes on two cores.
+First trains a generator for each kind of mask with the settings of ``configs/digits.py``, which takes a few minutes on
+two cores. Generators that are already in ``--runs`` are used again.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from chimeramix_jax.runs.run import Request, Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
-SHOWN = 3  # times that each image is augmented or mixed anew
+SHOWN = 3  # examples of each image, each augmented or mixed again
 
 
 def main() -> None:
-    """Writes ``<experiment>.png`` for all experiments."""
+    """Writes ``<experiment>.png`` for every experiment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs that train the generators")
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def picture(config: ConfigDict, runs: Path) -> Image.Image:
-    """A digit of every class: itself, and what the classifier is shown of it."""
+    """Draws a digit of every class: the image itself, and what the classifier sees instead."""
     with tempfile.TemporaryDirectory() as scratch:
         workdir: Path = Path(scratch)
         if settings.needs_generator(config):

@@ -1,9 +1,9 @@
-"""The arithmetic that a training iteration needs, counted by hand from the shapes of its layers.
+"""Counts the arithmetic that a training iteration needs, by hand from the shapes of its layers.
 
-Counted are convolutions and matrix products, a multiplication and an addition as two operations, padding included;
-normalisation, losses, resizing and optimizers are not. "Needed" is what the method asks for: a pair is encoded once per
-update, decoded three times for the generator's update and once for the discriminator's, and no gradient is computed
-that no update uses. What a program does beyond that does not count in its favour.
+Convolutions and matrix products count, including padding, with a multiplication and an addition as two operations.
+Normalisation, losses, resizing and optimizers do not count. "Needed" is what the method requires: a pair is encoded
+once per update and decoded three times for the generator's update and once for the discriminator's, and only gradients
+that an update uses are computed. Any further work of a program does not count in its favour.
 
     python -m benchmarks.flops  # the floors of the presets
 """
@@ -20,9 +20,9 @@ BFLOAT16_PEAKS = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution: every output pixel and channel is a product over ``taps`` pixels of ``in_channels``.
+    """A convolution: every output pixel and channel is a sum of products over ``taps`` pixels of ``in_channels``.
 
-    A linear layer is one with a single output pixel; so is, per output pixel, a 2x2 transposed convolution of stride 2.
+    A linear layer is a convolution with a single output pixel. A 2x2 transposed convolution of stride 2 has one tap.
     """
 
     taps: int
@@ -37,13 +37,13 @@ class Layer:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the forward pass makes for one image."""
+        """Numbers that the forward pass computes for one image."""
         return self.out_channels * self.out_side**2
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network's layers, the first of them that which sees its input."""
+    """A network's layers; the first is the one that sees the input."""
 
     layers: Sequence[Layer]
 
@@ -54,17 +54,17 @@ class Network:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the layers make for one image."""
+        """Numbers that the layers compute for one image."""
         return sum(layer.outputs for layer in self.layers)
 
     @property
     def parameter_gradients(self) -> int:
-        """Operations of the backward pass that ends at the parameters: the input's gradient is not computed."""
+        """Operations of the backward pass to the parameters, without the input's gradient."""
         return 2 * self.forward - self.layers[0].flops
 
     @property
     def all_gradients(self) -> int:
-        """Operations of the backward pass to the parameters and on to the input."""
+        """Operations of the backward pass to the parameters and to the input."""
         return 2 * self.forward
 
     @property
@@ -115,7 +115,7 @@ def wide_resnet(side: int, depth: int, width: int, num_classes: int = NUM_CLASSE
 
 
 def needed(preset: Preset) -> int:
-    """Operations that one iteration needs."""
+    """Returns the operations that one iteration needs."""
     per_pair = _generator_iteration(preset) if preset.stage == "generator" else _classifier_iteration(preset)
     return preset.batch_size * per_pair
 
@@ -141,13 +141,14 @@ def _classifier_iteration(preset: Preset) -> int:
     return round(preset.mixing_probability * mixing) + classifier.forward + classifier.parameter_gradients
 
 
-# How often a layer's output passes through memory where nothing but a convolution is fused with anything: written and
-# read in the forward pass; read for the kernel's gradient, and its own gradient written and read, in the backward pass.
+# How often a layer's output passes through memory if everything between two convolutions is fused with them. The
+# forward pass writes and reads it. The backward pass reads it for the kernel's gradient, and writes and reads its
+# gradient.
 _FORWARD_PASSES, _BOTH_PASSES = 2, 5
 
 
 def traffic(preset: Preset, bytes_per_number: int) -> int:
-    """Bytes of layers' outputs that one iteration moves through memory, if each is written once and read where used.
+    """Returns the bytes of layers' outputs that an iteration moves, if each is written once and read where it is used.
 
     Parameters and optimizers are left out: they are read once per iteration, whatever the batch.
     """
@@ -166,7 +167,7 @@ def traffic(preset: Preset, bytes_per_number: int) -> int:
 
 
 def share_of_peak(device: str, precision: str, flops_per_second: float) -> float | None:
-    """The share of the device's peak rate; None where that is not known for the device or the number format."""
+    """Returns the share of the device's peak rate; None if the peak is not known for the device or number format."""
     peak = BFLOAT16_PEAKS.get(device) if precision == "bfloat16" else None
     return None if peak is None else flops_per_second / peak
 

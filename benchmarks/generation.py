@@ -1,10 +1,10 @@
-"""How many mixed images a minute ``--stage=generate`` writes, as PNG files and as array records.
+"""Measures how many mixed images per minute ``--stage=generate`` writes, as PNG files and as array records.
 
     python -m benchmarks.generation configs/image_folder.py
     python -m benchmarks.generation configs/cifair10.py --count=300
 
-Draws and writes images of a configuration by a generator with fresh weights, from images of noise. The first batch of
-mixes, which compiles, is timed apart; the rates are of what comes after it.
+Draws and writes images of a configuration, using a generator with fresh weights on images of noise. The first batch of
+mixes, which includes compilation, is timed separately; the rates are for the images after it.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def timed(config: ConfigDict, name: str, count: int) -> tuple[float, float]:
-    """Seconds until the first batch is drawn, and images a second from then on until the last file is written."""
+    """Returns the seconds until the first batch is drawn, and the images per second after it until all are written."""
     drawn = mixes.draw(*inputs(config), mixes.BATCH_SIZE + count, seed=0)
     started = time.perf_counter()
     next(drawn)
@@ -62,7 +62,7 @@ def timed(config: ConfigDict, name: str, count: int) -> tuple[float, float]:
 
 
 def inputs(config: ConfigDict) -> tuple[Mixer, Parameters, ResidentData]:
-    """A mixer with its networks' parameters, and images of noise at the classifier's size."""
+    """Returns a mixer, its networks' parameters, and images of noise at the classifier's size."""
     side, random = config.classifier.image_side, np.random.default_rng(0)
     images = random.integers(0, 256, (CLASSES * IMAGES_PER_CLASS, side, side, 3), np.uint8)
     networks = (build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(1)))

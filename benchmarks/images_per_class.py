@@ -1,10 +1,10 @@
-"""Whether an epoch's time depends on the number of images per class, which it should not: an epoch's size is fixed.
+"""Measures whether an epoch's time depends on the number of images per class. It should not: an epoch's size is fixed.
 
     python -m benchmarks.images_per_class configs/cifair10.py
 
-Prints, for the published sizes of a subset, the steps of an epoch and the seconds that they take at the measured time
-of a step, on images of noise. The sizes take turns, step by step, so that whatever else the machine does falls on all
-of them.
+Prints, for the published sizes of a few-shot subset, the number of steps in an epoch and their total seconds at the
+measured time per step, on images of noise. The sizes take turns step by step, so that other work on the machine affects
+all of them alike.
 """
 
 import argparse
@@ -25,10 +25,10 @@ def main() -> None:
     """Prints a line per size and stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file, as for main.py's --config")
-    parser.add_argument("--steps", type=int, default=STEPS, help="steps that are timed, after the first")
+    parser.add_argument("--steps", type=int, default=STEPS, help="how many steps are timed after the first")
     arguments = parser.parse_args()
     cpu_setup.prepare()
-    import jax  # only now: what prepares the CPU has to come first
+    import jax  # only now: preparing the CPU must come first
 
     from benchmarks import memory
 
@@ -50,17 +50,17 @@ def main() -> None:
 
 
 def seconds_per_step(stages, steps: int) -> list[float]:
-    """The median time of each stage's step, after the first, which compiles."""
+    """Returns the median time of a step of each stage, without the first step, which compiles."""
     trainings = [training(stage) for stage in stages]
     seconds: list[list[float]] = [[] for _ in stages]
     for _ in range(steps + 1):
-        for one, times in zip(trainings, seconds, strict=True):
-            times.append(next(one))
+        for steps_of_stage, times in zip(trainings, seconds, strict=True):
+            times.append(next(steps_of_stage))
     return [statistics.median(times[1:]) for times in seconds]
 
 
 def training(stage) -> Iterator[float]:
-    """Trains a stage without end; yields the seconds that each step took."""
+    """Trains a stage endlessly; yields the seconds of each step."""
     import jax
 
     step = jax.jit(stage.train_step, donate_argnums=0)

@@ -1,4 +1,4 @@
-"""Directories of runs that were never trained: made-up figures, written by the program's own writers."""
+"""Makes directories of runs that were never trained: invented figures, written by the program's own writers."""
 
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ def make_run(
 
     Args:
         path: the run's directory.
-        top1: its classifier's accuracy, in [0, 1]; None: it is not finished.
-        config: where its settings come from, as for ``--config``.
-        baseline_top1: the accuracy of the baseline that it compares with; None: it compares with none.
-        classes: how many classes there are.
-        examples: how many images it is measured on.
-        changes: settings to change; ``__`` in a name stands for the dot.
+        top1: the classifier's accuracy, in [0, 1]; None: the run is not finished.
+        config: the source of the settings, as for ``--config``.
+        baseline_top1: the baseline's accuracy; None: the run has no baseline.
+        classes: the number of classes.
+        examples: the number of test images.
+        changes: settings to change; ``__`` in a name stands for a dot.
     """
     loaded = settings.load(config)
     changed = {key.replace("__", "."): value for key, value in changes.items()}
@@ -58,18 +58,18 @@ def make_run(
 
 
 def _without_images(class_names: tuple[str, ...]) -> FewShotDataset:
-    """A data set of classes that have no images, since nothing is trained."""
+    """Returns a data set whose classes have no images, because nothing is trained."""
     nothing = LabelledImages(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32))
     return FewShotDataset("made", class_names, nothing, np.zeros(0, np.int64), nothing)
 
 
 def _measured(experiment: str, top1: float, classes: int, examples: int) -> Measured:
-    """A classifier that nobody trained; what it said of each image is not told."""
+    """Returns the results of an invented classifier, without predictions for single images."""
     return Measured(experiment, _evaluation(top1, classes, examples), np.zeros(0, np.int64), seconds=60.0, rollbacks=[])
 
 
 def _evaluation(top1: float, classes: int, examples: int) -> Evaluation:
-    """Figures that agree with each other: wrong images are taken for the next class."""
+    """Returns figures that agree with each other; wrongly classified images are predicted as the next class."""
     right = np.eye(classes) * top1
     wrong = np.roll(np.eye(classes), 1, axis=1) * (1 - top1)
     confusion = np.rint((right + wrong) * examples / classes).astype(np.int64)

@@ -1,14 +1,14 @@
-"""How much memory a configuration's training steps take, by XLA's own account of the compiled programs.
+"""Shows how much memory a configuration's training steps need, according to XLA's analysis of the compiled programs.
 
     python -m benchmarks.memory configs/cifair10.py configs/stl10.py
-    python -m benchmarks.memory --h100 configs/cifair10.py:chimeramix_grid  # without having one
+    python -m benchmarks.memory --h100 configs/cifair10.py:chimeramix_grid  # works without a GPU
 
-Compiles one step of each stage, without data and without running it, and prints the sizes of what it is given (state
-and data), what it works in, and both together. ``--precision`` overrides the configured one.
+Compiles one step of each stage, without data and without running it, and prints the sizes of its arguments (state and
+data), of its working memory, and of both together. ``--precision`` overrides the configured precision.
 
-``--h100`` compiles for that GPU instead of the device in use (see ``benchmarks/deviceless.py``), and also counts the
-program's kernels, the bytes that they read and write, and the time that these bytes take at the memory's full speed. On
-a GPU, libraries take some memory beside it, and so does whatever JAX keeps in reserve.
+``--h100`` compiles for that GPU instead of the device in use (see ``benchmarks/deviceless.py``). It also prints the
+number of kernels, the bytes that they read and write, and the time for these bytes at the memory's full speed. On a
+real GPU, libraries and JAX's reserve need further memory.
 """
 
 import argparse
@@ -40,8 +40,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", help="config files, as for main.py's --config")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="instead of the configured one")
-    parser.add_argument("--h100", action="store_true", help="compile for an H100, which need not be there")
-    parser.add_argument("--largest", type=int, default=0, help="also list so many kernels that move most (with --h100)")
+    parser.add_argument("--h100", action="store_true", help="compile for an H100, which need not be present")
+    parser.add_argument(
+        "--largest", type=int, default=0, help="also list this many of the kernels that move most (with --h100)"
+    )
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(deviceless.on_an_h100()) if arguments.h100 else None
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def print_table(sources: Sequence[str], precision: str | None, place: NamedSharding | None, largest: int) -> None:
-    """Prints a line per configuration and stage, for the device in use or for that of a place."""
+    """Prints a line per configuration and stage, for the device in use or for that of ``place``."""
     device = jax.devices()[0] if place is None else next(iter(place.device_set))
     print(f"compiled for {device.device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     traffic = "" if place is None else f"  {'kernels':>7}  {'moved':>7}  {'takes':>7}"
@@ -75,22 +77,22 @@ def print_table(sources: Sequence[str], precision: str | None, place: NamedShard
 
 
 def data_of(config: ConfigDict, stage: str) -> StageData:
-    """A training set of the configured size, black."""
+    """Returns a training set of the configured size with black images."""
     classes = catalog.dataset_entry(config.dataset.name).classes
     if classes is None:
-        raise SystemExit(f"{config.dataset.name}: how many classes and images it has is not known without the data")
+        raise SystemExit(f"{config.dataset.name}: its number of classes is not known without the data; choose another")
     labels = np.repeat(np.arange(classes), config.max_labels_per_class)
     side = config[stage].image_side
     return load_stage_data(config, stage, np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
 
 
 def generator_stage(config: ConfigDict) -> GeneratorStage:
-    """The generator's stage without real data."""
+    """Returns the generator's stage without real data."""
     return GeneratorStage(config, data_of(config, "generator"))
 
 
 def classifier_stage(config: ConfigDict) -> ClassifierStage:
-    """The classifier's stage without real data, which mixes every batch by a fresh generator: the most it takes."""
+    """Returns the classifier's stage without real data. It mixes every batch, which needs the most memory."""
     config = ConfigDict(config)
     config.mixing.probability = 1.0
     side = config.classifier.image_side
@@ -102,7 +104,7 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
 
 
 def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | None = None) -> Compiled:
-    """One step of a stage, compiled for the device in use, or for that of a place."""
+    """Compiles one step of a stage for the device in use or for that of ``place``."""
     key = jax.random.key(0)
     state = jax.eval_shape(stage.initial_state, key)
     arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key, key)
@@ -113,10 +115,10 @@ def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | Non
 
 
 def memory(program: Compiled) -> tuple[int, int]:
-    """Bytes that a compiled step is given, and bytes that it works in."""
+    """Returns the bytes of a compiled step's arguments and of its working memory."""
     analysis = program.memory_analysis()
     if analysis is None:
-        raise SystemExit(f"{jax.default_backend()}: this backend does not say how much memory a program takes")
+        raise SystemExit(f"{jax.default_backend()}: this backend does not report the memory of a program")
     return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 
 

@@ -1,11 +1,11 @@
-"""What the speed comparison measures: training iterations by name. Nothing here imports JAX or PyTorch."""
+"""The training iterations that the speed comparison measures, by name. This module imports neither JAX nor PyTorch."""
 
 from dataclasses import dataclass
 
 RESIDUAL_BLOCKS = 2  # in the encoder
 NUM_CLASSES = 10
 DROPOUT_RATE = 0.3
-GPU_STEPS = 50  # iterations that make a round on a GPU; for CPU each preset has its number
+GPU_STEPS = 50  # iterations per round on a GPU; each preset has its own number for CPU
 
 
 @dataclass(frozen=True)
@@ -14,16 +14,16 @@ class Preset:
 
     Attributes:
         stage: "generator" or "classifier".
-        generator_side: pixels per side that the generator works at.
-        channels: its ngf, and the discriminator's ndf.
+        generator_side: the generator's image side, in pixels.
+        channels: the generator's ngf and the discriminator's ndf.
         batch_size: pairs per iteration.
         precision: as in a config: "float32", or "auto", which is bfloat16 except on CPU.
-        classifier_side: pixels per side that the classifier sees.
-        depth: of the classifier, a wide ResNet.
-        width: of the classifier.
+        classifier_side: the classifier's image side, in pixels.
+        depth: depth of the classifier, a wide ResNet.
+        width: width of the classifier.
         decoder_residual_blocks: 0 as released, 2 as drawn in the paper.
-        mixing_probability: share of the classifier's batches that are mixed: 0.5 as published, 1 for every one.
-        cpu_steps: iterations that make a round on CPU, some seconds; paper sizes take that long each.
+        mixing_probability: share of the classifier's batches that are mixed: 0.5 as published, 1 for all.
+        cpu_steps: iterations per round on CPU, so that a round takes some seconds.
     """
 
     stage: str
@@ -56,13 +56,13 @@ class Preset:
 
 @dataclass(frozen=True)
 class Request:
-    """What a side of the comparison is to time.
+    """What a side of the comparison must time.
 
     Attributes:
         preset: the iteration's sizes.
         device: "cpu", "gpu", or "auto": the GPU if the library sees one.
-        steps: iterations per round; 0: some, depending on the device.
-        loader_workers: processes that load and augment the twin's images; 0: tensors that are there already.
+        steps: iterations per round; 0: chosen by device and preset.
+        loader_workers: processes that load and augment the twin's images; 0: its images are already in memory.
     """
 
     preset: Preset
@@ -71,16 +71,16 @@ class Request:
     loader_workers: int = 0
 
     def steps_on(self, platform: str) -> int:
-        """Iterations per round on "cpu" or "gpu"."""
+        """Returns the iterations per round on "cpu" or "gpu"."""
         return self.steps or (self.preset.cpu_steps if platform == "cpu" else GPU_STEPS)
 
     def mixed_steps(self, steps: int) -> int:
-        """How many of a round's iterations mix their batch: the same number in every round, and on both sides."""
+        """Returns how many of a round's iterations mix their batch, in every round and on both sides."""
         return round(self.preset.mixing_probability * steps)
 
 
 PRESETS = {
-    # "tiny" shows that everything runs; its times say nothing.
+    # "tiny" only shows that everything runs; its times mean nothing.
     ("generator", "tiny"): Preset("generator", 32, 4, 2, "float32"),
     ("generator", "small"): Preset("generator", 32, 16, 64, "float32"),
     ("generator", "paper"): Preset("generator", 64, 64, 64, "auto", cpu_steps=1),

@@ -1,4 +1,4 @@
-"""The twin's images from worker processes, as PyTorch programs load them: pairs of a class, cropped and mirrored."""
+"""Loads the twin's images in worker processes, as PyTorch programs do: pairs of a class, cropped and mirrored."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ EPOCH = 5000  # pairs
 
 
 class Pairs(Dataset):
-    """Images of noise in memory, at the working size already; every item is a pair of one class and the class."""
+    """Images of noise in memory, already at the working size; an item is two images of one class, and the class."""
 
     def __init__(self, side: int):
         """Draws the images."""
@@ -22,11 +22,11 @@ class Pairs(Dataset):
         self._images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
 
     def __len__(self) -> int:
-        """Pairs in an epoch, which shows each image many times."""
+        """Returns the pairs in an epoch, which shows each image many times."""
         return EPOCH
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
-        """An image, a partner from its class, each augmented on its own, and their class."""
+        """Returns an image and a partner from its class, augmented independently, and their class."""
         position = index % len(self._images)
         label = position // IMAGES_PER_CLASS
         partner = label * IMAGES_PER_CLASS + int(torch.randint(IMAGES_PER_CLASS, ()))
@@ -44,7 +44,7 @@ class Pairs(Dataset):
 
 
 def batches(preset: Preset, workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless batches on the device, loaded ahead by ``workers`` processes that stay from epoch to epoch."""
+    """Yields batches on the device endlessly, loaded ahead by ``workers`` processes that persist between epochs."""
     loader = DataLoader(
         Pairs(preset.images_side),
         preset.batch_size,

@@ -1,6 +1,6 @@
-"""The method's networks in PyTorch, written from its description: what ours are compared with.
+"""The method's networks in PyTorch, written from its description, for comparison with ours.
 
-Parameters bear the published program's names, so that its weights load with ``load_state_dict``. Images are NCHW.
+Parameters have the published program's names, so its weights load with ``load_state_dict``. Images are NCHW.
 """
 
 import itertools
@@ -15,7 +15,7 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with reflect padding and instance norm, added to their input."""
 
     def __init__(self, channels: int, *, bias: bool):
-        """Creates the block; ``bias`` gives both convolutions one."""
+        """Creates the block; with ``bias``, both convolutions have biases."""
         super().__init__()
         self.block = nn.Sequential(
             nn.ReflectionPad2d(1),
@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images to features of a quarter of the side and four times ``channels``."""
+    """Encodes images to features with a quarter of the side and four times ``channels``."""
 
     def __init__(self, channels: int, residual_blocks: int):
         """Creates the encoder with ``residual_blocks`` blocks at its end."""
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features back to images."""
+    """Decodes features to images."""
 
     def __init__(self, channels: int, residual_blocks: int):
         """Creates the decoder with ``residual_blocks`` blocks at its beginning."""
@@ -69,17 +69,17 @@ class Decoder(nn.Module):
 
 
 class Generator(nn.Module):
-    """An encoder and a decoder; what is between them is the training's matter."""
+    """An encoder and a decoder; the training code mixes the features between them."""
 
     def __init__(self, channels: int, residual_blocks: int = 2, decoder_residual_blocks: int = 0):
-        """Creates both; the released program has 2 blocks in the decoder and lets none of them count."""
+        """Creates both; the released program has 2 blocks in the decoder, but discards their output."""
         super().__init__()
         self.encoder = Encoder(channels, residual_blocks)
         self.decoder = Decoder(channels, decoder_residual_blocks)
 
 
 class Discriminator(nn.Module):
-    """Four convolutions 4x4 with stride 2, then one to a map of scores."""
+    """Four 4x4 convolutions with stride 2, then one that computes a map of scores."""
 
     def __init__(self, channels: int):
         """Creates the discriminator with ``channels`` after the first convolution, doubling up to the fourth."""
@@ -94,12 +94,12 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1 height/16 width/16"]:
-        """Scores in (0, 1) of images in [-1, 1]."""
+        """Returns scores in (0, 1) for images in [-1, 1]."""
         return self.model(images)
 
 
 class WideBlock(nn.Module):
-    """Norm, ReLU, convolution, twice, added to the input; where the shape changes, to its 1x1 projection."""
+    """Norm, ReLU and convolution, twice, added to the input or, if the shape changes, to its 1x1 projection."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, dropout_rate: float):
         """Creates the block; the first convolution has the stride."""
@@ -140,7 +140,7 @@ class WideResNet(nn.Module):
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 channels times the width."""
 
     def __init__(self, depth: int, width: int, num_classes: int, dropout_rate: float):
-        """Creates the network in training mode, its convolutions drawn as He et al. (2015) do."""
+        """Creates the network in training mode, with convolutions initialised as by He et al. (2015)."""
         super().__init__()
         blocks, widths = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
         self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
@@ -154,6 +154,6 @@ class WideResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch num_classes"]:
-        """Logits of images in [-1, 1]."""
+        """Returns the logits of images in [-1, 1]."""
         features = self.block3(self.block2(self.block1(self.conv1(images))))
         return self.fc(torch.mean(F.relu(self.bn1(features), inplace=True), dim=(2, 3)))

@@ -1,18 +1,17 @@
-"""Both training iterations in PyTorch, written from the method's description: what ours are compared with.
+"""Both training iterations in PyTorch, written from the method's description, for comparison with ours.
 
-Eager mode; on CUDA with bfloat16 autocast where that is asked for.
+They run in eager mode and, on CUDA, with bfloat16 autocast if requested.
 
-``PUBLISHED`` does the work that the published program is known to do for nothing, ``LEAN`` only what is needed, batched
-as ours is:
+``PUBLISHED`` also does the unnecessary work that the published program is known to do. ``LEAN`` does only what is
+needed, batched like ours:
 
 - generator iteration: PUBLISHED decodes a pair nine times for the generator's update and three times for the
   discriminator's, LEAN three times and once;
 - classifier iteration: in PUBLISHED gradients flow back through the frozen generator, in LEAN they do not.
 
-Where the description leaves open what the published program does, the twin does what costs less: an image is encoded
-once per update, results of decodes that are not used have no gradient, no gradient is computed for the network that
-is not being updated, the decoder's unused residual blocks do not run, and nothing is read back from the device during
-the iterations.
+Where the description leaves open what the published program does, the twin does what costs less. It encodes an image
+once per update. Unused decodes have no gradient, and neither has the network that is not being updated. The decoder's
+unused residual blocks do not run, and nothing is read back from the device during the iterations.
 """
 
 import contextlib
@@ -35,13 +34,13 @@ Mask = Float[Tensor, "batch 1 side/4 side/4"]
 
 
 def blend(features_a: Features, features_b: Features, mask: Mask) -> Features:
-    """Takes a where the mask is 1 and b where it is 0."""
+    """Returns the features of a where the mask is 1 and those of b where it is 0."""
     mask = mask.to(features_a.dtype)
     return mask * features_a + (1 - mask) * features_b
 
 
 def grid_masks(batch_size: int, side: int, device: torch.device, mix_size: int = 4) -> Mask:
-    """A grid of fair coins per image, stretched, and cut at an offset that the batch shares."""
+    """Draws a grid of fair coins per image, enlarges it, and crops it at an offset that the batch shares."""
     pad = side // mix_size
     cells = torch.randint(0, 2, (batch_size, 1, mix_size, mix_size), device=device).float()
     row, column = torch.randint(0, pad, (2,)).tolist()  # drawn on the host: nothing waits for the device
@@ -67,7 +66,7 @@ def _double(images: Images) -> Images:
 
 
 def laplacian_pyramid(images: Images, levels: int = 3) -> list[Images]:
-    """Band-pass levels, finest first."""
+    """Returns the band-pass levels, finest first."""
     pyramid = []
     for _ in range(levels):
         smaller = _blur(images)[:, :, ::2, ::2]
@@ -77,12 +76,12 @@ def laplacian_pyramid(images: Images, levels: int = 3) -> list[Images]:
 
 
 def laplacian_pyramid_loss(x: Images, y: Images) -> Float[Tensor, ""]:
-    """Sum over the levels of the mean absolute difference; the pyramid is linear, so one of the difference will do."""
+    """Sums the mean absolute difference over the levels. The pyramid is linear, so that of the difference suffices."""
     return torch.stack([level.abs().mean() for level in laplacian_pyramid(x - y)]).sum()
 
 
 class _Training:
-    """What both stages share: which work is done, and in which number format."""
+    """Base of both stages: how much work is done, in which number format, and the state for checkpoints."""
 
     def __init__(self, work: str, *, autocast: bool):
         self._published = work == PUBLISHED
@@ -90,11 +89,11 @@ class _Training:
         self._stateful: dict[str, Any] = {}  # networks, optimizers and schedules, by name
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a checkpoint has to hold, but for the state of the random numbers."""
+        """Returns everything that a checkpoint needs, except for the state of the random number generator."""
         return {name: part.state_dict() for name, part in self._stateful.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what ``state_dict`` returned."""
+        """Restores what ``state_dict`` returned."""
         for name, part in self._stateful.items():
             part.load_state_dict(state[name])
 
@@ -144,7 +143,7 @@ class AdversarialTraining(_Training):
     def iteration(self, a: Images, b: Images, masks: tuple[Mask, Mask], real: Images) -> dict[str, Tensor]:
         """Updates the generator with the first mask, then the discriminator on mixes with the second.
 
-        ``real`` are the images shown to the discriminator as real. Returns the losses, unread.
+        ``real`` are the images shown to the discriminator as real. Returns the losses without waiting for them.
         """
         losses = self._generator_losses(a, b, masks[0])
         self._update(self.generator, losses["generator"])
@@ -169,7 +168,7 @@ class AdversarialTraining(_Training):
         return losses | {"generator": total}
 
     def _decoded(self, features: Sequence[Features], times: int) -> Sequence[Tensor]:
-        """Decodes each of the features, in the published way ``times`` times; the last results count."""
+        """Decodes all features; the published work does so ``times`` times and uses the last results."""
         if not self._published:
             return self.generator.decoder(torch.cat(list(features))).chunk(len(features))
         for _ in range(times - 1):
@@ -214,7 +213,7 @@ class ClassifierTraining(_Training):
         learning_rate: float = 4.6e-3,
         autocast: bool = False,
     ):
-        """Prepares the optimizer with the published settings; without a generator images are not mixed.
+        """Prepares the optimizer with the published settings. Without a generator, images are not mixed.
 
         ``work`` is PUBLISHED or LEAN; the learning rate falls from ``learning_rate`` to 0 over ``total_steps``.
         """
@@ -227,9 +226,9 @@ class ClassifierTraining(_Training):
         self._stateful = {"classifier": classifier, "optimizer": self._optimizer, "schedule": self._schedule}
 
     def iteration(self, a: Images, b: Images, labels: Int[Tensor, "batch"], mask: Mask | None) -> dict[str, Tensor]:
-        """Updates the classifier on mixes of pairs of the labels' classes; returns the loss, unread.
+        """Updates the classifier on mixes of pairs of the labels' classes; returns the loss.
 
-        Where ``mask`` is None the batch is not mixed: the classifier is shown ``a``.
+        The loss is not waited for. If ``mask`` is None the batch is not mixed: the classifier sees ``a``.
         """
         with self._mixed_precision():
             images = a

@@ -1,4 +1,4 @@
-"""Images for measurements whose figures depend on what images show: a folder's, a zip's, or pieces of two photos."""
+"""Loads real images for measurements that depend on content: from a folder, a zip archive, or two sample photos."""
 
 import io
 import zipfile
@@ -13,13 +13,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def load(source: str | None, count: int, side: int) -> UInt8[np.ndarray, "count side side 3"]:
-    """Images evenly spread over those of ``source``, squeezed to squares of the given side as the package does it.
+    """Loads images evenly spread over those of ``source``, resized to squares of the given side as the package does.
 
     Args:
-        source: a folder or zip archive, searched in depth for JPEG and PNG files; None: random square pieces of
+        source: a folder or zip archive, searched at any depth for JPEG and PNG files; None: random square pieces of
             scikit-learn's two sample photos.
-        count: how many; fewer where the source has fewer.
-        side: in pixels.
+        count: how many images; all of them if the source has fewer.
+        side: the side in pixels.
 
     Raises:
         ValueError: the source holds no images.
@@ -34,7 +34,7 @@ def _files(source: Path, count: int) -> Iterator[Image.Image]:
     names = [str(path) for path in source.rglob("*")] if archive is None else archive.namelist()
     names = sorted(name for name in names if name.lower().endswith(SUFFIXES))
     if not names:
-        raise ValueError(f"{source}: holds no {', '.join(SUFFIXES)}")
+        raise ValueError(f"{source}: no images; it must contain files that end in {', '.join(SUFFIXES)}")
     for position in np.linspace(0, len(names), min(count, len(names)), endpoint=False, dtype=int):
         content = Path(names[position]).read_bytes() if archive is None else archive.read(names[position])
         yield Image.open(io.BytesIO(content))

@@ -1,11 +1,12 @@
-"""How long a training step of several seeds takes together: one after the other, and vectorised in one call.
+"""Times a training step of several seeds: one after the other, and vectorised in one call.
 
     python -m benchmarks.seeds configs/digits.py
     python -m benchmarks.seeds configs/cifair10.py --seeds=2 --steps=3
 
-Runs steps of the generator and of the classifier with mixing on images of noise, for one seed and for several, in the
-two ways that ``config.seeds_per_call`` chooses between. The table has the time of one step of all seeds, by the clock
-and of all processor cores (which other work on the machine hardly changes), and how many times a single seed's it is.
+Runs steps of the generator, and of the classifier with mixing, on images of noise, for one seed and for several, in the
+two ways that ``config.seeds_per_call`` chooses between. The table has the wall time of one step of all seeds, its
+processor time over all cores (which other work on the machine hardly affects), and the ratio of each to a single
+seed's.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def step_of(stage: Stage) -> Steps:
-    """One step of a stage, in the form that the training loop's steps have."""
+    """Returns one step of a stage in the form of the training loop's steps."""
 
     def step(carry: Carry, inputs: Any, draws: EpochDraws, span: Span) -> Carry:
         state, _ = stage.train_step(carry.state, inputs, draws.order, None, draws.key, jax.random.key(span.first))
@@ -74,7 +75,7 @@ def in_turn(calls: list[StepCall]) -> list[CompletedCall]:
 
 
 def begin(stage: Stage, seeds: int) -> tuple[list[Carry], list[EpochDraws]]:
-    """Every seed's freshly drawn state and, in place of an epoch's order, one batch of images."""
+    """Returns every seed's initial state and, in place of an epoch's order, one batch of images."""
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
     initial_state = jax.jit(stage.initial_state)
     states = [initial_state(jax.random.key(seed, impl="rbg")) for seed in range(seeds)]
@@ -85,7 +86,7 @@ def begin(stage: Stage, seeds: int) -> tuple[list[Carry], list[EpochDraws]]:
 def calls_of(
     stage: Stage, compiled: Steps, carries: list[Carry], draws: list[EpochDraws], number: int
 ) -> list[StepCall]:
-    """Every seed's call of the steps at place ``number``."""
+    """Returns every seed's call of step ``number``."""
     span = Span(0, number, number + 1)
     return [
         StepCall(None, compiled, compiled, carry, stage.inputs, drawn, span)
@@ -94,7 +95,7 @@ def calls_of(
 
 
 def timed(stage: Stage, compiled: Steps, run: Run, seeds: int, steps: int) -> tuple[float, float, float]:
-    """Seconds of a step of all seeds: the first call's, and the later ones' medians by the clock and of all cores."""
+    """Returns the seconds of a step of all seeds: the first call's, and the later calls' median wall and CPU times."""
     carries, draws = begin(stage, seeds)
     clock, cores = [], []
     for number in range(steps + 1):

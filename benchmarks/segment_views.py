@@ -1,19 +1,20 @@
-"""Segments of a view: cut out of its image's canvas (``data/segments.py``), against segmented afresh as published.
+"""Compares segments of views cropped from their image's canvas (``data/segments.py``) with segments made as published.
 
     python -m benchmarks.segment_views
     python -m benchmarks.segment_views --images FOLDER_OR_ZIP --count 300
 
-Draws views of real images, takes both label maps of each view, and prints for the two working sizes of the CIFAR family
+The published program segments every view again. Prints, for random views of real images and each working size,
 
-- how many segments a view has; "counted" are ours of which the view shows at least the segmentation's ``min_size``,
-- how well the two maps of the same view agree: the Rand index (the share of pixel pairs on which they agree whether
-  both lie in one segment), the Rand index adjusted for chance, and the overlap of each published segment with the
-  segment of ours that fits it best (intersection over union, weighted by area),
-- the area that random masks keep of image a: its mean, its spread, and the Kolmogorov-Smirnov distance between the two
-  (the largest difference of their distribution functions), with only the counted segments numbered and with all.
+- the number of segments in a view; "counted" are ours with at least the segmentation's ``min_size`` pixels in the view,
+- how well the two label maps of a view agree: the Rand index (the share of pixel pairs for which both maps agree
+  whether the pair is in one segment), the Rand index adjusted for chance, and the overlap of each published segment
+  with the best matching segment of ours (intersection over union, weighted by area),
+- the area that random masks keep of image a: its mean, its standard deviation, and the Kolmogorov-Smirnov distance
+  between ours and published (the largest difference of their distribution functions), both with only the counted
+  segments numbered and with all.
 
-The yardsticks: how well the published map agrees with the one that comes out when the view loses its first column, and
-the distance between the areas of two sets of masks drawn from the same published maps.
+For scale it also prints how well the published map agrees with the published map of the view without its first column,
+and the distance between the areas of two sets of masks drawn from the same published maps.
 """
 
 import argparse
@@ -48,9 +49,9 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is measured on one set of views; see the module's text.
+    """The measurements on one set of views; see the module's docstring.
 
-    ``areas_ours`` and ``areas_published`` are the shares of the masks that are 1, a number per drawn mask.
+    ``areas_ours`` and ``areas_published`` are the shares of a mask that are 1, one number per drawn mask.
     """
 
     segments_ours: float
@@ -70,11 +71,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", help="a folder or zip of images (default: pieces of two photos)")
     parser.add_argument("--count", type=int, default=300, help="how many images")
-    parser.add_argument("--views", type=int, default=2, help="views of each image")
-    parser.add_argument("--masks", type=int, default=20, help="masks drawn for each view")
+    parser.add_argument("--views", type=int, default=2, help="how many views of each image")
+    parser.add_argument("--masks", type=int, default=20, help="how many masks of each view")
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64], help="working sizes, in pixels")
-    parser.add_argument("--scale", type=float, default=60, help="of the segmentation")
-    parser.add_argument("--min-size", type=int, default=60, help="of the segmentation, in pixels")
+    parser.add_argument("--scale", type=float, default=60, help="Felzenszwalb's scale")
+    parser.add_argument("--min-size", type=int, default=60, help="minimum size of a segment, in pixels")
     arguments = parser.parse_args()
     settings = FelzenszwalbSettings(arguments.scale, arguments.min_size)
     images = {side: real_images.load(arguments.images, arguments.count, side) for side in arguments.sides}
@@ -87,7 +88,7 @@ def main() -> None:
 
 
 def rows(result: Comparison) -> dict[str, str]:
-    """The figures as a table shows them."""
+    """Returns the figures as a table shows them."""
     ours, published = result.areas_ours, result.areas_published
     same, narrower = result.agreement, result.agreement_of_narrower
     segments = (result.segments_ours, result.segments_counted, result.segments_published)
@@ -106,7 +107,7 @@ def rows(result: Comparison) -> dict[str, str]:
 def compare(
     images: UInt8[np.ndarray, "examples side side 3"], settings: FelzenszwalbSettings, views: int, masks: int
 ) -> Comparison:
-    """Compares ours with the published way on ``views`` views of each image and ``masks`` masks of each view."""
+    """Compares our segments with published ones on ``views`` views of each image and ``masks`` masks of each view."""
     padding = images.shape[1] // 8
     ours, pictures = (np.asarray(one) for one in draw_views(images, label_maps(images, settings, padding, None), views))
     published = np.stack([felzenszwalb_labels(picture, settings) for picture in pictures])
@@ -133,7 +134,7 @@ def compare(
 def draw_views(
     images: UInt8[Array, "examples side side 3"], canvases: Int[Array, "examples canvas canvas"], number: int
 ) -> tuple[Int[Array, "views side side"], Float[Array, "views side side 3"]]:
-    """Label maps and pictures of ``number`` random views of each image."""
+    """Returns label maps and pictures of ``number`` random views of each image."""
     views = RandomViews((canvases.shape[1] - images.shape[1]) // 2, horizontal_flip=True)
     indices = jnp.tile(jnp.arange(len(images)), number)
     draw = views.draw(jax.random.key(0), len(indices))
@@ -141,12 +142,12 @@ def draw_views(
 
 
 def segments_per_view(maps: LabelMaps, min_size: int) -> float:
-    """The mean number of segments of at least ``min_size`` pixels."""
+    """Returns the mean number of segments with at least ``min_size`` pixels."""
     return float(np.mean([np.sum(np.bincount(one.ravel()) >= max(min_size, 1)) for one in maps]))
 
 
 def kept_areas(key: PRNGKeyArray, maps: LabelMaps, masks: int, min_size: int) -> Float[np.ndarray, "masks"]:
-    """The shares that ``masks`` random masks of each map keep of image a."""
+    """Returns the shares of image a that ``masks`` random masks of each map keep."""
     side, most = maps.shape[1] // ENCODER_STRIDE, int(maps.max()) + 1
     draw = jax.jit(partial(segment_masks, side=side, max_segments=most, min_size=min_size))
     on_device = jnp.asarray(maps)
@@ -156,12 +157,12 @@ def kept_areas(key: PRNGKeyArray, maps: LabelMaps, masks: int, min_size: int) ->
 
 
 def distance(areas: Float[np.ndarray, "masks"], others: Float[np.ndarray, "masks"]) -> float:
-    """The Kolmogorov-Smirnov distance of two samples: 0 the same distribution, 1 no common values."""
+    """Returns the Kolmogorov-Smirnov distance of two samples: 0 for equal distributions, 1 if they do not overlap."""
     return float(scipy.stats.ks_2samp(areas, others).statistic)
 
 
 def agreement(maps: LabelMaps, published: LabelMaps) -> Agreement:
-    """The mean agreement of pairs of label maps."""
+    """Returns the mean agreement of pairs of label maps."""
     pairs = [(one.ravel(), other.ravel()) for one, other in zip(maps, published, strict=True)]
     return Agreement(
         rand=float(np.mean([rand_score(other, one) for one, other in pairs])),
@@ -171,7 +172,7 @@ def agreement(maps: LabelMaps, published: LabelMaps) -> Agreement:
 
 
 def best_overlap(labels: Int[np.ndarray, "pixels"], published: Int[np.ndarray, "pixels"]) -> float:
-    """For each published segment the intersection over union with the best-fitting other one, weighted by its area."""
+    """Returns the published segments' mean intersection over union with their best match, weighted by area."""
     common = np.zeros((published.max() + 1, labels.max() + 1))
     np.add.at(common, (published, labels), 1)
     areas, other_areas = common.sum(axis=1), common.sum(axis=0)

@@ -1,28 +1,27 @@
-"""How fast the training iterations are, beside the same iterations in PyTorch (``benchmarks/pytorch_twin.py``).
+"""Times the training iterations and the same iterations in PyTorch (``benchmarks/pytorch_twin.py``).
 
     python -m benchmarks.speed --stage generator --preset small
     python -m benchmarks.speed --stage classifier --preset paper --pytorch published lean --json speed.json
     python -m benchmarks.speed --stage generator --preset paper --pytorch  # ours alone
 
-Ours runs as training runs it. Each side has a process of its own, and they run in alternating rounds of some iterations
-each, so that only one works at a time and whatever else the machine does falls on all of them. After a first round,
-which compiles, times are medians over the rounds, and a comparison is the median of the rounds' ratios.
+Our iterations run exactly as in training. Each side has its own process, and the sides run alternating rounds of some
+iterations, so that only one works at a time and other work on the machine affects all alike. The first round, which
+compiles, does not count. Times are medians over the other rounds, and comparisons are medians of the rounds' ratios.
 
-- *images per second*: pairs that the iterations take in, each of which gives a mixed image;
-- *to start*: what the first round takes longer than a later one (ours: compilation);
-- *needed GFLOP*: arithmetic of an iteration counted by hand (``benchmarks/flops.py``); rates and the share of the
-  device's peak are of this, so that work done for nothing does not count. *XLA's count* is that of the compiled step;
+- *images per second*: pairs per second; each pair gives a mixed image.
+- *to start*: the additional time of the first round (for ours, compilation).
+- *needed GFLOP*: the arithmetic of an iteration, counted by hand (``benchmarks/flops.py``). Rates and the share of the
+  device's peak are based on it, so unnecessary work does not count. *XLA's count* is that of the compiled step.
 - *peak memory*: the device's on a GPU, the whole process's on CPU.
 
-A classifier's round holds a fixed number of mixed batches, the same on both sides (half of them, by
-``--mixing-probability``): ours runs those epochs whose coins fall so.
+A classifier's round has a fixed number of mixed batches, the same on both sides (``--mixing-probability``, by default
+half of them). Our side runs only epochs whose coins give this number.
 
-The twin does an iteration's work as the published program does it, or only what is needed (``--pytorch lean``); its
-module says what that means. Its images are augmented already and in the device's memory, which favours it: ours draws,
-pairs and augments its images in every step. ``--loader-workers`` lets the twin load and augment them by processes, as
-PyTorch programs do.
+The twin does the work of the published program, or only what is needed (``--pytorch lean``); its module says what that
+means. Its images are already augmented and in the device's memory, which favours it: ours draws, pairs and augments its
+images in every step. With ``--loader-workers``, processes load and augment the twin's images, as in PyTorch programs.
 
-PyTorch is needed for the comparison alone: ``pip install torch``; ``--pytorch-python`` is the interpreter of another
+Only the comparison needs PyTorch: ``pip install torch``. ``--pytorch-python`` names the interpreter of another
 environment that has torch and jaxtyping.
 """
 
@@ -48,12 +47,12 @@ TITLES = {"ours": "chimeramix_jax", "published": "PyTorch, published", "lean": "
 
 
 class Side:
-    """A side of the comparison, in its process, with all that it answered."""
+    """A side of the comparison in its process, with its measurements."""
 
     def __init__(self, name: str, request: Request, python: str):
         """Starts the process and waits until it is ready."""
         self.name = name
-        self.seconds: list[float] = []  # per round, the first one apart
+        self.seconds: list[float] = []  # per round, without the first
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.speed_worker", name, json.dumps(dataclasses.asdict(request))],
             stdin=subprocess.PIPE,
@@ -74,7 +73,7 @@ class Side:
         self.seconds.append(self._ask("round")["seconds"])
 
     def end(self) -> None:
-        """Asks for what is known at the end."""
+        """Asks for the figures that are known at the end."""
         self.afterwards = self._ask("end")
 
     def __enter__(self) -> Self:
@@ -88,7 +87,7 @@ class Side:
 
     def _ask(self, command: str) -> dict[str, Any]:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # an ended process is noticed by its missing answer
+        with contextlib.suppress(BrokenPipeError):  # the missing answer shows that the process has ended
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
         return self._answer()
@@ -96,7 +95,7 @@ class Side:
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "its process ended; its messages stand above"}
+        answer = json.loads(line) if line else {"error": "its process ended; its messages are above"}
         if "error" in answer:
             sys.exit(f"{TITLES[self.name]}: {answer['error']}")
         return answer
@@ -130,42 +129,42 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Returns the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=("generator", "classifier"), required=True, help="whose iteration")
+    parser.add_argument("--stage", choices=("generator", "classifier"), required=True, help="the stage to time")
     parser.add_argument("--preset", choices=("tiny", "small", "paper"), default="small", help="its sizes")
     parser.add_argument("--device", choices=("cpu", "gpu", "auto"), default="auto", help="auto: a GPU if there is one")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each side that count")
+    parser.add_argument("--rounds", type=int, default=7, help="how many rounds of each side count")
     parser.add_argument("--steps", type=int, default=0, help="iterations per round (default: 1 to 6, on a GPU 50)")
     parser.add_argument("--decoder-residual-blocks", type=int, choices=(0, 2), default=0, help="2: as in the paper")
     parser.add_argument(
         "--mixing-probability",
         type=float,
         default=0.5,
-        help="share of the classifier's batches that are mixed, on both sides: 0.5 as published, 1 for every one",
+        help="share of the classifier's batches that are mixed, on both sides: 0.5 as published, 1 for all",
     )
     parser.add_argument(
         "--pytorch",
         nargs="*",
         choices=("published", "lean"),
         default=["published"],
-        help="work that the twin does: as published, or only what is needed; several, or none at all",
+        help="the twin's work: as published, or only what is needed; both or none are allowed",
     )
     parser.add_argument("--loader-workers", type=int, default=0, help="processes that load the twin's images")
     parser.add_argument("--pytorch-python", default=sys.executable, help="interpreter that has PyTorch")
-    parser.add_argument("--json", help="file for all figures, every round's among them")
+    parser.add_argument("--json", help="file for all figures, including those of every round")
     arguments = parser.parse_args()
     if arguments.rounds < 1 or arguments.steps < 0 or arguments.loader_workers < 0:
         parser.error("--rounds must be at least 1; --steps and --loader-workers must not be negative")
     if not 0 < arguments.mixing_probability <= 1:
         parser.error("--mixing-probability must be above 0 and up to 1")
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
-        parser.error(f"--json: {arguments.json} lies in no folder that exists")
+        parser.error(f"--json: {arguments.json} its folder does not exist")
     return arguments
 
 
 def processor() -> str:
-    """The processor's name, or what kind it is where the system does not tell."""
+    """Returns the processor's name, or its architecture if the system does not tell the name."""
     information = Path("/proc/cpuinfo")
     text = information.read_text() if information.exists() else ""
     name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -173,10 +172,10 @@ def processor() -> str:
 
 
 def run(request: Request, works: Sequence[str], pytorch_python: str, rounds: int) -> list[Side]:
-    """Runs all sides in alternating rounds; returns them, ours first, with what they measured."""
+    """Runs all sides in alternating rounds; returns them with their measurements, ours first."""
     with contextlib.ExitStack() as stack:
         sides = [stack.enter_context(Side("ours", request, sys.executable))]
-        # Ours decides what "auto" is, and the others follow.
+        # Our side decides what "auto" means; the others follow.
         about = sides[0].about
         request = dataclasses.replace(request, device=about["platform"], steps=about["steps"])
         for work in dict.fromkeys(works):
@@ -194,7 +193,7 @@ def run(request: Request, works: Sequence[str], pytorch_python: str, rounds: int
 
 
 def figures_of(side: Side, ours: Side, preset: Preset) -> dict[str, Any]:
-    """All that is known of a side, in JSON's types."""
+    """Returns all figures of a side, in JSON's types."""
     steps, needed = side.about["steps"], flops.needed(preset)
     median = statistics.median(side.seconds)
     rate = needed * steps / median
@@ -214,25 +213,27 @@ def figures_of(side: Side, ours: Side, preset: Preset) -> dict[str, Any]:
 
 
 ROWS: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "version": lambda one: ", ".join(f"{name} {one['versions'][name]}" for name in one["versions"] if name != "python"),
-    "device": lambda one: one["device"],
-    "computes in": lambda one: one["precision"],
-    "ms per iteration, median": lambda one: f"{one['ms_per_iteration']:.4g}",
-    "time over ours, median of rounds": lambda one: f"{one['time_over_ours']:.2f}",
-    "images per second": lambda one: f"{one['images_per_second']:.4g}",
-    "to start": lambda one: f"{one['seconds_to_start']:.1f} s",
-    "needed GFLOP per iteration": lambda one: f"{one['needed_flops'] / 1e9:.4g}",
-    "XLA's count of GFLOP": lambda one: "-" if one["xla_flops"] is None else f"{one['xla_flops'] / 1e9:.4g}",
-    "needed GFLOP/s": lambda one: f"{one['flops_per_second'] / 1e9:.4g}",
-    "share of the device's peak": lambda one: "-" if one["share_of_peak"] is None else f"{one['share_of_peak']:.1%}",
-    "peak memory": lambda one: f"{one['peak_bytes'] / 2**20:.0f} MiB",
+    "version": lambda side: ", ".join(
+        f"{name} {side['versions'][name]}" for name in side["versions"] if name != "python"
+    ),
+    "device": lambda side: side["device"],
+    "computes in": lambda side: side["precision"],
+    "ms per iteration, median": lambda side: f"{side['ms_per_iteration']:.4g}",
+    "time over ours, median of rounds": lambda side: f"{side['time_over_ours']:.2f}",
+    "images per second": lambda side: f"{side['images_per_second']:.4g}",
+    "to start": lambda side: f"{side['seconds_to_start']:.1f} s",
+    "needed GFLOP per iteration": lambda side: f"{side['needed_flops'] / 1e9:.4g}",
+    "XLA's count of GFLOP": lambda side: "-" if side["xla_flops"] is None else f"{side['xla_flops'] / 1e9:.4g}",
+    "needed GFLOP/s": lambda side: f"{side['flops_per_second'] / 1e9:.4g}",
+    "share of the device's peak": lambda side: "-" if side["share_of_peak"] is None else f"{side['share_of_peak']:.1%}",
+    "peak memory": lambda side: f"{side['peak_bytes'] / 2**20:.0f} MiB",
 }
 
 
 def table(figures: Mapping[str, dict[str, Any]]) -> str:
-    """The figures of the sides, a column for each."""
+    """Returns a table with a column of figures for each side."""
     lines = [["", *(TITLES[name] for name in figures)]]
-    lines += [[row, *(show(one) for one in figures.values())] for row, show in ROWS.items()]
+    lines += [[row, *(show(side) for side in figures.values())] for row, show in ROWS.items()]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])

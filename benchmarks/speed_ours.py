@@ -1,4 +1,4 @@
-"""Our side of the speed comparison: the training stages, run by the loop that training runs them with."""
+"""Our side of the speed comparison: the training stages, run by training's own loop."""
 
 import itertools
 import platform
@@ -25,13 +25,13 @@ from chimeramix_jax.training.stage_data import StageData
 
 
 class Ours:
-    """A round is an epoch: a single compiled call on a GPU, and a call for every step on CPU."""
+    """Runs rounds of one epoch each: a single compiled call on a GPU, and a call for every step on CPU."""
 
     def __init__(self, request: Request):
-        """Draws the networks; compilation is the first round's.
+        """Draws the networks; the first round compiles.
 
         Raises:
-            RuntimeError: a GPU is asked for, and there is none.
+            RuntimeError: a GPU is requested and there is none.
         """
         self._platform = jax.default_backend()
         if request.device == "gpu" and self._platform != "gpu":
@@ -41,7 +41,7 @@ class Ours:
         self._precision = "float32" if computation_dtype(config.precision) is None else "bfloat16"
         self._stage = stage(request.preset, config, self.steps)
         self._runner = EpochRunner(self._stage)
-        # Bound to its device as in training, or the second step would be compiled anew.
+        # Bound to its device as in training; otherwise the second step would be compiled again.
         state = OneDevice().place(jax.jit(self._stage.initial_state)(jax.random.key(0, impl="rbg")))
         self._state = jax.block_until_ready(state)
         self._epochs: Iterator[int] = itertools.count()
@@ -49,7 +49,7 @@ class Ours:
             self._epochs = epochs_with(self._stage, self.steps, request.mixed_steps(self.steps))
 
     def about(self) -> dict[str, Any]:
-        """Where it runs and in which number format."""
+        """Returns the device, the number format and the versions."""
         return {
             "platform": self._platform,
             "device": jax.devices()[0].device_kind,
@@ -58,7 +58,7 @@ class Ours:
         }
 
     def round(self) -> None:
-        """Runs an epoch; its metrics are read at the end, so that nothing is left running."""
+        """Runs an epoch and waits for its end."""
         epoch = next(self._epochs)
         progress = self._runner.begin(self._state, epoch, jax.random.key(epoch))
         while not self._runner.is_over(progress):
@@ -67,7 +67,7 @@ class Ours:
         self._state = progress.carry.state
 
     def afterwards(self) -> dict[str, Any]:
-        """The device's peak memory where it tells, and XLA's count of operations in the compiled program of a step."""
+        """Returns the device's peak memory, if known, and XLA's count of operations in a compiled step."""
         statistics = jax.devices()[0].memory_stats() or {}
         step = jax.jit(self._stage.train_step, donate_argnums=0)
         indices = jnp.zeros(self._stage.plan.batch_size, jnp.int32)
@@ -77,7 +77,7 @@ class Ours:
 
 
 def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]:
-    """Numbers of epochs in which just so many steps mix their batch, as the training's own coins fall."""
+    """Yields the numbers of epochs in which training's coins mix exactly ``mixed`` of the first ``steps`` batches."""
 
     @jax.jit
     def coins(epoch):
@@ -87,7 +87,7 @@ def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]
 
 
 def configured(preset: Preset) -> ConfigDict:
-    """The settings that all data sets share, with the preset's sizes."""
+    """Returns the settings that all data sets share, with the preset's sizes."""
     config = defaults.get_config()
     config.precision = preset.precision
     config.generator.image_side = preset.generator_side
@@ -103,7 +103,7 @@ def configured(preset: Preset) -> ConfigDict:
 
 
 def stage(preset: Preset, config: ConfigDict, steps: int) -> GeneratorStage | ClassifierStage:
-    """The stage with epochs of ``steps`` complete batches; the classifier's mixes with a fresh generator."""
+    """Returns the stage with epochs of ``steps`` complete batches; a classifier mixes with a fresh generator."""
     plan = EpochPlan(preset.batch_size, steps, preset.batch_size)
     if preset.stage == "generator":
         augmentation = Augmentation.for_generator(config.augment, preset.images_side)
@@ -117,7 +117,7 @@ def stage(preset: Preset, config: ConfigDict, steps: int) -> GeneratorStage | Cl
 
 
 def noise(preset: Preset) -> ResidentData:
-    """As many images as a batch has: what a set shows, and how many images it has, does not count."""
+    """Returns a batch of images of noise: neither content nor number of training images affects the time."""
     shape = (preset.batch_size, preset.images_side, preset.images_side, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return to_device(images, np.arange(preset.batch_size) % NUM_CLASSES, NUM_CLASSES)

@@ -1,4 +1,4 @@
-"""PyTorch's side of the speed comparison: the twin's iterations, one after the other."""
+"""PyTorch's side of the speed comparison: runs the twin's iterations."""
 
 import itertools
 import platform
@@ -17,13 +17,13 @@ Batch = tuple[Tensor, Tensor, Tensor]  # images a, images b, labels
 
 
 class Twin:
-    """A round is a number of iterations, after which the device is waited for."""
+    """Runs rounds of a fixed number of iterations, and waits for the device after each round."""
 
     def __init__(self, request: Request, work: str):
         """Draws the networks and prepares the images; ``work`` is the twin's PUBLISHED or LEAN.
 
         Raises:
-            RuntimeError: a GPU is asked for, and there is none.
+            RuntimeError: a GPU is requested and there is none.
         """
         on_gpu = torch.cuda.is_available() if request.device == "auto" else request.device == "gpu"
         if on_gpu and not torch.cuda.is_available():
@@ -40,7 +40,7 @@ class Twin:
         self._iteration = self._generator() if self._preset.stage == "generator" else self._classifier()
 
     def about(self) -> dict[str, Any]:
-        """Where it runs and in which number format."""
+        """Returns the device, the number format and the versions."""
         return {
             "platform": "gpu" if self._on_gpu else "cpu",
             "device": torch.cuda.get_device_name() if self._on_gpu else "cpu",
@@ -49,14 +49,14 @@ class Twin:
         }
 
     def round(self) -> None:
-        """Runs the iterations to their end."""
+        """Runs the iterations and waits for their end."""
         for _ in range(self.steps):
             self._iteration(*next(self._batches))
         if self._on_gpu:
             torch.cuda.synchronize()
 
     def afterwards(self) -> dict[str, Any]:
-        """The device's peak memory where it tells; PyTorch counts no operations."""
+        """Returns the GPU's peak memory; PyTorch does not count operations."""
         return {"peak_bytes": torch.cuda.max_memory_allocated() if self._on_gpu else None, "xla_flops": None}
 
     def _generator(self) -> Callable[[Tensor, Tensor, Tensor], None]:
@@ -80,7 +80,7 @@ class Twin:
             autocast=self._autocast,
         )
 
-        # The coins of a round, in an order in which heads and tails take turns as far as they can.
+        # The coins of a round, with heads and tails spread evenly.
         shares = (number * self._mixed_steps // self.steps for number in range(self.steps + 1))
         coins = itertools.cycle([later > earlier for earlier, later in itertools.pairwise(shares)])
 
@@ -97,7 +97,7 @@ class Twin:
         return grid_masks(batch_size, self._preset.generator_side // 4, self._device)
 
     def _resident(self) -> Iterator[Batch]:
-        """The same pairs for every batch, augmented already and on the device: loading costs nothing."""
+        """Yields the same pairs for every batch, already augmented and on the device, so that loading costs nothing."""
         preset = self._preset
         shape = (2, preset.batch_size, 3, preset.images_side, preset.images_side)
         a, b = (2 * torch.rand(shape) - 1).to(self._device)

@@ -1,9 +1,9 @@
-"""The process of one side of the speed comparison; ``benchmarks/speed.py`` starts it and asks it line by line.
+"""The process of one side of the speed comparison; ``benchmarks/speed.py`` starts it and sends it commands.
 
     python -m benchmarks.speed_worker ours '{"preset": {...}, "device": "cpu", "steps": 1, "loader_workers": 0}'
 
-The first answer says what the side runs on. Then "round" is answered by the seconds that a round took, and "end" by
-what it took beside time. Every answer is a line of JSON; a side that cannot run answers with an "error".
+Each answer is a line of JSON. The first one describes the side's device. Then the command "round" is answered by the
+seconds that a round took, and "end" by memory and operations. A side that cannot run answers with an "error".
 """
 
 import json
@@ -23,27 +23,27 @@ class Contestant(Protocol):
     steps: int
 
     def about(self) -> dict[str, Any]:
-        """The ``platform`` ("cpu" or "gpu"), the ``device``'s own name, the ``precision``, and the ``versions``."""
+        """Returns ``platform`` ("cpu" or "gpu"), ``device`` (its name), ``precision`` and ``versions``."""
 
     def round(self) -> None:
-        """Runs ``steps`` iterations to their end."""
+        """Runs ``steps`` iterations and waits for their end."""
 
     def afterwards(self) -> dict[str, Any]:
-        """``peak_bytes`` of the device's memory and ``xla_flops`` per iteration, each None where it is not known."""
+        """Returns ``peak_bytes`` of the device's memory and ``xla_flops`` per iteration; None for what is not known."""
 
 
 def make(name: str, request: Request) -> Contestant:
-    """The side called ``name``: "ours", or the twin by the work that it does.
+    """Creates a side by its name: "ours", or the twin's kind of work.
 
-    Only that side's library is imported, and only here.
+    Imports only that side's library.
 
     Raises:
-        RuntimeError: it cannot run; the message says why.
+        RuntimeError: the side cannot run; the message says why.
     """
     if name == "ours":
         if request.device == "cpu":
             os.environ["JAX_PLATFORMS"] = "cpu"
-        # JAX would take most of a GPU's memory at once; the other sides need their parts.
+        # By default JAX reserves most of a GPU's memory at once, but the other sides need some too.
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")
         cpu_setup.prepare()
         from benchmarks.speed_ours import Ours
@@ -59,8 +59,8 @@ def make(name: str, request: Request) -> Contestant:
 
 
 def main() -> None:
-    """Answers until the end is asked for, or nobody asks any more."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever a library prints must not be taken for an answer
+    """Answers commands until "end" or the end of the input."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # output of libraries must not look like an answer
 
     def answer(content: dict[str, Any]) -> None:
         print(json.dumps(content), file=answers, flush=True)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def at_the_end(contestant: Contestant) -> dict[str, Any]:
-    """What a side took beside time; its memory is the process's where the device does not tell."""
+    """Returns a side's memory and operations; the memory is the process's if the device's is not known."""
     process_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     content = contestant.afterwards()
     return content | {"peak_bytes": content["peak_bytes"] or process_peak}

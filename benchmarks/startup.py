@@ -1,10 +1,10 @@
-"""How long ``main.py`` takes to its first training step: without compiled programs of an earlier run, and with them.
+"""Times ``main.py`` until its first training step, without and with the compiled programs of an earlier run.
 
     python -m benchmarks.startup
     python -m benchmarks.startup --config=configs/cifair10.py --config.dataset.archive=ciFAIR-10.zip
 
-Starts the program in new directories, with a compilation cache of its own, and waits for the first checkpoint, which is
-told to come after the first step; writing it is counted too. Arguments are handed on to ``main.py``.
+Starts the program in new directories with a separate compilation cache, and waits for the first checkpoint, which is
+written right after the first step and counts too. Arguments are passed on to ``main.py``.
 """
 
 import os
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def to_the_first_step(folder: Path, workdir: Path, arguments: list[str]) -> float:
-    """Seconds from starting the program to its first complete checkpoint; the program is killed then."""
+    """Returns the seconds from the program's start to its first complete checkpoint, and then kills the program."""
     command = [sys.executable, str(ROOT / "main.py"), "--config.checkpoint.every_seconds=1e-9", f"--workdir={workdir}"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     started = time.monotonic()

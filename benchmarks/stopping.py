@@ -1,10 +1,10 @@
-"""How long ``main.py`` takes to write its checkpoint and end when it is asked to stop in the middle of an epoch.
+"""Times how long ``main.py`` takes to write a checkpoint and exit when it must stop in the middle of an epoch.
 
     python -m benchmarks.stopping
     python -m benchmarks.stopping --config=configs/image_folder.py:baseline --config.dataset.directory=FOLDER
 
-Starts the program in new directories, waits until its first epoch is done and some of the next, and sends SIGTERM.
-Arguments are handed on to ``main.py``; those for an experiment without a generator show the classifier's stage.
+Starts the program in new directories, waits until it has finished the first epoch and some of the second, and sends
+SIGTERM. Arguments are passed on to ``main.py``; with an experiment without a generator it times the classifier's stage.
 """
 
 import os
@@ -23,7 +23,7 @@ SECONDS_BETWEEN_LOOKS = 0.02
 
 
 def main() -> None:
-    """Prints the seconds of each round, the program's exit code, and the step of the checkpoint that it left."""
+    """Prints the seconds of each round, the exit code, and the step of the last checkpoint."""
     import jax
 
     print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, jax {jax.__version__}")
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def stop_once(folder: Path, arguments: list[str]) -> str:
-    """What became of a program that was asked to stop."""
+    """Starts and stops the program once; returns the round's line."""
     workdir = folder / "run"
     with (folder / "output").open("w+") as output:
         command = [sys.executable, str(ROOT / "main.py"), f"--workdir={workdir}", *arguments]
@@ -46,9 +46,9 @@ def stop_once(folder: Path, arguments: list[str]) -> str:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             time.sleep(random.uniform(*SECONDS_INTO_AN_EPOCH))
             process.send_signal(signal.SIGTERM)
-            asked_at = time.monotonic()
+            signalled_at = time.monotonic()
             code = process.wait()
-            seconds = time.monotonic() - asked_at
+            seconds = time.monotonic() - signalled_at
         finally:
             process.kill()
             process.wait()

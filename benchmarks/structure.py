@@ -1,11 +1,11 @@
-"""The shape of the source: rooms (top-level folders and modules), who imports whom, and what has grown too long.
+"""Measures the structure of the source: rooms (top-level folders and modules), their imports, and long definitions.
 
     python -m benchmarks.structure
     python -m benchmarks.structure --source=PATH_OF_ANOTHER_CHECKOUT
 
-An arrow is a room that imports another one, wherever in its files. A knot is a set of rooms, or of files, that all
-reach each other through imports. ``lint-imports`` checks that there are none, and that arrows point down the list of
-rooms in pyproject.toml.
+An arrow means that a file in one room imports from another room. A knot is a set of rooms, or of files, that all reach
+each other through imports. ``lint-imports`` checks that there are no knots and that arrows point down the list of rooms
+in pyproject.toml.
 """
 
 import argparse
@@ -52,17 +52,17 @@ def main() -> None:
 
 
 def room(module: str) -> str:
-    """The folder or module at the top of the package that a module belongs to."""
+    """Returns the top-level folder or module of the package that a module belongs to."""
     return module.split(".")[1]
 
 
 def sources(source: Path) -> Iterator[Path]:
-    """The package's files."""
+    """Yields the package's files."""
     return (path for path in sorted((source / PACKAGE).rglob("*.py")))
 
 
 def knots(arrows: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The sets of two or more nodes that all reach each other."""
+    """Returns the sets of two or more nodes that all reach each other."""
     following: dict[str, set[str]] = {}
     for origin, target in arrows:
         following.setdefault(origin, set()).add(target)
@@ -86,12 +86,12 @@ def knots(arrows: Iterable[tuple[str, str]]) -> list[list[str]]:
 
 
 def described(found: list[list[str]]) -> str:
-    """Knots in words."""
+    """Describes knots in words."""
     return "; ".join(f"{len(knot)} ({', '.join(knot)})" for knot in found) or "none"
 
 
 def definitions(source: Path, kinds: tuple[type[ast.AST], ...]) -> Iterator[tuple[int, str, Path]]:
-    """Lines, name and file of every function or class."""
+    """Yields the number of lines, the name and the file of every function or class."""
     for path in sources(source):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, kinds) and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

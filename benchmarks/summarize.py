@@ -1,11 +1,11 @@
-"""How long the summary of a sweep takes: ``chimeramix summarize`` over runs made for the purpose.
+"""Times the summary of a sweep: ``chimeramix summarize`` over invented runs.
 
     python -m benchmarks.summarize
     python -m benchmarks.summarize --keep FOLDER
 
 Writes the directories of a sweep of 2,016 runs (three data sets, 14 experiments, 6 numbers of images per class, 8
-seeds; a few unfinished, missing and damaged), summarises them in a process of its own, and prints the seconds that
-passed and those that it computed: where other work shares the cores, the former are more.
+seeds; a few unfinished, missing or damaged) and summarises them in a separate process. Prints the wall time and the
+processor time; other work on the machine lengthens mainly the former.
 """
 
 import argparse
@@ -23,13 +23,13 @@ import numpy as np
 from benchmarks.made_runs import make_run
 from chimeramix_jax.config.experiments import EXPERIMENTS
 
-DATASETS = {"cifair10": 10, "cifair100": 100, "stl10": 10}  # and their classes
+DATASETS = {"cifair10": 10, "cifair100": 100, "stl10": 10}  # with their numbers of classes
 SIZES = (5, 10, 20, 30, 50, 100)
 SEEDS = range(8)
 
 
 def main() -> None:
-    """Makes the sweep, summarises it and prints the time."""
+    """Makes the sweep, summarises it and prints the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="make the sweep in this folder and leave it there")
     arguments = parser.parse_args()
@@ -50,9 +50,9 @@ def main() -> None:
 
 
 def make_sweep(folder: Path) -> int:
-    """Writes the runs of a sweep; returns how many there are to be.
+    """Writes the runs of a sweep; returns the number of planned runs.
 
-    The figures are made up, but for their order: more images are better, and experiments differ by a few points.
+    The figures are invented but plausible: more images are better, and experiments differ by a few points.
     """
     generator = np.random.default_rng(0)
     grid = list(itertools.product(DATASETS, EXPERIMENTS, SIZES, SEEDS))

@@ -1,11 +1,11 @@
-"""How long the training steps of a configuration take, and what they cost the processor and the system.
+"""Times the training steps of a configuration, and shows their processor time, system time and page faults.
 
     python -m benchmarks.training_steps configs/digits.py
     python -m benchmarks.training_steps configs/digits.py --return-memory
 
-Runs steps of the generator, of the classifier with mixing, and of the classifier without, on images of noise. The first
-call of each is compilation; the rest is timed. Processor times and page faults are the whole process's, per step.
-``--return-memory`` leaves glibc and JAX as they are (see ``chimeramix_jax/runtime/cpu_setup.py``).
+Runs steps of the generator, and of the classifier with and without mixing, on images of noise. The first call of each
+compiles and is shown separately. Processor times and page faults are the whole process's, per step. With
+``--return-memory`` the memory settings of ``chimeramix_jax/runtime/cpu_setup.py`` are not made.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
         xla_flags.keep_convolutions_from_ynnpack()
     else:
         cpu_setup.prepare()
-    import jax  # only now: what prepares the CPU has to come first
+    import jax  # only now: preparing the CPU must come first
 
     from benchmarks import memory
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def timed(stage) -> str:
-    """Steps as they are in training: the state donated, the next one started when the last is done."""
+    """Times steps as in training, with a donated state, one after the other; returns the cells of a line."""
     import jax
     import jax.numpy as jnp
 

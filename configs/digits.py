@@ -7,6 +7,9 @@ The grey 8x8 images of 10 digits are part of scikit-learn. Five of each class tr
 a narrow classifier at 16x16, which is tested on 697 images. The classifier is also trained without mixing, and both
 accuracies are printed. The images are not mirrored, because a mirrored digit is a different sign, and not shifted,
 because all digits are centred.
+
+Takes two minutes on two cores. Expect 82 % without and 83.5 % with mixing, give or take 2 points for the choice of the
+five images (``docs/results.md``).
 """
 
 from ml_collections import ConfigDict

@@ -8,6 +8,9 @@ share of every class is held out for testing. All training images are used (``--
 ten of each class), centre-cropped and resized to 32x32, which shows whether the classes can be distinguished at all.
 The classifier is also trained without mixing, and both accuracies are printed. ``image_folder_gpu.py`` has a higher
 resolution, for a GPU.
+
+With 20 photos of each of the ten classes of CIFAR-10, expect 36.5 % without and 39.5 % with mixing on 10,000 test images,
+give or take 3 points for the choice of the photos; chance is 10 % (``docs/results.md``, with the times).
 """
 
 from ml_collections import ConfigDict

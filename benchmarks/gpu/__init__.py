@@ -1,1 +1,1 @@
-"""What is run first where there is a GPU: see ``docs/gpu.md``."""
+"""The checks and measurements to run first on a GPU: see ``docs/gpu.md``."""

@@ -1,13 +1,14 @@
-"""Finds out on a GPU what cannot be found out without one, within a time limit; ``docs/gpu.md`` has the whole story.
+"""Checks and measures on a GPU, within a time limit, what cannot be found out without one; see ``docs/gpu.md``.
 
     python -m benchmarks.gpu check --minutes=9 --output=DIR
     python -m benchmarks.gpu speed --minutes=9 --output=DIR
     python -m benchmarks.gpu train --minutes=9 --output=DIR --images=FOLDER
 
-Items are taken in order of importance, each in another process. What no longer fits into the time is left out; what
-fails is reported, and the next item is taken. DIR gets PART.json, rewritten after every item, PART.md, the table that
-is also printed, and PART.log with all that the items' processes said. ``--tiny`` rehearses the part in sizes that a
-CPU manages; the figures then say nothing. The exit code is 0 if all items passed, else 1.
+Items run in order of importance, in processes of their own. An item that no longer fits into the time is left out; an
+item that fails is reported, and the next one follows. DIR gets PART.json, rewritten after every item, PART.md, the
+table that is also printed, and PART.log with everything that the items' processes printed. ``--tiny`` rehearses the
+part at sizes that a CPU can handle; the figures then mean nothing. The exit code is 0 if all items passed and 1
+otherwise.
 """
 
 import argparse
@@ -25,8 +26,8 @@ from benchmarks.gpu.items import CUT_OFF, PASSED, WORK
 from benchmarks.gpu.runner import Circumstances, Runner
 from chimeramix_jax import files
 
-SECONDS_TO_END = 10.0  # kept for killing what still runs, and for writing
-JOBS = 4  # items at a time where their times are not measured
+SECONDS_TO_END = 10.0  # reserved for ending running items and for writing
+JOBS = 4  # items at a time, if they measure no times
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
 
     def write(records: Sequence[dict[str, Any]]) -> None:
         content = about | {"seconds": round(time.time() - started, 1), "items": records}
-        for folder in (output, work):  # the second is still there for a later part on the same machine
+        for folder in (output, work):  # a later part on the same machine finds the second
             files.write_json(folder / f"{arguments.part}.json", content)
         files.write_bytes(output / f"{arguments.part}.md", (report.table(about, records) + "\n").encode())
 
@@ -71,19 +72,17 @@ def main() -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Returns the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=plan.PARTS)
-    parser.add_argument("--minutes", type=float, default=9, help="that the whole command may take")
-    parser.add_argument("--output", required=True, help="folder for the results, made if it is missing")
+    parser.add_argument("--minutes", type=float, default=9, help="time limit of the whole command")
+    parser.add_argument("--output", required=True, help="folder for the results; created if missing")
     parser.add_argument("--images", help="train: folder, or .zip of one, with train/<class>/* and test/<class>/*")
-    parser.add_argument("--resume", help="train: the --output of an earlier command, to go on from")
-    parser.add_argument("--tiny", action="store_true", help="rehearse, in sizes that a CPU manages")
-    parser.add_argument(
-        "--only", help="how the names of items begin, with commas between them: all others are left out"
-    )
-    parser.add_argument("--jobs", type=int, default=min(JOBS, os.cpu_count() or 1), help="items at a time")
-    parser.add_argument("--work", default=str(WORK), help="folder for what need not be kept, such as compiled programs")
+    parser.add_argument("--resume", help="train: the --output of an earlier command, to resume from")
+    parser.add_argument("--tiny", action="store_true", help="rehearse at sizes that a CPU can handle")
+    parser.add_argument("--only", help="beginnings of items' names, separated by commas; all other items are left out")
+    parser.add_argument("--jobs", type=int, default=min(JOBS, os.cpu_count() or 1), help="how many items run at a time")
+    parser.add_argument("--work", default=str(WORK), help="folder for temporary files, such as compiled programs")
     parsed = parser.parse_args(arguments)
     if not (math.isfinite(parsed.minutes) and 60 * parsed.minutes > SECONDS_TO_END):
         parser.error(f"--minutes: {parsed.minutes} must be more than {SECONDS_TO_END:.0f} seconds")

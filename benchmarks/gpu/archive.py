@@ -1,4 +1,4 @@
-"""What a command leaves for a later one: finished runs' figures, and unfinished runs if they are small enough."""
+"""Packs what a later command needs: the figures of finished runs, and unfinished runs if they are small enough."""
 
 import io
 import tarfile
@@ -12,10 +12,10 @@ _FIGURES = ("results.json", "config.json", "data.json", "metrics.jsonl")
 
 
 def pack(runs: Path, archive: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
-    """Writes the runs below a folder into a .tar.gz, the first ones first; returns the runs that had no room in it.
+    """Writes the runs below a folder into a .tar.gz, finished runs first; returns the runs that did not fit.
 
-    Of a finished run, one with a ``results.json``, the figures are kept and no networks. Of another one all that it
-    needs to go on is kept: the newest checkpoint of each stage among it.
+    Finished runs are those with a ``results.json``; only their figures are kept, not their networks. Of other runs,
+    everything that they need to resume is kept, including the newest checkpoint of each stage.
     """
     content, left_out = io.BytesIO(), []
     room = most_bytes
@@ -35,11 +35,11 @@ def pack(runs: Path, archive: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
 
 
 def unpack(archive: Path, runs: Path) -> None:
-    """Brings an archive's runs back, but for those that are there already."""
+    """Unpacks an archive's runs, except those that already exist."""
     with tarfile.open(archive) as tar:
         roots = {str(Path(name).parent) for name in tar.getnames() if Path(name).name == "config.json"}
         known = {root for root in roots if (runs / root).exists()}
-        wanted = [one for one in tar.getmembers() if not known.intersection(map(str, Path(one.name).parents))]
+        wanted = [file for file in tar.getmembers() if not known.intersection(map(str, Path(file.name).parents))]
         tar.extractall(runs, wanted, filter="data")
 
 
@@ -48,7 +48,7 @@ def _figures(run: Path) -> Iterator[Path]:
 
 
 def _needed(run: Path) -> Iterator[Path]:
-    """The files of a run but for its older checkpoints, and for its lock."""
+    """Yields the files of a run except its older checkpoints and its lock."""
     older = set()
     for checkpoints in run.rglob("checkpoints"):
         steps = sorted(int(step.name) for step in checkpoints.iterdir() if step.name.isdigit())

@@ -1,4 +1,4 @@
-"""Whether the program computes on this device what it should: the items of the part "check"."""
+"""Checks that the program computes what it should on this device: the items of the part "check"."""
 
 import contextlib
 import dataclasses
@@ -28,6 +28,7 @@ from benchmarks.presets import PRESETS
 from chimeramix_jax import config as shipped
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
+from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
@@ -37,9 +38,9 @@ from chimeramix_jax.training.team import Stacked
 
 FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"
 
-# Of ||ours - reference|| / ||reference||, by number format. In bfloat16 rounding gave a fifth of these on CPU. Those of
-# TensorFloat-32, which keeps three more bits of a factor, are some eighth of them. Those of float32 leave room for fast
-# algorithms of convolutions, which lose a digit or two, but not for TensorFloat-32 in its place.
+# Tolerances for ||ours - reference|| / ||reference||, by number format. Rounding in bfloat16 gave a fifth of its
+# tolerances on CPU. TensorFloat-32 keeps three more bits of a factor, so its tolerances are smaller. Those of float32
+# leave room for fast convolution algorithms, which lose a digit or two, but not for TensorFloat-32 in its place.
 TOLERANCES: Mapping[str, Mapping[str, float]] = {
     "float32": {"outputs": 5e-5, "gradients": 1e-4, "losses": 1e-6, "updates": 5e-3},
     "tensorfloat32": {"outputs": 1e-2, "gradients": 5e-2, "losses": 1e-4, "updates": 5e-2},
@@ -47,11 +48,13 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 }
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 MOST_FOR_DETERMINISM = 0.25
-STACKED_TOLERANCE = 1e-2  # of the change in three steps in float32: Adam makes whole steps of the smallest gradients
+STACKED_TOLERANCE = (
+    1e-2  # for the change in three float32 steps; Adam turns even the smallest gradients into full steps
+)
 
 
 class Reference:
-    """The published program's own arrays: images as NHWC, weights by its names, all float32."""
+    """The published program's own arrays: images as NHWC, weights under its names, all float32."""
 
     def __init__(self) -> None:
         """Reads the file."""
@@ -59,21 +62,21 @@ class Reference:
             self.arrays = dict(arrays)
 
     def images(self, name: str) -> np.ndarray:
-        """An array in our layout."""
+        """Returns an array in our layout."""
         return self.arrays[name].transpose(0, 2, 3, 1).astype(np.float32)
 
     def weights(self, prefix: str) -> dict[str, np.ndarray]:
-        """The arrays whose names begin so, without that beginning."""
+        """Returns the arrays whose names begin with ``prefix``, under their names without it."""
         found = {name: array for name, array in self.arrays.items() if name.startswith(prefix)}
         return {name.removeprefix(prefix): array.astype(np.float32) for name, array in found.items()}
 
     def generator_weights(self, prefix: str) -> dict[str, np.ndarray]:
-        """The same with the decoder's unused residual blocks, which have no gradient and do not change."""
+        """Also returns the decoder's unused residual blocks, which have no gradient and do not change."""
         return self.weights("generator/") | self.weights(prefix)
 
 
 def difference(ours: PyTree, reference: PyTree) -> float:
-    """The norm of a difference over all leaves, relative to the reference's."""
+    """Returns the norm of the difference over all leaves, relative to the reference's norm."""
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True)
     doubles = [(np.asarray(one, np.float64), np.asarray(other, np.float64)) for one, other in pairs]
     apart = sum(np.sum((one - other) ** 2) for one, other in doubles)
@@ -81,7 +84,7 @@ def difference(ours: PyTree, reference: PyTree) -> float:
 
 
 def parity(context: Context) -> dict[str, Any]:
-    """The published program's outputs, gradients and updates, by our networks in one number format."""
+    """Compares our networks in one number format with the published program's outputs, gradients and updates."""
     machine.prepare()
     precision, reference = context.arguments["precision"], Reference()
     with computing(precision):
@@ -93,13 +96,13 @@ def parity(context: Context) -> dict[str, Any]:
     rows = []
     for kind, differences in found.items():
         worst = max(differences, key=lambda name: differences[name])
-        told = f"{kind}, worst of {len(differences)} ({worst})" if len(differences) > 1 else worst
-        rows.append(within(told, differences[worst], TOLERANCES[precision][kind]))
+        what = f"{kind}, worst of {len(differences)} ({worst})" if len(differences) > 1 else worst
+        rows.append(within(what, differences[worst], TOLERANCES[precision][kind]))
     return {"rows": rows, "data": found}
 
 
 def _fixture_config(precision: str, reference: Reference) -> ConfigDict:
-    """Settings of the fixture's small networks."""
+    """Returns the settings of the fixture's small networks."""
     config = shipped.load("digits")
     config.precision = precision
     weights = reference.weights("generator/")
@@ -113,7 +116,7 @@ def _fixture_config(precision: str, reference: Reference) -> ConfigDict:
 
 
 def _loaded(build: Callable[[nnx.Rngs], Any], source: Any) -> Any:
-    """A network that computes as our settings say, with the parameters and statistics of another."""
+    """Builds a network by our settings, with the parameters and statistics of ``source``."""
     network = build(nnx.Rngs(0))
     nnx.update(network, nnx.state(source, nnx.Param), nnx.state(source, nnx.BatchStat))
     return network
@@ -139,16 +142,16 @@ def _apply(network: Any, *inputs: Any) -> Any:
 
 def _outputs(precision: str, reference: Reference) -> dict[str, float]:
     generator, discriminator = _networks(precision, reference)
-    a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
+    a, b, mask = (jnp.asarray(reference.images(f"in/{name}")) for name in ("a", "b", "mask"))
 
     @nnx.jit
     def generated(generator: Any) -> dict[str, Any]:
         return {
             "features_a": generator.encode(a),
             "features_b": generator.encode(b),
-            "mixed": generator(a, b, mask),
-            "reconstruction_a": generator(a, b, jnp.ones_like(mask)),
-            "reconstruction_b": generator(a, b, jnp.zeros_like(mask)),
+            "mixed": mixed_images(generator, a, b, mask),
+            "reconstruction_a": mixed_images(generator, a, b, jnp.ones_like(mask)),
+            "reconstruction_b": mixed_images(generator, a, b, jnp.zeros_like(mask)),
         }
 
     found = dict(generated(generator))
@@ -165,7 +168,7 @@ def _outputs(precision: str, reference: Reference) -> dict[str, float]:
 
 
 def _gradients(precision: str, reference: Reference) -> dict[str, float]:
-    """Those of the generator's loss, and of the discriminator's after the reference's own update of the generator."""
+    """Compares the gradients of the generator's loss."""
     generator, discriminator = _networks(precision, reference)
     step = AdversarialStep(nnx.graphdef(generator), nnx.graphdef(discriminator), optax.adam(2e-4, b1=0.5, b2=0.999))
     a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
@@ -197,7 +200,7 @@ def _classifier_steps(precision: str, reference: Reference) -> dict[str, dict[st
 
 
 def gradients(context: Context) -> dict[str, Any]:
-    """The gradient of the generator's loss in both networks at the published width, against float32 on this CPU."""
+    """Compares both networks' gradients of the generator's loss at the published width with float32 on this CPU."""
     machine.prepare()
     size = PRESETS["generator", "tiny" if context.tiny else "paper"]
     random, found, rows = np.random.default_rng(0), {}, []
@@ -217,7 +220,7 @@ def gradients(context: Context) -> dict[str, Any]:
 
 
 def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, PyTree]:
-    """The gradients of the generator's loss, in both networks' parameters, which are always drawn alike."""
+    """Returns the gradients of the generator's loss for both networks, whose parameters are always the same."""
     with jax.default_device(jax.devices("cpu")[0]):  # other devices draw other numbers
         networks: tuple[Any, Any] = build_generator(config, nnx.Rngs(0)), build_discriminator(config, nnx.Rngs(0))
     states = [jax.tree.map(np.asarray, nnx.state(network)) for network in networks]
@@ -225,7 +228,7 @@ def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.n
 
     @jax.jit
     def both(generator: PyTree, discriminator: PyTree) -> dict[str, PyTree]:
-        # Of the discriminator's own loss the two terms nearly cancel in networks that are not trained yet.
+        # Not the discriminator's own loss: in untrained networks its two terms nearly cancel.
         gradient = jax.grad(step.generator_loss, argnums=(0, 1), has_aux=True)
         of_networks, _ = gradient(generator, discriminator, a, b, mask, None)
         return dict(zip(("generator's gradient", "discriminator's gradient"), of_networks, strict=True))
@@ -234,7 +237,7 @@ def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.n
 
 
 def resume(context: Context) -> dict[str, Any]:
-    """A deterministic run that is stopped in both stages beside one that is not, and its checkpoints read on CPU."""
+    """Compares a deterministic run that is stopped in both stages with one that is not; reads its checkpoint on CPU."""
     changes = program.settings(tiny=context.tiny, deterministic=True)
     stopped, straight = (_fresh(context.work / name / "run") for name in ("stopped", "straight"))
     rows = []
@@ -261,12 +264,12 @@ def resume(context: Context) -> dict[str, Any]:
 
 
 def _begun(workdir: Path, stage: str) -> bool:
-    """Whether a run has an epoch of a stage behind it."""
+    """Returns whether a run has finished an epoch of a stage."""
     return program.epochs_done(workdir, stage) > 0
 
 
 def restored_arrays(workdir: Path) -> dict[str, np.ndarray]:
-    """See ``restored.arrays``; imported when it is needed, as it starts JAX."""
+    """Returns ``restored.arrays``, which is imported only now because the import starts JAX."""
     from benchmarks.gpu import restored
 
     return restored.arrays(workdir)
@@ -277,17 +280,17 @@ def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _same(what: str, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], *, wanted: bool) -> dict[str, Any]:
-    """A line that says whether two runs' arrays are equal bit for bit; ``wanted``: whether they have to be."""
+    """Returns a line that says whether two runs' arrays are equal bit for bit; ``wanted``: whether they must be."""
     unequal = [name for name in one if one[name].tobytes() != other[name].tobytes()]
     if not unequal:
         return row(what, f"all {len(one)} arrays equal", "equal" if wanted else "", good=True if wanted else None)
     apart = difference(_parameters(one), _parameters(other))
-    told = f"{len(unequal)} of {len(one)} arrays differ, by {apart:.1g}"
-    return row(what, told, "equal" if wanted else "", good=False if wanted else None)
+    value = f"{len(unequal)} of {len(one)} arrays differ, by {apart:.1g}"
+    return row(what, value, "equal" if wanted else "", good=False if wanted else None)
 
 
 def _fresh(workdir: Path) -> Path:
-    """A directory's name that no run has had yet; alone in its folder, a run has no generator to take over."""
+    """Returns a new directory. Alone in its folder, a run finds no generator that it could use."""
     number = 0
     while (place := workdir.with_name(f"{workdir.name}-{number}")).exists():
         number += 1
@@ -295,7 +298,7 @@ def _fresh(workdir: Path) -> Path:
 
 
 def repeated(context: Context) -> dict[str, Any]:
-    """Two equal runs, each compiled by itself, as on two days."""
+    """Compares two equal runs, each compiled separately, as on two days."""
     deterministic = context.arguments["deterministic"]
     changes = program.settings(tiny=context.tiny, deterministic=deterministic)
     workdirs = [_fresh(context.work / f"{number}" / "run") for number in range(2)]
@@ -313,7 +316,7 @@ def repeated(context: Context) -> dict[str, Any]:
 
 
 def experiments(context: Context) -> dict[str, Any]:
-    """A few steps of several experiments at the published widths, on the digits, through the whole program."""
+    """Trains several experiments for a few steps at the published widths, on the digits, through the whole program."""
     machine.prepare()
     outcomes: dict[str, Any] = {}
     chosen = context.arguments["experiments"][: 2 if context.tiny else None]
@@ -329,9 +332,9 @@ def experiments(context: Context) -> dict[str, Any]:
         else:
             outcomes[experiment] = {"top1": found["test"]["top1"], "loss": found["test"]["loss"]}
         outcomes[experiment]["seconds"] = time.time() - started
-        told = _experiments_row(outcomes, len(chosen))
-        context.report({"rows": [told], "data": outcomes})
-    return {"rows": [told], "data": outcomes}
+        summary = _experiments_row(outcomes, len(chosen))
+        context.report({"rows": [summary], "data": outcomes})
+    return {"rows": [summary], "data": outcomes}
 
 
 def _experiments_row(outcomes: Mapping[str, Any], wanted: int) -> dict[str, Any]:
@@ -342,7 +345,7 @@ def _experiments_row(outcomes: Mapping[str, Any], wanted: int) -> dict[str, Any]
 
 
 def seeds_together(context: Context) -> dict[str, Any]:
-    """Three steps of three seeds stacked in one call, beside the same steps of each alone, in float32."""
+    """Compares three steps of three seeds stacked in one call with the same steps of each seed alone, in float32."""
     machine.prepare()
     rows = []
     for name in ("generator", "classifier"):
@@ -361,7 +364,7 @@ def seeds_together(context: Context) -> dict[str, Any]:
 
 
 def _after_steps(stage: Any, run: seeds.Run, count: int = 3, number_of_seeds: int = 3) -> list[PyTree]:
-    """The networks of every seed after some steps."""
+    """Returns the networks of every seed after ``count`` steps."""
     compiled = OneDevice().compiled(seeds.step_of(stage))
     carries, draws = seeds.begin(stage, number_of_seeds)
     for number in range(count):
@@ -371,16 +374,16 @@ def _after_steps(stage: Any, run: seeds.Run, count: int = 3, number_of_seeds: in
 
 
 def memory_taken(context: Context) -> dict[str, Any]:
-    """What steps take by the device's account: in a process that compiles them, and in one that finds them compiled."""
-    told = json.dumps(dict(context.arguments) | {"tiny": context.tiny})
-    command = [sys.executable, "-m", "benchmarks.gpu.memory_taken", told]
+    """Measures the device's memory peak in a process that compiles its steps and in one that finds them compiled."""
+    description = json.dumps(dict(context.arguments) | {"tiny": context.tiny})
+    command = [sys.executable, "-m", "benchmarks.gpu.memory_taken", description]
     found = []
     for _ in range(1 if context.tiny else 2):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"exit code {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
         found.append(json.loads(done.stdout.splitlines()[-1]))
-    peaks = [f"{one['peak'] / 2**20:.0f} MiB" if one["peak"] else "the device does not tell" for one in found]
+    peaks = [f"{one['peak'] / 2**20:.0f} MiB" if one["peak"] else "not reported by the device" for one in found]
     good = None if found[-1]["peak"] is None else found[-1]["peak"] <= 10e9
     value = f"{peaks[-1]} ({peaks[0]} while compiling; XLA's account {found[-1]['by_xla'] / 2**20:.0f} MiB)"
     rows = [row("peak", value, "at most 10 GB", good=good)]
@@ -390,8 +393,8 @@ def memory_taken(context: Context) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def told_xla(flags: str) -> Iterator[None]:
-    """Processes started within it are given these flags beside the others."""
+def xla_flags(flags: str) -> Iterator[None]:
+    """Adds XLA flags to the environment of processes that are started within it."""
     before = os.environ.get("XLA_FLAGS")
     os.environ["XLA_FLAGS"] = f"{before or ''} {flags}".strip()
     try:
@@ -404,14 +407,14 @@ def told_xla(flags: str) -> Iterator[None]:
 
 
 def cost_of_deterministic(context: Context) -> dict[str, Any]:
-    """The time of a stage's iterations with deterministic operations, over that without, in alternating rounds."""
+    """Compares a stage's iterations with deterministic operations and without, in alternating rounds."""
     from benchmarks.gpu import sides
 
     stage = context.arguments["stage"]
     request = sides.request(stage, tiny=context.tiny)
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(sides.Contestant("ours", request))
-        with told_xla(DETERMINISTIC):
+        with xla_flags(DETERMINISTIC):
             deterministic = stack.enter_context(sides.Contestant("ours", request))
         sides.alternate([plain, deterministic], 2 if context.tiny else 7, context)
     figures = sides.figures(deterministic, plain, request.preset)

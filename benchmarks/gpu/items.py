@@ -1,4 +1,4 @@
-"""What a part of the kit consists of: items, each a function that a process of its own calls."""
+"""The items of the kit's parts. Each is a function that is called in a process of its own."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-WORK = ROOT / "runs" / "gpu"  # ignored by git; is still there in a later command on the same machine
+WORK = ROOT / "runs" / "gpu"  # ignored by git; a later command on the same machine finds it
 
 PASSED, DIFFERS, FAILED = "passed", "differs", "failed"
 CUT_OFF, LEFT_OUT = "cut off", "left out"
@@ -15,16 +15,16 @@ CUT_OFF, LEFT_OUT = "cut off", "left out"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to find out.
+    """A check or measurement.
 
     Attributes:
-        name: what it is called in tables and files.
-        function: that finds it out, as "module:function"; it is given a ``Context``.
-        seconds: that it takes on a GPU by estimate, compilation included.
-        arguments: for the function, in JSON's types.
-        alone: nothing else may run meanwhile, since times are measured.
-        environment: variables that its process needs from its start.
-        measured: whether it ends by itself after about its estimate; one that does not takes all the time there is.
+        name: its name in tables and files.
+        function: the function that does it, as "module:function"; it gets a ``Context``.
+        seconds: the estimated time on a GPU, including compilation.
+        arguments: arguments of the function, in JSON's types.
+        alone: no other item may run at the same time, because times are measured.
+        environment: variables that its process needs from the start.
+        measured: whether it ends by itself after about its estimate; otherwise it uses all the remaining time.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Item:
 
 @dataclass
 class Context:
-    """What an item's function is told.
+    """What an item's function gets.
 
     Attributes:
-        arguments: the item's own.
-        tiny: whether this is a rehearsal, whose figures say nothing.
-        deadline: when it has to be done at the latest, in seconds since the epoch.
-        work: a folder for its files, which are not kept.
-        output: where results are gathered.
-        images: a folder of images; None where none was given.
-        resume: what an earlier command left in its output; None where nothing was given.
-        report: hands on what is known so far, in case that the time is over before the function has returned.
+        arguments: the item's own arguments.
+        tiny: whether this is a rehearsal, whose figures mean nothing.
+        deadline: when the item must end, in seconds since the epoch.
+        work: a folder for temporary files.
+        output: the folder of the results.
+        images: a folder or .zip of images; None if none was given.
+        resume: the output of an earlier command; None if none was given.
+        report: reports what is known so far, in case the time is over before the function returns.
     """
 
     arguments: Mapping[str, Any]
@@ -62,20 +62,20 @@ class Context:
 
     @property
     def seconds_left(self) -> float:
-        """How long the function may still take."""
+        """The seconds that the function may still take."""
         return self.deadline - time.time()
 
 
 def row(what: str, value: str, wanted: str = "", *, good: bool | None = None) -> dict[str, Any]:
-    """A line of the table: what was measured, the figure, the goal, and whether it is reached (None: there is none)."""
+    """Returns a line of the table: what was measured, the figure, the goal, and whether it is met (None: no goal)."""
     return {"what": what, "value": value, "wanted": wanted, "good": good}
 
 
 def within(what: str, difference: float, tolerance: float) -> dict[str, Any]:
-    """A line about a difference that may be as large as a tolerance; one that is not a number may not."""
+    """Returns a line about a difference with a tolerance; a difference that is not a number exceeds it."""
     return row(what, f"{difference:.2g}", f"at most {tolerance:.2g}", good=bool(difference <= tolerance))
 
 
 def merged(rows: Sequence[dict[str, Any]]) -> str:
-    """What becomes of an item that has these lines."""
-    return DIFFERS if any(one["good"] is False for one in rows) else PASSED
+    """Returns the status of an item with these lines."""
+    return DIFFERS if any(line["good"] is False for line in rows) else PASSED

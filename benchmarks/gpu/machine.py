@@ -1,4 +1,4 @@
-"""What machine this is: what is missing there, what the device is called, and how fast it is at best."""
+"""Describes the machine: missing packages, the device, and the highest speed that it reaches."""
 
 import importlib.metadata
 import os
@@ -16,7 +16,7 @@ _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.\-]*)\s*([^;#]*)")
 
 
 def packages(context: Context) -> dict[str, Any]:
-    """Which of the requirements are missing, and all that is installed, as ``pip freeze`` shows it."""
+    """Lists missing requirements and writes all installed packages to ``freeze.txt``, in the form of ``pip freeze``."""
     installed = sorted(
         {f"{one.metadata['Name']}=={one.version}" for one in importlib.metadata.distributions()}, key=str.lower
     )
@@ -34,21 +34,21 @@ def packages(context: Context) -> dict[str, Any]:
     return {
         "rows": [
             row("missing packages", shown, "none", good=not missing),
-            row("packages of another version", ", ".join(unfit) or "none", "none", good=not unfit),
+            row("packages with another version", ", ".join(unfit) or "none", "none", good=not unfit),
         ],
         "data": {"missing": missing, "unfit": unfit, "installed": installed},
     }
 
 
 def requirements() -> list[tuple[str, str]]:
-    """Names and version ranges of ``requirements.txt``."""
+    """Returns the names and version ranges in ``requirements.txt``."""
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     found = (_REQUIREMENT.match(line) for line in lines if line.strip() and not line.startswith(("#", "-")))
     return [(one[1], one[2].strip()) for one in found if one is not None]
 
 
 def fits(version: str, wanted: str) -> bool:
-    """Whether a version is in a range; True where ``packaging``, which knows, is not there."""
+    """Returns whether a version is in a range; True if ``packaging``, which can tell, is not installed."""
     try:
         from packaging.specifiers import SpecifierSet
     except ImportError:
@@ -57,7 +57,7 @@ def fits(version: str, wanted: str) -> bool:
 
 
 def prepare() -> Any:
-    """Starts JAX as a run does, and returns it."""
+    """Prepares JAX as a run does, and returns the module."""
     from chimeramix_jax.runtime import compilation_cache, cpu_setup
 
     cpu_setup.prepare()
@@ -68,7 +68,7 @@ def prepare() -> Any:
 
 
 def machine(context: Context) -> dict[str, Any]:
-    """The device, the versions, and what a copy and a matrix product reach: the ceilings for all else."""
+    """Shows the device, the versions, and the speed of a copy and of a matrix product: ceilings for everything else."""
     jax = prepare()
     import jax.numpy as jnp
 
@@ -94,7 +94,7 @@ def machine(context: Context) -> dict[str, Any]:
 
 
 def _seconds(function: Any, *arguments: Any) -> float:
-    """The median of several calls, after one that compiles."""
+    """Returns the median seconds of several calls, after one that compiles."""
     import jax
 
     jax.block_until_ready(function(*arguments))
@@ -114,7 +114,7 @@ def _version(name: str) -> str | None:
 
 
 def _driver() -> str | None:
-    """What ``nvidia-smi`` says of the device; None where there is none."""
+    """Returns the device as ``nvidia-smi`` describes it; None if that is not available."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip() or None

@@ -1,8 +1,9 @@
-"""How much of the device's memory some steps of a configuration's stage take, by the device's own account.
+"""Measures how much of the device's memory some steps of a configuration's stage take, as the device reports it.
 
     python -m benchmarks.gpu.memory_taken '{"config": "cifair10:baseline", "stage": "classifier", "tiny": false}'
 
-A process of its own, since a device tells the peak of a whole process only. Prints a line of JSON at the end.
+Runs as a separate process, because a device reports the peak of a whole process only. The last line of its output is
+JSON.
 """
 
 import json
@@ -20,13 +21,13 @@ STEPS = 3
 
 
 def main() -> None:
-    """Compiles a step and runs it a few times."""
-    told = json.loads(sys.argv[1])
+    """Compiles a step, runs it a few times, and prints the memory."""
+    request = json.loads(sys.argv[1])
     machine.prepare()
-    config = settings.load(told["config"])
-    if told["tiny"]:
+    config = settings.load(request["config"])
+    if request["tiny"]:
         config.update_from_flattened_dict(dict(TINY) | {"generator.image_side": 16})
-    stage = memory.generator_stage(config) if told["stage"] == "generator" else memory.classifier_stage(config)
+    stage = memory.generator_stage(config) if request["stage"] == "generator" else memory.classifier_stage(config)
     state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
     step = jax.jit(stage.train_step, donate_argnums=0)
     indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples

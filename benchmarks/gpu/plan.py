@@ -1,4 +1,4 @@
-"""Which items each part of the kit has, in order of importance, with how long each takes on a GPU by estimate."""
+"""The items of each part of the kit, in order of importance, with their estimated times on a GPU."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from benchmarks.gpu.items import Item
 
 PARTS = ("check", "speed", "train")
 
-# The experiments of chimeramix_jax/config/experiments.py, in groups of which each shares a process.
+# The experiments of chimeramix_jax/config/experiments.py, in groups that share a process.
 EXPERIMENTS = {
     "segmentation": (
         "chimeramix_segmentation",
@@ -32,7 +32,7 @@ EXPERIMENTS = {
     ),
 }
 
-# What has different sizes in the published settings: data set, experiment, stage.
+# The stages whose sizes differ in the published settings: data set, experiment, stage.
 CONFIGURATIONS = (
     ("cifair10", "chimeramix_grid", "generator"),
     ("cifair10", "chimeramix_grid", "classifier"),
@@ -49,11 +49,11 @@ STAGES = ("generator", "classifier")
 
 
 def items(part: str, *, work: Path) -> list[Item]:
-    """The items of a part.
+    """Returns the items of a part.
 
     Args:
         part: one of ``PARTS``.
-        work: where compiled programs are kept, unless JAX has been told already.
+        work: the folder for compiled programs, unless ``JAX_COMPILATION_CACHE_DIR`` names another.
     """
     found = {"check": _check, "speed": _speed, "train": _train}[part]()
     shared = {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

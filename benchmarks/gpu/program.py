@@ -1,4 +1,4 @@
-"""Runs of ``main.py`` as a user starts them, in processes of their own."""
+"""Runs ``main.py`` as a user would start it, in a separate process."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.gpu.items import ROOT
 
-# Networks and epochs that two cores train in seconds, for rehearsals.
+# For rehearsals: networks and epochs that two cores train in seconds.
 TINY: Mapping[str, Any] = {
     "classifier.batch_size": 8,
     "classifier.epochs": 5,
@@ -27,7 +27,7 @@ TINY: Mapping[str, Any] = {
     "generator.residual_blocks": 1,
     "max_labels_per_class": 2,
 }
-# The published networks on the digits, for so many steps that a run can be stopped between them.
+# The published networks on the digits, with enough steps that a run can be stopped between them.
 SHORT: Mapping[str, Any] = {
     "classifier.batch_size": 16,
     "classifier.epochs": 20,
@@ -47,13 +47,13 @@ SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class RunFailedError(Exception):
-    """A run ended with an exit code that was not expected, or had to be ended."""
+    """A run ended with an unexpected exit code, or had to be stopped."""
 
 
 def settings(*, tiny: bool, **others: Any) -> dict[str, Any]:
-    """The settings of a short run on the digits; ``__`` in a name stands for the dot."""
-    told = {name.replace("__", "."): value for name, value in others.items()}
-    return {"compare_with_baseline": False, "evaluation.every_epochs": 1000} | dict(TINY if tiny else SHORT) | told
+    """Returns the settings of a short run on the digits; ``__`` in a name stands for a dot."""
+    changes = {name.replace("__", "."): value for name, value in others.items()}
+    return {"compare_with_baseline": False, "evaluation.every_epochs": 1000} | dict(TINY if tiny else SHORT) | changes
 
 
 class Program:
@@ -66,7 +66,7 @@ class Program:
         changes: Mapping[str, Any],
         environment: Mapping[str, str] | None = None,
     ):
-        """Starts it, with some variables of the environment changed."""
+        """Starts the run with some changed variables of the environment."""
         command = [sys.executable, str(ROOT / "main.py"), f"--config={config}", f"--workdir={workdir}"]
         workdir.parent.mkdir(parents=True, exist_ok=True)
         self._log = workdir.parent / f"{workdir.name.replace('{seed}', 'seeds')}.log"
@@ -81,19 +81,19 @@ class Program:
             )
 
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Returns whether the run has not ended yet."""
         return self._process.poll() is None
 
     def stop(self) -> int:
-        """Asks it to stop, as Slurm does; returns its exit code."""
+        """Sends SIGTERM, as Slurm does; returns the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait()
 
     def wait(self, deadline: float) -> None:
-        """Waits for its end.
+        """Waits for the end of the run.
 
         Raises:
-            RunFailedError: it did not end well, or not in time, in which case it is ended.
+            RunFailedError: the run failed, or did not end in time and was stopped.
         """
         try:
             code = self._process.wait(timeout=max(deadline - time.time(), 0.1))
@@ -104,10 +104,10 @@ class Program:
             raise RunFailedError(f"main.py ended with exit code {code}: {self.last_words()}")
 
     def stop_when(self, reached: Callable[[], bool], deadline: float) -> bool:
-        """Stops it as soon as ``reached`` says so; returns whether it was still at work then.
+        """Stops the run as soon as ``reached`` returns True; returns whether it was still running then.
 
         Raises:
-            RunFailedError: it failed before, or the time was over.
+            RunFailedError: the run failed before, or the time was over.
         """
         while not reached():
             if not self.running():
@@ -123,16 +123,16 @@ class Program:
         return code == STOPPED
 
     def last_words(self) -> str:
-        """The end of what it printed."""
+        """Returns the end of the run's output."""
         return " ".join(self._log.read_text(errors="replace").split())[-300:]
 
 
 def results(workdir: Path) -> dict[str, Any]:
-    """What a finished run's ``results.json`` holds."""
+    """Returns the content of a finished run's ``results.json``."""
     return json.loads((workdir / "results.json").read_text())
 
 
 def epochs_done(workdir: Path, stage: str) -> int:
-    """Epochs that a run has put down for a stage."""
+    """Returns the number of epochs of a stage that a run has finished."""
     file = workdir / stage / "metrics.jsonl"
     return file.read_text().count("\n") if file.exists() else 0

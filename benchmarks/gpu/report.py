@@ -1,4 +1,4 @@
-"""What a part of the kit found, as JSON and as a short table in Markdown."""
+"""Describes what a part of the kit found: its circumstances, and a short Markdown table."""
 
 import datetime
 import platform
@@ -9,12 +9,12 @@ from typing import Any
 from benchmarks.gpu.items import DIFFERS, FAILED, PASSED, ROOT
 
 MOST_LINES = 60
-_HEADING = ["| item | what | figure | wanted | s |", "|---|---|---|---|---|"]
+_HEADING = ["| item | what | figure | goal | s |", "|---|---|---|---|---|"]
 _LONGEST = 110  # characters of an error in the table
 
 
 def circumstances(part: str, minutes: float, *, tiny: bool) -> dict[str, Any]:
-    """When and with what a part was run; what takes JAX to know is in the item "machine"."""
+    """Returns when and with what a part was run, without what only JAX knows, which the item "machine" has."""
     return {
         "part": part,
         "tiny": tiny,
@@ -36,12 +36,12 @@ def _commit() -> str | None:
 
 
 def table(about: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
-    """At most ``MOST_LINES`` lines: where they do not suffice, lines without a fault give way first."""
-    title = f"**gpu {about['part']}**{', a rehearsal whose figures say nothing' if about['tiny'] else ''}"
+    """Returns a table of at most ``MOST_LINES`` lines; if there are more, lines without a fault are left out first."""
+    title = f"**gpu {about['part']}**{', a rehearsal whose figures mean nothing' if about['tiny'] else ''}"
     machine = next((one["data"]["summary"] for one in records if one["name"] == "machine" and "data" in one), None)
-    told = f"{title}: {machine or 'no device was found'}; commit {about['commit']}; {about['started']}"
+    line = f"{title}: {machine or 'no device was found'}; commit {about['commit']}; {about['started']}"
     counts = {status: sum(one["status"] == status for one in records) for status in _in_order(records)}
-    heading = [told, "", ", ".join(f"{count} {status}" for status, count in counts.items()), "", *_HEADING]
+    heading = [line, "", ", ".join(f"{count} {status}" for status, count in counts.items()), "", *_HEADING]
     lines = [(bad, text) for record in records for bad, text in _lines(record)]
     room = MOST_LINES - len(heading)
     if len(lines) > room:
@@ -53,14 +53,14 @@ def table(about: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str
 
 
 def _in_order(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The statuses there are, the good one first."""
+    """Returns the statuses that occur, the good one first."""
     found = {one["status"] for one in records}
     first = [one for one in (PASSED, DIFFERS, FAILED) if one in found]
     return first + sorted(found.difference(first))
 
 
 def _lines(record: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """The lines of an item, and of each whether it tells of a fault."""
+    """Returns the lines of an item, each with whether it reports a fault."""
     seconds = f"{record['seconds']:.0f}" if "seconds" in record else ""
     lines = []
     if "error" in record or not record.get("rows"):

@@ -1,6 +1,4 @@
-"""What the networks of a finished run compute of the same inputs, on whatever device JAX starts.
-
-::
+"""Writes what the networks of a finished run compute from fixed inputs, on the device that JAX chooses.
 
 JAX_PLATFORMS=cpu python -m benchmarks.gpu.restored WORKDIR FILE.npz
 """
@@ -10,29 +8,31 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from benchmarks.gpu import machine
 from chimeramix_jax import restore_classifier, restore_generator
 from chimeramix_jax.config import from_json
+from chimeramix_jax.mixing.blending import mixed_images
 
 IMAGES = 8
 
 
 def arrays(workdir: Path) -> dict[str, np.ndarray]:
-    """The parameters ("parameters/...") of generator and classifier, and their outputs ("outputs/...")."""
+    """Returns the parameters ("parameters/...") and outputs ("outputs/...") of a run's generator and classifier."""
     config = from_json((workdir / "config.json").read_text())
     generator, classifier = restore_generator(workdir), restore_classifier(workdir)
     random = np.random.default_rng(0)
     a, b, images = (
-        random.uniform(-1, 1, (IMAGES, side, side, 3)).astype(np.float32)
+        jnp.asarray(random.uniform(-1, 1, (IMAGES, side, side, 3)), jnp.float32)
         for side in (config.generator.image_side, config.generator.image_side, config.classifier.image_side)
     )
     mask_side = config.generator.image_side // 4
-    mask = random.integers(0, 2, (IMAGES, mask_side, mask_side, 1)).astype(np.float32)
+    mask = jnp.asarray(random.integers(0, 2, (IMAGES, mask_side, mask_side, 1)), jnp.float32)
     found = {
-        "outputs/mixed": nnx.jit(lambda network, *inputs: network(*inputs))(generator, a, b, mask),
+        "outputs/mixed": nnx.jit(mixed_images)(generator, a, b, mask),
         "outputs/logits": nnx.jit(lambda network, inputs: network(inputs))(classifier, images),
     }
     for name, network in (("generator", generator), ("classifier", classifier)):
@@ -42,7 +42,7 @@ def arrays(workdir: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes the arrays of a run into a file."""
+    """Writes the arrays of a run to a file."""
     machine.prepare()
     workdir, file = sys.argv[1:]
     found: dict[str, Any] = arrays(Path(workdir))

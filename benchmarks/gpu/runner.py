@@ -1,4 +1,4 @@
-"""Works through items within a time limit, in processes that may fail, hang or be killed without harm to the others."""
+"""Runs items within a time limit, in processes that may fail, hang or be killed without harming the others."""
 
 import contextlib
 import json
@@ -16,24 +16,24 @@ from typing import Any
 
 from benchmarks.gpu.items import CUT_OFF, FAILED, LEFT_OUT, ROOT, Item, merged
 
-GRACE = 5.0  # seconds that an item is given to notice that its time is over, before its process is killed
-PATIENCE = 4.0  # times its estimate, after which an item is cut off although there is time left
-LEAST = 90.0  # seconds that every item is given, as far as they are left
-SLOWEST, FASTEST = 4.0, 0.3  # how far measured times may correct the estimates
-TRUSTED = 120.0  # seconds of items, after which what was measured counts as much as the estimates
+GRACE = 5.0  # seconds for an item to notice that its time is over before its process is killed
+PATIENCE = 4.0  # an item is cut off after this many times its estimate, even if there is time left
+LEAST = 90.0  # seconds that every item gets, if they are left
+SLOWEST, FASTEST = 4.0, 0.3  # limits of the correction of estimates by measured times
+TRUSTED = 120.0  # seconds of items after which measured times count as much as estimates
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What all items share.
+    """The arguments that all items share.
 
     Attributes:
         tiny: whether this is a rehearsal.
-        work: the folder below which every item has one of its own.
-        output: where results are gathered.
-        images: a folder of images, or None.
-        resume: what an earlier command left, or None.
+        work: the folder in which every item has its own folder.
+        output: the folder of the results.
+        images: a folder or .zip of images, or None.
+        resume: the output of an earlier command, or None.
     """
 
     tiny: bool
@@ -44,10 +44,10 @@ class Circumstances:
 
 
 class Worker:
-    """A process that works on one item after the other."""
+    """A process that runs one item after the other."""
 
     def __init__(self, environment: dict[str, str], log: Path):
-        """Starts it, in a session of its own, so that whatever it starts can be ended with it."""
+        """Starts the process in a session of its own, so that everything it starts can be ended with it."""
         self.environment = environment
         with log.open("ab") as messages:
             self._process = subprocess.Popen(
@@ -70,13 +70,13 @@ class Worker:
         self._answers.put(None)
 
     def ask(self, item: Item, circumstances: Circumstances, deadline: float) -> dict[str, Any]:
-        """Has it work on an item until a deadline; returns what came of it, in the form of the report."""
-        told = asdict(circumstances) | {"function": item.function, "arguments": dict(item.arguments)}
-        told |= {"work": str(Path(circumstances.work) / item.name.replace(" ", "_").replace(":", "_"))}
+        """Runs an item until a deadline; returns its outcome in the form of the report."""
+        request = asdict(circumstances) | {"function": item.function, "arguments": dict(item.arguments)}
+        request |= {"work": str(Path(circumstances.work) / item.name.replace(" ", "_").replace(":", "_"))}
         partial: dict[str, Any] = {}
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(told | {"deadline": deadline}) + "\n")
+            self._process.stdin.write(json.dumps(request | {"deadline": deadline}) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return {"status": FAILED, "error": "its process had ended before"}
@@ -97,14 +97,14 @@ class Worker:
                 return {"status": merged(answer["result"].get("rows", [])), **answer["result"]}
 
     def kill(self) -> None:
-        """Ends it, and whatever it started."""
+        """Ends the process and everything that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
 
 class Runner:
-    """Items being worked on, several at a time where they allow it."""
+    """Runs items, several at a time if they allow it."""
 
     def __init__(
         self,
@@ -115,20 +115,20 @@ class Runner:
         log: Path,
         changed: Callable[[list[dict[str, Any]]], None],
     ):
-        """Begins nothing yet.
+        """Prepares to run the items.
 
         Args:
-            items: in order of importance.
-            circumstances: that they share.
-            end: when all has to be over, in seconds since the epoch.
-            jobs: how many items may be worked on at once.
-            log: where the workers' messages go.
-            changed: called with the records so far whenever one has changed, by one thread at a time.
+            items: the items in order of importance.
+            circumstances: the arguments that they share.
+            end: when everything must be over, in seconds since the epoch.
+            jobs: how many items may run at once.
+            log: the file for the workers' messages.
+            changed: called with all records whenever one has changed, by one thread at a time.
         """
         self._items, self._circumstances, self._end, self._jobs = list(items), circumstances, end, jobs
         self._log, self._changed = log, changed
         self.records: list[dict[str, Any]] = [
-            {"name": item.name, "status": LEFT_OUT, "estimate": item.seconds, "error": "not begun"} for item in items
+            {"name": item.name, "status": LEFT_OUT, "estimate": item.seconds, "error": "not started"} for item in items
         ]
         self._turn = threading.Condition()
         self._next, self._running, self._alone = 0, 0, False
@@ -136,16 +136,16 @@ class Runner:
         self._workers: set[Worker] = set()
 
     def run(self) -> None:
-        """Works until all items are done or the time is over."""
+        """Runs items until all are done or the time is over."""
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._jobs)]
         for thread in threads:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive():  # so that signals are heard
+                while thread.is_alive():  # short waits, so that signals are handled
                     thread.join(SECONDS_BETWEEN_LOOKS)
         finally:
-            self._end = 0.0  # so that nothing is begun any more where this was interrupted
+            self._end = 0.0  # so that nothing more is started after an interruption
             for worker in list(self._workers):
                 worker.kill()
 
@@ -159,10 +159,10 @@ class Runner:
                 self._workers.add(worker)
             started = time.time()
             patience = max(PATIENCE * max(self._expected(item), item.seconds), LEAST)
-            if self._circumstances.tiny or not item.measured:  # estimates are of a GPU
+            if self._circumstances.tiny or not item.measured:  # estimates are for a GPU
                 patience = float("inf")
             outcome = worker.ask(item, self._circumstances, min(self._end, started + patience))
-            if outcome["status"] in (FAILED, CUT_OFF):  # whatever it left in memory
+            if outcome["status"] in (FAILED, CUT_OFF):  # frees whatever it left in memory
                 self._end_worker(worker)
                 worker = None
             self._give_back(item, record, outcome, time.time() - started)
@@ -174,13 +174,13 @@ class Runner:
             self._workers.discard(worker)
 
     def _take(self) -> int | None:
-        """The next item that fits into the time, as soon as it may run; None: there is no more."""
+        """Waits for the next item that fits into the time and may run; returns its index, or None if there is none."""
         with self._turn:
             while self._next < len(self._items):
                 item, record = self._items[self._next], self.records[self._next]
                 expected, left = self._expected(item), self._end - time.time()
                 if expected > left:
-                    record["error"] = f"takes about {expected:.0f} s, and {max(left, 0):.0f} s were left"
+                    record["error"] = f"takes about {expected:.0f} s, but only {max(left, 0):.0f} s were left"
                     self._next += 1
                 elif self._alone or (item.alone and self._running):
                     self._turn.wait()
@@ -188,7 +188,7 @@ class Runner:
                     self._next += 1
                     self._running += 1
                     self._alone = item.alone
-                    record |= {"status": CUT_OFF, "error": "was being worked on"}
+                    record |= {"status": CUT_OFF, "error": "was running"}
                     print(f"{item.name} ...", file=sys.stderr, flush=True)
                     self._changed(self.records)
                     return self._next - 1
@@ -209,6 +209,6 @@ class Runner:
             self._turn.notify_all()
 
     def _expected(self, item: Item) -> float:
-        """Seconds that an item will take, by its estimate and by how right the others' were."""
+        """Returns the expected seconds of an item: its estimate, corrected by how long other items took."""
         pace = (self._spent + TRUSTED) / (self._estimated + TRUSTED)
         return item.seconds * min(max(pace, FASTEST), SLOWEST)

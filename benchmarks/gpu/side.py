@@ -1,7 +1,5 @@
 """The process of a side: those of ``benchmarks/speed_worker.py``, and the lean twin under ``torch.compile``.
 
-::
-
 python -m benchmarks.gpu.side compiled '{"preset": {...}, "device": "gpu", "steps": 50, "loader_workers": 0}'
 """
 
@@ -17,21 +15,21 @@ _make = speed_worker.make
 
 
 def make(name: str, request: Request) -> speed_worker.Contestant:
-    """The side called ``name``.
+    """Creates a side by its name.
 
     Raises:
-        RuntimeError: it cannot run; the message says why.
+        RuntimeError: the side cannot run; the message says why.
     """
     return compiled_twin(request) if name == COMPILED else _make(name, request)
 
 
 def compiled_twin(request: Request) -> speed_worker.Contestant:
-    """The lean twin whose networks' forward and backward passes are compiled; losses and optimizers stay eager."""
+    """Creates the lean twin with compiled forward and backward passes; losses and optimizers stay eager."""
     import torch
 
     from benchmarks import speed_twin
 
-    # On a CPU, where this is rehearsed only, what is traced runs as it is: generating C++ takes minutes.
+    # A CPU only rehearses this, so the traced program runs without code generation, which would take minutes.
     backend = "inductor" if torch.cuda.is_available() else "aot_eager"
 
     def compiled(network: Callable[..., Any], parts: tuple[str, ...]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The sides of ``benchmarks/speed.py`` and what the kit has beside them: a compiled twin, and sides that may fail."""
+"""The sides of ``benchmarks/speed.py``, and the kit's additions: a compiled twin, and sides that may fail."""
 
 import dataclasses
 import json
@@ -17,14 +17,14 @@ TITLES = speed.TITLES | {COMPILED: "PyTorch, lean, torch.compile"}
 
 
 class Contestant(speed.Side):
-    """A side in its process."""
+    """A side of the comparison in its process."""
 
     def __init__(self, name: str, request: Request, title: str = ""):
         """Starts the process and waits until it is ready."""
         self.name, self.title, self.request = name, title or TITLES[name], request
         self.seconds: list[float] = []
         environment = dict(os.environ)
-        environment.pop("XLA_PYTHON_CLIENT_PREALLOCATE", None)  # memory as in training, so far as it is this side's
+        environment.pop("XLA_PYTHON_CLIENT_PREALLOCATE", None)  # memory as in training
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu.side", name, json.dumps(dataclasses.asdict(request))],
             stdin=subprocess.PIPE,
@@ -39,12 +39,12 @@ class Contestant(speed.Side):
 
 
 def request(stage: str, *, tiny: bool) -> Request:
-    """The published sizes of a stage, or tiny ones."""
+    """Returns the request for the published sizes of a stage, or for tiny ones."""
     return Request(PRESETS[stage, "tiny" if tiny else "paper"], "auto", 2 if tiny else 0)
 
 
 def alternate(contestants: Sequence[Contestant], rounds: int, context: Context) -> None:
-    """Has all run the round that compiles, if they have not yet; then rounds in turns, while the time allows."""
+    """Runs everyone's compiling round, if it has not run yet, and then alternating rounds while the time allows."""
     for one in contestants:
         if not one.first_round:
             one.first()
@@ -61,5 +61,5 @@ def alternate(contestants: Sequence[Contestant], rounds: int, context: Context) 
 
 
 def figures(contestant: Contestant, ours: Contestant, preset: Preset) -> dict[str, Any]:
-    """All that is known of a side."""
+    """Returns all figures of a side."""
     return speed.figures_of(contestant, ours, preset)

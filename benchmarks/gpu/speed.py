@@ -1,4 +1,4 @@
-"""How fast the training steps are on this device, and where their time goes: the items of the part "speed"."""
+"""Measures how fast the training steps are and where their time goes: the items of the part "speed"."""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks import deviceless, flops, memory, seeds, speed_ours
 from benchmarks.gpu import machine, sides
@@ -23,28 +22,28 @@ from chimeramix_jax.training.team import Stacked
 ROUNDS = 7
 LOADER_WORKERS = 8
 STEPS_PER_CALL = (1, 8, 64)
-CALLS = 5  # that are timed
+CALLS = 5  # timed calls
 MOST_KERNELS = 20
 SHOWN_KERNELS = 8  # in the table; the JSON has all
 SEEDS = (1, 5)
 _GRAPH = re.compile(r"^%command_buffer[^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
-# Goals of a GPU of the H100's class.
+# Goals for a GPU of the H100's class.
 SHARE_OF_PEAK, TIMES_FASTER, TIMES_OF_ONE = 0.45, {"generator": 5.0, "classifier": 10.0}, 2.0
 
 
 def preset_of(context: Context) -> Preset:
-    """The published sizes of the item's stage, or tiny ones."""
+    """Returns the published sizes of the item's stage, or tiny ones."""
     return PRESETS[context.arguments["stage"], "tiny" if context.tiny else "paper"]
 
 
 def stage_of(preset: Preset, steps: int = 1) -> Any:
-    """A stage of these sizes on images of noise."""
+    """Returns a stage of these sizes on images of noise."""
     return speed_ours.stage(preset, speed_ours.configured(preset), steps)
 
 
 def beside_pytorch(context: Context) -> dict[str, Any]:
-    """A stage's iterations beside the twin's: as published, lean, compiled, and the classifier's with a loader too."""
+    """Compares a stage's iterations with the twin's: published, lean, compiled and, for the classifier, loading."""
     stage = context.arguments["stage"]
     request = sides.request(stage, tiny=context.tiny)
     wanted = [("ours", request, ""), ("published", request, ""), ("lean", request, ""), (sides.COMPILED, request, "")]
@@ -53,27 +52,27 @@ def beside_pytorch(context: Context) -> dict[str, Any]:
         wanted.append(("published", loaded, f"PyTorch, published, {loaded.loader_workers} loaders"))
     errors, found = {}, []
     with contextlib.ExitStack() as stack:
-        for name, asked, title in wanted:
+        for name, side_request, title in wanted:
             try:
-                side = stack.enter_context(sides.Contestant(name, asked, title))
+                side = stack.enter_context(sides.Contestant(name, side_request, title))
                 side.first()
                 found.append(side)
-            except SystemExit as error:  # the others can do without it, unless it is ours
+            except SystemExit as error:  # the comparison continues without it, unless it is ours
                 errors[title or sides.TITLES[name]] = str(error)
-            told = [row(name, f"failed: {error}"[:200], "", good=False) for name, error in errors.items()]
-            context.report({"rows": told, "data": errors})
+            failures = [row(name, f"failed: {error}"[:200], "", good=False) for name, error in errors.items()]
+            context.report({"rows": failures, "data": errors})
         if not found or found[0].name != "ours":
             raise RuntimeError(next(iter(errors.values()), "nothing ran"))
         sides.alternate(found, 1 if context.tiny else ROUNDS, context)
     figures = {side.title: sides.figures(side, found[0], request.preset) for side in found}
     rows = [_side_row(title, one, stage, judged=not context.tiny) for title, one in figures.items()]
-    return {"rows": rows + told, "data": {"sides": figures, "errors": errors}}
+    return {"rows": rows + failures, "data": {"sides": figures, "errors": errors}}
 
 
 def _side_row(title: str, one: dict[str, Any], stage: str, *, judged: bool) -> dict[str, Any]:
-    """A side's line; goals are those of ours, and of what it is compared with."""
+    """Returns a side's line, with the goal that it is judged by, if any."""
     share = one["share_of_peak"]
-    told = [
+    cells = [
         f"{one['ms_per_iteration']:.3g} ms",
         f"{1e3 / one['ms_per_iteration']:.4g} it/s",
         f"{one['time_over_ours']:.2f} of ours",
@@ -87,13 +86,13 @@ def _side_row(title: str, one: dict[str, Any], stage: str, *, judged: bool) -> d
     goal = TIMES_FASTER[stage]
     if title == sides.TITLES["published"] if stage == "generator" else "loaders" in title:
         wanted, good = f"at least {goal:.0f} of ours", one["time_over_ours"] >= goal
-    return row(title, ", ".join(told), wanted, good=good if judged else None)
+    return row(title, ", ".join(cells), wanted, good=good if judged else None)
 
 
 def program(context: Context) -> dict[str, Any]:
-    """How long a step takes to compile, which kernels it has, and what they move, against the floor."""
+    """Shows how long a step takes to compile, which kernels it has, and what they move beside the floor."""
     machine.prepare()
-    jax.config.update("jax_enable_compilation_cache", False)  # what was compiled before would hide the time
+    jax.config.update("jax_enable_compilation_cache", False)  # a cached program would hide the time
     preset = preset_of(context)
     mixing = dataclasses.replace(preset, mixing_probability=1.0)  # a step that mixes: one side of the branch
     stage = stage_of(mixing)
@@ -116,7 +115,7 @@ def program(context: Context) -> dict[str, Any]:
 
 
 def kernels_of(text: str) -> list[deviceless.Kernel]:
-    """The kernels of a compiled program, those that XLA has put into a graph of CUDA's among them."""
+    """Returns the kernels of a compiled program, including those that XLA has put into CUDA graphs."""
     found = [kernel for kernel in deviceless.kernels(text) if kernel.kind != "call"]
     for graph in _GRAPH.findall(text):
         found += deviceless.kernels(f"ENTRY\n{graph}")
@@ -124,22 +123,21 @@ def kernels_of(text: str) -> list[deviceless.Kernel]:
 
 
 def kernels(context: Context) -> dict[str, Any]:
-    """The kernels that take most of a step's time, by the profiler."""
+    """Lists the kernels that take most of a step's time, by the profiler."""
     machine.prepare()
     stage, steps = stage_of(preset_of(context)), 2 if context.tiny else 20
     step = jax.jit(seeds.step_of(stage), donate_argnums=0)
-    state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
-    indices = jnp.arange(stage.plan.batch_size) % stage.plan.examples
+    (carry,), (draws,) = seeds.begin(stage, 1)
 
-    def run(state: Any, count: int) -> Any:
+    def run(carry: Carry, count: int) -> Carry:
         for number in range(count):
-            state, *_ = step(state, {}, {}, stage.inputs, indices, jax.random.key(0), number)
-        return jax.block_until_ready(state)
+            carry = step(carry, stage.inputs, draws, Span(0, number, number + 1))
+        return jax.block_until_ready(carry)
 
-    state = run(state, 3)
+    carry = run(carry, 3)
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
-            run(state, steps)
+            run(carry, steps)
         (file,) = Path(folder).rglob("*.xplane.pb")
         spent, counts = _durations(file)
     total = sum(spent.values())
@@ -156,10 +154,10 @@ def kernels(context: Context) -> dict[str, Any]:
 
 
 def _durations(file: Path) -> tuple[Counter[str], Counter[str]]:
-    """Nanoseconds and calls by name: of the device's kernels or, where it has no line of its own, of XLA's operations.
+    """Returns nanoseconds and calls by name, of the device's kernels or, if the profile has none, of XLA's operations.
 
     Raises:
-        RuntimeError: the profile holds neither.
+        RuntimeError: the profile has neither.
     """
     planes = list(jax.profiler.ProfileData.from_file(str(file)).planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:GPU")]
@@ -177,12 +175,12 @@ def _durations(file: Path) -> tuple[Counter[str], Counter[str]]:
                     counts[event.name] += 1
     if not spent:
         names = [f"{plane.name}: {', '.join(line.name for line in plane.lines)}" for plane in planes]
-        raise RuntimeError(f"the profile tells of no kernel; it has {'; '.join(names)[:300]}")
+        raise RuntimeError(f"the profile has no kernels; it has {'; '.join(names)[:300]}")
     return spent, counts
 
 
 def _several_steps(stage: Any, count: int) -> Steps:
-    """So many steps of a stage in one call, in the form that ``benchmarks/seeds.py`` times."""
+    """Returns ``count`` steps of a stage in one call, in the form that ``benchmarks/seeds.py`` times."""
     step = seeds.step_of(stage)
 
     def steps(carry: Carry, inputs: Any, draws: EpochDraws, span: Span) -> Carry:
@@ -196,7 +194,7 @@ def _several_steps(stage: Any, count: int) -> Steps:
 
 
 def seeds_together(context: Context) -> dict[str, Any]:
-    """A step of one seed and of five that share a call, many steps to a call as in training."""
+    """Compares a step of one seed and of five that share a call, with many steps per call as in training."""
     machine.prepare()
     stage, count = stage_of(preset_of(context)), 2 if context.tiny else STEPS_PER_CALL[-1]
     rows, data = [], {}
@@ -208,10 +206,10 @@ def seeds_together(context: Context) -> dict[str, Any]:
         first, median, _ = seeds.timed(stage, compiled, run, number_of_seeds, 1 if context.tiny else CALLS)
         data[str(number_of_seeds)] = {"ms_per_step": 1e3 * median / count, "seconds_to_start": first - median}
         ratio = data[str(number_of_seeds)]["ms_per_step"] / data["1"]["ms_per_step"]
-        told = f"{1e3 * median / count:.3g} ms a step of all, {ratio:.2f} of one"
+        value = f"{1e3 * median / count:.3g} ms a step of all, {ratio:.2f} of one"
         judged = number_of_seeds > 1 and not context.tiny
         wanted = f"at most {TIMES_OF_ONE:.0f} of one" if number_of_seeds > 1 else ""
-        rows.append(row(f"{number_of_seeds} seeds", told, wanted, good=ratio <= TIMES_OF_ONE if judged else None))
+        rows.append(row(f"{number_of_seeds} seeds", value, wanted, good=ratio <= TIMES_OF_ONE if judged else None))
         context.report({"rows": rows, "data": data})
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
     if peak is not None:
@@ -220,7 +218,7 @@ def seeds_together(context: Context) -> dict[str, Any]:
 
 
 def steps_per_call(context: Context) -> dict[str, Any]:
-    """A step's time by how many of them a call has."""
+    """Times a step by the number of steps per call."""
     machine.prepare()
     stage = stage_of(preset_of(context))
     rows, data = [], {}

@@ -1,4 +1,4 @@
-"""Whole published trainings on a folder of CIFAR-10's images: the items of the part "train"."""
+"""Runs whole published trainings on a folder of CIFAR-10's images: the items of the part "train"."""
 
 import json
 import math
@@ -15,21 +15,21 @@ from benchmarks.gpu import archive, program
 from benchmarks.gpu.items import Context, row
 from chimeramix_jax.reporting.statistics import Estimate, estimate
 
-# Top-1 in %, by images per class: the published entries of ChimeraMix for ciFAIR-10; which mask is not said.
+# Published top-1 of ChimeraMix on ciFAIR-10 in %, by images per class; the kind of mask is not stated.
 PUBLISHED: Mapping[int, float] = {50: 67.30, 10: 47.60}
-PROTOCOL = "JPEG, 500 per class to draw from, CIFAR-10's own test images; published: ciFAIR-10, 5,000 per class"
-EXPERIMENTS = ("chimeramix_grid", "baseline")  # both of some seeds before any of the next seeds
+PROTOCOL = "JPEG, drawn from 500 per class, CIFAR-10's own test images; published: ciFAIR-10, from 5,000 per class"
+EXPERIMENTS = ("chimeramix_grid", "baseline")  # both of them for some seeds before the next seeds
 SEEDS = range(5)
-TOGETHER = 2  # seeds in a call, where nothing is known of their speed
-SECONDS_TO_START = 75.0  # of a run: imports, data, compilation
-SECONDS_TO_STOP = 30.0  # a call, checkpoints of all seeds, and packing
+TOGETHER = 2  # seeds in a call if their speed is not known
+SECONDS_TO_START = 75.0  # imports, data and compilation of a run
+SECONDS_TO_STOP = 30.0  # the last call, the checkpoints of all seeds, and packing
 EPOCHS, CLASSES, REPEATS = 200, 10, 500  # as published
 BATCHES = {"generator": 64, "classifier": 10}
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def train(context: Context) -> dict[str, Any]:
-    """Trains as many seeds as the time allows, seeds that fit into the time at once together."""
+    """Trains as many seeds as the time allows, and as many of them together as fit into it."""
     plan = Plan(context)
     if context.resume is not None and (context.resume / archive_name()).exists():
         archive.unpack(context.resume / archive_name(), plan.runs.parent)
@@ -38,11 +38,11 @@ def train(context: Context) -> dict[str, Any]:
         if not plan.train(team):
             break
         plan.took(len(team), time.time() - started)
-    return plan.told()
+    return plan.outcome()
 
 
 def archive_name() -> str:
-    """The file in the output that a later command goes on from."""
+    """Returns the name of the file in the output that a later command resumes from."""
     return "train.tar.gz"
 
 
@@ -50,30 +50,30 @@ class Plan:
     """The runs at one number of images per class."""
 
     def __init__(self, context: Context):
-        """Finds the images and what is finished already."""
+        """Finds the images and the measured speed."""
         self._context = context
         self._published_count = context.arguments["images_per_class"]
         self._count = {50: 3, 10: 2}[self._published_count] if context.tiny else self._published_count
         self._seeds: Sequence[int] = range(2) if context.tiny else SEEDS
         self._images = _folder(context)
         self._measured = None if context.tiny else _measured_steps(context)
-        self._per_seed: float | None = None  # seconds of a seed's runs, as they were last
+        self._per_seed: float | None = None  # seconds of a seed's runs, as last measured
         self._errors: list[str] = []
         self.runs = context.work.parent / "runs" / str(self._count)
 
     @property
     def seconds_left(self) -> float:
-        """How long trainings may still go on."""
+        """The seconds that training may still take."""
         return self._context.seconds_left - (10.0 if self._context.tiny else SECONDS_TO_STOP)
 
     def next_team(self) -> list[int]:
-        """The next seeds to be trained together; none where all are finished."""
+        """Returns the next seeds to train together; none if all are finished."""
         pending = [seed for seed in self._seeds if any(not self._finished(one, seed) for one in EXPERIMENTS)]
         begun = [seed for seed in pending if any(self._workdir(one, seed).exists() for one in EXPERIMENTS)]
         return (begun or pending)[: max(self._fitting(len(pending)), 1)]
 
     def _fitting(self, most: int) -> int:
-        """How many seeds can be trained together, both experiments, in what is left of the time."""
+        """Returns how many seeds can be trained together, with both experiments, in the remaining time."""
         if self._per_seed is not None:
             return int(self.seconds_left / self._per_seed)
         if self._measured is None:
@@ -81,7 +81,7 @@ class Plan:
         return max((n for n in range(1, most + 1) if self._seconds(n) <= self.seconds_left), default=1)
 
     def _seconds(self, seeds: int) -> float:
-        """How long both experiments of so many seeds take, by the measured steps of one and of five."""
+        """Estimates the seconds of both experiments for some seeds from the measured steps of one and five seeds."""
         assert self._measured is not None
         shown = CLASSES * self._count * max(REPEATS // self._count, 1)
         steps = {stage: EPOCHS * math.ceil(shown / size) for stage, size in BATCHES.items()}
@@ -92,11 +92,11 @@ class Plan:
         return seconds
 
     def took(self, seeds: int, seconds: float) -> None:
-        """Takes down how long some seeds' runs took together."""
+        """Records how long the runs of some seeds took together."""
         self._per_seed = seconds / seeds
 
     def train(self, team: Sequence[int]) -> bool:
-        """Trains some seeds; returns whether they came to their end."""
+        """Trains some seeds; returns whether all were finished."""
         for experiment in EXPERIMENTS:
             unfinished = [seed for seed in team if not self._finished(experiment, seed)]
             if unfinished and not self._run(experiment, unfinished):
@@ -104,7 +104,7 @@ class Plan:
         return True
 
     def _run(self, experiment: str, seeds: Sequence[int]) -> bool:
-        """One command of the program; it is stopped, with checkpoints, when the time is over."""
+        """Runs the program once for some seeds; stops it, with checkpoints, when the time is over."""
         workdir = self.runs / experiment / "seed-{seed}"
         run = program.Program(workdir, f"cifair10:{experiment}", self._changes(seeds))
         while run.running() and self.seconds_left > 0:
@@ -114,11 +114,11 @@ class Plan:
         code = run.stop()
         if code not in (0, program.STOPPED):
             self._errors.append(f"{experiment}, exit code {code}: {run.last_words()}")
-        self._context.report(self.told())
+        self._context.report(self.outcome())
         return in_time and code == 0
 
     def _changes(self, seeds: Sequence[int]) -> dict[str, Any]:
-        told = {
+        changes = {
             "dataset.name": "image_folder",
             "dataset.directory": self._images,
             "dataset.image_side": 32,
@@ -127,10 +127,10 @@ class Plan:
             "evaluation.every_epochs": 50,
         }
         tiny = dict(program.TINY) if self._context.tiny else {}
-        return tiny | told | {"max_labels_per_class": self._count}
+        return tiny | changes | {"max_labels_per_class": self._count}
 
-    def told(self) -> dict[str, Any]:
-        """The lines of the table; what a later command needs is packed before."""
+    def outcome(self) -> dict[str, Any]:
+        """Packs what a later command needs; returns the lines of the table."""
         left_out = archive.pack(self.runs.parent, self._context.output / archive_name())
         return self._rows([str(run.relative_to(self.runs.parent)) for run in left_out])
 
@@ -146,7 +146,7 @@ class Plan:
         rows.append(row("gain by mixing, points, same seeds", _shown(gains)))
         rows += [row(what, state) for what, state in self._unfinished()]
         if left_out:
-            rows.append(row("too large to bring back", f"{', '.join(left_out)}: go on at once, on the same machine"))
+            rows.append(row("too large to bring back", f"{', '.join(left_out)}: resume at once, on the same machine"))
         rows += [row("failed", error, good=False) for error in self._errors]
         return {"rows": rows, "data": {"top1": results, "errors": self._errors}}
 
@@ -170,7 +170,7 @@ class Plan:
 
 
 def _shown(values: Sequence[float]) -> str:
-    """A mean over seeds with its interval, and every seed's figure."""
+    """Returns a mean over seeds with its interval, and every seed's figure."""
     if not values:
         return "no seed is finished"
     mean: Estimate = estimate(list(values))
@@ -179,7 +179,7 @@ def _shown(values: Sequence[float]) -> str:
 
 
 def _folder(context: Context) -> Path:
-    """The folder of images: the one given, the content of the archive given or, in a rehearsal, noise."""
+    """Returns the folder of images: the given one, the content of the given archive or, in a rehearsal, noise."""
     if context.images is None:
         return _noise(context.work.parent / "images")
     if context.images.suffix != ".zip":
@@ -195,7 +195,7 @@ def _folder(context: Context) -> Path:
 
 
 def _noise(folder: Path) -> Path:
-    """Two classes of noise around a grey level each: 4 images to train with and 2 to test on."""
+    """Makes two classes of noise around a grey level each: 4 images to train with and 2 to test on."""
     random = np.random.default_rng(0)
     for part, count in (("train", 4), ("test", 2)):
         for name, grey in (("dark", 60), ("light", 180)):
@@ -209,9 +209,9 @@ def _noise(folder: Path) -> Path:
 
 
 def _measured_steps(context: Context) -> dict[str, dict[int, float]] | None:
-    """Milliseconds of a stage's step by the number of seeds, as the part "speed" measured them; None: it did not.
+    """Returns the milliseconds of a stage's step by number of seeds, as "speed" measured them; None without figures.
 
-    Its figures are looked for where the results go, and in what an earlier command left.
+    Looks for them in the output, in the output of an earlier command, and in the folder of temporary files.
     """
     for folder in filter(None, (context.output, context.resume, context.work.parent.parent)):
         file = folder / "speed.json"

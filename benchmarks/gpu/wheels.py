@@ -1,12 +1,12 @@
-"""Downloads what a machine without a package index lacks, as wheels, and says whether all that travels is small enough.
+"""Downloads wheels for a machine without a package index, and checks the size of everything to take along.
 
     python -m benchmarks.gpu.wheels --output=.wheels
     python -m benchmarks.gpu.wheels --output=.wheels --have=freeze.txt --images=cifar10.zip
 
-``--have`` is what ``pip freeze`` says on that machine (the part "check" leaves it as ``freeze.txt``). What is there is
-left out, and what is downloaded fits it. Without it, packages that come with JAX, Flax and PyTorch are taken to be
-there, whatever their version. Prints what to do with the wheels; the exit code is 1 if they do not fit, or if the
-requirements cannot be met by what is there.
+``--have`` is the output of ``pip freeze`` on that machine (the part "check" writes it as ``freeze.txt``). Its packages
+are left out, and the downloaded ones fit their versions. Without it, packages that come with JAX, Flax and PyTorch
+count as installed, in any version. Prints what to do with the wheels. The exit code is 1 if everything together is too
+large, or if the requirements cannot be met beside the installed packages.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from benchmarks.gpu.items import ROOT
 
 MOST_BYTES = 64 * 2**20  # of checkout, images and wheels together
 MEGABYTE = 2**20
-GLIBCS = (17, 24, 26, 27, 28, 31, 34)  # of the manylinux_2_N platforms whose wheels are taken
+GLIBCS = (17, 24, 26, 27, 28, 31, 34)  # N of the manylinux_2_N platforms whose wheels fit
 
-# Pure Python without a wheel in the index. It is built here, since pip, asked for another machine's packages, takes
-# wheels only.
+# Pure Python without a wheel in the index. It is built here, because pip accepts only wheels when it downloads for
+# another machine.
 BUILT = ("promise",)
 
 _USUAL = (
@@ -45,13 +45,13 @@ def main() -> None:
     there = usual() if arguments.have is None else frozen(Path(arguments.have).read_text())
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    for wheel in output.glob("*.whl"):  # two versions of a package would be in each other's way
+    for wheel in output.glob("*.whl"):  # there must not be two versions of a package
         wheel.unlink()
     needed = resolved(arguments.python, there)
     missing = {name: version for name, version in needed.items() if name not in there}
     for name, version in missing.items():
         download(name, version, arguments.python, output)
-    print(f"{len(needed)} packages are needed, {len(needed) - len(missing)} of them are there")
+    print(f"{len(needed)} packages are needed, {len(needed) - len(missing)} of them are installed")
     sizes = {"wheels": size_of([output])}
     sizes["checkout"] = size_of(ROOT / name for name in checkout())
     sizes |= {"images": size_of([Path(arguments.images)])} if arguments.images else {}
@@ -59,7 +59,7 @@ def main() -> None:
         print(f"  {name:10}  {size / MEGABYTE:6.1f} MB")
     total = sum(sizes.values())
     print(f"  {'together':10}  {total / MEGABYTE:6.1f} MB of {MOST_BYTES / MEGABYTE:.0f} MB")
-    print(f"Take {output} along; there, before the first command:")
+    print(f"Take {output} along. On that machine, before every command:")
     print(f"  python3 -m pip install -q --no-index --no-deps --target=/tmp/wheels {output}/*.whl")
     print("  export PYTHONPATH=/tmp/wheels")
     if total > MOST_BYTES:
@@ -67,12 +67,12 @@ def main() -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Returns the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", default="3.12", help="Python's version there")
-    parser.add_argument("--have", help="file with what pip freeze says there")
-    parser.add_argument("--output", required=True, help="folder for the wheels; wheels in it are deleted")
-    parser.add_argument("--images", help="folder or .zip of images that is to travel with them")
+    parser.add_argument("--python", default="3.12", help="version of Python on that machine")
+    parser.add_argument("--have", help="file with the output of pip freeze on that machine")
+    parser.add_argument("--output", required=True, help="folder for the wheels; existing wheels in it are deleted")
+    parser.add_argument("--images", help="folder or .zip of images to take along")
     parsed = parser.parse_args(arguments)
     if not re.fullmatch(r"3\.\d+", parsed.python):
         parser.error(f"--python: {parsed.python!r} must be a version such as 3.12")
@@ -84,12 +84,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def normalized(name: str) -> str:
-    """A package's name as the index compares it."""
+    """Returns a package's name in the form that the index compares."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def frozen(text: str) -> dict[str, str | None]:
-    """Packages and versions of a ``pip freeze``; None where it is one that no index has, such as ``2.11.0+cu130``."""
+    """Returns the packages of a ``pip freeze``; the version is None if no index has it, such as ``2.11.0+cu130``."""
     found: dict[str, str | None] = {}
     for line in text.splitlines():
         if match := re.match(r"([A-Za-z0-9][\w.\-]*)\s*(?:==\s*(\S+)|@)", line):
@@ -99,38 +99,38 @@ def frozen(text: str) -> dict[str, str | None]:
 
 
 def usual() -> dict[str, str | None]:
-    """Packages that are taken to be there, of any version."""
+    """Returns the packages that count as installed, in any version."""
     return dict.fromkeys(map(normalized, _USUAL.split()))
 
 
 def target(python: str) -> list[str]:
-    """What pip has to be told to choose wheels for another Python on Linux."""
+    """Returns pip's arguments that choose wheels for another Python on Linux."""
     platforms = [f"--platform=manylinux_2_{number}_x86_64" for number in GLIBCS]
     platforms += [f"--platform=manylinux{name}_x86_64" for name in ("1", "2010", "2014")]
     return ["--only-binary=:all:", f"--python-version={python}", "--implementation=cp", *platforms]
 
 
 def resolved(python: str, there: dict[str, str | None]) -> dict[str, str]:
-    """All packages that the requirements need, with the versions that fit what is there."""
+    """Returns all packages that the requirements need, with versions that fit the installed packages."""
     with tempfile.TemporaryDirectory() as folder:
         for name in BUILT:
             pip("wheel", "--no-deps", f"--wheel-dir={folder}", name)
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in there.items() if version))
         report = Path(folder) / "report.json"
-        asked = ["--dry-run", "--ignore-installed", f"--target={folder}/nowhere", f"--report={report}"]
+        options = ["--dry-run", "--ignore-installed", f"--target={folder}/nowhere", f"--report={report}"]
         fitting = [
             f"--find-links={folder}",
             f"--constraint={constraints}",
             f"--requirement={ROOT / 'requirements.txt'}",
         ]
-        pip("install", *asked, *target(python), *fitting)
+        pip("install", *options, *target(python), *fitting)
         chosen = (one["metadata"] for one in json.loads(report.read_text())["install"])
         return {normalized(one["name"]): one["version"] for one in chosen}
 
 
 def download(name: str, version: str, python: str, output: Path) -> None:
-    """Puts a package's wheel into a folder."""
+    """Downloads or builds a package's wheel into a folder."""
     if name in BUILT:
         pip("wheel", "--no-deps", f"--wheel-dir={output}", f"{name}=={version}")
     else:
@@ -141,7 +141,7 @@ def pip(command: str, *arguments: str) -> None:
     """Runs pip.
 
     Raises:
-        SystemExit: it failed; the message has the end of what it said.
+        SystemExit: pip failed; the message has the end of its output.
     """
     done = subprocess.run(
         [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check", *arguments],
@@ -153,14 +153,14 @@ def pip(command: str, *arguments: str) -> None:
 
 
 def checkout() -> list[str]:
-    """The files that travel: tracked ones, and others that git does not ignore."""
+    """Returns the checkout's files: those that git tracks, and others that it does not ignore."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.split("\0") if name]
 
 
 def size_of(paths: Sequence[Path] | Iterator[Path]) -> int:
-    """Bytes of files, and of all that is in folders."""
+    """Returns the bytes of files and of everything in folders."""
     total = 0
     for path in paths:
         inside = path.rglob("*") if path.is_dir() else [path]

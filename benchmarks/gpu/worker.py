@@ -1,9 +1,9 @@
-"""A process that works on items: its parent names them line by line, and reads what comes of each.
+"""A process that runs items: its parent sends them line by line, and reads their results.
 
     python -m benchmarks.gpu.worker
 
-Every line in is an item and its circumstances as JSON. Lines out are ``{"partial": ...}`` while it works and at the
-end ``{"result": ...}``, or ``{"error": one line, "traceback": ...}``. What libraries print goes to standard error.
+Every input line is an item and its circumstances as JSON. Output lines are ``{"partial": ...}`` while an item runs and
+finally ``{"result": ...}`` or ``{"error": one line, "traceback": ...}``. Output of libraries goes to standard error.
 """
 
 import importlib
@@ -18,24 +18,24 @@ from benchmarks.gpu.items import Context
 
 
 def main() -> None:
-    """Works until nobody asks any more."""
+    """Runs items until the end of the input."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # so that nothing that libraries, or what they start, print is taken for an answer
+    os.dup2(2, 1)  # output of libraries and their subprocesses must not look like an answer
 
     def answer(kind: str, content: Any, **others: Any) -> None:
         print(json.dumps({kind: content, **others}), file=answers, flush=True)
 
     for line in sys.stdin:
-        told = json.loads(line)
-        module, name = told["function"].split(":")
+        request = json.loads(line)
+        module, name = request["function"].split(":")
         context = Context(
-            told["arguments"],
-            told["tiny"],
-            told["deadline"],
-            Path(told["work"]),
-            Path(told["output"]),
-            _path(told["images"]),
-            _path(told["resume"]),
+            request["arguments"],
+            request["tiny"],
+            request["deadline"],
+            Path(request["work"]),
+            Path(request["output"]),
+            _path(request["images"]),
+            _path(request["resume"]),
             lambda partial: answer("partial", partial),
         )
         try:

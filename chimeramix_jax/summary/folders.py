@@ -1,4 +1,4 @@
-"""Folders of runs: reading the runs in them, and writing the files of their summary."""
+"""Reads the runs in folders, and writes the files of their summary."""
 
 import os
 from collections.abc import Sequence
@@ -13,28 +13,35 @@ from chimeramix_jax.summary.trials import Trial, find_runs, read_run
 
 
 def collect(folders: Sequence[Path], metric: str) -> tuple[list[Trial], list[str], list[PlannedRun] | None]:
-    """Reads the runs in the folders: their trials, a line per file that cannot be read, and the planned runs.
+    """Reads the runs in the folders.
+
+    Args:
+        folders: searched for runs at any depth; they may overlap.
+        metric: the metric that the trials hold.
+
+    Returns:
+        The trials; a line for each file or folder that cannot be read; and the planned runs, or None without a plan.
 
     Raises:
-        InputError: there are no runs, or a plan cannot be read.
+        InputError: the folders contain no runs, or a plan cannot be read.
     """
     trials: list[Trial] = []
     damaged: list[str] = []
     planned: list[PlannedRun] | None = None
     seen = set()
 
-    def closed(error: OSError) -> None:
+    def note_unreadable(error: OSError) -> None:
         damaged.append(f"{error.filename}: cannot be read: {error.strerror}")
 
     for folder in folders:
         plan = read_plan(folder)
         if plan is not None:
             planned = [*(planned or []), *plan]
-        for workdir in find_runs(folder, closed):
-            if (place := os.path.realpath(workdir.path)) not in seen:  # folders may overlap
-                seen.add(place)
-                found, problems = read_run(workdir, metric)
-                trials += found
+        for workdir in find_runs(folder, note_unreadable):
+            if (path := os.path.realpath(workdir.path)) not in seen:  # folders may overlap
+                seen.add(path)
+                run_trials, problems = read_run(workdir, metric)
+                trials += run_trials
                 damaged += problems
     if not trials and not damaged and planned is None:
         raise InputError(f"{', '.join(map(str, folders))}: no runs; a run is a folder with config.json or results.json")
@@ -42,7 +49,7 @@ def collect(folders: Sequence[Path], metric: str) -> tuple[list[Trial], list[str
 
 
 def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> list[Path]:
-    """Writes the summary's files into a folder; returns their paths.
+    """Writes the files of a summary into a folder and returns their paths.
 
     Raises:
         InputError: a file cannot be written.

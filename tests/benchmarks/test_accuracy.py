@@ -203,7 +203,7 @@ def test_twin_refuses_the_checkpoint_of_other_images(compare, twin, images):
     (comparison.workdir / "twin/seed0/baseline.json").unlink()
     for path in images.glob("train/dark/*"):
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(path)
-    with pytest.raises(InputError, match=r"baseline\.pt: is of other images or settings"):
+    with pytest.raises(InputError, match=r"baseline\.pt: is from other images or settings"):
         comparison.train()
 
 
@@ -258,7 +258,7 @@ def test_views_of_the_twin_are_shifted_by_an_eighth_at_most_and_mirrored_or_not(
         (["--seeds="], "--seeds: names no seed"),
         (["--seeds=5:3"], "--seeds: '5:3'"),
         (["--threads=-1"], "--threads must not be negative"),
-        (["--json=nowhere/at.json"], "--json: nowhere/at.json lies in no folder that exists"),
+        (["--json=nowhere/at.json"], "--json: nowhere/at.json its folder does not exist"),
     ],
 )
 def test_mistakes_on_the_command_line_are_named(given, message, capsys):

@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 from flax import nnx
 
+from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Encoder, Generator
 from chimeramix_jax.models.layers import DoublingConvolution, convolution_layer, reflect_pad
@@ -17,9 +18,13 @@ from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
 CHANNELS = 4  # of the small generator and discriminator
 
 
-@nnx.jit
-def apply(network, *inputs, **settings):
-    return network(*inputs, **settings)
+def outputs(network, *inputs, **settings):
+    """What a network makes of its inputs: a generator of two images and a mask, any other of what it is called with."""
+    call = partial(mixed_images, network) if isinstance(network, Generator) else network
+    return call(*inputs, **settings)
+
+
+apply = nnx.jit(outputs)
 
 
 def images(count, side=32, seed=0):
@@ -130,7 +135,7 @@ def test_a_wide_resnet_of_impossible_depth_is_refused(depth):
 )
 def test_outputs_have_the_documented_shape(build, inputs, output):
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in inputs]
-    result = nnx.eval_shape(lambda *arguments: build(rngs=nnx.Rngs(0))(*arguments), *arguments)
+    result = nnx.eval_shape(lambda *arguments: outputs(build(rngs=nnx.Rngs(0)), *arguments), *arguments)
     assert (result.shape, result.dtype) == (output, jnp.float32)
 
 
@@ -169,7 +174,7 @@ def test_a_bias_before_an_instance_norm_is_kept_for_published_weights_but_makes_
     inputs = (images(2), images(2, seed=1), jnp.ones((2, 8, 8, 1))) if build is small_generator else (images(2),)
     expected = apply(network, *inputs)
     biases = {path: value for path, value in nnx.to_flat_state(nnx.state(network)) if path[-1] == "bias"}
-    gradients = nnx.grad(lambda network: jnp.sum(network(*inputs) ** 2))(network)
+    gradients = nnx.grad(lambda network: jnp.sum(outputs(network, *inputs) ** 2))(network)
     unused = [path for path, value in nnx.to_flat_state(gradients) if path in biases and not np.any(value[...])]
     assert len(unused) == len(biases) - (1 if build is small_generator else 2)
     for path in unused:

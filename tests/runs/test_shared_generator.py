@@ -52,7 +52,7 @@ def test_another_experiment_uses_the_generator_of_the_run_beside_it(first, setti
     config = settings("chimeramix_grid_trivialaugment", **{"mixing.discriminator_candidates": 2})
     results = chimeramix_jax.train_and_evaluate(config, second)
     assert not (second / "generator").exists()
-    assert f"generator: that of {first}" in capsys.readouterr().err
+    assert f"generator: uses that of {first}" in capsys.readouterr().err
     np.testing.assert_array_equal(kernel(second), kernel(first))
     assert json.loads((second / "generator_from.json").read_text()) == {"workdir": "../first"}
     assert (second / "mixing.png").exists()

@@ -119,7 +119,7 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
         (["--images=main.py"], "--images: none of them can be read"),
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
         (["--images=docs/mixing.png", "--output=docs"], "--output=docs: is a folder; --stage=predict writes a file"),
-        (["--images=docs/mixing.png", "--output=main.py/a.csv"], "main.py/a.csv: cannot be written, as "),
+        (["--images=docs/mixing.png", "--output=main.py/a.csv"], "main.py/a.csv: cannot be written because "),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),

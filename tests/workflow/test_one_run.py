@@ -16,6 +16,7 @@ import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
 
@@ -113,7 +114,7 @@ def test_networks_are_restored_without_giving_settings(finished):
     generator = chimeramix_jax.restore_generator(finished)
     classifier = chimeramix_jax.restore_classifier(finished)
     a, b = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32, 3)).astype(np.float32)
-    mixed = nnx.jit(lambda model, *inputs: model(*inputs))(generator, a, b, np.ones((3, 8, 8, 1), np.float32))
+    mixed = nnx.jit(mixed_images)(generator, a, b, np.ones((3, 8, 8, 1), np.float32))
     assert mixed.shape == a.shape
     assert classifier(a[:, ::4, ::4]).shape == (3, 10)
     assert chimeramix_jax.class_names(finished) == tuple("0123456789")
@@ -200,7 +201,8 @@ def test_several_steps_per_call_train_as_single_steps_do(settings, finished, tmp
 
 
 def test_a_learning_rate_that_leads_to_nan_ends_the_run_with_exit_code_3_and_without_results(run_main, tmp_path):
-    code, output, errors = run_main(f"--workdir={tmp_path}", **{"generator.learning_rate": 1e30})
+    changes = {"generator.learning_rate": 1e30, "checkpoint.every_seconds": 600.0}  # however slow the machine is
+    code, output, errors = run_main(f"--workdir={tmp_path}", **changes)
     assert (code, output) == (3, "")
     assert "Traceback" not in errors
     last_line = errors.splitlines()[-1]

@@ -12,7 +12,7 @@ from conftest import TINY
 from flax import nnx
 
 import chimeramix_jax
-from chimeramix_jax.command_line import run as run_command
+from chimeramix_jax.command_line import main_command
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.workflow import several_seeds
@@ -184,9 +184,9 @@ def test_evaluating_several_seeds_again_uses_the_settings_of_the_first_seeds_run
     stored = load_stored(trained_run)
     stored.seeds = "4,5"
     for arguments in (evaluate, [evaluate[0], "--config.seeds", "4,5", evaluate[2]]):
-        assert run_command.parse_arguments(arguments).config == stored
-    assert run_command.parse_arguments(["--config=digits:baseline", *evaluate]).config.experiment == "baseline"
-    trained = run_command.parse_arguments(evaluate[1:]).config  # training takes no stored settings
+        assert main_command.parse_arguments(arguments).config == stored
+    assert main_command.parse_arguments(["--config=digits:baseline", *evaluate]).config.experiment == "baseline"
+    trained = main_command.parse_arguments(evaluate[1:]).config  # training takes no stored settings
     assert trained.classifier.epochs != stored.classifier.epochs
 
 
