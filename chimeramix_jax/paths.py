@@ -23,16 +23,23 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
         named_by: the flag or setting, for the error message.
 
     Raises:
-        InputError: the path is empty, a URL such as ``gs://bucket``, or in a home folder that is not known.
+        InputError: the path is empty, a URL such as ``gs://bucket``, or in a home folder that is not known, or it may
+            not even be looked up, as in a folder of another user.
     """
     text = os.fspath(named)
     if not text.strip():
         raise InputError(f"{named_by}={text}: is empty; it must be a path, or the flag must be left out")
     refuse_address(text, named_by)
     try:
-        return in_any_form(Path(text).expanduser())
+        path = in_any_form(Path(text).expanduser())
+        path.lstat()
     except RuntimeError:  # there is no such user, or HOME is not set and the system does not know the user
         raise InputError(f"{named_by}={text}: the home folder for ~ is not known; write the full path") from None
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise InputError(f"{named_by}={text}: cannot be used: {error.strerror}") from None
+    return path
 
 
 def refuse_address(text: str, named_by: str) -> None:

@@ -26,6 +26,26 @@ def test_a_colon_alone_does_not_make_a_url(named):
     assert paths.local_path(named, "--workdir") == Path(named)
 
 
+def test_a_path_that_may_not_be_looked_up_is_refused(tmp_path, monkeypatch):
+    lstat = Path.lstat
+
+    def closed(path):  # root may look everywhere
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", closed)
+    with pytest.raises(InputError, match=r"^--images=.*/closed/photo: cannot be used: Permission denied$"):
+        paths.local_path(tmp_path / "closed" / "photo", "--images")
+    with pytest.raises(InputError, match=r"cannot be used: File name too long"):
+        paths.local_path(tmp_path / ("x" * 300), "--images")
+
+
+def test_a_path_through_a_file_is_left_to_whoever_uses_it(tmp_path):
+    (tmp_path / "file").touch()
+    assert paths.local_path(tmp_path / "file" / "x", "--images") == tmp_path / "file" / "x"
+
+
 @pytest.mark.parametrize("named", ["", "  "])
 def test_an_empty_path_is_refused(named):
     with pytest.raises(InputError, match="is empty"):

@@ -56,7 +56,8 @@ def _out_of_room(error: Exception) -> str | None:
     if isinstance(error, OSError):
         if error.errno not in (*files.NO_ROOM, *files.CLOSED):
             return None
-        return f"{error.filename or 'a file'}: cannot be written: {error.strerror}"
+        done = "written" if error.errno in files.NO_ROOM else "read or written"
+        return f"{error.filename or 'a file'}: cannot be {done}: {error.strerror}"
     if not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):  # a status of XLA, which JAX raises
         return None
     first_line = str(error).strip().partition("\n")[0]  # XLA adds tables of buffers

@@ -195,7 +195,7 @@ def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDi
         seeds = _requested_seeds(overrides) if parsed.stage in settings.MEASURING_STAGES else ()
         if seeds:
             run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
-        if parsed.stage in USES or run.config.exists():
+        if parsed.stage in USES or run.has_config():
             return run.read_config()
     return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
 

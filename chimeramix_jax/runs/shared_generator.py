@@ -81,14 +81,14 @@ def _beside(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
     except OSError:  # not there, or not to be listed: one does not know what is beside
         return
     for folder in folders:
-        other = Workdir(folder)
-        if folder != workdir.path and _can_share(other, config):
-            yield other
+        if folder != workdir.path and _can_share(folder, config):
+            yield Workdir(folder)
 
 
-def _can_share(other: Workdir, config: ConfigDict) -> bool:
+def _can_share(folder: Path, config: ConfigDict) -> bool:
     """Whether a folder holds a run with a finished generator of the same settings."""
     try:
+        other = Workdir(folder)
         return not _set_otherwise(other, config) and is_finished(other.generator, config.generator.epochs)
     except (InputError, OSError):  # no run, a closed or a damaged one, or of a version that this one cannot read
         return False

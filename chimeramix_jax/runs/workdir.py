@@ -87,6 +87,17 @@ class Workdir:
                 "choose another with --workdir"
             )
 
+    def has_config(self) -> bool:
+        """Whether the directory holds the settings of a run.
+
+        Raises:
+            InputError: that cannot be found out.
+        """
+        try:
+            return self.config.exists()
+        except OSError as error:
+            raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
+
     def read_config(self) -> ConfigDict:
         """Returns the settings of the run in this directory.
 

@@ -9,7 +9,7 @@ WORTH_KEEPING = 0.5  # seconds: programs that compile faster are not kept
 
 
 def directory() -> Path | None:
-    """Returns the folder for compiled programs in the cache of the user; None if nothing can be written there.
+    """Returns the folder for compiled programs in the user's cache, or None if nothing can be written there.
 
     Every kind of processor has its own folder: what XLA compiles for one may not run on another that shares the home
     directory.
@@ -18,7 +18,7 @@ def directory() -> Path | None:
     if cache.startswith("~"):  # HOME is not set and the system does not know the user, as in many containers
         return None
     folder = Path(cache) / "chimeramix_jax" / f"compiled-{_processor()}"
-    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.exists(parent))
     return folder if os.access(nearest, os.W_OK | os.X_OK) else None  # JAX would warn of every program
 
 

@@ -60,10 +60,10 @@ def read_plan(folder: Path) -> list[PlannedRun] | None:
         InputError: the plan does not have the format above; the message names the file and the run.
     """
     path = folder / FILE
-    if not path.exists():
-        return None
     try:
         plan = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -29,6 +29,7 @@ def raising(error):
         (StorageError("results.json: no room"), 1, "results.json: no room"),
         (NonFiniteError("generator", 2, 7, ["reconstruction"]), 3, "generator: not finite in epoch 2, step 7"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 1, "a.bin: cannot be written: No space left"),
+        (OSError(errno.EACCES, "Permission denied", "a.bin"), 1, "a.bin: cannot be read or written: Permission denied"),
         (MemoryError(), 1, "out of memory: on the host; smaller batches need less memory (batch_size"),
         (RuntimeError("RESOURCE_EXHAUSTED: 8 GiB\n  buffers"), 1, "out of memory: RESOURCE_EXHAUSTED: 8 GiB; smaller"),
         (Stopped(signal.SIGTERM), 143, f"stopped (SIGTERM); {CONTINUES}"),
