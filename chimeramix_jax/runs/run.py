@@ -161,6 +161,7 @@ class Run:
         """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator to use."""
         self.request, self.dataset = request, dataset
         self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
+        self._stage_data: dict[str, StageData] = {}
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -270,10 +271,6 @@ class Run:
                 self.config, stage, train.images, train.labels, classes, self.workdir.segments
             )
         return self._stage_data[stage]
-
-    @cached_property
-    def _stage_data(self) -> dict[str, StageData]:
-        return {}
 
     @cached_property
     def _test_set(self) -> TestSet:
