@@ -27,19 +27,12 @@ _OWN_FLAGS = {
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run of the sweep.
-
-    Attributes:
-        workdir: its directory.
-        source: its config file and experiment, as in ``--config``.
-        config: its settings, checked.
-        overrides: the arguments ``--config.key=value`` that all runs share.
-    """
+    """One run of the sweep."""
 
     workdir: Path
-    source: str
+    source: str  # its config file and experiment, as in ``--config``
     config: ConfigDict
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # the arguments ``--config.key=value`` that all runs share
 
     @property
     def name(self) -> str:
@@ -88,9 +81,6 @@ def select(
         images: comma-separated numbers of training images per class, or "all"; None: as in each config file.
         seeds: comma-separated numbers and ranges.
         overrides: arguments ``--config.key=value`` for all runs.
-
-    Raises:
-        InputError: a value is unknown or not allowed, no run is selected, or two runs would share a directory.
     """
     sources = _config_sources(datasets)
     names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)

@@ -34,25 +34,15 @@ _MOST_REQUEUES = 10_000  # after time limits; a long run may need many
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that each job requests from Slurm; None: the default of the cluster.
-
-    Attributes:
-        partition: the partition of the cluster.
-        minutes: the time limit, after which the job is stopped, requeued and resumed.
-        memory_gb: main memory in gigabytes.
-        cpus: the number of CPU cores.
-        gpus: the number of GPUs.
-        parallel: the maximum number of jobs of an array that run at the same time.
-        options: further options of sbatch, such as ``{"account": "vision"}``.
-    """
+    """The resources that each job requests from Slurm; None: the default of the cluster."""
 
     partition: str | None
-    minutes: int
-    memory_gb: int | None
+    minutes: int  # the time limit, after which the job is stopped, requeued and resumed
+    memory_gb: int | None  # main memory in gigabytes
     cpus: int | None
     gpus: int | None
-    parallel: int
-    options: Mapping[str, str]
+    parallel: int  # the maximum number of jobs of an array that run at the same time
+    options: Mapping[str, str]  # further options of sbatch, such as ``{"account": "vision"}``
 
 
 class ContinuedWhenRequeued:
@@ -80,11 +70,7 @@ class ContinuedWhenRequeued:
 
 
 def require() -> None:
-    """Checks that submitit and Slurm are available.
-
-    Raises:
-        InputError: one of them is missing.
-    """
+    """Raises InputError unless submitit and Slurm are available."""
     if importlib.util.find_spec("submitit") is None:
         raise InputError("--launcher=slurm: submitit is not installed; run pip install submitit")
     if shutil.which("sbatch") is None:
@@ -94,11 +80,7 @@ def require() -> None:
 
 
 def queued(folder: Path) -> dict[str, str]:
-    """Returns the names and Slurm ids of the sweep's jobs that are waiting or running.
-
-    Raises:
-        InputError: Slurm reports an error.
-    """
+    """Returns the names and Slurm ids of the sweep's jobs that are waiting or running."""
     submitted = _submitted(folder)
     if not submitted:
         return {}
@@ -112,8 +94,7 @@ def queued(folder: Path) -> dict[str, str]:
 def submit(states: dict[Job, State], folder: Path, resources: Resources) -> dict[str, str]:
     """Submits the pending jobs, records their ids, and updates ``states``; returns the ids by job name.
 
-    Raises:
-        InputError: Slurm rejects a job. Earlier jobs remain submitted.
+    Raises InputError if Slurm rejects a job; earlier jobs remain submitted.
     """
     submission = _Submission(folder, resources, states)
     ids = queued(folder)
