@@ -40,23 +40,15 @@ def choice(*allowed: str) -> Callable[[str, str], str]:
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag of a subcommand.
+    """A flag of a subcommand."""
 
-    Attributes:
-        name: without the dashes.
-        value: how the help writes its value, such as ``FOLDER``; empty for a switch, which is true or false.
-        description: what it does, for the help; each line is a paragraph.
-        default: its value where it is not given.
-        read: turns the text behind ``=`` into the value, or raises InputError; its first argument is ``--name``.
-        repeatable: it may be given several times; its value is a list, or the default.
-    """
-
-    name: str
-    value: str
-    description: str
+    name: str  # without the dashes
+    value: str  # how the help writes its value, such as ``FOLDER``; empty for a switch, which is true or false
+    description: str  # what it does, for the help; each line is a paragraph
     default: Any = None
+    # Turns the text behind ``=`` into the value, or raises InputError; its first argument is ``--name``.
     read: Callable[[str, str], Any] = lambda _, value: value
-    repeatable: bool = False
+    repeatable: bool = False  # it may be given several times; its value is a list, or the default
 
     @property
     def heading(self) -> str:
@@ -73,11 +65,7 @@ class Arguments(SimpleNamespace):
 
 
 def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
-    """Parses the flags that are defined, wherever they stand, and returns the other arguments in their order.
-
-    Raises:
-        InputError: a flag has no value, or one that is not allowed.
-    """
+    """Parses the flags that are defined, wherever they stand, and returns the other arguments in their order."""
     defined = {flag.name: flag for flag in definitions}
     parsed = flags.FlagValues()
     parsed.set_gnu_getopt(True)  # flags may stand behind other arguments
@@ -93,15 +81,9 @@ def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Argume
 
 
 def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Iterable[str] = ()) -> None:
-    """Refuses the first of the arguments that no flag has taken.
+    """Raises InputError for the first of the arguments that no flag has taken, and names the flag probably meant.
 
-    Args:
-        rest: these arguments.
-        definitions: the subcommand's flags.
-        keys: the settings that ``--config.KEY=VALUE`` may change, to suggest where their names are near.
-
-    Raises:
-        InputError: there is one; the flag that was probably meant is named.
+    ``keys`` are the settings that ``--config.KEY=VALUE`` may change.
     """
     for argument in rest:
         if not argument.startswith("-"):

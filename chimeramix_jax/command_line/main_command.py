@@ -155,11 +155,7 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``config``, the settings with their changes, checked.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
     parsed.config = _changed(_settings_to_change(parsed, rest), rest)

@@ -53,11 +53,7 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``folders``, the folders of runs.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``folders``, the folders of runs."""
     parsed, rest = parse(arguments, HELP.flags)
     named = [argument for argument in rest if not argument.startswith("-")]
     refuse_unknown((argument for argument in rest if argument not in named), HELP.flags)

@@ -116,11 +116,7 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``overrides``, the arguments that change settings of all runs.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``overrides``, the arguments that change settings of all runs."""
     parsed, rest = parse(arguments, HELP.flags)
     parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
     refuse_unknown((argument for argument in rest if argument not in parsed.overrides), HELP.flags, settings.SETTINGS)
