@@ -54,11 +54,7 @@ class PlannedRun:
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
-    """Returns the planned runs of a sweep's folder, or None if it has no plan.
-
-    Raises:
-        InputError: the plan does not have the format above; the message names the file and the run.
-    """
+    """Returns the planned runs of a sweep's folder, or None if it has no plan; raises InputError for a damaged one."""
     path = folder / FILE
     try:
         plan = json.loads(path.read_bytes())

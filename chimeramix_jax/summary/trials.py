@@ -44,53 +44,33 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Address:
-    """Identifies a trial among others.
+    """Identifies a trial among others."""
 
-    Attributes:
-        dataset: the name of the data set, with that of its folder for ``image_folder``.
-        split: the evaluation split, "test" or "validation". The two are never mixed.
-        experiment: the name of the experiment.
-        images_per_class: training images per class; None: all.
-        seed: the seed of the run.
-    """
-
-    dataset: str
-    split: str
+    dataset: str  # the name of the data set, with that of its folder for ``image_folder``
+    split: str  # the evaluation split, "test" or "validation". The two are never mixed
     experiment: str
-    images_per_class: int | None
+    images_per_class: int | None  # training images per class; None: all
     seed: int
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One classifier and its result.
-
-    Attributes:
-        address: what identifies it.
-        status: finished, unfinished, damaged or missing.
-        workdir: the run's directory; None if it is missing.
-        embedded: whether it is the baseline that a run of another experiment trained for comparison.
-        accuracy: the summarised metric, in [0, 1]; NaN unless finished.
-        settings: the settings, by dotted key, that affect the result and are not part of ``address``.
-        changed: those of them that differ from the shipped experiment, with their shipped values.
-        images: a fingerprint of the training and evaluation images.
-        data: the digest of the images' content; empty for runs of earlier versions.
-        mean_images: the mean number of training images per class.
-        environment: the device and the versions, as text.
-        rollbacks: how often the training of each part was rolled back after non-finite numbers.
-    """
+    """One classifier and its result."""
 
     address: Address
     status: Status
-    workdir: Path | None
-    embedded: bool = False
-    accuracy: float = math.nan
+    workdir: Path | None  # the run's directory; None if it is missing
+    embedded: bool = False  # whether it is the baseline that a run of another experiment trained for comparison
+    accuracy: float = math.nan  # the summarised metric, in [0, 1]; NaN unless finished
+    # The settings, by dotted key, that affect the result and are not part of ``address``.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    # Those of them that differ from the shipped experiment, with their shipped values.
     changed: Mapping[str, Any] = field(default_factory=dict)
-    images: int | None = None
-    data: str = ""
-    mean_images: float | None = None
-    environment: str = ""
+    images: int | None = None  # a fingerprint of the training and evaluation images
+    data: str = ""  # the digest of the images' content; empty for runs of earlier versions
+    mean_images: float | None = None  # the mean number of training images per class
+    environment: str = ""  # the device and the versions, as text
+    # How often the training of each part was rolled back after non-finite numbers.
     rollbacks: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -100,12 +80,7 @@ def dataset_label(name: str, directory: str) -> str:
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
-    """Yields the runs in a folder, at any depth and through links, sorted by path.
-
-    Args:
-        folder: where to search.
-        on_error: called with the error of each folder that cannot be read.
-    """
+    """Yields the runs in a folder, at any depth and through links, sorted by path."""
     for path, folders, names in paths.walk(folder, on_error):
         if "config.json" in names or "results.json" in names:
             folders.clear()  # a run's folder has many files but no further runs
@@ -116,13 +91,7 @@ def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Wor
 def read_run(workdir: Workdir, metric: str) -> tuple[list[Trial], list[str]]:
     """Reads the trials of a run: its classifier and its embedded baseline, if there is one.
 
-    Args:
-        workdir: the run's directory.
-        metric: a key of ``METRICS``.
-
-    Returns:
-        The trials, and a line for each file that cannot be read. If only the results cannot be read, the trials have
-        the status "damaged".
+    Also returns a line for each file that cannot be read. If these are only the results, the trials are "damaged".
     """
     problems = []
     status = Status.UNFINISHED
