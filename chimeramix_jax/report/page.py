@@ -64,18 +64,10 @@ class Difference:
 
 
 def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions]) -> None:
-    """Writes ``report.html`` of a finished run.
+    """Writes ``report.html`` of a finished run; raises InputError if its results or a metrics log cannot be read.
 
-    All figures come from ``results.json``, except for the comparison with the baseline, which uses the predictions. The
-    predictions also determine the misclassified images that are shown.
-
-    Args:
-        workdir: the run's directory.
-        dataset: the images that it was trained and evaluated on.
-        predictions: the predicted class of every held-out image, by "classifier" and, if there is one, "baseline".
-
-    Raises:
-        InputError: the results or a metrics log cannot be read.
+    All figures come from ``results.json``, except for the comparison with the baseline and the misclassified images.
+    These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline".
     """
     results = _results(workdir)
     split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
