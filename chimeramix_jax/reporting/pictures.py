@@ -47,9 +47,6 @@ def mixing_sheet(
         reconstructions_a: the generator's output for a mask of ones. Both rows are left out if either is None.
         reconstructions_b: the generator's output for a mask of zeros.
         class_names: a name for every pair, written above its column; see ``lettering.labels``.
-
-    Raises:
-        ValueError: the numbers of images, masks and names differ, or are 0.
     """
     rows = {
         "image a": [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
@@ -73,12 +70,9 @@ def masks_sheet(
     masks: Float[np.ndarray | Array, "masks mask_height mask_width 1"],
     mixes: Float[np.ndarray | Array, "masks height width channels"],
 ) -> Image.Image:
-    """Draws a labelled sheet of one pair with one column per mask, ordered from most of *a* to most of *b*.
+    """Draws a labelled sheet of one pair with one column per mask, at least two, from most of *a* to most of *b*.
 
     The two images are shown above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
-
-    Raises:
-        ValueError: there are fewer than two masks, or a different number of mixes.
     """
     masks = np.asarray(masks, np.float32)
     if len(masks) < 2 or len(masks) != len(mixes):
@@ -109,11 +103,7 @@ def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = 
 
 
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Writes a picture as PNG, atomically; missing parent folders are created.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Writes a picture as PNG, atomically; missing parent folders are created."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     files.write_bytes(path, buffer.getvalue())

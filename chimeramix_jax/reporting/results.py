@@ -20,11 +20,9 @@ class SummaryRow(TypedDict):
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:
-    """Returns the rows as an aligned table, followed by each experiment's gain over the baseline.
+    """Returns the rows as an aligned table, followed by each experiment's gain over the baseline; empty without rows.
 
-    The number of decimals depends on the number of test images. ``baseline`` is compared with every other experiment on
-    the same number of images per class; without such pairs, only the table is returned. Without rows, the result is
-    empty.
+    ``baseline`` is compared with every other experiment on the same number of images per class.
     """
     if not rows:
         return ""
@@ -44,13 +42,7 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
 
 
 def closing_text(results: Mapping[str, Any]) -> str:
-    """Returns the text that the command line prints after a run.
-
-    Args:
-        results: ``summary``, the rows of the table (empty if no classifier was evaluated), and ``files``, the written
-            files worth looking at; either may be missing. ``validation`` is present if the figures were measured on
-            validation images.
-    """
+    """Returns the text that the command line prints after a run: the results of ``train_and_evaluate``."""
     rows = results.get("summary", [])
     parts = [summary_table(rows)]
     if "validation" in results:
