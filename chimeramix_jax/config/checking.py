@@ -25,15 +25,12 @@ MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
-    """Checks that all keys are present and known, and that all values are of the right type, in range and consistent.
+    """Raises InputError unless all keys are present and known, and all values are of the right type and consistent.
 
     Args:
         config: the settings.
         environment: also check that the necessary files and packages exist; no file is read.
         stored: the settings are those of a stored run, and may contain retired ones.
-
-    Raises:
-        InputError: a setting is wrong; the message is one line with its key, its value, and what is allowed.
     """
     settings = flatten(config)
     for key in settings:
@@ -55,11 +52,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
 
 
 def check_key(key: str, known: Iterable[str]) -> None:
-    """Checks that a dotted key, such as ``generator.epochs``, is known.
-
-    Raises:
-        InputError: the key is unknown (the message suggests the most similar one), retired, or a group of settings.
-    """
+    """Raises InputError, with a suggestion, unless a dotted key such as ``generator.epochs`` is known."""
     names = list(known)
     if key in names:
         return
@@ -182,16 +175,7 @@ def needs_generator(config: ConfigDict) -> bool:
 
 
 def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
-    """Checks that a class has enough images to mix.
-
-    Args:
-        mixed: the setting ``mixing.images``.
-        images_per_class: the number of images; None: not known yet.
-        what_limits: describes that number in the error message.
-
-    Raises:
-        InputError: there are fewer images than are to be mixed.
-    """
+    """Raises InputError if a class has fewer than ``mixed`` images; ``what_limits`` describes that number in it."""
     if images_per_class is not None and mixed > images_per_class:
         raise InputError(
             f"mixing.images: {mixed} images of a class cannot be mixed, because {what_limits} is "

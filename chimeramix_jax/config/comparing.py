@@ -36,16 +36,9 @@ def differences(
 ) -> list[str]:
     """Compares a stored run's settings with the requested ones, except those in ``NO_EFFECT_ON_RESULTS``.
 
-    Tuples equal lists, and 1 equals 1.0, so settings read from JSON equal the original ones.
-
-    Args:
-        stored: the settings of the stored run.
-        requested: the settings of the new run.
-        among: the keys and groups of keys to compare; None: all.
-
-    Returns:
-        A line for each setting that differs, such as ``generator.epochs: 200 stored, 100 requested``; settings without
-        a group, such as ``experiment``, first. Empty for the same run.
+    Returns a line for each that differs, such as ``generator.epochs: 200 stored, 100 requested``; settings without a
+    group first. Tuples equal lists, and 1 equals 1.0, so settings read from JSON equal the original ones. ``among`` are
+    the keys and groups of keys to compare; None: all.
     """
     old, new = leaving_out(stored, NO_EFFECT_ON_RESULTS), leaving_out(requested, NO_EFFECT_ON_RESULTS)
     lines = []

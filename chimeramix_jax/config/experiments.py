@@ -38,11 +38,7 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def apply(config: ConfigDict, experiment: str) -> ConfigDict:
-    """Changes settings in place to those of an experiment and returns them.
-
-    Raises:
-        InputError: there is no such experiment.
-    """
+    """Changes settings in place to those of an experiment and returns them."""
     if experiment not in EXPERIMENTS:
         raise not_one_of("experiment", experiment, EXPERIMENTS)
     config.experiment = experiment

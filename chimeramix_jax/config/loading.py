@@ -21,13 +21,9 @@ from chimeramix_jax.paths import local_path, refuse_address
 def load(source: str) -> ConfigDict:
     """Calls ``get_config`` of a config file and returns its settings, locked (no new keys) and unchecked.
 
-    Args:
-        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The path
-            may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``.
-
-    Raises:
-        InputError: the file does not exist or is not valid Python, or ``get_config`` is missing, does not accept the
-            argument, or returns something else.
+    ``source`` is ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The
+    path may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``. Raises InputError for a file
+    without a valid ``get_config``.
     """
     refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
@@ -45,10 +41,7 @@ def load(source: str) -> ConfigDict:
 
 @functools.cache
 def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
-    """Returns the settings of an experiment in all shipped files for a data set, by file name.
-
-    The result is empty for data sets and experiments that the user has added.
-    """
+    """Returns an experiment's settings in all shipped files for a data set, by file name; none for a user's own."""
     configs = {}
     for name in shipped.names() if experiment in EXPERIMENTS else []:
         with contextlib.suppress(InputError):  # a file that the user has added to the shipped ones

@@ -16,11 +16,8 @@ _NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings tha
 def default_workdir(config: ConfigDict) -> str:
     """Returns the default directory of a run, such as ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
 
-    The name begins with the name of the most similar shipped config file, or else of the data set. For an image folder,
-    the name of the folder follows. ``all`` replaces the number if all images are used, and ``validation`` is added if
-    the run is evaluated on validation images. If settings differ from those of the shipped experiment, including the
-    location of the folder, the name ends in a short digest of these settings, so that runs with other settings or
-    another folder have other names.
+    The name begins with that of the most similar shipped config file, or else of the data set, and that of an image
+    folder. If settings differ from the shipped experiment, or the folder's location does, it ends in a digest of these.
     """
     name, changed = _nearest_file(config)
     parts = [name]
@@ -39,8 +36,7 @@ def default_workdir(config: ConfigDict) -> str:
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
     """Returns the shipped file, for this experiment, with the fewest different settings, and these settings.
 
-    Ignores settings that affect no result or are part of the name. If there is no such file, returns the data set's
-    name and all settings.
+    If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
     if config.dataset.directory:

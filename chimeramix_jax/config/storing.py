@@ -39,11 +39,7 @@ def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """Restores settings from ``to_json``, including tuples, and locks them.
-
-    Raises:
-        InputError: the text is not a JSON object, or was written by a later version of this program.
-    """
+    """Restores settings from ``to_json``, including tuples, and locks them; raises InputError for any other text."""
     try:
         stored = json.loads(text)
     except ValueError as error:
