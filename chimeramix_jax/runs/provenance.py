@@ -36,10 +36,7 @@ def record() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Returns versions, devices and machine of this process as JSON types.
-
-    Starts JAX's backend if it has not been started. A package that is not installed has the version None.
-    """
+    """Starts JAX and returns versions (None: not installed), devices and machine of this process as JSON types."""
     devices = jax.devices()
     return {
         "python": platform.python_version(),

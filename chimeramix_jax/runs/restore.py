@@ -24,79 +24,45 @@ Builder = Callable[[ConfigDict, nnx.Rngs], Any]
 
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
-    """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses.
-
-    Raises:
-        InputError: the directory holds no trained generator.
-    """
+    """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses."""
     generator: Generator = _restore_mixing(workdir, {"generator": build_generator})[0]
     return generator
 
 
 def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
-    """Returns the discriminator that a run's generator was trained against.
-
-    Raises:
-        InputError: the directory holds no trained generator.
-    """
+    """Returns the discriminator that a run's generator was trained against."""
     discriminator: Discriminator = _restore_mixing(workdir, {"discriminator": build_discriminator})[0]
     return discriminator
 
 
 def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator, Discriminator]:
-    """Returns a run's generator and discriminator.
-
-    Raises:
-        InputError: the directory holds no trained generator.
-    """
+    """Returns a run's generator and discriminator."""
     builders: Mapping[str, Builder] = {"generator": build_generator, "discriminator": build_discriminator}
     generator, discriminator = _restore_mixing(workdir, builders)
     return generator, discriminator
 
 
 def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
-    """Returns the classifier of a run's newest checkpoint, in evaluation mode.
-
-    Args:
-        workdir: the run's directory.
-        part: "classifier", or "baseline" for the one trained without mixing.
-
-    Raises:
-        InputError: the directory holds no such classifier.
-    """
+    """Returns the newest "classifier" of a run, or "baseline", which was trained without mixing; in evaluation mode."""
     return TrainedClassifier.newest(Workdir(workdir).path / part).network
 
 
 def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Returns the names of a run's classes, in the order of the classifier's logits.
-
-    Raises:
-        InputError: the directory holds no trained classifier.
-    """
+    """Returns the names of a run's classes, in the order of the classifier's logits."""
     return tuple(_newest(Workdir(workdir).classifier, lambda about: {})[0]["class_names"])
 
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier with what its checkpoint records about it.
+    """A classifier with what its checkpoint records about it."""
 
-    Attributes:
-        network: the classifier, in evaluation mode.
-        class_names: names of the classes, in the order of its logits.
-        epochs: number of epochs that it was trained for.
-    """
-
-    network: Classifier
-    class_names: tuple[str, ...]
-    epochs: int
+    network: Classifier  # in evaluation mode
+    class_names: tuple[str, ...]  # names of the classes, in the order of its logits
+    epochs: int  # number of epochs that it was trained for
 
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
-        """Reads the newest intact checkpoint in a stage's directory, opening it only once.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Reads the newest intact checkpoint in a stage's directory; raises InputError if there is none."""
         graphs: list[nnx.GraphDef] = []
 
         def select(about: dict[str, Any]) -> State:

@@ -52,11 +52,7 @@ class Workdir:
         self.report = self.path / "report.html"
 
     def create(self) -> None:
-        """Creates the directory, unless it exists.
-
-        Raises:
-            InputError: it cannot be created, or is not writable.
-        """
+        """Creates the directory, unless it exists; raises InputError if that fails or it is not writable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -65,21 +61,13 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
 
     def check(self, config: ConfigDict) -> None:
-        """Creates the directory, and requires that a run with these settings may write to it.
-
-        Raises:
-            InputError: it is not writable, or it holds a run with other settings.
-        """
+        """Creates the directory, and raises InputError if it holds a run with other settings."""
         self.create()
         if self.config.exists():
             self.refuse_other_settings(config)
 
     def refuse_other_settings(self, config: ConfigDict) -> None:
-        """Requires that the directory holds a run with these settings.
-
-        Raises:
-            InputError: they differ in a setting that affects results, or there is no run.
-        """
+        """Raises InputError unless the directory holds a run with the same settings, as far as they affect results."""
         differing = settings.differences(self.read_config(), config)
         if differing:
             raise InputError(
@@ -88,22 +76,14 @@ class Workdir:
             )
 
     def has_config(self) -> bool:
-        """Whether the directory holds the settings of a run.
-
-        Raises:
-            InputError: that cannot be found out.
-        """
+        """Whether the directory holds the settings of a run; raises InputError if that cannot be found out."""
         try:
             return self.config.exists()
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
 
     def read_config(self) -> ConfigDict:
-        """Returns the settings of the run in this directory.
-
-        Raises:
-            InputError: there is no run, or its settings cannot be read.
-        """
+        """Returns the settings of the run; raises InputError if there are none, or they cannot be read."""
         try:
             return settings.from_json(self.config.read_text(encoding="utf-8"))
         except OSError as error:
@@ -112,11 +92,7 @@ class Workdir:
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def read_results(self) -> dict[str, Any]:
-        """Returns the content of ``results.json``.
-
-        Raises:
-            InputError: there is none, or it cannot be read.
-        """
+        """Returns the content of ``results.json``; raises InputError if there is none, or it cannot be read."""
         try:
             results = json.loads(self.results.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -132,11 +108,7 @@ class Workdir:
         files.write_bytes(self.config, settings.to_json(config).encode())
 
     def read_data(self) -> DataIdentity | None:
-        """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions."""
         try:
             stored = json.loads(self.data.read_text(encoding="utf-8"))
             if not isinstance(stored, dict):
@@ -160,11 +132,7 @@ class Workdir:
             files.write_json(self.generator_from, {"workdir": relative})
 
     def generator_home(self) -> "Workdir":
-        """Returns the directory of the generator that this run uses: its own, its copy, or the recorded run's.
-
-        Raises:
-            InputError: the record cannot be read.
-        """
+        """Returns the directory of the generator that this run uses: its own, its copy, or the recorded run's."""
         if self.generator.exists() or not self.generator_from.exists():
             return self
         if self.generator_kept.exists():
