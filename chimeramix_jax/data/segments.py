@@ -26,17 +26,11 @@ IMAGES_PER_WORKER = 1000  # about 5 seconds at 64 pixels; for less work, startin
 
 @dataclass(frozen=True)
 class FelzenszwalbSettings:
-    """Arguments of scikit-image's ``felzenszwalb``. Published values for 32 to 64 pixels: scale and min_size 60.
+    """Arguments of scikit-image's ``felzenszwalb``. Published values for 32 to 64 pixels: scale and min_size 60."""
 
-    Attributes:
-        scale: larger values give fewer and larger segments; no unit.
-        min_size: the minimum number of pixels of a segment; smaller segments are merged into a neighbour.
-        sigma: the standard deviation in pixels of the Gaussian blur before the segmentation.
-    """
-
-    scale: float
-    min_size: int
-    sigma: float = 0.8
+    scale: float  # larger values give fewer and larger segments; no unit
+    min_size: int  # the minimum number of pixels of a segment; smaller segments are merged into a neighbour
+    sigma: float = 0.8  # the standard deviation in pixels of the Gaussian blur before the segmentation
 
     @classmethod
     def of(cls, settings: ConfigDict) -> "FelzenszwalbSettings":
@@ -70,17 +64,13 @@ def label_maps(
     Args:
         images: in 0..255.
         settings: the arguments of the segmentation.
-        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``.
+        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``; less
+            than the side, so that a reflection can fill it.
         cache_directory: the folder for stored label maps, created if necessary; None: do not store them.
         workers: the number of processes; 1: only this process; None: one per core, but fewer for few images.
 
     Returns:
         The label maps. Labels count from 0 without gaps in each map; the dtype is the smallest unsigned one possible.
-
-    Raises:
-        ValueError: the images are not 8-bit RGB squares, or the padding is negative or not less than the side, so
-            that a reflection cannot fill it.
-        OSError: the label maps cannot be stored.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images: {images.dtype} {images.shape}, but they must be uint8 (examples, side, side, 3)")

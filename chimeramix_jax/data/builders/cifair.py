@@ -35,12 +35,7 @@ class _Cifair(tfds.core.GeneratorBasedBuilder):
     NAMES_KEY: ClassVar[str]
 
     def __init__(self, *, archive: str = "", **builder_arguments: Any) -> None:
-        """Creates the builder.
-
-        Args:
-          archive: the user's copy of the published zip; "": download it.
-          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
-        """
+        """Creates the builder; ``archive`` is the user's copy of the published zip; "": download it."""
         self._archive = archive
         super().__init__(**builder_arguments)
 
@@ -120,11 +115,7 @@ class PickleArchive:
         self.path = path
 
     def read(self, base_name: str) -> dict[str, Any]:
-        """Returns the dictionary pickled in the member of that name, with its keys as strings.
-
-        Raises:
-          InputError: there is no such member, or it is not a pickle of plain data.
-        """
+        """Returns the dictionary pickled in the only member of that name, with its keys as strings."""
         try:
             with zipfile.ZipFile(self.path) as archive:
                 names = [name for name in archive.namelist() if posixpath.basename(name) == base_name]

@@ -47,19 +47,13 @@ class ImageFile:
 
 @dataclasses.dataclass(frozen=True)
 class FolderContents:
-    """The splits of a folder, in published order.
+    """The splits of a folder, in published order."""
 
-    Attributes:
-      class_names: by label.
-      train: files of the train split.
-      test: files of the test split; None: there is none, and part of ``train`` must be held out.
-      fingerprint: changes with any file's name, size, modification time or split.
-    """
-
-    class_names: tuple[str, ...]
-    train: tuple[ImageFile, ...]
+    class_names: tuple[str, ...]  # by label
+    train: tuple[ImageFile, ...]  # files of the train split
+    # Files of the test split; None: there is none, and part of ``train`` must be held out.
     test: tuple[ImageFile, ...] | None
-    fingerprint: str
+    fingerprint: str  # changes with any file's name, size, modification time or split
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
@@ -76,17 +70,9 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self, contents: FolderContents, image_side: int, *, skip_unreadable: bool = False, **builder_arguments: Any
     ) -> None:
-        """Creates the builder.
+        """Creates the builder for the contents that ``scan_folder`` has found.
 
-        Args:
-          contents: the result of ``scan_folder``.
-          image_side: pixels per side of the stored images.
-          skip_unreadable: skip files that cannot be read instead of refusing the folder, and list them in the metadata
-            of the prepared data.
-          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
-
-        Raises:
-          InputError: ``image_side`` is below 1.
+        With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
         """
         if image_side < 1:
             raise InputError(f"dataset.image_side: {image_side}; it must be at least 1 pixel")
@@ -146,14 +132,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
 
 def scan_folder(directory: str) -> FolderContents:
-    """Lists the images of a folder and their splits, without opening them.
-
-    Args:
-      directory: the setting ``dataset.directory``.
-
-    Raises:
-      InputError: the folder is missing or unreadable, or does not have the layout described above.
-    """
+    """Lists the images of a folder and their splits, without opening them; raises InputError for any other layout."""
     if not directory:
         raise InputError("dataset.directory: not set; image_folder needs --config.dataset.directory=PATH")
     root = local_path(directory, "dataset.directory")
