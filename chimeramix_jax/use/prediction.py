@@ -34,17 +34,12 @@ Probabilities = Float[np.ndarray, "batch classes"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of an image.
-
-    Attributes:
-        path: the image's file.
-        classes: names of the five most probable classes (or of all, if there are fewer), the most probable first.
-        probabilities: the probability of each, in [0, 1].
-    """
+    """The most probable classes of an image."""
 
     path: Path
+    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
     classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
 
 
 def predict(
@@ -91,11 +86,7 @@ def predict(
 
 
 def _finished_classifier(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
-    """Returns the run's classifier.
-
-    Raises:
-        InputError: it has not been trained to its last epoch.
-    """
+    """Returns the run's classifier; raises InputError unless it has been trained to its last epoch."""
     unfinished = InputError(
         f"{directory.classifier}: holds no finished classifier; train it first with --stage=classifier"
     )

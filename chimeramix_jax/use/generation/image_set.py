@@ -37,10 +37,9 @@ def generate(
     file_format: str = "png",
     config: ConfigDict | None = None,
 ) -> Path:
-    """Writes mixed images as a run's classifier would be trained on, balanced over the classes.
+    """Writes mixed images as a run's classifier would be trained on, balanced over the classes; returns their folder.
 
-    The same seed gives the same images. ``generated.json``, in the same folder, records the run's settings and the
-    seed.
+    The same seed gives the same images. ``generated.json``, in the same folder, records the settings and the seed.
 
     Args:
         workdir: the directory of a run whose experiment mixes; its generator, if it uses one, must be finished.
@@ -49,9 +48,6 @@ def generate(
         seed: determines the pairs, their augmentation and the masks.
         file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: the run does not mix or has no finished generator, the output exists, or an argument is invalid.
