@@ -85,11 +85,7 @@ def before_ending(farewell: Callable[[], None]) -> Iterator[None]:
 
 
 def raise_if_asked() -> None:
-    """Stops the run if a signal has requested it. Call this wherever a run can stop without losing progress.
-
-    Raises:
-        Stopped: a signal has arrived.
-    """
+    """Raises Stopped if a signal has arrived. Call this wherever a run can stop without losing progress."""
     if _requests.first is not None:
         _requests.heard.set()
         raise Stopped(_requests.first)
