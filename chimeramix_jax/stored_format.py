@@ -20,11 +20,7 @@ def marked(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:
-    """Checks the format version and returns the content without it.
-
-    Raises:
-        InputError: this program cannot read that version; ``source`` names the file in the message.
-    """
+    """Returns the content without its format version; raises InputError, naming ``source``, if it is a later one."""
     version = content.get(KEY, 0)
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= FORMAT:
         raise InputError(
