@@ -4,6 +4,7 @@ Every stored object has it under the key ``format``; objects without that key ar
 version 0. The program reads all formats up to its own version and refuses later ones instead of misreading them.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -28,3 +29,22 @@ def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict
             f"to {FORMAT}; install the version that wrote it, or a later one"
         )
     return {key: value for key, value in content.items() if key != KEY}
+
+
+def read(path: str | os.PathLike[str], advice: str = "") -> dict[str, Any] | None:
+    """Returns the content of a stored JSON object without its format version; None if the file does not exist.
+
+    Raises InputError, which names the file and ends with the advice, if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}; it must hold a JSON object")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}{advice}") from None
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
+        raise InputError(f"{path}: cannot be read: {error or 'nested too deeply'}{advice}") from None
+    return unmarked(content, path)

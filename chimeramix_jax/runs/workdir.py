@@ -25,11 +25,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import files
+from chimeramix_jax import files, stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.stored_format import marked, unmarked
+from chimeramix_jax.stored_format import marked
 
 
 class Workdir:
@@ -93,15 +93,10 @@ class Workdir:
 
     def read_results(self) -> dict[str, Any]:
         """Returns the content of ``results.json``; raises InputError if there is none, or it cannot be read."""
-        try:
-            results = json.loads(self.results.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.results}: cannot be read: {error}; write it again with --stage=evaluate") from None
-        if not isinstance(results, dict):
-            raise InputError(f"{self.results}: not a JSON object; write it again with --stage=evaluate")
-        return unmarked(results, self.results)
+        results = stored_format.read(self.results, "; write it again with --stage=evaluate")
+        if results is None:
+            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate")
+        return results
 
     def claim(self, config: ConfigDict) -> None:
         """Records the settings; later runs in this directory must have the same."""
@@ -109,16 +104,10 @@ class Workdir:
 
     def read_data(self) -> DataIdentity | None:
         """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions."""
+        stored = stored_format.read(self.data)
         try:
-            stored = json.loads(self.data.read_text(encoding="utf-8"))
-            if not isinstance(stored, dict):
-                raise ValueError(f"must be a JSON object, not a {type(stored).__name__}")
-            return DataIdentity.from_dict(unmarked(stored, self.data))
-        except FileNotFoundError:
-            return None
-        except InputError:  # written by a later version
-            raise
-        except (OSError, ValueError) as error:
+            return None if stored is None else DataIdentity.from_dict(stored)
+        except ValueError as error:
             raise InputError(f"{self.data}: cannot be read: {error}") from None
 
     def claim_data(self, data: DataIdentity) -> None:

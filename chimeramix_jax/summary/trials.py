@@ -1,7 +1,7 @@
 """Reads the runs in a folder: every classifier that was trained and evaluated, or should have been."""
 
 import enum
-import json
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from chimeramix_jax import paths
 from chimeramix_jax.config import catalog
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.stored_format import unmarked
+from chimeramix_jax.stored_format import read
 
 METRICS = {
     # The metrics that can be summarised, by their names in results.json.
@@ -210,15 +210,10 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not text, or not JSON
-        raise InputError(f"{path}: cannot be read: {error or 'nested too deeply'}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: cannot be read: it holds a {type(content).__name__}; it must hold a JSON object")
-    return unmarked(content, path)
+    content = read(path)
+    if content is None:
+        raise InputError(f"{path}: cannot be read: {os.strerror(errno.ENOENT)}")
+    return content
 
 
 def _member(path: Path, content: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -7,7 +7,6 @@ either signal, the run writes a checkpoint, and the requeued job resumes from th
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.stored_format import read
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import RunProcess, Task
 
@@ -187,8 +187,4 @@ class _Submission:
 
 def _submitted(folder: Path) -> dict[str, str]:
     """Returns the recorded ids by job name."""
-    path = folder / JOBS
-    try:
-        return json.loads(path.read_bytes()) if path.exists() else {}
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    return read(folder / JOBS) or {}
