@@ -26,7 +26,7 @@ def say(message: str) -> None:
 
 
 def exit_code_of(action: Callable[[], int], after_stop: str) -> int:
-    """Calls the action and returns its exit code; an expected error becomes one line, that of a stop ends in ``after_stop``."""
+    """Calls the action and returns its exit code; an expected error becomes one line (``after_stop`` if stopped)."""
     try:
         return action()
     except (InputError, StorageError, NonFiniteError) as error:
