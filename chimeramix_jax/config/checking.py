@@ -10,8 +10,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
+from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.retired import RETIRED
-from chimeramix_jax.config.rules import SETTINGS, YES_OR_NO
+from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from chimeramix_jax.config import defaults, retired
 from chimeramix_jax.errors import InputError
@@ -54,20 +54,11 @@ def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
 
     Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``.
     """
-    config = ConfigDict()
-    for key, value in (flatten(defaults.get_config()) | retired.translated(flatten(stored))).items():
-        *groups, name = key.split(".")
-        place = config
-        for group in groups:
-            if group not in place:
-                place[group] = ConfigDict()
-            place = place[group]
-        place[name] = _restored(value)
+    settings = flatten(defaults.get_config()) | retired.translated(flatten(stored))
+    config = defaults.unflattened((key, _restored(value)) for key, value in settings.items())
     return config.lock()
 
 
 def _restored(value: Any) -> Any:
     """Returns the original value of a stored one: lists become tuples, which JSON does not have."""
-    if value is None:
-        return config_dict.placeholder(object)
     return tuple(_restored(inner) for inner in value) if isinstance(value, list | tuple) else value
