@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
@@ -13,7 +13,6 @@ from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import Run, select
 
-LAUNCHERS = ("local", "slurm")
 SOME_FAILED = 1  # exit code: some runs failed
 
 HELP = Help(
@@ -39,66 +38,41 @@ HELP = Help(
     ),
     groups={
         "Which runs": (
+            Flag("datasets=NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."),
+            Flag("experiments=NAMES", "Names and patterns; docs/experiments.md lists all. Required."),
             Flag(
-                "datasets", "NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."
-            ),
-            Flag("experiments", "NAMES", "Names and patterns; docs/experiments.md lists all. Required."),
-            Flag(
-                "max_labels_per_class",
-                "NUMBERS",
+                "max_labels_per_class=NUMBERS",
                 "Training images per class, such as 5,10,all. Default: what the config file says.",
             ),
-            Flag("seeds", "NUMBERS", "Such as 0,1,4, or 0:5 for 0 to 4. Default: 0.", default="0"),
+            Flag("seeds=NUMBERS", "Such as 0,1,4, or 0:5 for 0 to 4. Default: 0.", default="0"),
             Entry("--config.KEY=VALUE", "Change one setting of all runs."),
         ),
         "What to do": (
-            Flag("workdir", "FOLDER", "The sweep's folder. Default: runs/sweep.", default="runs/sweep"),
-            Flag("dry_run", "", "Only print the plan.", default=False),
-            Flag("retry", "", "Run failed runs again.", default=False),
-            Flag(
-                "seeds_per_job",
-                "N",
-                "How many seeds one process trains together. Default: all on GPUs, else 1.",
-                read=whole_number(1),
-            ),
+            Flag("workdir=FOLDER", "The sweep's folder. Default: runs/sweep.", default="runs/sweep"),
+            Flag("dry_run", "Only print the plan.", default=False),
+            Flag("retry", "Run failed runs again.", default=False),
+            Flag("seeds_per_job=N", "How many seeds one process trains together. Default: all on GPUs, else 1."),
         ),
         "Where to run": (
+            Flag("launcher=local|slurm", "On this machine, or as jobs of Slurm. Default: local.", default="local"),
             Flag(
-                "launcher",
-                "|".join(LAUNCHERS),
-                "On this machine, or as jobs of Slurm. Default: local.",
-                default="local",
-                read=choice(*LAUNCHERS),
-            ),
-            Flag(
-                "workers",
-                "N",
+                "workers=N",
                 "local: how many runs at once. Default: one per GPU or, without GPUs, one that uses all cores.",
-                read=whole_number(1),
             ),
         ),
         "Slurm (defaults are the cluster's unless named)": (
-            Flag("slurm_partition", "NAME", "The partition."),
+            Flag("slurm_partition=NAME", "The partition."),
             Flag(
-                "slurm_minutes",
-                "N",
+                "slurm_minutes=N",
                 "Time limit of a job; an unfinished run continues in the next job. Default: 240.",
                 default=240,
-                read=whole_number(1),
             ),
-            Flag("slurm_memory_gb", "N", "Main memory of a job.", read=whole_number(1)),
-            Flag("slurm_cpus", "N", "CPU cores of a job.", read=whole_number(1)),
-            Flag("slurm_gpus", "N", "GPUs of a job. Default: none.", read=whole_number(1)),
+            Flag("slurm_memory_gb=N", "Main memory of a job."),
+            Flag("slurm_cpus=N", "CPU cores of a job."),
+            Flag("slurm_gpus=N", "GPUs of a job. Default: none."),
+            Flag("slurm_parallel=N", "How many jobs of an array run at once. Default: 256.", default=256),
             Flag(
-                "slurm_parallel",
-                "N",
-                "How many jobs of an array run at once. Default: 256.",
-                default=256,
-                read=whole_number(1),
-            ),
-            Flag(
-                "slurm_option",
-                "NAME=VALUE",
+                "slurm_option=NAME=VALUE",
                 "Any other option of sbatch. May be given several times.",
                 default=(),
                 repeatable=True,
@@ -198,23 +172,18 @@ def _submit(states: dict[Job, State], parsed: Arguments) -> None:
 
 
 def _resources(parsed: Arguments) -> slurm.Resources:
+    requested = {
+        name.removeprefix("slurm_"): value for name, value in vars(parsed).items() if name.startswith("slurm_")
+    }
     options = {}
-    for option in parsed.slurm_option:
+    for option in requested.pop("option"):
         name, separator, value = option.partition("=")
         if not name or not separator:
             raise InputError(
                 f"--slurm_option: {option!r} is not allowed; it must be NAME=VALUE, such as account=vision"
             )
         options[name] = value
-    return slurm.Resources(
-        partition=parsed.slurm_partition,
-        minutes=parsed.slurm_minutes,
-        memory_gb=parsed.slurm_memory_gb,
-        cpus=parsed.slurm_cpus,
-        gpus=parsed.slurm_gpus,
-        parallel=parsed.slurm_parallel,
-        options=options,
-    )
+    return slurm.Resources(**requested, options=options)
 
 
 def _print(states: dict[Job, State]) -> None:

@@ -9,7 +9,6 @@ from chimeramix_jax.config.checking import (
     check,
     check_key,
     check_mixed_images,
-    explain,
     needs_generator,
 )
 from chimeramix_jax.config.comparing import (
@@ -21,7 +20,7 @@ from chimeramix_jax.config.comparing import (
     shortened,
 )
 from chimeramix_jax.config.defaults import SETTINGS
-from chimeramix_jax.config.loading import load, shipped_settings
+from chimeramix_jax.config.loading import load, override, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config import catalog
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.retired import RETIRED
-from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
@@ -65,15 +64,6 @@ def check_key(key: str, known: Iterable[str]) -> None:
     near = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
     raise InputError(f"{key!r}: there is no such setting; {hint}")
-
-
-def explain(flag_error: str) -> str:
-    """Rewrites the error message of a flag that could not be parsed in the form of ``check``, if it is a setting."""
-    setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
-    if setting is None:
-        return flag_error
-    rule = YES_OR_NO if "Non-boolean" in flag_error else SETTINGS.get(setting[1])
-    return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:

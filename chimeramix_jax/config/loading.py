@@ -6,14 +6,19 @@ import functools
 import importlib.util
 import inspect
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax.config import shipped
+from chimeramix_jax.config.checking import check_key
+from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path, refuse_address
 
@@ -47,6 +52,39 @@ def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
         with contextlib.suppress(InputError):  # a file that the user has added to the shipped ones
             configs[name] = load(f"{name}:{experiment}")
     return {name: config for name, config in configs.items() if config.dataset.name == dataset}
+
+
+class _IntegerOrNone(flags.ArgumentParser):
+    """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
+
+    def parse(self, argument: str | int | None) -> int | None:
+        return None if argument in (None, "None") else int(argument)
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
+    """Changes settings in place by arguments ``--config.KEY=VALUE``, and returns all other arguments.
+
+    Raises InputError for an unknown key, or a value of the wrong type.
+    """
+    for named in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)):
+        check_key(named[1], SETTINGS)
+    config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=["", *arguments])
+        return parsed(["", *arguments], known_only=True)[1:]
+    except (flags.Error, ValueError) as error:
+        raise InputError(_explain(str(error))) from None
+
+
+def _explain(flag_error: str) -> str:
+    """Rewrites the message of a flag that could not be parsed in the form of ``check``, if it is a setting."""
+    setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
+    if setting is None:
+        return flag_error
+    rule = YES_OR_NO if "Non-boolean" in flag_error else SETTINGS.get(setting[1])
+    return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
 
 
 def _get_config_function(named: str) -> Callable[..., Any]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import shipped
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.sweep import program
 
 ALL = "all"  # as a number of images per class: all images
 
@@ -83,7 +83,7 @@ def select(
         overrides: arguments ``--config.key=value`` for all runs.
     """
     sources = _config_sources(datasets)
-    names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)
+    names = _chosen("--experiments", experiments, EXPERIMENTS)
     numbers = _images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
@@ -117,13 +117,13 @@ def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
 
 def _config_sources(text: str) -> list[str]:
     """Returns the paths of the listed config files: shipped files are listed by name, others by path."""
-    files = program.config_files()
     sources: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         if part.endswith(".py"):
             sources.append(part)
         else:
-            sources += [os.path.relpath(files[name]) for name in _chosen("--datasets", part, files)]
+            names = _chosen("--datasets", part, shipped.names())
+            sources += [os.path.relpath(shipped.folder() / f"{name}.py") for name in names]
     return list(dict.fromkeys(sources))
 
 
@@ -144,16 +144,9 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
     """Loads the settings of a config file and an experiment, with the overrides applied."""
     config = settings.load(source)
     for override in overrides:
-        key = override.removeprefix("--config.").partition("=")[0]
-        settings.check_key(key, settings.SETTINGS)
-        if key in _OWN_FLAGS:
-            raise InputError(f"{override}: the sweep sets this for each run; list the values with {_OWN_FLAGS[key]}")
-    own = flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=own, sys_argv=["", *overrides])
-        own(["", *overrides])
-    except (flags.Error, ValueError) as error:
-        raise InputError(settings.explain(str(error))) from None
+        if flag := _OWN_FLAGS.get(override.removeprefix("--config.").partition("=")[0]):
+            raise InputError(f"{override}: the sweep sets this for each run; list the values with {flag}")
+    settings.override(config, overrides)
     return config
 
 
