@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import filesize
+
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders
 
@@ -165,15 +167,9 @@ def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
         return StorageError(f"{path}: cannot be written: {reason_of_storage(error)}")
     room = next(parent for parent in Path(path).absolute().parents if parent.exists())
     free = shutil.disk_usage(room).free
-    return StorageError(f"{path}: cannot be written: {reason} ({_size(needed)} needed, {_size(free)} free)")
-
-
-def _size(count: int) -> str:
-    """Formats a number of bytes for people, such as ``1.5 GB``."""
-    for unit, unit_bytes in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= unit_bytes:
-            return f"{count / unit_bytes:.1f} {unit}"
-    return f"{count} bytes"
+    return StorageError(
+        f"{path}: cannot be written: {reason} ({filesize.decimal(needed)} needed, {filesize.decimal(free)} free)"
+    )
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -9,10 +9,12 @@ from chimeramix_jax.config.checking import (
     check,
     check_key,
     check_mixed_images,
+    check_value,
     needs_generator,
 )
 from chimeramix_jax.config.comparing import (
     NO_EFFECT_ON_RESULTS,
+    OF_MASKS,
     differences,
     generator_identity,
     generator_settings,

@@ -39,8 +39,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     for key, rule in SETTINGS.items():
         if key not in settings:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
-        if not rule.holds(settings[key]):
-            raise InputError(f"{key}: {settings[key]!r} is not allowed; it must be {rule.allowed}")
+        check_value(key, settings[key])
     parse_seeds(settings["seeds"])
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
@@ -49,6 +48,12 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         _check_logging(settings)
     if settings["mixing.mask"] != "none":
         _check_mixing(settings)
+
+
+def check_value(key: str, value: Any) -> None:
+    """Raises InputError unless a setting may have this value, whatever the others are."""
+    if not SETTINGS[key].holds(value):
+        raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
 
 
 def check_key(key: str, known: Iterable[str]) -> None:

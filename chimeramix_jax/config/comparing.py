@@ -28,6 +28,12 @@ NO_EFFECT_ON_RESULTS = (
     "steps_per_call",
 )
 
+OF_MASKS = {
+    # Settings that only one kind of mask uses.
+    "grid": ("mixing.mix_size",),
+    "segmentation": ("mixing.segmentation_scale", "mixing.segmentation_min_size", "mixing.segmentation_sigma"),
+}
+
 
 def differences(
     stored: Mapping[str, Any] | ConfigDict,
@@ -70,9 +76,6 @@ def _belongs(key: str, groups: tuple[str, ...]) -> bool:
 
 def generator_settings(config: ConfigDict) -> tuple[str, ...]:
     """Returns the keys that a trained generator depends on; runs with equal values can share a generator."""
-    mask_settings: tuple[str, ...] = ("mix_size",)
-    if config.mixing.mask == "segmentation":
-        mask_settings = ("segmentation_scale", "segmentation_min_size", "segmentation_sigma")
     return (
         "seed",
         "max_labels_per_class",
@@ -85,7 +88,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
-        *(f"mixing.{name}" for name in mask_settings),
+        *OF_MASKS.get(config.mixing.mask, ()),
         "generator",
         "repeat_unlimited",
     )

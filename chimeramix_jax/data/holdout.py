@@ -73,14 +73,6 @@ def held_out(
     return np.array([image in out for image in images], dtype=bool)
 
 
-def check(share: float, seed: int) -> None:
-    """Checks ``dataset.holdout_fraction`` and ``dataset.holdout_seed``."""
-    if not 0 < share < 1:
-        raise InputError(f"dataset.holdout_fraction: {share}; it must be above 0 and below 1")
-    if seed < 0:
-        raise InputError(f"dataset.holdout_seed: {seed}; it must be at least 0")
-
-
 def _number(image: str, seed: str) -> float:
     """Returns a number from 0 to below 1 that never changes for an image and a seed."""
     digest = hashlib.blake2b(f"{seed} {image}".encode(), digest_size=8).digest()

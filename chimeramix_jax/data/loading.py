@@ -11,6 +11,7 @@ from jaxtyping import Int32, Int64, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
+from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
@@ -66,9 +67,9 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
     entry = dataset_entry(dataset_config.name)
+    for key, value in dataset_config.items():
+        check_value(f"dataset.{key}", value)
     check_draw(max_labels_per_class, seed)
-    if entry.source == "directory":
-        holdout.check(dataset_config.holdout_fraction, dataset_config.holdout_seed)
     with quiet_tfds():
         builder = prepared_builder(entry, dataset_config)
         class_names = tuple(builder.info.features["label"].names)

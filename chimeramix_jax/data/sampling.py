@@ -43,12 +43,8 @@ def to_device(
         jnp.asarray(members),
         jnp.asarray(counts, jnp.int32),
         None if segments is None else jnp.asarray(segments),
-        0 if segments is None else _round_up(int(segments.max()) + 2, LABELS_ROUNDED_TO),
+        0 if segments is None else -(-(int(segments.max()) + 2) // LABELS_ROUNDED_TO) * LABELS_ROUNDED_TO,
     )
-
-
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 @dataclass(frozen=True)

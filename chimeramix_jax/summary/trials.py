@@ -26,12 +26,6 @@ METRICS = {
 _ADDRESS_KEYS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
 _NEEDED_KEYS = (*_ADDRESS_KEYS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
 
-_OF_MASKS = {
-    # Settings that only one kind of mask uses.
-    "grid": ("mix_size",),
-    "segmentation": ("segmentation_scale", "segmentation_min_size", "segmentation_sigma"),
-}
-
 
 class Status(enum.StrEnum):
     """The status of a trial."""
@@ -193,9 +187,7 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     generates = mixes and flat_config["mixing.of"] == "features"
     unused = [] if mixes else ["mixing"]
     unused += [] if generates else ["generator"]
-    unused += [
-        f"mixing.{name}" for mask, names in _OF_MASKS.items() if flat_config["mixing.mask"] != mask for name in names
-    ]
+    unused += [key for mask, keys in settings.OF_MASKS.items() if flat_config["mixing.mask"] != mask for key in keys]
     unused += [] if flat_config.get("augment.cutout") else ["augment.cutout_side"]
     unused += [] if flat_config["augment.policy"] == "autoaugment" else ["augment.autoaugment_policy"]
     if flat_config["dataset.name"] not in catalog.names_taking("directory"):

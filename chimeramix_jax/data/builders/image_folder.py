@@ -74,8 +74,6 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
         With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
         """
-        if image_side < 1:
-            raise InputError(f"dataset.image_side: {image_side}; it must be at least 1 pixel")
         self._contents = contents
         self._image_side = image_side
         self._skip_unreadable = skip_unreadable
