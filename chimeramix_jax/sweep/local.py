@@ -12,7 +12,7 @@ from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.sweep.display import Display, Running
+from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
 
@@ -131,9 +131,7 @@ class _Pool:
         counts = [
             f"{sum(state == kind for state in self._states.values())} {kind}" for kind in State if kind != State.QUEUED
         ]
-        running = [
-            Running(job.name, process.seconds, process.last_line()) for job, (process, _) in self._running.items()
-        ]
+        running = [(job.name, process.seconds, process.last_line()) for job, (process, _) in self._running.items()]
         self._display.show(running, ", ".join(counts))
 
 

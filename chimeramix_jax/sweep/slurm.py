@@ -49,7 +49,6 @@ class ContinuedWhenRequeued:
     """Runs a task in a Slurm job; submitit calls it."""
 
     def __init__(self) -> None:
-        """Starts nothing yet; the task starts with the job."""
         self._process: RunProcess | None = None
 
     def __call__(self, task: Task) -> None:
