@@ -32,18 +32,10 @@ class MetricsLog(Sink):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-    def rewind(self, step: int, stage: str | None = None) -> None:
-        """Removes the measurements made after a step, because training resumes from there.
-
-        ``stage`` restricts this to the lines of a stage, as every stage counts its own steps.
-        """
-        if not self.path.exists():
-            return
-
-        def is_kept(line: dict[str, Any]) -> bool:
-            return (stage is not None and line.get("stage") != stage) or line.get("step", step) <= step
-
-        self._keep([line for line in read(self.path) if is_kept(line)])
+    def rewind(self, step: int) -> None:
+        """Removes the measurements made after a step, because training resumes from there."""
+        if self.path.exists():
+            self._keep([line for line in read(self.path) if line.get("step", step) <= step])
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()

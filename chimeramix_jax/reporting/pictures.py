@@ -58,9 +58,6 @@ def mixing_sheet(
         rows |= {"reconstruction a": _tiles(reconstructions_a), "reconstruction b": _tiles(reconstructions_b)}
     if rows["mix"]:
         rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
-    counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of pairs, at least 1; got {sorted(counts)}")
     return _sheet(rows, class_names)
 
 
@@ -95,11 +92,7 @@ def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = 
     Raises:
         ValueError: the rows differ in length, or there is nothing to draw.
     """
-    tiles = {label: _tiles(images) for label, images in rows.items()}
-    counts = {len(row) for row in tiles.values()} | ({len(class_names)} if class_names is not None else set())
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
-    return _sheet(tiles, class_names)
+    return _sheet({label: _tiles(images) for label, images in rows.items()}, class_names)
 
 
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
@@ -133,6 +126,9 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 
 def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
+    counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
     font = lettering.plain_font()
     sizes = [tile.size for tiles in rows.values() for tile in tiles]
     cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))

@@ -4,8 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
@@ -78,12 +77,10 @@ class StageProgress:
         elif self._step != self._shown_step:
             self._show_line()
 
-    def __enter__(self) -> "StageProgress":
-        """Returns this display."""
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes the display, also after an interruption."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _show_line(self) -> None:

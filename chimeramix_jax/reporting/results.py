@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.progress import duration
 
 
@@ -59,8 +60,6 @@ def closing_text(results: Mapping[str, Any]) -> str:
 
 def _cells(row: SummaryRow) -> list[str]:
     """Returns the cells of a row."""
-    from chimeramix_jax.reporting import statistics  # imported late, as it imports SciPy
-
     examples = row["examples"]
     low, high = statistics.wilson_interval(round(row["top_1"] * examples), examples)
     return [
@@ -74,8 +73,6 @@ def _cells(row: SummaryRow) -> list[str]:
 
 
 def _gains(rows: Sequence[SummaryRow]) -> list[str]:
-    from chimeramix_jax.reporting import statistics
-
     baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
     lines = []
     for row in rows:
@@ -88,8 +85,6 @@ def _gains(rows: Sequence[SummaryRow]) -> list[str]:
 
 def _significance(row: SummaryRow) -> str:
     """Says whether a row's difference to the baseline is significant; empty if it was not compared."""
-    from chimeramix_jax.reporting import statistics
-
     if row["alone"] is None:
         return ""
     only_this, only_baseline = row["alone"]

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ml_collections import ConfigDict
 from PIL import Image
@@ -46,10 +45,8 @@ class StageLog(Sink):
         for sink in self._sinks:
             sink.close()
 
-    def __enter__(self) -> "StageLog":
-        """Returns this log."""
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes all sinks, also after an interruption."""
+    def __exit__(self, *_: object) -> None:
         self.close()

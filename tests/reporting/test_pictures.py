@@ -70,7 +70,7 @@ def test_greyscale_images_are_drawn_like_grey_rgb_images():
     ],
 )
 def test_rows_of_different_lengths_are_rejected(changes):
-    with pytest.raises(ValueError, match="same number of pairs"):
+    with pytest.raises(ValueError, match="same number of images"):
         sheet(**changes)
 
 
