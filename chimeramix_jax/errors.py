@@ -34,7 +34,6 @@ class NonFiniteError(ArithmeticError):
     exit_code = 3
 
     def __init__(self, stage: str, epoch: int, step: int, terms: Sequence[str], advice: str = ""):
-        """Creates the message for the user; ``advice`` is appended to it."""
         super().__init__(f"{stage}: not finite in epoch {epoch}, step {step}: {', '.join(terms)}{advice}")
         self.stage, self.epoch, self.step, self.terms = stage, epoch, step, list(terms)
 

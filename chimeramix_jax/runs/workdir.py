@@ -36,7 +36,6 @@ class Workdir:
     """The directory of one run."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Names the directory; nothing is read or written yet."""
         self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.data = self.path / "data.json"

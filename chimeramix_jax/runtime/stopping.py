@@ -23,7 +23,6 @@ class Stopped(BaseException):
     """The run stopped on a signal and saved its progress. This is not an error: ``except Exception`` ignores it."""
 
     def __init__(self, request: signal.Signals):
-        """Stores the exit code for the signal."""
         super().__init__(request.name)
         self.exit_code = exit_code(request)
 
