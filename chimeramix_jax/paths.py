@@ -65,6 +65,11 @@ def in_any_form(path: Path) -> Path:
     return found
 
 
+def without_links(path: str) -> str:
+    """Returns the absolute path of a folder, without links and ``~``."""
+    return os.path.realpath(os.path.expanduser(path))
+
+
 def forms(name: str) -> list[str]:
     """A name as it is, and with its letters composed and decomposed."""
     return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))

@@ -1,13 +1,13 @@
 """Compares the settings of two runs, to decide whether one can resume the other or use its generator."""
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.storing import config_to_dict, flatten
+from chimeramix_jax.paths import without_links
 
 NO_EFFECT_ON_RESULTS = (
     # A run can be resumed with other values of these. They determine where files are, how often to save or evaluate,
@@ -99,4 +99,4 @@ def generator_identity(config: ConfigDict) -> dict[str, Any]:
     groups = generator_settings(config)
     identity = {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}
     directory = config.dataset.directory
-    return identity | {"dataset.directory": os.path.realpath(os.path.expanduser(directory)) if directory else ""}
+    return identity | {"dataset.directory": without_links(directory) if directory else ""}

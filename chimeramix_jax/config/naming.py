@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, leaving_out
 from chimeramix_jax.config.loading import shipped_settings
+from chimeramix_jax.paths import without_links
 
 _NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings that are part of the name
 
@@ -22,7 +23,7 @@ def default_workdir(config: ConfigDict) -> str:
     name, changed = _nearest_file(config)
     parts = [name]
     if config.dataset.directory:
-        folder = os.path.basename(_location(config.dataset.directory))
+        folder = os.path.basename(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
@@ -40,15 +41,10 @@ def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
     if config.dataset.directory:
-        mine["dataset.directory"] = _location(config.dataset.directory)
+        mine["dataset.directory"] = without_links(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}
     for name, settings in shipped_settings(config.dataset.name, config.experiment).items():
         theirs = leaving_out(settings, ())
         changed[name] = {key: value for key, value in mine.items() if key not in theirs or theirs[key] != value}
     nearest = min(changed, key=lambda name: (len(changed[name]), name), default=None)
     return (config.dataset.name, mine) if nearest is None else (nearest, changed[nearest])
-
-
-def _location(directory: str) -> str:
-    """Returns the absolute path of a folder, without links and ``~``."""
-    return os.path.realpath(os.path.expanduser(directory))

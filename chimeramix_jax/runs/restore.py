@@ -1,13 +1,12 @@
 """Restores trained networks from a run's directory alone."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
-from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
@@ -20,25 +19,30 @@ from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.generator import build_discriminator, build_generator
 
-Builder = Callable[[ConfigDict, nnx.Rngs], Any]
-
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
     """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses."""
-    generator: Generator = _restore_mixing(workdir, {"generator": build_generator})[0]
-    return generator
+    return restore_mixing_networks(workdir)[0]
 
 
 def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
     """Returns the discriminator that a run's generator was trained against."""
-    discriminator: Discriminator = _restore_mixing(workdir, {"discriminator": build_discriminator})[0]
-    return discriminator
+    return restore_mixing_networks(workdir)[1]
 
 
 def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator, Discriminator]:
-    """Returns a run's generator and discriminator."""
-    builders: Mapping[str, Builder] = {"generator": build_generator, "discriminator": build_discriminator}
-    generator, discriminator = _restore_mixing(workdir, builders)
+    """Returns a run's generator and discriminator; raises InputError if it has no trained generator."""
+    graphs: dict[str, nnx.GraphDef] = {}
+
+    def select(about: dict[str, Any]) -> State:
+        config, state = settings.from_dict(about["config"]), {}
+        builders: dict[str, Callable] = {"generator": build_generator, "discriminator": build_discriminator}
+        for name, build in builders.items():
+            graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
+        return state
+
+    _, state = _newest(Workdir(workdir).generator_home().generator, select)
+    generator, discriminator = (nnx.merge(graph, state[name]) for name, graph in graphs.items())
     return generator, discriminator
 
 
@@ -77,21 +81,6 @@ class TrainedClassifier:
         about, state = _newest(directory, select)
         network = nnx.merge(graphs[0], state["parameters"], state["batch_statistics"])
         return cls(network, tuple(about["class_names"]), about["epoch"])
-
-
-def _restore_mixing(workdir: str | os.PathLike[str], builders: Mapping[str, Builder]) -> list[Any]:
-    """Restores networks of stage 1, in the order of their builders."""
-    graphs: dict[str, nnx.GraphDef] = {}
-
-    def select(about: dict[str, Any]) -> State:
-        config = settings.from_dict(about["config"])
-        state = {}
-        for name, build in builders.items():
-            graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
-        return state
-
-    _, state = _newest(Workdir(workdir).generator_home().generator, select)
-    return [nnx.merge(graph, state[name]) for name, graph in graphs.items()]
 
 
 def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:

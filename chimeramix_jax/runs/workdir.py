@@ -74,6 +74,14 @@ class Workdir:
                 "choose another with --workdir"
             )
 
+    def settings_like(self, config: ConfigDict | None) -> ConfigDict:
+        """Returns these settings (None: the run's own), checked; raises InputError if their results would differ."""
+        if config is None:
+            config = self.read_config()
+        self.refuse_other_settings(config)
+        settings.check(config, environment=False, stored=True)
+        return config
+
     def has_config(self) -> bool:
         """Whether the directory holds the settings of a run; raises InputError if that cannot be found out."""
         try:

@@ -7,16 +7,13 @@ import jax.numpy as jnp
 
 from chimeramix_jax.runtime import backend
 
-# JAX's names for the precision of float32 products, by config.precision.
-_MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32"}
-
 
 def computation_dtype(precision: str) -> jnp.dtype | None:
     """Returns the dtype for ``config.precision``: "float32", "tensorfloat32", "bfloat16" or "auto".
 
     "auto" is bfloat16 on an accelerator and float32 on CPU. None stands for the parameters' own dtype, float32.
     """
-    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[_resolved(precision)]
+    return jnp.dtype(jnp.bfloat16) if _resolved(precision) == "bfloat16" else None
 
 
 def computing(precision: str) -> contextlib.AbstractContextManager[None]:
@@ -26,9 +23,9 @@ def computing(precision: str) -> contextlib.AbstractContextManager[None]:
     and 10 of fraction. A CPU always multiplies all bits.
     """
     resolved = _resolved(precision)
-    if resolved not in _MATMUL_PRECISION or not backend.shortens_float32_products():
+    if resolved == "bfloat16" or not backend.shortens_float32_products():
         return contextlib.nullcontext()
-    return jax.default_matmul_precision(_MATMUL_PRECISION[resolved])
+    return jax.default_matmul_precision(resolved)  # JAX has the same names
 
 
 def _resolved(precision: str) -> str:

@@ -156,7 +156,7 @@ class _Settings:
     ) -> tuple[Address, dict[str, Any]]:
         effective = _effective(self._config, mixes, backend)
         if self._flat.get("dataset.directory"):  # folders with the same name can be different data sets
-            effective["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
+            effective["dataset.directory"] = paths.without_links(self._flat["dataset.directory"])
         shipped = settings.shipped_settings(self._flat["dataset.name"], experiment).values()
         originals = [settings.config_to_dict(original) for original in shipped]
         if not embedded and not mixes and any(original["mixing"]["mask"] != "none" for original in originals):

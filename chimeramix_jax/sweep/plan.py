@@ -66,8 +66,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of the job, unique in the sweep."""
-        return self._of_stage(selection.common_name(self.runs))
+        """The name of the job, unique in the sweep; several seeds as in ``...-seed-{0,1}``."""
+        seeds = ",".join(str(run.config.seed) for run in self.runs)
+        return self._of_stage(selection.common_workdir(self.runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}"))
 
     @property
     def names(self) -> list[str]:

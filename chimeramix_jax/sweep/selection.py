@@ -63,12 +63,6 @@ def common_workdir(runs: Sequence[Run]) -> Path:
     return runs[0].workdir if len(runs) == 1 else runs[0].pattern
 
 
-def common_name(runs: Sequence[Run]) -> str:
-    """Returns the name of a run's directory, or those of several seeds as a shell pattern: ``...-seed-{0,1}``."""
-    seeds = ",".join(str(run.config.seed) for run in runs)
-    return common_workdir(runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}")
-
-
 def select(
     folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
 ) -> list[Run]:

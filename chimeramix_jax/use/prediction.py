@@ -14,7 +14,6 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.data.image_files import read_square_rgb
@@ -66,10 +65,7 @@ def predict(
         Stopped: the program was asked to stop.
     """
     directory = Workdir(workdir)
-    if config is None:
-        config = directory.read_config()
-    directory.refuse_other_settings(config)
-    settings.check(config, environment=False, stored=True)
+    config = directory.settings_like(config)
     paths = image_paths.find(images)
     trained = _finished_classifier(directory, config)
     classify = _compiled(trained.network, config.precision)

@@ -59,10 +59,7 @@ def generate(
     if count < 1:
         raise InputError(f"--count={count}: must be a whole number, 1 or more")
     directory = Workdir(workdir)
-    if config is None:
-        config = directory.read_config()
-    directory.refuse_other_settings(config)
-    settings.check(config, environment=False, stored=True)
+    config = directory.settings_like(config)
     if config.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {config.experiment!r} of {directory.path} mixes no images")
     target = directory.path / "generated" if output is None else local_path(output, "--output")
