@@ -11,7 +11,7 @@ from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.selection import Run, select
+from chimeramix_jax.sweep.selection import select
 
 SOME_FAILED = 1  # exit code: some runs failed
 
@@ -125,7 +125,9 @@ def _sweep(parsed: Arguments) -> int:
     plan.check_folder(folder, runs)
     if on_slurm:
         slurm.require()
-    devices = None if on_slurm or not _depends_on_devices(parsed, runs) else local.jax_devices()
+    # The kind of this machine's devices decides how many seeds a job has, unless that is given.
+    depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
+    devices = local.jax_devices() if depends_on_devices and not on_slurm else None
     on_gpus = parsed.slurm_gpus is not None if on_slurm else devices is not None and devices[0] == "gpu"
     # GPUs train several seeds together in little more than the time of a single seed.
     jobs = plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if on_gpus else 1))
@@ -142,25 +144,16 @@ def _sweep(parsed: Arguments) -> int:
             if on_slurm:
                 _submit(states, parsed)
             else:
-                _run_here(states, workers)
+                if workers:
+                    local.run(states, workers)
+                _print(states)
     print(f"Summarize the runs: {program_name()} summarize {folder}")
     return SOME_FAILED if State.FAILED in states.values() else 0
-
-
-def _depends_on_devices(parsed: Arguments, runs: Sequence[Run]) -> bool:
-    """Whether the kind of this machine's devices decides how many seeds a job has."""
-    return parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
 
 
 def _states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:
     queued = slurm.queued(parsed.workdir)  # whatever the launcher is now, Slurm's jobs must not run twice
     return {job: job.state(retry=parsed.retry, queued=queued) for job in jobs}
-
-
-def _run_here(states: dict[Job, State], workers: Sequence[local.Worker]) -> None:
-    if workers:
-        local.run(states, workers)
-    _print(states)
 
 
 def _submit(states: dict[Job, State], parsed: Arguments) -> None:

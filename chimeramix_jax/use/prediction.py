@@ -74,9 +74,10 @@ def predict(
     for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
         missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
         probabilities = classify(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))))
-        predictions += [
-            _most_probable(path, row, trained.class_names) for path, row in zip(read_paths, probabilities, strict=False)
-        ]
+        for path, row in zip(read_paths, probabilities, strict=False):
+            best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
+            names = tuple(trained.class_names[label] for label in best)
+            predictions.append(Prediction(path, names, tuple(row[best].tolist())))
         stopping.raise_if_asked()
     return predictions
 
@@ -110,11 +111,6 @@ def _compiled(
             return np.asarray(program(parameters, statistics, images))
 
     return classify
-
-
-def _most_probable(path: Path, probabilities: Float[np.ndarray, "classes"], names: tuple[str, ...]) -> Prediction:
-    best = np.argsort(-probabilities, kind="stable")[:MOST_CLASSES]
-    return Prediction(path, tuple(names[label] for label in best), tuple(probabilities[best].tolist()))
 
 
 def _batches(
