@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import defaults, retired
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.files import plain
 from chimeramix_jax.stored_format import marked, unmarked
 
 
@@ -24,13 +25,7 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Returns the settings as nested dicts in JSON's types: tuples become lists, None stays None."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping | ConfigDict):
-            return {key: plain(inner) for key, inner in value.items()}
-        return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-    return plain(config)
+    return plain(config.to_dict() if isinstance(config, ConfigDict) else config)
 
 
 def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
