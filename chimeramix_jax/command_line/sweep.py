@@ -11,7 +11,7 @@ from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.selection import Run, select
+from chimeramix_jax.sweep.selection import SweepRun, select
 
 LAUNCHERS = ("local", "slurm")
 SOME_FAILED = 1  # exit code: some runs failed
@@ -177,7 +177,7 @@ def _sweep(parsed: Arguments) -> int:
     return SOME_FAILED if State.FAILED in states.values() else 0
 
 
-def _depends_on_devices(parsed: Arguments, runs: Sequence[Run]) -> bool:
+def _depends_on_devices(parsed: Arguments, runs: Sequence[SweepRun]) -> bool:
     """Whether the kind of this machine's devices decides how many seeds a job has."""
     return parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
 

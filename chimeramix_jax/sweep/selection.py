@@ -26,7 +26,7 @@ _OWN_FLAGS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SweepRun:
     """One run of the sweep.
 
     Attributes:
@@ -53,7 +53,7 @@ class Run:
         return self.workdir.with_name(f"{begin}seed-{settings.SEED_PLACE}{end}")
 
 
-def arguments(runs: Sequence[Run]) -> list[str]:
+def arguments(runs: Sequence[SweepRun]) -> list[str]:
     """Returns the program's arguments for a run, or for several runs that differ only in the seed."""
     seeds = ",".join(str(run.config.seed) for run in runs)
     return [
@@ -65,12 +65,12 @@ def arguments(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def common_workdir(runs: Sequence[Run]) -> Path:
+def common_workdir(runs: Sequence[SweepRun]) -> Path:
     """Returns the directory of a single run, or the pattern of the directories of several seeds."""
     return runs[0].workdir if len(runs) == 1 else runs[0].pattern
 
 
-def common_name(runs: Sequence[Run]) -> str:
+def common_name(runs: Sequence[SweepRun]) -> str:
     """Returns the name of a run's directory, or those of several seeds as a shell pattern: ``...-seed-{0,1}``."""
     seeds = ",".join(str(run.config.seed) for run in runs)
     return common_workdir(runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}")
@@ -78,7 +78,7 @@ def common_name(runs: Sequence[Run]) -> str:
 
 def select(
     folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
-) -> list[Run]:
+) -> list[SweepRun]:
     """Returns the runs, ordered by seed, so that a stopped sweep has complete comparisons for the first seeds.
 
     Args:
@@ -167,7 +167,9 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]) -> Run:
+def _run(
+    folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]
+) -> SweepRun:
     config = base.copy_and_resolve_references()  # a plain copy would share the values of placeholders
     config.update({"seed": seed, "max_labels_per_class": images})
     try:
@@ -175,11 +177,11 @@ def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: 
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     name = os.path.basename(settings.default_workdir(config))
-    return Run(folder / name, source, config, tuple(overrides))
+    return SweepRun(folder / name, source, config, tuple(overrides))
 
 
-def _refuse_shared_directories(runs: Iterable[Run]) -> None:
-    by_name: dict[str, Run] = {}
+def _refuse_shared_directories(runs: Iterable[SweepRun]) -> None:
+    by_name: dict[str, SweepRun] = {}
     for run in runs:
         other = by_name.setdefault(run.name, run)
         if other is not run:
