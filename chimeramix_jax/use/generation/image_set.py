@@ -24,7 +24,7 @@ from chimeramix_jax.training.checkpoints import require_finished
 from chimeramix_jax.use.generation import class_folders, mixes, records
 from chimeramix_jax.use.generation_formats import ARRAY_RECORD, FORMATS, PNG
 
-_WRITERS: Mapping[str, Callable[..., None]] = {PNG: class_folders.write, ARRAY_RECORD: records.write}
+WRITERS: Mapping[str, Callable[..., None]] = {PNG: class_folders.write, ARRAY_RECORD: records.write}
 
 ABOUT = "generated.json"
 
@@ -76,7 +76,7 @@ def generate(
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))
         run = _loaded(config, directory)
         names, indices = run.about["class_names"], run.about["train_indices"]
-        _WRITERS[file_format](_mixes(run, count, seed), names, indices, folder)
+        WRITERS[file_format](_mixes(run, count, seed), names, indices, folder)
         files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
     return target
 
