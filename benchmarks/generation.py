@@ -25,7 +25,8 @@ from chimeramix_jax.data.sampling import ResidentData, to_device
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.generator import build_discriminator, build_generator
-from chimeramix_jax.use.generation import FORMATS, mixes
+from chimeramix_jax.use.generation import mixes
+from chimeramix_jax.use.generation.image_set import WRITERS
 
 CLASSES, IMAGES_PER_CLASS = 10, 10
 
@@ -41,7 +42,7 @@ def main() -> None:
     size = f"{config.classifier.image_side}x{config.classifier.image_side}"
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}; images of {size}")
     print(f"{'format':12}  {'first batch':>11}  {'images':>6}  {'images a minute':>15}")
-    for name in FORMATS:
+    for name in WRITERS:
         first, rate = timed(config, name, arguments.count)
         print(f"{name:12}  {first:9.1f} s  {arguments.count:6}  {60 * rate:15.0f}", flush=True)
 
@@ -57,7 +58,7 @@ def timed(config: ConfigDict, name: str, count: int) -> tuple[float, float]:
     names, indices = [str(label) for label in range(CLASSES)], list(range(CLASSES * IMAGES_PER_CLASS))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        FORMATS[name](drawn, names, indices, Path(folder))
+        WRITERS[name](drawn, names, indices, Path(folder))
         return first, count / (time.perf_counter() - started)
 
 

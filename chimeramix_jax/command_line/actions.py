@@ -69,7 +69,7 @@ def generate(arguments: Arguments) -> int:
         arguments.count,
         arguments.output,
         seed=arguments.generate_seed,
-        file_format=arguments.format or "png",
+        file_format=arguments.format,
         config=arguments.config,
     )
     print(f"written: {arguments.count} mixed images\n  {folder}")

@@ -10,10 +10,10 @@ from chimeramix_jax import files
 from chimeramix_jax.command_line import actions, exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
-from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.use import prediction_formats
+from chimeramix_jax.use import generation_formats, prediction_formats
 
 DEFAULT_CONFIG = "digits"
 USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
@@ -151,10 +151,11 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in USES:
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
-    if parsed.stage == "predict":
-        parsed.format = parsed.format or prediction_formats.format_of(parsed.output)
-        if parsed.format not in prediction_formats.FORMATS:
-            raise not_one_of("--format", parsed.format, prediction_formats.FORMATS)
+    if parsed.stage in USES:
+        predicts = parsed.stage == "predict"
+        known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
+        default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
+        parsed.format = choice(*known)("--format", parsed.format or default)
     return parsed
 
 

@@ -107,9 +107,7 @@ def prepared(request: Request) -> Iterator["Run"]:
             dataset = load_dataset(config)
             same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
             if generator_home is not directory:
-                generator_home = shared_generator.of_the_same_data(
-                    directory, config, dataset, request.generator_workdir
-                )
+                generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
                 _require_generator(request, generator_home)
             yield Run(request, dataset, generator_home)
 

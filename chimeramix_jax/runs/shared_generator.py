@@ -1,8 +1,8 @@
-"""Which run's generator a run uses: its own, one that was named, or a finished one of a run beside it.
+"""Finds the generator that a run uses, and keeps a copy of it if another run trained it.
 
-A generator depends on the data, the subset, the masks' kind and its own settings, but not on what the classifier is
-trained with. Experiments that agree in the former train it once. A run keeps its share of another's generator, as links
-to the same files where the file system has them, so that the other may be deleted or trained anew.
+A generator depends on the data, the few-shot subset, the kind of masks and its own settings, but not on how the
+classifier is trained. Experiments that agree in these train it once. A run keeps its own copy of another run's
+generator, so that the other may be deleted or retrained; where the file system allows it, the copy is hard links.
 """
 
 import contextlib
@@ -23,62 +23,72 @@ from chimeramix_jax.training import checkpoint_manifest
 from chimeramix_jax.training.checkpoints import StageCheckpoints, is_finished, newest
 
 
-def choose(workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str] | None) -> Workdir:
-    """The run whose generator is to be used; ``workdir`` itself where one has to be trained.
+def choose(
+    workdir: Workdir,
+    config: ConfigDict,
+    named: str | os.PathLike[str] | None = None,
+    dataset: FewShotDataset | None = None,
+) -> Workdir:
+    """Returns the directory of the run whose generator to use; it is ``workdir`` if that run is to train one.
 
     Args:
-        workdir: the run's own directory. A generator in it, even an unfinished one, comes first.
+        workdir: the run's own directory.
         config: the run's settings.
-        named: the directory of another run, whose finished generator is to be used; None: look around.
+        named: the directory of the run whose finished generator to use; None: not specified.
+        dataset: the run's data; None: not loaded yet, so that generators of other data are not excluded.
 
     Raises:
-        InputError: the named run has no finished generator, or one that was trained otherwise.
+        InputError: the named run has no finished generator, its generator was trained with other settings or on other
+            data, or the run in ``workdir`` already has another generator.
     """
+    # The order of choices:
+    # 1. The generator of the named run. If it cannot be used, that is an error, and no other is tried.
     if named is not None:
-        home = Workdir(named).generator_home()  # the named run may itself use another's
-        if home.path.resolve() == workdir.path.resolve():
-            return workdir
-        _check(home, config, workdir, flag=f"--generator_workdir={named}")
-        kept = Workdir(workdir.generator_kept)
-        if is_finished(kept.generator, config.generator.epochs):
-            if newest(kept.generator) != newest(home.generator):
-                raise InputError(
-                    f"--generator_workdir={named}: but {workdir.path} keeps another; choose another --workdir"
-                )
-            return kept
-        return home
+        return _named(workdir, config, named, dataset)
+    # 2. The run's own generator, even an unfinished one.
     if workdir.generator.exists():
         return workdir
-    return next(_candidates(workdir, config), workdir)
+    # 3. The one that the run has used before: its copy or, before it is copied, the other run's.
+    # 4. The first suitable one of the runs in the same folder, in the order of their names.
+    for other in _used_before_and_beside(workdir, config):
+        if dataset is None or not _data_changes(other, dataset):
+            return other
+    # 5. A new one, which the run trains.
+    return workdir
 
 
-def _check(given: Workdir, config: ConfigDict, workdir: Workdir, flag: str) -> None:
-    if not given.config.exists() or not is_finished(given.generator, config.generator.epochs):
+def _named(
+    workdir: Workdir, config: ConfigDict, named: str | os.PathLike[str], dataset: FewShotDataset | None
+) -> Workdir:
+    """Returns the directory of the generator of a named run, which may itself use another run's."""
+    flag = f"--generator_workdir={named}"
+    home = Workdir(named).generator_home()
+    if home.path.resolve() == workdir.path.resolve():
+        return workdir
+    if not home.config.exists() or not is_finished(home.generator, config.generator.epochs):
         raise InputError(f"{flag}: holds no finished generator of {config.generator.epochs} epochs")
     if workdir.generator.exists():
         raise InputError(f"{flag}: but {workdir.path} has a generator of its own; choose another --workdir")
-    if differing := _set_otherwise(given, config):
+    if differing := _changed_settings(home, config):
         raise InputError(f"{flag}: its generator was trained with other settings ({settings.shortened(differing)})")
+    kept = Workdir(workdir.generator_kept)
+    if is_finished(kept.generator, config.generator.epochs):
+        if newest(kept.generator) != newest(home.generator):
+            raise InputError(f"{flag}: but {workdir.path} keeps a copy of another; choose another --workdir")
+        home = kept
+    if dataset is not None:
+        refuse_other_data(home, dataset, flag)
+    return home
 
 
-def _set_otherwise(home: Workdir, config: ConfigDict) -> list[str]:
-    """How the settings of a run differ from these in what a generator depends on."""
-    return settings.differences(home.read_config(), config, among=settings.generator_settings(config))
-
-
-def _candidates(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
-    """Whose finished generator a run without one of its own may use: the one it has used before, then those beside."""
+def _used_before_and_beside(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
+    """Yields the directories of finished generators that the run may use: first the one it used before."""
     before = workdir.generator_home()
     if before.path != workdir.path and is_finished(before.generator, config.generator.epochs):
         yield before
-    yield from _beside(workdir, config)
-
-
-def _beside(workdir: Workdir, config: ConfigDict) -> Iterator[Workdir]:
-    """The runs in the same folder that have a finished generator of the same settings."""
     try:
         folders = sorted(workdir.path.parent.iterdir())
-    except OSError:  # not there, or not to be listed: one does not know what is beside
+    except OSError:  # the folder does not exist or may not be listed
         return
     for folder in folders:
         if folder != workdir.path and _can_share(folder, config):
@@ -89,41 +99,64 @@ def _can_share(folder: Path, config: ConfigDict) -> bool:
     """Whether a folder holds a run with a finished generator of the same settings."""
     try:
         other = Workdir(folder)
-        return not _set_otherwise(other, config) and is_finished(other.generator, config.generator.epochs)
-    except (InputError, OSError):  # no run, a closed or a damaged one, or of a version that this one cannot read
+        return not _changed_settings(other, config) and is_finished(other.generator, config.generator.epochs)
+    except (InputError, OSError):  # not a run, damaged, not readable, or written by a later version
         return False
 
 
-def adopt(workdir: Workdir, home: Workdir, config: ConfigDict, dataset: FewShotDataset) -> Workdir:
-    """Keeps a run's finished generator in the directory of another one that uses it, and records whose it is.
+def _changed_settings(home: Workdir, config: ConfigDict) -> list[str]:
+    """Returns how a run's settings differ from these in what a generator depends on."""
+    return settings.differences(home.read_config(), config, among=settings.generator_settings(config))
 
-    The other run need not be at rest: it may train its classifier meanwhile. If it is trained anew or deleted, all that
-    has been copied is given up, so that nothing is ever kept of two generators.
+
+def _data_changes(home: Workdir, dataset: FewShotDataset) -> list[str]:
+    """Returns how the data of a run's generator differ from these."""
+    return trained_otherwise(home.generator, home.read_data(), dataset, home)
+
+
+def refuse_other_data(home: Workdir, dataset: FewShotDataset, flag: str) -> None:
+    """Requires that a run's generator was trained on these data; ``flag`` begins the message.
+
+    Raises:
+        InputError: it was trained on other data.
+    """
+    if differing := _data_changes(home, dataset):
+        raise InputError(
+            f"{flag}: the generator of {home.path} was trained on other data ({'; '.join(differing)}); train another "
+            "for these, by --retrain or in another --workdir, or name one with --generator_workdir"
+        )
+
+
+def adopt(workdir: Workdir, home: Workdir, config: ConfigDict, dataset: FewShotDataset) -> Workdir:
+    """Copies another run's finished generator into a run's directory, and records where it came from.
+
+    The other run may be training its classifier meanwhile. If its generator is replaced or deleted during the copying,
+    the copy is deleted, so that it never mixes files of two generators.
 
     Args:
         workdir: the run that uses the generator.
-        home: the run that has trained it.
-        config: the settings of the former.
-        dataset: its data.
+        home: the run that trained it.
+        config: the settings of the run that uses it.
+        dataset: the data of that run.
 
     Returns:
-        A directory that holds the generator as a run's own does.
+        The directory of the copy, laid out like a run's.
 
     Raises:
-        InputError: the generator is no longer there, or another has taken its place since it was chosen.
-        StorageError: there is no room.
+        InputError: the generator no longer exists, or was replaced by another since it was chosen.
+        StorageError: the disk is full.
     """
     kept = Workdir(workdir.generator_kept)
     if home.path == kept.path:
         return kept
     if kept.path.exists():
-        shutil.rmtree(kept.path)  # of a run that ended in between, before its record was written
+        shutil.rmtree(kept.path)  # left by a process that ended before it recorded the copy
     try:
-        with files.whole_folder(kept.path) as folder, _staying(home.generator):
+        with files.whole_folder(kept.path) as folder, _unreplaced(home.generator):
             _copy(home, folder)
             copied = Workdir(folder)
-            if _set_otherwise(copied, config) or _differences(copied, dataset):
-                raise _changed(home.generator)
+            if _changed_settings(copied, config) or _data_changes(copied, dataset):
+                raise _replaced(home.generator)
     except (OSError, shutil.Error) as error:
         if files.reason_of_storage(error, files.NO_ROOM) is not None:
             raise files.storage_error(kept.path, 0, error) from error
@@ -133,7 +166,7 @@ def adopt(workdir: Workdir, home: Workdir, config: ConfigDict, dataset: FewShotD
 
 
 def _copy(home: Workdir, folder: Path) -> None:
-    """Copies the newest checkpoint of a run's generator, and what tells how it was trained."""
+    """Copies the newest checkpoint of a run's generator, and the records of its training."""
     checkpoints, target = home.generator / "checkpoints", folder / "generator"
     with StageCheckpoints(checkpoints, read_only=True) as stored:
         step = str(stored.latest_step())
@@ -144,71 +177,32 @@ def _copy(home: Workdir, folder: Path) -> None:
     if (home.generator / "pictures").exists():
         shutil.copytree(home.generator / "pictures", target / "pictures", copy_function=_link)
     if checkpoint_manifest.damage(target / "checkpoints" / step):
-        raise _changed(checkpoints / step)
+        raise _replaced(checkpoints / step)
 
 
 @contextlib.contextmanager
-def _staying(folder: Path) -> Iterator[None]:
-    """Makes sure that a folder is the same one at the end of the ``with`` statement as at its beginning.
+def _unreplaced(folder: Path) -> Iterator[None]:
+    """Requires that a folder is not replaced by another during the ``with`` statement.
 
-    Training anew renames the folder of a stage before it makes another. As long as one is open, no other folder can
-    look like it.
+    Retraining renames a stage's folder before it creates a new one. While the folder is open, a new one cannot get its
+    inode number.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield
         if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-            raise _changed(folder)
+            raise _replaced(folder)
     finally:
         os.close(descriptor)
 
 
-def _changed(what: Path) -> InputError:
-    return InputError(f"{what}: another process has changed it while it was to be used; start again")
+def _replaced(path: Path) -> InputError:
+    return InputError(f"{path}: another process changed it in the meantime; start again")
 
 
 def _link(source: str, target: str) -> None:
-    """Gives a file, which nobody changes, a second name, or copies it where the file system has no such."""
+    """Creates a hard link to a file, which nobody changes; copies it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def of_the_same_data(
-    workdir: Workdir, config: ConfigDict, dataset: FewShotDataset, named: str | os.PathLike[str] | None
-) -> Workdir:
-    """Chooses again where another run's generator was to be used, now that the data are known.
-
-    Args:
-        workdir: the run's own directory, without a generator.
-        config: the run's settings.
-        dataset: its data.
-        named: as for ``choose``. A named generator has to be of these data; of the runs beside this one, the first
-            whose is.
-
-    Raises:
-        InputError: the named one is of other data: a folder or an archive has changed since.
-    """
-    if named is not None:
-        home = choose(workdir, config, named)
-        refuse_other_data(home, dataset, f"--generator_workdir={named}")
-        return home
-    return next((other for other in _candidates(workdir, config) if not _differences(other, dataset)), workdir)
-
-
-def refuse_other_data(home: Workdir, dataset: FewShotDataset, flag: str) -> None:
-    """Makes sure that a run's generator was trained on these data; ``flag`` says where it was named.
-
-    Raises:
-        InputError: it was not.
-    """
-    if differing := _differences(home, dataset):
-        raise InputError(
-            f"{flag}: the generator of {home.path} was trained on other data ({'; '.join(differing)}); train another "
-            "for these, by --retrain or in another --workdir, or name one with --generator_workdir"
-        )
-
-
-def _differences(home: Workdir, dataset: FewShotDataset) -> list[str]:
-    return trained_otherwise(home.generator, home.read_data(), dataset, home)

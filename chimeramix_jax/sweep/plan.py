@@ -29,7 +29,7 @@ from chimeramix_jax.summary.trials import dataset_label
 from chimeramix_jax.sweep import selection
 from chimeramix_jax.sweep.finished import has_generator, is_finished, results
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_error
-from chimeramix_jax.sweep.selection import ALL, Run
+from chimeramix_jax.sweep.selection import ALL, SweepRun
 
 
 class State(enum.StrEnum):
@@ -55,12 +55,12 @@ class Kind:
 class Job:
     """The work of one process."""
 
-    runs: tuple[Run, ...]  # one run, or several that differ only in the seed and are trained together
+    runs: tuple[SweepRun, ...]  # one run, or several that differ only in the seed and are trained together
     stage: str  # the stage of these runs: "generator", "classifier" (if another job trains the generator) or "all"
     generator_job: "Job | None" = None
 
     @property
-    def run(self) -> Run:
+    def run(self) -> SweepRun:
         """The first run of the job."""
         return self.runs[0]
 
@@ -112,10 +112,10 @@ class Job:
             return State.DONE
         return State.FAILED if self.failed() and not retry else State.TO_DO
 
-    def failed(self) -> list[Run]:
+    def failed(self) -> list[SweepRun]:
         """Returns the runs of the job that have failed."""
 
-        def has_error(run: Run) -> bool:
+        def has_error(run: SweepRun) -> bool:
             # An error before the generator is finished belongs to the generator's job.
             own = self.stage != "classifier" or has_generator(run.workdir)
             return own and (run.workdir / ERROR).exists()
@@ -128,7 +128,7 @@ class Job:
         return needed if needed is not None and states[needed] == State.FAILED else None
 
 
-def jobs_of(runs: Sequence[Run], seeds_per_job: int = 1) -> list[Job]:
+def jobs_of(runs: Sequence[SweepRun], seeds_per_job: int = 1) -> list[Job]:
     """Returns the jobs of these runs, each after the one that it waits for.
 
     Runs that differ only in the seed share a job, with at most ``seeds_per_job`` runs each.
@@ -156,9 +156,9 @@ def _grouped_by_seed(jobs: Iterable[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def _single_jobs(runs: Sequence[Run]) -> list[Job]:
+def _single_jobs(runs: Sequence[SweepRun]) -> list[Job]:
     """Returns one job for each run and for each generator."""
-    sharing: dict[str, list[Run]] = defaultdict(list)
+    sharing: dict[str, list[SweepRun]] = defaultdict(list)
     for run in runs:
         if settings.needs_generator(run.config):
             sharing[_generator_key(run)].append(run)
@@ -179,19 +179,19 @@ def _single_jobs(runs: Sequence[Run]) -> list[Job]:
     return [job for job in jobs if job.stage != "generator" or job in required or has_generator(job.run.workdir)]
 
 
-def _generator_key(run: Run) -> str:
+def _generator_key(run: SweepRun) -> str:
     """Returns a key that is equal for runs that can share a generator."""
     return json.dumps(settings.generator_identity(run.config))
 
 
-def _owner(runs: Sequence[Run]) -> Run:
+def _owner(runs: Sequence[SweepRun]) -> SweepRun:
     """Returns the run whose directory has, or will have, the shared generator."""
     finished = [run for run in runs if has_generator(run.workdir)]
     started = [run for run in runs if Workdir(run.workdir).generator.exists()]
     return [*finished, *started, *runs][0]
 
 
-def check_folder(folder: Path, runs: Sequence[Run]) -> None:
+def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
     """Raises InputError unless the folder and the runs' directories are new or of this sweep; changes nothing."""
     outer = next((parent for parent in folder.absolute().parents if (parent / FILE).exists()), None)
     if outer is not None:
@@ -204,7 +204,7 @@ def check_folder(folder: Path, runs: Sequence[Run]) -> None:
         _check_run_directory(Workdir(run.workdir), run)
 
 
-def _check_run_directory(workdir: Workdir, run: Run) -> None:
+def _check_run_directory(workdir: Workdir, run: SweepRun) -> None:
     if workdir.config.exists():
         differing = settings.differences(workdir.read_config(), run.config)
         if differing:
@@ -219,7 +219,7 @@ def _check_run_directory(workdir: Workdir, run: Run) -> None:
         )
 
 
-def _refuse_other_images(workdir: Workdir, run: Run) -> None:
+def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
     """Checks that a folder of images has not changed, as finished runs are not run again and would not notice."""
     stored = workdir.read_data() if run.config.dataset.directory else None
     if stored is None:
@@ -236,7 +236,7 @@ def _names_in(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
-def write(folder: Path, runs: Sequence[Run]) -> None:
+def write(folder: Path, runs: Sequence[SweepRun]) -> None:
     """Writes the plan file, which ``chimeramix summarize`` reads; keeps runs that an earlier command planned."""
     planned = {run.name: _planned(run) for run in runs}
     if read_plan(folder) is not None:
@@ -245,7 +245,7 @@ def write(folder: Path, runs: Sequence[Run]) -> None:
     files.write_json(folder / FILE, marked({"runs": list(planned.values())}))
 
 
-def _planned(run: Run) -> dict[str, Any]:
+def _planned(run: SweepRun) -> dict[str, Any]:
     dataset = run.config.dataset
     return {
         "workdir": run.name,

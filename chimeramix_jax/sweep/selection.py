@@ -26,7 +26,7 @@ _OWN_FLAGS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SweepRun:
     """One run of the sweep."""
 
     workdir: Path
@@ -46,7 +46,7 @@ class Run:
         return self.workdir.with_name(f"{begin}seed-{settings.SEED_PLACE}{end}")
 
 
-def arguments(runs: Sequence[Run]) -> list[str]:
+def arguments(runs: Sequence[SweepRun]) -> list[str]:
     """Returns the program's arguments for a run, or for several runs that differ only in the seed."""
     seeds = ",".join(str(run.config.seed) for run in runs)
     return [
@@ -58,14 +58,14 @@ def arguments(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def common_workdir(runs: Sequence[Run]) -> Path:
+def common_workdir(runs: Sequence[SweepRun]) -> Path:
     """Returns the directory of a single run, or the pattern of the directories of several seeds."""
     return runs[0].workdir if len(runs) == 1 else runs[0].pattern
 
 
 def select(
     folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
-) -> list[Run]:
+) -> list[SweepRun]:
     """Returns the runs, ordered by seed, so that a stopped sweep has complete comparisons for the first seeds.
 
     Args:
@@ -144,7 +144,9 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]) -> Run:
+def _run(
+    folder: Path, source: str, base: ConfigDict, images: int | None, seed: int, overrides: Sequence[str]
+) -> SweepRun:
     config = base.copy_and_resolve_references()  # a plain copy would share the values of placeholders
     config.update({"seed": seed, "max_labels_per_class": images})
     try:
@@ -152,11 +154,11 @@ def _run(folder: Path, source: str, base: ConfigDict, images: int | None, seed: 
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     name = os.path.basename(settings.default_workdir(config))
-    return Run(folder / name, source, config, tuple(overrides))
+    return SweepRun(folder / name, source, config, tuple(overrides))
 
 
-def _refuse_shared_directories(runs: Iterable[Run]) -> None:
-    by_name: dict[str, Run] = {}
+def _refuse_shared_directories(runs: Iterable[SweepRun]) -> None:
+    by_name: dict[str, SweepRun] = {}
     for run in runs:
         other = by_name.setdefault(run.name, run)
         if other is not run:

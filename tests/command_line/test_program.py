@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chimeramix_jax.command_line import program
+from chimeramix_jax.config import load, to_json
 
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
@@ -143,11 +144,14 @@ def test_mistakes_are_answered_without_importing_jax(tmp_path):
         "--wrokdir=here",
         "--stage=predict --images=photos",
         "--stage=predict --images=photos --workdir=nowhere",
+        "--stage=generate --count=5 --workdir=run --format=csv",
         "sweep --datasets=digits --experiments=baselin",
         "sweep --datasets=digits --experiments=baseline --config.generator.epochs=0",
         "summarize nowhere",
         "sumarize",
     ]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(to_json(load("digits")))
     command = [sys.executable, "-c", code, *mistakes]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)

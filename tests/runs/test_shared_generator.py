@@ -175,7 +175,7 @@ def test_a_generator_that_changes_while_it_is_kept_is_refused(first, settings, d
     user = Workdir(tmp_path / "user")
     user.path.mkdir()
     monkeypatch.setattr(shared_generator, "_link", lambda source, target: Path(target).touch())
-    with pytest.raises(InputError, match="another process has changed it"):
+    with pytest.raises(InputError, match="another process changed it"):
         shared_generator.adopt(user, Workdir(first), settings(), dataset)
     assert list(user.path.iterdir()) == []
 
@@ -246,7 +246,7 @@ def test_nothing_is_kept_of_two_generators_whenever_the_other_run_is_trained_ane
     outcomes, whole = adopting_while(happens)
     assert Path("generator", "metrics.jsonl") in whole and Path("config.json") in whole
     for error, kept in outcomes:
-        assert kept is None and ("another process has changed it" in error or "cannot be copied" in error)
+        assert kept is None and ("another process changed it" in error or "cannot be copied" in error)
 
 
 def at_work(home):
@@ -270,6 +270,6 @@ def test_a_generator_that_was_replaced_after_it_was_chosen_is_refused(first, set
     config = settings()
     others = load_few_shot(config.dataset, config.max_labels_per_class, seed=1)
     for asked, data in ((settings(seed=1), dataset), (config, others)):
-        with pytest.raises(InputError, match="another process has changed it"):
+        with pytest.raises(InputError, match="another process changed it"):
             shared_generator.adopt(user, Workdir(first), asked, data)
     assert list(user.path.iterdir()) == []

@@ -22,8 +22,9 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.checkpoints import require_finished
 from chimeramix_jax.use.generation import class_folders, mixes, records
+from chimeramix_jax.use.generation_formats import ARRAY_RECORD, FORMATS, PNG
 
-FORMATS: Mapping[str, Callable[..., None]] = {"png": class_folders.write, "array_record": records.write}
+WRITERS: Mapping[str, Callable[..., None]] = {PNG: class_folders.write, ARRAY_RECORD: records.write}
 
 ABOUT = "generated.json"
 
@@ -34,7 +35,7 @@ def generate(
     output: str | os.PathLike[str] | None = None,
     *,
     seed: int = 0,
-    file_format: str = "png",
+    file_format: str = PNG,
     config: ConfigDict | None = None,
 ) -> Path:
     """Writes mixed images as a run's classifier would be trained on, balanced over the classes; returns their folder.
@@ -68,7 +69,7 @@ def generate(
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))
         run = _loaded(config, directory)
         names, indices = run.about["class_names"], run.about["train_indices"]
-        FORMATS[file_format](_mixes(run, count, seed), names, indices, folder)
+        WRITERS[file_format](_mixes(run, count, seed), names, indices, folder)
         files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
     return target
 
