@@ -87,7 +87,7 @@ def load_resnet(weights: Weights | str | Path) -> ResNet:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the arrays in a ``.ckpt`` or ``.pt`` file by name; InputError without torch. Never runs code from the file."""
+    """Reads the arrays in a ``.ckpt`` or ``.pt`` file by name. Needs torch; never runs code from the file."""
     try:
         import torch
     except ImportError:
