@@ -64,7 +64,10 @@ class Arguments(SimpleNamespace):
 
 
 def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
-    """Parses the flags that are defined, wherever they stand, and returns the other arguments in their order."""
+    """Parses the defined flags, wherever they stand, and returns the other arguments in their order.
+
+    Raises InputError for a flag without a value, or with one that is not allowed.
+    """
     defined = {flag.name: flag for flag in definitions}
     parsed = flags.FlagValues()
     parsed.set_gnu_getopt(True)  # flags may stand behind other arguments

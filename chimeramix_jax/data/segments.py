@@ -62,10 +62,10 @@ def label_maps(
     """Segments every image with its reflected margin, or reads label maps stored by an earlier call for these images.
 
     Args:
-        images: in 0..255.
+        images: in 0..255; ValueError if they are not 8-bit RGB squares.
         settings: the arguments of the segmentation.
-        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``; less
-            than the side, so that a reflection can fill it.
+        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``;
+            ValueError if it is not less than the side, so that no reflection can fill it.
         cache_directory: the folder for stored label maps, created if necessary; None: do not store them.
         workers: the number of processes; 1: only this process; None: one per core, but fewer for few images.
 

@@ -25,7 +25,10 @@ class MetricsLog(Sink):
             self._keep(read(self.path))
 
     def write(self, **scalars: Any) -> None:
-        """Appends ``stage``, ``epoch``, ``step`` and measurements: Python, NumPy or JAX scalars; NaN becomes null."""
+        """Appends ``stage``, ``epoch``, ``step`` and measurements: Python, NumPy or JAX scalars; NaN becomes null.
+
+        Raises StorageError if the disk is full. At most an incomplete line is left, as after a kill.
+        """
         line = json.dumps(files.plain(scalars), allow_nan=False) + "\n"
         with files.room_for(self.path, len(line)):
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,10 @@ from chimeramix_jax.training.generator import build_discriminator, build_generat
 
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
-    """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses."""
+    """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses.
+
+    Raises InputError, as all functions here, if the directory holds no such network.
+    """
     return restore_mixing_networks(workdir)[0]
 
 

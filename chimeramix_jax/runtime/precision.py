@@ -13,7 +13,7 @@ def computation_dtype(precision: str) -> jnp.dtype | None:
 
     "auto" is bfloat16 on an accelerator and float32 on CPU. None stands for the parameters' own dtype, float32.
     """
-    return jnp.dtype(jnp.bfloat16) if _resolved(precision) == "bfloat16" else None
+    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[_resolved(precision)]
 
 
 def computing(precision: str) -> contextlib.AbstractContextManager[None]:

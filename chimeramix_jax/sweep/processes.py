@@ -35,7 +35,7 @@ class Task:
     stage: str
 
 
-def _command(arguments: Sequence[str]) -> list[str]:
+def command(arguments: Sequence[str]) -> list[str]:
     """Returns the command line of a run, in a checkout or not."""
     main = shipped.folder().parent / "main.py"
     return [sys.executable, *([str(main)] if main.exists() else ["-m", "chimeramix_jax"]), *arguments]
@@ -72,7 +72,7 @@ class RunProcess:
         with open(self._log, "ab") as log, _restricted(cpus):
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
-                _command(task.arguments),
+                command(task.arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -108,7 +108,7 @@ BUILDERS: Mapping[str, type[_Cifair]] = {builder.DATASET: builder for builder in
 def _read_pickle(path: Path, base_name: str) -> dict[str, Any]:
     """Returns the dictionary pickled in the zip's only member of that base name, with its keys as strings.
 
-    Nothing is extracted, so a member called ``../../something`` is never written to disk.
+    Nothing is extracted, so a member called ``../../something`` is never written to disk. Raises InputError for damage.
     """
     try:
         with zipfile.ZipFile(path) as archive:
