@@ -12,7 +12,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.runtime import backend
@@ -43,6 +45,40 @@ def conv_general_dilated(
     if explicit and backend.uses_cpu_lowering() and _is_plain(lhs, rhs, window_strides, explicit, settings):
         return _convolve_on_cpu(lhs, rhs, tuple(window_strides), explicit)
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+
+
+def promote_dtype(
+    arrays: Sequence[Float[Array, "..."] | None], *, dtype: DTypeLike | None = None
+) -> list[Float[Array, "..."] | None]:
+    """Converts a layer's inputs, kernel and bias to the dtype of its computation, as Flax does.
+
+    On accelerators a narrowed kernel has a gradient of its own (``_narrowed``).
+    """
+    if dtype is None or backend.uses_cpu_lowering():
+        return nnx.nn.dtypes.promote_dtype(arrays, dtype=dtype)
+    inputs, kernel, *others = arrays
+    if kernel is not None and jnp.finfo(dtype).bits < jnp.finfo(kernel.dtype).bits:
+        kernel = _narrowed(kernel, jnp.dtype(dtype))
+    return nnx.nn.dtypes.promote_dtype((inputs, kernel, *others), dtype=dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _narrowed(kernel, dtype):
+    """Converts a kernel to a narrower dtype.
+
+    The library's gradient of a kernel has the kernel's last axis first. XLA would compute the optimizer's update in
+    that order, in float32, and copy its results. The barrier, which only sees a list of numbers, makes it put the
+    narrow gradient in order first. No value changes.
+    """
+    return kernel.astype(dtype)
+
+
+def _narrowed_backward(dtype, like, cotangent):
+    ordered = lax.optimization_barrier(cotangent.ravel()).reshape(cotangent.shape)
+    return (ordered.astype(like.dtype),)
+
+
+_narrowed.defvjp(lambda kernel, dtype: (kernel.astype(dtype), jnp.zeros((), kernel.dtype)), _narrowed_backward)
 
 
 def _convolve_on_cpu(

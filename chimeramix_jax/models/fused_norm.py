@@ -64,8 +64,8 @@ def _forward(features, scale, bias, example_mask, form):
         mean = jnp.sum(counted, form.axes, keepdims=True) / count
         variance = jnp.sum(jnp.square(wide - mean), form.axes, keepdims=True, where=example_mask) / count
     else:
-        total, squares = _sums(counted, jnp.square(counted), form.axes)
-        mean = total / count
+        mean = jnp.sum(counted, form.axes, keepdims=True) / count
+        squares = jnp.sum(jnp.square(counted), form.axes, keepdims=True)
         variance = jnp.maximum(squares / count - jnp.square(mean), 0)
     inverse = lax.rsqrt(variance + form.epsilon)
     # Pixels are put in their places first, since XLA does not fuse a look-up with what comes before it.
@@ -93,7 +93,8 @@ def _backward(form, residuals, cotangents):
         pixels = features.reshape(features.shape[0], -1, features.shape[-1])
     inputs = lax.optimization_barrier((pixels, cotangents[0]))
     normalized, cotangent = read(*inputs)
-    total, correlation = _sums(cotangent, cotangent * normalized, form.axes)
+    total = jnp.sum(cotangent, form.axes, keepdims=True)
+    correlation = jnp.sum(cotangent * normalized, form.axes, keepdims=True)
     inputs, total, correlation = lax.optimization_barrier((inputs, total, correlation))
     normalized, cotangent = read(*inputs)
     # Only unmasked examples contribute to the statistics, although all are normalized with them.
@@ -105,11 +106,6 @@ def _backward(form, residuals, cotangents):
 
 
 normalize.defvjp(_forward, _backward)
-
-
-def _sums(first: Array, second: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """Returns the sums of both over the axes, which are kept."""
-    return jnp.sum(first, axes, keepdims=True), jnp.sum(second, axes, keepdims=True)
 
 
 def _activated(normalized: Array, values: Array, form: Form) -> Array:

@@ -59,6 +59,7 @@ def convolution_layer(
         bias_init=default_init,
         dtype=dtype,
         conv_general_dilated=convolution.conv_general_dilated,
+        promote_dtype=convolution.promote_dtype,
         rngs=rngs,
     )
     layer.use_bias = bias and not normed
@@ -104,7 +105,7 @@ class DoublingConvolution(nnx.Module):
         self, features: Float[Array, "batch height width in_channels"]
     ) -> Float[Array, "batch height width 2 2 out_channels"]:
         """Returns features of twice the height and width, as blocks (``fused_norm.from_blocks``)."""
-        features, kernel = nnx.nn.dtypes.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
+        features, kernel = convolution.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
         batch, height, width, in_channels = features.shape
         out_channels = kernel.shape[-1]
         matrix = kernel.transpose(2, 0, 1, 3).reshape(in_channels, 4 * out_channels)
