@@ -9,6 +9,7 @@ depends on the library that XLA uses: see ``chimeramix_jax/runtime/xla_flags.py`
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.runtime import backend
+
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])  # a layer's inputs, kernel and bias; the bias may be None
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -47,19 +50,18 @@ def conv_general_dilated(
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
 
 
-def promote_dtype(
-    arrays: Sequence[Float[Array, "..."] | None], *, dtype: DTypeLike | None = None
-) -> list[Float[Array, "..."] | None]:
+def promote_dtype(arrays: Arrays, /, *, dtype: DTypeLike | None = None, inexact: bool = True) -> Arrays:
     """Converts a layer's inputs, kernel and bias to the dtype of its computation, as Flax does.
 
     On accelerators a narrowed kernel has a gradient of its own (``_narrowed``).
     """
     if dtype is None or backend.uses_cpu_lowering():
-        return nnx.nn.dtypes.promote_dtype(arrays, dtype=dtype)
+        return nnx.nn.dtypes.promote_dtype(arrays, dtype=dtype, inexact=inexact)
     inputs, kernel, *others = arrays
-    if kernel is not None and jnp.finfo(dtype).bits < jnp.finfo(kernel.dtype).bits:
+    if jnp.finfo(dtype).bits < jnp.finfo(kernel.dtype).bits:
         kernel = _narrowed(kernel, jnp.dtype(dtype))
-    return nnx.nn.dtypes.promote_dtype((inputs, kernel, *others), dtype=dtype)
+    promoted: Any = nnx.nn.dtypes.promote_dtype((inputs, kernel, *others), dtype=dtype, inexact=inexact)
+    return promoted
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
