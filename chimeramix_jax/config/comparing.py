@@ -92,6 +92,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
+        "mixing.shares",
         *(f"mixing.{name}" for name in mask_settings),
         "generator",
         "repeat_unlimited",

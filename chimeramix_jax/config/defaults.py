@@ -43,7 +43,11 @@ def get_config() -> ConfigDict:
     config.mixing.mask = "grid"  # "grid", "segmentation", or "none": no mixing
     config.mixing.of = "features"  # "features" of the generator, or "pixels" at generator.image_side, without generator
     config.mixing.probability = 0.5  # probability that a batch is mixed; otherwise its images are shown unmixed
-    config.mixing.images = 2  # images of a class in a mix; the generator is always trained on pairs
+    config.mixing.images = 2  # images of a class in a mix that the classifier sees
+    # how a grid's cells or an image's segments are dealt to the images of a mix: "published" (fair coins for cells, see
+    # mixing/masks.py for segments), or one by one by shares, "equal" or drawn for each mix: "dirichlet" (any shares are
+    # equally likely) or "stick_breaking" (the first image gets half on average, the second a quarter, ...)
+    config.mixing.shares = "published"
     config.mixing.mix_size = 4  # cells per side of the grid mask
     config.mixing.segmentation_scale = 60.0  # Felzenszwalb's scale; larger values give larger segments
     config.mixing.segmentation_min_size = 60  # minimum number of pixels of a segment
@@ -56,7 +60,8 @@ def get_config() -> ConfigDict:
     config.generator.discriminator_channels = 64  # ndf: the same for the discriminator
     config.generator.residual_blocks = 2  # in the encoder
     config.generator.decoder_residual_blocks = 0  # 0: as in the released program; 2: as drawn in the paper
-    config.generator.batch_size = 64  # pairs per step
+    config.generator.images = 2  # images of a class in a mix that trains the generator
+    config.generator.batch_size = 64  # mixes per step
     config.generator.num_dataset_repeats_base = 500  # images per class and epoch
     config.generator.epochs = 200
     config.generator.learning_rate = 2e-4  # Adam, both networks

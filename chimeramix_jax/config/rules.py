@@ -10,6 +10,9 @@ from typing import Any
 POLICIES = ("none", "autoaugment", "trivialaugment")  # implemented in augment/policies.py
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAugment's policies were found
 
+PUBLISHED = "published"  # fair coins for a grid's cells, bounds for segments
+SHARES = (PUBLISHED, "equal", "dirichlet", "stick_breaking")  # implemented in mixing/masks.py
+
 LARGEST_SEED = 2**31 - 1  # JAX uses 32 bits of a seed, so larger seeds would silently equal smaller ones
 
 
@@ -102,6 +105,7 @@ SETTINGS: Mapping[str, Rule] = {
     "mixing.of": _choice("features", "pixels"),
     "mixing.probability": _number("a number above 0 and up to 1", lambda value: 0 < value <= 1),
     "mixing.images": _integer(2, 64),
+    "mixing.shares": _choice(*SHARES),
     "mixing.mix_size": _integer(2, 1024),
     "mixing.segmentation_scale": _POSITIVE,
     "mixing.segmentation_min_size": _integer(0, 1_000_000),
@@ -112,6 +116,7 @@ SETTINGS: Mapping[str, Rule] = {
     "generator.discriminator_channels": _CHANNELS,
     "generator.residual_blocks": _FEW_OR_NONE,
     "generator.decoder_residual_blocks": _FEW_OR_NONE,
+    "generator.images": _integer(2, 64),
     "generator.batch_size": _BATCH_SIZE,
     "generator.num_dataset_repeats_base": _COUNT,
     "generator.epochs": _COUNT,

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chimeramix_jax.config import shipped
-from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.experiments import EXPERIMENTS, STUDY
 
 _MAIN = shipped.folder().parent / "main.py"  # in a checkout
 
 EXPERIMENT_NAMES = tuple(EXPERIMENTS)
+EXPERIMENT_GROUPS = {"study": tuple(STUDY)}
 
 
 def command(arguments: Sequence[str]) -> list[str]:

@@ -2,9 +2,10 @@
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -84,7 +85,7 @@ def select(
     Args:
         folder: the folder of the sweep, which will hold the runs' directories.
         datasets: comma-separated names of config files, glob patterns for them, and paths of other config files.
-        experiments: comma-separated names and glob patterns.
+        experiments: comma-separated names and glob patterns; "study": those of the published study.
         images: comma-separated numbers of training images per class, or "all"; None: as in each config file.
         seeds: comma-separated numbers and ranges.
         overrides: arguments ``--config.key=value`` for all runs.
@@ -93,7 +94,7 @@ def select(
         InputError: a value is unknown or not allowed, no run is selected, or two runs would share a directory.
     """
     sources = _config_sources(datasets)
-    names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)
+    names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES, program.EXPERIMENT_GROUPS)
     numbers = _images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
@@ -113,14 +114,16 @@ def select(
     return runs
 
 
-def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
-    """Returns the known names that match a list of names and glob patterns, without duplicates."""
+def _chosen(
+    flag: str, text: str, known: Iterable[str], groups: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[str]:
+    """Returns the known names that match a list of names, of groups and of glob patterns, without duplicates."""
     names = list(known)
     chosen: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        matching = [name for name in names if fnmatch.fnmatchcase(name, part)]
+        matching = groups.get(part) or [name for name in names if fnmatch.fnmatchcase(name, part)]
         if not matching:
-            raise not_one_of(flag, part, names)
+            raise not_one_of(flag, part, [*groups, *names])
         chosen += matching
     return list(dict.fromkeys(chosen))
 
