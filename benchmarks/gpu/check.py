@@ -28,7 +28,7 @@ from benchmarks.presets import PRESETS
 from chimeramix_jax import config as shipped
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
-from chimeramix_jax.mixing.blending import mixed_images
+from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
@@ -173,7 +173,7 @@ def _gradients(precision: str, reference: Reference) -> dict[str, float]:
     step = AdversarialStep(nnx.graphdef(generator), nnx.graphdef(discriminator), optax.adam(2e-4, b1=0.5, b2=0.999))
     a, b, mask = (reference.images(f"in/{name}") for name in ("a", "b", "mask"))
     gradients, _ = jax.jit(jax.grad(step.generator_loss, has_aux=True))(
-        nnx.state(generator), nnx.state(discriminator), a, b, mask, None
+        nnx.state(generator), nnx.state(discriminator), *as_many(a, b, mask), None
     )
     expected = nnx.state(load_generator(reference.generator_weights("grad/generator/")))
     return {"gradient of the generator": difference(gradients, expected)}
@@ -230,7 +230,7 @@ def _both_gradients(config: ConfigDict, a: np.ndarray, b: np.ndarray, mask: np.n
     def both(generator: PyTree, discriminator: PyTree) -> dict[str, PyTree]:
         # Not the discriminator's own loss: in untrained networks its two terms nearly cancel.
         gradient = jax.grad(step.generator_loss, argnums=(0, 1), has_aux=True)
-        of_networks, _ = gradient(generator, discriminator, a, b, mask, None)
+        of_networks, _ = gradient(generator, discriminator, *as_many(a, b, mask), None)
         return dict(zip(("generator's gradient", "discriminator's gradient"), of_networks, strict=True))
 
     return jax.device_get(both(*states))

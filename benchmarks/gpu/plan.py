@@ -15,12 +15,14 @@ EXPERIMENTS = {
         "chimeramix_segmentation_direct",
         "chimeramix_segmentation_autoaugment",
         "chimeramix_segmentation_trivialaugment",
+        "hydramix_segmentation",
     ),
     "grid": (
         "chimeramix_grid",
         "chimeramix_grid_direct",
         "chimeramix_grid_autoaugment",
         "chimeramix_grid_trivialaugment",
+        "hydramix_grid",
     ),
     "unmixed": (
         "baseline",

@@ -27,7 +27,7 @@ HELP = Help(
             "Compare training with and without mixing on your own photos, with five seeds each.",
         ),
         (
-            "sweep --datasets=cifair10,stl10 --experiments='*' --seeds=0:5 --max_labels_per_class=5,10,20,30,50,100 "
+            "sweep --datasets=cifair10,stl10 --experiments=study --seeds=0:5 --max_labels_per_class=5,10,20,30,50,100 "
             "--workdir=runs/paper --dry_run",
             "Only show what is done and what is left to do.",
         ),
@@ -39,7 +39,10 @@ HELP = Help(
     groups={
         "Which runs": (
             Flag("datasets=NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."),
-            Flag("experiments=NAMES", "Names and patterns; docs/experiments.md lists all. Required."),
+            Flag(
+                "experiments=NAMES",
+                "Names and patterns, or study for those of the paper; docs/experiments.md lists all. Required.",
+            ),
             Flag(
                 "max_labels_per_class=NUMBERS",
                 "Training images per class, such as 5,10,all. Default: what the config file says.",

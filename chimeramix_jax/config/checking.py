@@ -138,7 +138,7 @@ def _check_logging(settings: Mapping[str, Any]) -> None:
 
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:
-    check_mixed_images(settings["mixing.images"], settings["max_labels_per_class"], "max_labels_per_class")
+    check_mixed_images(settings, settings["max_labels_per_class"], "max_labels_per_class")
     of_features = settings["mixing.of"] == "features"
     if settings["mixing.discriminator_candidates"] > 1 and not of_features:
         raise InputError(
@@ -170,10 +170,11 @@ def needs_generator(config: ConfigDict) -> bool:
     return config.mixing.mask != "none" and config.mixing.of == "features"
 
 
-def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
-    """Raises InputError if a class has fewer than ``mixed`` images; ``what_limits`` describes that number in it."""
-    if images_per_class is not None and mixed > images_per_class:
-        raise InputError(
-            f"mixing.images: {mixed} images of a class cannot be mixed, because {what_limits} is "
-            f"{images_per_class}; set mixing.images to at most that, or choose an experiment that does not mix"
-        )
+def check_mixed_images(settings: Mapping[str, Any], images_per_class: int | None, what_limits: str) -> None:
+    """Raises InputError if a class has too few images to mix; ``what_limits`` describes their number in it."""
+    for key in ("mixing.images", "generator.images"):
+        if images_per_class is not None and settings[key] > images_per_class:
+            raise InputError(
+                f"{key}: {settings[key]} images of a class cannot be mixed, because {what_limits} is "
+                f"{images_per_class}; set {key} to at most that, or choose an experiment that does not mix"
+            )

@@ -88,6 +88,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
+        "mixing.shares",
         *OF_MASKS.get(config.mixing.mask, ()),
         "generator",
         "repeat_unlimited",

@@ -21,15 +21,15 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation": the unused images of the train split, to choose settings
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
-    # Cifair10, cifair100, stl10: a local copy of the published archive; "": download
+    # cifair10, cifair100, stl10: a local copy of the published archive; "": download
     "dataset.archive": ("", rules.TEXT),
-    # Image_folder: the folder that contains train/<class>/* (and test/<class>/*)
+    # image_folder: the folder that contains train/<class>/* (and test/<class>/*)
     "dataset.directory": ("", rules.TEXT),
     "dataset.image_side": (64, rules.integer(8, 1024)),  # image_folder: stored pixels per side, after a centre crop
     "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # image_folder: skip files that cannot be read, with a warning
-    # Image_folder without test/: share of each class held out for testing
+    # image_folder without test/: share of each class held out for testing
     "dataset.holdout_fraction": (0.2, rules.BETWEEN_0_AND_1),
-    # Image_folder without test/: together with seed, chooses the held-out images
+    # image_folder without test/: together with seed, chooses the held-out images
     "dataset.holdout_seed": (0, rules.SEED),
     # Crop and mirroring apply to both stages, all other augmentations to the classifier only.
     # Reflect padding before the random crop, as a share of the side: no crop needs more than half of it.
@@ -50,7 +50,11 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "mixing.of": ("features", rules.choice("features", "pixels")),
     # Probability that a batch is mixed; otherwise its images are shown unmixed
     "mixing.probability": (0.5, rules.ABOVE_0_UP_TO_1),
-    "mixing.images": (2, rules.integer(2, 64)),  # images of a class in a mix; the generator is always trained on pairs
+    "mixing.images": (2, rules.integer(2, 64)),  # images of a class in a mix that the classifier sees
+    # How a grid's cells or an image's segments are dealt to the images of a mix: "published" (fair coins for cells; for
+    # segments see mixing/masks.py), or one by one by shares, "equal" or drawn for each mix: "dirichlet" (any shares are
+    # equally likely) or "stick_breaking" (the first image gets half on average, the second a quarter, ...)
+    "mixing.shares": (rules.PUBLISHED, rules.choice(*rules.SHARES)),
     "mixing.mix_size": (4, rules.integer(2, 1024)),  # cells per side of the grid mask
     "mixing.segmentation_scale": (60.0, rules.POSITIVE),  # Felzenszwalb's scale; larger values give larger segments
     "mixing.segmentation_min_size": (60, rules.COUNT_OR_0),  # minimum number of pixels of a segment
@@ -63,7 +67,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "generator.residual_blocks": (2, rules.FEW_OR_NONE),  # in the encoder
     # In the decoder; 0: as in the released program; 2: as drawn in the paper
     "generator.decoder_residual_blocks": (0, rules.FEW_OR_NONE),
-    "generator.batch_size": (64, rules.BATCH_SIZE),  # pairs per step
+    "generator.images": (2, rules.integer(2, 64)),  # images of a class in a mix that trains the generator
+    "generator.batch_size": (64, rules.BATCH_SIZE),  # mixes per step
     "generator.num_dataset_repeats_base": (500, rules.COUNT),  # images per class and epoch
     "generator.epochs": (200, rules.COUNT),
     "generator.learning_rate": (2e-4, rules.POSITIVE),  # Adam, both networks

@@ -10,6 +10,9 @@ from typing import Any
 POLICIES = ("none", "autoaugment", "trivialaugment")  # implemented in augment/policies.py
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAugment's policies were found
 
+PUBLISHED = "published"  # fair coins for a grid's cells, bounds for segments
+SHARES = (PUBLISHED, "equal", "dirichlet", "stick_breaking")  # implemented in mixing/masks.py
+
 LARGEST_SEED = 2**31 - 1  # JAX uses 32 bits of a seed, so larger seeds would silently equal smaller ones
 
 

@@ -132,7 +132,7 @@ def load_dataset(config: ConfigDict) -> FewShotDataset:
     if config.mixing.mask != "none":
         counts = np.bincount(dataset.train.labels)
         smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
-        settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
+        settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
     return dataset
 
 

@@ -2,15 +2,16 @@
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
-from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.experiments import EXPERIMENTS, STUDY
 from chimeramix_jax.errors import InputError, not_one_of
 
 ALL = "all"  # as a number of images per class: all images
@@ -71,13 +72,13 @@ def select(
     Args:
         folder: the folder of the sweep, which will hold the runs' directories.
         datasets: comma-separated names of config files, glob patterns for them, and paths of other config files.
-        experiments: comma-separated names and glob patterns.
+        experiments: comma-separated names and glob patterns; "study": those of the published study.
         images: comma-separated numbers of training images per class, or "all"; None: as in each config file.
         seeds: comma-separated numbers and ranges.
         overrides: arguments ``--config.key=value`` for all runs.
     """
     sources = _config_sources(datasets)
-    names = _chosen("--experiments", experiments, EXPERIMENTS)
+    names = _chosen("--experiments", experiments, EXPERIMENTS, {"study": list(STUDY)})
     numbers = _images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
@@ -97,14 +98,16 @@ def select(
     return runs
 
 
-def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
-    """Returns the known names that match a list of names and glob patterns, without duplicates."""
+def _chosen(
+    flag: str, text: str, known: Iterable[str], groups: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[str]:
+    """Returns the known names that match a list of names, of groups and of glob patterns, without duplicates."""
     names = list(known)
     chosen: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        matching = [name for name in names if fnmatch.fnmatchcase(name, part)]
+        matching = groups.get(part) or [name for name in names if fnmatch.fnmatchcase(name, part)]
         if not matching:
-            raise not_one_of(flag, part, names)
+            raise not_one_of(flag, part, [*groups, *names])
         chosen += matching
     return list(dict.fromkeys(chosen))
 
