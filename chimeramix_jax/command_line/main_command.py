@@ -10,7 +10,7 @@ from chimeramix_jax import files
 from chimeramix_jax.command_line import actions, exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.use import generation_formats, prediction_formats
@@ -155,7 +155,9 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         predicts = parsed.stage == "predict"
         known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
         default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
-        parsed.format = choice(*known)("--format", parsed.format or default)
+        parsed.format = parsed.format or default
+        if parsed.format not in known:
+            raise not_one_of("--format", parsed.format, known)
     return parsed
 
 

@@ -1,6 +1,7 @@
 """The core of the method: blends features (or pixels) of several images, position by position, by a mask."""
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models.generator import Generator
@@ -38,9 +39,9 @@ def mixed_images(
 
 
 def as_many(
-    images_a: Float[Array, "batch height width 3"],
-    images_b: Float[Array, "batch height width 3"],
-    mask: Float[Array, "batch mask_height mask_width 1"],
+    images_a: Float[Array | np.ndarray, "batch height width 3"],
+    images_b: Float[Array | np.ndarray, "batch height width 3"],
+    mask: Float[Array | np.ndarray, "batch mask_height mask_width 1"],
 ) -> tuple[Float[Array, "2 batch height width 3"], Float[Array, "2 batch mask_height mask_width 1"]]:
     """Returns the images and the masks of pairs as those of a mix of any number of images."""
     return jnp.stack([images_a, images_b]), jnp.stack([mask, 1 - mask])
