@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import filesize
-
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders
 
@@ -162,6 +160,8 @@ def reason_of_storage(error: BaseException, numbers: Sequence[int] = (*NO_ROOM, 
 
 def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
     """Returns, for the caller to raise, the error for a file or folder of this size that ``error`` prevented."""
+    from rich import filesize  # here, because the GPU kit uses this module before it knows whether packages are missing
+
     reason = reason_of_storage(error, NO_ROOM)
     if reason is None:
         return StorageError(f"{path}: cannot be written: {reason_of_storage(error)}")

@@ -76,3 +76,20 @@ def test_the_side_of_a_branch_that_moves_most_counts_and_a_loop_as_often_as_it_r
     found = kernels(BRANCHES.replace("SIDES", sides))
     assert [kernel.name for kernel in found] == ["sine", "cosine", "tanh", "tanh", "tanh"]
     assert all(kernel.moved == 2 * 4 * 4 for kernel in found)
+
+
+def test_kernels_inside_of_cuda_graphs_are_counted_and_their_call_is_not():
+    text = """HloModule step
+
+%command_buffer (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %inner = f32[8]{0} fusion(%p), kind=kLoop, calls=%computation
+}
+
+ENTRY %main (argument: f32[8]) -> f32[8] {
+  %argument = f32[8]{0} parameter(0)
+  %call = f32[8]{0} call(%argument), to_apply=%command_buffer
+  ROOT %outer = f32[8]{0} fusion(%call), kind=kLoop, calls=%computation
+}
+"""
+    assert [(kernel.name, kernel.moved) for kernel in kernels(text)] == [("inner", 64), ("outer", 64)]

@@ -223,25 +223,6 @@ def test_mistakes_on_the_command_line_are_named(given, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_kernels_inside_of_graphs_are_counted_and_their_call_is_not():
-    from benchmarks.gpu import speed
-
-    text = """HloModule step
-
-%command_buffer (p: f32[8]) -> f32[8] {
-  %p = f32[8]{0} parameter(0)
-  ROOT %inner = f32[8]{0} fusion(%p), kind=kLoop, calls=%computation
-}
-
-ENTRY %main (argument: f32[8]) -> f32[8] {
-  %argument = f32[8]{0} parameter(0)
-  %call = f32[8]{0} call(%argument), to_apply=%command_buffer
-  ROOT %outer = f32[8]{0} fusion(%call), kind=kLoop, calls=%computation
-}
-"""
-    assert [(kernel.name, kernel.moved) for kernel in speed.kernels_of(text)] == [("outer", 64), ("inner", 64)]
-
-
 def test_the_page_has_the_tolerances():
     from benchmarks.gpu import check
 
