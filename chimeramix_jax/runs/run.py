@@ -47,7 +47,7 @@ class Request:
     config: ConfigDict  # the settings, as in ``configs/``
     workdir: Workdir
     # "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
-    # Prepares for drawing the report again, "all" does everything.
+    # prepares for drawing the report again, "all" does everything.
     stage: str = "all"
     retrain: bool = False  # whether to train the stage again even if it is finished
     # The directory of the run whose generator to use; None: not specified.
