@@ -101,9 +101,7 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
     side = config.classifier.image_side
     data = data_of(config, "classifier")
     test_set = TestSet(np.zeros((1, side, side, 3), np.uint8), np.zeros(1, np.int32), 1)
-    generator = None
-    if settings.needs_generator(config):
-        generator = nnx.eval_shape(lambda: build_generator(config, nnx.Rngs(0)))
+    generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
     mixes = config.mixing.mask != "none"
     return ClassifierStage(config, data, len(data.images.member_counts), test_set, mixes, generator)
 

@@ -1,5 +1,6 @@
 """The stages whose memory is shown, without data."""
 
+import jax
 import pytest
 
 from benchmarks import memory
@@ -19,6 +20,7 @@ def test_a_step_with_masks_along_segments_compiles_and_needs_memory(stage_of):
         }
     )
     stage = stage_of(config)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(stage.inputs))  # the GPU kit also runs the step
     images = stage.inputs if stage.name == "generator" else stage.inputs.data
     segments = [len(set(labels.ravel().tolist())) for labels in images.segments]
     assert max(segments) > 1  # a mask has segments to choose from
