@@ -8,7 +8,7 @@ published 200 epochs.
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config import defaults, load
+from chimeramix_jax.config import defaults, experiments, load
 
 IMAGE_SIDE = 96
 
@@ -28,4 +28,4 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.classifier.image_side = IMAGE_SIDE
     config.classifier.model = "wrn-16-4"
     config.classifier.num_dataset_repeats_base = 120
-    return config
+    return experiments.apply(config, experiment)  # again, because it may have changed the generator

@@ -9,10 +9,9 @@ from conftest import ROOT
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.config import defaults, experiments
+from chimeramix_jax.config import defaults, experiments, shipped
+from chimeramix_jax.config.catalog import DATASET_NAMES
 from chimeramix_jax.errors import InputError
-
-DATASETS = ("digits", "cifair10", "cifair100", "cifar10", "cifar100", "stl10", "image_folder")
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
 
 
 @pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
-@pytest.mark.parametrize("file", (*DATASETS, "image_folder_gpu"))
+@pytest.mark.parametrize("file", shipped.names())
 def test_every_config_file_has_every_experiment_with_valid_settings(file, experiment, tmp_path):
     config = settings.load(f"{file}:{experiment}")
     if config.dataset.name == "image_folder":
@@ -47,7 +46,12 @@ def test_every_config_file_has_every_experiment_with_valid_settings(file, experi
     settings.check(config)
     assert config.dataset.name == file.removesuffix("_gpu")
     assert config.experiment == experiment
-    assert (config.mixing.mask == "none") == (not experiment.startswith(("chimeramix", "hydramix")))
+    flat = settings.flatten(config)
+    assert {key: flat[key] for key in experiments.EXPERIMENTS[experiment]} == experiments.EXPERIMENTS[experiment]
+
+
+def test_every_data_set_has_a_config_file():
+    assert set(shipped.names()) >= set(DATASET_NAMES)
 
 
 def test_the_cifar_family_shares_all_settings_except_data_set_and_cutout_side():
@@ -177,7 +181,7 @@ def test_an_unknown_data_set_is_refused_with_all_names(config):
     config.dataset.name = "cifair"
     message = refusal(config)
     assert message.startswith("dataset.name")
-    assert all(name in message for name in DATASETS)
+    assert all(name in message for name in DATASET_NAMES)
 
 
 def test_an_archive_must_exist_and_is_allowed_only_for_data_sets_that_have_one(config, tmp_path):
