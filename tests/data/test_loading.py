@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from chimeramix_jax.config import load
+from chimeramix_jax.config.catalog import DATASET_NAMES, dataset_entry
 from chimeramix_jax.data import few_shot_indices, load_few_shot
 from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.builders.digits import TRAIN_IMAGES, Digits
@@ -169,6 +170,18 @@ def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_p
     assert first == second
     assert first.split()[1:] == ["697", "False"]
     assert (tmp_path / PREPARED_DIGITS / "dataset_info.json").is_file()
+
+
+@pytest.mark.parametrize("name", DATASET_NAMES)
+def test_every_data_set_of_the_catalog_has_a_builder(name, dataset_config, tmp_path):
+    dataset_config.name, dataset_config.directory = name, str(tmp_path / "photos")
+    for folder in ("train/ants", "train/bees", "test/ants", "test/bees"):
+        photo = tmp_path / "photos" / folder / "photo.png"
+        photo.parent.mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(photo)
+    builder, entry = make_builder(dataset_config), dataset_entry(name)
+    assert builder.name.removeprefix("chimeramix_") == name
+    assert {entry.position_feature, "image", "label"} <= set(builder.info.features)
 
 
 def test_a_tilde_in_tfds_data_dir_is_the_home_folder(monkeypatch, tmp_path):

@@ -28,7 +28,9 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             contents, side = scan_folder(dataset_config.directory), dataset_config.image_side
             return ImageFolder(contents, side, skip_unreadable=dataset_config.skip_unreadable, data_dir=data_dir)
-        case name:
+        case "cifar10" | "cifar100" as name:
             import tensorflow_datasets as tfds
 
             return tfds.builder(name, data_dir=data_dir)
+        case name:
+            raise NotImplementedError(f"dataset.name {name!r} has no case in make_builder")
