@@ -21,7 +21,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation": the unused images of the train split, to choose settings
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
-    # cifair10, cifair100, stl10: a local copy of the published archive; "": download
+    # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*)
     "dataset.directory": ("", rules.TEXT),
@@ -45,7 +45,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "augment.cutout_side": (16, rules.integer(2, 1024)),
     "augment.mixup": (False, rules.YES_OR_NO),  # mixup (blended images and losses) of every batch not mixed by a mask
     # "grid", "segmentation", or "none": no mixing
-    "mixing.mask": ("grid", rules.choice("grid", "segmentation", "none")),
+    "mixing.mask": ("grid", rules.choice(*rules.MASKS)),
     # "features" of the generator, or "pixels" at generator.image_side, without generator
     "mixing.of": ("features", rules.choice("features", "pixels")),
     # Probability that a batch is mixed; otherwise its images are shown unmixed

@@ -10,6 +10,8 @@ from typing import Any
 POLICIES = ("none", "autoaugment", "trivialaugment")  # implemented in augment/policies.py
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAugment's policies were found
 
+MASKS = ("grid", "segmentation", "none")  # drawn by MaskRule in mixing/masks.py; "none": no mixing
+
 PUBLISHED = "published"  # fair coins for a grid's cells, bounds for segments
 SHARES = (PUBLISHED, "equal", "dirichlet", "stick_breaking")  # implemented in mixing/masks.py
 

@@ -52,7 +52,7 @@ class MaskRule:
         Args:
             key: the source of the random numbers.
             batch_size: number of mixes.
-            segments: label maps of the last images' views; None for a grid.
+            segments: label maps of the last images' views, which masks of segments need.
             segment_labels: larger than every label in ``segments``.
             images: number of images per mix.
         """
@@ -60,9 +60,14 @@ class MaskRule:
         if self.shares != PUBLISHED:
             key, share_key = jax.random.split(key)
             shares = draw_shares(share_key, self.shares, batch_size, images)
-        if segments is None:
-            return grid_partitions(key, batch_size, self.side, self.mix_size, images, shares)
-        return segment_partitions(key, segments, self.side, segment_labels, self.segment_min_size, images, shares)
+        match self.kind:
+            case "grid":
+                return grid_partitions(key, batch_size, self.side, self.mix_size, images, shares)
+            case "segmentation":
+                assert segments is not None, "masks of segments need label maps"
+                minimum = self.segment_min_size
+                return segment_partitions(key, segments, self.side, segment_labels, minimum, images, shares)
+        raise NotImplementedError(f"mixing.mask {self.kind!r} has no case in MaskRule.partitions")
 
 
 def draw_shares(key: PRNGKeyArray, kind: str, batch_size: int, images: int) -> Float[Array, "batch_size images"]:

@@ -6,6 +6,7 @@ import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.rules import MASKS, POLICIES
 
 CIFAR = {
     "max_labels_per_class": 5,
@@ -82,10 +83,9 @@ def test_data_sets_have_the_published_settings(name):
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_enable_exactly_what_their_names_say(experiment):
     config, words = config_of("cifair10", experiment), set(experiment.split("_"))
-    mask = "grid" if "grid" in words else "segmentation" if "segmentation" in words else "none"
-    assert config.mixing.mask == mask
+    assert config.mixing.mask == next((name for name in MASKS if name in words), "none")
     assert config.mixing.of == ("pixels" if "direct" in words else "features")
-    assert config.augment.policy == next((name for name in ("autoaugment", "trivialaugment") if name in words), "none")
+    assert config.augment.policy == next((name for name in POLICIES if name in words), "none")
     assert config.augment.random_erasing_probability == (0.5 if "erasing" in words else 0)
     assert config.augment.cutout == ("cutout" in words)
     assert config.augment.mixup == ("mixup" in words)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from chimeramix_jax.config.rules import MASKS
 from chimeramix_jax.mixing.blending import blend, blend_many
 from chimeramix_jax.mixing.masks import (
     MaskRule,
@@ -312,6 +313,19 @@ def test_shares_have_the_distribution_that_their_name_says(kind, means, deviatio
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(shares.mean(axis=0), means, atol=0.01)
     np.testing.assert_allclose(shares.std(axis=0), deviations, atol=0.01)
+
+
+@pytest.mark.parametrize("mask", [mask for mask in MASKS if mask != "none"])
+def test_every_kind_of_mask_in_the_settings_is_drawn(mask):
+    segments = jax.ShapeDtypeStruct((5, 16, 16), jnp.uint8)
+    rule = MaskRule(mask, side=8, mix_size=4, segment_min_size=1)
+    drawn = jax.eval_shape(lambda labels: rule.partitions(jax.random.key(0), 5, labels, 4, images=3), segments)
+    assert (drawn.shape, drawn.dtype) == ((3, 5, 8, 8, 1), jnp.float32)
+
+
+def test_a_kind_of_mask_without_a_rule_is_not_drawn_as_another():
+    with pytest.raises(NotImplementedError, match="'rings' has no case"):
+        MaskRule("rings", side=8, mix_size=4, segment_min_size=1).partitions(jax.random.key(0), 5, None)
 
 
 @pytest.mark.parametrize("kind", ["equal", "dirichlet", "stick_breaking"])

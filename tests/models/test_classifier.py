@@ -35,6 +35,7 @@ def test_every_classifier_takes_the_same_arguments_and_starts_in_training_mode(n
         network = classifier.build(name, 7, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
         norms = [module for _, module in nnx.iter_graph(network) if isinstance(module, BatchNorm)]
         assert not any(norm.use_running_average for norm in norms)
+        assert network.eval().train() is network  # as a SwitchableModule; Flax's own modules return None
         return network(images, example_mask=mask, dropout_key=key)
 
     shapes = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.bool_)
