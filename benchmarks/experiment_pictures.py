@@ -1,6 +1,7 @@
 """Draws what the classifier sees in each experiment, on the handwritten digits.
 
     python -m benchmarks.experiment_pictures --output docs/experiments
+    python -m benchmarks.experiment_pictures --output docs/experiments --experiments cutout mixup
 
 First trains the generators, one for each kind of mix, with the settings of ``configs/digits.py``, which takes some
 minutes on two cores. Generators that are already in ``--runs`` are used again.
@@ -8,6 +9,7 @@ minutes on two cores. Generators that are already in ``--runs`` are used again.
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -27,13 +29,16 @@ CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"
 SHOWN = 3  # examples of each image, each augmented or mixed again
 
 
-def main() -> None:
-    """Writes ``<experiment>.png`` for every experiment."""
+def main(command_line: Sequence[str] | None = None) -> None:
+    """Writes ``<experiment>.png`` for every experiment, or for those on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs that train the generators")
-    arguments = parser.parse_args()
-    for experiment in EXPERIMENTS:
+    parser.add_argument(
+        "--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS), metavar="NAME", help="default: all"
+    )
+    arguments = parser.parse_args(command_line)
+    for experiment in arguments.experiments:
         config = settings.load(f"{CONFIG}:{experiment}")
         path = arguments.output / f"{experiment}.png"
         pictures.save_png(path, picture(config, arguments.runs))
@@ -45,7 +50,7 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
     with tempfile.TemporaryDirectory() as scratch:
         workdir: Path = Path(scratch)
         if settings.needs_generator(config):
-            trained = "_".join(config.experiment.split("_")[:2])  # the experiment without a policy, which shares it
+            trained = first_with_the_same_generator(config)
             workdir = runs / f"pictures-{trained}"
             train_and_evaluate(settings.load(f"{CONFIG}:{trained}"), workdir, stage="generator")
         directory = Workdir(workdir)
@@ -59,6 +64,17 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
         for number in range(SHOWN):
             rows[f"shown, {number + 1}"] = shown(jax.random.key(number), stage.inputs, indices, mixes)
         return pictures.image_sheet(rows, run.dataset.class_names)
+
+
+def first_with_the_same_generator(config: ConfigDict) -> str:
+    """Returns the name of the first experiment that trains the generator of these settings, which may be their own."""
+    wanted = settings.generator_identity(config)
+    candidates = {name: settings.load(f"{CONFIG}:{name}") for name in EXPERIMENTS}
+    return next(
+        name
+        for name, candidate in candidates.items()
+        if settings.needs_generator(candidate) and settings.generator_identity(candidate) == wanted
+    )
 
 
 if __name__ == "__main__":
