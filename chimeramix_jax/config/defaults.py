@@ -62,7 +62,10 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "mixing.segmentation_sigma": (0.8, rules.UP_TO_100),
     "mixing.discriminator_candidates": (1, rules.FEW),  # mixes per image; the discriminator's favourite is used
     "generator.image_side": (64, rules.SIDE),  # pixels per side of the generator's images; a multiple of 4
-    "generator.channels": (64, rules.CHANNELS),  # ngf: output channels of the first convolution
+    # "cyclegan", as published, or "patches": good after fewer minutes (models/patches.py, docs/generator.md)
+    "generator.architecture": ("cyclegan", rules.choice("cyclegan", "patches")),
+    # ngf: a quarter of the features' channels; in "cyclegan", output channels of the first convolution
+    "generator.channels": (64, rules.CHANNELS),
     "generator.discriminator_channels": (64, rules.CHANNELS),  # ndf: the same for the discriminator
     "generator.residual_blocks": (2, rules.FEW_OR_NONE),  # in the encoder
     # In the decoder; 0: as in the released program; 2: as drawn in the paper

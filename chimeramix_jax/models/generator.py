@@ -1,5 +1,7 @@
 """The mixing generator: an encoder and a decoder, with the blending of features in between (section 3 of the paper)."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -8,6 +10,7 @@ from jaxtyping import Array, Float
 from chimeramix_jax.models.layers import DoublingConvolution, ResidualBlock, convolution_layer
 from chimeramix_jax.models.normalization import instance_norm
 from chimeramix_jax.models.padding import reflect_pad
+from chimeramix_jax.models.patches import PatchDecoder, PatchEncoder
 from chimeramix_jax.models.sides import ENCODER_STRIDE
 
 
@@ -57,11 +60,17 @@ class Decoder(nnx.Module):
         return jnp.tanh(self.to_image(instance_norm(last(features), slope=0, padding=3)))
 
 
+_ARCHITECTURES: Mapping[str, tuple[type[Encoder | PatchEncoder], type[Decoder | PatchDecoder]]] = {
+    "cyclegan": (Encoder, Decoder),
+    "patches": (PatchEncoder, PatchDecoder),
+}
+
+
 class Generator(nnx.Module):
     """Encodes images and decodes features; ``mixing.blending`` blends the features of several images in between.
 
     ``decoder_residual_blocks`` is 0 in the released program, which creates two blocks and never uses their output, and
-    2 in the paper's figure.
+    2 in the paper's figure. ``architecture`` is "cyclegan", as published, or "patches" (``models/patches.py``).
     """
 
     def __init__(
@@ -69,13 +78,15 @@ class Generator(nnx.Module):
         channels: int = 64,
         residual_blocks: int = 2,
         decoder_residual_blocks: int = 0,
+        architecture: str = "cyclegan",
         *,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
-        """Creates the generator; ``channels`` (ngf) come from the first convolution, ``dtype`` is the computation's."""
-        self.encoder = Encoder(channels, residual_blocks, dtype=dtype, rngs=rngs)
-        self.decoder = Decoder(channels, decoder_residual_blocks, dtype=dtype, rngs=rngs)
+        """Creates the generator; features have 4 * ``channels`` (ngf), ``dtype`` is the computation's."""
+        encoder, decoder = _ARCHITECTURES[architecture]
+        self.encoder = encoder(channels, residual_blocks, dtype=dtype, rngs=rngs)
+        self.decoder = decoder(channels, decoder_residual_blocks, dtype=dtype, rngs=rngs)
 
     @staticmethod
     def features_side(image_side: int) -> int:

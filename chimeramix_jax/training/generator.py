@@ -259,6 +259,7 @@ def build_generator(config: ConfigDict, rngs: nnx.Rngs) -> Generator:
         settings.channels,
         settings.residual_blocks,
         settings.decoder_residual_blocks,
+        settings.architecture,
         dtype=computation_dtype(config.precision),
         rngs=rngs,
     )
