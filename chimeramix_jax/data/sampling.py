@@ -13,7 +13,7 @@ LABELS_ROUNDED_TO = 32  # the segments of small photographs: nearly every subset
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ResidentData:
-    """Labelled images in device memory.
+    """Labelled images in device memory; where seeds share a call, each array has a further first axis for them.
 
     Attributes:
         images: the pixels.
@@ -25,11 +25,11 @@ class ResidentData:
             of the compiled program, and rounded up so that seeds whose maps differ can still share a call.
     """
 
-    images: UInt8[Array, "examples side side 3"]
-    labels: Int[Array, "examples"]
-    members: Int[Array, "classes largest_class"]
-    member_counts: Int[Array, "classes"]
-    segments: UInt[Array, "examples canvas canvas"] | None = None
+    images: UInt8[Array, "*seeds examples side side 3"]
+    labels: Int[Array, "*seeds examples"]
+    members: Int[Array, "*seeds classes largest_class"]
+    member_counts: Int[Array, "*seeds classes"]
+    segments: UInt[Array, "*seeds examples canvas canvas"] | None = None
     segment_labels: int = field(default=0, metadata={"static": True})
 
 

@@ -78,12 +78,9 @@ def label_maps(
         The label maps. Labels count from 0 without gaps in each map; the dtype is the smallest unsigned one possible.
 
     Raises:
-        ValueError: the images are not 8-bit RGB squares, or the padding is negative or not less than the side, so
-            that a reflection cannot fill it.
+        ValueError: the padding is negative or not less than the side, so that a reflection cannot fill it.
         OSError: the label maps cannot be stored.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise ValueError(f"images: {images.dtype} {images.shape}, but they must be uint8 (examples, side, side, 3)")
     if not 0 <= padding < images.shape[1]:
         raise ValueError(f"padding: {padding} is not allowed; it must be from 0 to {images.shape[1] - 1}")
     if cache_directory is None:

@@ -30,7 +30,7 @@ TILE_FROM_FEW_CHANNELS, TILE_TO_FEW_CHANNELS = (1, 2), (4, 4)
 
 def conv_general_dilated(
     lhs: Float[Array, "batch height width in_channels"],
-    rhs: Float[Array, "kernel_height kernel_width in_channels out_channels"],
+    rhs: Float[Array, "kernel_height kernel_width channels_per_group out_channels"],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     **settings,

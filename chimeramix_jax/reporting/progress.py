@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -29,7 +29,7 @@ class StageProgress:
         total_steps: int,
         first_step: int = 0,
         unit: str = "step",
-        stream: TextIO | None = None,
+        stream: IO[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the display.

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.data import sampling
@@ -91,7 +91,7 @@ class GeneratorStage:
         key: PRNGKeyArray,
         data: sampling.ResidentData,
         batch_size: int,
-        segments: Int[Array, "batch_size side side"] | None,
+        segments: Integer[Array, "batch_size side side"] | None,
     ) -> Mask:
         """Draws masks of the features' size; ``segments`` are those of the images b, if masks follow segments."""
         return self._masks.partitions(key, batch_size, segments, data.segment_labels)[0]
