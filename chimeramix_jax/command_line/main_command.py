@@ -210,7 +210,7 @@ def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:
     return settings.parse_seeds(parsed["config.seeds"].value or "")
 
 
-class _IntegerOrNone(flags.ArgumentParser):
+class _IntegerOrNone(flags.ArgumentParser[int | None]):
     """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
 
     def parse(self, argument: str | int | None) -> int | None:

@@ -134,7 +134,7 @@ def _digest(images: UInt8[np.ndarray, "examples side side 3"], settings: Felzens
 def _stored(path: Path, examples: int, canvas: int) -> UInt[np.ndarray, "examples canvas canvas"] | None:
     """Reads the label maps in a file; None if it is missing or damaged, which the archive's checksums detect."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             maps = arrays["label_maps"]
     except Exception:  # damage causes many errors (of zip, zlib, NumPy, the disk); the remedy is to segment again
         return None

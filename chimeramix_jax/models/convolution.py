@@ -9,6 +9,7 @@ depends on the library that XLA uses: see ``chimeramix_jax/runtime/xla_flags.py`
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def _convolve_on_cpu(
 
 
 def _is_plain(
-    lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict
+    lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict[str, Any]
 ) -> bool:
     """Returns whether the convolution is a plain 2-D NHWC one, as all of our models' are: no dilation, no groups."""
     if len(strides) != 2 or min(min(sides) for sides in padding) < 0:

@@ -1,11 +1,12 @@
 """Progress of a training stage: a bar on a terminal, occasional lines in a log file."""
 
+import io
 import math
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ class StageProgress:
         total_steps: int,
         first_step: int = 0,
         unit: str = "step",
-        stream: IO[str] | None = None,
+        stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the display.
@@ -50,7 +51,7 @@ class StageProgress:
         self._timed_from: tuple[int, float] | None = None
         self._metrics: dict[str, Any] = {}
         self._shown_at = clock()
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
             self._bar = tqdm(
                 desc=title,

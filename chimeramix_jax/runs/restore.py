@@ -97,7 +97,7 @@ class TrainedClassifier:
         Raises:
             InputError: there is none.
         """
-        graphs: list[nnx.GraphDef] = []
+        graphs: list[nnx.GraphDef[Classifier]] = []
 
         def select(about: dict[str, Any]) -> State:
             config = settings.from_dict(about["config"])
@@ -115,7 +115,7 @@ class TrainedClassifier:
 
 def _restore_mixing(workdir: str | os.PathLike[str], builders: Mapping[str, Builder]) -> list[Any]:
     """Restores networks of stage 1, in the order of their builders."""
-    graphs: dict[str, nnx.GraphDef] = {}
+    graphs: dict[str, nnx.GraphDef[Any]] = {}
 
     def select(about: dict[str, Any]) -> State:
         config = settings.from_dict(about["config"])

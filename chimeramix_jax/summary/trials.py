@@ -245,8 +245,8 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not text, or not JSON
-        raise InputError(f"{path}: cannot be read: {error or 'nested too deeply'}") from None
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
+        raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: cannot be read: it holds a {type(content).__name__}; it must hold a JSON object")
     return unmarked(content, path)

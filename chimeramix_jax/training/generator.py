@@ -125,8 +125,8 @@ class AdversarialStep:
     ``discriminator_optimizer`` states. Example weights are 1, or 0 for images that only pad an incomplete batch.
     """
 
-    generator: nnx.GraphDef
-    discriminator: nnx.GraphDef
+    generator: nnx.GraphDef[Generator]
+    discriminator: nnx.GraphDef[Discriminator]
     optimizer: optax.GradientTransformation
     reconstruction_weight: float = 1000.0
     adversarial_weight: float = 1.0

@@ -120,8 +120,9 @@ def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_ge
     zeros = {name: jax.ShapeDtypeStruct((seeds,), jnp.float32) for name in ("loss", "accuracy")}
     fault = jax.eval_shape(jax.vmap(finiteness.no_fault), zeros)
     inputs = jax.tree.map(lambda leaf: jnp.zeros((seeds, *leaf.shape), leaf.dtype), stage.inputs)
-    draws = EpochDraws(order, counts, keys)
-    traced = program.compiled.trace(Carry(states, zeros, fault), inputs, draws, Span(0, 0, 1))
+    arguments = Carry(states, zeros, fault), inputs, EpochDraws(order, counts, keys), Span(0, 0, 1)
+    leaves, structure = jax.tree.flatten(arguments)  # JAX describes arguments by trees whose leaves are no arrays
+    traced = jax.jit(lambda *leaves: program.compiled(*structure.unflatten(leaves))).trace(*leaves)
     (branch,) = equations(traced.jaxpr.jaxpr, "cond")
     costs = sorted(len(products(side.jaxpr)) for side in branch.params["branches"])
     assert costs[0] == 0 and costs[1] > 5

@@ -29,11 +29,11 @@ def drawn():
 
     def record(state, a, b, mask, fake_mask, real, weights):
         same = jnp.stack([jnp.all(real == images, axis=(1, 2, 3)) for images in (a, b)])
-        return state, {"real_is": same, "a": a[:, 0, 0], "b": b[:, 0, 0], "masks": jnp.stack([mask, fake_mask])}
+        return {"real_is": same, "a": a[:, 0, 0], "b": b[:, 0, 0], "masks": jnp.stack([mask, fake_mask])}, {}
 
     stage._step = SimpleNamespace(update=record)
     keys, shared_key = jax.random.split(jax.random.key(0), STEPS), jax.random.key(1)
-    step = jax.vmap(lambda key: stage.train_step({}, data, jnp.array([0, 2]), None, key, shared_key)[1])
+    step = jax.vmap(lambda key: stage.train_step({}, data, jnp.array([0, 2]), None, key, shared_key)[0])
     return jax.tree.map(np.asarray, jax.jit(step)(keys))
 
 
