@@ -26,6 +26,12 @@ BYTES_PER_SECOND = 3.35e12  # of an H100's memory
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)")
+_COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%(?P<name>[\w.\-]+) \(.*\{$")
+_CALLS = {  # operations that run other computations, and the attributes that name these
+    "conditional": "true_computation|false_computation|branch_computations",
+    "while": "condition|body",
+    "call": "to_apply",
+}
 _WORKSPACE = re.compile(r", [su]8\[\d+\]\{0\}\)$")  # working memory that a library's function returns beside its result
 _NO_KERNELS = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 
@@ -74,22 +80,52 @@ def lying_at(place: NamedSharding, tree: PyTree) -> PyTree:
 
 
 def kernels(program: str) -> list[Kernel]:
-    """Returns the operations in a compiled program's text, in order, with the bytes of their operands and results."""
+    """Returns the operations in a compiled program's text, in order, with the bytes of their operands and results.
+
+    Of a branch (``jax.lax.cond``), the operations of the side that moves most count; those of a loop count as often as
+    it runs, or once if XLA does not know how often.
+    """
+    computations: dict[str, list[str]] = {}
+    for line in program.splitlines():
+        if header := _COMPUTATION.match(line):
+            computations[header["name"]] = lines = []
+            if header["entry"]:
+                entry = header["name"]
+        elif _INSTRUCTION.match(line):
+            lines.append(line)
+    return _kernels(entry, computations)
+
+
+def _kernels(computation: str, computations: dict[str, list[str]]) -> list[Kernel]:
+    """Returns the operations of one of a program's computations, and of those that it calls."""
     sizes: dict[str, int] = {}
-    found = []
-    for line in program[program.index("ENTRY") :].splitlines():
+    found: list[Kernel] = []
+    for line in computations[computation]:
         instruction = _INSTRUCTION.match(line)
-        if instruction is None:
-            continue
+        assert instruction is not None
         name, result, operation, rest = instruction.groups()
         sizes[name] = _size(_WORKSPACE.sub(")", result) if operation == "custom-call" else result)
         if operation in _NO_KERNELS:
+            continue
+        if operation in _CALLS:
+            called = [_kernels(name, computations) for name in _called(_CALLS[operation], line)]
+            if operation == "conditional":
+                found += max(called, key=lambda side: sum(kernel.moved for kernel in side))
+            else:
+                trips = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', line)
+                found += (int(trips[1]) if trips else 1) * [kernel for part in called for kernel in part]
             continue
         read = sum(sizes.get(operand, 0) for operand in re.findall(r"%([\w.\-]+)", rest.split("), ")[0]))
         library, source = (re.search(rf'{key}="([^"]*)"', line) for key in ("custom_call_target", "op_name"))
         kind = library[1] if library else operation
         found.append(Kernel(name, kind, sizes[name] + read, source[1] if source else ""))
     return found
+
+
+def _called(attribute: str, line: str) -> list[str]:
+    """Returns the names of the computations that an instruction calls."""
+    named = re.findall(rf"\b(?:{attribute})=(\{{[^}}]*\}}|%[\w.\-]+)", line)
+    return [name for names in named for name in re.findall(r"%([\w.\-]+)", names)]
 
 
 def _size(shape: str) -> int:

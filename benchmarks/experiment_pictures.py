@@ -2,8 +2,8 @@
 
     python -m benchmarks.experiment_pictures --output docs/experiments
 
-First trains a generator for each kind of mask with the settings of ``configs/digits.py``, which takes a few minutes on
-two cores. Generators that are already in ``--runs`` are used again.
+First trains the generators, one for each kind of mix, with the settings of ``configs/digits.py``, which takes some
+minutes on two cores. Generators that are already in ``--runs`` are used again.
 """
 
 import argparse
@@ -45,9 +45,9 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
     with tempfile.TemporaryDirectory() as scratch:
         workdir: Path = Path(scratch)
         if settings.needs_generator(config):
-            workdir = runs / f"pictures-{config.mixing.mask}"
-            mask = config.mixing.mask
-            train_and_evaluate(settings.load(f"{CONFIG}:chimeramix_{mask}"), workdir, stage="generator")
+            trained = "_".join(config.experiment.split("_")[:2])  # the experiment without a policy, which shares it
+            workdir = runs / f"pictures-{trained}"
+            train_and_evaluate(settings.load(f"{CONFIG}:{trained}"), workdir, stage="generator")
         directory = Workdir(workdir)
         run = Run(Request(config, directory), load_dataset(config), directory)
         stage = run.classifier_stage(mixes=config.mixing.mask != "none")

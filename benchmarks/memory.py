@@ -33,6 +33,7 @@ from chimeramix_jax.training.generator import GeneratorStage, build_generator
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
 
 MIB = 2**20
+TILES_PER_SIDE = 4
 
 
 def main() -> None:
@@ -77,13 +78,15 @@ def print_table(sources: Sequence[str], precision: str | None, place: NamedShard
 
 
 def data_of(config: ConfigDict, stage: str) -> StageData:
-    """Returns a training set of the configured size with black images."""
+    """Returns a training set of the configured size; its images are coloured tiles, which masks can follow."""
     classes = catalog.dataset_entry(config.dataset.name).classes
     if classes is None:
         raise SystemExit(f"{config.dataset.name}: its number of classes is not known without the data; choose another")
     labels = np.repeat(np.arange(classes), config.max_labels_per_class)
-    side = config[stage].image_side
-    return load_stage_data(config, stage, np.zeros((len(labels), side, side, 3), np.uint8), labels, classes)
+    side, tiles = config[stage].image_side, TILES_PER_SIDE
+    colours = np.random.default_rng(0).integers(0, 256, (len(labels), tiles, tiles, 3), np.uint8)
+    places = np.arange(side) * tiles // side
+    return load_stage_data(config, stage, colours[:, places[:, None], places], labels, classes)
 
 
 def generator_stage(config: ConfigDict) -> GeneratorStage:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.made_runs import make_run
-from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.experiments import STUDY
 
 DATASETS = {"cifair10": 10, "cifair100": 100, "stl10": 10}  # with their numbers of classes
 SIZES = (5, 10, 20, 30, 50, 100)
@@ -55,10 +55,10 @@ def make_sweep(folder: Path) -> int:
     The figures are invented but plausible: more images are better, and experiments differ by a few points.
     """
     generator = np.random.default_rng(0)
-    grid = list(itertools.product(DATASETS, EXPERIMENTS, SIZES, SEEDS))
+    grid = list(itertools.product(DATASETS, STUDY, SIZES, SEEDS))
     for number, (dataset, experiment, size, seed) in enumerate(grid):
         easy = np.random.default_rng(seed).normal(0, 0.02)  # a subset is easy or hard for every experiment
-        gain = 0.01 * list(EXPERIMENTS).index(experiment)
+        gain = 0.01 * list(STUDY).index(experiment)
         top1 = float(np.clip(0.15 + 0.13 * np.log(size) + gain + easy + generator.normal(0, 0.01), 0, 1))
         if number % 400 == 399:
             continue  # missing

@@ -28,16 +28,12 @@ class StorageError(OSError):
 class NonFiniteError(ArithmeticError):
     """A loss or gradient became NaN or infinite. All checkpoints contain finite numbers only.
 
-    Attributes:
-        epoch: the epoch in which it happened, from 1.
-        step: the step of the stage, from 1.
-        terms: the names of the losses that were not finite, and "gradients" if those were not.
+    ``terms`` are the names of the losses that were not finite, and "gradients" if those were not.
     """
 
     exit_code = 3
 
     def __init__(self, stage: str, epoch: int, step: int, terms: Sequence[str], advice: str = ""):
-        """Creates the message for the user; ``advice`` is appended to it."""
         super().__init__(f"{stage}: not finite in epoch {epoch}, step {step}: {', '.join(terms)}{advice}")
         self.stage, self.epoch, self.step, self.terms = stage, epoch, step, list(terms)
 
@@ -53,13 +49,7 @@ def in_one_line(text: str) -> str:
 
 
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:
-    """Returns, for the caller to raise, the error for an unknown name. It suggests the most similar allowed name.
-
-    Args:
-        what: the key, flag or file that holds the name; starts the message.
-        value: the unknown name.
-        allowed: all allowed names.
-    """
+    """Returns, for the caller to raise, the error for an unknown name of ``what``. It suggests the most similar one."""
     names = list(allowed)
     near = difflib.get_close_matches(str(value), names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -60,11 +60,7 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
 
 
 def refuse_unwritable_folder(path: Path, source: str) -> None:
-    """Refuses the path of a file in a folder where no file can be created, before there is work to lose.
-
-    Raises:
-        InputError: no file can be created there; ``source`` is the flag to name.
-    """
+    """Raises InputError, which names the flag ``source``, if no file can be created here, before work is lost."""
     if path.exists() and not path.is_file():
         return  # a pipe or a device, which is written to directly
     target = Path(os.path.realpath(path))
@@ -111,10 +107,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     The temporary folder lies beside the target and is deleted on an error. If the target is an existing empty folder
     (perhaps a mount point, a link or the current folder), the temporary folder lies inside it, and its content moves up
-    at the end.
-
-    Raises:
-        InputError: the target exists and is not an empty folder, or no folder can be created there.
+    at the end. Raises InputError if the target is anything else, or cannot be created.
     """
     exists = os.path.lexists(target)
     with leaving_no_empty_folders(target.parent):
@@ -166,36 +159,21 @@ def reason_of_storage(error: BaseException, numbers: Sequence[int] = (*NO_ROOM, 
 
 
 def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
-    """Returns, for the caller to raise, the error for a file or folder that could not be written.
+    """Returns, for the caller to raise, the error for a file or folder of this size that ``error`` prevented."""
+    from rich import filesize  # here, because the GPU kit uses this module before it knows whether packages are missing
 
-    Args:
-        path: the file or folder.
-        needed: its size in bytes.
-        error: the error from writing it; ``reason_of_storage`` must find a reason in it.
-    """
     reason = reason_of_storage(error, NO_ROOM)
     if reason is None:
         return StorageError(f"{path}: cannot be written: {reason_of_storage(error)}")
     room = next(parent for parent in Path(path).absolute().parents if parent.exists())
     free = shutil.disk_usage(room).free
-    return StorageError(f"{path}: cannot be written: {reason} ({_size(needed)} needed, {_size(free)} free)")
-
-
-def _size(count: int) -> str:
-    """Formats a number of bytes for people, such as ``1.5 GB``."""
-    for unit, unit_bytes in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= unit_bytes:
-            return f"{count / unit_bytes:.1f} {unit}"
-    return f"{count} bytes"
+    return StorageError(
+        f"{path}: cannot be written: {reason} ({filesize.decimal(needed)} needed, {filesize.decimal(free)} free)"
+    )
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a value as indented JSON, atomically. ``plain`` lists the types that the value may contain.
-
-    Raises:
-        TypeError: the value contains something that JSON cannot represent.
-        OSError: the file cannot be written.
-    """
+    """Writes a value as indented JSON, atomically. ``plain`` lists the types that the value may contain."""
     write_bytes(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 

@@ -18,13 +18,8 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
 
     Shells do not expand ``~`` after the ``=`` of a flag. Unicode letters are composed as they are on the disk.
 
-    Args:
-        named: the path as the user wrote it.
-        named_by: the flag or setting, for the error message.
-
-    Raises:
-        InputError: the path is empty, a URL such as ``gs://bucket``, or in a home folder that is not known, or it may
-            not even be looked up, as in a folder of another user.
+    Raises InputError, which names the flag or setting ``named_by``, if the path is empty, a URL such as ``gs://bucket``
+    or in an unknown home folder, or may not even be looked up, as in a folder of another user.
     """
     text = os.fspath(named)
     if not text.strip():
@@ -43,11 +38,7 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
 
 
 def refuse_address(text: str, named_by: str) -> None:
-    """Refuses a URL where a path must be given.
-
-    Raises:
-        InputError: the text is a URL.
-    """
+    """Raises InputError if a URL is given where a path must be."""
     if _ADDRESS.match(text):
         raise InputError(f"{named_by}={text}: is a URL; it must be a path on this machine, so copy or mount it first")
 
@@ -72,6 +63,11 @@ def in_any_form(path: Path) -> Path:
     for part in path.parts:
         found = next((found / form for form in forms(part) if os.path.lexists(found / form)), found / part)
     return found
+
+
+def without_links(path: str) -> str:
+    """Returns the absolute path of a folder, without links and ``~``."""
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def forms(name: str) -> list[str]:

@@ -4,6 +4,7 @@ Every stored object has it under the key ``format``; objects without that key ar
 version 0. The program reads all formats up to its own version and refuses later ones instead of misreading them.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -20,11 +21,7 @@ def marked(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:
-    """Checks the format version and returns the content without it.
-
-    Raises:
-        InputError: this program cannot read that version; ``source`` names the file in the message.
-    """
+    """Returns the content without its format version; raises InputError, naming ``source``, if it is a later one."""
     version = content.get(KEY, 0)
     if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version <= FORMAT:
         raise InputError(
@@ -32,3 +29,22 @@ def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict
             f"to {FORMAT}; install the version that wrote it, or a later one"
         )
     return {key: value for key, value in content.items() if key != KEY}
+
+
+def read(path: str | os.PathLike[str], advice: str = "") -> dict[str, Any] | None:
+    """Returns the content of a stored JSON object without its format version; None if the file does not exist.
+
+    Raises InputError, which names the file and ends with the advice, if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = json.load(file)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}; it must hold a JSON object")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}{advice}") from None
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
+        raise InputError(f"{path}: cannot be read: {error}{advice}") from None
+    return unmarked(content, path)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
-from chimeramix_jax.mixing.blending import mixed_images
+from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classifier import ClassificationStep, sgd
 from chimeramix_jax.training.generator import AdversarialStep
@@ -130,7 +130,7 @@ def test_generator_gradients_equal_the_reference(fixture, adversarial):
     step, state = adversarial
     a, b, mask = fixture.inputs()
     gradients, _ = jax.jit(jax.grad(step.generator_loss, has_aux=True))(
-        state["generator"], state["discriminator"], a, b, mask, None
+        state["generator"], state["discriminator"], *as_many(a, b, mask), None
     )
     expected = load_generator(fixture.generator_weights("grad/generator/"))
     assert largest_relative_difference(gradients, nnx.state(expected)) < 1e-3
@@ -139,10 +139,11 @@ def test_generator_gradients_equal_the_reference(fixture, adversarial):
 def test_two_adversarial_iterations_equal_the_reference(fixture, adversarial):
     step, state = adversarial
     a, b, mask = fixture.inputs()
+    images, partition = as_many(a, b, mask)
     update = jax.jit(step.update)
     losses_seen, first_discriminator = [], state["discriminator"]
     for iteration in range(2):
-        state, metrics = update(state, a, b, mask, mask, real=a)
+        state, metrics = update(state, images, partition, partition, real=a)
         terms = ("reconstruction", "adversarial", "perceptual", "generator", "discriminator")
         losses_seen.append([float(metrics[term]) for term in terms])
         if iteration == 0:

@@ -77,7 +77,7 @@ def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_
     ("content", "complaint"),
     [
         ('{"format": 99, "class_names": []}', "format 99 cannot be read by this version"),
-        ("[]", "must be a JSON object, not a list"),
+        ("[]", "it holds a list; it must hold a JSON object"),
         ("{", "cannot be read"),
     ],
 )

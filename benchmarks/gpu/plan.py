@@ -8,30 +8,6 @@ from benchmarks.gpu.items import Item
 
 PARTS = ("check", "speed", "train")
 
-# The experiments of chimeramix_jax/config/experiments.py, in groups that share a process.
-EXPERIMENTS = {
-    "segmentation": (
-        "chimeramix_segmentation",
-        "chimeramix_segmentation_direct",
-        "chimeramix_segmentation_autoaugment",
-        "chimeramix_segmentation_trivialaugment",
-    ),
-    "grid": (
-        "chimeramix_grid",
-        "chimeramix_grid_direct",
-        "chimeramix_grid_autoaugment",
-        "chimeramix_grid_trivialaugment",
-    ),
-    "unmixed": (
-        "baseline",
-        "baseline_autoaugment",
-        "baseline_trivialaugment",
-        "cutout",
-        "random_erasing",
-        "mixup",
-    ),
-}
-
 # The stages whose sizes differ in the published settings: data set, experiment, stage.
 CONFIGURATIONS = (
     ("cifair10", "chimeramix_grid", "generator"),
@@ -79,11 +55,11 @@ def _check() -> list[Item]:
     precisions = ("float32", "bfloat16", "tensorfloat32")
     return [
         *_machine(),
-        *(Item(f"parity {one}", "benchmarks.gpu.check:parity", 60, {"precision": one}) for one in precisions[:2]),
+        *(Item(f"parity {one}", "benchmarks.gpu.parity:parity", 60, {"precision": one}) for one in precisions[:2]),
         Item("resume", "benchmarks.gpu.check:resume", 180),
-        Item("segmentation", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["segmentation"]}),
+        Item("segmentation", "benchmarks.gpu.check:experiments", 150, {"mask": "segmentation"}),
         Item("seeds together", "benchmarks.gpu.check:seeds_together", 90),
-        Item("gradients", "benchmarks.gpu.check:gradients", 90, {"precisions": precisions}),
+        Item("gradients", "benchmarks.gpu.parity:gradients", 90, {"precisions": precisions}),
         Item("two runs deterministic", "benchmarks.gpu.check:repeated", 120, {"deterministic": True}),
         Item("two runs default", "benchmarks.gpu.check:repeated", 120, {"deterministic": False}),
         *(
@@ -93,9 +69,9 @@ def _check() -> list[Item]:
             for one in CONFIGURATIONS
             for dataset, experiment, stage in [one]
         ),
-        Item("grid", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["grid"]}),
-        Item("unmixed", "benchmarks.gpu.check:experiments", 150, {"experiments": EXPERIMENTS["unmixed"]}),
-        Item("parity tensorfloat32", "benchmarks.gpu.check:parity", 60, {"precision": "tensorfloat32"}),
+        Item("grid", "benchmarks.gpu.check:experiments", 150, {"mask": "grid"}),
+        Item("unmixed", "benchmarks.gpu.check:experiments", 150, {"mask": "none"}),
+        Item("parity tensorfloat32", "benchmarks.gpu.parity:parity", 60, {"precision": "tensorfloat32"}),
         *(
             Item(
                 f"cost of deterministic {stage}",

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import re
 import tempfile
 import time
 from collections import Counter
@@ -26,7 +25,6 @@ CALLS = 5  # timed calls
 MOST_KERNELS = 20
 SHOWN_KERNELS = 8  # in the table; the JSON has all
 SEEDS = (1, 5)
-_GRAPH = re.compile(r"^%command_buffer[^\n]*\{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
 # Goals for a GPU of the H100's class.
 SHARE_OF_PEAK, TIMES_FASTER, TIMES_OF_ONE = 0.45, {"generator": 5.0, "classifier": 10.0}, 2.0
@@ -100,7 +98,7 @@ def program(context: Context) -> dict[str, Any]:
     compiled = memory.compiled(stage)
     seconds = time.perf_counter() - started
     given, working = memory.memory(compiled)
-    kernels = kernels_of(compiled.as_text() or "")
+    kernels = deviceless.kernels(compiled.as_text() or "")
     moved = sum(kernel.moved for kernel in kernels)
     in_float32 = speed_ours.computation_dtype(preset.precision) is None
     floor = flops.traffic(mixing, 4 if in_float32 else 2)
@@ -112,14 +110,6 @@ def program(context: Context) -> dict[str, Any]:
     ]
     data = {"seconds": seconds, "moved": moved, "floor": floor, "given": given, "working": working}
     return {"rows": rows, "data": data | {"largest": [dataclasses.asdict(kernel) for kernel in largest]}}
-
-
-def kernels_of(text: str) -> list[deviceless.Kernel]:
-    """Returns the kernels of a compiled program, including those that XLA has put into CUDA graphs."""
-    found = [kernel for kernel in deviceless.kernels(text) if kernel.kind != "call"]
-    for graph in _GRAPH.findall(text):
-        found += deviceless.kernels(f"ENTRY\n{graph}")
-    return found
 
 
 def kernels(context: Context) -> dict[str, Any]:

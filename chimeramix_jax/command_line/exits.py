@@ -26,12 +26,7 @@ def say(message: str) -> None:
 
 
 def exit_code_of(action: Callable[[], int], after_stop: str) -> int:
-    """Calls the action and returns its exit code; an expected error becomes one line and an exit code.
-
-    Args:
-        action: what the program does.
-        after_stop: what the user should know where it was stopped, such as that the same command continues.
-    """
+    """Calls the action and returns its exit code; an expected error becomes one line (``after_stop`` if stopped)."""
     try:
         return action()
     except (InputError, StorageError, NonFiniteError) as error:

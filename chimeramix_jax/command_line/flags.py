@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -14,56 +14,47 @@ from chimeramix_jax.errors import InputError, not_one_of
 HELP_FLAGS = ("--help", "-help", "-h", "-?")
 
 
-def whole_number(lowest: int, highest: int | None = None) -> Callable[[str, str], int]:
-    """Returns a function that reads a whole number in this range and raises InputError for anything else."""
-    allowed = f"a whole number from {lowest}" + ("" if highest is None else f" to {highest}")
-
-    def read(flag: str, value: str) -> int:
-        number = int(value) if re.fullmatch("[0-9]{1,18}", value) else -1
-        if number < lowest or (highest is not None and number > highest):
-            raise InputError(f"{flag}: {value!r} is not allowed; it must be {allowed}")
-        return number
-
-    return read
-
-
-def choice(*allowed: str) -> Callable[[str, str], str]:
-    """Returns a function that reads one of these names and raises InputError for any other."""
-
-    def read(flag: str, value: str) -> str:
-        if value not in allowed:
-            raise not_one_of(flag, value, allowed)
-        return value
-
-    return read
-
-
 @dataclass(frozen=True)
 class Flag:
-    """A flag of a subcommand.
+    """A flag of a subcommand, in the form in which the help shows it.
 
-    Attributes:
-        name: without the dashes.
-        value: how the help writes its value, such as ``FOLDER``; empty for a switch, which is true or false.
-        description: what it does, for the help; each line is a paragraph.
-        default: its value where it is not given.
-        read: turns the text behind ``=`` into the value, or raises InputError; its first argument is ``--name``.
-        repeatable: it may be given several times; its value is a list, or the default.
+    The value in the form says what is allowed: ``workers=N`` takes a whole number, ``launcher=local|slurm`` one of
+    these names, and any other word, as in ``workdir=FOLDER``, any text. A form without a value is a switch.
     """
 
-    name: str
-    value: str
-    description: str
+    form: str
+    description: str  # what it does, for the help; each line is a paragraph
     default: Any = None
-    read: Callable[[str, str], Any] = lambda _, value: value
-    repeatable: bool = False
+    lowest: int = 1  # of a whole number
+    highest: int | None = None
+    repeatable: bool = False  # it may be given several times; its value is a list, or the default
+
+    @property
+    def name(self) -> str:
+        """The name, without dashes."""
+        return self.form.partition("=")[0]
+
+    @property
+    def value(self) -> str:
+        """How the help writes the value; empty for a switch."""
+        return self.form.partition("=")[2]
 
     @property
     def heading(self) -> str:
         """The flag as the help writes it; a switch that is on by default is shown as what turns it off."""
-        if self.default is True:
-            return f"--no{self.name}"
-        return f"--{self.name}={self.value}" if self.value else f"--{self.name}"
+        return f"--no{self.form}" if self.default is True else f"--{self.form}"
+
+    def read(self, text: str) -> str | int:
+        """Returns the value that a text stands for; raises InputError if it is not allowed."""
+        if "|" in self.value and text not in self.value.split("|"):
+            raise not_one_of(f"--{self.name}", text, self.value.split("|"))
+        if self.value != "N":
+            return text
+        number = int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
+        if number < self.lowest or (self.highest is not None and number > self.highest):
+            allowed = f"a whole number from {self.lowest}" + ("" if self.highest is None else f" to {self.highest}")
+            raise InputError(f"--{self.name}: {text!r} is not allowed; it must be {allowed}")
+        return number
 
 
 class Arguments(SimpleNamespace):
@@ -73,10 +64,9 @@ class Arguments(SimpleNamespace):
 
 
 def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
-    """Parses the flags that are defined, wherever they stand, and returns the other arguments in their order.
+    """Parses the defined flags, wherever they stand, and returns the other arguments in their order.
 
-    Raises:
-        InputError: a flag has no value, or one that is not allowed.
+    Raises InputError for a flag without a value, or with one that is not allowed.
     """
     defined = {flag.name: flag for flag in definitions}
     parsed = flags.FlagValues()
@@ -93,15 +83,9 @@ def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Argume
 
 
 def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Iterable[str] = ()) -> None:
-    """Refuses the first of the arguments that no flag has taken.
+    """Raises InputError for the first of the arguments that no flag has taken, and names the flag probably meant.
 
-    Args:
-        rest: these arguments.
-        definitions: the subcommand's flags.
-        keys: the settings that ``--config.KEY=VALUE`` may change, to suggest where their names are near.
-
-    Raises:
-        InputError: there is one; the flag that was probably meant is named.
+    ``keys`` are the settings that ``--config.KEY=VALUE`` may change.
     """
     for argument in rest:
         if not argument.startswith("-"):
@@ -118,8 +102,8 @@ def _value(flag: Flag, parsed: Any) -> Any:
     if not parsed.present:
         return flag.default
     if flag.repeatable:
-        return [flag.read(f"--{flag.name}", value) for value in parsed.value]
-    return flag.read(f"--{flag.name}", parsed.value) if flag.value else parsed.value
+        return [flag.read(value) for value in parsed.value]
+    return flag.read(parsed.value) if flag.value else parsed.value
 
 
 def _without_hyphen(argument: str, defined: dict[str, Flag]) -> str:

@@ -24,20 +24,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Help:
-    """What the help of a subcommand says.
+    """What the help of a subcommand says."""
 
-    Attributes:
-        usage: the ways to call it, each without the program's name.
-        summary: what it does.
-        examples: arguments, and what they do.
-        groups: flags by purpose, each purpose with its title.
-        exit_codes: what each means.
-    """
-
-    usage: Sequence[str]
+    usage: Sequence[str]  # the ways to call it, each without the program's name
     summary: str
-    examples: Sequence[tuple[str, str]]
-    groups: Mapping[str, Sequence[Flag | Entry]]
+    examples: Sequence[tuple[str, str]]  # arguments, and what they do
+    groups: Mapping[str, Sequence[Flag | Entry]]  # flags by purpose, each purpose with its title
     exit_codes: Mapping[int, str]
 
     @property

@@ -1,17 +1,16 @@
 """The flags of ``chimeramix`` itself, which trains, measures and uses one run, or several seeds of it."""
 
-import re
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.command_line import actions, exits
-from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.use import generation_formats, prediction_formats
@@ -60,8 +59,7 @@ HELP = Help(
         ),
         "Settings": (
             Flag(
-                "config",
-                "FILE[:EXPERIMENT]",
+                "config=FILE[:EXPERIMENT]",
                 "The settings: a Python file, or the name of one in configs/. docs/experiments.md lists the "
                 f"experiments. Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it.",
             ),
@@ -79,8 +77,7 @@ HELP = Help(
         ),
         "Where the run is stored": (
             Flag(
-                "workdir",
-                "FOLDER",
+                "workdir=FOLDER",
                 "The run's folder. A run that was interrupted continues from there. Default: a folder in runs/, named "
                 "after data set, experiment and seed. For several seeds: the folder that contains theirs, or a pattern "
                 "such as runs/mine-{seed}.",
@@ -88,52 +85,42 @@ HELP = Help(
         ),
         "What to train or measure": (
             Flag(
-                "stage",
-                "|".join((*settings.STAGES, *USES)),
+                "stage=" + "|".join((*settings.STAGES, *USES)),
                 "all (default): train, measure and report. Finished stages are not repeated.\n"
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
                 "report: write report.html again.\n"
                 "predict, generate: use the trained networks; see below.",
                 default="all",
-                read=choice(*settings.STAGES, *USES),
             ),
+            Flag("retrain", "Train the stage again although it is finished. The old files are kept.", default=False),
             Flag(
-                "retrain", "", "Train the stage again although it is finished. The old files are kept.", default=False
-            ),
-            Flag(
-                "generator_workdir",
-                "FOLDER",
+                "generator_workdir=FOLDER",
                 "Use the generator of the run in this folder instead of training one. Default: that of a run beside "
                 "this one, if it was trained with the same settings on the same images.",
             ),
         ),
         "Using a trained run (--stage=predict or generate, with --workdir)": (
             Flag(
-                "images",
-                "PATH[,PATH...]",
+                "images=PATH[,PATH...]",
                 "predict: the images to classify: files, folders, and patterns in quotes, such as 'more/*.jpg'.",
                 repeatable=True,
             ),
+            Flag("count=N", "generate: how many mixed images to write, equally many per class."),
             Flag(
-                "count", "N", "generate: how many mixed images to write, equally many per class.", read=whole_number(1)
-            ),
-            Flag(
-                "generate_seed",
-                "N",
+                "generate_seed=N",
                 "generate: the random seed. The same seed gives the same images. Default: 0.",
                 default=0,
-                read=whole_number(0, settings.LARGEST_SEED),
+                lowest=0,
+                highest=settings.LARGEST_SEED,
             ),
             Flag(
-                "format",
-                "NAME",
+                "format=NAME",
                 "predict: table, csv or json. Default: csv or json for an --output that ends so, else table.\n"
                 "generate: png (default) or array_record, a data set for TFDS.",
             ),
             Flag(
-                "output",
-                "PATH",
+                "output=PATH",
                 "predict: the file for the classes. Default: standard output.\ngenerate: a new folder for the images. "
                 "Default: generated, in the run's folder.",
             ),
@@ -155,14 +142,11 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``config``, the settings with their changes, checked.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
-    parsed.config = _changed(_settings_to_change(parsed, rest), rest)
+    parsed.config = _settings_to_change(parsed, rest)
+    refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in USES:
@@ -171,7 +155,9 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         predicts = parsed.stage == "predict"
         known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
         default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
-        parsed.format = choice(*known)("--format", parsed.format or default)
+        parsed.format = parsed.format or default
+        if parsed.format not in known:
+            raise not_one_of("--format", parsed.format, known)
     return parsed
 
 
@@ -208,29 +194,6 @@ def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:
     flags.DEFINE_string("config.seeds", "", "", flag_values=parsed)
     parsed(["", *overrides], known_only=True)
     return settings.parse_seeds(parsed["config.seeds"].value or "")
-
-
-class _IntegerOrNone(flags.ArgumentParser[int | None]):
-    """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
-
-    def parse(self, argument: str | int | None) -> int | None:
-        return None if argument in (None, "None") else int(argument)
-
-
-def _changed(config: ConfigDict, arguments: list[str]) -> ConfigDict:
-    """The settings, changed by arguments ``--config.KEY=VALUE``; any other argument raises InputError."""
-    for override in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)):
-        settings.check_key(override[1], settings.SETTINGS)
-    config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
-    parsed = flags.FlagValues()
-    parsed.set_gnu_getopt(True)
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=["", *arguments])
-        rest = parsed(["", *arguments], known_only=True)[1:]
-    except (flags.Error, ValueError) as error:
-        raise InputError(settings.explain(str(error))) from None
-    refuse_unknown(rest, HELP.flags, settings.SETTINGS)
-    return config
 
 
 def _refuse_flags_of_other_stages(parsed: Arguments) -> None:

@@ -44,11 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:
-    """Returns the subcommand's module and its own arguments.
-
-    Raises:
-        InputError: there is no such subcommand.
-    """
+    """Returns the subcommand's module and its own arguments."""
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
         return main_command, arguments

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chimeramix_jax.command_line import exits
-from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
@@ -27,14 +27,12 @@ HELP = Help(
     groups={
         "Which runs": (
             Entry("FOLDER", "A folder of runs, or a run."),
-            Flag(
-                "metric", "|".join(METRICS), "What to summarize. Default: top1.", default="top1", read=choice(*METRICS)
-            ),
-            Flag("baseline", "EXPERIMENT", "What to compare with. Default: baseline.", default="baseline"),
+            Flag("metric=" + "|".join(METRICS), "What to summarize. Default: top1.", default="top1"),
+            Flag("baseline=EXPERIMENT", "What to compare with. Default: baseline.", default="baseline"),
         ),
         "What to write": (
-            Flag("output", "FOLDER", "Where the files go. Default: FOLDER. Required for several folders."),
-            Flag("curves", "", "Draw no curves, which need matplotlib.", default=True),
+            Flag("output=FOLDER", "Where the files go. Default: FOLDER. Required for several folders."),
+            Flag("curves", "Draw no curves, which need matplotlib.", default=True),
         ),
         "The files": (
             Entry("summary.html", "Everything on one page."),
@@ -53,11 +51,7 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``folders``, the folders of runs.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``folders``, the folders of runs."""
     parsed, rest = parse(arguments, HELP.flags)
     named = [argument for argument in rest if not argument.startswith("-")]
     refuse_unknown((argument for argument in rest if argument not in named), HELP.flags)

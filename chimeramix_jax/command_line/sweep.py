@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line.flags import Arguments, Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
@@ -11,9 +11,8 @@ from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep import local, plan, slurm
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.selection import SweepRun, select
+from chimeramix_jax.sweep.selection import select
 
-LAUNCHERS = ("local", "slurm")
 SOME_FAILED = 1  # exit code: some runs failed
 
 HELP = Help(
@@ -28,7 +27,7 @@ HELP = Help(
             "Compare training with and without mixing on your own photos, with five seeds each.",
         ),
         (
-            "sweep --datasets=cifair10,stl10 --experiments='*' --seeds=0:5 --max_labels_per_class=5,10,20,30,50,100 "
+            "sweep --datasets=cifair10,stl10 --experiments=study --seeds=0:5 --max_labels_per_class=5,10,20,30,50,100 "
             "--workdir=runs/paper --dry_run",
             "Only show what is done and what is left to do.",
         ),
@@ -39,66 +38,44 @@ HELP = Help(
     ),
     groups={
         "Which runs": (
+            Flag("datasets=NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."),
             Flag(
-                "datasets", "NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."
+                "experiments=NAMES",
+                "Names and patterns, or study for those of the paper; docs/experiments.md lists all. Required.",
             ),
-            Flag("experiments", "NAMES", "Names and patterns; docs/experiments.md lists all. Required."),
             Flag(
-                "max_labels_per_class",
-                "NUMBERS",
+                "max_labels_per_class=NUMBERS",
                 "Training images per class, such as 5,10,all. Default: what the config file says.",
             ),
-            Flag("seeds", "NUMBERS", "Such as 0,1,4, or 0:5 for 0 to 4. Default: 0.", default="0"),
+            Flag("seeds=NUMBERS", "Such as 0,1,4, or 0:5 for 0 to 4. Default: 0.", default="0"),
             Entry("--config.KEY=VALUE", "Change one setting of all runs."),
         ),
         "What to do": (
-            Flag("workdir", "FOLDER", "The sweep's folder. Default: runs/sweep.", default="runs/sweep"),
-            Flag("dry_run", "", "Only print the plan.", default=False),
-            Flag("retry", "", "Run failed runs again.", default=False),
-            Flag(
-                "seeds_per_job",
-                "N",
-                "How many seeds one process trains together. Default: all on GPUs, else 1.",
-                read=whole_number(1),
-            ),
+            Flag("workdir=FOLDER", "The sweep's folder. Default: runs/sweep.", default="runs/sweep"),
+            Flag("dry_run", "Only print the plan.", default=False),
+            Flag("retry", "Run failed runs again.", default=False),
+            Flag("seeds_per_job=N", "How many seeds one process trains together. Default: all on GPUs, else 1."),
         ),
         "Where to run": (
+            Flag("launcher=local|slurm", "On this machine, or as jobs of Slurm. Default: local.", default="local"),
             Flag(
-                "launcher",
-                "|".join(LAUNCHERS),
-                "On this machine, or as jobs of Slurm. Default: local.",
-                default="local",
-                read=choice(*LAUNCHERS),
-            ),
-            Flag(
-                "workers",
-                "N",
+                "workers=N",
                 "local: how many runs at once. Default: one per GPU or, without GPUs, one that uses all cores.",
-                read=whole_number(1),
             ),
         ),
         "Slurm (defaults are the cluster's unless named)": (
-            Flag("slurm_partition", "NAME", "The partition."),
+            Flag("slurm_partition=NAME", "The partition."),
             Flag(
-                "slurm_minutes",
-                "N",
+                "slurm_minutes=N",
                 "Time limit of a job; an unfinished run continues in the next job. Default: 240.",
                 default=240,
-                read=whole_number(1),
             ),
-            Flag("slurm_memory_gb", "N", "Main memory of a job.", read=whole_number(1)),
-            Flag("slurm_cpus", "N", "CPU cores of a job.", read=whole_number(1)),
-            Flag("slurm_gpus", "N", "GPUs of a job. Default: none.", read=whole_number(1)),
+            Flag("slurm_memory_gb=N", "Main memory of a job."),
+            Flag("slurm_cpus=N", "CPU cores of a job."),
+            Flag("slurm_gpus=N", "GPUs of a job. Default: none."),
+            Flag("slurm_parallel=N", "How many jobs of an array run at once. Default: 256.", default=256),
             Flag(
-                "slurm_parallel",
-                "N",
-                "How many jobs of an array run at once. Default: 256.",
-                default=256,
-                read=whole_number(1),
-            ),
-            Flag(
-                "slurm_option",
-                "NAME=VALUE",
+                "slurm_option=NAME=VALUE",
                 "Any other option of sbatch. May be given several times.",
                 default=(),
                 repeatable=True,
@@ -116,11 +93,7 @@ HELP = Help(
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """Returns the flags' values and, as ``overrides``, the arguments that change settings of all runs.
-
-    Raises:
-        InputError: something cannot be used.
-    """
+    """Returns the flags' values and, as ``overrides``, the arguments that change settings of all runs."""
     parsed, rest = parse(arguments, HELP.flags)
     parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
     refuse_unknown((argument for argument in rest if argument not in parsed.overrides), HELP.flags, settings.SETTINGS)
@@ -155,7 +128,9 @@ def _sweep(parsed: Arguments) -> int:
     plan.check_folder(folder, runs)
     if on_slurm:
         slurm.require()
-    devices = None if on_slurm or not _depends_on_devices(parsed, runs) else local.jax_devices()
+    # The kind of this machine's devices decides how many seeds a job has, unless that is given.
+    depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
+    devices = local.jax_devices() if depends_on_devices and not on_slurm else None
     on_gpus = parsed.slurm_gpus is not None if on_slurm else devices is not None and devices[0] == "gpu"
     # GPUs train several seeds together in little more than the time of a single seed.
     jobs = plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if on_gpus else 1))
@@ -172,25 +147,16 @@ def _sweep(parsed: Arguments) -> int:
             if on_slurm:
                 _submit(states, parsed)
             else:
-                _run_here(states, workers)
+                if workers:
+                    local.run(states, workers)
+                _print(states)
     print(f"Summarize the runs: {program_name()} summarize {folder}")
     return SOME_FAILED if State.FAILED in states.values() else 0
-
-
-def _depends_on_devices(parsed: Arguments, runs: Sequence[SweepRun]) -> bool:
-    """Whether the kind of this machine's devices decides how many seeds a job has."""
-    return parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
 
 
 def _states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:
     queued = slurm.queued(parsed.workdir)  # whatever the launcher is now, Slurm's jobs must not run twice
     return {job: job.state(retry=parsed.retry, queued=queued) for job in jobs}
-
-
-def _run_here(states: dict[Job, State], workers: Sequence[local.Worker]) -> None:
-    if workers:
-        local.run(states, workers)
-    _print(states)
 
 
 def _submit(states: dict[Job, State], parsed: Arguments) -> None:
@@ -202,23 +168,18 @@ def _submit(states: dict[Job, State], parsed: Arguments) -> None:
 
 
 def _resources(parsed: Arguments) -> slurm.Resources:
+    requested = {
+        name.removeprefix("slurm_"): value for name, value in vars(parsed).items() if name.startswith("slurm_")
+    }
     options = {}
-    for option in parsed.slurm_option:
+    for option in requested.pop("option"):
         name, separator, value = option.partition("=")
         if not name or not separator:
             raise InputError(
                 f"--slurm_option: {option!r} is not allowed; it must be NAME=VALUE, such as account=vision"
             )
         options[name] = value
-    return slurm.Resources(
-        partition=parsed.slurm_partition,
-        minutes=parsed.slurm_minutes,
-        memory_gb=parsed.slurm_memory_gb,
-        cpus=parsed.slurm_cpus,
-        gpus=parsed.slurm_gpus,
-        parallel=parsed.slurm_parallel,
-        options=options,
-    )
+    return slurm.Resources(**requested, options=options)
 
 
 def _print(states: dict[Job, State]) -> None:

@@ -9,51 +9,21 @@ from chimeramix_jax.config.checking import (
     check,
     check_key,
     check_mixed_images,
-    explain,
+    check_value,
     needs_generator,
 )
 from chimeramix_jax.config.comparing import (
     NO_EFFECT_ON_RESULTS,
+    OF_MASKS,
     differences,
     generator_identity,
     generator_settings,
     leaving_out,
     shortened,
 )
-from chimeramix_jax.config.loading import load, shipped_settings
+from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.loading import load, override, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
-from chimeramix_jax.config.rules import LARGEST_SEED, SETTINGS, Rule
+from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json
-
-__all__ = [
-    "LARGEST_SEED",
-    "MEASURING_STAGES",
-    "NO_EFFECT_ON_RESULTS",
-    "SEED_PLACE",
-    "SETTINGS",
-    "STAGES",
-    "Rule",
-    "check",
-    "check_key",
-    "check_mixed_images",
-    "config_of_seed",
-    "config_to_dict",
-    "default_workdir",
-    "differences",
-    "explain",
-    "flatten",
-    "from_dict",
-    "from_json",
-    "generator_identity",
-    "generator_settings",
-    "leaving_out",
-    "load",
-    "needs_generator",
-    "parse_seeds",
-    "seed_in",
-    "shipped_settings",
-    "shortened",
-    "to_json",
-    "with_seed",
-]

@@ -14,25 +14,18 @@ from chimeramix_jax.errors import not_one_of
 
 @dataclasses.dataclass(frozen=True)
 class DatasetEntry:
-    """The properties of a data set.
-
-    Attributes:
-      name: the value of ``dataset.name``.
-      image_side: pixels per side of the stored images; None: the value of ``dataset.image_side``.
-      classes: the number of classes; None: the number of class folders of the user.
-      position_feature: the feature of a stored example that holds its position in the published split. TFDS reorders
-        examples when it writes them, but few-shot splits are defined in the published order.
-      published_position: converts the value of that feature to the position, counted from 0.
-      source: the setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
-      preparing_needs_tensorflow: whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
-    """
+    """The properties of a data set."""
 
     name: str
-    image_side: int | None
-    classes: int | None
+    image_side: int | None  # pixels per side of the stored images; None: the value of ``dataset.image_side``
+    classes: int | None  # the number of classes; None: the number of class folders of the user
+    # The feature of a stored example that holds its position in the published split. TFDS reorders examples when
+    # it writes them, but few-shot splits are defined in the published order.
     position_feature: str = "index"
-    published_position: Callable[[Any], int] = int
+    published_position: Callable[[Any], int] = int  # converts the value of that feature to the position, counted from 0
+    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
     source: Literal["archive", "directory"] | None = None
+    # Whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
     preparing_needs_tensorflow: bool = False
 
 
@@ -87,11 +80,7 @@ def stored_image_side(dataset_config: ConfigDict) -> int:
 
 
 def dataset_entry(name: str) -> DatasetEntry:
-    """Returns the properties of the data set called ``name``.
-
-    Raises:
-      InputError: there is no such data set; the message lists all names and suggests the most similar one.
-    """
+    """Returns the properties of a data set; raises InputError, which suggests a similar name, if there is none."""
     if name in _ENTRIES:
         return _ENTRIES[name]
     raise not_one_of("dataset.name", name, DATASET_NAMES)

@@ -10,8 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
+from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.retired import RETIRED
-from chimeramix_jax.config.rules import SETTINGS, YES_OR_NO
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
@@ -25,15 +25,12 @@ MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
-    """Checks that all keys are present and known, and that all values are of the right type, in range and consistent.
+    """Raises InputError unless all keys are present and known, and all values are of the right type and consistent.
 
     Args:
         config: the settings.
         environment: also check that the necessary files and packages exist; no file is read.
         stored: the settings are those of a stored run, and may contain retired ones.
-
-    Raises:
-        InputError: a setting is wrong; the message is one line with its key, its value, and what is allowed.
     """
     settings = flatten(config)
     for key in settings:
@@ -42,8 +39,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     for key, rule in SETTINGS.items():
         if key not in settings:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
-        if not rule.holds(settings[key]):
-            raise InputError(f"{key}: {settings[key]!r} is not allowed; it must be {rule.allowed}")
+        check_value(key, settings[key])
     parse_seeds(settings["seeds"])
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
@@ -54,12 +50,14 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         _check_mixing(settings)
 
 
-def check_key(key: str, known: Iterable[str]) -> None:
-    """Checks that a dotted key, such as ``generator.epochs``, is known.
+def check_value(key: str, value: Any) -> None:
+    """Raises InputError unless a setting may have this value, whatever the others are."""
+    if not SETTINGS[key].holds(value):
+        raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
 
-    Raises:
-        InputError: the key is unknown (the message suggests the most similar one), retired, or a group of settings.
-    """
+
+def check_key(key: str, known: Iterable[str]) -> None:
+    """Raises InputError, with a suggestion, unless a dotted key such as ``generator.epochs`` is known."""
     names = list(known)
     if key in names:
         return
@@ -71,15 +69,6 @@ def check_key(key: str, known: Iterable[str]) -> None:
     near = difflib.get_close_matches(key, names, n=1)
     hint = f"did you mean {near[0]}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
     raise InputError(f"{key!r}: there is no such setting; {hint}")
-
-
-def explain(flag_error: str) -> str:
-    """Rewrites the error message of a flag that could not be parsed in the form of ``check``, if it is a setting."""
-    setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
-    if setting is None:
-        return flag_error
-    rule = YES_OR_NO if "Non-boolean" in flag_error else SETTINGS.get(setting[1])
-    return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
@@ -149,7 +138,7 @@ def _check_logging(settings: Mapping[str, Any]) -> None:
 
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:
-    check_mixed_images(settings["mixing.images"], settings["max_labels_per_class"], "max_labels_per_class")
+    check_mixed_images(settings, settings["max_labels_per_class"], "max_labels_per_class")
     of_features = settings["mixing.of"] == "features"
     if settings["mixing.discriminator_candidates"] > 1 and not of_features:
         raise InputError(
@@ -181,19 +170,11 @@ def needs_generator(config: ConfigDict) -> bool:
     return config.mixing.mask != "none" and config.mixing.of == "features"
 
 
-def check_mixed_images(mixed: int, images_per_class: int | None, what_limits: str) -> None:
-    """Checks that a class has enough images to mix.
-
-    Args:
-        mixed: the setting ``mixing.images``.
-        images_per_class: the number of images; None: not known yet.
-        what_limits: describes that number in the error message.
-
-    Raises:
-        InputError: there are fewer images than are to be mixed.
-    """
-    if images_per_class is not None and mixed > images_per_class:
-        raise InputError(
-            f"mixing.images: {mixed} images of a class cannot be mixed, because {what_limits} is "
-            f"{images_per_class}; set mixing.images to at most that, or choose an experiment that does not mix"
-        )
+def check_mixed_images(settings: Mapping[str, Any], images_per_class: int | None, what_limits: str) -> None:
+    """Raises InputError if a class has too few images to mix; ``what_limits`` describes their number in it."""
+    for key in ("mixing.images", "generator.images"):
+        if images_per_class is not None and settings[key] > images_per_class:
+            raise InputError(
+                f"{key}: {settings[key]} images of a class cannot be mixed, because {what_limits} is "
+                f"{images_per_class}; set {key} to at most that, or choose an experiment that does not mix"
+            )

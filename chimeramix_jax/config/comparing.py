@@ -1,13 +1,13 @@
 """Compares the settings of two runs, to decide whether one can resume the other or use its generator."""
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.storing import config_to_dict, flatten
+from chimeramix_jax.paths import without_links
 
 NO_EFFECT_ON_RESULTS = (
     # A run can be resumed with other values of these. They determine where files are, how often to save or evaluate,
@@ -28,6 +28,12 @@ NO_EFFECT_ON_RESULTS = (
     "steps_per_call",
 )
 
+OF_MASKS = {
+    # Settings that only one kind of mask uses.
+    "grid": ("mixing.mix_size",),
+    "segmentation": ("mixing.segmentation_scale", "mixing.segmentation_min_size", "mixing.segmentation_sigma"),
+}
+
 
 def differences(
     stored: Mapping[str, Any] | ConfigDict,
@@ -36,16 +42,9 @@ def differences(
 ) -> list[str]:
     """Compares a stored run's settings with the requested ones, except those in ``NO_EFFECT_ON_RESULTS``.
 
-    Tuples equal lists, and 1 equals 1.0, so settings read from JSON equal the original ones.
-
-    Args:
-        stored: the settings of the stored run.
-        requested: the settings of the new run.
-        among: the keys and groups of keys to compare; None: all.
-
-    Returns:
-        A line for each setting that differs, such as ``generator.epochs: 200 stored, 100 requested``; settings without
-        a group, such as ``experiment``, first. Empty for the same run.
+    Returns a line for each that differs, such as ``generator.epochs: 200 stored, 100 requested``; settings without a
+    group first. Tuples equal lists, and 1 equals 1.0, so settings read from JSON equal the original ones. ``among`` are
+    the keys and groups of keys to compare; None: all.
     """
     old, new = leaving_out(stored, NO_EFFECT_ON_RESULTS), leaving_out(requested, NO_EFFECT_ON_RESULTS)
     lines = []
@@ -77,9 +76,6 @@ def _belongs(key: str, groups: tuple[str, ...]) -> bool:
 
 def generator_settings(config: ConfigDict) -> tuple[str, ...]:
     """Returns the keys that a trained generator depends on; runs with equal values can share a generator."""
-    mask_settings: tuple[str, ...] = ("mix_size",)
-    if config.mixing.mask == "segmentation":
-        mask_settings = ("segmentation_scale", "segmentation_min_size", "segmentation_sigma")
     return (
         "seed",
         "max_labels_per_class",
@@ -92,7 +88,8 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
-        *(f"mixing.{name}" for name in mask_settings),
+        "mixing.shares",
+        *OF_MASKS.get(config.mixing.mask, ()),
         "generator",
         "repeat_unlimited",
     )
@@ -103,4 +100,4 @@ def generator_identity(config: ConfigDict) -> dict[str, Any]:
     groups = generator_settings(config)
     identity = {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}
     directory = config.dataset.directory
-    return identity | {"dataset.directory": os.path.realpath(os.path.expanduser(directory)) if directory else ""}
+    return identity | {"dataset.directory": without_links(directory) if directory else ""}

@@ -1,4 +1,4 @@
-"""The experiments of the published study: the settings that each of them changes."""
+"""The experiments, those of the published study and a few more: the settings that each of them changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,10 @@ _SEGMENTATION: Mapping[str, Any] = {"mixing.mask": "segmentation"}
 _DIRECT: Mapping[str, Any] = {"mixing.of": "pixels"}
 _AUTOAUGMENT: Mapping[str, Any] = {"augment.policy": "autoaugment"}
 _TRIVIALAUGMENT: Mapping[str, Any] = {"augment.policy": "trivialaugment"}
+# Four images a mix, dealt by shares; our own reading of a paper without public code (see below).
+_HYDRA: Mapping[str, Any] = {"mixing.images": 4, "generator.images": 4, "mixing.shares": "dirichlet"}
 
-EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
+STUDY: Mapping[str, Mapping[str, Any]] = {
     # The classifier on unmixed images: cropped, mirrored, and augmented in various ways.
     "baseline": _BASELINE,
     "baseline_autoaugment": {**_BASELINE, **_AUTOAUGMENT},
@@ -36,13 +38,16 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     "chimeramix_segmentation_direct": {**_SEGMENTATION, **_DIRECT},
 }
 
+EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
+    **STUDY,
+    # More than two images a mix, after HydraMix (Reinders et al., 2025, arXiv 2501.09504).
+    "hydramix_grid": {**_GRID, **_HYDRA},
+    "hydramix_segmentation": {**_SEGMENTATION, **_HYDRA},
+}
+
 
 def apply(config: ConfigDict, experiment: str) -> ConfigDict:
-    """Changes settings in place to those of an experiment and returns them.
-
-    Raises:
-        InputError: there is no such experiment.
-    """
+    """Changes settings in place to those of an experiment and returns them."""
     if experiment not in EXPERIMENTS:
         raise not_one_of("experiment", experiment, EXPERIMENTS)
     config.experiment = experiment

@@ -6,14 +6,19 @@ import functools
 import importlib.util
 import inspect
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax.config import shipped
+from chimeramix_jax.config.checking import check_key
+from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path, refuse_address
 
@@ -21,13 +26,9 @@ from chimeramix_jax.paths import local_path, refuse_address
 def load(source: str) -> ConfigDict:
     """Calls ``get_config`` of a config file and returns its settings, locked (no new keys) and unchecked.
 
-    Args:
-        source: ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The path
-            may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``.
-
-    Raises:
-        InputError: the file does not exist or is not valid Python, or ``get_config`` is missing, does not accept the
-            argument, or returns something else.
+    ``source`` is ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The
+    path may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``. Raises InputError for a file
+    without a valid ``get_config``.
     """
     refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
@@ -45,15 +46,45 @@ def load(source: str) -> ConfigDict:
 
 @functools.cache
 def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
-    """Returns the settings of an experiment in all shipped files for a data set, by file name.
-
-    The result is empty for data sets and experiments that the user has added.
-    """
+    """Returns an experiment's settings in all shipped files for a data set, by file name; none for a user's own."""
     configs = {}
     for name in shipped.names() if experiment in EXPERIMENTS else []:
         with contextlib.suppress(InputError):  # a file that the user has added to the shipped ones
             configs[name] = load(f"{name}:{experiment}")
     return {name: config for name, config in configs.items() if config.dataset.name == dataset}
+
+
+class _IntegerOrNone(flags.ArgumentParser[int | None]):
+    """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
+
+    def parse(self, argument: str | int | None) -> int | None:
+        return None if argument in (None, "None") else int(argument)
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
+    """Changes settings in place by arguments ``--config.KEY=VALUE``, and returns all other arguments.
+
+    Raises InputError for an unknown key, or a value of the wrong type.
+    """
+    for named in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)):
+        check_key(named[1], SETTINGS)
+    config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
+    parsed = flags.FlagValues()
+    parsed.set_gnu_getopt(True)
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=["", *arguments])
+        return parsed(["", *arguments], known_only=True)[1:]
+    except (flags.Error, ValueError) as error:
+        raise InputError(_explain(str(error))) from None
+
+
+def _explain(flag_error: str) -> str:
+    """Rewrites the message of a flag that could not be parsed in the form of ``check``, if it is a setting."""
+    setting = re.match(r"flag --(?:config\.)?([\w.]+)=(.*?): ", flag_error)
+    if setting is None:
+        return flag_error
+    rule = YES_OR_NO if "Non-boolean" in flag_error else SETTINGS.get(setting[1])
+    return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
 
 
 def _get_config_function(named: str) -> Callable[..., Any]:

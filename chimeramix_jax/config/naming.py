@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, leaving_out
 from chimeramix_jax.config.loading import shipped_settings
+from chimeramix_jax.paths import without_links
 
 _NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings that are part of the name
 
@@ -16,16 +17,13 @@ _NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings tha
 def default_workdir(config: ConfigDict) -> str:
     """Returns the default directory of a run, such as ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
 
-    The name begins with the name of the most similar shipped config file, or else of the data set. For an image folder,
-    the name of the folder follows. ``all`` replaces the number if all images are used, and ``validation`` is added if
-    the run is evaluated on validation images. If settings differ from those of the shipped experiment, including the
-    location of the folder, the name ends in a short digest of these settings, so that runs with other settings or
-    another folder have other names.
+    The name begins with that of the most similar shipped config file, or else of the data set, and that of an image
+    folder. If settings differ from the shipped experiment, or the folder's location does, it ends in a digest of these.
     """
     name, changed = _nearest_file(config)
     parts = [name]
     if config.dataset.directory:
-        folder = os.path.basename(_location(config.dataset.directory))
+        folder = os.path.basename(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
@@ -39,20 +37,14 @@ def default_workdir(config: ConfigDict) -> str:
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
     """Returns the shipped file, for this experiment, with the fewest different settings, and these settings.
 
-    Ignores settings that affect no result or are part of the name. If there is no such file, returns the data set's
-    name and all settings.
+    If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
     if config.dataset.directory:
-        mine["dataset.directory"] = _location(config.dataset.directory)
+        mine["dataset.directory"] = without_links(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}
     for name, settings in shipped_settings(config.dataset.name, config.experiment).items():
         theirs = leaving_out(settings, ())
         changed[name] = {key: value for key, value in mine.items() if key not in theirs or theirs[key] != value}
     nearest = min(changed, key=lambda name: (len(changed[name]), name), default=None)
     return (config.dataset.name, mine) if nearest is None else (nearest, changed[nearest])
-
-
-def _location(directory: str) -> str:
-    """Returns the absolute path of a folder, without links and ``~``."""
-    return os.path.realpath(os.path.expanduser(directory))

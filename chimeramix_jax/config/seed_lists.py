@@ -15,13 +15,7 @@ _MOST = 10_000  # a longer list must be a mistake
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Returns the seeds in a text, in order; an empty tuple for an empty text.
-
-    Ranges are as in Python: they include the first number and exclude the last.
-
-    Raises:
-        InputError: the text is not a list of seeds, or contains a seed twice.
-    """
+    """Returns the seeds in a text, in order; an empty tuple for an empty text. Ranges exclude their last number."""
     seeds: list[int] = []
     for part in text.split(",") if text else []:
         bounds = re.fullmatch(r"\s*([0-9]{1,10})\s*(?::\s*([0-9]{1,10})\s*)?", part)

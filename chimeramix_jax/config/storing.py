@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
 from chimeramix_jax.config import defaults, retired
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.files import plain
 from chimeramix_jax.stored_format import marked, unmarked
 
 
@@ -24,13 +25,7 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Returns the settings as nested dicts in JSON's types: tuples become lists, None stays None."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping | ConfigDict):
-            return {key: plain(inner) for key, inner in value.items()}
-        return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-    return plain(config)
+    return plain(config.to_dict() if isinstance(config, ConfigDict) else config)
 
 
 def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
@@ -39,11 +34,7 @@ def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """Restores settings from ``to_json``, including tuples, and locks them.
-
-    Raises:
-        InputError: the text is not a JSON object, or was written by a later version of this program.
-    """
+    """Restores settings from ``to_json``, including tuples, and locks them; raises InputError for any other text."""
     try:
         stored = json.loads(text)
     except ValueError as error:
@@ -58,20 +49,11 @@ def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
 
     Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``.
     """
-    config = ConfigDict()
-    for key, value in (flatten(defaults.get_config()) | retired.translated(flatten(stored))).items():
-        *groups, name = key.split(".")
-        place = config
-        for group in groups:
-            if group not in place:
-                place[group] = ConfigDict()
-            place = place[group]
-        place[name] = _restored(value)
+    settings = flatten(defaults.get_config()) | retired.translated(flatten(stored))
+    config = defaults.unflattened((key, _restored(value)) for key, value in settings.items())
     return config.lock()
 
 
 def _restored(value: Any) -> Any:
     """Returns the original value of a stored one: lists become tuples, which JSON does not have."""
-    if value is None:
-        return config_dict.placeholder(object)
     return tuple(_restored(inner) for inner in value) if isinstance(value, list | tuple) else value

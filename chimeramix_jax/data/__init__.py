@@ -6,5 +6,3 @@ draws the labelled subset, and ``load_few_shot`` combines these. Importing this 
 
 from chimeramix_jax.data.few_shot import few_shot_indices
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages, load_few_shot
-
-__all__ = ["FewShotDataset", "LabelledImages", "few_shot_indices", "load_few_shot"]

@@ -17,27 +17,16 @@ _REACHABLE_WITHIN_SECONDS = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A published file.
-
-    Attributes:
-      url: its address.
-      md5: its checksum, 32 hexadecimal digits.
-    """
+    """A published file."""
 
     url: str
-    md5: str
+    md5: str  # its checksum, 32 hexadecimal digits
 
 
 def obtain(archive: Archive, local_copy: str, download_manager: Any) -> Path:
-    """Returns the path of the archive after verifying its checksum.
+    """Returns the path of the user's own copy or else of a download, after verifying its checksum.
 
-    Args:
-      archive: the published file.
-      local_copy: the setting ``dataset.archive``; "": download the archive.
-      download_manager: the ``tfds.download.DownloadManager`` of the preparation, which caches downloads.
-
-    Raises:
-      InputError: the local copy does not exist, the download fails, or the file is not the published one.
+    Raises InputError if the copy does not exist, the download fails, or the file is not the published one.
     """
     if local_copy:
         path = local_path(local_copy, "dataset.archive")

@@ -53,11 +53,7 @@ def few_shot_indices(
 
 
 def check_draw(max_labels_per_class: int | None, seed: int) -> None:
-    """Checks the arguments of a draw as far as possible without the data.
-
-    Raises:
-      InputError: ``max_labels_per_class`` is below 1, or the seed is negative.
-    """
+    """Raises InputError for arguments of a draw that are out of range, as far as that shows without the data."""
     if max_labels_per_class is not None and max_labels_per_class < 1:
         raise InputError(f"max_labels_per_class: {max_labels_per_class}; it must be at least 1, or unset for all")
     if seed < 0:

@@ -37,7 +37,7 @@ def held_out(
     seed: str,
     class_names: Sequence[str],
 ) -> Bool[np.ndarray, "examples"]:
-    """Returns whether each image is held out, by the rules above.
+    """Returns whether each image is held out, by the rules above; raises InputError if a class cannot be divided.
 
     Args:
         images: the digest of each image's content, from ``identity.image_digest``.
@@ -45,9 +45,6 @@ def held_out(
         share: the requested share of each class's distinct images, above 0 and below 1.
         seed: the seed of the images' numbers.
         class_names: by label, for error messages.
-
-    Raises:
-        InputError: a class cannot have images on both sides.
     """
     classes: defaultdict[str, set[int]] = defaultdict(set)  # the classes of every distinct image
     for image, label in zip(images, labels.tolist(), strict=True):
@@ -74,18 +71,6 @@ def held_out(
                 "count once); without a test folder each class needs two of its own, one to train and one to test"
             )
     return np.array([image in out for image in images], dtype=bool)
-
-
-def check(share: float, seed: int) -> None:
-    """Checks ``dataset.holdout_fraction`` and ``dataset.holdout_seed``.
-
-    Raises:
-        InputError: a setting is out of range.
-    """
-    if not 0 < share < 1:
-        raise InputError(f"dataset.holdout_fraction: {share}; it must be above 0 and below 1")
-    if seed < 0:
-        raise InputError(f"dataset.holdout_seed: {seed}; it must be at least 0")
 
 
 def _number(image: str, seed: str) -> float:

@@ -28,15 +28,10 @@ def image_digest(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split, in order.
+    """The images of a split, in order."""
 
-    Attributes:
-        images: the ``image_digest`` of each image.
-        labels: the class index of each image.
-    """
-
-    images: tuple[str, ...]
-    labels: tuple[int, ...]
+    images: tuple[str, ...]  # the ``image_digest`` of each image
+    labels: tuple[int, ...]  # the class index of each image
 
     @classmethod
     def of(cls, images: Iterable[str], labels: Integer[np.ndarray, "examples"]) -> "Split":
@@ -46,18 +41,12 @@ class Split:
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """The content of a run's data.
+    """The content of a run's data."""
 
-    Attributes:
-        class_names: by label.
-        train: the training images.
-        held_out: the images that classifiers are evaluated on.
-        unused: all other images of an image folder; they only help to describe changes.
-    """
-
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # by label
     train: Split
-    held_out: Split
+    held_out: Split  # the images that classifiers are evaluated on
+    # All other images of an image folder; they only help to describe changes.
     unused: Split = field(default_factory=lambda: Split((), ()))
 
     def digests(self) -> dict[str, str]:
@@ -81,11 +70,7 @@ class DataIdentity:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "DataIdentity":
-        """Restores the result of ``to_dict``, even after JSON has turned its tuples into lists.
-
-        Raises:
-            ValueError: keys are missing or have the wrong type.
-        """
+        """Restores the result of ``to_dict``, even if tuples have become lists; raises ValueError if it cannot."""
         try:
             splits = {name: Split(tuple(stored[name]["images"]), tuple(stored[name]["labels"])) for name in _NAMES}
             return cls(tuple(stored["class_names"]), **splits)
@@ -103,13 +88,7 @@ _Images = Counter[tuple[str, str, str]]  # counts of (digest, class name, split)
 
 
 def changes(before: DataIdentity, now: DataIdentity, *, train_only: bool = False) -> list[str]:
-    """Describes how the data have changed, such as ``12 new images`` and ``class 'kiwi' is new``; empty: not at all.
-
-    Args:
-        before: the earlier data.
-        now: the current data.
-        train_only: compare the training split only.
-    """
+    """Describes how the data have changed, such as ``12 new images`` and ``class 'kiwi' is new``; empty: not at all."""
     used = (TRAIN,) if train_only else (TRAIN, HELD_OUT)
     if all(before.digests()[name] == now.digests()[name] for name in used):
         return []

@@ -49,18 +49,10 @@ def squared(image: Image.Image, side: int) -> Image.Image:
 
 
 def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image as RGB, upright.
+    """Reads an image as RGB, upright; raises UnreadableImageError, which names a setting or flag, if it cannot.
 
     Returns the first frame of an animation. Transparent pixels become white. The orientation in the EXIF data is
     applied if it can be read; other metadata may be damaged.
-
-    Args:
-      path: the file.
-      named_by: the setting or flag to name in error messages.
-
-    Raises:
-      UnreadableImageError: the file cannot be opened, is not an image, is damaged, or has more pixels than Pillow
-        considers safe.
     """
     unreadable = functools.partial(UnreadableImageError, named_by, path)
     reads_heic = _enable_heic_if_installed()

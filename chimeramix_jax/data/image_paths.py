@@ -39,11 +39,7 @@ def may_be_image(name: str) -> bool:
 
 
 def warn_of_ignored(named_by: str, ignored: Sequence[str], what: str = "images") -> None:
-    """Warns in one line how many files and folders are ignored, and names the first.
-
-    Warns:
-        IgnoredFilesWarning: ``ignored`` is not empty.
-    """
+    """Warns in one line how many files and folders are ignored, if any, and names the first."""
     if ignored:
         more = f" and {len(ignored) - MOST_NAMED} more" if len(ignored) > MOST_NAMED else ""
         first = ", ".join(ignored[:MOST_NAMED])
@@ -54,17 +50,10 @@ def warn_of_ignored(named_by: str, ignored: Sequence[str], what: str = "images")
 def find(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Lists the named files, each once, in the order of the arguments; files of a folder or pattern sorted by name.
 
-    Files in folders and matches of patterns are ignored if their names are not those of images.
-
-    Args:
-        named: files, folders (including subfolders and linked folders) and patterns such as ``photos/*.jpg``. A string
-            may contain several, separated by commas, unless a file of exactly that name exists. Files need not exist.
-
-    Raises:
-        InputError: a folder is empty or unreadable, a pattern matches nothing, or nothing is named.
-
-    Warns:
-        IgnoredFilesWarning: files or folders are ignored.
+    These are files, folders (including subfolders and linked folders) and patterns such as ``photos/*.jpg``. A string
+    may contain several, separated by commas, unless a file of exactly that name exists. Files need not exist. Files in
+    folders and matches of patterns are ignored, with IgnoredFilesWarning, if their names are not those of images.
+    Raises InputError if a folder is empty or unreadable, a pattern matches nothing, or nothing is named.
     """
     arguments = [named] if isinstance(named, str | os.PathLike) else named
     ignored: list[str] = []

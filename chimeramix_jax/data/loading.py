@@ -11,6 +11,7 @@ from jaxtyping import Int32, Int64, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
+from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
@@ -21,15 +22,10 @@ _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """Images and their classes, in memory.
+    """Images and their classes, in memory."""
 
-    Attributes:
-      images: RGB, 0 to 255.
-      labels: from 0 to the number of classes - 1.
-    """
-
-    images: UInt8[np.ndarray, "examples height width 3"]
-    labels: Int32[np.ndarray, "examples"]
+    images: UInt8[np.ndarray, "examples height width 3"]  # RGB, 0 to 255
+    labels: Int32[np.ndarray, "examples"]  # from 0 to the number of classes - 1
 
     def identity(self) -> Split:
         """Returns the images' digests and labels."""
@@ -38,25 +34,17 @@ class LabelledImages:
 
 @dataclasses.dataclass(frozen=True)
 class FewShotDataset:
-    """The data of a run.
-
-    Attributes:
-      name: the name of the data set in the catalog.
-      class_names: by label.
-      train: the few-shot subset, in the order of ``train_indices``.
-      train_indices: the positions of ``train`` in the published train split.
-      held_out: the images that classifiers are evaluated on: the whole test split, or the images of the train split
-        that are not in ``train``; in the published order.
-      divided: whether there is no published test split and part of the train split was held out instead.
-      content: the identity of the data, if it is stored with the images; None: it must be computed.
-    """
+    """The data of a run."""
 
     name: str
-    class_names: tuple[str, ...]
-    train: LabelledImages
-    train_indices: Int64[np.ndarray, "examples"]
+    class_names: tuple[str, ...]  # by label
+    train: LabelledImages  # the few-shot subset, in the order of ``train_indices``
+    train_indices: Int64[np.ndarray, "examples"]  # the positions of ``train`` in the published train split
+    # The images that classifiers are evaluated on: the whole test split, or the images of the train split that
+    # are not in ``train``; in the published order.
     held_out: LabelledImages
-    divided: bool = False
+    divided: bool = False  # whether there is no published test split and part of the train split was held out instead
+    # The identity of the data, if it is stored with the images; None: it must be computed.
     content: DataIdentity | None = None
 
     @cached_property
@@ -68,23 +56,20 @@ class FewShotDataset:
 def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
     """Draws the few-shot subset and loads it together with the held-out images; prepares the data set if necessary.
 
-    Decodes only the chosen images of the train split.
+    Decodes only the chosen images of the train split. Raises InputError if a setting is wrong or the data are missing.
 
     Args:
-      dataset_config: ``config.dataset``.
-      max_labels_per_class: training images per class; None: all.
-      seed: the seed of ``few_shot_indices``. Together with ``dataset.holdout_seed`` it also determines the held-out
-        images of a folder without test images.
-
-    Raises:
-      InputError: a setting is wrong, or the data are not available; the message names the key.
+        dataset_config: ``config.dataset``.
+        max_labels_per_class: training images per class; None: all.
+        seed: the seed of ``few_shot_indices``. Together with ``dataset.holdout_seed`` it also determines the held-out
+            images of a folder without test images.
     """
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
     entry = dataset_entry(dataset_config.name)
+    for key, value in dataset_config.items():
+        check_value(f"dataset.{key}", value)
     check_draw(max_labels_per_class, seed)
-    if entry.source == "directory":
-        holdout.check(dataset_config.holdout_fraction, dataset_config.holdout_seed)
     with quiet_tfds():
         builder = prepared_builder(entry, dataset_config)
         class_names = tuple(builder.info.features["label"].names)
@@ -113,19 +98,12 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """Examples in the published order, without their images.
-
-    Attributes:
-      split: their split in TFDS.
-      records: their record numbers in that split.
-      labels: their classes.
-      digests: the digests of their images, if stored.
-    """
+    """Examples in the published order, without their images."""
 
     split: str
-    records: Int64[np.ndarray, "examples"]
+    records: Int64[np.ndarray, "examples"]  # their record numbers in that split
     labels: Int32[np.ndarray, "examples"]
-    digests: tuple[str, ...] | None
+    digests: tuple[str, ...] | None  # the digests of their images, if stored
 
     def at(self, positions: Int64[np.ndarray, "chosen"]) -> "_Examples":
         """Returns the examples at these positions."""

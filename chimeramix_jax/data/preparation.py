@@ -49,10 +49,7 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
 
     TFDS writes into a directory named ``incomplete.*`` and renames it at the end. The remains of an interrupted
     preparation are therefore never read, and if several processes prepare at once, all use the data of the first to
-    finish.
-
-    Raises:
-      InputError: the data are not available, or cannot be written to or read from ``dataset.data_dir``.
+    finish. Raises InputError if the data are not available, or cannot be written to or read from ``dataset.data_dir``.
     """
     from chimeramix_jax.data.builders.examples import SKIPPED
 

@@ -27,14 +27,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_plain_pickle(data: bytes, source: str) -> Any:
-    """Loads a pickle, written by Python 2 or 3, of plain containers, numbers, text, bytes and NumPy arrays.
+    """Loads a pickle of plain containers, numbers, text and NumPy arrays; strings of Python 2 are returned as bytes.
 
-    Args:
-      data: the pickle. Strings of Python 2 are returned as bytes.
-      source: the file, for error messages.
-
-    Raises:
-      InputError: the pickle is damaged, or uses any other function or class, which is not called.
+    Raises InputError if it is damaged, or uses any other function or class, which is not called.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()

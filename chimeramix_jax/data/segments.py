@@ -26,17 +26,11 @@ IMAGES_PER_WORKER = 1000  # about 5 seconds at 64 pixels; for less work, startin
 
 @dataclass(frozen=True)
 class FelzenszwalbSettings:
-    """Arguments of scikit-image's ``felzenszwalb``. Published values for 32 to 64 pixels: scale and min_size 60.
+    """Arguments of scikit-image's ``felzenszwalb``. Published values for 32 to 64 pixels: scale and min_size 60."""
 
-    Attributes:
-        scale: larger values give fewer and larger segments; no unit.
-        min_size: the minimum number of pixels of a segment; smaller segments are merged into a neighbour.
-        sigma: the standard deviation in pixels of the Gaussian blur before the segmentation.
-    """
-
-    scale: float
-    min_size: int
-    sigma: float = 0.8
+    scale: float  # larger values give fewer and larger segments; no unit
+    min_size: int  # the minimum number of pixels of a segment; smaller segments are merged into a neighbour
+    sigma: float = 0.8  # the standard deviation in pixels of the Gaussian blur before the segmentation
 
     @classmethod
     def of(cls, settings: ConfigDict) -> "FelzenszwalbSettings":
@@ -68,18 +62,15 @@ def label_maps(
     """Segments every image with its reflected margin, or reads label maps stored by an earlier call for these images.
 
     Args:
-        images: in 0..255.
+        images: in 0..255; ValueError if they are not 8-bit RGB squares.
         settings: the arguments of the segmentation.
-        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``.
+        padding: the margin in pixels that random crops can reach on each side: ``canvas = side + 2 * padding``;
+            ValueError if it is not less than the side, so that no reflection can fill it.
         cache_directory: the folder for stored label maps, created if necessary; None: do not store them.
         workers: the number of processes; 1: only this process; None: one per core, but fewer for few images.
 
     Returns:
         The label maps. Labels count from 0 without gaps in each map; the dtype is the smallest unsigned one possible.
-
-    Raises:
-        ValueError: the padding is negative or not less than the side, so that a reflection cannot fill it.
-        OSError: the label maps cannot be stored.
     """
     if not 0 <= padding < images.shape[1]:
         raise ValueError(f"padding: {padding} is not allowed; it must be from 0 to {images.shape[1] - 1}")

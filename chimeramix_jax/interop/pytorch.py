@@ -34,15 +34,12 @@ _BATCH_COUNTERS = r".*\.num_batches_tracked$"  # PyTorch's norms count batches; 
 
 
 def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: int = 0) -> Generator:
-    """Returns the mixing generator with published weights.
+    """Returns the mixing generator with published weights; raises InputError, as all here, if they do not fit.
 
     Args:
         weights: arrays by names such as ``encoder.model_downsampling.1.weight``, or a checkpoint file.
         decoder_residual_blocks: 0 as in the released program, whose checkpoints contain the decoder's residual blocks
             but whose results do not depend on them; or their number in the checkpoint (2), to use them.
-
-    Raises:
-        InputError: names or shapes do not fit; the message lists them.
     """
     weights = _bare_names(weights, "encoder.model_downsampling.1.weight")
     channels = _shape(weights, "encoder.model_downsampling.1.weight", 4)[0]
@@ -53,11 +50,7 @@ def load_generator(weights: Weights | str | Path, *, decoder_residual_blocks: in
 
 
 def load_discriminator(weights: Weights | str | Path) -> Discriminator:
-    """Returns the discriminator with published weights: arrays by name (``model.0.weight``), or a checkpoint file.
-
-    Raises:
-        InputError: names or shapes do not fit; the message lists them.
-    """
+    """Returns the discriminator with published weights: arrays by name (``model.0.weight``), or a checkpoint file."""
     weights = _bare_names(weights, "model.12.weight")
     channels = _shape(weights, "model.0.weight", 4)[0]
     discriminator = _unfilled(lambda rngs: Discriminator(channels, rngs=rngs))
@@ -68,12 +61,8 @@ def load_discriminator(weights: Weights | str | Path) -> Discriminator:
 def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0) -> WideResNet:
     """Returns the wide ResNet with published weights, in training mode as in PyTorch; infers depth and width.
 
-    Args:
-        weights: arrays by names such as ``block1.layer.0.bn1.weight``, or a checkpoint file.
-        dropout_rate: not stored with the weights; the published trainings used 0.3.
-
-    Raises:
-        InputError: names or shapes do not fit; the message lists them.
+    The weights are arrays by names such as ``block1.layer.0.bn1.weight``, or a checkpoint file, which does not hold the
+    dropout rate; the published trainings used 0.3.
     """
     weights = _bare_names(weights, "block1.layer.0.bn1.weight")
     num_classes, features = _shape(weights, "fc.weight", 2)
@@ -86,13 +75,8 @@ def load_wide_resnet(weights: Weights | str | Path, *, dropout_rate: float = 0.0
 def load_resnet(weights: Weights | str | Path) -> ResNet:
     """Returns a ResNet of bottleneck blocks (50, 101 or 152) with torchvision's weights; infers its size from them.
 
-    The network is in training mode, as in PyTorch.
-
-    Args:
-        weights: arrays by names such as ``layer1.0.conv3.weight``, or a checkpoint file.
-
-    Raises:
-        InputError: names or shapes do not fit; the message lists them.
+    The weights are arrays by names such as ``layer1.0.conv3.weight``, or a checkpoint file. The network is in training
+    mode, as in PyTorch.
     """
     weights = _bare_names(weights, "layer1.0.conv3.weight")
     num_classes = _shape(weights, "fc.weight", 2)[0]
@@ -103,11 +87,7 @@ def load_resnet(weights: Weights | str | Path) -> ResNet:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the arrays in a ``.ckpt`` or ``.pt`` file by name. Needs torch; never runs code from the file.
-
-    Raises:
-        InputError: torch is not installed, or the file cannot be read as plain weights.
-    """
+    """Reads the arrays in a ``.ckpt`` or ``.pt`` file by name. Needs torch; never runs code from the file."""
     try:
         import torch
     except ImportError:

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.rules import PUBLISHED, SHARES
+from chimeramix_jax.errors import not_one_of
+
 
 @dataclass(frozen=True)
 class MaskRule:
@@ -22,17 +25,19 @@ class MaskRule:
         side: positions per side of a mask.
         mix_size: cells per side of a grid.
         segment_min_size: pixels below which a segment is joined to another.
+        shares: how cells or segments are dealt to the images: "published", or one of ``draw_shares``.
     """
 
     kind: str
     side: int
     mix_size: int
     segment_min_size: int
+    shares: str = PUBLISHED
 
     @classmethod
     def of(cls, settings: ConfigDict, side: int) -> "MaskRule":
         """Returns the rule set in ``config.mixing``, for masks of the given side."""
-        return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size)
+        return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size, settings.shares)
 
     def partitions(
         self,
@@ -51,9 +56,40 @@ class MaskRule:
             segment_labels: larger than every label in ``segments``.
             images: number of images per mix.
         """
+        shares = None
+        if self.shares != PUBLISHED:
+            key, share_key = jax.random.split(key)
+            shares = draw_shares(share_key, self.shares, batch_size, images)
         if segments is None:
-            return grid_partitions(key, batch_size, self.side, self.mix_size, images)
-        return segment_partitions(key, segments, self.side, segment_labels, self.segment_min_size, images)
+            return grid_partitions(key, batch_size, self.side, self.mix_size, images, shares)
+        return segment_partitions(key, segments, self.side, segment_labels, self.segment_min_size, images, shares)
+
+
+def draw_shares(key: PRNGKeyArray, kind: str, batch_size: int, images: int) -> Float[Array, "batch_size images"]:
+    """Draws the probabilities with which a cell or segment of each mix is dealt to each of its images.
+
+    ``kind`` is "equal", "dirichlet" (uniform over all shares that sum to 1), or "stick_breaking": the first image gets
+    a uniform part of the whole, the second one a uniform part of the rest, and so on; the last gets what is left.
+    The published HydraMix deals the segments of a mix to several images; its rule is not public, so these are our own.
+    """
+    if kind == "equal":
+        return jnp.full((batch_size, images), 1 / images)
+    if kind == "dirichlet":
+        return jax.random.dirichlet(key, jnp.ones(images), (batch_size,))
+    if kind == "stick_breaking":
+        breaks = jax.random.uniform(key, (batch_size, images)).at[:, -1].set(1.0)
+        left = jnp.cumprod(1 - breaks, axis=1)
+        return breaks * jnp.concatenate([jnp.ones((batch_size, 1)), left[:, :-1]], axis=1)
+    raise not_one_of("mixing.shares", kind, SHARES)
+
+
+def _dealt(
+    key: PRNGKeyArray, shares: Float[Array, "batch images"], pieces: tuple[int, ...]
+) -> Int[Array, "batch *pieces"]:
+    """Deals each piece of every mix to one of the images, independently, with the probabilities of the mix's shares."""
+    draws = jax.random.uniform(key, (len(shares), *pieces, 1))
+    ends = jnp.cumsum(shares, axis=1)[:, :-1]
+    return jnp.sum(draws >= ends.reshape(len(shares), *(1 for _ in pieces), -1), axis=-1)
 
 
 def grid_masks(
@@ -69,13 +105,21 @@ def grid_masks(
 
 
 def grid_partitions(
-    key: PRNGKeyArray, batch_size: int, side: int, mix_size: int = 4, images: int = 2
+    key: PRNGKeyArray,
+    batch_size: int,
+    side: int,
+    mix_size: int = 4,
+    images: int = 2,
+    shares: Float[Array, "batch_size images"] | None = None,
 ) -> Float[Array, "images batch_size side side 1"]:
-    """Draws grids as ``grid_masks`` does, with each cell assigned to one of the images with equal probability."""
+    """Draws grids as ``grid_masks`` does, with each cell dealt to an image by ``shares``; None: equal probabilities."""
     pad = side // mix_size
     cell_key, offset_key = jax.random.split(key)
-    # For two images these are fair coins, equal to those that jax.random.bernoulli would draw.
-    cells = (images * jax.random.uniform(cell_key, (batch_size, mix_size, mix_size))).astype(jnp.int32)
+    if shares is None:
+        # For two images these are fair coins, equal to those that jax.random.bernoulli would draw.
+        cells = (images * jax.random.uniform(cell_key, (batch_size, mix_size, mix_size))).astype(jnp.int32)
+    else:
+        cells = _dealt(cell_key, shares, (mix_size, mix_size))
     rows, columns = jax.random.randint(offset_key, (2, 1), 0, pad) + jnp.arange(side)
     # Nearest neighbour, rounding down: pixel p of the enlarged grid shows cell floor(p * mix_size / (side + pad)).
     cell_rows, cell_columns = rows * mix_size // (side + pad), columns * mix_size // (side + pad)
@@ -109,21 +153,27 @@ def segment_partitions(
     max_segments: int,
     min_size: int = 1,
     images: int = 2,
+    shares: Float[Array, "batch images"] | None = None,
 ) -> Float[Array, "images batch side side 1"]:
     """Assigns whole segments of the last image to all images; for two images see ``segment_masks``.
 
-    The rule for more images is our own: ``images`` increasing bounds are drawn one after the other, each uniformly from
-    the numbers above the previous bound that leave room for the later ones. The segments between two bounds go to one
-    image, those between the first two bounds to the first image, and so on. Segments below the first bound and from the
-    last bound on stay with the last image, to which they belong. If that has at least ``images`` segments, every image
-    gets one or more; if it has fewer, some images get none. Earlier images get more: about 1/4, 1/8, ... of the
-    segments, and the last image more than half.
+    With ``shares``, each segment is dealt to an image independently, with that image's share as the probability.
+
+    Without them, the rule for more than two images is our own: ``images`` increasing bounds are drawn one after the
+    other, each uniformly from the numbers above the previous bound that leave room for the later ones. The segments
+    between two bounds go to one image, those between the first two bounds to the first image, and so on. Segments below
+    the first bound and from the last bound on stay with the last image, to which they belong. If that has at least
+    ``images`` segments, every image gets one or more; if it has fewer, some images get none. Earlier images get more:
+    about 1/4, 1/8, ... of the segments, and the last image more than half.
     """
     height, width = segments.shape[1:]
     numbers, counts = _numbered(segments, max_segments, min_size)
-    bounds = _rising_bounds(key, counts, images)
     rows, columns = jnp.arange(side) * height // side, jnp.arange(side) * width // side
-    resized = numbers[jnp.arange(len(numbers))[:, None, None], segments[:, rows][:, :, columns]]
+    mixes = jnp.arange(len(numbers))[:, None, None]
+    resized = numbers[mixes, segments[:, rows][:, :, columns]]
+    if shares is not None:
+        return _one_hot(_dealt(key, shares, (max_segments,))[mixes, resized], images)
+    bounds = _rising_bounds(key, counts, images)
     bounds_passed = jnp.sum(resized >= bounds[:, :, None, None], axis=0)
     return _one_hot((bounds_passed - 1) % images, images)  # the last image if no bound is passed, or if all are
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
-from chimeramix_jax.mixing.blending import blend_many
+from chimeramix_jax.mixing.blending import blend_many, encoded
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
@@ -140,8 +140,7 @@ class Mixer:
         """
         assert self.generator is not None
         generator = nnx.merge(self.generator, parameters["generator"])
-        features = generator.encode(jnp.concatenate(images))
-        features = features.reshape(*images.shape[:2], *features.shape[1:])
+        features = encoded(generator, images)
         blends = [blend_many(features, partition) for partition in partitions]
         decoded = generator.decode(jnp.concatenate(blends)).astype(images.dtype)
         if self.discriminator is None:

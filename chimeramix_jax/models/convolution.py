@@ -9,14 +9,18 @@ depends on the library that XLA uses: see ``chimeramix_jax/runtime/xla_flags.py`
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.runtime import backend
+
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])  # a layer's inputs, kernel and bias; the bias may be None
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -44,6 +48,39 @@ def conv_general_dilated(
     if explicit and backend.uses_cpu_lowering() and _is_plain(lhs, rhs, window_strides, explicit, settings):
         return _convolve_on_cpu(lhs, rhs, tuple(window_strides), explicit)
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **settings)
+
+
+def promote_dtype(arrays: Arrays, /, *, dtype: DTypeLike | None = None, inexact: bool = True) -> Arrays:
+    """Converts a layer's inputs, kernel and bias to the dtype of its computation, as Flax does.
+
+    On accelerators a narrowed kernel has a gradient of its own (``_narrowed``).
+    """
+    if dtype is None or backend.uses_cpu_lowering():
+        return nnx.nn.dtypes.promote_dtype(arrays, dtype=dtype, inexact=inexact)
+    inputs, kernel, *others = arrays
+    if jnp.finfo(dtype).bits < jnp.finfo(kernel.dtype).bits:
+        kernel = _narrowed(kernel, jnp.dtype(dtype))
+    promoted: Any = nnx.nn.dtypes.promote_dtype((inputs, kernel, *others), dtype=dtype, inexact=inexact)
+    return promoted
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _narrowed(kernel, dtype):
+    """Converts a kernel to a narrower dtype.
+
+    The library's gradient of a kernel has the kernel's last axis first. XLA would compute the optimizer's update in
+    that order, in float32, and copy its results. The barrier, which only sees a list of numbers, makes it put the
+    narrow gradient in order first. No value changes.
+    """
+    return kernel.astype(dtype)
+
+
+def _narrowed_backward(dtype, like, cotangent):
+    ordered = lax.optimization_barrier(cotangent.ravel()).reshape(cotangent.shape)
+    return (ordered.astype(like.dtype),)
+
+
+_narrowed.defvjp(lambda kernel, dtype: (kernel.astype(dtype), jnp.zeros((), kernel.dtype)), _narrowed_backward)
 
 
 def _convolve_on_cpu(

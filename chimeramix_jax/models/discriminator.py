@@ -27,6 +27,6 @@ class Discriminator(nnx.Module):
         """Scores images in [-1, 1] from 0 (generated) to 1 (real); height and width must be at least 32."""
         features = nnx.leaky_relu(self.downsampling[0](images), 0.2)
         for layer in self.downsampling[1:]:
-            features = nnx.leaky_relu(instance_norm(layer(features)), 0.2)
+            features = instance_norm(layer(features), slope=0.2)
         features = jnp.pad(features, ((0, 0), (1, 0), (1, 0), (0, 0)))
         return nnx.sigmoid(self.to_score(features))

@@ -5,8 +5,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chimeramix_jax.models.layers import DoublingConvolution, ResidualBlock, convolution_layer, reflect_pad
+from chimeramix_jax.models.layers import DoublingConvolution, ResidualBlock, convolution_layer
 from chimeramix_jax.models.normalization import instance_norm
+from chimeramix_jax.models.padding import reflect_pad
 from chimeramix_jax.models.sides import ENCODER_STRIDE
 
 
@@ -24,9 +25,9 @@ class Encoder(nnx.Module):
 
     def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/4 width/4 features"]:
         """Encodes images in [-1, 1]."""
-        features = nnx.relu(instance_norm(self.stem(reflect_pad(images, 3))))
+        features = instance_norm(self.stem(reflect_pad(images, 3)), slope=0)
         for layer in self.downsampling:
-            features = nnx.relu(instance_norm(layer(features)))
+            features = instance_norm(layer(features), slope=0)
         for block in self.blocks:
             features = block(features)
         return features
@@ -51,9 +52,9 @@ class Decoder(nnx.Module):
         """Decodes features to images in (-1, 1)."""
         for block in self.blocks:
             features = block(features)
-        for layer in self.upsampling:
-            features = nnx.relu(instance_norm(layer(features)))
-        return jnp.tanh(self.to_image(reflect_pad(features, 3)))
+        first, last = self.upsampling
+        features = instance_norm(first(features), slope=0)
+        return jnp.tanh(self.to_image(instance_norm(last(features), slope=0, padding=3)))
 
 
 class Generator(nnx.Module):

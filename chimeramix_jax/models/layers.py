@@ -1,18 +1,17 @@
 """Layers with PyTorch's conventions where Flax has others, so that published weights and results can be reproduced."""
 
 import math
-from functools import partial
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models import convolution
 from chimeramix_jax.models.normalization import instance_norm
+from chimeramix_jax.models.padding import reflect_pad
 
 
 def uniform_fan_in(fan_in: int) -> nnx.Initializer:
@@ -60,6 +59,7 @@ def convolution_layer(
         bias_init=default_init,
         dtype=dtype,
         conv_general_dilated=convolution.conv_general_dilated,
+        promote_dtype=convolution.promote_dtype,
         rngs=rngs,
     )
     layer.use_bias = bias and not normed
@@ -70,38 +70,6 @@ def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **sett
     """Returns a convolution of a residual classifier: He's initialization, and no bias because a norm follows later."""
     kernel_init = normal_fan_out(out_channels * kernel_side**2)
     return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def reflect_pad(
-    images: Float[Array, "batch height width channels"], padding: int
-) -> Float[Array, "batch padded_height padded_width channels"]:
-    """Pads height and width by reflection at the border pixel, which is not repeated.
-
-    Equals ``jnp.pad(…, mode="reflect")`` but is a single gather, and its gradient folds the borders back. On CPU that
-    is less work than the reversals and concatenations of ``jnp.pad``. ``padding`` must be less than both sides.
-    """
-    rows, columns = (np.pad(np.arange(side), padding, mode="reflect") for side in images.shape[1:3])
-    return images[:, rows[:, None], columns]
-
-
-def _reflect_pad_backward(padding: int, _, cotangent: Array) -> tuple[Array]:
-    for axis in (1, 2):
-        inner = cotangent.shape[axis] - 2 * padding
-        before, middle, after = jnp.split(cotangent, (padding, padding + inner), axis)
-        rest = inner - padding - 1
-        cotangent = middle + _between(1, before, rest, axis) + _between(rest, after, 1, axis)
-    return (cotangent,)
-
-
-def _between(zeros_before: int, border: Array, zeros_after: int, axis: int) -> Array:
-    """Returns a mirrored border at the position in the image that it was copied from, with zeros around it."""
-    widths = [(0, 0)] * border.ndim
-    widths[axis] = (zeros_before, zeros_after)
-    return jnp.pad(jnp.flip(border, axis), widths)
-
-
-reflect_pad.defvjp(lambda images, padding: (reflect_pad(images, padding), None), _reflect_pad_backward)
 
 
 class ResidualBlock(nnx.Module):
@@ -116,14 +84,14 @@ class ResidualBlock(nnx.Module):
         self, features: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
         """Returns features of the same shape."""
-        residual = nnx.relu(instance_norm(self.convolution1(reflect_pad(features, 1))))
-        return features + instance_norm(self.convolution2(reflect_pad(residual, 1)))
+        residual = instance_norm(self.convolution1(reflect_pad(features, 1)), slope=0, padding=1)
+        return features + instance_norm(self.convolution2(residual))
 
 
 class DoublingConvolution(nnx.Module):
     """A transposed 2x2 convolution with stride 2 and no bias, which doubles height and width.
 
-    Its outputs do not overlap, so it is computed as one matrix product whose columns are rearranged to 2x2 pixels.
+    Its outputs do not overlap, so it is one matrix product whose columns are blocks of 2x2 pixels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
@@ -135,15 +103,14 @@ class DoublingConvolution(nnx.Module):
 
     def __call__(
         self, features: Float[Array, "batch height width in_channels"]
-    ) -> Float[Array, "batch 2*height 2*width out_channels"]:
-        """Returns features of twice the height and width."""
-        features, kernel = nnx.nn.dtypes.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
+    ) -> Float[Array, "batch height width 2 2 out_channels"]:
+        """Returns features of twice the height and width, as blocks (``fused_norm.from_blocks``)."""
+        features, kernel = convolution.promote_dtype((features, self.kernel[...]), dtype=self.dtype)
         batch, height, width, in_channels = features.shape
         out_channels = kernel.shape[-1]
         matrix = kernel.transpose(2, 0, 1, 3).reshape(in_channels, 4 * out_channels)
         columns = convolution.pixelwise_product(features, matrix)
-        columns = columns.reshape(batch, height, width, 2, 2, out_channels).transpose(0, 1, 3, 2, 4, 5)
-        return columns.reshape(batch, 2 * height, 2 * width, out_channels)
+        return columns.reshape(batch, height, width, 2, 2, out_channels)
 
 
 Module = TypeVar("Module", bound="SwitchableModule")

@@ -1,13 +1,15 @@
 """Instance and batch normalization with PyTorch's conventions and a hand-written gradient that both share."""
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from chimeramix_jax.models import fused_norm
+from chimeramix_jax.models.fused_norm import Form, from_blocks, summed_to, values_per_statistic
+from chimeramix_jax.models.padding import reflect_pad
 from chimeramix_jax.runtime import backend
 
 
@@ -34,7 +36,7 @@ def normalize(
 
 def _normalize_forward(features, scale, bias, example_mask, axes, epsilon):
     wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-    count = _values_per_statistic(features, example_mask, axes)
+    count = values_per_statistic(features, example_mask, axes)
     mean = sum_over(wide, axes, example_mask) / count
     variance = sum_over(jnp.square(wide - mean), axes, example_mask) / count
     normalized = (wide - mean) * (scale * jax.lax.rsqrt(variance + epsilon)) + bias
@@ -50,20 +52,10 @@ def _normalize_backward(axes, epsilon, residuals, cotangents):
     correlation = sum_over(cotangent * normalized, axes)
     # Only unmasked examples contribute to the statistics, although all are normalized with them.
     takes_part = jnp.ones((1,) * 4, mean.dtype) if example_mask is None else example_mask.astype(mean.dtype)
-    count = _values_per_statistic(features, example_mask, axes)
+    count = values_per_statistic(features, example_mask, axes)
     gradient = cotangent - takes_part / count * (total + normalized * correlation)
     gradient = (scale * inverse * gradient).astype(features.dtype)
-    return gradient, _summed_to(correlation, scale), _summed_to(total, bias), None
-
-
-def _values_per_statistic(
-    features: Float[Array, "batch height width channels"],
-    example_mask: Bool[Array, "batch 1 1 1"] | None,
-    axes: tuple[int, ...],
-) -> int | Int[Array, ""]:
-    """Returns the number of values in a mean over ``axes``."""
-    examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
-    return math.prod(features.shape[axis] for axis in axes if axis > 0) * (examples if 0 in axes else 1)
+    return gradient, summed_to(correlation, scale), summed_to(total, bias), None
 
 
 def sum_over(
@@ -83,21 +75,35 @@ def sum_over(
     return (counted.reshape(1, -1) @ values.reshape(-1, values.shape[3])).reshape(1, 1, 1, -1)
 
 
-def _summed_to(gradient: Array, parameter: Array) -> Array:
-    """Sums a gradient over the axes along which the parameter was broadcast."""
-    axes = tuple(axis for axis in range(gradient.ndim) if parameter.ndim <= gradient.ndim - 1 - axis)
-    return jnp.sum(gradient, axis=axes).reshape(parameter.shape).astype(parameter.dtype)
-
-
 normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 def instance_norm(
-    features: Float[Array, "batch height width channels"], epsilon: float = 1e-5
-) -> Float[Array, "batch height width channels"]:
-    """Normalizes every channel of every image to mean 0 and variance 1, without scale and shift."""
+    features: Float[Array, "batch height width ... channels"],
+    *,
+    slope: float = 1.0,
+    padding: int = 0,
+    epsilon: float = 1e-5,
+) -> Float[Array, "batch out_height out_width channels"]:
+    """Normalizes every channel of every image to mean 0 and variance 1, without scale and shift.
+
+    Negative values are then multiplied by ``slope`` (0 is ReLU), and the result is padded by reflection by ``padding``
+    pixels. Features with six axes are blocks of 2x2 pixels (``fused_norm.from_blocks``).
+    """
     one, zero = jnp.ones((), jnp.float32), jnp.zeros((), jnp.float32)
-    return normalize(features, one, zero, None, (1, 2), epsilon)[0]
+    if not backend.uses_cpu_lowering():
+        form = Form(tuple(range(1, features.ndim - 1)), epsilon, slope, padding)
+        return fused_norm.normalize(features, one, zero, None, form)[0]
+    features = from_blocks(features) if features.ndim == 6 else features
+    normalized = _activated(normalize(features, one, zero, None, (1, 2), epsilon)[0], slope)
+    return reflect_pad(normalized, padding) if padding else normalized
+
+
+def _activated(values: Float[Array, "..."], slope: float) -> Float[Array, "..."]:
+    """Multiplies negative values by ``slope``."""
+    if slope == 0:
+        return nnx.relu(values)
+    return values if slope == 1 else nnx.leaky_relu(values, slope)
 
 
 class BatchNorm(nnx.Module):
@@ -117,19 +123,26 @@ class BatchNorm(nnx.Module):
         self,
         features: Float[Array, "batch height width channels"],
         example_mask: Bool[Array, "batch"] | None = None,
+        *,
+        relu: bool = False,
     ) -> Float[Array, "batch height width channels"]:
-        """Normalizes per channel; in training mode also updates the running statistics.
+        """Normalizes per channel, applies ReLU if asked; in training mode also updates the running statistics.
 
         Examples where ``example_mask`` is False pad an incomplete batch and do not count in the statistics.
         """
+        slope = 0.0 if relu else 1.0
         if self.use_running_average:
             wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
             factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + self.epsilon)
-            return ((wide - self.mean[...]) * factor + self.bias[...]).astype(features.dtype)
+            return _activated(((wide - self.mean[...]) * factor + self.bias[...]).astype(features.dtype), slope)
         where = None if example_mask is None else example_mask[:, None, None, None]
-        normalized, mean, variance = normalize(
-            features, self.scale[...], self.bias[...], where, (0, 1, 2), self.epsilon
-        )
+        scale, bias, axes = self.scale[...], self.bias[...], (0, 1, 2)
+        if backend.uses_cpu_lowering():
+            normalized, mean, variance = normalize(features, scale, bias, where, axes, self.epsilon)
+            normalized = _activated(normalized, slope)
+        else:
+            form = Form(axes, self.epsilon, slope)
+            normalized, mean, variance = fused_norm.normalize(features, scale, bias, where, form)
         examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
         self._update_running(mean.ravel(), variance.ravel(), examples * features.shape[1] * features.shape[2])
         return normalized

@@ -46,8 +46,8 @@ class Bottleneck(nnx.Module):
     ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the block's features."""
         shortcut = features if self.shortcut is None else self.shortcut(features, example_mask)
-        hidden = nnx.relu(self.norm1(self.convolution1(features), example_mask))
-        hidden = nnx.relu(self.norm2(self.convolution2(hidden), example_mask))
+        hidden = self.norm1(self.convolution1(features), example_mask, relu=True)
+        hidden = self.norm2(self.convolution2(hidden), example_mask, relu=True)
         return nnx.relu(shortcut + self.norm3(self.convolution3(hidden), example_mask))
 
 
@@ -113,7 +113,7 @@ class ResNet(SwitchableModule):
         In training mode, batch statistics ignore the examples where ``example_mask`` is False. ``dropout_key`` is
         unused; it is there because other classifiers need it.
         """
-        features = nnx.relu(self.norm(self.stem(images), example_mask))
+        features = self.norm(self.stem(images), example_mask, relu=True)
         features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage in self.stages:
             for block in stage:

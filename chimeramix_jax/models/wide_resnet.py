@@ -44,9 +44,9 @@ class WideBlock(nnx.Module):
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the block's features; training mode with a dropout rate above 0 needs ``dropout_key``."""
-        activated = nnx.relu(self.norm1(features, example_mask))
+        activated = self.norm1(features, example_mask, relu=True)
         shortcut = features if self.shortcut is None else self.shortcut(activated)
-        hidden = nnx.relu(self.norm2(self.convolution1(activated), example_mask))
+        hidden = self.norm2(self.convolution1(activated), example_mask, relu=True)
         return shortcut + self.convolution2(self.dropout(hidden, rngs=dropout_key))
 
 
@@ -93,6 +93,6 @@ class WideResNet(SwitchableModule):
         for index, block in enumerate(self.blocks):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             features = block(features, example_mask, key)
-        features = nnx.relu(self.norm(features, example_mask))
+        features = self.norm(features, example_mask, relu=True)
         pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
         return self.head(pooled)

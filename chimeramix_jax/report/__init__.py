@@ -1,5 +1,3 @@
 """The report of a run: one HTML file that needs no network, made from the files in the run's directory."""
 
 from chimeramix_jax.report.page import write
-
-__all__ = ["write"]

@@ -63,7 +63,9 @@ def heat_table(confusion: Confusion, names: Sequence[str]) -> HeatTable:
         cells = []
         for predicted, count in enumerate(confusion[true].tolist()):
             kind = "right" if true == predicted else "wrong"
-            style = f"{kind}-{_level(count / totals[true])}" if count else ""
+            share = count / max(totals[true], 1)
+            level = next(number for number, bound in enumerate(LEVELS, start=1) if share <= bound)
+            style = f"{kind}-{level}" if count else ""
             outcome = "correct" if true == predicted else f"predicted as {names[predicted]}"
             cells.append(Cell(count, style, f"{name}: {count} of {totals[true]} {outcome}"))
         rows.append((name, cells))
@@ -91,7 +93,3 @@ def class_accuracies(confusion: Confusion, names: Sequence[str]) -> list[ClassAc
         if examples := int(row.sum()):
             accuracies.append(ClassAccuracy(name, examples, right / examples, wilson_interval(right, examples)))
     return sorted(accuracies, key=lambda row: -row.accuracy)
-
-
-def _level(share: float) -> int:
-    return next(number for number, bound in enumerate(LEVELS, start=1) if share <= bound)

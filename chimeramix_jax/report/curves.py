@@ -18,19 +18,12 @@ FEW_POINTS = 25  # up to this many points are marked individually
 
 @dataclass(frozen=True)
 class Series:
-    """The data of one line.
-
-    Attributes:
-        label: its text in the legend.
-        points: increasing x, and y; the line has a gap where y is None.
-        colour: 1 to 4, the number of one of the page's line colours.
-        dashed: distinguishes two lines of the same colour.
-    """
+    """The data of one line."""
 
     label: str
-    points: Sequence[tuple[float, float | None]]
-    colour: int = 1
-    dashed: bool = False
+    points: Sequence[tuple[float, float | None]]  # increasing x, and y; the line has a gap where y is None
+    colour: int = 1  # 1 to 4, the number of one of the page's line colours
+    dashed: bool = False  # distinguishes two lines of the same colour
 
 
 @dataclass(frozen=True)
@@ -64,13 +57,8 @@ class Chart:
 def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = False) -> Chart | None:
     """Lays out a chart over epochs; returns None if there are no values.
 
-    The vertical axis is logarithmic if all values are positive and span at least a factor of ``LOGARITHMIC_FROM``.
-
-    Args:
-        title: the title of the chart.
-        unit: the unit of the values, shown at the vertical axis.
-        series: the lines; those without values are left out.
-        percent: whether values are proportions, labelled as percentages.
+    The vertical axis is logarithmic if all values are positive and span at least a factor of ``LOGARITHMIC_FROM``. With
+    ``percent``, values are proportions and labelled as percentages.
     """
     series = [line for line in series if any(y is not None for _, y in line.points)]
     values = [y for line in series for _, y in line.points if y is not None]

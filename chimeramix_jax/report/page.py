@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from chimeramix_jax.reporting import lettering
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import (
-    Interval,
     decimals,
     is_significant,
     mcnemar,
@@ -41,41 +39,11 @@ _NEEDED = ("config", "dataset", "experiment", "max_labels_per_class", "seed")  #
 Predictions = Int[np.ndarray, "examples"]
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The evaluation of a classifier; ``top5`` is None if there are too few classes for it to be informative."""
-
-    experiment: str
-    top1: float
-    interval: Interval
-    top5: float | None
-    macro_accuracy: float
-    loss: float | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The comparison of two classifiers: the images that only one of them has right, and the significance of that."""
-
-    only_classifier: int
-    only_baseline: int
-    significant: bool
-    p_value: str
-
-
 def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions]) -> None:
-    """Writes ``report.html`` of a finished run.
+    """Writes ``report.html`` of a finished run; raises InputError if its results or a metrics log cannot be read.
 
-    All figures come from ``results.json``, except for the comparison with the baseline, which uses the predictions. The
-    predictions also determine the misclassified images that are shown.
-
-    Args:
-        workdir: the run's directory.
-        dataset: the images that it was trained and evaluated on.
-        predictions: the predicted class of every held-out image, by "classifier" and, if there is one, "baseline".
-
-    Raises:
-        InputError: the results or a metrics log cannot be read.
+    All figures come from ``results.json``, except for the comparison with the baseline and the misclassified images.
+    These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline".
     """
     results = _results(workdir)
     split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
@@ -129,24 +97,22 @@ def _environment() -> Environment:
     return environment
 
 
-def _scores(experiment: str, evaluation: Mapping[str, Any], classes: int) -> Scores:
-    return Scores(
-        experiment,
-        evaluation["top1"],
-        wilson_interval(round(evaluation["top1"] * evaluation["examples"]), evaluation["examples"]),
-        evaluation["top5"] if classes > 5 else None,
-        evaluation["macro_accuracy"],
-        evaluation["loss"],
-    )
+def _scores(experiment: str, evaluation: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """Returns the figures of a classifier; top-5 accuracy is None if there are too few classes to be informative."""
+    right = round(evaluation["top1"] * evaluation["examples"])
+    shown = {name: evaluation[name] for name in ("top1", "macro_accuracy", "loss")}
+    shown |= {"experiment": experiment, "interval": wilson_interval(right, evaluation["examples"])}
+    return shown | {"top5": evaluation["top5"] if classes > 5 else None}
 
 
-def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> Difference | None:
+def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> dict[str, Any] | None:
     """Compares classifier and baseline image by image; returns None without a baseline."""
     if "baseline" not in predictions:
         return None
     alone = only_right(predictions["classifier"] == labels, predictions["baseline"] == labels)
     p_value = mcnemar(*alone)
-    return Difference(*alone, is_significant(p_value), p_in_words(p_value))
+    only = {"only_classifier": alone[0], "only_baseline": alone[1]}
+    return only | {"significant": is_significant(p_value), "p_value": p_in_words(p_value)}
 
 
 def _classes(matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions) -> dict[str, Any]:

@@ -39,13 +39,7 @@ def generator_charts(directory: Path) -> list[Chart]:
 def classifier_charts(
     directories: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
 ) -> list[Chart]:
-    """Returns the charts of the classifiers' training, including their final evaluation.
-
-    Args:
-        directories: the directory of each experiment's metrics log.
-        final: the final evaluation of each experiment, as in its results.
-        split: "test" or "validation".
-    """
+    """Returns the charts of the classifiers' training, given each experiment's directory and final evaluation."""
     accuracy, loss, rates = [], [], []
     for colour, (experiment, directory) in enumerate(directories.items(), start=1):
         lines, evaluation = _read(directory), final[experiment]

@@ -19,27 +19,15 @@ class MetricsLog(Sink):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the log. The file and its parent folders are created when the first line is written.
-
-        Args:
-            path: the file, usually named ``metrics.jsonl``.
-
-        Raises:
-            InputError: the file exists and is not a metrics log.
-        """
+        """Opens the log, which the first line creates; raises InputError if the file exists and is no metrics log."""
         self.path = Path(path)
         if self.path.exists():
             self._keep(read(self.path))
 
     def write(self, **scalars: Any) -> None:
-        """Appends one line.
+        """Appends ``stage``, ``epoch``, ``step`` and measurements: Python, NumPy or JAX scalars; NaN becomes null.
 
-        Args:
-            **scalars: ``stage`` (text), ``epoch`` and ``step`` (integers, the step counted from the stage's start), and
-                any measurements as Python, NumPy or JAX scalars. NaN and infinity are written as null.
-
-        Raises:
-            StorageError: the disk is full. At most an incomplete line is left, as after a kill.
+        Raises StorageError if the disk is full. At most an incomplete line is left, as after a kill.
         """
         line = json.dumps(files.plain(scalars), allow_nan=False) + "\n"
         with files.room_for(self.path, len(line)):
@@ -47,23 +35,10 @@ class MetricsLog(Sink):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-    def rewind(self, step: int, stage: str | None = None) -> None:
-        """Removes the measurements made after a step, because training resumes from there.
-
-        Args:
-            step: the last step to keep; lines without a step are kept too.
-            stage: the stage whose lines are removed, as every stage counts its own steps; None: all stages.
-
-        Raises:
-            InputError: the file is not a metrics log.
-        """
-        if not self.path.exists():
-            return
-
-        def is_kept(line: dict[str, Any]) -> bool:
-            return (stage is not None and line.get("stage") != stage) or line.get("step", step) <= step
-
-        self._keep([line for line in read(self.path) if is_kept(line)])
+    def rewind(self, step: int) -> None:
+        """Removes the measurements made after a step, because training resumes from there."""
+        if self.path.exists():
+            self._keep([line for line in read(self.path) if line.get("step", step) <= step])
 
     def _keep(self, lines: list[dict[str, Any]]) -> None:
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()
@@ -74,9 +49,7 @@ class MetricsLog(Sink):
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Returns all lines of a log, except a last line that a killed run left incomplete.
 
-    Raises:
-        FileNotFoundError: the file does not exist.
-        InputError: a line is not a JSON object; the message names the file and the line.
+    Raises InputError, with file and line, for a line that is not a JSON object.
     """
     *lines, incomplete = Path(path).read_bytes().split(b"\n")  # a complete log ends with a line break
     del incomplete

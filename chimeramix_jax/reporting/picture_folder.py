@@ -14,7 +14,6 @@ class PictureFolder(Sink):
     """Writes pictures as ``<folder>/<name>-epoch-0010.png``, so that names sort by epoch."""
 
     def __init__(self, folder: str | os.PathLike[str]):
-        """Sets the folder, which is created with the first picture."""
         self._folder = Path(folder)
 
     def write_pictures(self, pictures: Mapping[str, Image.Image], *, epoch: int, step: int) -> None:

@@ -47,9 +47,6 @@ def mixing_sheet(
         reconstructions_a: the generator's output for a mask of ones. Both rows are left out if either is None.
         reconstructions_b: the generator's output for a mask of zeros.
         class_names: a name for every pair, written above its column; see ``lettering.labels``.
-
-    Raises:
-        ValueError: the numbers of images, masks and names differ, or are 0.
     """
     rows = {
         "image a": [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
@@ -61,9 +58,6 @@ def mixing_sheet(
         rows |= {"reconstruction a": _tiles(reconstructions_a), "reconstruction b": _tiles(reconstructions_b)}
     if rows["mix"]:
         rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
-    counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of pairs, at least 1; got {sorted(counts)}")
     return _sheet(rows, class_names)
 
 
@@ -73,12 +67,9 @@ def masks_sheet(
     masks: Float[np.ndarray | Array, "masks mask_height mask_width 1"],
     mixes: Float[np.ndarray | Array, "masks height width channels"],
 ) -> Image.Image:
-    """Draws a labelled sheet of one pair with one column per mask, ordered from most of *a* to most of *b*.
+    """Draws a labelled sheet of one pair with one column per mask, at least two, from most of *a* to most of *b*.
 
     The two images are shown above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
-
-    Raises:
-        ValueError: there are fewer than two masks.
     """
     masks = np.asarray(masks, np.float32)
     if len(masks) < 2:
@@ -101,19 +92,11 @@ def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = 
     Raises:
         ValueError: the rows differ in length, or there is nothing to draw.
     """
-    tiles = {label: _tiles(images) for label, images in rows.items()}
-    counts = {len(row) for row in tiles.values()} | ({len(class_names)} if class_names is not None else set())
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
-    return _sheet(tiles, class_names)
+    return _sheet({label: _tiles(images) for label, images in rows.items()}, class_names)
 
 
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
-    """Writes a picture as PNG, atomically; missing parent folders are created.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Writes a picture as PNG, atomically; missing parent folders are created."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     files.write_bytes(path, buffer.getvalue())
@@ -143,6 +126,9 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 
 def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
+    counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
     font = lettering.plain_font()
     sizes = [tile.size for tiles in rows.values() for tile in tiles]
     cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))

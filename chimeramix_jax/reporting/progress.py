@@ -5,7 +5,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
@@ -33,15 +32,9 @@ class StageProgress:
         stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Starts the display.
+        """Starts the display on ``stream`` (None: standard error), of steps that are called ``unit`` in the singular.
 
-        Args:
-            title: the stage's name, printed at the start of every line.
-            total_steps: steps of the whole stage.
-            first_step: steps already completed by an earlier, interrupted run; they do not count towards the rate.
-            unit: the name of a step, in the singular.
-            stream: where to write; None: standard error.
-            clock: returns the time in seconds since a fixed moment.
+        ``first_step`` were completed by an earlier, interrupted run and do not count towards the rate.
         """
         self._title, self._total, self._unit = title, total_steps, unit
         self._stream = sys.stderr if stream is None else stream
@@ -64,12 +57,9 @@ class StageProgress:
             )
 
     def update(self, step: int, **metrics: Any) -> None:
-        """Reports that ``step`` steps of the stage are complete.
+        """Reports that ``step`` steps are complete, counted from the start of the stage, and the latest metrics.
 
-        Args:
-            step: steps completed since the start of the stage, including ``first_step``.
-            **metrics: latest values, such as ``loss=0.21``; omitted metrics keep their last value. Values are numbers,
-                NumPy or JAX scalars (reading a JAX scalar waits for the device), or text.
+        Metrics are numbers, NumPy or JAX scalars (reading one waits for the device), or text; omitted ones stay.
         """
         if self._timed_from is None:
             self._timed_from = (step, self._clock())
@@ -89,11 +79,9 @@ class StageProgress:
             self._show_line()
 
     def __enter__(self) -> "StageProgress":
-        """Returns this display."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes the display, also after an interruption."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _show_line(self) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.progress import duration
 
 
@@ -20,11 +21,9 @@ class SummaryRow(TypedDict):
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:
-    """Returns the rows as an aligned table, followed by each experiment's gain over the baseline.
+    """Returns the rows as an aligned table, followed by each experiment's gain over the baseline; empty without rows.
 
-    The number of decimals depends on the number of test images. ``baseline`` is compared with every other experiment on
-    the same number of images per class; without such pairs, only the table is returned. Without rows, the result is
-    empty.
+    ``baseline`` is compared with every other experiment on the same number of images per class.
     """
     if not rows:
         return ""
@@ -44,13 +43,7 @@ def aligned(table: Sequence[Sequence[str]]) -> str:
 
 
 def closing_text(results: Mapping[str, Any]) -> str:
-    """Returns the text that the command line prints after a run.
-
-    Args:
-        results: ``summary``, the rows of the table (empty if no classifier was evaluated), and ``files``, the written
-            files worth looking at; either may be missing. ``validation`` is present if the figures were measured on
-            validation images.
-    """
+    """Returns the text that the command line prints after a run: the results of ``train_and_evaluate``."""
     rows = results.get("summary", [])
     parts = [summary_table(rows)]
     if "validation" in results:
@@ -67,8 +60,6 @@ def closing_text(results: Mapping[str, Any]) -> str:
 
 def _cells(row: SummaryRow) -> list[str]:
     """Returns the cells of a row."""
-    from chimeramix_jax.reporting import statistics  # imported late, as it imports SciPy
-
     examples = row["examples"]
     low, high = statistics.wilson_interval(round(row["top_1"] * examples), examples)
     return [
@@ -82,8 +73,6 @@ def _cells(row: SummaryRow) -> list[str]:
 
 
 def _gains(rows: Sequence[SummaryRow]) -> list[str]:
-    from chimeramix_jax.reporting import statistics
-
     baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
     lines = []
     for row in rows:
@@ -96,8 +85,6 @@ def _gains(rows: Sequence[SummaryRow]) -> list[str]:
 
 def _significance(row: SummaryRow) -> str:
     """Says whether a row's difference to the baseline is significant; empty if it was not compared."""
-    from chimeramix_jax.reporting import statistics
-
     if row["alone"] is None:
         return ""
     only_this, only_baseline = row["alone"]

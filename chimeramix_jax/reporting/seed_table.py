@@ -24,11 +24,7 @@ def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rollback_lines(rolled_back: Iterable[tuple[str, Mapping[str, int]]]) -> list[str]:
-    """Returns a line for each run that was rolled back to a checkpoint after non-finite numbers, and still counts.
-
-    Args:
-        rolled_back: the name of each run, and how often each of its parts was rolled back.
-    """
+    """Returns a line for each run, by name, of which parts were rolled back after non-finite numbers, and how often."""
     return [
         f"{name} was rolled back ({', '.join(f'{part} {count} x' for part, count in parts.items())}) after non-finite "
         "numbers and counts in the mean; its seed alone does not reproduce it"
@@ -60,13 +56,8 @@ def _coverage(results: Sequence[Mapping[str, Any]]) -> str:
 def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Returns top-1 accuracy by seed and experiment as an aligned table, with mean and interval; empty without results.
 
-    If a baseline was trained too, another column holds each seed's gain over it, in percentage points; both classifiers
-    share the seed's images. The interval is Student's t interval for the mean over seeds. An interval that would exceed
-    the possible range is clipped, and then shown by its ends. The number of decimals depends on the number of test
-    images.
-
-    Args:
-        results: for each seed, ``seed`` and ``summary``, the table rows of its run.
+    If a baseline was trained too, another column holds each seed's gain over it, in percentage points. The interval is
+    Student's t interval for the mean over seeds; one beyond the possible range is clipped and shown by its ends.
     """
     measured = [result for result in results if result["summary"]]
     if not measured:

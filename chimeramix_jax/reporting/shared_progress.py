@@ -1,6 +1,5 @@
 """One progress display for several seeds that train together: their mean step and mean metrics."""
 
-from types import TracebackType
 from typing import Any
 
 from chimeramix_jax.reporting.progress import StageProgress
@@ -10,7 +9,6 @@ class SharedProgress:
     """Progress displays shared by several seeds, one display per stage."""
 
     def __init__(self) -> None:
-        """Creates no display yet; the first report of a stage does."""
         self._stages: dict[str, _Stage] = {}
 
     def part(self, title: str, total_steps: int, first_step: int) -> "PartialProgress":
@@ -25,7 +23,6 @@ class PartialProgress:
     """One seed's share in the display of a stage."""
 
     def __init__(self, stage: "_Stage", first_step: int):
-        """Registers the part with its stage."""
         self.first_step = self.step = first_step
         self.metrics: dict[str, float] = {}
         self.open = True
@@ -44,11 +41,9 @@ class PartialProgress:
         self._stage.close_after_last_part()
 
     def __enter__(self) -> "PartialProgress":
-        """Returns this part."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes this part, also if its seed failed."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

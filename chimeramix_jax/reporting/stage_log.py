@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -19,16 +18,7 @@ class StageLog(Sink):
     """Forwards everything to the sinks that ``config.logging`` enables; use it in a ``with`` statement."""
 
     def __init__(self, directory: Path, logging: ConfigDict, settings: Mapping[str, Any]):
-        """Creates the sinks of a stage.
-
-        Args:
-            directory: the stage's directory, for ``metrics.jsonl``, ``pictures/`` and TensorBoard's event files.
-            logging: ``config.logging``.
-            settings: all settings of the run, which W&B shows.
-
-        Raises:
-            InputError: an existing ``metrics.jsonl`` is not a metrics log, or a sink cannot be used.
-        """
+        """Creates the sinks of a stage in its directory; ``settings`` are all settings of the run, which W&B shows."""
         self._sinks: list[Sink] = [MetricsLog(directory / "metrics.jsonl"), PictureFolder(directory / "pictures")]
         if logging.tensorboard:
             self._sinks.append(TensorBoardSink(directory))
@@ -56,9 +46,7 @@ class StageLog(Sink):
             sink.close()
 
     def __enter__(self) -> "StageLog":
-        """Returns this log."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Closes all sinks, also after an interruption."""
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -21,17 +21,12 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds, with its uncertainty.
-
-    Attributes:
-        mean: the mean of the values.
-        standard_deviation: the sample standard deviation (n - 1 in the denominator); None for a single value.
-        interval: the 95 % confidence interval of the mean by Student's t; None for a single value.
-        count: the number of values.
-    """
+    """A mean over seeds, with its uncertainty."""
 
     mean: float
+    # The sample standard deviation (n - 1 in the denominator); None for a single value.
     standard_deviation: float | None
+    # The 95 % confidence interval of the mean by Student's t; None for a single value.
     interval: tuple[float, float] | None
     count: int
 
@@ -43,11 +38,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Returns mean, sample standard deviation and 95 % interval of at least one value.
-
-    Raises:
-        ValueError: there are no values.
-    """
+    """Returns mean, sample standard deviation and 95 % interval of at least one value."""
     count = len(values)
     if not count:
         raise ValueError("no values: nothing to estimate")
@@ -83,11 +74,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Returns the two-sided p-value of the exact McNemar test, which compares two classifiers on the same images.
 
     Q. McNemar, *Note on the sampling error of the difference between correlated proportions or percentages*,
-    Psychometrika 12 (1947). The p-value is that of ``scipy.stats.binomtest``.
-
-    Args:
-        only_first: the number of images that only the first classifier has right.
-        only_second: the number of images that only the second classifier has right.
+    Psychometrika 12 (1947). The arguments count the images that only one of the two has right.
     """
     discordant = only_first + only_second
     return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), discordant, 0.5)))

@@ -16,7 +16,6 @@ class TensorBoardSink(Sink):
     """Writes event files with tensorboardX, which does not need TensorFlow."""
 
     def __init__(self, folder: str | os.PathLike[str]):
-        """Sets the folder; its event file is created when training begins."""
         self._folder = Path(folder)
 
     def rewind(self, step: int) -> None:

@@ -20,17 +20,7 @@ class WandbSink(Sink):
     """
 
     def __init__(self, directory: Path, config: Mapping[str, Any], project: str, mode: Literal["online", "offline"]):
-        """Checks that W&B can be used; its run starts when training begins.
-
-        Args:
-            directory: the stage's directory, inside the run's.
-            config: the run's settings, shown beside the curves.
-            project: the W&B project.
-            mode: "online", or "offline" to upload later with ``wandb sync``.
-
-        Raises:
-            InputError: the mode is "online" and nobody is logged in.
-        """
+        """Checks that W&B can be used, and raises InputError if not; its run starts when training begins."""
         import wandb  # an optional package; config.check has made sure that it is installed
 
         if mode == "online" and not wandb.login(prompt=False, verify=False):

@@ -16,14 +16,10 @@ NAME = "lock.json"
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keeps other runs out of a directory inside the ``with`` statement.
+    """Keeps other runs out of a directory inside the ``with`` statement; raises InputError if another process is in it.
 
     The lock is a file that names its owner. On the same machine, the system knows whether the owner is still running,
     so the file left by a killed process does no harm.
-
-    Raises:
-        InputError: another process holds the lock, or its file is from another machine, whose processes cannot be
-            checked.
     """
     path = directory / NAME
     descriptor = _acquire(path)

@@ -25,32 +25,16 @@ PACKAGES = (
 
 
 def record() -> dict[str, Any]:
-    """Returns the part of ``results.json`` that describes what produced a run's results."""
-    machine = environment()
-    return {
-        "device": machine.pop("devices"),
-        "versions": machine.pop("packages") | {"python": machine.pop("python")},
-        "git_commit": git_commit(),
-        "machine": machine,
-    }
+    """Starts JAX and returns the part of ``results.json`` that describes what produced a run's results.
 
-
-def environment() -> dict[str, Any]:
-    """Returns versions, devices and machine of this process as JSON types.
-
-    Starts JAX's backend if it has not been started. A package that is not installed has the version None.
+    A package that is not installed has the version None.
     """
     devices = jax.devices()
     return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "devices": {
-            "backend": jax.default_backend(),
-            "kind": devices[0].device_kind,
-            "count": len(devices),
-        },
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
+        "device": {"backend": jax.default_backend(), "kind": devices[0].device_kind, "count": len(devices)},
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "git_commit": git_commit(),
+        "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform()},
     }
 
 

@@ -1,13 +1,12 @@
 """Restores trained networks from a run's directory alone."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
-from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
@@ -20,83 +19,60 @@ from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.generator import build_discriminator, build_generator
 
-Builder = Callable[[ConfigDict, nnx.Rngs], Any]
-
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
     """Returns a run's generator from its newest checkpoint, or that of the run whose generator it uses.
 
-    Raises:
-        InputError: the directory holds no trained generator.
+    Raises InputError, as all functions here, if the directory holds no such network.
     """
-    generator: Generator = _restore_mixing(workdir, {"generator": build_generator})[0]
-    return generator
+    return restore_mixing_networks(workdir)[0]
 
 
 def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
-    """Returns the discriminator that a run's generator was trained against.
-
-    Raises:
-        InputError: the directory holds no trained generator.
-    """
-    discriminator: Discriminator = _restore_mixing(workdir, {"discriminator": build_discriminator})[0]
-    return discriminator
+    """Returns the discriminator that a run's generator was trained against."""
+    return restore_mixing_networks(workdir)[1]
 
 
 def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator, Discriminator]:
-    """Returns a run's generator and discriminator.
+    """Returns a run's generator and discriminator; raises InputError if it has no trained generator."""
+    graphs: dict[str, nnx.GraphDef[Any]] = {}
 
-    Raises:
-        InputError: the directory holds no trained generator.
-    """
-    builders: Mapping[str, Builder] = {"generator": build_generator, "discriminator": build_discriminator}
-    generator, discriminator = _restore_mixing(workdir, builders)
+    def select(about: dict[str, Any]) -> State:
+        config, state = settings.from_dict(about["config"]), {}
+        builders: dict[str, Callable[..., nnx.Module]] = {
+            "generator": build_generator,
+            "discriminator": build_discriminator,
+        }
+        for name, build in builders.items():
+            graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
+        return state
+
+    _, state = _newest(Workdir(workdir).generator_home().generator, select)
+    generator, discriminator = (nnx.merge(graph, state[name]) for name, graph in graphs.items())
     return generator, discriminator
 
 
 def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
-    """Returns the classifier of a run's newest checkpoint, in evaluation mode.
-
-    Args:
-        workdir: the run's directory.
-        part: "classifier", or "baseline" for the one trained without mixing.
-
-    Raises:
-        InputError: the directory holds no such classifier.
-    """
+    """Returns the newest "classifier" of a run, or "baseline", which was trained without mixing; in evaluation mode."""
     return TrainedClassifier.newest(Workdir(workdir).path / part).network
 
 
 def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Returns the names of a run's classes, in the order of the classifier's logits.
-
-    Raises:
-        InputError: the directory holds no trained classifier.
-    """
+    """Returns the names of a run's classes, in the order of the classifier's logits."""
     return tuple(_newest(Workdir(workdir).classifier, lambda about: {})[0]["class_names"])
 
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier with what its checkpoint records about it.
+    """A classifier with what its checkpoint records about it."""
 
-    Attributes:
-        network: the classifier, in evaluation mode.
-        class_names: names of the classes, in the order of its logits.
-        epochs: number of epochs that it was trained for.
-    """
-
-    network: Classifier
-    class_names: tuple[str, ...]
-    epochs: int
+    network: Classifier  # in evaluation mode
+    class_names: tuple[str, ...]  # names of the classes, in the order of its logits
+    epochs: int  # number of epochs that it was trained for
 
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
-        """Reads the newest intact checkpoint in a stage's directory, opening it only once.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Reads the newest intact checkpoint in a stage's directory; raises InputError if there is none."""
         graphs: list[nnx.GraphDef[Classifier]] = []
 
         def select(about: dict[str, Any]) -> State:
@@ -111,21 +87,6 @@ class TrainedClassifier:
         about, state = _newest(directory, select)
         network = nnx.merge(graphs[0], state["parameters"], state["batch_statistics"])
         return cls(network, tuple(about["class_names"]), about["epoch"])
-
-
-def _restore_mixing(workdir: str | os.PathLike[str], builders: Mapping[str, Builder]) -> list[Any]:
-    """Restores networks of stage 1, in the order of their builders."""
-    graphs: dict[str, nnx.GraphDef[Any]] = {}
-
-    def select(about: dict[str, Any]) -> State:
-        config = settings.from_dict(about["config"])
-        state = {}
-        for name, build in builders.items():
-            graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
-        return state
-
-    _, state = _newest(Workdir(workdir).generator_home().generator, select)
-    return [nnx.merge(graph, state[name]) for name, graph in graphs.items()]
 
 
 def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:

@@ -31,16 +31,11 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """The results of a run.
+    """The results of a run."""
 
-    Attributes:
-        content: the content of ``results.json``.
-        rows: the rows of the closing table, the baseline first.
-        predictions: the predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
-    """
-
-    content: dict[str, Any]
-    rows: list[SummaryRow]
+    content: dict[str, Any]  # the content of ``results.json``
+    rows: list[SummaryRow]  # the rows of the closing table, the baseline first
+    # The predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
     predictions: dict[str, Int[np.ndarray, "examples"]]
 
     def write(self, workdir: Workdir) -> None:
@@ -55,15 +50,7 @@ def results_of(
     measured: dict[str, Measured],
     generator_home: Workdir,
 ) -> Results:
-    """Assembles a run's results.
-
-    Args:
-        config: the run's settings.
-        about: the data stored with its checkpoints.
-        dataset: its data.
-        measured: "classifier" and, if there is one, "baseline".
-        generator_home: the directory of the generator that it uses, if any.
-    """
+    """Assembles a run's results from ``about``, the data stored with its checkpoints, and what has been measured."""
     generator = checkpoints.newest(generator_home.generator) or {}
     alone = _right_alone(measured, dataset.held_out.labels)
     classifier, split = measured["classifier"], config.dataset.evaluate_on

@@ -42,21 +42,15 @@ _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.We
 
 @dataclass(frozen=True)
 class Request:
-    """A request to carry out a run, or some stages of it.
+    """A request to carry out a run, or some stages of it."""
 
-    Attributes:
-        config: the settings, as in ``configs/``.
-        workdir: the run's directory.
-        stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
-            prepares for drawing the report again, "all" does everything.
-        retrain: whether to train the stage again even if it is finished.
-        generator_workdir: the directory of the run whose generator to use; None: not specified.
-    """
-
-    config: ConfigDict
+    config: ConfigDict  # the settings, as in ``configs/``
     workdir: Workdir
+    # "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
+    # prepares for drawing the report again, "all" does everything.
     stage: str = "all"
-    retrain: bool = False
+    retrain: bool = False  # whether to train the stage again even if it is finished
+    # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
 
     @property
@@ -70,11 +64,7 @@ class Request:
         return self.stage in ("all", "classifier")
 
     def check(self) -> None:
-        """Checks settings and options, also against each other, before anything is read.
-
-        Raises:
-            InputError: one is invalid, or two contradict each other.
-        """
+        """Raises InputError for invalid or contradictory settings and options, before anything is read."""
         settings.check(self.config, stored=self.stage in settings.MEASURING_STAGES)
         available_devices(self.config.devices)
         if self.stage not in settings.STAGES:
@@ -101,9 +91,7 @@ class Request:
 def prepared(request: Request) -> Iterator["Run"]:
     """Yields a run with everything checked, its directory locked and its data loaded.
 
-    Raises:
-        InputError: a setting, the data or the directory is unsuitable, or another process uses the directory. Nothing
-            has been changed.
+    Raises InputError if a setting, the data or the directory is unsuitable; then nothing has been changed.
     """
     request.check()
     config, directory = request.config, request.workdir
@@ -139,16 +127,12 @@ def _require_generator(request: Request, home: Workdir) -> None:
 
 
 def load_dataset(config: ConfigDict) -> FewShotDataset:
-    """Loads a run's few-shot set, and checks that every class has enough images to mix.
-
-    Raises:
-        InputError: the data cannot be loaded, or a class has too few images.
-    """
+    """Loads a run's few-shot set; raises InputError if a class has too few images to mix."""
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
     if config.mixing.mask != "none":
         counts = np.bincount(dataset.train.labels)
         smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
-        settings.check_mixed_images(config.mixing.images, int(counts.min()), smallest)
+        settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
     return dataset
 
 
@@ -172,10 +156,7 @@ class Run:
         }
 
     def complete(self, execution: Execution | None = None) -> Running[Results | None]:
-        """Completes the run; returns its results, or None for stage "generator".
-
-        ``execution`` is passed to ``loop.train``.
-        """
+        """Completes the run; returns its results, or None for stage "generator"."""
         # First, so that old files are never mistaken for new ones, even if the run is killed here.
         self.workdir.move_aside(*self.request.replaced())
         self.workdir.claim(self.config)

@@ -19,16 +19,9 @@ from chimeramix_jax.training import checkpoints
 
 
 def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, replaced: Sequence[Path] = ()) -> None:
-    """Requires that everything kept of a run was made from the current data.
+    """Raises InputError, which says what has changed, unless everything kept of a run was made from the current data.
 
-    Args:
-        workdir: the run's directory.
-        dataset: the current data.
-        stage: the requested stage, for the advice in the message.
-        replaced: the files that are about to be moved aside, which may be from other data.
-
-    Raises:
-        InputError: the data have changed; the message says how.
+    ``replaced`` are files that are about to be moved aside. ``stage`` is the requested one, for the message's advice.
     """
     stored = workdir.read_data()
     if stored is not None and not replaced:
@@ -59,16 +52,7 @@ def record(workdir: Workdir, dataset: FewShotDataset) -> None:
 
 
 def trained_otherwise(part: Path, stored: DataIdentity | None, dataset: FewShotDataset, workdir: Workdir) -> list[str]:
-    """Returns how the data of a trained stage differ from the current data, in words; empty if they do not.
-
-    It is also empty if the stage has no checkpoint.
-
-    Args:
-        part: the stage's directory.
-        stored: the identity of the data, as the run recorded it; None if it did not.
-        dataset: the current data.
-        workdir: the directory of the run that trained the stage.
-    """
+    """Returns how the data of a trained stage, as its run recorded them, differ from the current data; empty if not."""
     about = checkpoints.newest(part)
     if about is None:
         return []

@@ -25,18 +25,17 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import files
+from chimeramix_jax import files, stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.stored_format import marked, unmarked
+from chimeramix_jax.stored_format import marked
 
 
 class Workdir:
     """The directory of one run."""
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Names the directory; nothing is read or written yet."""
         self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.data = self.path / "data.json"
@@ -52,11 +51,7 @@ class Workdir:
         self.report = self.path / "report.html"
 
     def create(self) -> None:
-        """Creates the directory, unless it exists.
-
-        Raises:
-            InputError: it cannot be created, or is not writable.
-        """
+        """Creates the directory, unless it exists; raises InputError if that fails or it is not writable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -65,21 +60,13 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
 
     def check(self, config: ConfigDict) -> None:
-        """Creates the directory, and requires that a run with these settings may write to it.
-
-        Raises:
-            InputError: it is not writable, or it holds a run with other settings.
-        """
+        """Creates the directory, and raises InputError if it holds a run with other settings."""
         self.create()
         if self.config.exists():
             self.refuse_other_settings(config)
 
     def refuse_other_settings(self, config: ConfigDict) -> None:
-        """Requires that the directory holds a run with these settings.
-
-        Raises:
-            InputError: they differ in a setting that affects results, or there is no run.
-        """
+        """Raises InputError unless the directory holds a run with the same settings, as far as they affect results."""
         differing = settings.differences(self.read_config(), config)
         if differing:
             raise InputError(
@@ -87,23 +74,23 @@ class Workdir:
                 "choose another with --workdir"
             )
 
-    def has_config(self) -> bool:
-        """Whether the directory holds the settings of a run.
+    def settings_like(self, config: ConfigDict | None) -> ConfigDict:
+        """Returns these settings (None: the run's own), checked; raises InputError if their results would differ."""
+        if config is None:
+            config = self.read_config()
+        self.refuse_other_settings(config)
+        settings.check(config, environment=False, stored=True)
+        return config
 
-        Raises:
-            InputError: that cannot be found out.
-        """
+    def has_config(self) -> bool:
+        """Whether the directory holds the settings of a run; raises InputError if that cannot be found out."""
         try:
             return self.config.exists()
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
 
     def read_config(self) -> ConfigDict:
-        """Returns the settings of the run in this directory.
-
-        Raises:
-            InputError: there is no run, or its settings cannot be read.
-        """
+        """Returns the settings of the run; raises InputError if there are none, or they cannot be read."""
         try:
             return settings.from_json(self.config.read_text(encoding="utf-8"))
         except OSError as error:
@@ -112,41 +99,22 @@ class Workdir:
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def read_results(self) -> dict[str, Any]:
-        """Returns the content of ``results.json``.
-
-        Raises:
-            InputError: there is none, or it cannot be read.
-        """
-        try:
-            results = json.loads(self.results.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.results}: cannot be read: {error}; write it again with --stage=evaluate") from None
-        if not isinstance(results, dict):
-            raise InputError(f"{self.results}: not a JSON object; write it again with --stage=evaluate")
-        return unmarked(results, self.results)
+        """Returns the content of ``results.json``; raises InputError if there is none, or it cannot be read."""
+        results = stored_format.read(self.results, "; write it again with --stage=evaluate")
+        if results is None:
+            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate")
+        return results
 
     def claim(self, config: ConfigDict) -> None:
         """Records the settings; later runs in this directory must have the same."""
         files.write_bytes(self.config, settings.to_json(config).encode())
 
     def read_data(self) -> DataIdentity | None:
-        """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions."""
+        stored = stored_format.read(self.data)
         try:
-            stored = json.loads(self.data.read_text(encoding="utf-8"))
-            if not isinstance(stored, dict):
-                raise ValueError(f"must be a JSON object, not a {type(stored).__name__}")
-            return DataIdentity.from_dict(unmarked(stored, self.data))
-        except FileNotFoundError:
-            return None
-        except InputError:  # written by a later version
-            raise
-        except (OSError, ValueError) as error:
+            return None if stored is None else DataIdentity.from_dict(stored)
+        except ValueError as error:
             raise InputError(f"{self.data}: cannot be read: {error}") from None
 
     def claim_data(self, data: DataIdentity) -> None:
@@ -160,11 +128,7 @@ class Workdir:
             files.write_json(self.generator_from, {"workdir": relative})
 
     def generator_home(self) -> "Workdir":
-        """Returns the directory of the generator that this run uses: its own, its copy, or the recorded run's.
-
-        Raises:
-            InputError: the record cannot be read.
-        """
+        """Returns the directory of the generator that this run uses: its own, its copy, or the recorded run's."""
         if self.generator.exists() or not self.generator_from.exists():
             return self
         if self.generator_kept.exists():

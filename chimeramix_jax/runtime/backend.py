@@ -21,11 +21,7 @@ _VARIABLE, _ACCELERATOR = "CHIMERAMIX_BACKEND", "accelerator"
 
 @functools.cache
 def on_accelerator() -> bool:
-    """Returns whether JAX computes on a GPU or TPU, or is to be treated as if it did.
-
-    Raises:
-        InputError: ``CHIMERAMIX_BACKEND`` is set to anything but ``accelerator``.
-    """
+    """Returns whether JAX computes on a GPU or TPU, or ``CHIMERAMIX_BACKEND`` says to treat it as if it did."""
     import jax
 
     forced = os.environ.get(_VARIABLE, "")

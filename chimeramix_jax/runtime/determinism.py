@@ -15,10 +15,6 @@ def ask_for(config: ConfigDict) -> None:
 
 
 def check(config: ConfigDict) -> None:
-    """Checks that a run with ``config.deterministic`` is deterministic on this backend.
-
-    Raises:
-        InputError: the run is on a GPU, and XLA's flag was not set.
-    """
+    """Raises InputError if a run with ``config.deterministic`` is on a GPU, and XLA's flag was not set."""
     if config.deterministic and backend.determinism_needs_flag() and _FLAG not in xla_flags.given():
         raise InputError(f"deterministic: true, but on a GPU it needs XLA_FLAGS={_FLAG} set before JAX is imported")

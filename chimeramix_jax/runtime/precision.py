@@ -7,9 +7,6 @@ import jax.numpy as jnp
 
 from chimeramix_jax.runtime import backend
 
-# JAX's names for the precision of float32 products, by config.precision.
-_MATMUL_PRECISION = {"float32": "float32", "tensorfloat32": "tensorfloat32"}
-
 
 def computation_dtype(precision: str) -> jnp.dtype | None:
     """Returns the dtype for ``config.precision``: "float32", "tensorfloat32", "bfloat16" or "auto".
@@ -26,9 +23,9 @@ def computing(precision: str) -> contextlib.AbstractContextManager[None]:
     and 10 of fraction. A CPU always multiplies all bits.
     """
     resolved = _resolved(precision)
-    if resolved not in _MATMUL_PRECISION or not backend.shortens_float32_products():
+    if resolved == "bfloat16" or not backend.shortens_float32_products():
         return contextlib.nullcontext()
-    return jax.default_matmul_precision(_MATMUL_PRECISION[resolved])
+    return jax.default_matmul_precision(resolved)  # JAX has the same names
 
 
 def _resolved(precision: str) -> str:

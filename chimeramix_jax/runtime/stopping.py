@@ -23,7 +23,6 @@ class Stopped(BaseException):
     """The run stopped on a signal and saved its progress. This is not an error: ``except Exception`` ignores it."""
 
     def __init__(self, request: signal.Signals):
-        """Stores the exit code for the signal."""
         super().__init__(request.name)
         self.exit_code = exit_code(request)
 
@@ -85,11 +84,7 @@ def before_ending(farewell: Callable[[], None]) -> Iterator[None]:
 
 
 def raise_if_asked() -> None:
-    """Stops the run if a signal has requested it. Call this wherever a run can stop without losing progress.
-
-    Raises:
-        Stopped: a signal has arrived.
-    """
+    """Raises Stopped if a signal has arrived. Call this wherever a run can stop without losing progress."""
     if _requests.first is not None:
         _requests.heard.set()
         raise Stopped(_requests.first)

@@ -31,21 +31,15 @@ _NOT_SET = "not set"  # for a setting that another version of the program does n
 
 @dataclass(frozen=True)
 class Row:
-    """Trials that differ only in the seed.
-
-    Attributes:
-        experiment: the name of the experiment.
-        variant: the settings that distinguish these trials from others of the experiment, and those that differ from
-            the shipped settings; empty if there are none.
-        images_per_class: training images per class; None: all.
-        trials: one trial per seed, in the order of the seeds.
-        differences: accuracy minus that of the baseline, in [-1, 1], by seed, for seeds with a finished baseline.
-    """
+    """Trials that differ only in the seed."""
 
     experiment: str
+    # The settings that distinguish these trials from others of the experiment, and those that differ from the
+    # shipped settings; empty if there are none.
     variant: str
-    images_per_class: int | None
-    trials: tuple[Trial, ...]
+    images_per_class: int | None  # training images per class; None: all
+    trials: tuple[Trial, ...]  # one trial per seed, in the order of the seeds
+    # Accuracy minus that of the baseline, in [-1, 1], by seed, for seeds with a finished baseline.
     differences: Mapping[int, float]
 
     @property
@@ -91,27 +85,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Summary:
-    """The summary of many runs.
+    """The summary of many runs."""
 
-    Attributes:
-        sections: one section per data set and split.
-        baseline: the experiment that the others are compared with.
-        metric: a key of ``trials.METRICS``.
-        damaged: a line for each file that cannot be read.
-        unfinished: a line for each run without results.
-        missing: a line for each row with missing trials.
-        warnings: a line for each circumstance that affects how figures may be compared.
-        environments: the number of classifiers trained with each combination of device and versions.
-    """
-
-    sections: tuple[Section, ...]
-    baseline: str
-    metric: str
-    damaged: tuple[str, ...]
-    unfinished: tuple[str, ...]
-    missing: tuple[str, ...]
-    warnings: tuple[str, ...]
-    environments: Mapping[str, int]
+    sections: tuple[Section, ...]  # one section per data set and split
+    baseline: str  # the experiment that the others are compared with
+    metric: str  # a key of ``trials.METRICS``
+    damaged: tuple[str, ...]  # a line for each file that cannot be read
+    unfinished: tuple[str, ...]  # a line for each run without results
+    missing: tuple[str, ...]  # a line for each row with missing trials
+    warnings: tuple[str, ...]  # a line for each circumstance that affects how figures may be compared
+    environments: Mapping[str, int]  # the number of classifiers trained with each combination of device and versions
 
     def count(self, status: Status) -> int:
         """Counts the classifiers with a status."""
@@ -133,10 +116,7 @@ def summarize(
         planned: the runs that should exist; None: in each section, every combination of its experiments, numbers of
             images and seeds.
         metric: the metric that the trials' accuracies hold, a key of ``trials.METRICS``.
-        baseline: the experiment to compare with.
-
-    Raises:
-        InputError: ``baseline`` is neither "baseline" nor one of the experiments.
+        baseline: the experiment to compare with; InputError if it is neither "baseline" nor one of the experiments.
     """
     experiments = sorted({trial.address.experiment for trial in trials})
     if baseline not in experiments and baseline != "baseline":

@@ -40,11 +40,7 @@ class Style(NamedTuple):
 
 
 def require_matplotlib() -> None:
-    """Checks that curves can be drawn.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
+    """Raises InputError unless matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
             "curves: matplotlib is not installed; run pip install matplotlib, or leave the curves out with --nocurves"

@@ -13,17 +13,10 @@ from chimeramix_jax.summary.trials import Trial, find_runs, read_run
 
 
 def collect(folders: Sequence[Path], metric: str) -> tuple[list[Trial], list[str], list[PlannedRun] | None]:
-    """Reads the runs in the folders.
+    """Reads the runs in the folders, at any depth; the folders may overlap.
 
-    Args:
-        folders: searched for runs at any depth; they may overlap.
-        metric: the metric that the trials hold.
-
-    Returns:
-        The trials; a line for each file or folder that cannot be read; and the planned runs, or None without a plan.
-
-    Raises:
-        InputError: the folders contain no runs, or a plan cannot be read.
+    Returns the trials, a line for each file or folder that cannot be read, and the planned runs (None without a plan).
+    Raises InputError if there are no runs, or a plan cannot be read.
     """
     trials: list[Trial] = []
     damaged: list[str] = []
@@ -49,11 +42,7 @@ def collect(folders: Sequence[Path], metric: str) -> tuple[list[Trial], list[str
 
 
 def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> list[Path]:
-    """Writes the files of a summary into a folder and returns their paths.
-
-    Raises:
-        InputError: a file cannot be written.
-    """
+    """Writes the files of a summary into a folder and returns their paths."""
     figure = curves.draw(summary) if with_curves else None
     svg = None if figure is None else curves.svg(figure)
     contents = {

@@ -8,13 +8,7 @@ from chimeramix_jax.summary.trials import Status
 
 
 def html(summary: Summary, title: str, svg: bytes | None) -> str:
-    """Returns the page as HTML.
-
-    Args:
-        summary: the summary to show.
-        title: the heading of the page.
-        svg: the curves, from ``curves.svg``; None: no curves.
-    """
+    """Returns the page as HTML, with the curves from ``curves.svg``, if any."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("chimeramix_jax.summary", "."),
         autoescape=True,  # names and paths come from the user

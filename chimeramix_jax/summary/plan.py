@@ -20,7 +20,6 @@ validation images also have ``"evaluate_on": "validation"``, and runs on ``image
 keys are ignored.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.stored_format import unmarked
+from chimeramix_jax.stored_format import read
 from chimeramix_jax.summary.trials import Address, dataset_label
 
 FILE = "sweep.json"
@@ -54,23 +53,13 @@ class PlannedRun:
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
-    """Returns the planned runs of a sweep's folder, or None if it has no plan.
-
-    Raises:
-        InputError: the plan does not have the format above; the message names the file and the run.
-    """
+    """Returns the planned runs of a sweep's folder, or None if it has no plan; raises InputError for a damaged one."""
     path = folder / FILE
-    try:
-        plan = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    plan = read(path)
+    if plan is None:
         return None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(plan, Mapping) or not isinstance(plan.get("runs"), list):
+    if not isinstance(plan.get("runs"), list):
         raise InputError(f'{path}: cannot be read: it must hold {{"runs": [...]}}')
-    plan = unmarked(plan, path)
     return [_planned(folder, run, f"{path}: runs[{number}]") for number, run in enumerate(plan["runs"])]
 
 

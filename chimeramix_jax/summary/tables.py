@@ -9,7 +9,7 @@ from typing import Any
 
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.summary.comparison import Row, Section, Summary, images_in_words
-from chimeramix_jax.summary.trials import METRICS, Status, Trial
+from chimeramix_jax.summary.trials import METRICS, Status
 
 NOTHING = "-"
 _ONE_SEED = "one seed"
@@ -70,14 +70,11 @@ def every_seed(section: Section) -> Table:
     seeds = section.seeds
     lines = []
     for row in section.rows:
-        cells = {trial.address.seed: _seed_cell(trial) for trial in row.trials}
+        cells = {trial.address.seed: str(trial.status) for trial in row.trials}
+        cells |= {trial.address.seed: f"{100 * trial.accuracy:.2f}" for trial in row.finished}
         by_seed = [cells.get(seed, NOTHING) for seed in seeds]
         lines.append((images_in_words(row.images_per_class), row.title, *by_seed))
     return Table(("images per class", "experiment", *map(str, seeds)), "rl" + "r" * len(seeds), tuple(lines))
-
-
-def _seed_cell(trial: Trial) -> str:
-    return f"{100 * trial.accuracy:.2f}" if trial.status == Status.FINISHED else str(trial.status)
 
 
 def notes(summary: Summary) -> list[tuple[str, tuple[str, ...]]]:

@@ -1,7 +1,7 @@
 """Reads the runs in a folder: every classifier that was trained and evaluated, or should have been."""
 
 import enum
-import json
+import errno
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from chimeramix_jax import paths
 from chimeramix_jax.config import catalog
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.stored_format import unmarked
+from chimeramix_jax.stored_format import read
 
 METRICS = {
     # The metrics that can be summarised, by their names in results.json.
@@ -25,12 +25,6 @@ METRICS = {
 
 _ADDRESS_KEYS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
 _NEEDED_KEYS = (*_ADDRESS_KEYS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
-
-_OF_MASKS = {
-    # Settings that only one kind of mask uses.
-    "grid": ("mix_size",),
-    "segmentation": ("segmentation_scale", "segmentation_min_size", "segmentation_sigma"),
-}
 
 
 class Status(enum.StrEnum):
@@ -44,53 +38,33 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Address:
-    """Identifies a trial among others.
+    """Identifies a trial among others."""
 
-    Attributes:
-        dataset: the name of the data set, with that of its folder for ``image_folder``.
-        split: the evaluation split, "test" or "validation". The two are never mixed.
-        experiment: the name of the experiment.
-        images_per_class: training images per class; None: all.
-        seed: the seed of the run.
-    """
-
-    dataset: str
-    split: str
+    dataset: str  # the name of the data set, with that of its folder for ``image_folder``
+    split: str  # the evaluation split, "test" or "validation". The two are never mixed
     experiment: str
-    images_per_class: int | None
+    images_per_class: int | None  # training images per class; None: all
     seed: int
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One classifier and its result.
-
-    Attributes:
-        address: what identifies it.
-        status: finished, unfinished, damaged or missing.
-        workdir: the run's directory; None if it is missing.
-        embedded: whether it is the baseline that a run of another experiment trained for comparison.
-        accuracy: the summarised metric, in [0, 1]; NaN unless finished.
-        settings: the settings, by dotted key, that affect the result and are not part of ``address``.
-        changed: those of them that differ from the shipped experiment, with their shipped values.
-        images: a fingerprint of the training and evaluation images.
-        data: the digest of the images' content; empty for runs of earlier versions.
-        mean_images: the mean number of training images per class.
-        environment: the device and the versions, as text.
-        rollbacks: how often the training of each part was rolled back after non-finite numbers.
-    """
+    """One classifier and its result."""
 
     address: Address
     status: Status
-    workdir: Path | None
-    embedded: bool = False
-    accuracy: float = math.nan
+    workdir: Path | None  # the run's directory; None if it is missing
+    embedded: bool = False  # whether it is the baseline that a run of another experiment trained for comparison
+    accuracy: float = math.nan  # the summarised metric, in [0, 1]; NaN unless finished
+    # The settings, by dotted key, that affect the result and are not part of ``address``.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    # Those of them that differ from the shipped experiment, with their shipped values.
     changed: Mapping[str, Any] = field(default_factory=dict)
-    images: int | None = None
-    data: str = ""
-    mean_images: float | None = None
-    environment: str = ""
+    images: int | None = None  # a fingerprint of the training and evaluation images
+    data: str = ""  # the digest of the images' content; empty for runs of earlier versions
+    mean_images: float | None = None  # the mean number of training images per class
+    environment: str = ""  # the device and the versions, as text
+    # How often the training of each part was rolled back after non-finite numbers.
     rollbacks: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -100,12 +74,7 @@ def dataset_label(name: str, directory: str) -> str:
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
-    """Yields the runs in a folder, at any depth and through links, sorted by path.
-
-    Args:
-        folder: where to search.
-        on_error: called with the error of each folder that cannot be read.
-    """
+    """Yields the runs in a folder, at any depth and through links, sorted by path."""
     for path, folders, names in paths.walk(folder, on_error):
         if "config.json" in names or "results.json" in names:
             folders.clear()  # a run's folder has many files but no further runs
@@ -116,13 +85,7 @@ def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Wor
 def read_run(workdir: Workdir, metric: str) -> tuple[list[Trial], list[str]]:
     """Reads the trials of a run: its classifier and its embedded baseline, if there is one.
 
-    Args:
-        workdir: the run's directory.
-        metric: a key of ``METRICS``.
-
-    Returns:
-        The trials, and a line for each file that cannot be read. If only the results cannot be read, the trials have
-        the status "damaged".
+    Also returns a line for each file that cannot be read. If these are only the results, the trials are "damaged".
     """
     problems = []
     status = Status.UNFINISHED
@@ -193,7 +156,7 @@ class _Settings:
     ) -> tuple[Address, dict[str, Any]]:
         effective = _effective(self._config, mixes, backend)
         if self._flat.get("dataset.directory"):  # folders with the same name can be different data sets
-            effective["dataset.directory"] = os.path.realpath(os.path.expanduser(self._flat["dataset.directory"]))
+            effective["dataset.directory"] = paths.without_links(self._flat["dataset.directory"])
         shipped = settings.shipped_settings(self._flat["dataset.name"], experiment).values()
         originals = [settings.config_to_dict(original) for original in shipped]
         if not embedded and not mixes and any(original["mixing"]["mask"] != "none" for original in originals):
@@ -224,9 +187,7 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     generates = mixes and flat_config["mixing.of"] == "features"
     unused = [] if mixes else ["mixing"]
     unused += [] if generates else ["generator"]
-    unused += [
-        f"mixing.{name}" for mask, names in _OF_MASKS.items() if flat_config["mixing.mask"] != mask for name in names
-    ]
+    unused += [key for mask, keys in settings.OF_MASKS.items() if flat_config["mixing.mask"] != mask for key in keys]
     unused += [] if flat_config.get("augment.cutout") else ["augment.cutout_side"]
     unused += [] if flat_config["augment.policy"] == "autoaugment" else ["augment.autoaugment_policy"]
     if flat_config["dataset.name"] not in catalog.names_taking("directory"):
@@ -241,15 +202,10 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: cannot be read: it holds a {type(content).__name__}; it must hold a JSON object")
-    return unmarked(content, path)
+    content = read(path)
+    if content is None:
+        raise InputError(f"{path}: cannot be read: {os.strerror(errno.ENOENT)}")
+    return content
 
 
 def _member(path: Path, content: Mapping[str, Any], key: str, kind: type) -> Any:

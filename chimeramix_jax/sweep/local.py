@@ -12,7 +12,7 @@ from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.sweep.display import Display, Running
+from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
 
@@ -32,14 +32,9 @@ class Worker:
 
 
 def workers(count: int | None, devices: tuple[str, int] | None = None) -> list[Worker]:
-    """Returns the workers of this machine.
+    """Returns ``count`` workers, or one per GPU or, without GPUs, one with all cores; raises InputError for too many.
 
-    Args:
-        count: the number of workers; None: one per GPU or, without GPUs, one with all cores.
-        devices: the result of ``jax_devices``, if known; None: it is called.
-
-    Raises:
-        InputError: ``count`` exceeds the number of GPUs or cores, or JAX does not start.
+    ``devices`` is the result of ``jax_devices``, if that is known.
     """
     cpus = sorted(os.sched_getaffinity(0))
     backend, number_of_devices = devices or jax_devices()
@@ -68,11 +63,7 @@ def jax_devices() -> tuple[str, int]:
 
 
 def run(states: dict[Job, State], available: Sequence[Worker]) -> None:
-    """Runs the pending jobs whose prerequisites succeed, and updates ``states``.
-
-    Raises:
-        Stopped: this process was asked to stop; all running jobs have written checkpoints.
-    """
+    """Runs the pending jobs whose prerequisites succeed, and updates ``states``; raises Stopped on a signal."""
     with stopping.listening(), Display() as display:
         pool = _Pool(states, available, display)
         with stopping.before_ending(pool.ask_to_stop):
@@ -140,9 +131,7 @@ class _Pool:
         counts = [
             f"{sum(state == kind for state in self._states.values())} {kind}" for kind in State if kind != State.QUEUED
         ]
-        running = [
-            Running(job.name, process.seconds, process.last_line()) for job, (process, _) in self._running.items()
-        ]
+        running = [(job.name, process.seconds, process.last_line()) for job, (process, _) in self._running.items()]
         self._display.show(running, ", ".join(counts))
 
 

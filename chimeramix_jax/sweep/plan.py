@@ -43,33 +43,20 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """What jobs of about the same duration have in common.
-
-    Attributes:
-        dataset: the label of the data set.
-        work: the experiment, or the kind of generator.
-        images_per_class: training images per class; None: all.
-        settings: the other settings that affect the duration, as JSON.
-    """
+    """What jobs of about the same duration have in common."""
 
     dataset: str
-    work: str
-    images_per_class: int | None
-    settings: str
+    work: str  # the experiment, or the kind of generator
+    images_per_class: int | None  # training images per class; None: all
+    settings: str  # the other settings that affect the duration, as JSON
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """The work of one process.
+    """The work of one process."""
 
-    Attributes:
-        runs: one run, or several that differ only in the seed and are trained together.
-        stage: the stage of these runs: "generator", "classifier" (if another job trains the generator) or "all".
-        generator_job: that other job; None: there is none.
-    """
-
-    runs: tuple[SweepRun, ...]
-    stage: str
+    runs: tuple[SweepRun, ...]  # one run, or several that differ only in the seed and are trained together
+    stage: str  # the stage of these runs: "generator", "classifier" (if another job trains the generator) or "all"
     generator_job: "Job | None" = None
 
     @property
@@ -79,8 +66,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of the job, unique in the sweep."""
-        return self._of_stage(selection.common_name(self.runs))
+        """The name of the job, unique in the sweep; several seeds as in ``...-seed-{0,1}``."""
+        seeds = ",".join(str(run.config.seed) for run in self.runs)
+        return self._of_stage(selection.common_workdir(self.runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}"))
 
     @property
     def names(self) -> list[str]:
@@ -117,12 +105,7 @@ class Job:
         return Kind(dataset, work, config.max_labels_per_class, json.dumps(relevant))
 
     def state(self, *, retry: bool, queued: Collection[str] = ()) -> State:
-        """Returns the state of the job.
-
-        Args:
-            retry: whether failed jobs are to be run again.
-            queued: the names of the jobs that Slurm has.
-        """
+        """Returns the job's state, given whether failed jobs run again, and the names of the jobs that Slurm has."""
         if not set(self.names).isdisjoint(queued):
             return State.QUEUED
         if all(is_finished(run.workdir, self.stage) for run in self.runs):
@@ -209,11 +192,7 @@ def _owner(runs: Sequence[SweepRun]) -> SweepRun:
 
 
 def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
-    """Checks that the sweep may use its folder, and each run its directory; changes nothing.
-
-    Raises:
-        InputError: a folder holds other files, belongs to another sweep, or has a run with different settings or data.
-    """
+    """Raises InputError unless the folder and the runs' directories are new or of this sweep; changes nothing."""
     outer = next((parent for parent in folder.absolute().parents if (parent / FILE).exists()), None)
     if outer is not None:
         raise InputError(f"--workdir={folder}: is inside {outer}, the folder of another sweep; choose another folder")
@@ -258,13 +237,7 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def write(folder: Path, runs: Sequence[SweepRun]) -> None:
-    """Writes the plan file, which ``chimeramix summarize`` reads.
-
-    Runs that an earlier command planned for this folder are kept.
-
-    Raises:
-        InputError: the existing plan cannot be read.
-    """
+    """Writes the plan file, which ``chimeramix summarize`` reads; keeps runs that an earlier command planned."""
     planned = {run.name: _planned(run) for run in runs}
     if read_plan(folder) is not None:
         earlier = json.loads((folder / FILE).read_bytes())["runs"]

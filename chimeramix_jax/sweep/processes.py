@@ -5,14 +5,15 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax import files
+from chimeramix_jax.config import shipped
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.sweep import program
 from chimeramix_jax.sweep.finished import is_finished
 
 LOG, ERROR = "log.txt", "error.txt"  # in a run's directory; the log covers all attempts, the error only the last
@@ -32,6 +33,12 @@ class Task:
     arguments: tuple[str, ...]
     workdirs: tuple[Path, ...]
     stage: str
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """Returns the command line of a run, in a checkout or not."""
+    main = shipped.folder().parent / "main.py"
+    return [sys.executable, *([str(main)] if main.exists() else ["-m", "chimeramix_jax"]), *arguments]
 
 
 @contextlib.contextmanager
@@ -65,7 +72,7 @@ class RunProcess:
         with open(self._log, "ab") as log, _restricted(cpus):
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
-                program.command(task.arguments),
+                command(task.arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

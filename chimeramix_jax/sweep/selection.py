@@ -2,16 +2,17 @@
 
 import fnmatch
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import shipped
+from chimeramix_jax.config.experiments import EXPERIMENTS, STUDY
 from chimeramix_jax.errors import InputError, not_one_of
-from chimeramix_jax.sweep import program
 
 ALL = "all"  # as a number of images per class: all images
 
@@ -27,19 +28,12 @@ _OWN_FLAGS = {
 
 @dataclass(frozen=True, eq=False)
 class SweepRun:
-    """One run of the sweep.
-
-    Attributes:
-        workdir: its directory.
-        source: its config file and experiment, as in ``--config``.
-        config: its settings, checked.
-        overrides: the arguments ``--config.key=value`` that all runs share.
-    """
+    """One run of the sweep."""
 
     workdir: Path
-    source: str
+    source: str  # its config file and experiment, as in ``--config``
     config: ConfigDict
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # the arguments ``--config.key=value`` that all runs share
 
     @property
     def name(self) -> str:
@@ -70,12 +64,6 @@ def common_workdir(runs: Sequence[SweepRun]) -> Path:
     return runs[0].workdir if len(runs) == 1 else runs[0].pattern
 
 
-def common_name(runs: Sequence[SweepRun]) -> str:
-    """Returns the name of a run's directory, or those of several seeds as a shell pattern: ``...-seed-{0,1}``."""
-    seeds = ",".join(str(run.config.seed) for run in runs)
-    return common_workdir(runs).name.replace(settings.SEED_PLACE, f"{{{seeds}}}")
-
-
 def select(
     folder: Path, datasets: str, experiments: str, images: str | None, seeds: str, overrides: Sequence[str] = ()
 ) -> list[SweepRun]:
@@ -84,16 +72,13 @@ def select(
     Args:
         folder: the folder of the sweep, which will hold the runs' directories.
         datasets: comma-separated names of config files, glob patterns for them, and paths of other config files.
-        experiments: comma-separated names and glob patterns.
+        experiments: comma-separated names and glob patterns; "study": those of the published study.
         images: comma-separated numbers of training images per class, or "all"; None: as in each config file.
         seeds: comma-separated numbers and ranges.
         overrides: arguments ``--config.key=value`` for all runs.
-
-    Raises:
-        InputError: a value is unknown or not allowed, no run is selected, or two runs would share a directory.
     """
     sources = _config_sources(datasets)
-    names = _chosen("--experiments", experiments, program.EXPERIMENT_NAMES)
+    names = _chosen("--experiments", experiments, EXPERIMENTS, {"study": list(STUDY)})
     numbers = _images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
@@ -113,27 +98,29 @@ def select(
     return runs
 
 
-def _chosen(flag: str, text: str, known: Iterable[str]) -> list[str]:
-    """Returns the known names that match a list of names and glob patterns, without duplicates."""
+def _chosen(
+    flag: str, text: str, known: Iterable[str], groups: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[str]:
+    """Returns the known names that match a list of names, of groups and of glob patterns, without duplicates."""
     names = list(known)
     chosen: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        matching = [name for name in names if fnmatch.fnmatchcase(name, part)]
+        matching = groups.get(part) or [name for name in names if fnmatch.fnmatchcase(name, part)]
         if not matching:
-            raise not_one_of(flag, part, names)
+            raise not_one_of(flag, part, [*groups, *names])
         chosen += matching
     return list(dict.fromkeys(chosen))
 
 
 def _config_sources(text: str) -> list[str]:
     """Returns the paths of the listed config files: shipped files are listed by name, others by path."""
-    files = program.config_files()
     sources: list[str] = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         if part.endswith(".py"):
             sources.append(part)
         else:
-            sources += [os.path.relpath(files[name]) for name in _chosen("--datasets", part, files)]
+            names = _chosen("--datasets", part, shipped.names())
+            sources += [os.path.relpath(shipped.folder() / f"{name}.py") for name in names]
     return list(dict.fromkeys(sources))
 
 
@@ -154,16 +141,9 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
     """Loads the settings of a config file and an experiment, with the overrides applied."""
     config = settings.load(source)
     for override in overrides:
-        key = override.removeprefix("--config.").partition("=")[0]
-        settings.check_key(key, settings.SETTINGS)
-        if key in _OWN_FLAGS:
-            raise InputError(f"{override}: the sweep sets this for each run; list the values with {_OWN_FLAGS[key]}")
-    own = flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=own, sys_argv=["", *overrides])
-        own(["", *overrides])
-    except (flags.Error, ValueError) as error:
-        raise InputError(settings.explain(str(error))) from None
+        if flag := _OWN_FLAGS.get(override.removeprefix("--config.").partition("=")[0]):
+            raise InputError(f"{override}: the sweep sets this for each run; list the values with {flag}")
+    settings.override(config, overrides)
     return config
 
 

@@ -7,7 +7,6 @@ either signal, the run writes a checkpoint, and the requeued job resumes from th
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.stored_format import read
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import RunProcess, Task
 
@@ -34,32 +34,21 @@ _MOST_REQUEUES = 10_000  # after time limits; a long run may need many
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that each job requests from Slurm; None: the default of the cluster.
-
-    Attributes:
-        partition: the partition of the cluster.
-        minutes: the time limit, after which the job is stopped, requeued and resumed.
-        memory_gb: main memory in gigabytes.
-        cpus: the number of CPU cores.
-        gpus: the number of GPUs.
-        parallel: the maximum number of jobs of an array that run at the same time.
-        options: further options of sbatch, such as ``{"account": "vision"}``.
-    """
+    """The resources that each job requests from Slurm; None: the default of the cluster."""
 
     partition: str | None
-    minutes: int
-    memory_gb: int | None
+    minutes: int  # the time limit, after which the job is stopped, requeued and resumed
+    memory_gb: int | None  # main memory in gigabytes
     cpus: int | None
     gpus: int | None
-    parallel: int
-    options: Mapping[str, str]
+    parallel: int  # the maximum number of jobs of an array that run at the same time
+    options: Mapping[str, str]  # further options of sbatch, such as ``{"account": "vision"}``
 
 
 class ContinuedWhenRequeued:
     """Runs a task in a Slurm job; submitit calls it."""
 
     def __init__(self) -> None:
-        """Starts nothing yet; the task starts with the job."""
         self._process: RunProcess | None = None
 
     def __call__(self, task: Task) -> None:
@@ -80,11 +69,7 @@ class ContinuedWhenRequeued:
 
 
 def require() -> None:
-    """Checks that submitit and Slurm are available.
-
-    Raises:
-        InputError: one of them is missing.
-    """
+    """Raises InputError unless submitit and Slurm are available."""
     if importlib.util.find_spec("submitit") is None:
         raise InputError("--launcher=slurm: submitit is not installed; run pip install submitit")
     if shutil.which("sbatch") is None:
@@ -94,11 +79,7 @@ def require() -> None:
 
 
 def queued(folder: Path) -> dict[str, str]:
-    """Returns the names and Slurm ids of the sweep's jobs that are waiting or running.
-
-    Raises:
-        InputError: Slurm reports an error.
-    """
+    """Returns the names and Slurm ids of the sweep's jobs that are waiting or running."""
     submitted = _submitted(folder)
     if not submitted:
         return {}
@@ -112,8 +93,7 @@ def queued(folder: Path) -> dict[str, str]:
 def submit(states: dict[Job, State], folder: Path, resources: Resources) -> dict[str, str]:
     """Submits the pending jobs, records their ids, and updates ``states``; returns the ids by job name.
 
-    Raises:
-        InputError: Slurm rejects a job. Earlier jobs remain submitted.
+    Raises InputError if Slurm rejects a job; earlier jobs remain submitted.
     """
     submission = _Submission(folder, resources, states)
     ids = queued(folder)
@@ -206,8 +186,4 @@ class _Submission:
 
 def _submitted(folder: Path) -> dict[str, str]:
     """Returns the recorded ids by job name."""
-    path = folder / JOBS
-    try:
-        return json.loads(path.read_bytes()) if path.exists() else {}
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    return read(folder / JOBS) or {}

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.data import sampling
-from chimeramix_jax.mixing.blending import blend, mixed_images
+from chimeramix_jax.mixing.blending import blend_many, encoded, mixed_from_many
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
@@ -20,7 +20,8 @@ from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.stage_data import StageData
 
 Images = Float[Array, "batch side side 3"]
-Mask = Float[Array, "batch mask_side mask_side 1"]
+Sources = Float[Array, "images batch side side 3"]
+Partition = Float[Array, "images batch mask_side mask_side 1"]
 ExampleWeights = Float[Array, "batch"] | None
 
 
@@ -68,33 +69,54 @@ class GeneratorStage:
         del shared_key
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
 
-        # Pairs: every image a gets a partner b from its own class, and both are augmented independently.
-        partner_key, key_a, key_b = jax.random.split(view_key, 3)
-        partners = sampling.same_class_partners(partner_key, inputs, indices)
-        a, _ = self._augmentation(key_a, inputs, indices)
-        b, segments = self._augmentation(key_b, inputs, partners)
+        # Sources: every image gets partners from its own class, and all are augmented independently.
+        images, segments = self._draw_sources(view_key, inputs, indices)
 
         # Masks: one for the mixes that train the generator, another for those that train the discriminator.
-        mask = self._draw_masks(mask_key, inputs, len(indices), segments)
-        fake_mask = self._draw_masks(fake_mask_key, inputs, len(indices), segments)
+        partition = self._draw_partition(mask_key, inputs, len(indices), segments)
+        fake_partition = self._draw_partition(fake_mask_key, inputs, len(indices), segments)
 
-        # Real images: either all a or all b, decided by one fair coin for the batch.
-        real = jnp.where(jax.random.bernoulli(coin_key), a, b)
+        # Real images: one of every mix's sources, the first ones or their first partners, ...
+        real = images[self._draw_real(coin_key)]
 
         # Losses and updates: first the generator, then the discriminator on mixes by the updated generator.
-        weights = None if example_mask is None else example_mask.astype(a.dtype)
+        weights = None if example_mask is None else example_mask.astype(images.dtype)
         with computing(self.config.precision):
-            return self._step.update(state, a, b, mask, fake_mask, real, weights)
+            return self._step.update(state, images, partition, fake_partition, real, weights)
 
-    def _draw_masks(
+    def _draw_sources(
+        self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
+    ) -> tuple[Sources, Int[Array, "batch side side"] | None]:
+        """Draws partners and views; returns the images of every mix, and the last ones' segments if masks follow them.
+
+        For pairs, the images are the batch's images *a* and their partners *b*.
+        """
+        number = self.config.generator.images
+        keys = jax.random.split(key, 2 * number - 1)
+        partner_keys, view_keys = keys[: number - 1], keys[number - 1 :]
+        partners = [sampling.same_class_partners(key, data, indices) for key in partner_keys]
+        views = [
+            self._augmentation(key, data, source) for key, source in zip(view_keys, [indices, *partners], strict=True)
+        ]
+        return jnp.stack([view.images for view in views]), views[-1].segments
+
+    def _draw_partition(
         self,
         key: PRNGKeyArray,
         data: sampling.ResidentData,
         batch_size: int,
         segments: Integer[Array, "batch_size side side"] | None,
-    ) -> Mask:
-        """Draws masks of the features' size; ``segments`` are those of the images b, if masks follow segments."""
-        return self._masks.partitions(key, batch_size, segments, data.segment_labels)[0]
+    ) -> Partition:
+        """Draws masks of the features' size; ``segments`` are those of the last images, if masks follow segments."""
+        number = self.config.generator.images
+        return self._masks.partitions(key, batch_size, segments, data.segment_labels, number)
+
+    def _draw_real(self, key: PRNGKeyArray) -> Int[Array, ""]:
+        """Draws which of the sources the whole batch shows the discriminator as real; for pairs by a fair coin."""
+        number = self.config.generator.images
+        if number == 2:
+            return jnp.where(jax.random.bernoulli(key), 0, 1)
+        return jax.random.randint(key, (), 0, number)
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """Draws both networks and initialises their optimizers."""
@@ -140,10 +162,9 @@ class AdversarialStep:
     def update(
         self,
         state: State,
-        a: Images,
-        b: Images,
-        mask: Mask,
-        fake_mask: Mask,
+        images: Sources,
+        partition: Partition,
+        fake_partition: Partition,
         real: Images,
         weights: ExampleWeights = None,
     ) -> tuple[State, Metrics]:
@@ -151,45 +172,51 @@ class AdversarialStep:
 
         Args:
             state: before the step.
-            a: the pairs' first images, in [-1, 1].
-            b: their second images.
-            mask: mixes a and b for the generator's update.
-            fake_mask: mixes them for the discriminator's update.
-            real: the images that the discriminator is to call real: a or b.
-            weights: of the pairs in the losses; None: all the same.
+            images: the sources of every mix, in [-1, 1]; for pairs the images a, then the images b.
+            partition: mixes them for the generator's update.
+            fake_partition: mixes them for the discriminator's update.
+            real: the images that the discriminator is to call real.
+            weights: of the mixes in the losses; None: all the same.
 
         Returns:
             The state after the step, and the losses.
         """
         # The generator, scored by the discriminator as it is.
         gradients, metrics = jax.grad(self.generator_loss, has_aux=True)(
-            state["generator"], state["discriminator"], a, b, mask, weights
+            state["generator"], state["discriminator"], images, partition, weights
         )
         state = self._updated(state, "generator", gradients)
 
         # The discriminator, on new mixes by the updated generator.
-        fake = mixed_images(nnx.merge(self.generator, state["generator"]), a, b, fake_mask).astype(a.dtype)
+        fake = mixed_from_many(nnx.merge(self.generator, state["generator"]), images, fake_partition).astype(
+            images.dtype
+        )
         loss, gradients = jax.value_and_grad(self.discriminator_loss)(state["discriminator"], real, fake, weights)
         return self._updated(state, "discriminator", gradients), metrics | {"discriminator": loss}
 
     def generator_loss(
-        self, parameters: PyTree, discriminator: PyTree, a: Images, b: Images, mask: Mask, weights: ExampleWeights
+        self, parameters: PyTree, discriminator: PyTree, images: Sources, partition: Partition, weights: ExampleWeights
     ) -> tuple[Float[Array, ""], Metrics]:
-        """Returns the generator's loss and its terms; decodes three times per pair: the mix, a and b."""
-        generator = nnx.merge(self.generator, parameters)
-        features_a, features_b = jnp.split(generator.encode(jnp.concatenate([a, b])), 2)
-        features = jnp.concatenate([blend(features_a, features_b, mask), features_a, features_b])
-        decoded = generator.decode(features).astype(a.dtype)
-        mixed, reconstruction_a, reconstruction_b = jnp.split(decoded, 3)
-        scores = nnx.merge(self.discriminator, discriminator)(mixed).astype(a.dtype)
+        """Returns the generator's loss and its terms; decodes every mix and each of its sources.
 
-        def both(loss):
-            return loss(reconstruction_a, a, weights) + loss(reconstruction_b, b, weights)
+        The terms of the reconstructions are sums over a pair, as published. For more images they are twice the mean
+        over the sources, so that they keep their weight beside the adversarial term.
+        """
+        generator = nnx.merge(self.generator, parameters)
+        features = encoded(generator, images)
+        blends = blend_many(features, partition)
+        decoded = generator.decode(jnp.concatenate([blends, *features])).astype(images.dtype)
+        mixed, *reconstructions = jnp.split(decoded, len(images) + 1)
+        scores = nnx.merge(self.discriminator, discriminator)(mixed).astype(images.dtype)
+
+        def of_a_pair(loss):
+            pairs = zip(reconstructions, images, strict=True)
+            return sum(loss(reconstruction, image, weights) for reconstruction, image in pairs) * (2 / len(images))
 
         terms = {
-            "reconstruction": both(losses.reconstruction_loss),
+            "reconstruction": of_a_pair(losses.reconstruction_loss),
             "adversarial": losses.least_squares_loss(scores, 1.0, weights),
-            "perceptual": both(losses.laplacian_pyramid_loss),
+            "perceptual": of_a_pair(losses.laplacian_pyramid_loss),
         }
         total = (
             self.reconstruction_weight * terms["reconstruction"]

@@ -13,7 +13,6 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.data.image_files import read_square_rgb
@@ -56,10 +55,7 @@ def predict(
         Stopped: the program was asked to stop.
     """
     directory = Workdir(workdir)
-    if config is None:
-        config = directory.read_config()
-    directory.refuse_other_settings(config)
-    settings.check(config, environment=False, stored=True)
+    config = directory.settings_like(config)
     paths = image_paths.find(images)
     trained = _finished_classifier(directory, config)
     classify = _compiled(trained.network, config.precision)
@@ -68,19 +64,16 @@ def predict(
     for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
         missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
         probabilities = classify(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))))
-        predictions += [
-            _most_probable(path, row, trained.class_names) for path, row in zip(read_paths, probabilities, strict=False)
-        ]
+        for path, row in zip(read_paths, probabilities, strict=False):
+            best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
+            names = tuple(trained.class_names[label] for label in best)
+            predictions.append(Prediction(path, names, tuple(row[best].tolist())))
         stopping.raise_if_asked()
     return predictions
 
 
 def _finished_classifier(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
-    """Returns the run's classifier.
-
-    Raises:
-        InputError: it has not been trained to its last epoch.
-    """
+    """Returns the run's classifier; raises InputError unless it has been trained to its last epoch."""
     unfinished = InputError(
         f"{directory.classifier}: holds no finished classifier; train it first with --stage=classifier"
     )
@@ -108,11 +101,6 @@ def _compiled(
             return np.asarray(program(parameters, statistics, images))
 
     return classify
-
-
-def _most_probable(path: Path, probabilities: Float[np.ndarray, "classes"], names: tuple[str, ...]) -> Prediction:
-    best = np.argsort(-probabilities, kind="stable")[:MOST_CLASSES]
-    return Prediction(path, tuple(names[label] for label in best), tuple(probabilities[best].tolist()))
 
 
 def _batches(

@@ -13,17 +13,12 @@ from chimeramix_jax.reporting.results import aligned
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of an image.
-
-    Attributes:
-        path: the image's file.
-        classes: names of the five most probable classes (or of all, if there are fewer), the most probable first.
-        probabilities: the probability of each, in [0, 1].
-    """
+    """The most probable classes of an image."""
 
     path: Path
+    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
     classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
 
 
 def table(predictions: Sequence[Prediction]) -> str:

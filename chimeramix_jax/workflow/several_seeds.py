@@ -64,11 +64,6 @@ def train_and_evaluate_seeds(
     return [_seed_results(run, outcome.result or {}) for run, outcome in zip(runs, outcomes, strict=True)]
 
 
-def seed_workdir(config: ConfigDict, workdir: str | os.PathLike[str] | None) -> str:
-    """Returns the directory of a seed's run, given its own settings and ``workdir`` of all seeds."""
-    return settings.default_workdir(config) if workdir is None else settings.seed_in(workdir, config.seed)
-
-
 def _request(
     config: ConfigDict,
     seed: int,
@@ -86,7 +81,8 @@ def _request(
             )
         generator_workdir = settings.with_seed(generator_workdir, seed)
     seed_config = settings.config_of_seed(config, seed)
-    return Request(seed_config, Workdir(seed_workdir(seed_config, workdir)), stage, retrain, generator_workdir)
+    directory = settings.default_workdir(seed_config) if workdir is None else settings.seed_in(workdir, seed)
+    return Request(seed_config, Workdir(directory), stage, retrain, generator_workdir)
 
 
 def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:

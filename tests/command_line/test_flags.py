@@ -2,16 +2,16 @@
 
 import pytest
 
-from chimeramix_jax.command_line.flags import Flag, choice, parse, refuse_unknown, whole_number
+from chimeramix_jax.command_line.flags import Flag, parse, refuse_unknown
 from chimeramix_jax.errors import InputError
 
 FLAGS = [
-    Flag("name", "TEXT", "", default="nobody"),
-    Flag("count", "N", "", read=whole_number(1, 9)),
-    Flag("kind", "KIND", "", read=choice("grid", "segments")),
-    Flag("option", "TEXT", "", default=(), repeatable=True),
-    Flag("curves", "", "", default=True),
-    Flag("retry", "", "", default=False),
+    Flag("name=TEXT", "", default="nobody"),
+    Flag("count=N", "", highest=9),
+    Flag("kind=grid|segments", ""),
+    Flag("option=TEXT", "", default=(), repeatable=True),
+    Flag("curves", "", default=True),
+    Flag("retry", "", default=False),
 ]
 
 

@@ -47,7 +47,7 @@ def test_an_example_that_is_broken_into_lines_is_a_command_for_a_shell():
 
 
 def test_every_paragraph_of_a_description_begins_a_line():
-    content = help_text.Help((), "", (), {"Group": [Flag("name", "N", "one: a.\ntwo: b.")]}, {})
+    content = help_text.Help((), "", (), {"Group": [Flag("name=N", "one: a.\ntwo: b.")]}, {})
     assert "  --name=N\n      one: a.\n      two: b.\n" in help_text.render(content, "chimeramix")
 
 

@@ -47,7 +47,7 @@ def test_every_config_file_has_every_experiment_with_valid_settings(file, experi
     settings.check(config)
     assert config.dataset.name == file.removesuffix("_gpu")
     assert config.experiment == experiment
-    assert (config.mixing.mask == "none") == (not experiment.startswith("chimeramix"))
+    assert (config.mixing.mask == "none") == (not experiment.startswith(("chimeramix", "hydramix")))
 
 
 def test_the_cifar_family_shares_all_settings_except_data_set_and_cutout_side():

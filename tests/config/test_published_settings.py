@@ -19,11 +19,13 @@ CIFAR = {
     "mixing.segmentation_sigma": 0.8,
     "mixing.discriminator_candidates": 1,
     "mixing.images": 2,
+    "mixing.shares": "published",
     "generator.image_side": 64,
     "generator.channels": 64,
     "generator.discriminator_channels": 64,
     "generator.residual_blocks": 2,
     "generator.decoder_residual_blocks": 0,
+    "generator.images": 2,
     "generator.batch_size": 64,
     "generator.num_dataset_repeats_base": 500,
     "generator.epochs": 200,
@@ -87,3 +89,6 @@ def test_experiments_enable_exactly_what_their_names_say(experiment):
     assert config.augment.random_erasing_probability == (0.5 if "erasing" in words else 0)
     assert config.augment.cutout == ("cutout" in words)
     assert config.augment.mixup == ("mixup" in words)
+    several = "hydramix" in words
+    assert (config.mixing.images > 2, config.generator.images > 2) == (several, several)
+    assert (config.mixing.shares == "published") == (not several)

@@ -7,7 +7,14 @@ import pytest
 import scipy.stats
 
 from chimeramix_jax.mixing.blending import blend, blend_many
-from chimeramix_jax.mixing.masks import grid_masks, grid_partitions, segment_masks, segment_partitions
+from chimeramix_jax.mixing.masks import (
+    MaskRule,
+    draw_shares,
+    grid_masks,
+    grid_partitions,
+    segment_masks,
+    segment_partitions,
+)
 
 # Side of the masks and cells per side: the published sizes (64, 96 and 32 pixels), sides that are no multiple of the
 # cells, and as many cells as positions.
@@ -288,3 +295,37 @@ def test_several_images_get_whole_segments_in_order_and_at_least_one_if_there_ar
         assert np.all(row[:first] == images - 1)
         assert np.all(np.diff(row[first:]) >= 0)
     assert len({row.tobytes() for row in owners}) > 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "means", "deviations"),
+    [
+        ("equal", (1 / 3, 1 / 3, 1 / 3), (0, 0, 0)),
+        # Dirichlet(1, 1, 1): each share has the distribution Beta(1, 2), with variance 1/18.
+        ("dirichlet", (1 / 3, 1 / 3, 1 / 3), (18**-0.5, 18**-0.5, 18**-0.5)),
+        # A uniform part u of the stick, u' of the rest, and what is left: the two last have equal distributions.
+        ("stick_breaking", (1 / 2, 1 / 4, 1 / 4), (12**-0.5, (1 / 9 - 1 / 16) ** 0.5, (1 / 9 - 1 / 16) ** 0.5)),
+    ],
+)
+def test_shares_have_the_distribution_that_their_name_says(kind, means, deviations):
+    shares = np.asarray(draw_shares(jax.random.key(0), kind, 20_000, 3))
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(shares.mean(axis=0), means, atol=0.01)
+    np.testing.assert_allclose(shares.std(axis=0), deviations, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["equal", "dirichlet", "stick_breaking"])
+def test_cells_and_segments_are_dealt_by_the_shares(kind):
+    mixes, images = 3000, 3
+    labels = np.broadcast_to(np.arange(64).reshape(8, 8).repeat(2, 0).repeat(2, 1), (mixes, 16, 16))
+    # 64 segments are dealt independently. Of a grid of 8 x 8 cells, its first row and column fill two rows and columns
+    # of the mask and its last ones are cropped, which deviates as fewer cells would.
+    cases = (("grid", None, 64**2 / (2**2 + 6) ** 2), ("segmentation", jnp.asarray(labels, jnp.uint8), 64))
+    for mask, segments, pieces in cases:
+        rule = MaskRule(mask, 8, 8, 1, kind)
+        partition = np.asarray(rule.partitions(jax.random.key(1), mixes, segments, 64, images))
+        np.testing.assert_array_equal(partition.sum(axis=0), 1)
+        kept = partition.mean(axis=(2, 3, 4)).T
+        expected = np.asarray(draw_shares(jax.random.split(jax.random.key(1))[1], kind, mixes, images))
+        errors = (kept - expected) / np.sqrt(expected * (1 - expected) / pieces + 1e-4)
+        assert abs(errors.mean()) < 0.05 and 0.8 < errors.std() < 1.1

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import lax
 
 from chimeramix_jax.models import convolution
+from chimeramix_jax.models.layers import convolution_layer
 from chimeramix_jax.runtime import backend
 
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -143,3 +144,18 @@ def test_a_pixelwise_product_has_the_gradients_of_a_matrix_product():
     ours = value_and_gradients(convolution.pixelwise_product, images, matrix)
     for name, expected in value_and_gradients(jnp.matmul, images, matrix).items():
         np.testing.assert_allclose(ours[name], expected, atol=1e-5, err_msg=name)
+
+
+def test_the_gradient_of_a_narrowed_kernel_is_the_same_on_every_backend_and_ordered_only_on_accelerators(monkeypatch):
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 8)), jnp.float32)
+    layer = convolution_layer(8, 5, 3, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    found, barriers = [], []
+    for accelerator in (False, True):
+        monkeypatch.setattr(backend, "on_accelerator", lambda accelerator=accelerator: accelerator)
+        gradient = nnx.grad(lambda layer: jnp.sum(layer(images).astype(jnp.float32) ** 2))
+        found.append(gradient(layer)["kernel"][...])
+        graph, parameters = nnx.split(layer)
+        program = jax.make_jaxpr(lambda state, graph=graph, of=gradient: of(nnx.merge(graph, state)))(parameters)
+        barriers.append("optimization_barrier" in str(program))
+    assert barriers == [False, True] and found[0].dtype == jnp.float32
+    np.testing.assert_array_equal(*found)

@@ -1,8 +1,12 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chimeramix_jax.models import fused_norm
+from chimeramix_jax.models.fused_norm import Form
 from chimeramix_jax.models.normalization import BatchNorm, instance_norm, normalize, sum_over
 from chimeramix_jax.runtime import backend
 
@@ -108,3 +112,66 @@ def test_batch_norm_of_a_single_value_keeps_finite_statistics():
     layer = BatchNorm(1)
     layer(jnp.full((1, 1, 1, 1), 3.0))
     np.testing.assert_allclose([layer.mean[0], layer.variance[0]], [0.3, 0.9], rtol=1e-6)
+
+
+# ---------------------------------------------------------------------- the form for accelerators, against that for CPU
+
+
+def both_forms(monkeypatch, function, *inputs):
+    """The function's values and gradients in the form for CPU, then in that for accelerators."""
+    found = []
+    for accelerator in (False, True):
+        monkeypatch.setattr(backend, "on_accelerator", lambda accelerator=accelerator: accelerator)
+        value, pull_back = jax.vjp(lambda *inputs: function(*inputs), *inputs)
+        cotangent = jnp.asarray(np.random.default_rng(9).normal(size=value.shape), value.dtype)
+        found.append((value, *pull_back(cotangent)))
+    return zip(*found, strict=True)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (2, 3, 4, 2, 2, 3)], ids=["image", "blocks"])
+@pytest.mark.parametrize(("slope", "padding"), [(1.0, 0), (0.0, 0), (0.2, 0), (0.0, 1), (0.0, 3)])
+def test_an_instance_norm_with_activation_and_padding_is_the_same_on_every_backend(shape, slope, padding, monkeypatch):
+    features = jnp.asarray(np.random.default_rng(0).normal(1, 2, shape), jnp.float32)
+    function = partial(instance_norm, slope=slope, padding=padding)
+    for ours, other in both_forms(monkeypatch, function, features):
+        np.testing.assert_allclose(ours, other, atol=2e-5)
+
+
+@pytest.mark.parametrize("mask", [None, [True, False, True]])
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_batch_norm_is_the_same_on_every_backend(mask, relu, monkeypatch):
+    draw, where = np.random.default_rng(0).normal, None if mask is None else jnp.array(mask)
+    features, scale, bias = (jnp.asarray(draw(0.5, 2, shape), jnp.float32) for shape in ((3, 5, 6, 4), (4,), (4,)))
+
+    def normed(features, scale, bias):
+        norm = BatchNorm(4)
+        norm.scale[...], norm.bias[...] = scale, bias
+        return norm(features, where, relu=relu)
+
+    def statistics(features):
+        norm = BatchNorm(4)
+        norm(features, where)
+        return jnp.concatenate([norm.mean[...], norm.variance[...]])
+
+    for ours, other in both_forms(monkeypatch, normed, features, scale, bias):
+        np.testing.assert_allclose(ours, other, atol=2e-5)
+    (ours, other), _ = both_forms(monkeypatch, statistics, features)
+    np.testing.assert_allclose(ours, other, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.0, 10.0])
+def test_the_deviation_from_one_pass_is_much_closer_to_float64_than_bfloat16_resolves(mean):
+    features = jnp.asarray(mean + np.random.default_rng(0).normal(size=(1, 64, 64, 8)), jnp.bfloat16)
+    form = Form((1, 2), 0.0)
+    _, _, variance = fused_norm.normalize(features, jnp.ones(()), jnp.zeros(()), None, form)
+    exact = np.asarray(features, np.float64).std((1, 2), keepdims=True)
+    error = np.max(np.abs(np.sqrt(np.asarray(variance, np.float64)) / exact - 1))
+    assert error < 0.1 * jnp.finfo(jnp.bfloat16).eps
+
+
+def test_the_form_for_accelerators_keeps_features_in_their_own_dtype_and_no_other_array_of_their_size():
+    features = jnp.zeros((2, 8, 8, 4), jnp.bfloat16)
+    form = Form((1, 2), 1e-5, 0.0, 1)
+    _, pull_back = jax.vjp(lambda x: fused_norm.normalize(x, jnp.ones(()), jnp.zeros(()), None, form)[0], features)
+    large = [leaf for leaf in jax.tree.leaves(pull_back) if leaf.size >= features.size]
+    assert [(leaf.shape, leaf.dtype) for leaf in large] == [(features.shape, features.dtype)]

@@ -111,7 +111,7 @@ class Tracer:
         loaded = (config.dataset.to_json(), config.max_labels_per_class, config.seed)
         if loaded not in self._data:
             self._data[loaded] = load_dataset(config)
-        settings.check_mixed_images(config.mixing.images, config.max_labels_per_class, "max_labels_per_class")
+        settings.check_mixed_images(settings.flatten(config), config.max_labels_per_class, "max_labels_per_class")
         return self._data[loaded]
 
 

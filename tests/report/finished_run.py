@@ -12,7 +12,7 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.metrics import MetricsLog
-from chimeramix_jax.runs.provenance import environment
+from chimeramix_jax.runs import provenance
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation import evaluate_logits
 
@@ -35,7 +35,6 @@ def make(
     parts = ("classifier", "baseline") if baseline else ("classifier",)
     logits = {part: _logits(rng, test.labels, classes, noise * number) for number, part in enumerate(parts, start=1)}
     evaluations = {part: dataclasses.asdict(evaluate_logits(values, test.labels)) for part, values in logits.items()}
-    machine = environment()
     results = {
         "dataset": "digits",
         "experiment": config.experiment,
@@ -43,9 +42,7 @@ def make(
         "seed": 0,
         "test": evaluations["classifier"],
         "seconds": {"generator": 98.5} | dict.fromkeys(parts, 61.0),
-        "device": machine["devices"],
-        "versions": machine["packages"],
-        "machine": {"platform": machine["platform"]},
+        **provenance.record(),
         "config": settings.config_to_dict(config),
     }
     files.write_json(workdir.results, results | ({"baseline": {"test": evaluations["baseline"]}} if baseline else {}))

@@ -47,15 +47,6 @@ def test_rewinding_removes_later_steps_and_keeps_the_rest(path):
     assert steps(path) == [10, 20, 21]
 
 
-def test_rewinding_one_stage_keeps_the_others(path):
-    log = MetricsLog(path)
-    log.write(stage="generator", step=100)
-    log.write(stage="classifier", step=5)
-    log.write(stage="classifier", step=10)
-    log.rewind(5, stage="classifier")
-    assert [(line["stage"], line["step"]) for line in metrics.read(path)] == [("generator", 100), ("classifier", 5)]
-
-
 def test_rewinding_before_the_first_line_creates_no_file(path):
     MetricsLog(path).rewind(0)
     assert not path.exists()

@@ -65,7 +65,7 @@ def test_greyscale_images_are_drawn_like_grey_rgb_images():
 
 @pytest.mark.parametrize("changes", [{"class_names": ["cat"]}, {"pairs": 0}])
 def test_too_few_names_and_an_empty_sheet_are_rejected(changes):
-    with pytest.raises(ValueError, match="same number of pairs"):
+    with pytest.raises(ValueError, match="same number of images"):
         sheet(**changes)
 
 

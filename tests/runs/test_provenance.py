@@ -15,18 +15,18 @@ def test_the_commit_of_a_checkout_is_known():
     assert commit is not None and commit.removesuffix("-dirty") == head.strip()
 
 
-def test_the_environment_names_versions_and_devices_in_what_json_can_hold():
-    environment = provenance.environment()
-    assert json.loads(json.dumps(environment)) == environment
-    assert environment["packages"]["jax"] == jax.__version__
-    assert set(environment["packages"]) == set(provenance.PACKAGES)
-    assert environment["devices"]["count"] == len(jax.devices())
-    assert environment["devices"]["kind"] == jax.devices()[0].device_kind
+def test_a_record_names_versions_and_devices_in_what_json_can_hold():
+    record = provenance.record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["versions"]["jax"] == jax.__version__
+    assert set(record["versions"]) == {*provenance.PACKAGES, "python"}
+    assert record["device"]["count"] == len(jax.devices())
+    assert record["device"]["kind"] == jax.devices()[0].device_kind
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
     monkeypatch.setattr(provenance, "PACKAGES", ("no-such-package",))
-    assert provenance.environment()["packages"] == {"no-such-package": None}
+    assert provenance.record()["versions"]["no-such-package"] is None
 
 
 def test_the_commit_is_recorded_of_the_program_and_not_of_a_project_that_it_is_installed_in(tmp_path, monkeypatch):

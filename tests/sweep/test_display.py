@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from chimeramix_jax.sweep.display import Display, Running
+from chimeramix_jax.sweep.display import Display
 
-RUNNING = [Running("digits-baseline-5-per-class-seed-0", 75.0, "classifier: 10/50 steps (20%)")]
+RUNNING = [("digits-baseline-5-per-class-seed-0", 75.0, "classifier: 10/50 steps (20%)")]
 
 
 class Terminal(io.StringIO):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.sweep import local, program
+from chimeramix_jax.sweep import local, processes
 from chimeramix_jax.sweep.local import Worker
 from chimeramix_jax.sweep.plan import State, jobs_of
 
@@ -37,7 +37,7 @@ for workdir in (pathlib.Path(given["workdir"].replace("{seed}", seed)) for seed 
 @pytest.fixture
 def run_pool(monkeypatch):
     """Runs the jobs of the runs; returns their states by name."""
-    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", PROGRAM, *arguments])
+    monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", PROGRAM, *arguments])
 
     def run(selected, workers=2, seeds_per_job=1):
         states = {job: job.state(retry=False) for job in jobs_of(selected, seeds_per_job)}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from chimeramix_jax.sweep import processes, program
+from chimeramix_jax.sweep import processes
 from chimeramix_jax.sweep.processes import RunProcess, Task, last_error
 
 
@@ -14,7 +14,7 @@ def start(tmp_path, monkeypatch):
     """Starts Python code instead of the program."""
 
     def start_code(code, **environment):
-        monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+        monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", *arguments])
         return RunProcess(Task((code,), (tmp_path / "run",), "all"), os.environ | environment)
 
     return start_code
@@ -40,7 +40,7 @@ def test_a_failed_run_leaves_its_last_output_as_error_until_the_next_attempt(sta
 
 
 def test_runs_of_one_process_all_get_its_log_and_unfinished_ones_its_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+    monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", *arguments])
     first, second = tmp_path / "first", tmp_path / "second"
     second.mkdir()
     (second / "log.txt").write_text("alone\n")
@@ -72,7 +72,7 @@ def test_a_run_that_was_asked_to_stop_has_not_failed(start, tmp_path):
 
 
 def test_a_run_uses_only_its_cpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+    monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", *arguments])
     cpu = max(os.sched_getaffinity(0))
     code = "import os; print(sorted(os.sched_getaffinity(0)))"
     process = RunProcess(Task((code,), (tmp_path / "run",), "all"), os.environ, {cpu})
@@ -81,7 +81,7 @@ def test_a_run_uses_only_its_cpus(tmp_path, monkeypatch):
 
 
 def test_a_process_is_restricted_to_its_cpus_before_it_starts_and_this_process_is_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(program, "command", lambda arguments: [sys.executable, "-c", *arguments])
+    monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", *arguments])
     own = os.sched_getaffinity(0)
     inherited, start = [], processes.subprocess.Popen
 

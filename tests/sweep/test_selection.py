@@ -1,6 +1,7 @@
 import pytest
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep.selection import arguments, select
 
@@ -35,8 +36,10 @@ def test_glob_patterns_select_experiments_and_data_sets_without_duplicates(runs)
     assert {run.config.dataset.name for run in runs(datasets="cifair*,digits")} == {"cifair10", "cifair100", "digits"}
 
 
-def test_the_pattern_for_everything_selects_the_14_experiments_of_the_study(runs):
-    assert len({run.config.experiment for run in runs("*")}) == 14
+def test_the_study_is_the_fourteen_experiments_of_the_paper_and_the_pattern_for_everything_selects_all(runs):
+    study, everything = ({run.config.experiment for run in runs(names)} for names in ("study", "*"))
+    assert len(study) == 14
+    assert everything == set(EXPERIMENTS) > study
 
 
 def test_numbers_of_images_default_to_the_config_file_and_all_means_no_limit(runs):

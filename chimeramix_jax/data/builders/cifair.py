@@ -7,7 +7,7 @@ with ``data``, uint8 of shape (images, 3072), red plane first, and ``labels`` or
 
 import posixpath
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,12 +35,7 @@ class _Cifair(tfds.core.GeneratorBasedBuilder):
     NAMES_KEY: ClassVar[str]
 
     def __init__(self, *, archive: str = "", **builder_arguments: Any) -> None:
-        """Creates the builder.
-
-        Args:
-          archive: the user's copy of the published zip; "": download it.
-          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
-        """
+        """Creates the builder; ``archive`` is the user's copy of the published zip; "": download it."""
         self._archive = archive
         super().__init__(**builder_arguments)
 
@@ -49,31 +44,29 @@ class _Cifair(tfds.core.GeneratorBasedBuilder):
         return labelled_image_info(self, native_image_side(self.DATASET), label, "https://cvjena.github.io/cifair/")
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        members = PickleArchive(obtain(self.ARCHIVE, self._archive, dl_manager))
-        names = members.read(self.NAMES_FILE)[self.NAMES_KEY]
+        path = obtain(self.ARCHIVE, self._archive, dl_manager)
+        names = _read_pickle(path, self.NAMES_FILE)[self.NAMES_KEY]
         self.info.features["label"].names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
         return {
-            "train": self._generate_examples(members, self.TRAIN_FILES),
-            "test": self._generate_examples(members, self.TEST_FILES),
+            "train": self._generate_examples(path, self.TRAIN_FILES),
+            "test": self._generate_examples(path, self.TEST_FILES),
         }
 
-    def _generate_examples(
-        self, members: "PickleArchive", files: Sequence[str]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        batches = [self._images_and_labels(members, file) for file in files]
+    def _generate_examples(self, path: Path, files: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        batches = [self._images_and_labels(path, file) for file in files]
         images = np.concatenate([images for images, _ in batches])
         return numbered_examples(images, np.concatenate([labels for _, labels in batches]))
 
     def _images_and_labels(
-        self, members: "PickleArchive", file: str
+        self, path: Path, file: str
     ) -> tuple[UInt8[np.ndarray, "examples side side 3"], Int64[np.ndarray, "examples"]]:
-        batch = members.read(file)
+        batch = _read_pickle(path, file)
         side = native_image_side(self.DATASET)
         try:
             planes = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, side, side)
             labels = np.asarray(batch[self.LABELS_KEY], dtype=np.int64)
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"dataset.archive: {file} in {members.path} is not a batch of CIFAR images") from error
+            raise InputError(f"dataset.archive: {file} in {path} is not a batch of CIFAR images") from error
         return planes.transpose(0, 2, 3, 1), labels
 
 
@@ -109,32 +102,24 @@ class Cifair100(_Cifair):
     NAMES_KEY = "fine_label_names"
 
 
-class PickleArchive:
-    """The pickles in a zip, identified by their base names and read in memory.
+BUILDERS: Mapping[str, type[_Cifair]] = {builder.DATASET: builder for builder in (Cifair10, Cifair100)}
 
-    Nothing is extracted, so a member called ``../../something`` is never written to disk.
+
+def _read_pickle(path: Path, base_name: str) -> dict[str, Any]:
+    """Returns the dictionary pickled in the zip's only member of that base name, with its keys as strings.
+
+    Nothing is extracted, so a member called ``../../something`` is never written to disk. Raises InputError for damage.
     """
-
-    def __init__(self, path: Path) -> None:
-        """Stores the path of the zip, which is opened later."""
-        self.path = path
-
-    def read(self, base_name: str) -> dict[str, Any]:
-        """Returns the dictionary pickled in the member of that name, with its keys as strings.
-
-        Raises:
-          InputError: there is no such member, or it is not a pickle of plain data.
-        """
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                names = [name for name in archive.namelist() if posixpath.basename(name) == base_name]
-                if len(names) != 1:
-                    count = len(names) or "no"
-                    raise InputError(f"dataset.archive: {self.path} contains {count} files called {base_name}, not one")
-                data = archive.read(names[0])
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise InputError(f"dataset.archive: {self.path} cannot be read as a zip: {error}") from error
-        content = load_plain_pickle(data, f"{names[0]} in {self.path}")
-        if not isinstance(content, dict):
-            raise InputError(f"dataset.archive: {names[0]} in {self.path} is not a pickled dictionary")
-        return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if posixpath.basename(name) == base_name]
+            if len(names) != 1:
+                count = len(names) or "no"
+                raise InputError(f"dataset.archive: {path} contains {count} files called {base_name}, not one")
+            data = archive.read(names[0])
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise InputError(f"dataset.archive: {path} cannot be read as a zip: {error}") from error
+    content = load_plain_pickle(data, f"{names[0]} in {path}")
+    if not isinstance(content, dict):
+        raise InputError(f"dataset.archive: {names[0]} in {path} is not a pickled dictionary")
+    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}

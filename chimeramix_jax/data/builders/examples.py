@@ -23,15 +23,9 @@ def labelled_image_info(
     metadata: tfds.core.MetadataDict | None = None,
     **more: tfds.features.FeatureConnector,
 ) -> tfds.core.DatasetInfo:
-    """Describes examples with square RGB images from 0 to 255 to TFDS.
+    """Describes examples with square RGB images from 0 to 255, and possibly ``more`` features, to TFDS.
 
-    Args:
-      builder: the builder of the data set.
-      image_side: pixels per side.
-      label: the classes.
-      homepage: the web page of the data set.
-      metadata: metadata to store with the prepared data; ``SKIPPED`` lists the files that were skipped.
-      **more: further features of the examples.
+    ``metadata`` is stored with the prepared data; its ``SKIPPED`` lists the files that were skipped.
     """
     features = tfds.features.FeaturesDict(
         {

@@ -12,10 +12,12 @@ few-shot splits refer, is the order of the class names and, within a class, of t
 file system uses for letters such as ``ä``.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import by_name, local_path
 
 _TRAIN, _TEST = "train", "test"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
 _VALIDATION = ("val", "valid", "validation")  # usual names of a validation part
 
 
@@ -47,19 +50,13 @@ class ImageFile:
 
 @dataclasses.dataclass(frozen=True)
 class FolderContents:
-    """The splits of a folder, in published order.
+    """The splits of a folder, in published order."""
 
-    Attributes:
-      class_names: by label.
-      train: files of the train split.
-      test: files of the test split; None: there is none, and part of ``train`` must be held out.
-      fingerprint: changes with any file's name, size, modification time or split.
-    """
-
-    class_names: tuple[str, ...]
-    train: tuple[ImageFile, ...]
+    class_names: tuple[str, ...]  # by label
+    train: tuple[ImageFile, ...]  # files of the train split
+    # Files of the test split; None: there is none, and part of ``train`` must be held out.
     test: tuple[ImageFile, ...] | None
-    fingerprint: str
+    fingerprint: str  # changes with any file's name, size, modification time or split
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
@@ -76,20 +73,10 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self, contents: FolderContents, image_side: int, *, skip_unreadable: bool = False, **builder_arguments: Any
     ) -> None:
-        """Creates the builder.
+        """Creates the builder for the contents that ``scan_folder`` has found.
 
-        Args:
-          contents: the result of ``scan_folder``.
-          image_side: pixels per side of the stored images.
-          skip_unreadable: skip files that cannot be read instead of refusing the folder, and list them in the metadata
-            of the prepared data.
-          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
-
-        Raises:
-          InputError: ``image_side`` is below 1.
+        With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
         """
-        if image_side < 1:
-            raise InputError(f"dataset.image_side: {image_side}; it must be at least 1 pixel")
         self._contents = contents
         self._image_side = image_side
         self._skip_unreadable = skip_unreadable
@@ -146,14 +133,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
 
 
 def scan_folder(directory: str) -> FolderContents:
-    """Lists the images of a folder and their splits, without opening them.
-
-    Args:
-      directory: the setting ``dataset.directory``.
-
-    Raises:
-      InputError: the folder is missing or unreadable, or does not have the layout described above.
-    """
+    """Lists the images of a folder and their splits, without opening them; raises InputError for any other layout."""
     if not directory:
         raise InputError("dataset.directory: not set; image_folder needs --config.dataset.directory=PATH")
     root = local_path(directory, "dataset.directory")
@@ -171,8 +151,8 @@ def scan_folder(directory: str) -> FolderContents:
     warn_of_ignored("dataset.directory", relative, "images of a class")
     if test is None:
         _refuse_single_images(train, class_names)
-        return FolderContents(class_names, tuple(train), None, _fingerprint(root, class_names, train, None))
-    return FolderContents(class_names, tuple(train), tuple(test), _fingerprint(root, class_names, train, test))
+    fingerprint = _fingerprint(root, class_names, train, test)
+    return FolderContents(class_names, tuple(train), None if test is None else tuple(test), fingerprint)
 
 
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
@@ -216,16 +196,19 @@ def _holds_folders(path: Path) -> bool:
 
 def _listed(folder: Path) -> list[Path]:
     """Lists a folder, sorted by name."""
-    try:
-        names = sorted(os.listdir(folder), key=by_name)
-    except OSError as error:
-        raise InputError(f"dataset.directory: {folder} cannot be read: {error.strerror}") from error
-    return [folder / name for name in names]
+    with _named_if_unreadable(folder):
+        return [folder / name for name in sorted(os.listdir(folder), key=by_name)]
 
 
 def _is_folder(path: Path) -> bool:
-    try:
+    with _named_if_unreadable(path):
         return path.is_dir()
+
+
+@contextlib.contextmanager
+def _named_if_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"dataset.directory: {path} cannot be read: {error.strerror}") from error
 
@@ -248,20 +231,12 @@ def _class_folders(split_root: Path, ignored: list[Path]) -> dict[str, Path]:
         raise InputError(f"dataset.directory: {split_root} contains only one class, {only!r}; at least two are needed")
     for name in folders:
         # TFDS stores class names as lines of a UTF-8 text file.
-        if name != name.strip() or len(name.splitlines()) != 1 or not _is_unicode(name):
+        if name != name.strip() or len(name.splitlines()) != 1 or _SURROGATE.search(name):
             raise InputError(
                 f"dataset.directory: rename the class folder {name!r} in {split_root}; its name must be a line of "
                 "Unicode text without spaces at its ends"
             )
     return folders
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _files_of_classes(folders: Mapping[str, Path], class_names: Sequence[str], ignored: list[Path]) -> list[ImageFile]:
@@ -322,10 +297,8 @@ def _fingerprint(
     for files in (train, test or ()):
         splits.append([])
         for file in files:
-            try:
+            with _named_if_unreadable(file.path):
                 status = file.path.stat()
-            except OSError as error:
-                raise InputError(f"dataset.directory: {file.path} cannot be read: {error.strerror}") from error
             name = unicodedata.normalize("NFC", str(file.path.relative_to(root)))
             splits[-1].append((name, status.st_size, status.st_mtime_ns))
     text = json.dumps([class_names, splits])

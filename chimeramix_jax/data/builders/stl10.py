@@ -33,12 +33,7 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
     )
 
     def __init__(self, *, archive: str = "", **builder_arguments: Any) -> None:
-        """Creates the builder.
-
-        Args:
-          archive: the user's copy of the published archive; "": download it (2.6 GB).
-          **builder_arguments: passed to ``tfds.core.GeneratorBasedBuilder``.
-        """
+        """Creates the builder; ``archive`` is the user's copy of the published archive; "": download it (2.6 GB)."""
         self._archive = archive
         super().__init__(**builder_arguments)
 
@@ -66,11 +61,7 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    """Reads the members listed above in a single pass, in memory; nothing is extracted to disk.
-
-    Raises:
-      InputError: the archive is damaged or lacks a member.
-    """
+    """Reads the members listed above in a single pass, in memory; nothing is extracted to disk."""
     members: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r|gz") as archive:

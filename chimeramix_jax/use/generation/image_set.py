@@ -38,10 +38,9 @@ def generate(
     file_format: str = PNG,
     config: ConfigDict | None = None,
 ) -> Path:
-    """Writes mixed images as a run's classifier would be trained on, balanced over the classes.
+    """Writes mixed images as a run's classifier would be trained on, balanced over the classes; returns their folder.
 
-    The same seed gives the same images. ``generated.json``, in the same folder, records the run's settings and the
-    seed.
+    The same seed gives the same images. ``generated.json``, in the same folder, records the settings and the seed.
 
     Args:
         workdir: the directory of a run whose experiment mixes; its generator, if it uses one, must be finished.
@@ -50,9 +49,6 @@ def generate(
         seed: determines the pairs, their augmentation and the masks.
         file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: the run does not mix or has no finished generator, the output exists, or an argument is invalid.
@@ -64,10 +60,7 @@ def generate(
     if count < 1:
         raise InputError(f"--count={count}: must be a whole number, 1 or more")
     directory = Workdir(workdir)
-    if config is None:
-        config = directory.read_config()
-    directory.refuse_other_settings(config)
-    settings.check(config, environment=False, stored=True)
+    config = directory.settings_like(config)
     if config.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {config.experiment!r} of {directory.path} mixes no images")
     target = directory.path / "generated" if output is None else local_path(output, "--output")

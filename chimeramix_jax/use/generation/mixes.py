@@ -19,28 +19,19 @@ BATCH_SIZE = 100
 
 @dataclass(frozen=True)
 class Mix:
-    """A mixed image, and what it was mixed from.
-
-    Attributes:
-        image: its pixels.
-        label: its class.
-        sources: positions of the source images among the training images; one may occur twice.
-        owners: for each position of the mask, the index of the source that the mix shows there.
-    """
+    """A mixed image, and what it was mixed from."""
 
     image: UInt8[np.ndarray, "side side 3"]
     label: int
-    sources: tuple[int, ...]
+    sources: tuple[int, ...]  # positions of the source images among the training images; one may occur twice
+    # For each position of the mask, the index of the source that the mix shows there.
     owners: UInt8[np.ndarray, "mask_side mask_side"]
 
 
 def draw(mixer: Mixer, parameters: Parameters, data: ResidentData, count: int, seed: int) -> Iterator[Mix]:
     """Yields ``count`` mixes, cycling through the classes, and within a class through its images as first sources.
 
-    The first mixes of a seed do not depend on the count.
-
-    Raises:
-        Stopped: the program was asked to stop.
+    The first mixes of a seed do not depend on the count. Raises Stopped if the program was asked to stop.
     """
     key, labels = jax.random.key(seed), np.asarray(data.labels)
     program = jax.jit(partial(_mixed, mixer))

@@ -1,5 +1,6 @@
 """Writes mixed images as a TFDS data set of array_record files, which ``tfds.builder_from_directory`` reads."""
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ class MixedImages(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index, mix in enumerate(self._all()):
+        for index, mix in enumerate(itertools.chain([self._first], self._others)):
             yield (
                 index,
                 {
@@ -49,10 +50,6 @@ class MixedImages(tfds.core.GeneratorBasedBuilder):
                     "mask": mix.owners,
                 },
             )
-
-    def _all(self) -> Iterator[Mix]:
-        yield self._first
-        yield from self._others
 
 
 def write(mixes: Iterable[Mix], class_names: Sequence[str], train_indices: Sequence[int], folder: Path) -> None:
