@@ -86,7 +86,7 @@ class GeneratorStage:
 
     def _draw_sources(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
-    ) -> tuple[Sources, Int[Array, "batch side side"] | None]:
+    ) -> tuple[Sources, Integer[Array, "batch side side"] | None]:
         """Draws partners and views; returns the images of every mix, and the last ones' segments if masks follow them.
 
         For pairs, the images are the batch's images *a* and their partners *b*.
