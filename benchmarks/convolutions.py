@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,8 @@ from jax import lax
 
 from chimeramix_jax.models.convolution import conv_general_dilated
 from chimeramix_jax.runtime import cpu_setup, host_memory, xla_flags
+
+Function = Callable[..., Any]
 
 ROUNDS = 9
 SHAPES = (  # name, batch, padded side, channels in and out, kernel side, stride
@@ -67,20 +70,20 @@ def main() -> None:
             print(f"{name:30}  {direction:15}  {xla * 1e3:6.1f} ms  {ours * 1e3:6.1f} ms  {ratio:8.2f}", flush=True)
 
 
-def _applied(convolve: Callable, stride: int) -> Callable:
+def _applied(convolve: Function, stride: int) -> Function:
     numbers = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # NHWC, HWIO, NHWC
     padding = ((0, 0), (0, 0))
     return lambda images, kernel: convolve(images, kernel, (stride, stride), padding, dimension_numbers=numbers)
 
 
-def _forward(convolve: Callable, stride: int) -> Callable:
+def _forward(convolve: Function, stride: int) -> Function:
     return lambda images, kernel, cotangent: _applied(convolve, stride)(images, kernel)
 
 
-def _gradient(argument: int) -> Callable:
+def _gradient(argument: int) -> Function:
     """Returns a maker of functions that compute only one argument's gradient, and nothing for the other's."""
 
-    def make(convolve: Callable, stride: int) -> Callable:
+    def make(convolve: Function, stride: int) -> Function:
         return lambda *operands: jax.vjp(_applied(convolve, stride), *operands[:2])[1](operands[2])[argument]
 
     return make
@@ -89,7 +92,7 @@ def _gradient(argument: int) -> Callable:
 DIRECTIONS = {"forward": _forward, "input gradient": _gradient(0), "kernel gradient": _gradient(1)}
 
 
-def _seconds(function: Callable, *arguments: np.ndarray) -> float:
+def _seconds(function: Function, *arguments: np.ndarray) -> float:
     started = time.perf_counter()
     jax.block_until_ready(function(*arguments))
     return time.perf_counter() - started

@@ -13,7 +13,7 @@ IMAGES_PER_CLASS = 5
 EPOCH = 5000  # pairs
 
 
-class Pairs(Dataset):
+class Pairs(Dataset[tuple[Tensor, Tensor, int]]):
     """Images of noise in memory, already at the working size; an item is two images of one class, and the class."""
 
     def __init__(self, side: int):

@@ -97,7 +97,7 @@ class _Training:
         for name, part in self._stateful.items():
             part.load_state_dict(state[name])
 
-    def _mixed_precision(self) -> contextlib.AbstractContextManager:
+    def _mixed_precision(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.bfloat16) if self._autocast else contextlib.nullcontext()
 
     def _encode_pair(self, generator: Generator, a: Images, b: Images) -> tuple[Features, Features]:

@@ -46,5 +46,5 @@ def read(path: str | os.PathLike[str], advice: str = "") -> dict[str, Any] | Non
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}{advice}") from None
     except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
-        raise InputError(f"{path}: cannot be read: {error or 'nested too deeply'}{advice}") from None
+        raise InputError(f"{path}: cannot be read: {error}{advice}") from None
     return unmarked(content, path)

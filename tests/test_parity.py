@@ -57,7 +57,7 @@ class Reference:
         return self.weights("generator/") | self.weights(prefix)
 
     def inputs(self):
-        return tuple(self.images(f"in/{name}") for name in ("a", "b", "mask"))
+        return tuple(jnp.asarray(self.images(f"in/{name}")) for name in ("a", "b", "mask"))
 
 
 def largest_relative_difference(ours, expected):
@@ -122,7 +122,7 @@ def test_laplacian_pyramid_and_its_loss_equal_the_reference(fixture):
 
 @pytest.mark.parametrize(("name", "side"), [("out/resize_up", 64), ("out/resize_down", 16)])
 def test_resizes_equal_the_reference(fixture, name, side):
-    resized = resize_align_corners(fixture.images("in/a"), side)
+    resized = resize_align_corners(jnp.asarray(fixture.images("in/a")), side)
     np.testing.assert_allclose(resized, fixture.images(name), atol=FORWARD_TOLERANCE)
 
 

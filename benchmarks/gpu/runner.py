@@ -61,12 +61,14 @@ class Worker:
                 start_new_session=True,
             )
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._answers.put(json.loads(line))
+        with self._process.stdout as lines:
+            for line in lines:
+                self._answers.put(json.loads(line))
         self._answers.put(None)
 
     def ask(self, item: Item, circumstances: Circumstances, deadline: float) -> dict[str, Any]:
@@ -97,10 +99,14 @@ class Worker:
                 return {"status": merged(answer["result"].get("rows", [])), **answer["result"]}
 
     def kill(self) -> None:
-        """Ends the process and everything that it started."""
+        """Ends the process and everything that it started, and closes its pipes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # from what it had not read yet
+            self._process.stdin.close()
+        self._listener.join(GRACE)
 
 
 class Runner:

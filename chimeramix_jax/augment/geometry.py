@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, Shaped, UInt8
 from ml_collections import ConfigDict
 
 
-def normalize(images: UInt8[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
+def normalize(images: UInt8[Array, "*batch height width 3"]) -> Float[Array, "*batch height width 3"]:
     """Maps 0..255 to [-1, 1] in float32: mean 0.5 and standard deviation 0.5 per channel after scaling to [0, 1]."""
     return images.astype(jnp.float32) / 127.5 - 1
 
@@ -71,8 +71,8 @@ class RandomViews:
         return _gather(sources, indices, rows, columns)
 
     def labels(
-        self, draw: ViewDraw, canvases: Int[Array, "examples canvas canvas"], indices: Int[Array, "batch"]
-    ) -> Int[Array, "batch side side"]:
+        self, draw: ViewDraw, canvases: Integer[Array, "examples canvas canvas"], indices: Int[Array, "batch"]
+    ) -> Integer[Array, "batch side side"]:
         """Returns the same views of label maps that cover the padded images: ``canvas = side + 2 * padding``."""
         rows, columns = _positions(draw, canvases.shape[1] - 2 * self.padding)
         return _gather(canvases, indices, rows + self.padding, columns + self.padding)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment import erasing
@@ -18,7 +18,7 @@ class Augmented(NamedTuple):
     """Augmented images in [-1, 1] and, if the masks need them, their segments."""
 
     images: Float[Array, "batch side side 3"]
-    segments: Int[Array, "batch side side"] | None
+    segments: Integer[Array, "batch side side"] | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class Augmentation:
             images = erasing.cutout(cutout_key, images, self.cutout_side)
         return Augmented(images, segments)
 
-    def _moved_segments(self, moves: Draws, view: ViewDraw, data: ResidentData, indices: Int[Array, "batch"]):
+    def _moved_segments(
+        self, moves: Draws, view: ViewDraw, data: ResidentData, indices: Int[Array, "batch"]
+    ) -> Int[Array, "batch side side"] | None:
         """Returns the segments after the policy's warps; pixels from beyond the image form a segment of their own."""
         if data.segments is None:
             return None

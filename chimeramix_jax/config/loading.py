@@ -54,7 +54,7 @@ def shipped_settings(dataset: str, experiment: str) -> dict[str, ConfigDict]:
     return {name: config for name, config in configs.items() if config.dataset.name == dataset}
 
 
-class _IntegerOrNone(flags.ArgumentParser):
+class _IntegerOrNone(flags.ArgumentParser[int | None]):
     """Reads a whole number or None, so that ``--config.max_labels_per_class=None`` can select all images."""
 
     def parse(self, argument: str | int | None) -> int | None:

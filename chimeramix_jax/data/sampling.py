@@ -13,14 +13,14 @@ LABELS_ROUNDED_TO = 32  # the segments of small photographs: nearly every subset
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ResidentData:
-    """Labelled images in device memory."""
+    """Labelled images in device memory; where seeds share a call, each array has a further first axis for them."""
 
-    images: UInt8[Array, "examples side side 3"]
-    labels: Int[Array, "examples"]
-    members: Int[Array, "classes largest_class"]  # the positions of each class's images, padded with zeros
-    member_counts: Int[Array, "classes"]  # the number of images of each class
+    images: UInt8[Array, "*seeds examples side side 3"]
+    labels: Int[Array, "*seeds examples"]
+    members: Int[Array, "*seeds classes largest_class"]  # the positions of each class's images, padded with zeros
+    member_counts: Int[Array, "*seeds classes"]  # the number of images of each class
     # The label maps of the images, which may include a reflected margin; None if the masks need none.
-    segments: UInt[Array, "examples canvas canvas"] | None = None
+    segments: UInt[Array, "*seeds examples canvas canvas"] | None = None
     # More than any label in the maps, so that one is left for pixels from beyond an image. It is part of the
     # compiled program, and rounded up so that seeds whose maps differ can still share a call.
     segment_labels: int = field(default=0, metadata={"static": True})

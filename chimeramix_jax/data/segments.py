@@ -72,8 +72,6 @@ def label_maps(
     Returns:
         The label maps. Labels count from 0 without gaps in each map; the dtype is the smallest unsigned one possible.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise ValueError(f"images: {images.dtype} {images.shape}, but they must be uint8 (examples, side, side, 3)")
     if not 0 <= padding < images.shape[1]:
         raise ValueError(f"padding: {padding} is not allowed; it must be from 0 to {images.shape[1] - 1}")
     if cache_directory is None:
@@ -127,7 +125,7 @@ def _digest(images: UInt8[np.ndarray, "examples side side 3"], settings: Felzens
 def _stored(path: Path, examples: int, canvas: int) -> UInt[np.ndarray, "examples canvas canvas"] | None:
     """Reads the label maps in a file; None if it is missing or damaged, which the archive's checksums detect."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             maps = arrays["label_maps"]
     except Exception:  # damage causes many errors (of zip, zlib, NumPy, the disk); the remedy is to segment again
         return None

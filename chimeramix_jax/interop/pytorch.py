@@ -151,7 +151,7 @@ def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
     yield "fc", classifier.head
 
 
-def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable, tuple[int, ...]]]:
+def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable[jax.Array], tuple[int, ...]]]:
     """Maps PyTorch's names of a layer's variables to our variables and the order of PyTorch's axes in ours."""
     if isinstance(layer, BatchNorm):
         named = {

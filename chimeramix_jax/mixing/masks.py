@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.rules import PUBLISHED, SHARES
@@ -43,7 +43,7 @@ class MaskRule:
         self,
         key: PRNGKeyArray,
         batch_size: int,
-        segments: Int[Array, "batch_size height width"] | None,
+        segments: Integer[Array, "batch_size height width"] | None,
         segment_labels: int = 0,
         images: int = 2,
     ) -> Float[Array, "images batch_size side side 1"]:
@@ -132,7 +132,7 @@ def grid_partitions(
 
 
 def segment_masks(
-    key: PRNGKeyArray, segments: Int[Array, "batch height width"], side: int, max_segments: int, min_size: int = 1
+    key: PRNGKeyArray, segments: Integer[Array, "batch height width"], side: int, max_segments: int, min_size: int = 1
 ) -> Float[Array, "batch side side 1"]:
     """Draws masks of whole segments of each pair's image b as the released program does.
 
@@ -153,7 +153,7 @@ def segment_masks(
 
 def segment_partitions(
     key: PRNGKeyArray,
-    segments: Int[Array, "batch height width"],
+    segments: Integer[Array, "batch height width"],
     side: int,
     max_segments: int,
     min_size: int = 1,
@@ -184,7 +184,7 @@ def segment_partitions(
 
 
 def _numbered(
-    segments: Int[Array, "batch height width"], max_segments: int, min_size: int
+    segments: Integer[Array, "batch height width"], max_segments: int, min_size: int
 ) -> tuple[Int[Array, "batch max_segments"], Int[Array, "batch"]]:
     """Returns each label's number in the order of a scan row by row, and how many numbers there are (at least 1).
 

@@ -62,8 +62,8 @@ class Mixer:
     candidates: int
     generator_side: int
     precision: str
-    generator: nnx.GraphDef | None = None
-    discriminator: nnx.GraphDef | None = None
+    generator: nnx.GraphDef[Generator] | None = None
+    discriminator: nnx.GraphDef[Discriminator] | None = None
 
     @classmethod
     def of(

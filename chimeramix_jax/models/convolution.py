@@ -35,7 +35,7 @@ TILE_FROM_FEW_CHANNELS, TILE_TO_FEW_CHANNELS = (1, 2), (4, 4)
 
 def conv_general_dilated(
     lhs: Float[Array, "batch height width in_channels"],
-    rhs: Float[Array, "kernel_height kernel_width in_channels out_channels"],
+    rhs: Float[Array, "kernel_height kernel_width channels_per_group out_channels"],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     **settings,
@@ -99,7 +99,7 @@ def _convolve_on_cpu(
 
 
 def _is_plain(
-    lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict
+    lhs: Array, rhs: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]], settings: dict[str, Any]
 ) -> bool:
     """Returns whether the convolution is a plain 2-D NHWC one, as all of our models' are: no dilation, no groups."""
     if len(strides) != 2 or min(min(sides) for sides in padding) < 0:

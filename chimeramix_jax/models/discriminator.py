@@ -23,7 +23,7 @@ class Discriminator(nnx.Module):
         )
         self.to_score = convolution_layer(widths[-1], 1, 4, padding=1, dtype=dtype, rngs=rngs)
 
-    def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height/16 width/16 1"]:
+    def __call__(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height//16 width//16 1"]:
         """Scores images in [-1, 1] from 0 (generated) to 1 (real); height and width must be at least 32."""
         features = nnx.leaky_relu(self.downsampling[0](images), 0.2)
         for layer in self.downsampling[1:]:

@@ -72,8 +72,8 @@ def masks_sheet(
     The two images are shown above the first and the last column. Ranges and colours are those of ``mixing_sheet``.
     """
     masks = np.asarray(masks, np.float32)
-    if len(masks) < 2 or len(masks) != len(mixes):
-        raise ValueError(f"needs at least two masks and a mix for each; got {len(masks)} masks, {len(mixes)} mixes")
+    if len(masks) < 2:
+        raise ValueError(f"needs at least two masks; got {len(masks)}")
     order = np.argsort(-masks.mean(axis=(1, 2, 3)), kind="stable")
     mix_tiles = _tiles(np.asarray(mixes, np.float32)[order])
     tile_a, tile_b = (_tiles(np.asarray(image)[None])[0] for image in (image_a, image_b))

@@ -1,10 +1,11 @@
 """Progress of a training stage: a bar on a terminal, occasional lines in a log file."""
 
+import io
 import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Self, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ class StageProgress:
         total_steps: int,
         first_step: int = 0,
         unit: str = "step",
-        stream: TextIO | None = None,
+        stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the display on ``stream`` (None: standard error), of steps that are called ``unit`` in the singular.
@@ -43,7 +44,7 @@ class StageProgress:
         self._timed_from: tuple[int, float] | None = None
         self._metrics: dict[str, Any] = {}
         self._shown_at = clock()
-        self._bar: tqdm | None = None
+        self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
             self._bar = tqdm(
                 desc=title,
@@ -77,7 +78,7 @@ class StageProgress:
         elif self._step != self._shown_step:
             self._show_line()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StageProgress":
         return self
 
     def __exit__(self, *_: object) -> None:

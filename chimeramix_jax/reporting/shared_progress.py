@@ -1,6 +1,6 @@
 """One progress display for several seeds that train together: their mean step and mean metrics."""
 
-from typing import Any, Self
+from typing import Any
 
 from chimeramix_jax.reporting.progress import StageProgress
 
@@ -40,7 +40,7 @@ class PartialProgress:
         self.open = False
         self._stage.close_after_last_part()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PartialProgress":
         return self
 
     def __exit__(self, *_: object) -> None:

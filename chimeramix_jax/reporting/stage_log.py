@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
@@ -45,7 +45,7 @@ class StageLog(Sink):
         for sink in self._sinks:
             sink.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StageLog":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -35,11 +35,14 @@ def restore_discriminator(workdir: str | os.PathLike[str]) -> Discriminator:
 
 def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator, Discriminator]:
     """Returns a run's generator and discriminator; raises InputError if it has no trained generator."""
-    graphs: dict[str, nnx.GraphDef] = {}
+    graphs: dict[str, nnx.GraphDef[Any]] = {}
 
     def select(about: dict[str, Any]) -> State:
         config, state = settings.from_dict(about["config"]), {}
-        builders: dict[str, Callable] = {"generator": build_generator, "discriminator": build_discriminator}
+        builders: dict[str, Callable[..., nnx.Module]] = {
+            "generator": build_generator,
+            "discriminator": build_discriminator,
+        }
         for name, build in builders.items():
             graphs[name], state[name] = nnx.split(nnx.eval_shape(lambda build=build: build(config, nnx.Rngs(0))))
         return state
@@ -70,7 +73,7 @@ class TrainedClassifier:
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
         """Reads the newest intact checkpoint in a stage's directory; raises InputError if there is none."""
-        graphs: list[nnx.GraphDef] = []
+        graphs: list[nnx.GraphDef[Classifier]] = []
 
         def select(about: dict[str, Any]) -> State:
             config = settings.from_dict(about["config"])

@@ -13,8 +13,8 @@ from chimeramix_jax.summary.comparison import Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import METRICS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
 
 INK = "#222222"  # the page replaces these two colours by its own, which follow the reader's light or dark mode
 FAINT = "#bbbbbb"
@@ -47,7 +47,7 @@ def require_matplotlib() -> None:
         )
 
 
-def draw(summary: Summary) -> "Figure | None":
+def draw(summary: Summary) -> "matplotlib.figure.Figure | None":
     """Draws means as points and 95 % intervals as bars; returns None if nothing is finished."""
     import matplotlib
 
@@ -58,7 +58,7 @@ def draw(summary: Summary) -> "Figure | None":
         return _draw(sections, summary)
 
 
-def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
+def _draw(sections: Sequence[Section], summary: Summary) -> "matplotlib.figure.Figure":
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -85,7 +85,7 @@ def _draw(sections: Sequence[Section], summary: Summary) -> "Figure":
     return figure
 
 
-def _add_legend(figure: "Figure", styles: dict[str, Style], columns: int) -> None:
+def _add_legend(figure: "matplotlib.figure.Figure", styles: dict[str, Style], columns: int) -> None:
     """Adds one legend for all panels, below them."""
     handles: dict[str, Any] = {}
     for panel in figure.axes:
@@ -112,7 +112,9 @@ def _styles(sections: Sequence[Section], baseline: str) -> dict[str, Style]:
     return styles
 
 
-def _draw_panel(panel: "Axes", section: Section, styles: dict[str, Style], *, differences: bool) -> None:
+def _draw_panel(
+    panel: "matplotlib.axes.Axes", section: Section, styles: dict[str, Style], *, differences: bool
+) -> None:
     positions = _positions(section)
     titles = [title for title in styles if any(row.title == title for row in section.rows)]
     for number, title in enumerate(titles):
@@ -155,7 +157,7 @@ def _positions(section: Section) -> dict[int | None, float]:
     return {size: float(counted[0] or 1) if size is None else float(size) for size in sizes}
 
 
-def _format_axes(panel: "Axes", title: str, positions: dict[int | None, float]) -> None:
+def _format_axes(panel: "matplotlib.axes.Axes", title: str, positions: dict[int | None, float]) -> None:
     """Sets the title, the axes, ticks at the existing numbers of images, and a faint grid."""
     panel.set_title(title, fontsize=11, color=INK)
     panel.set_xscale("log")
@@ -172,17 +174,17 @@ def _format_axes(panel: "Axes", title: str, positions: dict[int | None, float]) 
         spine.set_color(INK)
 
 
-def png(figure: "Figure") -> bytes:
+def png(figure: "matplotlib.figure.Figure") -> bytes:
     """Returns the figure as PNG, on white."""
     return _saved(figure, "png", dpi=PIXELS_PER_INCH)
 
 
-def svg(figure: "Figure") -> bytes:
+def svg(figure: "matplotlib.figure.Figure") -> bytes:
     """Returns the figure as SVG with real text and transparent background; equal figures give equal bytes."""
     return _saved(figure, "svg", transparent=True, metadata={"Date": None})
 
 
-def _saved(figure: "Figure", kind: str, **options) -> bytes:
+def _saved(figure: "matplotlib.figure.Figure", kind: str, **options) -> bytes:
     import matplotlib
 
     content = io.BytesIO()

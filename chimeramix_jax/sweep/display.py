@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable
-from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -34,7 +33,7 @@ class Display:
             table.add_row(name, duration(seconds), last_line)
         self._live.update(table, refresh=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         if self._console.is_terminal:
             self._live.start()
         return self

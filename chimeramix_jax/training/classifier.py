@@ -181,7 +181,7 @@ class ClassificationStep:
     The state is a dictionary of ``parameters``, ``batch_statistics`` and ``optimizer``.
     """
 
-    classifier: nnx.GraphDef
+    classifier: nnx.GraphDef[Classifier]
     optimizer: optax.GradientTransformation
 
     def initial_state(self, classifier: Classifier) -> State:
@@ -267,7 +267,10 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
 
 
 def predict(
-    classifier: nnx.GraphDef, parameters: PyTree, statistics: PyTree, images: UInt8[Array, "batch side side 3"]
+    classifier: nnx.GraphDef[Classifier],
+    parameters: PyTree,
+    statistics: PyTree,
+    images: UInt8[Array, "batch side side 3"],
 ) -> Float[Array, "batch classes"]:
     """Returns the logits of images in 0..255, by a classifier in evaluation mode."""
     return nnx.merge(classifier, parameters, statistics)(geometry.normalize(images))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.data import sampling
@@ -86,7 +86,7 @@ class GeneratorStage:
 
     def _draw_sources(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
-    ) -> tuple[Sources, Int[Array, "batch side side"] | None]:
+    ) -> tuple[Sources, Integer[Array, "batch side side"] | None]:
         """Draws partners and views; returns the images of every mix, and the last ones' segments if masks follow them.
 
         For pairs, the images are the batch's images *a* and their partners *b*.
@@ -105,7 +105,7 @@ class GeneratorStage:
         key: PRNGKeyArray,
         data: sampling.ResidentData,
         batch_size: int,
-        segments: Int[Array, "batch_size side side"] | None,
+        segments: Integer[Array, "batch_size side side"] | None,
     ) -> Partition:
         """Draws masks of the features' size; ``segments`` are those of the last images, if masks follow segments."""
         number = self.config.generator.images
@@ -147,8 +147,8 @@ class AdversarialStep:
     ``discriminator_optimizer`` states. Example weights are 1, or 0 for images that only pad an incomplete batch.
     """
 
-    generator: nnx.GraphDef
-    discriminator: nnx.GraphDef
+    generator: nnx.GraphDef[Generator]
+    discriminator: nnx.GraphDef[Discriminator]
     optimizer: optax.GradientTransformation
     reconstruction_weight: float = 1000.0
     adversarial_weight: float = 1.0

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,20 +24,11 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
+from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_CLASSES = 5  # reported per image
 
 Probabilities = Float[np.ndarray, "batch classes"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable classes of an image."""
-
-    path: Path
-    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
 
 
 def predict(

@@ -1,19 +1,27 @@
-"""Formats predictions as text: a table to look at, or CSV or JSON for other programs."""
+"""Predictions, and their formats as text: a table to look at, or CSV or JSON for other programs. Loads no JAX."""
 
 import csv
 import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
 from chimeramix_jax.reporting.results import aligned
 
-if TYPE_CHECKING:  # which would load JAX
-    from chimeramix_jax.use.prediction import Prediction
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of an image."""
+
+    path: Path
+    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
 
 
-def table(predictions: Sequence["Prediction"]) -> str:
+def table(predictions: Sequence[Prediction]) -> str:
     """Returns an aligned line per image: its file, its class, the probability, and the next most probable classes."""
     rows = [["image", "class", "probability", "next"]]
     for prediction in predictions:
@@ -23,7 +31,7 @@ def table(predictions: Sequence["Prediction"]) -> str:
     return aligned(rows) + "\n"
 
 
-def csv_text(predictions: Sequence["Prediction"]) -> str:
+def csv_text(predictions: Sequence[Prediction]) -> str:
     """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns."""
     most = max(len(prediction.classes) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
@@ -36,7 +44,7 @@ def csv_text(predictions: Sequence["Prediction"]) -> str:
     return text.getvalue()
 
 
-def json_text(predictions: Sequence["Prediction"]) -> str:
+def json_text(predictions: Sequence[Prediction]) -> str:
     """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``."""
     content = [
         {
@@ -59,9 +67,9 @@ def format_of(output: str | None) -> str:
     return extension if extension in FORMATS else "table"
 
 
-def _name(prediction: "Prediction") -> str:
+def _name(prediction: Prediction) -> str:
     """Returns the file's path, with bytes that are not UTF-8 replaced."""
     return os.fsencode(prediction.path).decode(errors="replace")
 
 
-FORMATS: Mapping[str, Callable[[Sequence["Prediction"]], str]] = {"table": table, "csv": csv_text, "json": json_text}
+FORMATS: Mapping[str, Callable[[Sequence[Prediction]], str]] = {"table": table, "csv": csv_text, "json": json_text}

@@ -12,7 +12,7 @@ SIDE = 16
 COUNT = 2000  # images per call: copies of a few
 
 cutout = jax.jit(erasing.cutout, static_argnames="side")
-random_erasing = jax.jit(erasing.random_erasing)
+random_erasing = jax.jit(erasing.random_erasing, static_argnames=("area", "aspect"))
 certain_erasing = partial(random_erasing, probability=1.0)
 
 

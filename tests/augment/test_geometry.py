@@ -40,8 +40,10 @@ def placements_of_views(padding, horizontal_flip, count, side=6):
 
 def test_normalize_maps_grey_levels_linearly_to_minus_one_to_one():
     levels = jnp.arange(256, dtype=jnp.uint8)
-    normed = geometry.normalize(levels)
+    normed = geometry.normalize(jnp.tile(levels[:, None, None, None], (1, 1, 1, 3)))
     assert normed.dtype == jnp.float32
+    assert np.all(normed == normed[..., :1])
+    normed = normed[:, 0, 0, 0]
     np.testing.assert_allclose(normed, (np.arange(256) / 255 - 0.5) / 0.5, atol=1e-6)
     assert (normed[0], normed[255]) == (-1, 1)
 
@@ -104,8 +106,8 @@ def test_views_of_a_label_map_and_its_image_show_the_same_place(padding, horizon
 
     @jax.jit
     def both(key):
-        drawn = views.draw(key, len(indices))
-        return views.images(drawn, jnp.asarray(images), indices), views.labels(drawn, jnp.asarray(canvases), indices)
+        drawn, chosen = views.draw(key, len(indices)), jnp.asarray(indices)
+        return views.images(drawn, jnp.asarray(images), chosen), views.labels(drawn, jnp.asarray(canvases), chosen)
 
     seen, labels = both(jax.random.key(3))
     assert labels.dtype == canvases.dtype

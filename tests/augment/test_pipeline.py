@@ -9,13 +9,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from chimeramix_jax.augment.geometry import RandomViews
 from chimeramix_jax.augment.operations import Operation
 from chimeramix_jax.augment.pipeline import Augmentation
-from chimeramix_jax.augment.policies import Draws
+from chimeramix_jax.augment.policies import Draws, Policy
 from chimeramix_jax.data.sampling import to_device
 
 SIDE, PADDING, COUNT = 8, 2, 60
 
 
-class ShiftByThree:
+class ShiftByThree(Policy):
     """A policy that moves every image three pixels to the right and fills with black."""
 
     def draw(self, key, batch_size, side):
@@ -35,7 +35,7 @@ def augmented(data, indices, **settings):
 
 def test_a_policy_comes_before_the_crop_and_the_mirror(data):
     indices = np.arange(COUNT) % 3
-    views = augmented(data, indices, policy=ShiftByThree())
+    views = augmented(data, indices, policy=ShiftByThree("shift", ""))
     moved = np.zeros_like(data.images)
     moved[:, :, 3:] = np.asarray(data.images)[:, :, :-3]
     margins = ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0))

@@ -57,8 +57,8 @@ def test_every_policy_allowed_in_a_config_can_be_drawn(name, autoaugment_policy)
 
 
 def test_labels_move_with_their_pixels():
-    numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27) % 255 + 1
-    pictures = np.repeat(numbers[..., None].astype(np.uint8), 3, axis=-1)
+    numbers = jnp.arange(27 * 27, dtype=jnp.int32).reshape(1, 27, 27) % 255 + 1
+    pictures = jnp.repeat(numbers[..., None].astype(jnp.uint8), 3, axis=-1)
     for operation, magnitude in (("ROTATE", 20.0), ("SHEAR_Y", -0.3), ("TRANSLATE_X", 5.0)):
         draws = policies.Draws(jnp.array([[Operation[operation]]]), jnp.array([[magnitude]]))
         moved = np.asarray(draws.labels(numbers, outside=0))
@@ -67,7 +67,7 @@ def test_labels_move_with_their_pixels():
 
 
 def test_colour_operations_do_not_move_labels():
-    numbers = np.arange(27 * 27, dtype=np.int32).reshape(1, 27, 27)
+    numbers = jnp.arange(27 * 27, dtype=jnp.int32).reshape(1, 27, 27)
     draws = policies.Draws(jnp.array([[Operation.SOLARIZE, Operation.COLOR]]), jnp.array([[100.0, 0.5]]))
     np.testing.assert_array_equal(draws.labels(numbers, outside=-1), numbers)
 
@@ -87,7 +87,7 @@ def test_images_draw_independently_and_equal_keys_draw_the_same(name):
 
 def test_an_unknown_policy_is_an_error_that_names_the_known_policies():
     with pytest.raises(ValueError, match=r"'svhn'.*cifar10, imagenet"):
-        policies.auto_augment(jax.random.key(0), images(), "svhn")
+        policies.auto_augment(jax.random.key(0), jnp.asarray(images()), "svhn")
 
 
 @pytest.mark.parametrize("policy", ["cifar10", "imagenet"])

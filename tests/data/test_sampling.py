@@ -1,6 +1,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -97,7 +98,7 @@ def test_partners_are_drawn_uniformly_from_the_images_class_including_itself():
 
 def test_images_of_a_batch_draw_their_partners_independently():
     data = labelled([0] * 10, 1)
-    partners = np.asarray(sampling.same_class_partners(jax.random.key(0), data, np.zeros(30, int)))
+    partners = np.asarray(sampling.same_class_partners(jax.random.key(0), data, jnp.zeros(30, int)))
     assert len(set(partners.tolist())) > 5
 
 

@@ -160,14 +160,6 @@ def test_a_padding_that_a_reflection_cannot_fill_is_refused(padding):
         label_maps(images_of(32), CIFAR, padding, None)
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"), [((2, 8, 8, 3), float), ((8, 8, 3), np.uint8), ((2, 8, 9, 3), np.uint8), ((2, 8, 8), np.uint8)]
-)
-def test_an_array_that_is_not_a_batch_of_images_is_refused(shape, dtype):
-    with pytest.raises(ValueError, match="must be uint8"):
-        label_maps(np.zeros(shape, dtype), CIFAR, 0, None)
-
-
 @pytest.fixture(scope="module", params=[32, 64])
 def comparison(request):
     return segment_views.compare(images_of(request.param), CIFAR, views=12, masks=25)

@@ -130,6 +130,7 @@ def test_a_wide_resnet_of_impossible_depth_is_refused(depth):
         (partial(Discriminator, 64), [(2, 64, 64, 3)], (2, 4, 4, 1)),
         (partial(Discriminator, 64), [(2, 96, 96, 3)], (2, 6, 6, 1)),
         (partial(Discriminator, 64), [(2, 32, 32, 3)], (2, 2, 2, 1)),
+        (partial(Discriminator, 64), [(2, 36, 52, 3)], (2, 2, 3, 1)),
         (partial(WideResNet, 16, 8, 10), [(2, 32, 32, 3)], (2, 10)),
         (partial(WideResNet, 10, 2, 100), [(2, 96, 96, 3)], (2, 100)),
         (partial(DoublingConvolution, 8, 4), [(2, 5, 6, 8)], (2, 5, 6, 2, 2, 4)),

@@ -94,7 +94,7 @@ def trained(images, load):
     @nnx.jit
     def train(network):
         def loss(network):
-            logits = network(images)
+            logits = network(jnp.asarray(images))
             return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, LABELS)), logits
 
         gradients, logits = nnx.grad(loss, has_aux=True)(network)

@@ -28,11 +28,10 @@ def holder(tmp_path):
     """Another process that holds the lock of the directory."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout.readline() == "locked\n"
-    yield process
-    process.kill()
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
 
 
 def test_a_directory_in_use_is_refused_naming_host_and_process(holder, tmp_path):

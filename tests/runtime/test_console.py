@@ -1,6 +1,5 @@
 """Standard output and error that are closed, lose their reader or lack Unicode, each in a process of its own."""
 
-import io
 import os
 import subprocess
 import sys
@@ -91,10 +90,10 @@ def test_ctrl_c_keeps_its_exit_code_if_it_also_ends_the_reader():
     assert (process.returncode, process.stderr) == (130, "")
 
 
-def test_the_original_streams_are_restored(monkeypatch):
-    streams = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(sys, "stdout", streams[0])
-    monkeypatch.setattr(sys, "stderr", streams[1])
-    with console.prepared():
-        print("text")
-    assert (sys.stdout, sys.stderr) == streams and streams[0].getvalue() == "text\n"
+def test_the_original_streams_are_restored(monkeypatch, tmp_path):
+    with open(tmp_path / "output", "w") as output, open(tmp_path / "errors", "w") as errors:
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr(sys, "stderr", errors)
+        with console.prepared():
+            print("text")
+        assert (sys.stdout, sys.stderr) == (output, errors) and (tmp_path / "output").read_text() == "text\n"

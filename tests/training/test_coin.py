@@ -101,13 +101,13 @@ def test_every_batch_is_mixed_with_probability_one_and_none_in_the_baseline():
 
 
 def test_mixup_leaves_a_mixed_batch_alone():
-    drawn = draw_mixup(jax.random.key(0), 6)
+    drawn, mixed = draw_mixup(jax.random.key(0), 6), jnp.array(True)
     images = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
     logits, labels = jax.random.normal(jax.random.key(2), (6, 3)), jnp.arange(6) % 3
-    np.testing.assert_array_equal(drawn.unless(True).blend(images), images)
+    np.testing.assert_array_equal(drawn.unless(mixed).blend(images), images)
     own = -jax.nn.log_softmax(logits)[jnp.arange(6), labels]
-    np.testing.assert_allclose(drawn.unless(True).cross_entropy(logits, labels), own, rtol=1e-6)
-    np.testing.assert_array_equal(drawn.unless(False).blend(images), drawn.blend(images))
+    np.testing.assert_allclose(drawn.unless(mixed).cross_entropy(logits, labels), own, rtol=1e-6)
+    np.testing.assert_array_equal(drawn.unless(~mixed).blend(images), drawn.blend(images))
 
 
 def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_generator():
@@ -119,9 +119,10 @@ def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_ge
     order, counts = jax.eval_shape(jax.vmap(stage.plan.order), keys)
     zeros = {name: jax.ShapeDtypeStruct((seeds,), jnp.float32) for name in ("loss", "accuracy")}
     fault = jax.eval_shape(jax.vmap(finiteness.no_fault), zeros)
-    inputs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((seeds, *leaf.shape), leaf.dtype), stage.inputs)
-    draws = EpochDraws(order, counts, keys)
-    traced = program.compiled.trace(Carry(states, zeros, fault), inputs, draws, Span(0, 0, 1))
+    inputs = jax.tree.map(lambda leaf: jnp.zeros((seeds, *leaf.shape), leaf.dtype), stage.inputs)
+    arguments = Carry(states, zeros, fault), inputs, EpochDraws(order, counts, keys), Span(0, 0, 1)
+    leaves, structure = jax.tree.flatten(arguments)  # JAX describes arguments by trees whose leaves are no arrays
+    traced = jax.jit(lambda *leaves: program.compiled(*structure.unflatten(leaves))).trace(*leaves)
     (branch,) = equations(traced.jaxpr.jaxpr, "cond")
     costs = sorted(len(products(side.jaxpr)) for side in branch.params["branches"])
     assert costs[0] == 0 and costs[1] > 5

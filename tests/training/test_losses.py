@@ -70,7 +70,7 @@ def test_the_loss_is_zero_for_equal_images_and_positive_for_others(name):
 
 
 def test_the_reconstruction_loss_is_the_mean_squared_error():
-    x, y = random_images(), random_images(seed=1)
+    x, y = jnp.asarray(random_images()), jnp.asarray(random_images(seed=1))
     np.testing.assert_allclose(losses.reconstruction_loss(x, y), np.mean((x - y) ** 2), rtol=1e-5)
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -55,7 +56,7 @@ def test_the_accuracy_on_files_of_the_test_images_equals_the_results(trained_run
 def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_run, photos):
     predictions = chimeramix_jax.predict(trained_run, photos)
     pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
-    logits = np.asarray(chimeramix_jax.restore_classifier(trained_run)(normalize(pixels)))
+    logits = np.asarray(chimeramix_jax.restore_classifier(trained_run)(normalize(jnp.asarray(pixels))))
     for prediction, row in zip(predictions, logits, strict=True):
         best = np.argsort(-row)[:5]
         assert prediction.classes == tuple(str(label) for label in best)

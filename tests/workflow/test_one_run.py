@@ -6,6 +6,7 @@ import resource
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY, WATCHED
@@ -58,7 +59,8 @@ def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finis
     gained = paired["only_classifier_right"] - paired["only_baseline_right"]
     assert gained == round(697 * (results["test"]["top1"] - results["baseline"]["test"]["top1"]))
     for picture in ("mixing.png", "masks.png", "generator/pictures/mixing-epoch-0002.png"):
-        assert Image.open(finished / picture).size[0] > 500
+        with Image.open(finished / picture) as image:
+            assert image.size[0] > 500
     assert f"{results['test']['top1']:.1%}" in (finished / "report.html").read_text()
     assert "Traceback" not in errors
 
@@ -113,8 +115,8 @@ def test_the_report_of_a_run_without_results_is_refused(settings, finished, tmp_
 def test_networks_are_restored_without_giving_settings(finished):
     generator = chimeramix_jax.restore_generator(finished)
     classifier = chimeramix_jax.restore_classifier(finished)
-    a, b = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32, 3)).astype(np.float32)
-    mixed = nnx.jit(mixed_images)(generator, a, b, np.ones((3, 8, 8, 1), np.float32))
+    a, b = jax.random.uniform(jax.random.key(0), (2, 3, 32, 32, 3), minval=-1, maxval=1)
+    mixed = nnx.jit(mixed_images)(generator, a, b, jnp.ones((3, 8, 8, 1)))
     assert mixed.shape == a.shape
     assert classifier(a[:, ::4, ::4]).shape == (3, 10)
     assert chimeramix_jax.class_names(finished) == tuple("0123456789")

@@ -36,9 +36,16 @@ def last_checkpoint(workdir, stage):
     numbered = [path for path in (workdir / stage / "checkpoints").iterdir() if path.name.isdigit()]
     directory = max(numbered, key=lambda path: int(path.name))
     checkpointer = ocp.PyTreeCheckpointer()
+
+    def arrays(path):
+        """Reads without a device, since the sharding of whoever wrote them may not fit here."""
+        stored = checkpointer.metadata(path).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        return checkpointer.restore(path, restore_args=as_numpy)
+
     parts = {path.name: path for path in directory.iterdir() if (path / "_METADATA").exists()}
     assert parts
-    return int(directory.name), {name: checkpointer.restore(path) for name, path in sorted(parts.items())}
+    return int(directory.name), {name: arrays(path) for name, path in sorted(parts.items())}
 
 
 def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
