@@ -82,8 +82,13 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "generator.adversarial_weight": (1.0, rules.NOT_NEGATIVE),  # weight of the least-squares loss of the mixed image
     # Weight of the Laplacian pyramid loss of both reconstructions
     "generator.perceptual_weight": (1.0, rules.NOT_NEGATIVE),
-    "classifier.model": ("wrn-16-8", rules.TEXT),  # "wrn-<depth>-<width>", depth = 6k + 4, or "resnet-50"
+    # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
+    # or "resnet-50"
+    "classifier.model": ("wrn-16-8", rules.TEXT),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
+    # Smaller sides to begin with, and their shares of the steps: "16:0.4,24:0.3" trains at 16x16 for 40 % of the steps,
+    # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "": at image_side throughout
+    "classifier.growing_sides": ("", rules.TEXT),
     "classifier.dropout_rate": (0.3, rules.BELOW_ONE),  # between a wide ResNet block's convolutions
     "classifier.batch_size": (10, rules.BATCH_SIZE),
     "classifier.num_dataset_repeats_base": (500, rules.COUNT),  # images per class and epoch
@@ -95,6 +100,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # Epochs between evaluations; the reported accuracy is always the last epoch's
     "evaluation.every_epochs": (10, rules.COUNT),
     "evaluation.batch_size": (500, rules.BATCH_SIZE),  # held-out images per step
+    # Average the probabilities of every image and its mirror image, in evaluation and prediction
+    "evaluation.mirror": (False, rules.YES_OR_NO),
     # Seconds between checkpoints, even within an epoch; 0: after every epoch
     "checkpoint.every_seconds": (30.0, rules.NOT_NEGATIVE),
     "checkpoint.keep": (2, rules.COUNT),  # number of checkpoints to keep per stage

@@ -1,5 +1,6 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
 
 
@@ -71,12 +73,13 @@ class ClassifierStage:
         self.inputs, self.test_set = ClassifierInputs(data.images, networks), test_set
         classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         total_steps = self.epochs * plan.steps
+        self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
         self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
             sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
         )
-        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval())))
+        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval()), mirror=config.evaluation.mirror))
 
     def train_step(
         self,
@@ -86,6 +89,7 @@ class ClassifierStage:
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
+        side: int | None = None,
     ) -> tuple[State, Metrics]:
         """Updates the classifier once, as a pure function.
 
@@ -96,6 +100,7 @@ class ClassifierStage:
             example_mask: False where an image only pads an incomplete batch; None if there is no padding.
             key: the source of the step's random numbers, except for the coin.
             shared_key: the coin's key, the same for every seed.
+            side: pixels per side at which the classifier sees the batch; None: ``config.classifier.image_side``.
         """
         image_key, dropout_key, mixup_key = jax.random.split(key, 3)
 
@@ -105,6 +110,9 @@ class ClassifierStage:
         # Images: mixed with others of their classes, or only augmented; labels stay the same either way.
         images = self.images(image_key, inputs, indices, mixed)
         labels = inputs.data.labels[indices]
+
+        # Growing sides: smaller images at first. Mixup is linear, so blending them afterwards is the same.
+        images = images if side is None else geometry.resize_antialiased(images, side)
 
         # Mixup, in experiments that use it; it leaves a mixed batch alone.
         mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
@@ -267,7 +275,19 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
 
 
 def predict(
-    classifier: nnx.GraphDef, parameters: PyTree, statistics: PyTree, images: UInt8[Array, "batch side side 3"]
+    classifier: nnx.GraphDef,
+    parameters: PyTree,
+    statistics: PyTree,
+    images: UInt8[Array, "batch side side 3"],
+    mirror: bool = False,
 ) -> Float[Array, "batch classes"]:
-    """Returns the logits of images in 0..255, by a classifier in evaluation mode."""
-    return nnx.merge(classifier, parameters, statistics)(geometry.normalize(images))
+    """Returns the logits of images in 0..255, by a classifier in evaluation mode.
+
+    With ``mirror``, the class probabilities of every image and of its mirror image are averaged. Their logarithms are
+    returned, which are logits of these averages.
+    """
+    network, normalized = nnx.merge(classifier, parameters, statistics), geometry.normalize(images)
+    if not mirror:
+        return network(normalized)
+    views = [jax.nn.log_softmax(network(view)) for view in (normalized, normalized[:, :, ::-1])]
+    return jnp.logaddexp(*views) - math.log(2)

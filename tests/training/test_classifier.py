@@ -10,7 +10,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.models.wide_resnet import WideResNet
-from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, sgd
+from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, predict, sgd
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.stage_data import StageData
 
@@ -41,3 +41,29 @@ def test_the_learning_rate_falls_to_zero_over_the_steps_of_all_epochs_including_
     stage = ClassifierStage(config, data, 2, TestSet(images, labels, 4), mixes=False)
     rates = [stage.learning_rate(step) for step in range(13)]
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(13) / 12)), atol=1e-8)
+
+
+def stage_of(**changes):
+    """The classifier's stage on four noise images of two classes."""
+    config = settings.load("digits:baseline")
+    config.update_from_flattened_dict(TINY | {"augment.horizontal_flip": True} | changes)
+    settings.check(config)
+    images, labels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8), np.arange(4) % 2
+    data = StageData(to_device(images, labels, 2), Augmentation.for_classifier(config.augment, 8), EpochPlan(4, 1, 4))
+    return ClassifierStage(config, data, 2, TestSet(images, labels, 3), mixes=False)
+
+
+def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set():
+    plain, mirrored = stage_of(), stage_of(**{"evaluation.mirror": True})
+    state = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)  # those of the stage
+    classifier = plain._predict.__wrapped__.args[0]
+    one, other = (
+        np.asarray(jax.nn.softmax(predict(classifier, state["parameters"], state["batch_statistics"], view)))
+        for view in (images, images[:, :, ::-1])
+    )
+    assert np.max(np.abs(one - other)) > 1e-3
+    np.testing.assert_allclose(jax.nn.softmax(plain.logits(state)), one, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(mirrored.logits(state)), (one + other) / 2, rtol=1e-5)
+    loss = -np.log((one + other)[np.arange(4), np.arange(4) % 2] / 2).mean()
+    np.testing.assert_allclose(mirrored.evaluate(state)["test_loss"], loss, rtol=1e-5)

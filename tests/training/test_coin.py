@@ -113,7 +113,7 @@ def test_mixup_leaves_a_mixed_batch_alone():
 def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_generator():
     stage, seeds = classifier_stage(), 2
     runner = EpochRunner(stage)
-    program = Stacked(runner.steps, jax.local_devices()[:1], seeds)
+    program = Stacked(runner.program(0, 0).steps, jax.local_devices()[:1], seeds)
     keys = jax.random.split(jax.random.key(0), seeds)
     states = jax.eval_shape(jax.vmap(stage.initial_state), keys)
     order, counts = jax.eval_shape(jax.vmap(stage.plan.order), keys)
