@@ -153,10 +153,10 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
             f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
             "has no discriminator to choose with; it must be 1"
         )
-    if settings["augment.mixup"] and settings["mixing.probability"] == 1:
+    if settings["augment.mixup"] and settings["augment.mixup_of"] == "unmixed" and settings["mixing.probability"] == 1:
         raise InputError(
             "augment.mixup: True, but it applies to batches that are not mixed, and mixing.probability 1 leaves none; "
-            "lower mixing.probability, or set augment.mixup to False"
+            "lower mixing.probability, set augment.mixup_of to all, or set augment.mixup to False"
         )
     side = settings["generator.image_side"]
     if of_features and side < SMALLEST_GENERATOR_SIDE:
