@@ -6,13 +6,20 @@ once per update and decoded three times for the generator's update and once for 
 that an update uses are computed. Any further work of a program does not count in its favour.
 
     python -m benchmarks.flops  # the floors of the presets
+    python -m benchmarks.flops image_folder --config.classifier.growing_sides=16:0.4,24:0.3  # a classifier's, by side
 """
 
 import itertools
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ml_collections import ConfigDict
+
 from benchmarks.presets import NUM_CLASSES, PRESETS, RESIDUAL_BLOCKS, Preset
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
 
 # Peak rates of dense bfloat16 matrix products, in operations per second, by the name that the device gives itself.
 BFLOAT16_PEAKS = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12}
@@ -101,14 +108,14 @@ def discriminator(side: int, channels: int) -> Network:
     return Network([*halvings, Layer(16, widths[-1], 1, side // 16)])
 
 
-def wide_resnet(side: int, depth: int, width: int, num_classes: int = NUM_CLASSES) -> Network:
-    """The wide ResNet for images of the given side."""
+def wide_resnet(side: int, depth: int, width: int, num_classes: int = NUM_CLASSES, *, early: bool = False) -> Network:
+    """The wide ResNet for images of the given side; ``early``: its first group halves the side, too."""
     layers, channels = [Layer(9, 3, 16, side)], 16
-    for group, out_channels in enumerate((16 * width, 32 * width, 64 * width)):
-        group_side = side // 2**group
-        for _ in range((depth - 4) // 6):
+    for group, out_channels in enumerate((16 * width, 32 * width, 64 * width), int(early)):
+        group_side = -(-side // 2**group)
+        for position in range((depth - 4) // 6):
             layers += [Layer(9, channels, out_channels, group_side), Layer(9, out_channels, out_channels, group_side)]
-            if channels != out_channels:
+            if channels != out_channels or (early and group == 1 and position == 0):
                 layers.append(Layer(1, channels, out_channels, group_side))
             channels = out_channels
     return Network([*layers, Layer(1, channels, num_classes)])
@@ -137,8 +144,18 @@ def _generator_iteration(preset: Preset) -> int:
 def _classifier_iteration(preset: Preset) -> int:
     decode = decoder(preset.generator_side, preset.channels, preset.decoder_residual_blocks)
     mixing = 2 * encoder(preset.generator_side, preset.channels).forward + decode.forward
-    classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width)
-    return round(preset.mixing_probability * mixing) + classifier.forward + classifier.parameter_gradients
+    classifier = sum(
+        share * (network.forward + network.parameter_gradients) for network, share in _classifiers_by_share(preset)
+    )
+    return round(preset.mixing_probability * mixing) + round(classifier)
+
+
+def _classifiers_by_share(preset: Preset) -> list[tuple[Network, float]]:
+    """Returns the classifier at each of its sides, with that side's share of the iterations."""
+    return [
+        (wide_resnet(side, preset.depth, preset.width, early=preset.early), share)
+        for side, share in preset.shares_of_sides
+    ]
 
 
 # How often a layer's output passes through memory if everything between two convolutions is fused with them. The
@@ -160,9 +177,9 @@ def traffic(preset: Preset, bytes_per_number: int) -> int:
         trained = _BOTH_PASSES * (2 * encode + 3 * decode + judge + 2 * judge)
         numbers = trained + _FORWARD_PASSES * (2 * encode + decode)
     else:
-        classifier = wide_resnet(preset.classifier_side, preset.depth, preset.width).outputs
+        classifier = sum(share * network.outputs for network, share in _classifiers_by_share(preset))
         mixing = round(preset.mixing_probability * _FORWARD_PASSES * (2 * encode + decode))
-        numbers = mixing + _BOTH_PASSES * classifier
+        numbers = mixing + round(_BOTH_PASSES * classifier)
     return preset.batch_size * numbers * bytes_per_number
 
 
@@ -172,8 +189,47 @@ def share_of_peak(device: str, precision: str, flops_per_second: float) -> float
     return None if peak is None else flops_per_second / peak
 
 
+def classifier_preset(config: ConfigDict) -> Preset:
+    """Returns the sizes of a configuration's classifier iteration; raises InputError unless it is a wide ResNet."""
+    model = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", config.classifier.model)
+    if model is None:
+        raise InputError(f"classifier.model: {config.classifier.model!r}; only wide ResNets are counted here")
+    side = config.classifier.image_side
+    generates = settings.needs_generator(config)
+    return Preset(
+        "classifier",
+        config.generator.image_side,
+        config.generator.channels,
+        config.classifier.batch_size,
+        config.precision,
+        classifier_side=side,
+        depth=int(model[1]),
+        width=int(model[2]),
+        decoder_residual_blocks=config.generator.decoder_residual_blocks,
+        mixing_probability=config.mixing.probability if generates else 0.0,
+        early=model[3] is not None,
+        growing_sides=settings.parse_growing_sides(config.classifier.growing_sides, side),
+    )
+
+
+def print_classifier(config: ConfigDict) -> None:
+    """Prints the arithmetic of a configuration's classifier: for an image at every side, and for a mean iteration."""
+    preset = classifier_preset(config)
+    print(preset)
+    for side, share in preset.shares_of_sides:
+        network = wide_resnet(side, preset.depth, preset.width, early=preset.early)
+        print(f"  at {side:3} px, {share:4.0%} of the steps: {network.forward / 1e6:.4g} MFLOP forward for an image")
+    print(f"  an iteration, on average: {needed(preset) / 1e9:.4g} GFLOP")
+
+
 def main() -> None:
-    """Prints the floors of the presets."""
+    """Prints the floors of the presets, or those of a configuration's classifier."""
+    if len(sys.argv) > 1:
+        config = settings.load(sys.argv[1])
+        settings.override(config, sys.argv[2:])
+        settings.check(config, environment=False)
+        print_classifier(config)
+        return
     print(f"{'stage':10}  {'preset':6}  {'needed':>12}  {'float32 traffic':>15}  {'bfloat16 traffic':>16}")
     for (stage, name), preset in PRESETS.items():
         moved = [f"{traffic(preset, size) / 1e9:.3g} GB" for size in (4, 2)]

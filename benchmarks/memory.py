@@ -107,7 +107,10 @@ def classifier_stage(config: ConfigDict) -> ClassifierStage:
 
 
 def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | None = None) -> Compiled:
-    """Compiles one step of a stage for the device in use or for that of ``place``."""
+    """Compiles one step of a stage for the device in use or for that of ``place``.
+
+    If the classifier's sides grow, that is a step at the full side, which needs the most memory.
+    """
     key = jax.random.key(0)
     state = jax.eval_shape(stage.initial_state, key)
     arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key, key)

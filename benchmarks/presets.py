@@ -23,6 +23,8 @@ class Preset:
         width: width of the classifier.
         decoder_residual_blocks: 0 as released, 2 as drawn in the paper.
         mixing_probability: share of the classifier's batches that are mixed: 0.5 as published, 1 for all.
+        early: whether the classifier's first group halves the side, too.
+        growing_sides: smaller sides that the classifier begins at, with their shares of its iterations.
         cpu_steps: iterations per round on CPU, so that a round takes some seconds.
     """
 
@@ -36,7 +38,15 @@ class Preset:
     width: int = 1
     decoder_residual_blocks: int = 0
     mixing_probability: float = 0.5
+    early: bool = False
+    growing_sides: tuple[tuple[int, float], ...] = ()
     cpu_steps: int = 6
+
+    @property
+    def shares_of_sides(self) -> list[tuple[int, float]]:
+        """The sides that the classifier sees its images at, each with its share of the iterations."""
+        rest = 1 - sum(share for _, share in self.growing_sides)
+        return [*self.growing_sides, (self.classifier_side, rest)]
 
     @property
     def images_side(self) -> int:
@@ -48,7 +58,8 @@ class Preset:
         generator = f"generator at {self.generator_side} px, ngf {self.channels}"
         if self.decoder_residual_blocks:
             generator += f", {self.decoder_residual_blocks} residual blocks in the decoder"
-        network = f"WRN-{self.depth}-{self.width} at {self.classifier_side} px"
+        sides = [*(f"{side} px for {share:.0%}" for side, share in self.growing_sides), f"{self.classifier_side} px"]
+        network = f"WRN-{self.depth}-{self.width}{'-early' if self.early else ''} at {', '.join(sides)}"
         mixed = f"{self.mixing_probability:.0%} of the batches mixed"
         parts = [generator] if self.stage == "generator" else [network, generator, mixed]
         return ", ".join([*parts, f"batch {self.batch_size}"])

@@ -110,6 +110,20 @@ def resize_align_corners(
     return jnp.einsum("yh,bhwc,xw->byxc", rows, images, columns, precision=jax.lax.Precision.HIGHEST)
 
 
+def resize_antialiased(
+    images: Float[Array, "batch height width channels"], side: int
+) -> Float[Array, "batch side side channels"]:
+    """Resizes images bilinearly; where it shrinks them, every pixel is a weighted mean of those that it replaces.
+
+    The weights are those of Pillow's bilinear filter. The result is not rounded; whatever the backend, it is computed
+    in the images' own number format, in training float32.
+    """
+    if images.shape[1:3] == (side, side):
+        return images
+    shape = (images.shape[0], side, side, images.shape[3])
+    return jax.image.resize(images, shape, "bilinear", antialias=True, precision=jax.lax.Precision.HIGHEST)
+
+
 def _align_corners_weights(source: int, target: int) -> Float[np.ndarray, "target source"]:
     """Returns the matrix that interpolates ``source`` values linearly at ``target`` positions, including both ends."""
     positions = np.arange(target) * ((source - 1) / max(target - 1, 1))

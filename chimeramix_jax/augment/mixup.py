@@ -1,5 +1,6 @@
 """Mixup (Zhang et al., 2018): blends the images and losses of a batch with those of other images of any class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -26,13 +27,16 @@ class Mixup:
         return share * images + (1 - share) * images[self.partners]
 
     def cross_entropy(
-        self, logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
+        self,
+        logits: Float[Array, "batch classes"],
+        labels: Int[Array, "batch"],
+        entropy: Callable[..., Float[Array, "batch"]] = optax.softmax_cross_entropy_with_integer_labels,
     ) -> Float[Array, "batch"]:
-        """Returns the cross entropies of the logits with both images' labels, weighted like the images."""
-        own, other = (
-            optax.softmax_cross_entropy_with_integer_labels(logits, chosen)
-            for chosen in (labels, labels[self.partners])
-        )
+        """Returns the cross entropies of the logits with both images' labels, weighted like the images.
+
+        ``entropy`` is a function of logits and labels.
+        """
+        own, other = (entropy(logits, chosen) for chosen in (labels, labels[self.partners]))
         return self.share * own + (1 - self.share) * other
 
 

@@ -26,4 +26,5 @@ from chimeramix_jax.config.loading import load, override, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
+from chimeramix_jax.config.side_lists import parse_growing_sides
 from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json

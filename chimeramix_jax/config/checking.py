@@ -13,6 +13,7 @@ from chimeramix_jax.config import catalog
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.seed_lists import parse_seeds
+from chimeramix_jax.config.side_lists import parse_growing_sides
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.sides import ENCODER_STRIDE, SMALLEST_GENERATOR_SIDE
@@ -43,6 +44,12 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     parse_seeds(settings["seeds"])
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
+    parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
+    if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
+        raise InputError(
+            "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
+            "both must be True, or evaluation.mirror False"
+        )
     if environment:
         _check_files(settings)
         _check_logging(settings)
@@ -116,18 +123,19 @@ def _check_data_dir(data_dir: str, source: str) -> None:
 def _check_model(model: str) -> None:
     if model == "resnet-50":
         return
-    parts = re.fullmatch(r"wrn-(\d+)-(\d+)", model)
+    parts = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model)
     if parts is None or int(parts[2]) < 1:
         raise InputError(
-            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as wrn-16-8"
+            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as "
+            "wrn-16-8, or wrn-<depth>-<width>-early, such as wrn-10-4-early"
         )
-    depth, width = int(parts[1]), int(parts[2])
+    depth, width, early = int(parts[1]), int(parts[2]), parts[3] or ""
     if depth < 10 or depth % 6 != 4:
         lower = depth - (depth - 4) % 6
-        neighbours = [f"wrn-{near}-{width}" for near in (lower, lower + 6) if near >= 10]
+        neighbours = [f"wrn-{near}-{width}{early}" for near in (lower, lower + 6) if near >= 10]
         raise InputError(
             f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
-            f"closest are {', '.join(neighbours or [f'wrn-10-{width}'])}"
+            f"closest are {', '.join(neighbours or [f'wrn-10-{width}{early}'])}"
         )
 
 
@@ -145,10 +153,10 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
             f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
             "has no discriminator to choose with; it must be 1"
         )
-    if settings["augment.mixup"] and settings["mixing.probability"] == 1:
+    if settings["augment.mixup"] and settings["augment.mixup_of"] == "unmixed" and settings["mixing.probability"] == 1:
         raise InputError(
             "augment.mixup: True, but it applies to batches that are not mixed, and mixing.probability 1 leaves none; "
-            "lower mixing.probability, or set augment.mixup to False"
+            "lower mixing.probability, set augment.mixup_of to all, or set augment.mixup to False"
         )
     side = settings["generator.image_side"]
     if of_features and side < SMALLEST_GENERATOR_SIDE:

@@ -19,7 +19,8 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.data_dir",
     "dataset.directory",  # runs compare the content of the folder instead: runs/same_data.py
     "devices",
-    "evaluation",
+    "evaluation.batch_size",
+    "evaluation.every_epochs",
     "logging",
     "profile_steps",
     "on_nonfinite",  # if a rollback did change parameters, the results record it
@@ -27,6 +28,9 @@ NO_EFFECT_ON_RESULTS = (
     "seeds_per_call",
     "steps_per_call",
 )
+
+# A trained classifier can be evaluated again, and can predict, with other values of these.
+OF_MEASURING = ("evaluation.mirror",)
 
 OF_MASKS = {
     # Settings that only one kind of mask uses.
@@ -39,14 +43,18 @@ def differences(
     stored: Mapping[str, Any] | ConfigDict,
     requested: Mapping[str, Any] | ConfigDict,
     among: Sequence[str] | None = None,
+    *,
+    measuring: bool = False,
 ) -> list[str]:
     """Compares a stored run's settings with the requested ones, except those in ``NO_EFFECT_ON_RESULTS``.
 
     Returns a line for each that differs, such as ``generator.epochs: 200 stored, 100 requested``; settings without a
     group first. Tuples equal lists, and 1 equals 1.0, so settings read from JSON equal the original ones. ``among`` are
-    the keys and groups of keys to compare; None: all.
+    the keys and groups of keys to compare; None: all. ``measuring`` leaves out ``OF_MEASURING``, too: the run's
+    classifier is only to be used or evaluated again, not trained.
     """
-    old, new = leaving_out(stored, NO_EFFECT_ON_RESULTS), leaving_out(requested, NO_EFFECT_ON_RESULTS)
+    ignored = (*NO_EFFECT_ON_RESULTS, *(OF_MEASURING if measuring else ()))
+    old, new = leaving_out(stored, ignored), leaving_out(requested, ignored)
     lines = []
     for key in sorted({**old, **new}, key=lambda key: "." in key):
         if among is not None and not _belongs(key, tuple(among)):

@@ -43,7 +43,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "augment.cutout": (False, rules.YES_OR_NO),  # blank out a square of every image
     # Pixels per side of that square, at the classifier's image side
     "augment.cutout_side": (16, rules.integer(2, 1024)),
-    "augment.mixup": (False, rules.YES_OR_NO),  # mixup (blended images and losses) of every batch not mixed by a mask
+    "augment.mixup": (False, rules.YES_OR_NO),  # mixup: blend images of any classes, and their losses
+    # Which batches mixup blends, if masks mix some of them: "unmixed" (the others) or "all" (also the mixed ones)
+    "augment.mixup_of": ("unmixed", rules.choice("unmixed", "all")),
     # "grid", "segmentation", or "none": no mixing
     "mixing.mask": ("grid", rules.choice(*rules.MASKS)),
     # "features" of the generator, or "pixels" at generator.image_side, without generator
@@ -85,8 +87,13 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "generator.adversarial_weight": (1.0, rules.NOT_NEGATIVE),  # weight of the least-squares loss of the mixed image
     # Weight of the Laplacian pyramid loss of both reconstructions
     "generator.perceptual_weight": (1.0, rules.NOT_NEGATIVE),
-    "classifier.model": ("wrn-16-8", rules.TEXT),  # "wrn-<depth>-<width>", depth = 6k + 4, or "resnet-50"
+    # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
+    # or "resnet-50"
+    "classifier.model": ("wrn-16-8", rules.TEXT),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
+    # Smaller sides to begin with, and their shares of the steps: "16:0.4,24:0.3" trains at 16x16 for 40 % of the steps,
+    # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "": at image_side throughout
+    "classifier.growing_sides": ("", rules.TEXT),
     "classifier.dropout_rate": (0.3, rules.BELOW_ONE),  # between a wide ResNet block's convolutions
     "classifier.batch_size": (10, rules.BATCH_SIZE),
     "classifier.num_dataset_repeats_base": (500, rules.COUNT),  # images per class and epoch
@@ -94,10 +101,19 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.learning_rate": (4.6e-3, rules.POSITIVE),  # SGD, cosine schedule to 0
     "classifier.momentum": (0.9, rules.BELOW_ONE),  # Nesterov
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
+    # Share of every label that is spread evenly over all classes; 0: labels are not smoothed
+    "classifier.label_smoothing": (0.0, rules.BELOW_ONE),
+    # Decay per step of the moving average of the parameters that is evaluated and predicts; 0: no average
+    "classifier.averaged_weights": (0.0, rules.BELOW_ONE),
+    # If classes differ in size: "none", "sampling" (every image of a batch is drawn from a class drawn evenly), or
+    # "loss" (an image's loss is weighted by the mean size of the classes over that of its own)
+    "classifier.class_balance": ("none", rules.choice("none", "sampling", "loss")),
     "repeat_unlimited": (False, rules.YES_OR_NO),  # repeat images within an epoch even if max_labels_per_class is None
     # Epochs between evaluations; the reported accuracy is always the last epoch's
     "evaluation.every_epochs": (10, rules.COUNT),
     "evaluation.batch_size": (500, rules.BATCH_SIZE),  # held-out images per step
+    # Average the probabilities of every image and its mirror image, in evaluation and prediction
+    "evaluation.mirror": (False, rules.YES_OR_NO),
     # Seconds between checkpoints, even within an epoch; 0: after every epoch
     "checkpoint.every_seconds": (30.0, rules.NOT_NEGATIVE),
     "checkpoint.keep": (2, rules.COUNT),  # number of checkpoints to keep per stage

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt, UInt8
 
 LABELS_ROUNDED_TO = 32  # the segments of small photographs: nearly every subset of a data set has the same number then
 
@@ -79,6 +79,19 @@ def repeats_per_epoch(num_dataset_repeats_base: int, images_per_class: int | Non
     This is the published rule. With ``images_per_class`` None, the whole data set, images are not repeated.
     """
     return 1 if images_per_class is None else max(num_dataset_repeats_base // images_per_class, 1)
+
+
+def class_weights(data: ResidentData) -> Float[Array, "classes"]:
+    """Returns the mean number of images of a class over each class's own; their mean over the images is 1."""
+    classes = len(data.member_counts)
+    return (len(data.labels) / classes) / data.member_counts.astype(jnp.float32)
+
+
+def balanced_draws(key: PRNGKeyArray, data: ResidentData, count: int) -> Int[Array, "count"]:
+    """Draws the positions of ``count`` images, each uniformly from a class that is drawn uniformly."""
+    class_key, member_key = jax.random.split(key)
+    classes = jax.random.randint(class_key, (count,), 0, len(data.member_counts))
+    return data.members[classes, jax.random.randint(member_key, (count,), 0, data.member_counts[classes])]
 
 
 def same_class_partners(key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"]) -> Int[Array, "batch"]:

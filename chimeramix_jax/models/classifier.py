@@ -22,7 +22,7 @@ def build(
     """Returns a newly initialized classifier in training mode.
 
     Args:
-        model_name: "wrn-<depth>-<width>", such as "wrn-16-8", or "resnet-50".
+        model_name: "wrn-<depth>-<width>", such as "wrn-16-8", the same with "-early" at its end, or "resnet-50".
         num_classes: the number of logits.
         dropout_rate: between the convolutions of a wide ResNet's blocks. ResNet-50 has no dropout and ignores it.
         dtype: the dtype of the computation; None: that of the parameters, float32.
@@ -33,7 +33,9 @@ def build(
     """
     if model_name == "resnet-50":
         return ResNet(RESNET_50, num_classes, dtype=dtype, rngs=rngs)
-    wide = re.fullmatch(r"wrn-(\d+)-(\d+)", model_name)
+    wide = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model_name)
     if wide is None:
-        raise ValueError(f"unknown classifier {model_name!r}; it must be wrn-<depth>-<width> or resnet-50")
-    return WideResNet(int(wide[1]), int(wide[2]), num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
+        names = "wrn-<depth>-<width>, wrn-<depth>-<width>-early or resnet-50"
+        raise ValueError(f"unknown classifier {model_name!r}; it must be {names}")
+    depth, width, early = int(wide[1]), int(wide[2]), wide[3] is not None
+    return WideResNet(depth, width, num_classes, early=early, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)

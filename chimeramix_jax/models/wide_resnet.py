@@ -33,7 +33,7 @@ class WideBlock(nnx.Module):
         self.convolution2 = he_convolution(out_channels, out_channels, 3, padding=1, dtype=dtype, rngs=rngs)
         self.shortcut = nnx.data(
             None
-            if in_channels == out_channels
+            if (in_channels, stride) == (out_channels, 1)
             else he_convolution(in_channels, out_channels, 1, stride=stride, dtype=dtype, rngs=rngs)
         )
 
@@ -51,7 +51,11 @@ class WideBlock(nnx.Module):
 
 
 class WideResNet(SwitchableModule):
-    """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times ``width`` channels."""
+    """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times ``width`` channels.
+
+    The second and the third group halve height and width. In the "early" variant the first group does so, too, which
+    leaves a quarter of the pixels to all three groups: at 32x32 they work at 16x16, 8x8 and 4x4.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class WideResNet(SwitchableModule):
         width: int,
         num_classes: int,
         *,
+        early: bool = False,
         dropout_rate: float = 0.0,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
@@ -68,7 +73,7 @@ class WideResNet(SwitchableModule):
             raise ValueError(f"depth of a wide ResNet must be 6k + 4 (10, 16, 22, 28, ...), not {depth}")
         self.stem = he_convolution(3, 16, 3, padding=1, dtype=dtype, rngs=rngs)
         blocks, channels = [], 16
-        for out_channels, group_stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
+        for out_channels, group_stride in ((16 * width, 2 if early else 1), (32 * width, 2), (64 * width, 2)):
             for position in range((depth - 4) // 6):
                 stride = group_stride if position == 0 else 1
                 blocks.append(WideBlock(channels, out_channels, stride, dropout_rate, dtype=dtype, rngs=rngs))

@@ -16,7 +16,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
-from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.classifier import build_classifier, evaluated, evaluated_entries
 from chimeramix_jax.training.generator import build_discriminator, build_generator
 
 
@@ -79,13 +79,10 @@ class TrainedClassifier:
             config = settings.from_dict(about["config"])
             classifier = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
             graphs.append(nnx.graphdef(classifier.eval()))
-            return {
-                "parameters": nnx.state(classifier, nnx.Param),
-                "batch_statistics": nnx.state(classifier, nnx.BatchStat),
-            }
+            return evaluated_entries(classifier, config.classifier.averaged_weights)
 
         about, state = _newest(directory, select)
-        network = nnx.merge(graphs[0], state["parameters"], state["batch_statistics"])
+        network = nnx.merge(graphs[0], *evaluated(state))
         return cls(network, tuple(about["class_names"]), about["epoch"])
 
 

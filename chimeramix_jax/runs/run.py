@@ -98,7 +98,7 @@ def prepared(request: Request) -> Iterator["Run"]:
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):
-            directory.check(config)
+            directory.check(config, measuring=request.stage == "evaluate")
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
                 checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)

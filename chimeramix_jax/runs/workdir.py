@@ -59,15 +59,18 @@ class Workdir:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
 
-    def check(self, config: ConfigDict) -> None:
-        """Creates the directory, and raises InputError if it holds a run with other settings."""
+    def check(self, config: ConfigDict, *, measuring: bool = False) -> None:
+        """Creates the directory, and raises InputError if it holds a run with other settings.
+
+        ``measuring`` allows settings that only change how a trained classifier is measured to differ.
+        """
         self.create()
         if self.config.exists():
-            self.refuse_other_settings(config)
+            self.refuse_other_settings(config, measuring=measuring)
 
-    def refuse_other_settings(self, config: ConfigDict) -> None:
+    def refuse_other_settings(self, config: ConfigDict, *, measuring: bool = False) -> None:
         """Raises InputError unless the directory holds a run with the same settings, as far as they affect results."""
-        differing = settings.differences(self.read_config(), config)
+        differing = settings.differences(self.read_config(), config, measuring=measuring)
         if differing:
             raise InputError(
                 f"--workdir={self.path}: holds a run with other settings ({settings.shortened(differing)}); "
@@ -78,7 +81,7 @@ class Workdir:
         """Returns these settings (None: the run's own), checked; raises InputError if their results would differ."""
         if config is None:
             config = self.read_config()
-        self.refuse_other_settings(config)
+        self.refuse_other_settings(config, measuring=True)
         settings.check(config, environment=False, stored=True)
         return config
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
-from chimeramix_jax.config import catalog
+from chimeramix_jax.config import catalog, defaults
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import read
@@ -183,16 +183,18 @@ class _Settings:
 
 def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> dict[str, Any]:
     """Returns the settings, by dotted key, that affect a classifier's result and are not part of its address."""
-    flat_config = settings.flatten(config)
+    # Settings that did not exist yet had the values that are the defaults today.
+    flat_config = settings.flatten(defaults.get_config()) | settings.flatten(config)
     generates = mixes and flat_config["mixing.of"] == "features"
     unused = [] if mixes else ["mixing"]
     unused += [] if generates else ["generator"]
     unused += [key for mask, keys in settings.OF_MASKS.items() if flat_config["mixing.mask"] != mask for key in keys]
     unused += [] if flat_config.get("augment.cutout") else ["augment.cutout_side"]
+    unused += [] if flat_config.get("augment.mixup") and mixes else ["augment.mixup_of"]
     unused += [] if flat_config["augment.policy"] == "autoaugment" else ["augment.autoaugment_policy"]
     if flat_config["dataset.name"] not in catalog.names_taking("directory"):
         unused += ["dataset.image_side", "dataset.holdout_fraction", "dataset.holdout_seed"]
-    flat = settings.leaving_out(config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
+    flat = settings.leaving_out(flat_config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
     if flat["precision"] == "auto":
         if backend is None:  # not known before the run
             del flat["precision"]

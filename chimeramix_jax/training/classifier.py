@@ -1,5 +1,6 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -21,9 +22,14 @@ from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
+from chimeramix_jax.training.classification_loss import cross_entropies
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
+
+_BALANCED_DRAWS = 2**31  # their address within a step; larger than the numbers of the step's other keys
 
 
 @jax.tree_util.register_dataclass
@@ -71,12 +77,15 @@ class ClassifierStage:
         self.inputs, self.test_set = ClassifierInputs(data.images, networks), test_set
         classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         total_steps = self.epochs * plan.steps
+        self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
         self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
             sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
+            settings.label_smoothing,
+            settings.averaged_weights,
         )
-        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval())))
+        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval()), mirror=config.evaluation.mirror))
 
     def train_step(
         self,
@@ -86,6 +95,7 @@ class ClassifierStage:
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
+        side: int | None = None,
     ) -> tuple[State, Metrics]:
         """Updates the classifier once, as a pure function.
 
@@ -96,8 +106,17 @@ class ClassifierStage:
             example_mask: False where an image only pads an incomplete batch; None if there is no padding.
             key: the source of the step's random numbers, except for the coin.
             shared_key: the coin's key, the same for every seed.
+            side: pixels per side at which the classifier sees the batch; None: ``config.classifier.image_side``.
         """
         image_key, dropout_key, mixup_key = jax.random.split(key, 3)
+
+        # Balance: images of small classes more often, or with more weight.
+        balance, class_weights = self.config.classifier.class_balance, None
+        if balance == "sampling":
+            balance_key = jax.random.fold_in(key, _BALANCED_DRAWS)
+            indices = sampling.balanced_draws(balance_key, inputs.data, len(indices))
+        elif balance == "loss":
+            class_weights = sampling.class_weights(inputs.data)
 
         # Coin: is the whole batch mixed, or none of it?
         mixed = self.mixes_batch(shared_key)
@@ -106,14 +125,17 @@ class ClassifierStage:
         images = self.images(image_key, inputs, indices, mixed)
         labels = inputs.data.labels[indices]
 
-        # Mixup, in experiments that use it; it leaves a mixed batch alone.
+        # Growing sides: smaller images at first. Mixup is linear, so blending them afterwards is the same.
+        images = images if side is None else geometry.resize_antialiased(images, side)
+
+        # Mixup, in experiments that use it; unless set otherwise, it leaves a mixed batch alone.
         mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
-        if mixup is not None and self._mixer is not None:
+        if mixup is not None and self._mixer is not None and self.config.augment.mixup_of == "unmixed":
             mixup = mixup.unless(mixed)
 
         # Loss and update.
         with computing(self.config.precision):
-            return self._step.update(state, images, labels, dropout_key, example_mask, mixup)
+            return self._step.update(state, images, labels, dropout_key, example_mask, mixup, class_weights)
 
     def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
         """Tosses the coin that decides whether a whole batch is mixed; heads has ``config.mixing.probability``.
@@ -164,7 +186,7 @@ class ClassifierStage:
     def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
         """Returns the logits of the held-out images, in their order."""
         with computing(self.config.precision):
-            return self.test_set.logits(partial(self._predict, state["parameters"], state["batch_statistics"]))
+            return self.test_set.logits(partial(self._predict, *evaluated(state)))
 
 
 class LossDetails(NamedTuple):
@@ -178,20 +200,24 @@ class LossDetails(NamedTuple):
 class ClassificationStep:
     """The loss and the SGD update of a classifier training step, as pure functions.
 
-    The state is a dictionary of ``parameters``, ``batch_statistics`` and ``optimizer``.
+    The state is a dictionary of ``parameters``, ``batch_statistics`` and ``optimizer``; with ``averaged_weights``, the
+    decay per step of the moving average, also of ``average``.
     """
 
     classifier: nnx.GraphDef[Classifier]
     optimizer: optax.GradientTransformation
+    label_smoothing: float = 0.0
+    averaged_weights: float = 0.0
 
     def initial_state(self, classifier: Classifier) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
-        parameters = nnx.state(classifier, nnx.Param)
-        return {
+        parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
+        state = {
             "parameters": parameters,
-            "batch_statistics": nnx.state(classifier, nnx.BatchStat),
+            "batch_statistics": statistics,
             "optimizer": self.optimizer.init(parameters),
         }
+        return state | ({"average": initial_average(parameters, statistics)} if self.averaged_weights else {})
 
     def update(
         self,
@@ -201,6 +227,7 @@ class ClassificationStep:
         dropout_key: PRNGKeyArray | None = None,
         example_mask: Bool[Array, "batch"] | None = None,
         mixup: Mixup | None = None,
+        class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[State, Metrics]:
         """Updates the classifier on a batch.
 
@@ -211,13 +238,14 @@ class ClassificationStep:
             dropout_key: the source of dropout's random numbers; may be None if the rate is 0.
             example_mask: False for images that do not count; None: all count.
             mixup: blends images and losses; None: no mixup. The accuracy is that for the images' own labels.
+            class_weights: multiply the losses of each class's images; None: all count alike.
 
         Returns:
             The state after the step, and the batch's loss and accuracy.
         """
-        parameters = state["parameters"]
+        parameters, average = state["parameters"], state.get("average")
         (loss, details), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, mixup
+            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, mixup, class_weights
         )
         updates, optimizer = self.optimizer.update(gradients, state["optimizer"], parameters)
         state = {
@@ -225,6 +253,9 @@ class ClassificationStep:
             "batch_statistics": details.batch_statistics,
             "optimizer": optimizer,
         }
+        if average is not None:
+            newest = state["parameters"], state["batch_statistics"]
+            state["average"] = updated_average(average, *newest, self.averaged_weights)
         return state, {"loss": loss, "accuracy": details.accuracy}
 
     def loss(
@@ -236,16 +267,31 @@ class ClassificationStep:
         dropout_key: PRNGKeyArray | None,
         example_mask: Bool[Array, "batch"] | None,
         mixup: Mixup | None,
+        class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[Float[Array, ""], LossDetails]:
         """Returns the mean cross entropy of a batch; the arguments are those of ``update``."""
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
         images = images if mixup is None else mixup.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
-        entropy = optax.softmax_cross_entropy_with_integer_labels if mixup is None else mixup.cross_entropy
-        entropies = entropy(logits, labels)
+        entropy = partial(cross_entropies, smoothing=self.label_smoothing, class_weights=class_weights)
+        entropies = entropy(logits, labels) if mixup is None else mixup.cross_entropy(logits, labels, entropy)
         correct = jnp.argmax(logits, axis=-1) == labels
         mean = jnp.mean(entropies, where=example_mask)
         return mean, LossDetails(nnx.state(classifier, nnx.BatchStat), jnp.mean(correct, where=example_mask))
+
+
+def evaluated(state: State) -> tuple[PyTree, PyTree]:
+    """Returns the parameters and batch statistics that are evaluated and predict: averaged ones if there are any."""
+    source = state.get("average", state)
+    return source["parameters"], source["batch_statistics"]
+
+
+def evaluated_entries(classifier: Classifier, averaged_weights: float) -> State:
+    """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
+    parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
+    if averaged_weights:
+        return {"average": jax.eval_shape(initial_average, parameters, statistics)}
+    return {"parameters": parameters, "batch_statistics": statistics}
 
 
 def learning_rate_schedule(learning_rate: float, total_steps: int) -> optax.Schedule:
@@ -271,6 +317,15 @@ def predict(
     parameters: PyTree,
     statistics: PyTree,
     images: UInt8[Array, "batch side side 3"],
+    mirror: bool = False,
 ) -> Float[Array, "batch classes"]:
-    """Returns the logits of images in 0..255, by a classifier in evaluation mode."""
-    return nnx.merge(classifier, parameters, statistics)(geometry.normalize(images))
+    """Returns the logits of images in 0..255, by a classifier in evaluation mode.
+
+    With ``mirror``, the class probabilities of every image and of its mirror image are averaged. Their logarithms are
+    returned, which are logits of these averages.
+    """
+    network, normalized = nnx.merge(classifier, parameters, statistics), geometry.normalize(images)
+    if not mirror:
+        return network(normalized)
+    views = [jax.nn.log_softmax(network(view)) for view in (normalized, normalized[:, :, ::-1])]
+    return jnp.logaddexp(*views) - math.log(2)

@@ -58,7 +58,7 @@ def predict(
     config = directory.settings_like(config)
     paths = image_paths.find(images)
     trained = _finished_classifier(directory, config)
-    classify = _compiled(trained.network, config.precision)
+    classify = _compiled(trained.network, config)
     batch_size = min(config.evaluation.batch_size, len(paths))
     predictions = []
     for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
@@ -86,18 +86,19 @@ def _finished_classifier(directory: Workdir, config: ConfigDict) -> TrainedClass
 
 
 def _compiled(
-    classifier: Classifier, precision: str
+    classifier: Classifier, config: ConfigDict
 ) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
     """Returns a compiled function from images in 0..255 to the probabilities of all classes."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
     def probabilities(parameters, statistics, images):
-        return jax.nn.softmax(training.predict(graph, parameters, statistics, images).astype(jnp.float32))
+        logits = training.predict(graph, parameters, statistics, images, config.evaluation.mirror)
+        return jax.nn.softmax(logits.astype(jnp.float32))
 
     program = jax.jit(probabilities)
 
     def classify(images: UInt8[np.ndarray, "batch side side 3"]) -> Probabilities:
-        with computing(precision):
+        with computing(config.precision):
             return np.asarray(program(parameters, statistics, images))
 
     return classify

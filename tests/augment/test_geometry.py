@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from chimeramix_jax.augment import geometry
 
@@ -158,3 +159,30 @@ def test_resizing_multiplies_in_full_float32_even_on_accelerators():
 def test_resizing_to_the_same_side_returns_the_images_themselves():
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 6, 3)), jnp.float32)
     assert geometry.resize_align_corners(images, 6) is images
+
+
+@pytest.mark.parametrize(("side", "smaller"), [(32, 16), (32, 24), (16, 12), (20, 8)])
+def test_antialiased_resizing_equals_pillows_bilinear_resizing_without_rounding(side, smaller):
+    images = np.random.default_rng(0).uniform(-1, 1, (2, side, side, 3)).astype(np.float32)
+    size = (smaller, smaller)
+    expected = [
+        [np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)) for channel in image]
+        for image in images.transpose(0, 3, 1, 2)
+    ]
+    resized = geometry.resize_antialiased(jnp.asarray(images), smaller)
+    np.testing.assert_allclose(resized, np.transpose(expected, (0, 2, 3, 1)), atol=5e-6)
+    assert geometry.resize_antialiased(images, side) is images
+
+
+def test_antialiased_resizing_to_half_is_a_weighted_mean_of_four_pixels_along_each_side():
+    row = np.arange(8, dtype=np.float32) ** 2
+    images = np.tile(row[None, None, :, None], (1, 8, 1, 3))
+    weights = np.array([1, 3, 3, 1]) / 8  # the triangle of twice the width, at distances 1.5, 0.5, 0.5 and 1.5
+    resized = geometry.resize_antialiased(jnp.asarray(images), 4)
+    np.testing.assert_allclose(resized[0, 0, 1:3, 0], [weights @ row[1:5], weights @ row[3:7]], rtol=1e-6)
+
+
+def test_antialiased_resizing_is_computed_in_float32_on_any_backend():
+    images = jnp.zeros((1, 16, 16, 3), jnp.float32)
+    program = jax.make_jaxpr(partial(geometry.resize_antialiased, side=8))(images)
+    assert "HIGHEST" in str(program) and program.out_avals[0].dtype == jnp.float32

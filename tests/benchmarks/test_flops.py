@@ -9,6 +9,7 @@ from flax import nnx
 
 from benchmarks import flops
 from benchmarks.presets import PRESETS, Preset
+from chimeramix_jax import config as settings
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.wide_resnet import WideResNet
@@ -45,8 +46,20 @@ def generator(rngs):
             WideResNet.__call__,
             (64, 64, 3),
         ),
+        (
+            flops.wide_resnet(128, 10, 4, early=True),
+            lambda rngs: WideResNet(10, 4, 10, early=True, rngs=rngs).eval(),
+            WideResNet.__call__,
+            (128, 128, 3),
+        ),
+        (
+            flops.wide_resnet(260, 16, 1, early=True),
+            lambda rngs: WideResNet(16, 1, 10, early=True, rngs=rngs).eval(),
+            WideResNet.__call__,
+            (260, 260, 3),
+        ),
     ],
-    ids=["encoder", "decoder", "discriminator", "wide_resnet"],
+    ids=["encoder", "decoder", "discriminator", "wide_resnet", "early", "early, narrow, odd sides"],
 )
 def test_forward_passes_are_counted_as_by_xla(by_hand, build, apply, shape):
     assert by_hand.forward == pytest.approx(counted_by_xla(build, apply, *shape), rel=0.08)
@@ -76,3 +89,30 @@ def test_a_batch_that_is_not_mixed_needs_the_classifiers_arithmetic_alone():
     classifier = flops.wide_resnet(32, 16, 8)
     assert never == 10 * (classifier.forward + classifier.parameter_gradients)
     assert half == pytest.approx((never + every) / 2)
+
+
+def test_growing_sides_count_with_their_shares_of_the_iterations():
+    growing = dataclasses.replace(
+        PRESETS["classifier", "paper"], mixing_probability=0.0, growing_sides=((16, 0.4), (24, 0.3))
+    )
+    by_hand = 0
+    for side, share in ((16, 0.4), (24, 0.3), (32, 0.3)):
+        network = flops.wide_resnet(side, 16, 8)
+        by_hand += share * 10 * (network.forward + network.parameter_gradients)
+    assert flops.needed(growing) == pytest.approx(by_hand)
+    assert flops.traffic(growing, 4) < flops.traffic(dataclasses.replace(growing, growing_sides=()), 4)
+    assert str(growing).startswith("WRN-16-8 at 16 px for 40%, 24 px for 30%, 32 px, ")
+
+
+def test_a_configurations_classifier_is_counted_by_side(monkeypatch, capsys):
+    changes = ["--config.classifier.model=wrn-10-4-early", "--config.classifier.growing_sides=16:0.4,24:0.3"]
+    monkeypatch.setattr("sys.argv", ["flops", "digits:baseline", "--config.classifier.image_side=32", *changes])
+    flops.main()
+    first, *sides, mean = capsys.readouterr().out.splitlines()
+    assert first.startswith("WRN-10-4-early at 16 px for 40%, 24 px for 30%, 32 px")
+    assert [line.split("px")[0].split()[-1] for line in sides] == ["16", "24", "32"]
+    expected = flops.wide_resnet(32, 10, 4, early=True).forward / 1e6
+    assert f"30% of the steps: {expected:.4g} MFLOP forward" in sides[-1]
+    config = settings.load("digits:baseline")
+    settings.override(config, ["--config.classifier.image_side=32", *changes])
+    assert mean.endswith(f"{flops.needed(flops.classifier_preset(config)) / 1e9:.4g} GFLOP")

@@ -140,6 +140,8 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(config, key, value):
         ("classifier.dropout_rate", 0),
         ("classifier.model", "wrn-28-10"),
         ("classifier.model", "wrn-10-1"),
+        ("classifier.model", "wrn-10-4-early"),
+        ("evaluation.mirror", True),
         ("steps_per_call", 0),
     ],
 )
@@ -164,17 +166,30 @@ def test_a_small_generator_side_is_refused_only_if_a_generator_is_used(config):
 
 @pytest.mark.parametrize(
     ("model", "neighbours"),
-    [("wrn-17-8", "wrn-16-8, wrn-22-8"), ("wrn-27-2", "wrn-22-2, wrn-28-2"), ("wrn-4-2", "wrn-10-2")],
+    [
+        ("wrn-17-8", "wrn-16-8, wrn-22-8"),
+        ("wrn-27-2", "wrn-22-2, wrn-28-2"),
+        ("wrn-4-2", "wrn-10-2"),
+        ("wrn-12-4-early", "wrn-10-4-early, wrn-16-4-early"),
+    ],
 )
 def test_an_impossible_network_depth_is_refused_with_the_closest_depths(config, model, neighbours):
     config.classifier.model = model
     assert refusal(config).endswith(f"closest are {neighbours}")
 
 
-@pytest.mark.parametrize("model", ["wrn-16", "wrn-16-0", "resnet-18", "WRN-16-8", "wrn-16-8-1", ""])
+@pytest.mark.parametrize(
+    "model", ["wrn-16", "wrn-16-0", "resnet-18", "WRN-16-8", "wrn-16-8-1", "wrn-16-8-late", "early", ""]
+)
 def test_an_unknown_network_is_refused(config, model):
     config.classifier.model = model
     assert refusal(config).startswith(f"classifier.model: {model!r} is not allowed")
+
+
+def test_averaging_over_mirror_images_is_refused_if_training_shows_none(config):
+    config.evaluation.mirror = True
+    config.augment.horizontal_flip = False
+    assert refusal(config).startswith("evaluation.mirror: True, but with augment.horizontal_flip False")
 
 
 def test_an_unknown_data_set_is_refused_with_all_names(config):
@@ -273,6 +288,14 @@ def test_a_setting_on_one_side_only_is_a_difference(config):
 )
 def test_settings_without_effect_on_results_make_no_difference(config, key, value):
     assert settings.differences(config, changed(config, key, value)) == []
+
+
+def test_settings_of_measuring_alone_make_a_difference_only_to_training(config):
+    other = changed(config, "evaluation.mirror", True)
+    assert settings.differences(config, other) == ["evaluation.mirror: False stored, True requested"]
+    assert settings.differences(config, other, measuring=True) == []
+    other.generator.epochs = 3
+    assert settings.differences(config, other, measuring=True) == ["generator.epochs: 200 stored, 3 requested"]
 
 
 def test_all_keys_listed_without_effect_on_results_exist(config):

@@ -208,11 +208,13 @@ def test_mixing_more_images_than_a_class_has_is_refused(data_dir):
         settings.check(config)
 
 
-def test_mixup_is_refused_if_every_batch_is_mixed(data_dir):
+def test_mixup_of_unmixed_batches_is_refused_if_every_batch_is_mixed(data_dir):
     config = load("chimeramix_grid", data_dir, **{"augment.mixup": True})
     config.mixing.probability = 1.0
     with pytest.raises(InputError, match=r"augment.mixup: True.* mixing.probability 1 leaves none"):
         settings.check(config)
+    config.augment.mixup_of = "all"
+    settings.check(config)
 
 
 def test_choosing_by_discriminator_is_refused_if_there_is_none(data_dir):

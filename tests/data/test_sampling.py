@@ -126,3 +126,24 @@ def test_label_maps_of_different_numbers_of_segments_make_the_same_program_and_t
         masks.segment_partitions(jax.random.key(0), few.segments, 4, labels) for labels in (6, few.segment_labels)
     )
     np.testing.assert_array_equal(exact, rounded)
+
+
+UNEQUAL = [0, 1, 1, 1, 1, 1, 2, 2]  # the classes of eight images
+
+
+def test_class_weights_make_every_class_count_alike_and_are_one_on_average():
+    weights = sampling.class_weights(labelled(UNEQUAL, 3))
+    np.testing.assert_allclose(weights, [8 / 3, 8 / 15, 8 / 6], rtol=1e-6)
+    np.testing.assert_allclose(np.mean(np.asarray(weights)[UNEQUAL]), 1, rtol=1e-6)
+
+
+def test_balanced_draws_take_every_class_alike_and_its_images_alike():
+    drawn = np.asarray(sampling.balanced_draws(jax.random.key(0), labelled(UNEQUAL, 3), 30_000))
+    expected = np.array([10_000, *5 * [2_000], 5_000, 5_000])
+    assert scipy.stats.chisquare(np.bincount(drawn, minlength=8), expected).pvalue > 1e-4
+    assert (
+        scipy.stats.chisquare(
+            np.bincount(drawn[:-1] * 8 + drawn[1:], minlength=64), np.outer(expected, expected).ravel() * 29_999 / 9e8
+        ).pvalue
+        > 1e-4
+    )

@@ -10,7 +10,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.models.wide_resnet import WideResNet
-from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, sgd
+from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, predict, sgd
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.stage_data import StageData
 
@@ -41,3 +41,71 @@ def test_the_learning_rate_falls_to_zero_over_the_steps_of_all_epochs_including_
     stage = ClassifierStage(config, data, 2, TestSet(images, labels, 4), mixes=False)
     rates = [stage.learning_rate(step) for step in range(13)]
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(13) / 12)), atol=1e-8)
+
+
+def stage_of(labels=(0, 1, 0, 1), **changes):
+    """The classifier's stage on four noise images of two classes."""
+    config = settings.load("digits:baseline")
+    config.update_from_flattened_dict(TINY | {"augment.horizontal_flip": True} | changes)
+    settings.check(config)
+    images, labels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8), np.array(labels)
+    data = StageData(to_device(images, labels, 2), Augmentation.for_classifier(config.augment, 8), EpochPlan(4, 1, 4))
+    return ClassifierStage(config, data, 2, TestSet(images, labels, 3), mixes=False)
+
+
+def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set():
+    plain, mirrored = stage_of(), stage_of(**{"evaluation.mirror": True})
+    state = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)  # those of the stage
+    classifier = plain._predict.__wrapped__.args[0]
+    one, other = (
+        np.asarray(jax.nn.softmax(predict(classifier, state["parameters"], state["batch_statistics"], view)))
+        for view in (images, images[:, :, ::-1])
+    )
+    assert np.max(np.abs(one - other)) > 1e-3
+    np.testing.assert_allclose(jax.nn.softmax(plain.logits(state)), one, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(mirrored.logits(state)), (one + other) / 2, rtol=1e-5)
+    loss = -np.log((one + other)[np.arange(4), np.arange(4) % 2] / 2).mean()
+    np.testing.assert_allclose(mirrored.evaluate(state)["test_loss"], loss, rtol=1e-5)
+
+
+def updates_of(stage, indices):
+    """The arguments of ``update`` in 200 steps on the images at ``indices``."""
+    seen = []
+    stage._step = type("Recorder", (), {"update": lambda _, *arguments: seen.append(arguments)})()
+    stage.images = lambda key, inputs, indices, mixed: np.asarray(indices)
+    for number in range(200):
+        key = jax.random.key(number)
+        stage.train_step({}, stage.inputs, indices, None, key, key)
+    return seen
+
+
+def test_classes_of_unequal_size_are_balanced_by_draws_or_weights_if_set():
+    labels, indices = (0, 0, 0, 1), jnp.arange(4)
+    _, images, own, _, _, _, weights = updates_of(stage_of(labels), indices)[0]
+    assert (images.tolist(), own.tolist(), weights) == ([0, 1, 2, 3], [0, 0, 0, 1], None)
+
+    _, images, own, _, _, _, weights = updates_of(stage_of(labels, **{"classifier.class_balance": "loss"}), indices)[0]
+    assert (images.tolist(), own.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 1])
+    np.testing.assert_allclose(weights, [2 / 3, 2], rtol=1e-6)
+
+    drawn = updates_of(stage_of(labels, **{"classifier.class_balance": "sampling"}), indices)
+    images = np.stack([update[1] for update in drawn])
+    np.testing.assert_array_equal([update[2] for update in drawn], np.array(labels)[images])
+    assert abs(np.mean(images == 3) - 0.5) < 0.08  # four standard deviations of 800 draws are 0.07
+    assert all(update[6] is None for update in drawn)
+
+
+def test_label_smoothing_and_class_weights_reach_the_loss():
+    stage = stage_of((0, 0, 0, 1), **{"classifier.label_smoothing": 0.2, "classifier.class_balance": "loss"})
+    plain = stage_of((0, 0, 0, 1))
+    state, images = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg")), jnp.ones((4, 8, 8, 3))
+    labels, weights = jnp.array([0, 0, 0, 1]), jnp.array([2 / 3, 2.0])
+    arguments = (images, labels, jax.random.key(0), None, None)
+    _, metrics = jax.jit(stage._step.update)(state, *arguments, weights)
+    network = nnx.merge(plain._step.classifier, state["parameters"], state["batch_statistics"], copy=True)
+    logits = np.asarray(network(images, dropout_key=jax.random.key(0)), np.float64)
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = 0.8 * np.eye(2)[[0, 0, 0, 1]] + 0.1
+    expected = np.mean(-np.sum(targets * log_probabilities, axis=1) * [2 / 3, 2 / 3, 2 / 3, 2])
+    np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)

@@ -110,10 +110,45 @@ def test_mixup_leaves_a_mixed_batch_alone():
     np.testing.assert_array_equal(drawn.unless(~mixed).blend(images), drawn.blend(images))
 
 
+@pytest.mark.parametrize(("mixup_of", "probability"), [("unmixed", 0.5), ("all", 0.5), ("all", 1.0)])
+def test_mixup_blends_the_batches_that_are_set(mixup_of, probability):
+    stage = classifier_stage(
+        "chimeramix_grid_direct",
+        **{"augment.mixup": True, "augment.mixup_of": mixup_of, "mixing.probability": probability},
+    )
+    drawn = []
+    stage._step = type("Recorder", (), {"update": lambda _, *arguments: drawn.append(arguments[5])})()
+    outcomes = set()
+    for number in range(8):
+        coin = shared_key(0, number)
+        stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(number), coin)
+        mixed, blended = bool(stage.mixes_batch(coin)), float(drawn[-1].share) < 1
+        outcomes.add((mixed, blended))
+    expected = {"unmixed": {(True, False), (False, True)}, "all": {(True, True), (False, True)}}[mixup_of]
+    assert outcomes == (expected if probability < 1 else {(True, True)})
+
+
+def test_mixup_of_mixed_batches_blends_mixes_and_the_losses_of_both_labels():
+    """By hand: the mixes of the step's key, blended by the step's own draw."""
+    stage = classifier_stage("chimeramix_grid_direct", **{"augment.mixup": True, "augment.mixup_of": "all"})
+    image_key, _, mixup_key = jax.random.split(jax.random.key(0), 3)
+    mixes = stage.images(image_key, stage.inputs, jnp.arange(4), True)
+    expected = draw_mixup(mixup_key, 4)
+    seen = []
+    stage._step = type("Recorder", (), {"update": lambda _, *arguments: seen.append(arguments)})()
+    heads = next(number for number in range(20) if stage.mixes_batch(shared_key(0, number)))
+    stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(0), shared_key(0, heads))
+    (_, images, labels, _, _, mixup, class_weights), own = seen[0], np.asarray(mixes)
+    blended = float(expected.share) * own + (1 - float(expected.share)) * own[np.asarray(expected.partners)]
+    np.testing.assert_allclose(mixup.blend(images), blended, atol=1e-6)
+    np.testing.assert_array_equal(labels, [0, 1, 0, 1])
+    assert class_weights is None
+
+
 def test_two_seeds_in_one_program_still_branch_and_an_unmixed_batch_skips_the_generator():
     stage, seeds = classifier_stage(), 2
     runner = EpochRunner(stage)
-    program = Stacked(runner.steps, jax.local_devices()[:1], seeds)
+    program = Stacked(runner.program(0, 0).steps, jax.local_devices()[:1], seeds)
     keys = jax.random.split(jax.random.key(0), seeds)
     states = jax.eval_shape(jax.vmap(stage.initial_state), keys)
     order, counts = jax.eval_shape(jax.vmap(stage.plan.order), keys)

@@ -63,6 +63,45 @@ def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_
         np.testing.assert_allclose(prediction.probabilities, np.exp(row[best]) / np.exp(row).sum(), rtol=1e-3)
 
 
+@pytest.fixture
+def mirrored_run(trained_run, tmp_path):
+    """A copy of the run whose training is said to have mirrored images, and its settings, which average over both."""
+    workdir = shutil.copytree(trained_run, tmp_path / "mirrored")
+    config = json.loads((workdir / "config.json").read_text())
+    config["augment"]["horizontal_flip"] = True
+    (workdir / "config.json").write_text(json.dumps(config))
+    config = from_json(json.dumps(config))
+    config.evaluation.mirror = True
+    return workdir, config
+
+
+def test_probabilities_are_averaged_over_mirror_images_also_with_a_run_that_was_evaluated_without(mirrored_run, photos):
+    workdir, config = mirrored_run
+    predictions = chimeramix_jax.predict(workdir, photos, config=config)
+    pixels = normalize(np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")]))
+    classifier = chimeramix_jax.restore_classifier(workdir)
+    views = [np.exp(np.asarray(classifier(view))) for view in (pixels, pixels[:, :, ::-1])]
+    expected = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
+    for prediction, row in zip(predictions, expected, strict=True):
+        np.testing.assert_allclose(prediction.probabilities, np.sort(row)[::-1][:5], rtol=1e-3)
+
+
+def test_a_finished_run_is_evaluated_again_with_mirror_images_but_not_trained_so(mirrored_run):
+    workdir, config = mirrored_run
+    before = json.loads((workdir / "results.json").read_text())["test"]["loss"]
+    with pytest.raises(InputError, match=r"evaluation\.mirror: False stored, True requested"):
+        chimeramix_jax.train_and_evaluate(config, workdir)
+    results = chimeramix_jax.train_and_evaluate(config, workdir, stage="evaluate")
+    test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
+    classifier, images = chimeramix_jax.restore_classifier(workdir), normalize(test.images)
+    views = [np.exp(np.asarray(classifier(view))) for view in (images, images[:, :, ::-1])]
+    probabilities = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
+    expected = -np.log(probabilities[np.arange(len(test.labels)), test.labels]).mean()
+    np.testing.assert_allclose(results["test"]["loss"], expected, rtol=1e-4)
+    assert abs(results["test"]["loss"] - before) > 1e-3
+    assert from_json((workdir / "config.json").read_text()).evaluation.mirror
+
+
 def test_the_first_unreadable_image_is_an_error_unless_a_callback_is_given(trained_run, photos):
     (photos / "c.png").write_text("no image")
     with pytest.raises(InputError, match=r"c\.png is not an image"):

@@ -1,0 +1,36 @@
+"""A moving average of the classifier over its training steps, which is evaluated instead of its last parameters.
+
+The parameters and the running statistics of batch norm are averaged alike. The statistics of the averaged network are
+nearly the averages of those that belong to the parameters on the way, since these hardly differ within the average's
+reach of about ``1 / (1 - decay)`` steps.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+Average = dict[str, PyTree]
+
+
+def initial_average(parameters: PyTree, statistics: PyTree) -> Average:
+    """Returns the average over no steps."""
+    parameters, statistics = jax.tree.map(jnp.zeros_like, (parameters, statistics))
+    return {"parameters": parameters, "batch_statistics": statistics, "steps": jnp.zeros((), jnp.int32)}
+
+
+def updated_average(average: Average, parameters: PyTree, statistics: PyTree, decay: float) -> Average:
+    """Returns the average after one more step.
+
+    The weights of the steps fall by the factor ``decay`` from each to the one before, and add up to 1 from the first
+    step on (as in Adam, whose bias is corrected), so the initial parameters do not count.
+    """
+    steps = average["steps"] + 1
+    kept = jnp.asarray(decay, jnp.float32)
+    weight = (1 - kept) / (1 - kept**steps)
+
+    def towards(old: jax.Array, new: jax.Array) -> jax.Array:
+        return (old + weight * (new - old)).astype(old.dtype)
+
+    old = average["parameters"], average["batch_statistics"]
+    parameters, statistics = jax.tree.map(towards, old, (parameters, statistics))
+    return {"parameters": parameters, "batch_statistics": statistics, "steps": steps}
