@@ -20,6 +20,7 @@ from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
@@ -76,7 +77,8 @@ class ClassifierStage:
             nnx.graphdef(classifier.train()),
             sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
         )
-        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval())))
+        self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
+        self._predict = jax.jit(partial(predict_with_features, self.network))
 
     def train_step(
         self,
@@ -164,7 +166,27 @@ class ClassifierStage:
     def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
         """Returns the logits of the held-out images, in their order."""
         with computing(self.config.precision):
-            return self.test_set.logits(partial(self._predict, state["parameters"], state["batch_statistics"]))
+            return self.test_set.logits(lambda images: self._outputs(state, images)[0])
+
+    def logits_and_features(
+        self, state: State
+    ) -> tuple[Float[np.ndarray, "examples classes"], Float[np.ndarray, "examples channels"]]:
+        """Returns the logits of the held-out images and their features (``predict_with_features``), in their order."""
+        with computing(self.config.precision):
+            logits, features = self.test_set.outputs(partial(self._outputs, state))
+            return logits, features
+
+    def features(
+        self, state: State, images: UInt8[np.ndarray, "examples side side 3"]
+    ) -> Float[np.ndarray, "examples channels"]:
+        """Returns the features of other images, computed by the compiled program of the held-out images."""
+        with computing(self.config.precision):
+            return self.test_set.outputs_of(images, partial(self._outputs, state))[1]
+
+    def _outputs(
+        self, state: State, images: UInt8[Array, "batch side side 3"]
+    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
+        return self._predict(state["parameters"], state["batch_statistics"], images)
 
 
 class LossDetails(NamedTuple):
@@ -271,3 +293,12 @@ def predict(
 ) -> Float[Array, "batch classes"]:
     """Returns the logits of images in 0..255, by a classifier in evaluation mode."""
     return nnx.merge(classifier, parameters, statistics)(geometry.normalize(images))
+
+
+def predict_with_features(
+    classifier: nnx.GraphDef, parameters: PyTree, statistics: PyTree, images: UInt8[Array, "batch side side 3"]
+) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
+    """Returns the same logits, and the features that they are a linear function of: the feature maps' means."""
+    network = nnx.merge(classifier, parameters, statistics)
+    features = mean_over_pixels(network.feature_maps(geometry.normalize(images)))
+    return network.head(features), features
