@@ -69,9 +69,10 @@ def predict(arguments: Arguments) -> int:
         notes.append(prediction_accuracy.accuracy_text(predictions, chimeramix_jax.class_names(arguments.workdir)))
     if arguments.explain is not None:
         notes.append(f"written: pictures of {len(predictions)} images\n  {arguments.explain}\n")
-    for_programs = arguments.output is None and arguments.format != "table"
-    for note in notes:
-        print(f"\n{note}", end="", file=sys.stderr if for_programs else sys.stdout)
+    if notes:
+        below = arguments.output is None and arguments.format == "table"
+        for_programs = arguments.output is None and not below
+        print("\n" * below + "\n".join(notes), end="", file=sys.stderr if for_programs else sys.stdout)
     if unreadable:
         exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
         return SOME_UNREADABLE

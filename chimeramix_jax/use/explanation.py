@@ -72,7 +72,7 @@ class Explainer:
             maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
         for place, path in enumerate(paths):
             pair = int(classes[place]), int(rivals[place])
-            self._draw(path, maps[place], pair, probabilities[place])
+            self._draw(path, maps[place], pair, probabilities[place], by_folder=true_classes[place] is not None)
             stopping.raise_if_asked()
 
     def write_table(self) -> None:
@@ -89,20 +89,25 @@ class Explainer:
         heat: Float[np.ndarray, "map_height map_width"],
         pair: tuple[int, int],
         probabilities: Float[np.ndarray, "classes"],
+        *,
+        by_folder: bool,
     ) -> None:
-        """Draws one image, explained for the first class of the pair against the second."""
+        """Draws one image, explained for the first class of the pair against the second.
+
+        With ``by_folder``, the picture is also named after the image's folder, since that is the image's class.
+        """
         picture = heat_maps.square_picture(read_rgb(path, named_by="--images"), PICTURE_SIDE)
         names, shares = [self._class_names[label] for label in pair], [float(probabilities[label]) for label in pair]
         captions = [f"speaks for {name} ({share:.1%})" for name, share in zip(names, shares, strict=True)]
         sheet = heat_maps.captioned_pair(picture, heat_maps.overlay(picture, heat), *captions)
-        name = self._unused_name(path)
+        name = self._unused_name(f"{path.absolute().parent.name}-{path.stem}" if by_folder else path.stem)
         pictures.save_png(self._folder / name, sheet)
         figures = f"{shares[0]:.6g}", names[1], f"{np.mean(heat):.6g}", f"{np.max(np.abs(heat)):.6g}"
         self._rows.append((printable(path), name, names[0], *figures))
 
-    def _unused_name(self, path: Path) -> str:
-        """Returns a file name like the image's that no other picture has, not even in other capitals."""
-        stem, number = printable(path.stem).encode()[:_LONGEST_STEM].decode(errors="ignore"), 1
+    def _unused_name(self, stem: str) -> str:
+        """Returns a file name with this stem that no other picture has, not even in other capitals."""
+        stem, number = printable(stem).encode()[:_LONGEST_STEM].decode(errors="ignore"), 1
         name = f"{stem}.png"
         while name.casefold() in self._taken:
             number += 1

@@ -30,8 +30,8 @@ def accuracy_text(predictions: Sequence["Prediction"], class_names: Sequence[str
         f"accuracy: {statistics.percent(right / images, images)} ({right} of {images} images in folders named after "
         f"classes; 95 % interval {low} to {high})"
     ]
-    if images < len(predictions):
-        lines.append(f"not counted: {len(predictions) - images} images in other folders")
+    if others := len(predictions) - images:
+        lines.append(f"not counted: {others} {'image' if others == 1 else 'images'} in other folders")
     few = len(class_names) <= MOST_CLASSES_IN_A_MATRIX
     return "\n".join([*lines, "", *(_matrix(matrix, class_names) if few else _pairs(matrix, class_names))]) + "\n"
 

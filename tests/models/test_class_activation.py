@@ -47,8 +47,10 @@ def test_the_mean_of_a_map_is_the_logarithm_of_the_two_classes_odds(kind):
 
     @nnx.jit
     def computed(network):
-        return network(images), mean_over_pixels(network.feature_maps(images)), contrast_maps(
-            network, images, classes, rivals
+        return (
+            network(images),
+            mean_over_pixels(network.feature_maps(images)),
+            contrast_maps(network, images, classes, rivals),
         )
 
     logits, features, maps = computed(network)

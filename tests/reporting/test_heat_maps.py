@@ -44,7 +44,8 @@ def test_a_large_image_is_cropped_to_its_centre_and_reduced():
     image = Image.new("RGB", (900, 300), (255, 0, 0))
     image.paste((0, 0, 255), (300, 0, 600, 300))
     square = heat_maps.square_picture(image, 100)
-    assert square.size == (100, 100) and square.getcolors() == [(10_000, (0, 0, 255))]
+    assert square.size == (100, 100)
+    assert np.all(np.asarray(square)[:, 1:-1] == (0, 0, 255))
 
 
 def test_a_small_image_is_enlarged_without_smoothing():
@@ -56,7 +57,7 @@ def test_a_small_image_is_enlarged_without_smoothing():
 
 def test_names_that_no_font_can_draw_do_not_spoil_the_caption():
     picture = Image.new("RGB", (100, 100))
-    drawn = heat_maps.captioned_pair(picture, picture, "speaks for \U000e0041", "speaks for cat")
+    drawn = heat_maps.captioned_pair(picture, picture, "speaks for \U00013000", "speaks for cat")
     asked = heat_maps.captioned_pair(picture, picture, "speaks for ?", "speaks for cat")
     assert drawn.width > 200 and drawn.height > 100
     assert np.array_equal(np.asarray(drawn), np.asarray(asked))

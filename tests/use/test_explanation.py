@@ -44,7 +44,8 @@ def test_every_readable_image_gets_a_picture_and_a_row(trained_run, photos, tmp_
         odds = np.log(prediction.probabilities[0] / prediction.probabilities[1])
         assert float(row["log_odds"]) == pytest.approx(odds, abs=1e-4)
         assert float(row["full_colour"]) > 0
-    assert Image.open(folder / "a.png").size > (640, 320)
+    with Image.open(folder / "a.png") as picture:
+        assert picture.width > 2 * 320 and picture.height > 320
     assert [len(list(photos.rglob("*"))), predictions[0].true_class] == [5, None]
 
 
@@ -61,16 +62,21 @@ def test_nothing_is_left_of_the_folder_after_an_error(trained_run, photos, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
+def test_a_folder_with_files_is_not_overwritten(trained_run, photos, tmp_path):
+    for folder, message in ((photos, "already exists and is not overwritten"), (photos / "a.png/why", "be created")):
+        with pytest.raises(InputError, match=rf"{folder}: .*{message}"):
+            chimeramix_jax.predict(trained_run, photos / "B.jpg", explain=folder)
+    assert not list(tmp_path.rglob("*.csv"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images=docs/mixing.png", "--explain=tests"], "tests: already exists and is not overwritten"),
-        (["--images=docs/mixing.png", "--explain=main.py/why"], "main.py/why: cannot be created: "),
         (["--images=docs/mixing.png", "--explain="], "--explain=: is empty"),
         (["--stage=evaluate", "--explain=why"], "--explain: --stage=evaluate does not take it; it is for predict"),
     ],
 )
-def test_an_unusable_folder_is_refused_with_exit_code_2(trained_run, arguments, message):
+def test_a_flag_that_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, message):
     command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={trained_run}", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert (process.returncode, process.stdout) == (2, "")
