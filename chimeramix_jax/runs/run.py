@@ -174,8 +174,8 @@ class Run:
         results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
         if self.request.stage != "report":
             results.write(self.workdir)
-            if results.held_out is not None:
-                write_table(self.workdir.held_out, results.held_out, self.dataset)
+        if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
+            write_table(self.workdir.held_out, results.held_out, self.dataset)  # a run of an earlier version has none
         return results
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
