@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.results import aligned
 
 if TYPE_CHECKING:  # which would load JAX
@@ -78,8 +79,7 @@ def _has_true_classes(predictions: Sequence["Prediction"]) -> bool:
 
 
 def _name(prediction: "Prediction") -> str:
-    """Returns the file's path, with bytes that are not UTF-8 replaced."""
-    return os.fsencode(prediction.path).decode(errors="replace")
+    return printable(prediction.path)
 
 
 FORMATS: Mapping[str, Callable[[Sequence["Prediction"]], str]] = {"table": table, "csv": csv_text, "json": json_text}
