@@ -3,6 +3,7 @@
 The package's public functions load JAX when they are first used, which is here, after every flag has been checked.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 
 import chimeramix_jax
@@ -14,7 +15,7 @@ from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table
 from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
-from chimeramix_jax.use import prediction_formats
+from chimeramix_jax.use import prediction_accuracy, prediction_formats
 
 SOME_UNREADABLE = 1  # exit code: some images were not classified
 
@@ -42,13 +43,20 @@ def train(arguments: Arguments) -> int:
 
 
 def predict(arguments: Arguments) -> int:
-    """Prints or writes the classes of the images that can be read, and names the others."""
+    """Prints or writes the classes of the images that can be read, and names the others.
+
+    Anything more, such as the accuracy where true classes are known, follows on standard output, or on standard error
+    if standard output is for other programs.
+    """
     unreadable: list[InputError] = []
-    predictions = chimeramix_jax.predict(
-        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=unreadable.append
-    )
-    for error in unreadable:
+
+    def name(error: InputError) -> None:
+        unreadable.append(error)
         exits.say(str(error))
+
+    predictions = chimeramix_jax.predict(
+        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=name, explain=arguments.explain
+    )
     if not predictions:
         raise InputError("--images: none of them can be read")
     text = prediction_formats.FORMATS[arguments.format](predictions)
@@ -56,6 +64,15 @@ def predict(arguments: Arguments) -> int:
         print(text, end="")
     else:
         _write(arguments.output, text)
+    notes = []
+    if any(prediction.true_class is not None for prediction in predictions):
+        notes.append(prediction_accuracy.accuracy_text(predictions, chimeramix_jax.class_names(arguments.workdir)))
+    if arguments.explain is not None:
+        notes.append(f"written: pictures of {len(predictions)} images\n  {arguments.explain}\n")
+    if notes:
+        below = arguments.output is None and arguments.format == "table"
+        for_programs = arguments.output is None and not below
+        print("\n" * below + "\n".join(notes), end="", file=sys.stderr if for_programs else sys.stdout)
     if unreadable:
         exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
         return SOME_UNREADABLE

@@ -23,6 +23,7 @@ _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
     "images": ("predict",),
+    "explain": ("predict",),
     "count": ("generate",),
     "generate_seed": ("generate",),
     "format": USES,
@@ -105,6 +106,11 @@ HELP = Help(
                 "images=PATH[,PATH...]",
                 "predict: the images to classify: files, folders, and patterns in quotes, such as 'more/*.jpg'.",
                 repeatable=True,
+            ),
+            Flag(
+                "explain=FOLDER",
+                "predict: also write a picture of each image into this new folder, which shows what speaks for its "
+                "class and what for another. docs/explanations.md says how to read it.",
             ),
             Flag("count=N", "generate: how many mixed images to write, equally many per class."),
             Flag(
@@ -208,7 +214,7 @@ def _refuse_flags_of_other_stages(parsed: Arguments) -> None:
 
 def _resolve_paths(parsed: Arguments) -> None:
     """Replaces ``~`` in paths by the home folder, and refuses paths that cannot hold files."""
-    for name in ("workdir", "generator_workdir", "output"):
+    for name in ("workdir", "generator_workdir", "output", "explain"):
         value = getattr(parsed, name)
         if value is None:
             continue

@@ -72,6 +72,13 @@ def he_convolution(in_channels: int, out_channels: int, kernel_side: int, **sett
     return convolution_layer(in_channels, out_channels, kernel_side, bias=False, kernel_init=kernel_init, **settings)
 
 
+def mean_over_pixels(
+    feature_maps: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch channels"]:
+    """Returns the mean of every channel over an image's pixels, in float32 or wider: global average pooling."""
+    return jnp.mean(feature_maps, axis=(1, 2), dtype=jnp.promote_types(feature_maps.dtype, jnp.float32))
+
+
 class ResidualBlock(nnx.Module):
     """Two 3x3 convolutions with reflect padding and instance norm, added to their input (CycleGAN's block)."""
 

@@ -6,12 +6,11 @@ convolution before it would skip three quarters of the pixels.
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
 
 RESNET_50 = (3, 4, 6, 3)  # blocks per stage: 3 convolutions in each of the 16 blocks, the stem and the head make 50
@@ -113,10 +112,18 @@ class ResNet(SwitchableModule):
         In training mode, batch statistics ignore the examples where ``example_mask`` is False. ``dropout_key`` is
         unused; it is there because other classifiers need it.
         """
+        return self.head(mean_over_pixels(self.feature_maps(images, example_mask=example_mask)))
+
+    def feature_maps(
+        self,
+        images: Float[Array, "batch height width 3"],
+        *,
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch map_height map_width channels"]:
+        """Returns the last feature maps; the head sees only their means over the pixels."""
         features = self.norm(self.stem(images), example_mask, relu=True)
         features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage in self.stages:
             for block in stage:
                 features = block(features, example_mask)
-        pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
-        return self.head(pooled)
+        return features

@@ -1,12 +1,11 @@
 """Wide residual networks (Zagoruyko & Komodakis, 2016): pre-activation blocks with dropout between the convolutions."""
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from chimeramix_jax.models.layers import SwitchableModule, he_convolution, uniform_fan_in
+from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
 
 
@@ -94,10 +93,19 @@ class WideResNet(SwitchableModule):
         In training mode, batch statistics ignore the examples where ``example_mask`` is False, and ``dropout_key`` is
         needed if the dropout rate is above 0.
         """
+        maps = self.feature_maps(images, example_mask=example_mask, dropout_key=dropout_key)
+        return self.head(mean_over_pixels(maps))
+
+    def feature_maps(
+        self,
+        images: Float[Array, "batch height width 3"],
+        *,
+        example_mask: Bool[Array, "batch"] | None = None,
+        dropout_key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "batch map_height map_width channels"]:
+        """Returns the last feature maps; the head sees only their means over the pixels. The side is a quarter."""
         features = self.stem(images)
         for index, block in enumerate(self.blocks):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             features = block(features, example_mask, key)
-        features = self.norm(features, example_mask, relu=True)
-        pooled = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
-        return self.head(pooled)
+        return self.norm(features, example_mask, relu=True)

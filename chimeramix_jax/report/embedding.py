@@ -26,6 +26,11 @@ def image_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
     return _uri(image, "jpeg")
 
 
+def picture_uri(picture: Image.Image) -> str:
+    """Returns the data URI of a picture at its own size: a JPEG, or a lossless PNG if that is smaller."""
+    return min((_uri(picture, kind) for kind in ("png", "jpeg")), key=len)
+
+
 def file_uri(path: str | os.PathLike[str]) -> str:
     """Returns the data URI of a PNG file, converted to JPEG if it is large."""
     content = Path(path).read_bytes()

@@ -13,7 +13,7 @@ from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
-from chimeramix_jax.report import confusion, curves, embedding, training_charts
+from chimeramix_jax.report import confusion, curves, embedding, mistakes, training_charts
 from chimeramix_jax.reporting import lettering
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
@@ -25,6 +25,7 @@ from chimeramix_jax.reporting.statistics import (
     p_in_words,
     wilson_interval,
 )
+from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
 
 MOST_CONFUSED_PAIRS = 8
@@ -39,11 +40,17 @@ _NEEDED = ("config", "dataset", "experiment", "max_labels_per_class", "seed")  #
 Predictions = Int[np.ndarray, "examples"]
 
 
-def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions]) -> None:
+def write(
+    workdir: Workdir,
+    dataset: FewShotDataset,
+    predictions: Mapping[str, Predictions],
+    held_out: HeldOutPredictions | None = None,
+) -> None:
     """Writes ``report.html`` of a finished run; raises InputError if its results or a metrics log cannot be read.
 
     All figures come from ``results.json``, except for the comparison with the baseline and the misclassified images.
-    These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline".
+    These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline". The
+    section about mistakes comes from ``held_out``, and is left out if that is None.
     """
     results = _results(workdir)
     split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
@@ -68,6 +75,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     }
     content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"])
     content |= _mixing(workdir)
+    content["mistakes"] = None if held_out is None else mistakes.prepare(held_out, dataset)
     content["legend"] = lettering.legend(dataset.class_names[: pictures.MOST_PAIRS])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())

@@ -12,6 +12,7 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import SummaryRow
 from chimeramix_jax.runs import provenance
+from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training import checkpoints
@@ -27,6 +28,7 @@ class Measured:
     predictions: Int[np.ndarray, "examples"]
     seconds: float
     rollbacks: list[dict[str, Any]]
+    held_out: HeldOutPredictions | None = None  # more about every held-out image; not of the baseline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Results:
     rows: list[SummaryRow]  # the rows of the closing table, the baseline first
     # The predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
     predictions: dict[str, Int[np.ndarray, "examples"]]
+    held_out: HeldOutPredictions | None = None  # more about the classifier's predictions
 
     def write(self, workdir: Workdir) -> None:
         """Writes ``results.json``."""
@@ -78,7 +81,7 @@ def results_of(
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
         for part in reversed(measured.values())
     ]
-    return Results(content, rows, {name: part.predictions for name, part in measured.items()})
+    return Results(content, rows, {name: part.predictions for name, part in measured.items()}, classifier.held_out)
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:

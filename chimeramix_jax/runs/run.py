@@ -24,6 +24,7 @@ from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
@@ -78,7 +79,8 @@ class Request:
     def replaced(self) -> tuple[Path, ...]:
         """Returns the files to be made again and those that depend on them; none unless ``retrain``."""
         directory = self.workdir
-        later = (directory.classifier, directory.baseline, directory.results, directory.report)
+        measured = (directory.results, directory.held_out, directory.report)
+        later = (directory.classifier, directory.baseline, *measured)
         drawn = (directory.picture, directory.masks_picture)
         if not self.retrain or not (self.trains_generator or self.trains_classifier):
             return ()
@@ -172,6 +174,8 @@ class Run:
         results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
         if self.request.stage != "report":
             results.write(self.workdir)
+        if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
+            write_table(self.workdir.held_out, results.held_out, self.dataset)  # a run of an earlier version has none
         return results
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
@@ -215,15 +219,24 @@ class Run:
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes)
                 trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
-                logits, labels = stage.logits(trained.state), self.dataset.held_out.labels
-                measured[part] = Measured(
-                    experiment,
-                    evaluate_logits(logits, labels),
-                    predicted_classes(logits, labels),
-                    trained.seconds,
-                    trained.rollbacks,
-                )
+                measured[part] = self._measured(stage, experiment, trained, described=part == "classifier")
         return measured
+
+    def _measured(self, stage: ClassifierStage, experiment: str, trained: loop.Trained, *, described: bool) -> Measured:
+        """Evaluates a trained classifier; with ``described``, also says more about every held-out image."""
+        labels, description = self.dataset.held_out.labels, None
+        if described:
+            logits, description = describe(stage, trained.state, self.dataset)
+        else:
+            logits = stage.logits(trained.state)
+        return Measured(
+            experiment,
+            evaluate_logits(logits, labels),
+            predicted_classes(logits, labels),
+            trained.seconds,
+            trained.rollbacks,
+            description,
+        )
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
         """Returns the stage that trains the classifier or, unless ``mixes``, the baseline, which mixes no batches."""

@@ -13,6 +13,7 @@
     mixing.png           pairs of images, their masks and mixes
     masks.png            a pair mixed by several masks
     results.json         the test metrics, once the run is finished
+    held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first
     report.html          a page about all of it
     lock.json            the process that is working here, if any
 """
@@ -48,6 +49,7 @@ class Workdir:
         self.picture = self.path / "mixing.png"
         self.masks_picture = self.path / "masks.png"
         self.results = self.path / "results.json"
+        self.held_out = self.path / "held_out.csv"
         self.report = self.path / "report.html"
 
     def create(self) -> None:
@@ -152,5 +154,5 @@ class Workdir:
 
     def written(self) -> list[Path]:
         """Returns the files and folders of interest to a user that exist."""
-        shown = (self.results, self.report, self.picture, self.masks_picture)
+        shown = (self.results, self.report, self.held_out, self.picture, self.masks_picture)
         return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]

@@ -21,6 +21,7 @@ from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
@@ -85,7 +86,8 @@ class ClassifierStage:
             settings.label_smoothing,
             settings.averaged_weights,
         )
-        self._predict = jax.jit(partial(predict, nnx.graphdef(classifier.eval()), mirror=config.evaluation.mirror))
+        self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
+        self._predict = jax.jit(partial(predict_with_features, self.network, mirror=config.evaluation.mirror))
 
     def train_step(
         self,
@@ -186,7 +188,27 @@ class ClassifierStage:
     def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
         """Returns the logits of the held-out images, in their order."""
         with computing(self.config.precision):
-            return self.test_set.logits(partial(self._predict, *evaluated(state)))
+            return self.test_set.logits(lambda images: self._outputs(state, images)[0])
+
+    def logits_and_features(
+        self, state: State
+    ) -> tuple[Float[np.ndarray, "examples classes"], Float[np.ndarray, "examples channels"]]:
+        """Returns the logits of the held-out images and their features (``predict_with_features``), in their order."""
+        with computing(self.config.precision):
+            logits, features = self.test_set.outputs(partial(self._outputs, state))
+            return logits, features
+
+    def features(
+        self, state: State, images: UInt8[np.ndarray, "examples side side 3"]
+    ) -> Float[np.ndarray, "examples channels"]:
+        """Returns the features of other images, computed by the compiled program of the held-out images."""
+        with computing(self.config.precision):
+            return self.test_set.outputs_of(images, partial(self._outputs, state))[1]
+
+    def _outputs(
+        self, state: State, images: UInt8[Array, "batch side side 3"]
+    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
+        return self._predict(*evaluated(state), images)
 
 
 class LossDetails(NamedTuple):
@@ -319,13 +341,34 @@ def predict(
     images: UInt8[Array, "batch side side 3"],
     mirror: bool = False,
 ) -> Float[Array, "batch classes"]:
-    """Returns the logits of images in 0..255, by a classifier in evaluation mode.
+    """Returns the logits of images in 0..255, by a classifier in evaluation mode; see ``predict_with_features``."""
+    return predict_with_features(classifier, parameters, statistics, images, mirror)[0]
 
-    With ``mirror``, the class probabilities of every image and of its mirror image are averaged. Their logarithms are
-    returned, which are logits of these averages.
+
+def predict_with_features(
+    classifier: nnx.GraphDef[Classifier],
+    parameters: PyTree,
+    statistics: PyTree,
+    images: UInt8[Array, "batch side side 3"],
+    mirror: bool = False,
+) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
+    """Returns the logits of images in 0..255, and the features that they are a linear function of.
+
+    Features are the means of the last feature maps. With ``mirror``, the class probabilities of every image and of its
+    mirror image are averaged. Their logarithms are returned, which are logits of these averages; the features are still
+    those of the image itself.
     """
-    network, normalized = nnx.merge(classifier, parameters, statistics), geometry.normalize(images)
+    network = nnx.merge(classifier, parameters, statistics)
+
+    def outputs(
+        images: Float[Array, "batch side side 3"],
+    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
+        features = mean_over_pixels(network.feature_maps(images))
+        return network.head(features), features
+
+    normalized = geometry.normalize(images)
+    logits, features = outputs(normalized)
     if not mirror:
-        return network(normalized)
-    views = [jax.nn.log_softmax(network(view)) for view in (normalized, normalized[:, :, ::-1])]
-    return jnp.logaddexp(*views) - math.log(2)
+        return logits, features
+    mirrored, _ = outputs(normalized[:, :, ::-1])
+    return jnp.logaddexp(jax.nn.log_softmax(logits), jax.nn.log_softmax(mirrored)) - math.log(2), features

@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from chimeramix_jax.runtime import stopping
 
+# Maps images in 0..255 to several outputs, such as logits and features.
+Network = Callable[[UInt8[Array, "batch side side 3"]], tuple[Float[Array, "batch _"], ...]]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -42,10 +45,7 @@ class TestSet:
     ):
         """Puts the images on the default device; the last batch is padded with black images, which do not count."""
         self.labels = np.asarray(labels)
-        batch_size = min(batch_size, len(images))
-        missing = -len(images) % batch_size
-        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
-        self._batches = jnp.asarray(padded.reshape(-1, batch_size, *images.shape[1:]))
+        self._batches = jnp.asarray(_in_batches(images, min(batch_size, len(images))))
 
     def evaluate(
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]
@@ -65,11 +65,36 @@ class TestSet:
         Raises:
             Stopped: the run was asked to stop.
         """
-        logits = []
-        for batch in self._batches:
-            logits.append(np.asarray(predict(batch), np.float32))
-            stopping.raise_if_asked()
-        return np.concatenate(logits)[: len(self.labels)]
+        return self.outputs(lambda images: (predict(images),))[0]
+
+    def outputs(self, network: Network) -> tuple[Float[np.ndarray, "examples _"], ...]:
+        """Returns all outputs of a network that has several, for all images, in their order; may raise Stopped, too."""
+        return _outputs(network, self._batches, len(self.labels))
+
+    def outputs_of(
+        self, images: UInt8[np.ndarray, "others side side 3"], network: Network
+    ) -> tuple[Float[np.ndarray, "others _"], ...]:
+        """Returns the same for other images, in batches of the same size, so that nothing is compiled anew."""
+        return _outputs(network, _in_batches(images, self._batches.shape[1]), len(images))
+
+
+def _in_batches(
+    images: UInt8[np.ndarray, "examples side side 3"], size: int
+) -> UInt8[np.ndarray, "batches batch side side 3"]:
+    """Divides images into batches; black images pad the last one."""
+    padding = np.zeros((-len(images) % size, *images.shape[1:]), images.dtype)
+    return np.concatenate([images, padding]).reshape(-1, size, *images.shape[1:])
+
+
+def _outputs(
+    network: Network, batches: UInt8[Array | np.ndarray, "batches batch side side 3"], count: int
+) -> tuple[Float[np.ndarray, "{count} _"], ...]:
+    """Returns a network's outputs for the first ``count`` images of the batches."""
+    outputs = []
+    for batch in batches:
+        outputs.append([np.asarray(output, np.float32) for output in network(jnp.asarray(batch))])
+        stopping.raise_if_asked()
+    return tuple(np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True))
 
 
 def predicted_classes(

@@ -24,6 +24,8 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
+from chimeramix_jax.use.explanation import explaining
+from chimeramix_jax.use.labelled_folders import true_classes
 from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_CLASSES = 5  # reported per image
@@ -37,6 +39,7 @@ def predict(
     *,
     config: ConfigDict | None = None,
     on_unreadable: Callable[[InputError], None] | None = None,
+    explain: str | os.PathLike[str] | None = None,
 ) -> list[Prediction]:
     """Classifies image files, which are prepared like those of an image folder's test split.
 
@@ -46,29 +49,36 @@ def predict(
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
         on_unreadable: called with the error of each image that cannot be read, while the others are classified; None:
             the first such error is raised.
+        explain: a new or empty folder for pictures of what speaks for each image's class, and a table of them; see
+            ``use.explanation``. None: no pictures.
 
     Returns:
         One prediction for each image that could be read, in the order of ``image_paths.find``.
 
     Raises:
-        InputError: the directory holds no finished classifier, or an image cannot be read.
+        InputError: the directory holds no finished classifier, an image cannot be read, or ``explain`` is not empty.
         Stopped: the program was asked to stop.
     """
     directory = Workdir(workdir)
     config = directory.settings_like(config)
     paths = image_paths.find(images)
     trained = _finished_classifier(directory, config)
+    true_class = true_classes(paths, trained.class_names)
     classify = _compiled(trained.network, config)
     batch_size = min(config.evaluation.batch_size, len(paths))
     predictions = []
-    for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
-        missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
-        probabilities = classify(np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0))))
-        for path, row in zip(read_paths, probabilities, strict=False):
-            best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
-            names = tuple(trained.class_names[label] for label in best)
-            predictions.append(Prediction(path, names, tuple(row[best].tolist())))
-        stopping.raise_if_asked()
+    with explaining(explain, trained.network, trained.class_names, config.precision) as explainer:
+        for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
+            missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
+            padded = np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)))
+            probabilities = classify(padded)
+            if explainer is not None:
+                explainer.add(read_paths, padded, probabilities, [true_class.get(path) for path in read_paths])
+            for path, row in zip(read_paths, probabilities, strict=False):
+                best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
+                names = tuple(trained.class_names[label] for label in best)
+                predictions.append(Prediction(path, names, tuple(row[best].tolist()), true_class.get(path)))
+            stopping.raise_if_asked()
     return predictions
 
 

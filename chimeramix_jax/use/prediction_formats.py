@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.results import aligned
 
 
@@ -19,33 +20,47 @@ class Prediction:
     # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
+    true_class: str | None = None  # if the image lies in a folder named after a class; see ``use.labelled_folders``
 
 
 def table(predictions: Sequence[Prediction]) -> str:
-    """Returns an aligned line per image: its file, its class, the probability, and the next most probable classes."""
-    rows = [["image", "class", "probability", "next"]]
+    """Returns an aligned line per image: its file, its class, the probability, and the next most probable classes.
+
+    If true classes are known, they are a column, too.
+    """
+    labelled = _has_true_classes(predictions)
+    rows = [["image", *["true class"] * labelled, "class", "probability", "next"]]
     for prediction in predictions:
         first, *others = [f"{probability:.2%}" for probability in prediction.probabilities]
         following = (f"{name} {share}" for name, share in zip(prediction.classes[1:], others, strict=True))
-        rows.append([_name(prediction), prediction.classes[0], first, ", ".join(following)])
+        true = [prediction.true_class or "?"] * labelled
+        rows.append([_name(prediction), *true, prediction.classes[0], first, ", ".join(following)])
     return aligned(rows) + "\n"
 
 
 def csv_text(predictions: Sequence[Prediction]) -> str:
-    """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns."""
+    """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns.
+
+    If true classes are known, they are in the last column, which is empty for the other images.
+    """
+    labelled = _has_true_classes(predictions)
     most = max(len(prediction.classes) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *numbered])
+    writer.writerow(["image", *numbered, *["true_class"] * labelled])
     for prediction in predictions:
         pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair)])
+        true = [prediction.true_class or ""] * labelled
+        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair), *true])
     return text.getvalue()
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
-    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``."""
+    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``.
+
+    An image whose true class is known also has ``true_class``.
+    """
     content = [
         {
             "image": _name(prediction),
@@ -55,6 +70,7 @@ def json_text(predictions: Sequence[Prediction]) -> str:
                 {"class": name, "probability": probability}
                 for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
             ],
+            **({} if prediction.true_class is None else {"true_class": prediction.true_class}),
         }
         for prediction in predictions
     ]
@@ -67,9 +83,12 @@ def format_of(output: str | None) -> str:
     return extension if extension in FORMATS else "table"
 
 
+def _has_true_classes(predictions: Sequence[Prediction]) -> bool:
+    return any(prediction.true_class is not None for prediction in predictions)
+
+
 def _name(prediction: Prediction) -> str:
-    """Returns the file's path, with bytes that are not UTF-8 replaced."""
-    return os.fsencode(prediction.path).decode(errors="replace")
+    return printable(prediction.path)
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Prediction]], str]] = {"table": table, "csv": csv_text, "json": json_text}

@@ -57,7 +57,7 @@ def completed_with_report(run: Run, execution: Execution | None = None) -> Runni
     results = yield from run.complete(execution)
     returned: dict[str, Any] = {}
     if results is not None:
-        report.write(run.workdir, run.dataset, results.predictions)
+        report.write(run.workdir, run.dataset, results.predictions, results.held_out)
         if run.request.stage != "report":
             returned = results.content | {"summary": results.rows}
     return returned | {"files": run.workdir.written()}

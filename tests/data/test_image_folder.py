@@ -63,6 +63,23 @@ def test_train_and_test_folders_become_the_splits_in_the_order_of_their_names(co
     assert dataset.train.images.shape == (6, 8, 8, 3)
 
 
+@pytest.mark.parametrize("root", ["test", "."])
+def test_every_image_keeps_the_name_of_its_file_even_if_others_are_skipped(config, folder, root):
+    config.skip_unreadable = True
+    write_split(folder / "train" if root == "test" else folder, {"dog": [40, 41, 42, 43], "cat": [10, 11, 12, 13]})
+    if root == "test":
+        write_split(folder / "test", {"dog": [50, 51]})
+    (folder / ("test/dog" if root == "test" else "cat") / "0.png").write_text("no image")
+    with pytest.warns(SkippedWarning):
+        dataset = load_few_shot(config, None, seed=0)
+    assert dataset.directory == folder
+    for images in (dataset.train, dataset.held_out):
+        assert len(images.names) == len(images.labels) > 0
+        for name, pixels in zip(images.names, images.images, strict=True):
+            with Image.open(folder / name) as stored:
+                assert stored.getpixel((0, 0)) == pixels[0, 0, 0]
+
+
 @pytest.mark.parametrize("root", [".", "train"])
 def test_a_share_of_each_class_is_held_out_if_there_is_no_test_folder(config, folder, root):
     write_split(folder / root, {"cat": range(10), "dog": range(100, 140)})

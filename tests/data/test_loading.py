@@ -63,6 +63,8 @@ def test_digits_are_read_in_published_order_with_the_chosen_images_for_training(
     expected = few_shot_indices(published.target[:TRAIN_IMAGES], 5, seed=1)
     assert dataset.name == "digits"
     assert dataset.class_names == tuple("0123456789")
+    assert dataset.train.names == tuple(f"train_{index:05}" for index in dataset.train_indices)
+    assert dataset.held_out.names[:2] == ("test_00000", "test_00001") and dataset.directory is None
     np.testing.assert_array_equal(dataset.train_indices, expected)
     np.testing.assert_array_equal(dataset.train.images, images[expected])
     np.testing.assert_array_equal(dataset.train.labels, published.target[expected])

@@ -25,7 +25,8 @@ def make(
 ) -> tuple[Workdir, FewShotDataset, dict[str, np.ndarray]]:
     """Writes the files of a run; returns its directory, its data and its classifiers' predictions."""
     rng, classes = np.random.default_rng(0), len(names)
-    train, test = (_images(rng, classes, number, side) for number in (per_class, TEST_IMAGES_PER_CLASS))
+    sizes = {"train": per_class, "test": TEST_IMAGES_PER_CLASS}
+    train, test = (_images(rng, classes, split, number, side) for split, number in sizes.items())
     dataset = FewShotDataset("digits", names, train, np.arange(len(train.labels)), test)
     config = load("digits")
     config.max_labels_per_class = per_class
@@ -52,9 +53,10 @@ def make(
     return workdir, dataset, {part: np.argmax(values, axis=1) for part, values in logits.items()}
 
 
-def _images(rng: np.random.Generator, classes: int, per_class: int, side: int) -> LabelledImages:
+def _images(rng: np.random.Generator, classes: int, split: str, per_class: int, side: int) -> LabelledImages:
     labels = np.repeat(np.arange(classes, dtype=np.int32), per_class)
-    return LabelledImages(rng.integers(0, 256, (len(labels), side, side, 3), dtype=np.uint8), labels)
+    names = tuple(f"{split}_{number:05}" for number in range(len(labels)))
+    return LabelledImages(rng.integers(0, 256, (len(labels), side, side, 3), dtype=np.uint8), labels, names)
 
 
 def _logits(rng: np.random.Generator, labels: np.ndarray, classes: int, noise: float) -> np.ndarray:

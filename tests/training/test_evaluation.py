@@ -115,3 +115,22 @@ def test_a_test_set_keeps_images_and_labels_together():
     evaluation = TestSet(images, labels, 3).evaluate(predict)
     np.testing.assert_allclose(evaluation.top1, 5 / 7)
     assert np.flatnonzero(np.diag(evaluation.confusion) == 0).tolist() == wrong.tolist()
+
+
+def test_other_images_are_computed_in_batches_of_the_same_size_with_all_outputs_of_a_network():
+    shapes = []
+
+    def network(batch):
+        shapes.append(batch.shape)
+        grey = jnp.asarray(batch[:, 0, 0, :1], jnp.float32)
+        return 2 * grey, jnp.concatenate([grey, -grey], axis=1)
+
+    def images(*greys):
+        return np.array(greys, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+
+    test_set = TestSet(images(1, 2, 3, 4), np.zeros(4, np.int32), 3)
+    doubled, both = test_set.outputs(network)
+    assert doubled.tolist() == [[2], [4], [6], [8]] and both[3].tolist() == [4, -4]
+    doubled, both = test_set.outputs_of(images(7), network)
+    assert doubled.tolist() == [[14]] and both.tolist() == [[7, -7]]
+    assert shapes == [(3, 2, 2, 3)] * 3

@@ -1,0 +1,96 @@
+"""The misclassified images with the highest loss: each with its heat map and the training images nearest to it."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.paths import printable
+from chimeramix_jax.report import embedding
+from chimeramix_jax.reporting import heat_maps
+from chimeramix_jax.runs.held_out import HeldOutPredictions
+
+# In pixels, for the full density of a phone's screen; the page shows pictures at about half of it. The sizes of all
+# pictures together decide how fast the page opens.
+PICTURE_SIDE = 320
+NEIGHBOUR_SIDE = 112
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image near a misclassified one."""
+
+    picture: str  # a data URI
+    name: str  # its file, or its place in the data set
+    class_name: str
+    similarity: float  # the cosine of the angle between the two images' features
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified image, ready for the page."""
+
+    name: str  # its file, or its place in the data set
+    true: str
+    predicted: str
+    probability: float  # of the predicted class
+    true_probability: float
+    loss: float  # in nats
+    picture: str  # a data URI
+    overlay: str  # the picture in grey, orange where it speaks for the predicted class and blue for the true one
+    neighbours: list[Neighbour]  # the nearest first
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The section about mistakes."""
+
+    shown: list[Mistake]  # those with the highest loss, the highest first
+    count: int  # all of them
+    examples: int  # the held-out images
+
+
+def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistakes:
+    """Prepares the section, with a row for each image that has a map."""
+    positions = predictions.mistakes().tolist()
+    shown = [_mistake(position, predictions, dataset) for position in positions if position in predictions.maps]
+    return Mistakes(shown, len(positions), len(predictions.labels))
+
+
+def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
+    names, picture = dataset.class_names, _picture(dataset, dataset.held_out, position, PICTURE_SIDE)
+    neighbours = zip(predictions.nearest.indices[position], predictions.nearest.similarities[position], strict=True)
+    return Mistake(
+        printable(dataset.held_out.names[position]),
+        names[predictions.labels[position]],
+        names[predictions.predicted[position]],
+        float(predictions.probabilities[position]),
+        float(predictions.true_probabilities[position]),
+        float(predictions.losses[position]),
+        embedding.picture_uri(picture),
+        embedding.picture_uri(heat_maps.overlay(picture, predictions.maps[position])),
+        [
+            Neighbour(
+                embedding.picture_uri(_picture(dataset, dataset.train, neighbour, NEIGHBOUR_SIDE)),
+                printable(dataset.train.names[neighbour]),
+                names[dataset.train.labels[neighbour]],
+                similarity,
+            )
+            for neighbour, similarity in ((index.item(), similarity.item()) for index, similarity in neighbours)
+        ],
+    )
+
+
+def _picture(dataset: FewShotDataset, images: LabelledImages, position: int, side: int) -> Image.Image:
+    """Returns the part of an image that the classifier sees, as sharp as its file is.
+
+    The data set's smaller copy replaces a file that was moved or damaged since the run began.
+    """
+    copy = Image.fromarray(images.images[position])
+    if dataset.directory is None:
+        return heat_maps.square_picture(copy, side)
+    try:
+        return heat_maps.square_picture(read_rgb(dataset.directory / images.names[position]), side)
+    except UnreadableImageError:
+        return heat_maps.square_picture(copy, side)

@@ -1,0 +1,145 @@
+"""What a classifier made of every held-out image: its prediction, its loss, and the training images nearest to it.
+
+The list is stored as ``held_out.csv``, highest loss first. Images are nearest if the cosine of the angle between their
+features is largest. These are the means of the last feature maps, from which the head computes the logits, so near
+images look alike to the classifier. They are not the images that caused a prediction.
+"""
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from chimeramix_jax import files
+from chimeramix_jax.augment import geometry
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.models.class_activation import contrast_maps
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.paths import printable
+from chimeramix_jax.runs.nearest import Neighbours, nearest_by_cosine
+from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training.calls import State
+from chimeramix_jax.training.classifier import ClassifierStage, evaluated
+from chimeramix_jax.training.evaluation import predicted_classes
+
+NEAREST = 3  # training images that are listed for each held-out image
+MOST_EXPLAINED = 20  # misclassified images that get a map
+
+
+@dataclass(frozen=True)
+class HeldOutPredictions:
+    """A classifier's predictions of the held-out images, in the data set's order."""
+
+    labels: Int[np.ndarray, "examples"]
+    predicted: Int[np.ndarray, "examples"]  # a tie with the true class goes to the other class, as in the accuracy
+    probabilities: Float[np.ndarray, "examples"]  # of the predicted class
+    true_probabilities: Float[np.ndarray, "examples"]  # of the true class
+    losses: Float[np.ndarray, "examples"]  # cross entropies in nats
+    nearest: Neighbours  # positions in the training set
+    # Maps of misclassified images by position, at most ``MOST_EXPLAINED``, those with the highest loss. Positive
+    # values speak for the predicted class, negative ones for the true class; see ``models.class_activation``.
+    maps: dict[int, Float[np.ndarray, "map_height map_width"]]
+
+    def by_loss(self) -> Int[np.ndarray, "examples"]:
+        """Returns the positions of the images by falling loss; losses that are not a number come first."""
+        return np.argsort(-np.where(np.isnan(self.losses), np.inf, self.losses), kind="stable")
+
+    def mistakes(self) -> Int[np.ndarray, "mistakes"]:
+        """Returns the positions of the misclassified images by falling loss."""
+        order = self.by_loss()
+        return order[self.predicted[order] != self.labels[order]]
+
+
+def describe(
+    stage: ClassifierStage, state: State, dataset: FewShotDataset
+) -> tuple[Float[np.ndarray, "examples classes"], HeldOutPredictions]:
+    """Returns a classifier's logits of the held-out images, and what they and its features say about each image."""
+    side, labels = stage.config.classifier.image_side, dataset.held_out.labels
+    logits, features = stage.logits_and_features(state)
+    training_features = stage.features(state, resize(dataset.train.images, side))
+    predicted = predicted_classes(logits, labels)
+    rows = np.arange(len(labels))
+    log_probabilities = _log_softmax(logits)
+    predictions = HeldOutPredictions(
+        labels,
+        predicted,
+        np.exp(log_probabilities[rows, predicted]),
+        np.exp(log_probabilities[rows, labels]),
+        -log_probabilities[rows, labels],
+        nearest_by_cosine(features, training_features, NEAREST),
+        maps={},
+    )
+    explained = predictions.mistakes()[:MOST_EXPLAINED]
+    if len(explained):
+        pixels = resize(dataset.held_out.images[explained], side)
+        maps = _maps(stage, state, pixels, predicted[explained], labels[explained])
+        predictions.maps.update(zip(explained.tolist(), maps, strict=True))
+    return logits, predictions
+
+
+def write_table(path: str | os.PathLike[str], predictions: HeldOutPredictions, dataset: FewShotDataset) -> None:
+    """Writes the CSV file: a line per held-out image, highest loss first."""
+    names, train = dataset.class_names, dataset.train
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    count = predictions.nearest.indices.shape[1]
+    nearest = [f"nearest_{place}{part}" for place in range(1, count + 1) for part in ("", "_class", "_similarity")]
+    writer.writerow(
+        ["image", "true_class", "predicted_class", "probability", "probability_of_true_class", "loss", *nearest]
+    )
+    for index in predictions.by_loss():
+        row = [
+            printable(dataset.held_out.names[index]),
+            names[predictions.labels[index]],
+            names[predictions.predicted[index]],
+            f"{predictions.probabilities[index]:.6g}",
+            f"{predictions.true_probabilities[index]:.6g}",
+            f"{predictions.losses[index]:.6g}",
+        ]
+        neighbours = zip(predictions.nearest.indices[index], predictions.nearest.similarities[index], strict=True)
+        for neighbour, similarity in neighbours:
+            row += [printable(train.names[neighbour]), names[train.labels[neighbour]], f"{similarity:.4f}"]
+        writer.writerow(row)
+    files.write_bytes(path, text.getvalue().encode())
+
+
+def _log_softmax(logits: Float[np.ndarray, "examples classes"]) -> Float[np.ndarray, "examples classes"]:
+    with np.errstate(invalid="ignore"):  # logits of a classifier that has diverged may be infinite
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+        return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+
+
+def _maps(
+    stage: ClassifierStage,
+    state: State,
+    images: UInt8[np.ndarray, "explained side side 3"],
+    classes: Int[np.ndarray, "explained"],
+    rivals: Int[np.ndarray, "explained"],
+) -> Float[np.ndarray, "explained map_height map_width"]:
+    """Returns the maps of at most ``MOST_EXPLAINED`` images; they are padded to this number, which is compiled once."""
+    missing = MOST_EXPLAINED - len(images)
+    padded = [np.pad(values, ((0, missing), *((0, 0),) * (values.ndim - 1))) for values in (images, classes, rivals)]
+    with computing(stage.config.precision):
+        maps = _compiled_maps(stage.network, *evaluated(state), *map(jnp.asarray, padded))
+    return np.asarray(maps, np.float32)[: len(images)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled_maps(
+    network: nnx.GraphDef[Classifier],
+    parameters: PyTree,
+    statistics: PyTree,
+    images: UInt8[Array, "batch side side 3"],
+    classes: Int[Array, "batch"],
+    rivals: Int[Array, "batch"],
+) -> Float[Array, "batch map_height map_width"]:
+    classifier = nnx.merge(network, parameters, statistics)
+    return contrast_maps(classifier, geometry.normalize(images), classes, rivals)

@@ -1,0 +1,147 @@
+"""Writes a picture for each classified image that shows which places speak for its class, and a table of them.
+
+The maps are class activation maps, which decompose the classifier's logits exactly (``models/class_activation.py``).
+``docs/explanations.md`` says how to read them and what they cannot show.
+"""
+
+import contextlib
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from chimeramix_jax import files
+from chimeramix_jax.augment import geometry
+from chimeramix_jax.data.image_files import read_rgb
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.models.class_activation import contrast_maps
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.paths import local_path, printable
+from chimeramix_jax.reporting import heat_maps, pictures
+from chimeramix_jax.runtime import stopping
+from chimeramix_jax.runtime.precision import computing
+
+TABLE = "explanations.csv"
+PICTURE_SIDE = 320  # in pixels, of the image and of its overlay
+
+_LONGEST_STEM = 150  # in bytes; file systems allow names of 255
+
+_COLUMNS = ("image", "picture", "class", "probability", "against", "log_odds", "full_colour")
+
+
+class Explainer:
+    """Draws the pictures of a folder, batch by batch."""
+
+    def __init__(self, folder: Path, network: Classifier, class_names: Sequence[str], precision: str):
+        """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
+        self._folder, self._class_names, self._precision = folder, class_names, precision
+        self._graph, self._weights = nnx.split(network)
+        self._rows: list[tuple[str, ...]] = []
+        self._taken: set[str] = {TABLE}
+
+    def add(
+        self,
+        paths: Sequence[Path],
+        pixels: UInt8[np.ndarray, "batch side side 3"],
+        probabilities: Float[np.ndarray, "batch classes"],
+        true_classes: Sequence[str | None],
+    ) -> None:
+        """Draws the images of a batch.
+
+        Args:
+            paths: the files of the first images of the batch; the others are padding.
+            pixels: the batch as the network sees it.
+            probabilities: of all classes.
+            true_classes: the class of every file if it is known. A misclassified image is explained against it, any
+                other against its second most probable class.
+        """
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        classes, rivals = order[:, 0], order[:, 1].copy()
+        for place, true in enumerate(true_classes):
+            if true is not None and true != self._class_names[classes[place]]:
+                rivals[place] = self._class_names.index(true)
+        with computing(self._precision):
+            maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
+        for place, path in enumerate(paths):
+            pair = int(classes[place]), int(rivals[place])
+            self._draw(path, maps[place], pair, probabilities[place], by_folder=true_classes[place] is not None)
+            stopping.raise_if_asked()
+
+    def write_table(self) -> None:
+        """Writes the table of all pictures; raises InputError if there are none."""
+        if not self._rows:
+            raise InputError("--images: none of them can be read")
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *self._rows])
+        files.write_bytes(self._folder / TABLE, text.getvalue().encode())
+
+    def _draw(
+        self,
+        path: Path,
+        heat: Float[np.ndarray, "map_height map_width"],
+        pair: tuple[int, int],
+        probabilities: Float[np.ndarray, "classes"],
+        *,
+        by_folder: bool,
+    ) -> None:
+        """Draws one image, explained for the first class of the pair against the second.
+
+        With ``by_folder``, the picture is also named after the image's folder, since that is the image's class.
+        """
+        picture = heat_maps.square_picture(read_rgb(path, named_by="--images"), PICTURE_SIDE)
+        names, shares = [self._class_names[label] for label in pair], [float(probabilities[label]) for label in pair]
+        captions = [f"speaks for {name} ({share:.1%})" for name, share in zip(names, shares, strict=True)]
+        sheet = heat_maps.captioned_pair(picture, heat_maps.overlay(picture, heat), *captions)
+        name = self._unused_name(f"{path.absolute().parent.name}-{path.stem}" if by_folder else path.stem)
+        pictures.save_png(self._folder / name, sheet)
+        figures = f"{shares[0]:.6g}", names[1], f"{np.mean(heat):.6g}", f"{np.max(np.abs(heat)):.6g}"
+        self._rows.append((printable(path), name, names[0], *figures))
+
+    def _unused_name(self, stem: str) -> str:
+        """Returns a file name with this stem that no other picture has, not even in other capitals."""
+        stem, number = printable(stem).encode()[:_LONGEST_STEM].decode(errors="ignore"), 1
+        name = f"{stem}.png"
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}-{number}.png"
+        self._taken.add(name.casefold())
+        return name
+
+
+@contextlib.contextmanager
+def explaining(
+    folder: str | os.PathLike[str] | None, network: Classifier, class_names: Sequence[str], precision: str
+) -> Iterator[Explainer | None]:
+    """Provides an explainer that fills a new or empty folder; None without a folder.
+
+    The folder appears at the end of the ``with`` statement, or not at all after an error. Raises InputError if it is
+    not empty or cannot be created.
+    """
+    if folder is None:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        unfinished = stack.enter_context(files.whole_folder(local_path(folder, "--explain")))
+        stack.enter_context(stopping.before_ending(partial(shutil.rmtree, unfinished, ignore_errors=True)))
+        explainer = Explainer(unfinished, network, class_names, precision)
+        yield explainer
+        explainer.write_table()
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled_maps(
+    graph: nnx.GraphDef[Classifier],
+    weights: PyTree,
+    images: UInt8[Array, "batch side side 3"],
+    classes: Int[Array, "batch"],
+    rivals: Int[Array, "batch"],
+) -> Float[Array, "batch map_height map_width"]:
+    return contrast_maps(nnx.merge(graph, weights), geometry.normalize(images), classes, rivals)

@@ -1,0 +1,56 @@
+"""Formats the accuracy of predictions whose true classes are known, and their confusion matrix, as text."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.results import aligned
+
+if TYPE_CHECKING:  # which would load JAX
+    from chimeramix_jax.use.prediction import Prediction
+
+MOST_CLASSES_IN_A_MATRIX = 20  # a wider one does not fit on a terminal; then the most confused pairs are listed
+MOST_PAIRS = 10
+
+
+def accuracy_text(predictions: Sequence["Prediction"], class_names: Sequence[str]) -> str:
+    """Returns the accuracy and the confusion matrix as text; at least one true class must be known."""
+    labels = {name: label for label, name in enumerate(class_names)}
+    matrix, images = np.zeros((len(class_names), len(class_names)), np.int64), 0
+    for prediction in predictions:
+        if prediction.true_class is not None:
+            matrix[labels[prediction.true_class], labels[prediction.classes[0]]] += 1
+            images += 1
+    right = int(np.trace(matrix))
+    low, high = (statistics.percent(bound, images) for bound in statistics.wilson_interval(right, images))
+    lines = [
+        f"accuracy: {statistics.percent(right / images, images)} ({right} of {images} images in folders named after "
+        f"classes; 95 % interval {low} to {high})"
+    ]
+    if others := len(predictions) - images:
+        lines.append(f"not counted: {others} {'image' if others == 1 else 'images'} in other folders")
+    few = len(class_names) <= MOST_CLASSES_IN_A_MATRIX
+    return "\n".join([*lines, "", *(_matrix(matrix, class_names) if few else _pairs(matrix, class_names))]) + "\n"
+
+
+def _matrix(matrix: Int[np.ndarray, "classes classes"], class_names: Sequence[str]) -> list[str]:
+    """Returns the lines of a confusion matrix whose columns are numbered as the rows are."""
+    rows = [["true class", *(str(number) for number in range(1, len(class_names) + 1))]]
+    for number, (name, counts) in enumerate(zip(class_names, matrix.tolist(), strict=True), start=1):
+        rows.append([f"{number} {name}", *(str(count) if count else "." for count in counts)])
+    return ["confusion matrix: images by true class (row) and predicted class (column)", *aligned(rows).split("\n")]
+
+
+def _pairs(matrix: Int[np.ndarray, "classes classes"], class_names: Sequence[str]) -> list[str]:
+    """Returns a line for each of the pairs of classes that are confused most often."""
+    wrong = matrix * ~np.eye(len(matrix), dtype=bool)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    rows = [["true class", "predicted as", "images"]]
+    for place in order.tolist():
+        true, predicted = divmod(place, len(matrix))
+        if wrong[true, predicted]:
+            rows.append([class_names[true], class_names[predicted], str(wrong[true, predicted])])
+    return ["most confused classes", *aligned(rows).split("\n")] if len(rows) > 1 else ["no image was misclassified"]

@@ -1,0 +1,83 @@
+"""Pictures of what speaks for each class: through Python, and refusals through the real command line."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.errors import InputError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three images, two of which have the same name but for its capitals, and a file that is no image."""
+    random = np.random.default_rng(0)
+    for name, shape in (("a.png", (400, 600, 3)), ("B.jpg", (100, 30, 3)), ("more/b.png", (8, 8, 3))):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(path)
+    (tmp_path / "photos" / "notes.png").write_text("no image")
+    return tmp_path / "photos"
+
+
+def rows(folder):
+    with open(folder / "explanations.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_readable_image_gets_a_picture_and_a_row(trained_run, photos, tmp_path):
+    unreadable = []
+    predictions = chimeramix_jax.predict(
+        trained_run, photos, on_unreadable=unreadable.append, explain=tmp_path / "deep" / "why"
+    )
+    folder = tmp_path / "deep" / "why"
+    assert len(predictions) == 3 and len(unreadable) == 1
+    assert sorted(path.name for path in folder.iterdir()) == ["B.png", "a.png", "b-2.png", "explanations.csv"]
+    for row, prediction in zip(rows(folder), predictions, strict=True):
+        assert row["image"] == str(prediction.path)
+        assert (row["class"], row["against"]) == prediction.classes[:2]
+        odds = np.log(prediction.probabilities[0] / prediction.probabilities[1])
+        assert float(row["log_odds"]) == pytest.approx(odds, abs=1e-4)
+        assert float(row["full_colour"]) > 0
+    with Image.open(folder / "a.png") as picture:
+        assert picture.width > 2 * 320 and picture.height > 320
+    assert [len(list(photos.rglob("*"))), predictions[0].true_class] == [5, None]
+
+
+@pytest.mark.parametrize("images", ["all unreadable", "first unreadable"])
+def test_nothing_is_left_of_the_folder_after_an_error(trained_run, photos, tmp_path, images):
+    if images == "all unreadable":
+        with pytest.raises(InputError, match="none of them can be read"):
+            chimeramix_jax.predict(
+                trained_run, photos / "notes.png", on_unreadable=lambda error: None, explain=tmp_path / "why"
+            )
+    else:
+        with pytest.raises(InputError, match=r"notes\.png is not an image"):
+            chimeramix_jax.predict(trained_run, photos, explain=tmp_path / "why")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_a_folder_with_files_is_not_overwritten(trained_run, photos, tmp_path):
+    for folder, message in ((photos, "already exists and is not overwritten"), (photos / "a.png/why", "be created")):
+        with pytest.raises(InputError, match=rf"{folder}: .*{message}"):
+            chimeramix_jax.predict(trained_run, photos / "B.jpg", explain=folder)
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images=docs/mixing.png", "--explain="], "--explain=: is empty"),
+        (["--stage=evaluate", "--explain=why"], "--explain: --stage=evaluate does not take it; it is for predict"),
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, message):
+    command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={trained_run}", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert message in process.stderr.splitlines()[-1]
