@@ -17,7 +17,7 @@ from flax import nnx
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.discriminator import Discriminator
-from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.models.generator import Decoder, Encoder, Generator
 from chimeramix_jax.models.layers import DoublingConvolution
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import ResNet
@@ -106,16 +106,19 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _generator_layers(generator: Generator) -> Iterator[tuple[str, Layer]]:
-    yield "encoder.model_downsampling.1", generator.encoder.stem
-    for position, halving in zip((4, 7), generator.encoder.downsampling, strict=True):
+    encoder, decoder = generator.encoder, generator.decoder
+    if not (isinstance(encoder, Encoder) and isinstance(decoder, Decoder)):
+        raise ValueError("the PyTorch program has only CycleGAN's generator")
+    yield "encoder.model_downsampling.1", encoder.stem
+    for position, halving in zip((4, 7), encoder.downsampling, strict=True):
         yield f"encoder.model_downsampling.{position}", halving
-    for part, blocks in (("encoder", generator.encoder.blocks), ("decoder", generator.decoder.blocks)):
+    for part, blocks in (("encoder", encoder.blocks), ("decoder", decoder.blocks)):
         for index, block in enumerate(blocks):
             yield f"{part}.model_blocks.{index}.block.1", block.convolution1
             yield f"{part}.model_blocks.{index}.block.5", block.convolution2
-    for position, doubling in zip((0, 3), generator.decoder.upsampling, strict=True):
+    for position, doubling in zip((0, 3), decoder.upsampling, strict=True):
         yield f"decoder.model_upsampling.{position}", doubling
-    yield "decoder.model_upsampling.7", generator.decoder.to_image
+    yield "decoder.model_upsampling.7", decoder.to_image
 
 
 def _wide_resnet_layers(classifier: WideResNet) -> Iterator[tuple[str, Layer]]:

@@ -74,7 +74,8 @@ class StepFunctions:
 
     def __init__(self, stage: TrainStep, side: int | None = None):
         """Takes the steps at a side; None, for stages that know no sides: simply the stage's steps."""
-        self._train_step = stage.train_step if side is None else partial(stage.train_step, side=side)
+        at_side = {} if side is None else {"side": side}
+        self._train_step = partial(stage.train_step, **at_side)
         self.step = jax.jit(self._one_step, inline=True)  # traced once, for both the metrics and the program
 
     def several_steps(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
