@@ -57,8 +57,8 @@ def _bottleneck(graph: GraphBuilder, block: Bottleneck, features: str, name: str
 
 def _convolution(graph: GraphBuilder, layer: nnx.Conv, features: str, name: str) -> str:
     kernel = graph.weight(f"{name}.kernel", np.asarray(layer.kernel[...]).transpose(3, 2, 0, 1))
-    (top, bottom), (left, right) = layer.padding
-    return graph.node("Conv", features, kernel, strides=list(layer.strides), pads=[top, left, bottom, right])
+    pads = np.asarray(layer.padding).T.ravel().tolist()  # top, left, bottom, right
+    return graph.node("Conv", features, kernel, strides=np.asarray(layer.strides).tolist(), pads=pads)
 
 
 def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, relu: bool = True) -> str:
@@ -70,8 +70,7 @@ def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, re
 
 def _head(graph: GraphBuilder, layer: nnx.Linear, features: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
-    kernel, bias = (
-        graph.weight(f"head.{part}", np.asarray(values[...]))
-        for part, values in (("kernel", layer.kernel), ("bias", layer.bias))
-    )
+    assert layer.bias is not None  # as in every classifier of ours
+    kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
+    bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
     return graph.node("Gemm", pooled, kernel, bias)

@@ -47,8 +47,8 @@ def of_squares(network: Classifier, images: UInt8[Array, "batch side side 3"], *
 
     With ``half``, the weights, which are constants of the compiled program, are stored in float16.
     """
-    graph, (parameters, statistics) = nnx.graphdef(network), nnx.state(network, nnx.Param, nnx.BatchStat)
-    stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), (parameters, statistics))
+    weights = nnx.state(network, nnx.Param, nnx.BatchStat)
+    stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
     with jax.default_matmul_precision("float32"):
-        weights = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
-        return jax.nn.softmax(training.predict(graph, *weights, images))
+        parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
+        return jax.nn.softmax(training.predict(nnx.graphdef(network), parameters, statistics, images))
