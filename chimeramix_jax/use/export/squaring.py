@@ -24,7 +24,7 @@ def squared(images: UInt8[Array, "batch height width 3"], side: int) -> UInt8[Ar
     """Crops the largest central square of each image and resizes it, as ``data.image_files.squared`` does.
 
     Height and width may be symbolic. The sums are exact, hence equal to Pillow's, while the square is at most 16 times
-    as large as ``side``. Beyond that, about one pixel in 100,000 may differ by a grey level.
+    as large as ``side``. Beyond that, rare pixels may differ by a grey level.
     """
     _, height, width, _ = images.shape
     square = jnp.minimum(jnp.asarray(height, jnp.int32), jnp.asarray(width, jnp.int32))
