@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from chimeramix_jax.runs.restore import restore_classifier as restore_classifier
     from chimeramix_jax.runs.restore import restore_discriminator as restore_discriminator
     from chimeramix_jax.runs.restore import restore_generator as restore_generator
+    from chimeramix_jax.use.export import export as export
     from chimeramix_jax.use.generation import generate as generate
     from chimeramix_jax.use.prediction import predict as predict
     from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "class_names": "runs.restore",
+    "export": "use.export",
     "generate": "use.generation",
     "predict": "use.prediction",
     "restore_classifier": "runs.restore",

@@ -6,6 +6,8 @@ The package's public functions load JAX when they are first used, which is here,
 import sys
 from collections.abc import Callable, Mapping
 
+from rich import filesize
+
 import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
@@ -93,7 +95,25 @@ def generate(arguments: Arguments) -> int:
     return 0
 
 
-_ACTIONS: Mapping[str, Callable[[Arguments], int]] = {"predict": predict, "generate": generate}
+def export(arguments: Arguments) -> int:
+    """Writes the classifier as a file and prints where it is, and how it was checked."""
+    exported = chimeramix_jax.export(
+        arguments.workdir,
+        arguments.output,
+        file_format=arguments.format,
+        half=arguments.half,
+        config=arguments.config,
+    )
+    print(f"written: {filesize.decimal(exported.size)}\n  {exported.path}")
+    if (agreement := exported.agreement) is not None:
+        print(
+            f"checked on {agreement.images} held-out images: the same classes, and probabilities within "
+            f"{agreement.difference:.1g}"
+        )
+    return 0
+
+
+_ACTIONS: Mapping[str, Callable[[Arguments], int]] = {"predict": predict, "generate": generate, "export": export}
 
 
 def _write(path: str, text: str) -> None:

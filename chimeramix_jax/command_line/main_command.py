@@ -12,11 +12,13 @@ from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unk
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import local_path
+from chimeramix_jax.runs import model_archive
+from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.use import generation_formats, prediction_formats
+from chimeramix_jax.use import export_formats, generation_formats, prediction_formats
 
 DEFAULT_CONFIG = "digits"
-USES = ("predict", "generate")  # stages that use what a run has trained, and change nothing in it
+USES = ("predict", "generate", "export")  # stages that use what a run has trained, and change nothing in it
 
 _OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
 _TAKEN_BY = {  # the flags that only some stages take
@@ -27,8 +29,10 @@ _TAKEN_BY = {  # the flags that only some stages take
     "count": ("generate",),
     "generate_seed": ("generate",),
     "format": USES,
+    "half": ("export",),
     "output": USES,
 }
+_TAKE_MODEL_FILES = ("predict", "report", "export")  # stages that need no more of a run than its classifier
 _NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
 
 HELP = Help(
@@ -46,6 +50,10 @@ HELP = Help(
         (
             "--stage=predict --workdir=runs/mine --images=new-photos",
             "Classify other photos with the classifier that was trained in runs/mine.",
+        ),
+        (
+            "--stage=export --workdir=runs/mine --output=photos.onnx",
+            "Write this classifier as a file for ONNX Runtime, which needs neither Python nor JAX.",
         ),
         ("", "Train on handwritten digits, with and without mixing. Nothing is downloaded."),
         (
@@ -91,7 +99,7 @@ HELP = Help(
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
                 "report: write report.html again.\n"
-                "predict, generate: use the trained networks; see below.",
+                "predict, generate, export: use the trained networks; see below.",
                 default="all",
             ),
             Flag("retrain", "Train the stage again although it is finished. The old files are kept.", default=False),
@@ -101,7 +109,7 @@ HELP = Help(
                 "this one, if it was trained with the same settings on the same images.",
             ),
         ),
-        "Using a trained run (--stage=predict or generate, with --workdir)": (
+        "Using a trained run (--stage=predict, generate or export, with --workdir)": (
             Flag(
                 "images=PATH[,PATH...]",
                 "predict: the images to classify: files, folders, and patterns in quotes, such as 'more/*.jpg'.",
@@ -123,12 +131,17 @@ HELP = Help(
             Flag(
                 "format=NAME",
                 "predict: table, csv or json. Default: csv or json for an --output that ends so, else table.\n"
-                "generate: png (default) or array_record, a data set for TFDS.",
+                "generate: png (default) or array_record, a data set for TFDS.\n"
+                "export: onnx, stablehlo, savedmodel, or model: one file that predict, report and export take as "
+                "--workdir. Default: by the ending of --output: .onnx, .stablehlo, .savedmodel or .zip. "
+                "docs/export.md describes them.",
             ),
+            Flag("half", "export: store the weights in 16 bits, which halves the file.", default=False),
             Flag(
                 "output=PATH",
                 "predict: the file for the classes. Default: standard output.\ngenerate: a new folder for the images. "
-                "Default: generated, in the run's folder.",
+                "Default: generated, in the run's folder.\nexport: the file, or a new folder for a SavedModel. "
+                "Default: model.onnx and so on, in the run's folder.",
             ),
         ),
         "Other flags": (
@@ -157,13 +170,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in USES:
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
-    if parsed.stage in USES:
-        predicts = parsed.stage == "predict"
-        known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
-        default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
-        parsed.format = parsed.format or default
-        if parsed.format not in known:
-            raise not_one_of("--format", parsed.format, known)
+    _choose_format(parsed)
     return parsed
 
 
@@ -181,9 +188,19 @@ def after_stop(parsed: Arguments) -> str:
 def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
     """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's.
 
+    A model file takes the place of the run for the stages that need only its classifier.
+
     If several seeds are measured, these are the settings of the first; the others differ only in their seed.
     """
-    if parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
+    if parsed.workdir is not None and model_archive.is_file(parsed.workdir):
+        if parsed.stage not in _TAKE_MODEL_FILES:
+            raise InputError(
+                f"--workdir={parsed.workdir}: is a file; --stage={parsed.stage} needs a run's folder, and only "
+                f"{', '.join(_TAKE_MODEL_FILES)} also take a model file"
+            )
+        if parsed.config is None:
+            return ModelArchive(parsed.workdir).config
+    elif parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
         run = Workdir(parsed.workdir)
         seeds = _requested_seeds(overrides) if parsed.stage in settings.MEASURING_STAGES else ()
         if seeds:
@@ -200,6 +217,20 @@ def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:
     flags.DEFINE_string("config.seeds", "", "", flag_values=parsed)
     parsed(["", *overrides], known_only=True)
     return settings.parse_seeds(parsed["config.seeds"].value or "")
+
+
+def _choose_format(parsed: Arguments) -> None:
+    """Completes ``--format`` for the stages that take it; raises InputError if it is none of theirs."""
+    if parsed.stage == "export":
+        parsed.format = parsed.format or export_formats.format_of(parsed.output)
+        export_formats.check(parsed.format, half=parsed.half)
+    elif parsed.stage in USES:
+        predicts = parsed.stage == "predict"
+        known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
+        default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
+        parsed.format = parsed.format or default
+        if parsed.format not in known:
+            raise not_one_of("--format", parsed.format, known)
 
 
 def _refuse_flags_of_other_stages(parsed: Arguments) -> None:
@@ -219,8 +250,12 @@ def _resolve_paths(parsed: Arguments) -> None:
         if value is None:
             continue
         path = local_path(value, f"--{name}")
-        if name == "output" and parsed.stage == "predict" and (path.is_dir() or value.endswith("/")):
-            raise InputError(f"--output={value}: is a folder; --stage=predict writes a file")
-        if name == "output" and parsed.stage == "predict":
+        writes_a_file = parsed.stage == "predict" or (
+            parsed.stage == "export"
+            and export_formats.SAVEDMODEL not in (parsed.format, export_formats.format_of(value))
+        )
+        if name == "output" and writes_a_file and (path.is_dir() or value.endswith("/")):
+            raise InputError(f"--output={value}: is a folder; --stage={parsed.stage} writes a file")
+        if name == "output" and writes_a_file:
             files.refuse_unwritable_folder(path, "--output")
         setattr(parsed, name, str(path))

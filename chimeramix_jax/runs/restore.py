@@ -1,4 +1,4 @@
-"""Restores trained networks from a run's directory alone."""
+"""Restores trained networks from a run's directory alone, and classifiers from a model file as well."""
 
 import os
 from collections.abc import Callable
@@ -6,18 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flax import nnx
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, traverse_util
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.runs import model_archive
+from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import build_classifier, evaluated, evaluated_entries
 from chimeramix_jax.training.generator import build_discriminator, build_generator
+
+_OF_CLASSIFIERS = ("parameters", "batch_statistics")  # the entries of a checkpoint that a classifier's network needs
+_SEPARATOR = "."  # in the names of weights in a model file
 
 
 def restore_generator(workdir: str | os.PathLike[str]) -> Generator:
@@ -53,12 +61,22 @@ def restore_mixing_networks(workdir: str | os.PathLike[str]) -> tuple[Generator,
 
 
 def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier") -> Classifier:
-    """Returns the newest "classifier" of a run, or "baseline", which was trained without mixing; in evaluation mode."""
-    return TrainedClassifier.newest(Workdir(workdir).path / part).network
+    """Returns the newest "classifier" of a run, or "baseline", which was trained without mixing; in evaluation mode.
+
+    ``workdir`` may also be a model file, which holds no baseline.
+    """
+    archive = ModelArchive.at(workdir)
+    if archive is None:
+        return TrainedClassifier.newest(Workdir(workdir).path / part).network
+    if part != "classifier":
+        raise InputError(f"{archive.path}: a model file holds only the classifier, not {part!r}")
+    return TrainedClassifier.archived(archive).network
 
 
 def class_names(workdir: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Returns the names of a run's classes, in the order of the classifier's logits."""
+    """Returns the names of the classes of a run or a model file, in the order of the classifier's logits."""
+    if (archive := ModelArchive.at(workdir)) is not None:
+        return archive.class_names
     return tuple(_newest(Workdir(workdir).classifier, lambda about: {})[0]["class_names"])
 
 
@@ -69,6 +87,7 @@ class TrainedClassifier:
     network: Classifier  # in evaluation mode
     class_names: tuple[str, ...]  # names of the classes, in the order of its logits
     epochs: int  # number of epochs that it was trained for
+    about: dict[str, Any]  # everything that is stored with it: settings, class names, digests of the data, and more
 
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
@@ -83,7 +102,66 @@ class TrainedClassifier:
 
         about, state = _newest(directory, select)
         network = nnx.merge(graphs[0], *evaluated(state))
-        return cls(network, tuple(about["class_names"]), about["epoch"])
+        return cls(network, tuple(about["class_names"]), about["epoch"], about)
+
+    @classmethod
+    def archived(cls, archive: ModelArchive) -> "TrainedClassifier":
+        """Reads the classifier in a model file; raises InputError if the file is damaged."""
+        graph, state = _abstract_classifier(archive.config, len(archive.class_names))
+        shapes = {name: leaf.shape for name, leaf in _by_name(state).items()}
+        weights = {name: jnp.asarray(array) for name, array in archive.weights(shapes).items()}
+        for part, values in traverse_util.unflatten_dict(weights, sep=_SEPARATOR).items():
+            nnx.replace_by_pure_dict(state[part], nnx.restore_int_paths(values))
+        network = nnx.merge(graph, *(state[name] for name in _OF_CLASSIFIERS))
+        return cls(network, archive.class_names, archive.about["epoch"], archive.about)
+
+    def weights(self) -> model_archive.Weights:
+        """Returns the network's parameters and batch statistics as a model file names them."""
+        kinds = zip(_OF_CLASSIFIERS, (nnx.Param, nnx.BatchStat), strict=True)
+        state = {name: nnx.state(self.network, kind) for name, kind in kinds}
+        return {name: np.asarray(leaf) for name, leaf in _by_name(state).items()}
+
+    def in_float32(self) -> Classifier:
+        """Returns the network with the same weights, computing in float32 whatever the run's precision is."""
+        config = settings.from_dict(self.about["config"])
+        with config.unlocked():
+            config.precision = "float32"
+        graph, _ = _abstract_classifier(config, len(self.class_names))
+        return nnx.merge(graph, nnx.state(self.network, nnx.Param), nnx.state(self.network, nnx.BatchStat))
+
+
+def finished_classifier(source: Workdir | ModelArchive, config: ConfigDict) -> TrainedClassifier:
+    """Returns the classifier of a run or a model file; raises InputError unless it was trained to its last epoch."""
+    if isinstance(source, ModelArchive):
+        return TrainedClassifier.archived(source)
+    unfinished = InputError(
+        f"{source.classifier}: holds no finished classifier; train it first with --stage=classifier"
+    )
+    if not source.classifier.exists():
+        raise unfinished
+    trained = TrainedClassifier.newest(source.classifier)
+    if trained.epochs < config.classifier.epochs:
+        raise unfinished
+    return trained
+
+
+def source_of(workdir: str | os.PathLike[str]) -> Workdir | ModelArchive:
+    """Returns the run's directory, or the model file, that a path leads to."""
+    return ModelArchive.at(workdir) or Workdir(workdir)
+
+
+def _abstract_classifier(config: ConfigDict, num_classes: int) -> tuple[nnx.GraphDef[Classifier], State]:
+    """Returns the structure of a classifier in evaluation mode, and the shapes of its parameters and statistics."""
+    classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
+    kinds = zip(_OF_CLASSIFIERS, (nnx.Param, nnx.BatchStat), strict=True)
+    return nnx.graphdef(classifier.eval()), {name: nnx.state(classifier, kind) for name, kind in kinds}
+
+
+def _by_name(state: State) -> dict[str, Any]:
+    """Returns the leaves of a classifier's state by names such as ``parameters.blocks.0.norm1.scale``."""
+    pure = {part: nnx.to_pure_dict(values) for part, values in state.items()}
+    leaves = traverse_util.flatten_dict(pure)
+    return {_SEPARATOR.join(map(str, path)): leaf for path, leaf in leaves.items()}
 
 
 def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:

@@ -1,1 +1,1 @@
-"""Uses finished runs: classifies images and generates new ones."""
+"""Uses finished runs: classifies images, generates new ones, and exports classifiers."""

@@ -19,8 +19,7 @@ from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
-from chimeramix_jax.runs.restore import TrainedClassifier
-from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
@@ -44,7 +43,7 @@ def predict(
     """Classifies image files, which are prepared like those of an image folder's test split.
 
     Args:
-        workdir: the directory of a run with a finished classifier.
+        workdir: the directory of a run with a finished classifier, or a model file.
         images: files, folders and patterns; see ``data.image_paths.find``.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
         on_unreadable: called with the error of each image that cannot be read, while the others are classified; None:
@@ -56,13 +55,13 @@ def predict(
         One prediction for each image that could be read, in the order of ``image_paths.find``.
 
     Raises:
-        InputError: the directory holds no finished classifier, an image cannot be read, or ``explain`` is not empty.
+        InputError: there is no finished classifier, an image cannot be read, or ``explain`` is not empty.
         Stopped: the program was asked to stop.
     """
-    directory = Workdir(workdir)
-    config = directory.settings_like(config)
+    source = source_of(workdir)
+    config = source.settings_like(config)
     paths = image_paths.find(images)
-    trained = _finished_classifier(directory, config)
+    trained = finished_classifier(source, config)
     true_class = true_classes(paths, trained.class_names)
     classify = _compiled(trained.network, config)
     batch_size = min(config.evaluation.batch_size, len(paths))
@@ -80,19 +79,6 @@ def predict(
                 predictions.append(Prediction(path, names, tuple(row[best].tolist()), true_class.get(path)))
             stopping.raise_if_asked()
     return predictions
-
-
-def _finished_classifier(directory: Workdir, config: ConfigDict) -> TrainedClassifier:
-    """Returns the run's classifier; raises InputError unless it has been trained to its last epoch."""
-    unfinished = InputError(
-        f"{directory.classifier}: holds no finished classifier; train it first with --stage=classifier"
-    )
-    if not directory.classifier.exists():
-        raise unfinished
-    trained = TrainedClassifier.newest(directory.classifier)
-    if trained.epochs < config.classifier.epochs:
-        raise unfinished
-    return trained
 
 
 def _compiled(

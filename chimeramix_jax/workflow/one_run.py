@@ -7,10 +7,12 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import report
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.run import Request, Run, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import Running, drive
 from chimeramix_jax.training.execution import Execution
+from chimeramix_jax.workflow import model_report
 
 
 def train_and_evaluate(
@@ -25,7 +27,8 @@ def train_and_evaluate(
 
     Args:
         config: the settings, as in ``configs/``.
-        workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed.
+        workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed. For
+            stage "report" also a model file, whose report is written beside it.
         stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" draws
             the report of a finished run again, "all" does everything.
         retrain: whether to train the stage again even if it is finished, and with it everything that depends on it; the
@@ -48,6 +51,8 @@ def train_and_evaluate(
         raise InputError(
             f"seeds: {config.seeds!r}, but this trains a single run; use train_and_evaluate_seeds for several"
         )
+    if stage == "report" and (archive := ModelArchive.at(workdir)) is not None:
+        return {"files": [model_report.write(archive, config)]}
     with prepared(Request(config, Workdir(workdir), stage, retrain, generator_workdir)) as run:
         return drive(completed_with_report(run))
 

@@ -1,0 +1,85 @@
+"""Checks an exported file on held-out images: it must give the probabilities that ``predict`` gives for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from chimeramix_jax.data.image_files import squared
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime import stopping
+from chimeramix_jax.use.export.program import Program, of_squares
+
+TOLERANCE = 1e-4  # of a probability
+HALF_TOLERANCE = 1e-2  # the same with float16 weights
+
+MOST_IMAGES = 1000  # that are compared, evenly spaced among the held-out images
+_BATCH_SIZE = 100
+_PHOTOS = 4  # images that are also enlarged to each of these shapes
+# Height and width, in sides of the stored images. Not taller, because Pillow's versions differ there (squaring.py).
+_PHOTO_SHAPES = ((2.3, 3.1), (2.8, 2.2))
+
+Pixels = UInt8[np.ndarray, "batch height width 3"]
+Runner = Callable[[Pixels], Float[np.ndarray, "batch classes"]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a file agrees with the classifier."""
+
+    images: int  # the number of held-out images compared
+    difference: float  # the largest difference of a probability
+
+
+def check(program: Program, run_file: Runner, held_out: Pixels) -> Agreement:
+    """Compares a file with its program's classifier on held-out images, as they are stored and some also enlarged.
+
+    Raises InputError unless all probabilities agree within the tolerance, and all classes are the same. With float16
+    weights, a class may change if the two most probable differ by less than twice the tolerance.
+    """
+    tolerance = HALF_TOLERANCE if program.half else TOLERANCE
+    chosen = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_IMAGES)).round().astype(int)]
+    classify, largest = jax.jit(partial(of_squares, program.network, mirror=program.mirror)), 0.0
+    for images in _batches(chosen):
+        expected, actual = np.asarray(classify(_prepared(images, program.sides))), run_file(images)
+        stopping.raise_if_asked()
+        difference = np.abs(expected - actual).max() if actual.shape == expected.shape else np.inf
+        largest = max(largest, float(difference))
+        if not difference <= tolerance:
+            raise InputError(
+                f"--stage=export: the file's probabilities differ by up to {difference:.1g} from the classifier's, "
+                f"more than the {tolerance:g} allowed, so it was not written"
+            )
+        first, second = np.sort(expected, axis=1)[:, :-3:-1].T
+        changed = (expected.argmax(axis=1) != actual.argmax(axis=1)) & ~(
+            program.half & (first - second <= 2 * tolerance)
+        )
+        if changed.any():
+            raise InputError(
+                f"--stage=export: the file gives {changed.sum()} of {len(images)} images another class than the "
+                "classifier, so it was not written"
+            )
+    return Agreement(len(chosen), largest)
+
+
+def _batches(images: Pixels) -> Iterator[Pixels]:
+    """Yields the images in batches of equal size, the last filled up with the first, then enlarged ones."""
+    size = min(_BATCH_SIZE, len(images))
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        yield np.concatenate([batch, images[: size - len(batch)]])
+    side = images.shape[1]
+    for height, width in _PHOTO_SHAPES:
+        shape = round(width * side), round(height * side)
+        yield np.stack([np.asarray(Image.fromarray(image).resize(shape)) for image in images[:_PHOTOS]])
+
+
+def _prepared(images: Pixels, sides: Sequence[int]) -> Pixels:
+    """Returns the images as ``predict`` prepares photos."""
+    cropped = np.stack([np.asarray(squared(Image.fromarray(image), sides[0])) for image in images])
+    return resize(cropped, sides[-1])

@@ -1,0 +1,57 @@
+"""The whole path from an image to its class probabilities as a JAX function, with the weights inside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import export
+from jaxtyping import Array, Float, UInt8
+
+from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.training import classifier as training
+from chimeramix_jax.use.export.squaring import squared
+
+Probabilities = Float[Array, "batch classes"]
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that an exported program runs on
+
+
+@dataclass(frozen=True)
+class Program:
+    """A classifier with everything that turns an image into its probabilities, and its description."""
+
+    network: Classifier  # in evaluation mode; computes in float32
+    sides: Sequence[int]  # to which images are resized one after the other; the last is the classifier's
+    half: bool  # whether to store the weights in float16
+    metadata: Mapping[str, Any]  # in JSON's types
+    mirror: bool = False  # whether probabilities are averaged over each image and its mirror image
+
+    def of_any_images(self, images: UInt8[Array, "batch height width 3"]) -> Probabilities:
+        """Returns the probabilities for images in 0..255 of any size, whose central squares are resized."""
+        for side in self.sides:
+            images = squared(images, side)
+        return of_squares(self.network, images, half=self.half, mirror=self.mirror)
+
+    def exported(self) -> export.Exported:
+        """Lowers the program to StableHLO, for any number of images, height and width."""
+        batch, height, width = export.symbolic_shape("batch, height, width")
+        images = jax.ShapeDtypeStruct((batch, height, width, 3), jnp.uint8)
+        return export.export(jax.jit(self.of_any_images), platforms=PLATFORMS)(images)
+
+
+def of_squares(
+    network: Classifier, images: UInt8[Array, "batch side side 3"], *, half: bool = False, mirror: bool = False
+) -> Probabilities:
+    """Returns the probabilities for images in 0..255 at the classifier's side; can be compiled.
+
+    With ``half``, the weights, which are constants of the compiled program, are stored in float16.
+    """
+    weights = nnx.state(network, nnx.Param, nnx.BatchStat)
+    stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
+    with jax.default_matmul_precision("float32"):
+        parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
+        return jax.nn.softmax(training.predict(nnx.graphdef(network), parameters, statistics, images, mirror))

@@ -1,0 +1,55 @@
+"""Writes the report of a model file, as far as the file and its images tell.
+
+The page is that of the run without what is only in the run's directory: pictures of mixing and charts of training.
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from flax import nnx
+from jax import jit
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import files, report
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.model_archive import ModelArchive
+from chimeramix_jax.runs.restore import finished_classifier
+from chimeramix_jax.runs.run import load_dataset
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.stored_format import marked
+from chimeramix_jax.training.classifier import predict
+from chimeramix_jax.training.evaluation import TestSet, predicted_classes
+
+
+def write(archive: ModelArchive, config: ConfigDict) -> Path:
+    """Writes ``<model file>-report.html`` beside a model file, and returns its path.
+
+    ``config`` says where the images are: the file does not. Raises InputError if they are not those that the model was
+    trained and measured on, or the file holds no results.
+    """
+    config = archive.settings_like(config)
+    settings.check(config, stored=True)
+    results = archive.about.get("results")
+    if not isinstance(results, dict):
+        raise InputError(f"{archive.path}: holds no results; export it from a run that has been measured")
+    dataset = load_dataset(config)
+    archive.refuse_other_data(dataset)
+    network = finished_classifier(archive, config).network
+    weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
+    images = resize(dataset.held_out.images, config.classifier.image_side)
+    tests = TestSet(images, dataset.held_out.labels, config.evaluation.batch_size)
+    with computing(config.precision):
+        logits = tests.logits(partial(jit(partial(predict, nnx.graphdef(network))), *weights))
+    path = archive.path.with_name(f"{archive.path.stem}-report.html")
+    with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
+        workdir = Workdir(folder)
+        files.write_json(workdir.results, marked(results | {"config": settings.config_to_dict(config)}))
+        predictions = {"classifier": np.asarray(predicted_classes(logits, tests.labels))}
+        report.write(workdir, dataset, predictions)
+        files.write_bytes(path, workdir.report.read_bytes())
+    return path

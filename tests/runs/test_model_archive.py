@@ -1,0 +1,172 @@
+"""Model files: a trained classifier in a single file, which takes the place of its run's directory."""
+
+import io
+import json
+import shutil
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.command_line import program
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.model_archive import ModelArchive
+from chimeramix_jax.runs.restore import TrainedClassifier
+
+
+@pytest.fixture(scope="module")
+def model(trained_run, tmp_path_factory):
+    """The run as a model file, where nothing else of the run is near; to be read only."""
+    path = tmp_path_factory.mktemp("model") / "digits.zip"
+    assert program.main(["--stage=export", f"--workdir={trained_run}", f"--output={path}"]) == 0
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(5):
+        pixels = np.random.default_rng(number).integers(0, 256, (20 + number, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+def changed(source, path, content, member="model.json"):
+    """Writes a copy of a model file in which a member has another content, or is missing if that is None."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            kept = old.read(name) if name != member else content
+            if kept is not None:
+                new.writestr(name, kept)
+    return path
+
+
+def about_of(model):
+    with zipfile.ZipFile(model) as archive:
+        return json.loads(archive.read("model.json"))
+
+
+def test_predictions_are_exactly_those_of_the_run(model, trained_run, photos, capsys):
+    outputs = []
+    for workdir in (trained_run, model):
+        code = program.main(["--stage=predict", f"--workdir={workdir}", f"--images={photos}", "--format=csv"])
+        outputs.append(capsys.readouterr())
+        assert (code, outputs[-1].err) == (0, "")
+    assert outputs[0].out == outputs[1].out and outputs[0].out.count("\n") == 6
+
+
+def test_the_restored_network_and_class_names_are_the_runs(model, trained_run):
+    assert chimeramix_jax.class_names(model) == chimeramix_jax.class_names(trained_run)
+    ours, theirs = (chimeramix_jax.restore_classifier(source) for source in (model, trained_run))
+    assert nnx.graphdef(ours) == nnx.graphdef(theirs)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(ours), nnx.state(theirs))
+    with pytest.raises(InputError, match="holds only the classifier, not 'baseline'"):
+        chimeramix_jax.restore_classifier(model, "baseline")
+
+
+def test_it_holds_the_classifier_and_its_results_and_nothing_more(model, trained_run, data_dir):
+    with zipfile.ZipFile(model) as archive:
+        names, text = archive.namelist(), archive.read("model.json").decode()
+    assert names[0] == "model.json" and all(name.startswith("weights/") for name in names[1:])
+    assert {name.split("/")[1].split(".")[0] for name in names[1:]} == {"parameters", "batch_statistics"}
+    about, results = json.loads(text), json.loads((trained_run / "results.json").read_text())
+    assert about["format"] == 1 and about["results"]["test"] == results["test"]
+    assert about["data"] == results["data_sha256"] and set(about["versions"]) == set(results["versions"])
+    assert str(data_dir) not in text
+
+
+def test_exporting_again_gives_the_same_file_and_never_replaces_its_source(model, trained_run, tmp_path):
+    again = chimeramix_jax.export(model, tmp_path / "again.zip")
+    assert again.path.read_bytes() == model.read_bytes()
+    with pytest.raises(InputError, match="is the model file that is to be exported"):
+        chimeramix_jax.export(again.path, again.path)
+
+
+def test_the_report_is_written_beside_it_if_the_images_are_there(model, data_dir, tmp_path, capsys):
+    copy = tmp_path / "digits.zip"
+    shutil.copy(model, copy)
+    code = program.main(["--stage=report", f"--workdir={copy}", f"--config.dataset.data_dir={data_dir}"])
+    output, errors = capsys.readouterr()
+    page = tmp_path / "digits-report.html"
+    assert (code, errors) == (0, "") and str(page) in output
+    top1 = about_of(model)["results"]["test"]["top1"]
+    assert f"{top1:.1%}" in page.read_text() or f"{top1:.0%}" in page.read_text()
+
+
+@pytest.mark.parametrize("stage", ["all", "classifier", "evaluate", "generate"])
+def test_stages_that_need_a_runs_directory_refuse_it(model, stage, capsys):
+    needed = ["--count=1"] if stage == "generate" else []
+    assert program.main([f"--stage={stage}", f"--workdir={model}", *needed]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and "is a file" in errors and "predict, report, export" in errors
+
+
+def refusal(path, photos, capsys):
+    """Returns the line with which the command line refuses a file."""
+    code = program.main(["--stage=predict", f"--workdir={path}", f"--images={photos}"])
+    output, errors = capsys.readouterr()
+    assert (code, output, errors.count("\n")) == (2, "", 1), errors
+    return errors
+
+
+def test_foreign_files_are_refused(model, photos, tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert "not a file that --stage=export --format=model wrote" in refusal(path, photos, capsys)
+    path.write_text("no zip")
+    assert "it is not a zip file" in refusal(path, photos, capsys)
+    assert "model.json" in refusal(changed(model, path, None), photos, capsys)
+    for other in (b"[]", b"{", b'{"kind": "another"}', b"\xff\xfe", b"[" * 100_000):
+        assert "its model.json is of another program" in refusal(changed(model, path, other), photos, capsys)
+
+
+def test_files_of_later_versions_are_refused(model, photos, tmp_path, capsys):
+    later = json.dumps(about_of(model) | {"format": 99})
+    line = refusal(changed(model, tmp_path / "later.zip", later), photos, capsys)
+    assert "format 99 cannot be read by this version" in line and "install the version that wrote it" in line
+
+
+def test_damaged_contents_are_refused(model, photos, tmp_path, capsys):
+    path, about = tmp_path / "damaged.zip", about_of(model)
+    for wrong in ({"config": 3}, {"class_names": None}, {"config": {"classifier": {"model": "wrn-3-x"}}}):
+        line = refusal(changed(model, path, json.dumps(about | wrong)), photos, capsys)
+        assert "damaged" in line and "export the model again" in line
+    fewer = json.dumps(about | {"class_names": about["class_names"][1:]})
+    assert "of shape" in refusal(changed(model, path, fewer), photos, capsys)
+    with zipfile.ZipFile(model) as archive:
+        names = [name for name in archive.namelist() if "stem" in name]
+        kernel = np.load(io.BytesIO(archive.read(names[0])))
+    for other in (kernel.astype(np.float64), np.array([{}], dtype=object), np.zeros(10**6, np.float32)):
+        stored = io.BytesIO()
+        np.save(stored, other, allow_pickle=True)
+        line = refusal(changed(model, path, stored.getvalue(), names[0]), photos, capsys)
+        assert "damaged or incomplete" in line
+
+
+def test_truncated_and_flipped_bytes_are_noticed_or_harmless(model, tmp_path):
+    content, path = model.read_bytes(), tmp_path / "damaged.zip"
+    expected = TrainedClassifier.archived(ModelArchive(model)).weights()
+    shapes = {name: array.shape for name, array in expected.items()}
+    for length in np.linspace(1, len(content) - 1, 12).astype(int):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError) as raised:
+            ModelArchive(path)
+        assert "\n" not in str(raised.value)
+    random, noticed = np.random.default_rng(0), 0
+    for position in [*random.integers(0, len(content), 30), *range(len(content) - 60, len(content), 3)]:
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            weights = ModelArchive(path).weights(shapes)
+        except InputError as error:
+            noticed += 1
+            assert "\n" not in str(error)
+        else:
+            jax.tree.map(np.testing.assert_array_equal, weights, expected)
+    assert noticed > 25
