@@ -59,7 +59,7 @@ def make_run(
 
 def _without_images(class_names: tuple[str, ...]) -> FewShotDataset:
     """Returns a data set whose classes have no images, because nothing is trained."""
-    nothing = LabelledImages(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32))
+    nothing = LabelledImages(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32), ())
     return FewShotDataset("made", class_names, nothing, np.zeros(0, np.int64), nothing)
 
 

@@ -70,6 +70,11 @@ def without_links(path: str) -> str:
     return os.path.realpath(os.path.expanduser(path))
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    """Returns a path as text that can be encoded, with bytes that are not UTF-8 replaced."""
+    return os.fsencode(path).decode(errors="replace")
+
+
 def forms(name: str) -> list[str]:
     """A name as it is, and with its letters composed and decomposed."""
     return list(dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]))

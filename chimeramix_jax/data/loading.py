@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ class LabelledImages:
 
     images: UInt8[np.ndarray, "examples height width 3"]  # RGB, 0 to 255
     labels: Int32[np.ndarray, "examples"]  # from 0 to the number of classes - 1
+    # The file of each image, relative to ``FewShotDataset.directory``; in data sets without files, the split and the
+    # published position, counted from 0, such as "test_00017".
+    names: tuple[str, ...]
 
     def identity(self) -> Split:
         """Returns the images' digests and labels."""
@@ -46,6 +50,7 @@ class FewShotDataset:
     divided: bool = False  # whether there is no published test split and part of the train split was held out instead
     # The identity of the data, if it is stored with the images; None: it must be computed.
     content: DataIdentity | None = None
+    directory: Path | None = None  # the folder of the images' files; None: the data set has none
 
     @cached_property
     def identity(self) -> DataIdentity:
@@ -93,7 +98,8 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
     content = None
     if chosen.digests is not None:
         content = DataIdentity(class_names, chosen.identity(), held_out.identity(), unused.identity())
-    return FewShotDataset(entry.name, class_names, train_images, indices, held_out_images, divided, content)
+    directory = builder.root if entry.source == "directory" else None
+    return FewShotDataset(entry.name, class_names, train_images, indices, held_out_images, divided, content, directory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +109,14 @@ class _Examples:
     split: str
     records: Int64[np.ndarray, "examples"]  # their record numbers in that split
     labels: Int32[np.ndarray, "examples"]
+    names: tuple[str, ...]  # see ``LabelledImages``
     digests: tuple[str, ...] | None  # the digests of their images, if stored
 
     def at(self, positions: Int64[np.ndarray, "chosen"]) -> "_Examples":
         """Returns the examples at these positions."""
         digests = None if self.digests is None else tuple(self.digests[position] for position in positions)
-        return _Examples(self.split, self.records[positions], self.labels[positions], digests)
+        names = tuple(self.names[position] for position in positions)
+        return _Examples(self.split, self.records[positions], self.labels[positions], names, digests)
 
     def identity(self) -> Split:
         """Returns the examples' digests and labels."""
@@ -142,9 +150,11 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
         for record in source.__getitems__(range(start, min(start + _RECORDS_AT_ONCE, len(source))))
     ]
     positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
+    files = builder.file_names(split) if entry.source == "directory" else None
+    identities = tuple(f"{split}_{position:05}" if files is None else files[position] for position in positions)
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
     digests = tuple(example["digest"].decode() for example in examples) if "digest" in names else None
-    return _Examples(split, np.arange(len(examples)), labels, digests).at(np.argsort(positions))
+    return _Examples(split, np.arange(len(examples)), labels, identities, digests).at(np.argsort(positions))
 
 
 def _decode(builder: Any, examples: _Examples) -> LabelledImages:
@@ -155,7 +165,7 @@ def _decode(builder: Any, examples: _Examples) -> LabelledImages:
         chunk = records[start : start + _RECORDS_AT_ONCE].tolist()
         for position, example in enumerate(source.__getitems__(chunk), start):
             images[position] = example["image"]
-    return LabelledImages(images, examples.labels)
+    return LabelledImages(images, examples.labels, examples.names)
 
 
 @contextlib.contextmanager

@@ -57,6 +57,7 @@ class FolderContents:
     # Files of the test split; None: there is none, and part of ``train`` must be held out.
     test: tuple[ImageFile, ...] | None
     fingerprint: str  # changes with any file's name, size, modification time or split
+    root: Path  # the folder that was scanned
 
 
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
@@ -83,6 +84,16 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         kind = "_readable" if skip_unreadable else ""
         config = tfds.core.BuilderConfig(name=f"side_{image_side}_{contents.fingerprint}{kind}")
         super().__init__(config=config, **builder_arguments)
+
+    @property
+    def root(self) -> Path:
+        """The folder that contains all files."""
+        return self._contents.root
+
+    def file_names(self, split: str) -> list[str]:
+        """Returns the files of a split in published order, relative to ``root``, including those that were skipped."""
+        files = (self._contents.train if split == _TRAIN else self._contents.test) or ()
+        return [str(file.path.relative_to(self.root)) for file in files]
 
     def _info(self) -> tfds.core.DatasetInfo:
         label = tfds.features.ClassLabel(names=self._contents.class_names)
@@ -152,7 +163,7 @@ def scan_folder(directory: str) -> FolderContents:
     if test is None:
         _refuse_single_images(train, class_names)
     fingerprint = _fingerprint(root, class_names, train, test)
-    return FolderContents(class_names, tuple(train), None if test is None else tuple(test), fingerprint)
+    return FolderContents(class_names, tuple(train), None if test is None else tuple(test), fingerprint, root)
 
 
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
