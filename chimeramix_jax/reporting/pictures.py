@@ -152,7 +152,7 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
 
 
 def _frame(tile: Image.Image) -> tuple[int, int, int]:
-    red, green, blue = tile.getpixel((0, 0))
+    red, green, blue = np.asarray(tile)[0, 0].tolist()
     return red, green, blue
 
 
