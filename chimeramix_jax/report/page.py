@@ -43,7 +43,7 @@ Predictions = Int[np.ndarray, "examples"]
 
 
 def write(
-    workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions], mistakes: Any = None
+    workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, Predictions], mistakes: object = None
 ) -> None:
     """Writes ``report.html`` of a finished run; raises InputError if its results or a metrics log cannot be read.
 
