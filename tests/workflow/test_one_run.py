@@ -59,7 +59,7 @@ def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finis
     assert gained == round(697 * (results["test"]["top1"] - results["baseline"]["test"]["top1"]))
     for picture in ("mixing.png", "masks.png", "generator/pictures/mixing-epoch-0002.png"):
         assert Image.open(finished / picture).size[0] > 500
-    assert f"{results['test']['top1']:.1%}" in (finished / "report.html").read_text()
+    assert f"{100 * results['test']['top1']:.1f}\N{NO-BREAK SPACE}%" in (finished / "report.html").read_text()
     assert "Traceback" not in errors
 
 
