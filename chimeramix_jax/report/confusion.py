@@ -18,9 +18,13 @@ Confusion = Int[np.ndarray, "classes classes"]  # images by true class (row) and
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the heat map: its number of images, its CSS class (empty without images) and its tooltip."""
+    """A cell of the heat map: its number of images, its CSS class (empty without images) and its tooltip.
+
+    ``share`` is relative to the images of the true class.
+    """
 
     count: int
+    share: float
     style: str
     tooltip: str
 
@@ -67,7 +71,7 @@ def heat_table(confusion: Confusion, names: Sequence[str]) -> HeatTable:
             level = next(number for number, bound in enumerate(LEVELS, start=1) if share <= bound)
             style = f"{kind}-{level}" if count else ""
             outcome = "correct" if true == predicted else f"predicted as {names[predicted]}"
-            cells.append(Cell(count, style, f"{name}: {count} of {totals[true]} {outcome}"))
+            cells.append(Cell(count, share, style, f"{name}: {count} of {totals[true]} {outcome}"))
         rows.append((name, cells))
     return HeatTable(tuple(names), rows, dense=len(names) > MOST_CLASSES_WITH_NUMBERS)
 

@@ -6,25 +6,29 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
-from chimeramix_jax.report import confusion, curves, embedding, mistakes, training_charts
-from chimeramix_jax.reporting import lettering
-from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
-from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.statistics import (
-    decimals,
-    is_significant,
-    mcnemar,
-    only_right,
-    p_in_words,
-    wilson_interval,
+from chimeramix_jax.paths import printable
+from chimeramix_jax.report import (
+    changed_settings,
+    commands,
+    confusion,
+    curves,
+    embedding,
+    mistakes,
+    mixing_figure,
+    photos,
+    training_charts,
+    verdict,
 )
+from chimeramix_jax.reporting import lettering, web_page
+from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.statistics import decimals
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
 
@@ -33,7 +37,7 @@ IMAGES_OF_A_PAIR = 5
 MOST_CLASSES_LISTED = 12  # with more classes, only the best and the worst are listed
 BEST_AND_WORST = 5
 MOST_TRAINING_IMAGES = 300
-MOST_SHEETS_DURING_TRAINING = 4
+MOST_LARGE_TRAINING_IMAGES = 200  # of images that are not embedded at their own small size
 
 _NEEDED = ("config", "dataset", "experiment", "max_labels_per_class", "seed")  # of the results
 
@@ -48,35 +52,41 @@ def write(
 ) -> None:
     """Writes ``report.html`` of a finished run; raises InputError if its results or a metrics log cannot be read.
 
-    All figures come from ``results.json``, except for the comparison with the baseline and the misclassified images.
-    These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline". The
-    section about mistakes comes from ``held_out``, and is left out if that is None.
+    All figures come from ``results.json``, except for the comparisons with the baseline and with the most frequent
+    class, and the misclassified images. These come from ``predictions``: the predicted class of every held-out image,
+    by "classifier" and "baseline". Single mistakes come from ``held_out``, and then stand in for those of the most
+    confused classes; None: there are none.
     """
     results = _results(workdir)
-    split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
+    config = settings.from_dict(results["config"])
+    split, directory, names = config.dataset.evaluate_on, config.dataset.directory, dataset.class_names
     experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
-    measured = {results["experiment"]: results[split]}
+    evaluations = {results["experiment"]: results[split]}
     if "baseline" in results:
-        measured["baseline"] = results["baseline"][split]
+        evaluations["baseline"] = results["baseline"][split]
+    measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
+    classifier, baseline = measured[results["experiment"]], measured.get("baseline")
     logs = {experiment: workdir.path / part for part, experiment in experiments.items()}
     content = {
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "split": split,
         "examples": results[split]["examples"],
-        "classifiers": [_scores(name, scores, len(dataset.class_names)) for name, scores in measured.items()],
-        "difference": _difference(dataset.held_out.labels, predictions),
+        "class_names": names,
+        "verdict": verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names),
+        "commands": commands.commands(workdir, config),
+        "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
-        "classifier_charts": training_charts.classifier_charts(logs, measured, split),
+        "classifier_charts": training_charts.classifier_charts(logs, evaluations, split),
         "training": _training_images(dataset),
         "training_images": len(dataset.train.labels),
+        "divided": dataset.divided,
+        "mixing": mixing_figure.prepare(workdir, dataset),
+        "legend": lettering.legend(names[: pictures.MOST_PAIRS]),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
-        "settings": settings.flatten(results["config"]),
+        "settings": changed_settings.divide(config),
     }
-    content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"])
-    content |= _mixing(workdir)
-    content["mistakes"] = None if held_out is None else mistakes.prepare(held_out, dataset)
-    content["legend"] = lettering.legend(dataset.class_names[: pictures.MOST_PAIRS])
+    content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"], held_out is None)
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
 
@@ -87,79 +97,57 @@ def _results(workdir: Workdir) -> dict[str, Any]:
     lacking = [key for key in _NEEDED if key not in results]
     if lacking:
         raise InputError(f"{workdir.results}: has no {', '.join(lacking)}; write it anew with --stage=evaluate")
-    return results | {"config": settings.config_to_dict(settings.from_dict(results["config"]))}
+    return results
 
 
 def _environment() -> Environment:
-    """Returns the template environment. It escapes everything, as users choose the names of classes and folders."""
-    environment = Environment(
-        loader=PackageLoader("chimeramix_jax.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f}%"
+    """Returns the template environment."""
+    environment = web_page.environment("chimeramix_jax.report", "templates")
+    environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
     environment.globals["decimals"] = decimals
     environment.globals["curves"] = curves
     return environment
 
 
-def _scores(experiment: str, evaluation: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    """Returns the figures of a classifier; top-5 accuracy is None if there are too few classes to be informative."""
-    right = round(evaluation["top1"] * evaluation["examples"])
-    shown = {name: evaluation[name] for name in ("top1", "macro_accuracy", "loss")}
-    shown |= {"experiment": experiment, "interval": wilson_interval(right, evaluation["examples"])}
-    return shown | {"top5": evaluation["top5"] if classes > 5 else None}
-
-
-def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> dict[str, Any] | None:
-    """Compares classifier and baseline image by image; returns None without a baseline."""
-    if "baseline" not in predictions:
-        return None
-    alone = only_right(predictions["classifier"] == labels, predictions["baseline"] == labels)
-    p_value = mcnemar(*alone)
-    only = {"only_classifier": alone[0], "only_baseline": alone[1]}
-    return only | {"significant": is_significant(p_value), "p_value": p_in_words(p_value)}
-
-
-def _classes(matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions) -> dict[str, Any]:
-    """Prepares the confusion matrix, the most confused pairs and the accuracy of each class."""
+def _classes(
+    matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions, with_images: bool
+) -> dict[str, Any]:
+    """Prepares the confusion matrix, the most confused pairs (with or without images) and each class's accuracy."""
     accuracies = confusion.class_accuracies(matrix, dataset.class_names)
     return {
         "heat_table": confusion.heat_table(matrix, dataset.class_names),
         "levels": confusion.LEVELS,
         "pairs": [
-            (pair, _misclassified_images(pair, dataset, predictions))
+            (pair, _misclassified_images(pair, dataset, predictions) if with_images else [])
             for pair in confusion.most_confused(matrix, dataset.class_names, MOST_CONFUSED_PAIRS)
         ],
+        "sharp": dataset.directory is not None or max(dataset.held_out.images.shape[1:3]) >= photos.SHARP_SIDE // 4,
         "classes": accuracies if len(accuracies) <= MOST_CLASSES_LISTED else None,
         "best": accuracies[:BEST_AND_WORST],
         "worst": accuracies[: -BEST_AND_WORST - 1 : -1],
     }
 
 
-def _misclassified_images(pair: confusion.ConfusedPair, dataset: FewShotDataset, predictions: Predictions) -> list[str]:
+def _misclassified_images(
+    pair: confusion.ConfusedPair, dataset: FewShotDataset, predictions: Predictions
+) -> list[tuple[str, str]]:
+    """Returns the data URI and the name of some images of one class that were predicted as another."""
     names, held_out = dataset.class_names, dataset.held_out
     misclassified = (held_out.labels == names.index(pair.true)) & (predictions == names.index(pair.predicted))
-    return [embedding.image_uri(held_out.images[index]) for index in np.flatnonzero(misclassified)[:IMAGES_OF_A_PAIR]]
-
-
-def _mixing(workdir: Workdir) -> dict[str, Any]:
-    """Prepares the sheets of the finished generator, and a selection of those drawn during its training."""
-    final = {pictures.PAIRS: workdir.picture, pictures.MASKS: workdir.masks_picture}
-    earlier = pictures_by_epoch(workdir.generator_home().generator / "pictures", pictures.PAIRS)
-    epochs = list(earlier)
-    selected = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_SHEETS_DURING_TRAINING)).round().astype(int)
-    return {
-        "sheets": {name: embedding.file_uri(path) for name, path in final.items() if path.exists()},
-        "sheets_during_training": {epochs[index]: embedding.file_uri(earlier[epochs[index]]) for index in selected},
-    }
+    return [
+        (
+            embedding.image_uri(photos.held_out_pixels(dataset, index), photos.SHARP_SIDE),
+            printable(held_out.names[index]),
+        )
+        for index in np.flatnonzero(misclassified)[:IMAGES_OF_A_PAIR].tolist()
+    ]
 
 
 def _training_images(dataset: FewShotDataset) -> list[tuple[str, int, list[str]]]:
     """Returns each class's name, its number of training images, and as many of them as the page has room for."""
-    most = max(MOST_TRAINING_IMAGES // len(dataset.class_names), 1)
+    small = max(dataset.train.images.shape[1:3]) <= embedding.LARGEST_LOSSLESS_SIDE
+    room = MOST_TRAINING_IMAGES if small else MOST_LARGE_TRAINING_IMAGES
+    most = max(room // len(dataset.class_names), 1)
     groups = []
     for label, name in enumerate(dataset.class_names):
         indices = np.flatnonzero(dataset.train.labels == label)

@@ -31,7 +31,6 @@ def generator_charts(directory: Path) -> list[Chart]:
             ],
         ),
         chart("Generator loss", "weighted sum of losses", [_series(lines, "generator", "generator", 1)]),
-        chart("Learning rate", "learning rate", [_series(lines, "learning_rate", "both networks", 1)]),
     )
     return [chart for chart in charts if chart is not None]
 
@@ -40,7 +39,7 @@ def classifier_charts(
     directories: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
 ) -> list[Chart]:
     """Returns the charts of the classifiers' training, given each experiment's directory and final evaluation."""
-    accuracy, loss, rates = [], [], []
+    accuracy, loss = [], []
     for colour, (experiment, directory) in enumerate(directories.items(), start=1):
         lines, evaluation = _read(directory), final[experiment]
         evaluated, trained = f"{experiment}, {split} images", f"{experiment}, training"
@@ -52,11 +51,9 @@ def classifier_charts(
             _series(lines, f"{split}_loss", evaluated, colour, final=evaluation["loss"]),
             _series(lines, "loss", trained, colour, dashed=True),
         ]
-        rates.append(_series(lines, "learning_rate", experiment, colour, dashed=colour > 1))
     charts = (
         chart("Accuracy", "share of images", accuracy, percent=True),
         chart("Loss", "cross-entropy in nats", loss),
-        chart("Learning rate", "learning rate", rates),
     )
     return [chart for chart in charts if chart is not None]
 

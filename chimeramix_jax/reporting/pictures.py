@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,6 +21,10 @@ INK = (34, 34, 34)
 RULE = (170, 170, 170)  # around names
 COLOUR_A = (0, 114, 178)  # Okabe and Ito's blue and orange, which are distinguishable with any colour vision
 COLOUR_B = (230, 159, 0)
+
+IMAGE_ROWS = ("image a", "image b", "mask", "mix")  # the rows of a mixing sheet
+RECONSTRUCTION_ROWS = ("reconstruction a", "reconstruction b")  # the rows that a sheet of mixed features adds
+MASK_ROWS = ("image", "mask", "mix")  # the rows of a sheet of masks
 
 Images = Float[np.ndarray | Array, "pairs height width channels"]
 
@@ -48,16 +52,17 @@ def mixing_sheet(
         reconstructions_b: the generator's output for a mask of zeros.
         class_names: a name for every pair, written above its column; see ``lettering.labels``.
     """
-    rows = {
-        "image a": [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
-        "image b": [_framed(tile, COLOUR_B) for tile in _tiles(images_b)],
-        "mask": [],
-        "mix": _tiles(mixes),
-    }
+    mix_tiles = _tiles(mixes)
+    tiles = (
+        [_framed(tile, COLOUR_A) for tile in _tiles(images_a)],
+        [_framed(tile, COLOUR_B) for tile in _tiles(images_b)],
+        [_mask_tile(mask, mix_tiles[0].size) for mask in np.asarray(masks, np.float32)] if mix_tiles else [],
+        mix_tiles,
+    )
+    rows = dict(zip(IMAGE_ROWS, tiles, strict=True))
     if reconstructions_a is not None and reconstructions_b is not None:
-        rows |= {"reconstruction a": _tiles(reconstructions_a), "reconstruction b": _tiles(reconstructions_b)}
-    if rows["mix"]:
-        rows["mask"] = [_mask_tile(mask, rows["mix"][0].size) for mask in np.asarray(masks, np.float32)]
+        decoded = (_tiles(reconstructions_a), _tiles(reconstructions_b))
+        rows |= dict(zip(RECONSTRUCTION_ROWS, decoded, strict=True))
     return _sheet(rows, class_names)
 
 
@@ -78,12 +83,12 @@ def masks_sheet(
     mix_tiles = _tiles(np.asarray(mixes, np.float32)[order])
     tile_a, tile_b = (_tiles(np.asarray(image)[None])[0] for image in (image_a, image_b))
     nothing = Image.new("RGB", tile_a.size, PAPER)
-    rows = {
-        "image": [_framed(tile_a, COLOUR_A), *[nothing] * (len(masks) - 2), _framed(tile_b, COLOUR_B)],
-        "mask": [_mask_tile(mask, mix_tiles[0].size) for mask in masks[order]],
-        "mix": mix_tiles,
-    }
-    return _sheet(rows, ["a", *[""] * (len(masks) - 2), "b"])
+    tiles = (
+        [_framed(tile_a, COLOUR_A), *[nothing] * (len(masks) - 2), _framed(tile_b, COLOUR_B)],
+        [_mask_tile(mask, mix_tiles[0].size) for mask in masks[order]],
+        mix_tiles,
+    )
+    return _sheet(dict(zip(MASK_ROWS, tiles, strict=True)), ["a", *[""] * (len(masks) - 2), "b"])
 
 
 def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = None) -> Image.Image:
@@ -93,6 +98,27 @@ def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = 
         ValueError: the rows differ in length, or there is nothing to draw.
     """
     return _sheet({label: _tiles(images) for label, images in rows.items()}, class_names)
+
+
+def tiles_of_mixing_sheet(sheet: Image.Image, columns: int) -> dict[str, list[Image.Image]] | None:
+    """Cuts a sheet of ``mixing_sheet`` with class names into the tiles of each row, without their frames.
+
+    Returns None if the sheet was laid out differently, as by another version or in another font.
+    """
+    for labels in ((*IMAGE_ROWS, *RECONSTRUCTION_ROWS), IMAGE_ROWS):
+        tiles = _cut(sheet, labels, columns)
+        if tiles is not None and [_frame(tiles[label][0]) for label in labels[:2]] == [COLOUR_A, COLOUR_B]:
+            return {label: [_without_frame(tile) for tile in row] for label, row in tiles.items()}
+    return None
+
+
+def tiles_of_masks_sheet(sheet: Image.Image, columns: int) -> dict[str, list[Image.Image]] | None:
+    """Cuts a sheet of ``masks_sheet`` like ``tiles_of_mixing_sheet``; its first row has only the two images."""
+    tiles = _cut(sheet, MASK_ROWS, columns)
+    if tiles is None or [_frame(tiles[MASK_ROWS[0]][column]) for column in (0, -1)] != [COLOUR_A, COLOUR_B]:
+        return None
+    tiles[MASK_ROWS[0]] = [tiles[MASK_ROWS[0]][column] for column in (0, -1)]
+    return {label: [_without_frame(tile) for tile in row] for label, row in tiles.items()}
 
 
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
@@ -125,6 +151,37 @@ def _framed(tile: Image.Image, colour: tuple[int, int, int]) -> Image.Image:
     return framed
 
 
+def _frame(tile: Image.Image) -> tuple[int, int, int]:
+    red, green, blue = np.asarray(tile)[0, 0].tolist()
+    return red, green, blue
+
+
+def _without_frame(tile: Image.Image) -> Image.Image:
+    return tile.crop((FRAME, FRAME, tile.width - FRAME, tile.height - FRAME))
+
+
+def _label_width(labels: Iterable[str]) -> int:
+    font = lettering.plain_font()
+    return round(max(font.getlength(label) for label in labels)) + 2 * GAP
+
+
+def _cut(sheet: Image.Image, labels: Sequence[str], columns: int) -> dict[str, list[Image.Image]] | None:
+    """Reverses ``_sheet`` for a sheet with class names; returns None if cells of equal size do not fill the sheet."""
+    left, top = MARGIN + _label_width(labels), MARGIN + lettering.FONT_SIZE + 2 * GAP
+    (width, odd), (height, odd_too) = (
+        divmod(side - start - MARGIN + GAP, count)
+        for side, start, count in ((sheet.width, left, columns), (sheet.height, top, len(labels)))
+    )
+    if odd or odd_too or min(width, height) <= GAP + 2 * FRAME:
+        return None
+    return {
+        label: [
+            sheet.crop((x, y, x + width - GAP, y + height - GAP)) for x in range(left, left + columns * width, width)
+        ]
+        for label, y in zip(labels, range(top, top + len(labels) * height, height), strict=True)
+    }
+
+
 def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None) -> Image.Image:
     counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
     if len(counts) != 1 or 0 in counts:
@@ -132,7 +189,7 @@ def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None
     font = lettering.plain_font()
     sizes = [tile.size for tiles in rows.values() for tile in tiles]
     cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))
-    label_width = round(max(font.getlength(label) for label in rows)) + 2 * GAP
+    label_width = _label_width(rows)
     header = lettering.FONT_SIZE + 2 * GAP if class_names is not None else 0
     columns = len(next(iter(rows.values())))
     width = 2 * MARGIN + label_width + columns * (cell_width + GAP) - GAP

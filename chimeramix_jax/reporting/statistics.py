@@ -51,6 +51,35 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, deviation, (mean - half_width, mean + half_width), count)
 
 
+def paired_t_test(differences: Sequence[float]) -> float | None:
+    """Returns the two-sided p-value of Student's t-test that paired differences have the mean 0.
+
+    It agrees with the interval of ``estimate``. None if there are fewer than two differences or all are equal, since
+    their spread is unknown then.
+    """
+    if len(differences) < 2:
+        return None
+    difference = estimate(differences)
+    assert difference.standard_deviation is not None
+    if math.isclose(difference.standard_deviation, 0.0, abs_tol=1e-12):
+        return None
+    statistic = difference.mean / (difference.standard_deviation / math.sqrt(difference.count))
+    return 2 * float(special.stdtr(difference.count - 1, -abs(statistic)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number: below 0.05, the chance of any false alarm among all is below 5 %.
+
+    S. Holm, *A simple sequentially rejective multiple test procedure*, Scandinavian Journal of Statistics 6 (1979).
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
 def wilson_interval(successes: int, trials: int) -> Interval:
     """Returns the 95 % Wilson score interval of a binomial proportion, which is also valid close to 0 and 1.
 

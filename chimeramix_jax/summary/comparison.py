@@ -1,15 +1,16 @@
 """Means over seeds of runs that differ only in the seed, and comparisons with the baseline on the same seeds."""
 
+import string
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
 from chimeramix_jax.reporting.seed_table import rollback_lines
-from chimeramix_jax.reporting.statistics import Estimate, estimate
+from chimeramix_jax.reporting.statistics import Estimate, estimate, holm, paired_t_test
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.trials import Address, Status, Trial
 
@@ -35,12 +36,19 @@ class Row:
 
     experiment: str
     # The settings that distinguish these trials from others of the experiment, and those that differ from the
-    # shipped settings; empty if there are none.
-    variant: str
+    # shipped settings, as text; empty if there are none.
+    distinct: Mapping[str, str]
     images_per_class: int | None  # training images per class; None: all
     trials: tuple[Trial, ...]  # one trial per seed, in the order of the seeds
     # Accuracy minus that of the baseline, in [-1, 1], by seed, for seeds with a finished baseline.
     differences: Mapping[int, float]
+    # The p-value of ``p_value``, corrected by Holm's method for all tests of the section.
+    corrected_p: float | None = None
+
+    @property
+    def variant(self) -> str:
+        """The settings in ``distinct``, in one line; empty if there are none."""
+        return ", ".join(f"{key}={value}" for key, value in self.distinct.items())
 
     @property
     def title(self) -> str:
@@ -63,6 +71,20 @@ class Row:
         """The mean difference to the baseline, in [-1, 1]; None without any."""
         return estimate(list(self.differences.values())).within(-1.0, 1.0) if self.differences else None
 
+    @property
+    def p_value(self) -> float | None:
+        """The p-value of a paired t-test against the baseline, over seeds; None without a spread over seeds."""
+        return paired_t_test(list(self.differences.values()))
+
+    @property
+    def class_accuracies(self) -> dict[str, float]:
+        """The mean top-1 accuracy of each class over the finished trials that have images of it, in [0, 1]."""
+        values: dict[str, list[float]] = defaultdict(list)
+        for trial in self.finished:
+            for name, accuracy in trial.class_accuracies.items():
+                values[name].append(accuracy)
+        return {name: sum(found) / len(found) for name, found in values.items()}
+
 
 @dataclass(frozen=True)
 class Section:
@@ -82,6 +104,25 @@ class Section:
         """All seeds of the rows, in increasing order."""
         return sorted({trial.address.seed for row in self.rows for trial in row.trials})
 
+    @property
+    def sizes(self) -> list[int | None]:
+        """All numbers of images per class, in the order of the rows."""
+        return list(dict.fromkeys(row.images_per_class for row in self.rows))
+
+    @property
+    def best(self) -> list[Row]:
+        """The rows with the highest mean accuracy among those with the same number of images, if there are others."""
+        best = []
+        for size in self.sizes:
+            means = {row.title: row.accuracy.mean for row in self.rows_of(size) if row.accuracy is not None}
+            if len(means) > 1:
+                best += [row for row in self.rows_of(size) if means.get(row.title) == max(means.values())]
+        return best
+
+    def rows_of(self, images_per_class: int | None) -> list[Row]:
+        """Returns the rows with this number of images."""
+        return [row for row in self.rows if row.images_per_class == images_per_class]
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -95,6 +136,16 @@ class Summary:
     missing: tuple[str, ...]  # a line for each row with missing trials
     warnings: tuple[str, ...]  # a line for each circumstance that affects how figures may be compared
     environments: Mapping[str, int]  # the number of classifiers trained with each combination of device and versions
+
+    @cached_property
+    def letters(self) -> dict[str, str]:
+        """A letter for each variant, which stands for its settings in tables and curves."""
+        variants = dict.fromkeys(row.variant for section in self.sections for row in section.rows if row.variant)
+        return {variant: _letter(number) for number, variant in enumerate(variants)}
+
+    def short_title(self, row: Row) -> str:
+        """Returns the experiment of a row, and the letter of its variant."""
+        return f"{row.experiment} ({self.letters[row.variant]})" if row.variant else row.experiment
 
     def count(self, status: Status) -> int:
         """Counts the classifiers with a status."""
@@ -187,19 +238,33 @@ def _rows(trials: Sequence[Trial], baseline: str) -> tuple[list[Row], list[str]]
                 "they are listed separately and never averaged"
             )
         warnings += _changed_settings(experiment, members)
-        variants_of_runs = {_variant(trial, differing) for trial in members if trial.status != Status.MISSING}
+        variants_of_runs = {_variant(trial, differing): trial for trial in members if trial.status != Status.MISSING}
         missing = next(iter(variants_of_runs)) if len(variants_of_runs) == 1 else ""
+        distinct = {variant: _distinct(trial, differing) for variant, trial in variants_of_runs.items()}
         variants = _grouped(members, partial(_size_and_variant, differing=differing, missing_variant=missing))
         for (images, variant), matching in variants:
             chosen, notes = _one_per_seed(matching)
-            rows.append(Row(experiment, variant, images, chosen, {}))
+            rows.append(Row(experiment, distinct.get(variant, {}), images, chosen, {}))
             notes += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
             warnings += [f"{rows[-1].title}, {_images(images)}: {note}" for note in notes]
         warnings += _changes_between_sizes([row for row in rows if row.experiment == experiment])
     paired, notes = _paired(rows, baseline)
     order = {row.title: (row.experiment != baseline, row.title) for row in paired}
     paired.sort(key=lambda row: (row.images_per_class is None, row.images_per_class, order[row.title]))
-    return paired, warnings + notes
+    return _corrected(paired), warnings + notes
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows with their p-values corrected for the number of tests among them."""
+    p_values = {number: p_value for number, row in enumerate(rows) if (p_value := row.p_value) is not None}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return [replace(row, corrected_p=corrected.get(number)) for number, row in enumerate(rows)]
+
+
+def _letter(number: int) -> str:
+    """Returns the name of a variant by its number, from 0: A to Z, AA, AB, ..."""
+    quotient, rest = divmod(number, len(string.ascii_uppercase))
+    return (_letter(quotient - 1) if quotient else "") + string.ascii_uppercase[rest]
 
 
 def _values(trials: Iterable[Trial], key: str) -> set[Any]:
@@ -224,9 +289,14 @@ def _size_and_variant(trial: Trial, differing: Iterable[str], missing_variant: s
 
 
 def _variant(trial: Trial, differing: Iterable[str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in _distinct(trial, differing).items())
+
+
+def _distinct(trial: Trial, differing: Iterable[str]) -> dict[str, str]:
+    """Returns the settings of a trial that are part of its row's title, as text."""
     unknown = _NOT_SET if trial.status == Status.FINISHED else "unknown"
     keys = dict.fromkeys((*differing, *trial.changed))
-    return ", ".join(f"{key}={_value(trial.settings.get(key, unknown))}" for key in keys)
+    return {key: _value(trial.settings.get(key, unknown)) for key in keys}
 
 
 def _changed_settings(experiment: str, trials: Sequence[Trial]) -> list[str]:

@@ -28,6 +28,7 @@ DASHES = ("-", "--", ":", "-.")
 PANEL_WIDTH, PANEL_HEIGHT = 5.0, 3.6  # inches
 PIXELS_PER_INCH = 160
 LETTERS_PER_INCH = 14  # in the legend
+SMALLEST_REACH = 1.0  # in percentage points: how far intervals of equal means are shown
 SPREAD = 1.12  # ratio of the x positions of the last and the first point that share a number of images
 
 
@@ -65,35 +66,44 @@ def _draw(sections: Sequence[Section], summary: Summary) -> "matplotlib.figure.F
     compared = any(row.differences for section in sections for row in section.rows)
     columns = 2 if compared else 1
     styles = _styles(sections, summary.baseline)
-    legend_columns = max(1, int(LETTERS_PER_INCH * PANEL_WIDTH * columns) // (max(map(len, styles)) + 8))
+    labels = {row.title: summary.short_title(row) for section in sections for row in section.rows}
+    longest = max(len(labels[title]) for title in styles)
+    legend_columns = max(1, int(LETTERS_PER_INCH * PANEL_WIDTH * columns) // (longest + 8))
     legend_height = 0.22 * -(-len(styles) // legend_columns)
     size = (PANEL_WIDTH * columns, PANEL_HEIGHT * len(sections) + legend_height + 0.2)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.12))
     panels = figure.subplots(len(sections), columns, squeeze=False)
     for line, section in zip(panels, sections, strict=True):
-        _draw_panel(line[0], section, styles, differences=False)
+        _draw_panel(line[0], section, summary, styles, differences=False)
         line[0].set_ylabel(f"{METRICS[summary.metric]} (%)")
         low, high = line[0].get_ylim()
         line[0].set_ylim(max(low, 0), min(high, 100))
         if compared:
-            _draw_panel(line[1], section, styles, differences=True)
+            _draw_panel(line[1], section, summary, styles, differences=True)
             line[1].axhline(0, color=INK, linewidth=0.8, zorder=1)
             line[1].set_ylabel(f"difference to {summary.baseline} (points)")
-    _add_legend(figure, styles, legend_columns)
+    _add_legend(figure, [labels[title] for title in styles], legend_columns)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is done; otherwise each saving would repeat it
     return figure
 
 
-def _add_legend(figure: "matplotlib.figure.Figure", styles: dict[str, Style], columns: int) -> None:
-    """Adds one legend for all panels, below them."""
+def _add_legend(figure: "matplotlib.figure.Figure", order: Sequence[str], columns: int) -> None:
+    """Adds one legend for all panels, below them, with the labels in this order."""
     handles: dict[str, Any] = {}
     for panel in figure.axes:
         handles |= {label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    titles = [title for title in styles if title in handles]
-    labels = [textwrap.fill(title, 120) for title in titles]
-    lines = [handles[title] for title in titles]
-    figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=INK)
+    shown = [label for label in order if label in handles]
+    lines = [handles[label] for label in shown]
+    figure.legend(
+        lines,
+        [textwrap.fill(label, 120) for label in shown],
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+    )
 
 
 def _styles(sections: Sequence[Section], baseline: str) -> dict[str, Style]:
@@ -113,10 +123,12 @@ def _styles(sections: Sequence[Section], baseline: str) -> dict[str, Style]:
 
 
 def _draw_panel(
-    panel: "matplotlib.axes.Axes", section: Section, styles: dict[str, Style], *, differences: bool
+    panel: "matplotlib.axes.Axes", section: Section, summary: Summary, styles: dict[str, Style], *, differences: bool
 ) -> None:
     positions = _positions(section)
-    titles = [title for title in styles if any(row.title == title for row in section.rows)]
+    labels = {row.title: summary.short_title(row) for row in section.rows}
+    titles = [title for title in styles if title in labels]
+    drawn: list[Estimate] = []
     for number, title in enumerate(titles):
         shift = SPREAD ** ((number + 0.5) / len(titles) - 0.5)
         points = list(_points(section, title, positions, differences))
@@ -127,10 +139,30 @@ def _draw_panel(
             [position * shift for position, _ in points],
             [100 * estimate.mean for _, estimate in points],
             yerr=[list(side) for side in zip(*(_error_bar(estimate) for _, estimate in points), strict=True)],
-            color=style.colour, marker=style.marker, linestyle=style.dashes, label=title,
+            color=style.colour, marker=style.marker, linestyle=style.dashes, label=labels[title],
             linewidth=1.5, markersize=5, elinewidth=1.1, capsize=2.5,
         )  # fmt: skip
+        drawn += [estimate for _, estimate in points]
+    if drawn:
+        panel.set_ylim(*zoomed(drawn, with_zero=differences))
     _format_axes(panel, section.title, positions)
+
+
+def zoomed(estimates: Sequence[Estimate], *, with_zero: bool) -> tuple[float, float]:
+    """Returns the limits of a vertical axis, in per cent, that keep the means apart.
+
+    Intervals of two or three seeds can be many times as long as the means are apart. An interval extends the axis by at
+    most a third of the means' range, or ``SMALLEST_REACH``, beyond its own mean. The panel's edge cuts longer bars.
+    """
+    means = [100 * estimate.mean for estimate in estimates] + [0.0] * with_zero
+    reach = max((max(means) - min(means)) / 3, SMALLEST_REACH)
+    low, high = min(means), max(means)
+    for estimate in estimates:
+        if estimate.interval is not None:
+            low = min(low, max(100 * estimate.interval[0], 100 * estimate.mean - reach))
+            high = max(high, min(100 * estimate.interval[1], 100 * estimate.mean + reach))
+    margin = max(0.06 * (high - low), 0.1)
+    return low - margin, high + margin
 
 
 def _points(

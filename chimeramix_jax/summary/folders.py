@@ -46,7 +46,7 @@ def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> l
     figure = curves.draw(summary) if with_curves else None
     svg = None if figure is None else curves.svg(figure)
     contents = {
-        "summary.html": page.html(summary, title, svg).encode(),
+        "summary.html": page.html(summary, title, svg, output).encode(),
         "summary.md": f"# {title}\n\n{tables.markdown(summary)}".encode(),
         "summary.tex": tables.latex(summary).encode(),
         "summary.csv": tables.csv_rows(summary).encode(),

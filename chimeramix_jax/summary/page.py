@@ -1,21 +1,52 @@
 """A summary as a self-contained HTML page, which needs no network."""
 
-import jinja2
+import os
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
 
+from chimeramix_jax.reporting import web_page
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary import curves, tables
-from chimeramix_jax.summary.comparison import Summary
+from chimeramix_jax.summary.comparison import Section, Summary, images_in_words
+from chimeramix_jax.summary.tables import Table
 from chimeramix_jax.summary.trials import Status
 
 
-def html(summary: Summary, title: str, svg: bytes | None) -> str:
-    """Returns the page as HTML, with the curves from ``curves.svg``, if any."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("chimeramix_jax.summary", "."),
-        autoescape=True,  # names and paths come from the user
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, its CSS classes, and the page that it links to, or nothing."""
+
+    text: str
+    style: str
+    bold: bool = False
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table. ``note`` says more about its first cell where columns are hidden; ``new`` starts a group."""
+
+    cells: list[Cell]
+    note: str
+    new: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """A table laid out for the page."""
+
+    header: list[Cell]
+    lines: list[Line]
+
+
+def html(summary: Summary, title: str, svg: bytes | None, folder: Path) -> str:
+    """Returns the page as HTML, to be stored in a folder, with the curves from ``curves.svg``, if any.
+
+    Reports of the runs are linked relative to the folder.
+    """
+    environment = web_page.environment("chimeramix_jax.summary", ".")
+    letters = tables.letters(summary)
     return environment.get_template("page.html.jinja").render(
         title=title,
         totals=tables.totals(summary),
@@ -23,16 +54,76 @@ def html(summary: Summary, title: str, svg: bytes | None) -> str:
         sections=[
             {
                 "title": section.title,
-                "overview": tables.overview(section, summary),
-                "seeds": tables.every_seed(section),
+                "overview": _experiment_first(tables.overview(section, summary), {}),
+                "seeds": _experiment_first(tables.every_seed(section, summary), _reports(section, folder)),
+                "classes": [
+                    (images_in_words(size), _view(table))
+                    for size in section.sizes
+                    if (table := tables.by_class(section, size, summary)) is not None
+                ],
             }
             for section in summary.sections
         ],
+        letters=None if letters is None else _view(letters),
         notes=tables.notes(summary),
         explanation=tables.EXPLANATION,
         environments=tables.environments(summary),
-        statuses=[str(status) for status in Status if status != Status.FINISHED],
     )
+
+
+def _reports(section: Section, folder: Path) -> dict[tuple[int, int], str]:
+    """Returns the addresses of the existing reports, by line and column of ``tables.every_seed``."""
+    links = {}
+    for number, row in enumerate(section.rows):
+        for trial in row.trials:
+            if trial.workdir is not None and (report := Workdir(trial.workdir).report).exists():
+                relative = os.path.relpath(report.resolve(), folder.resolve())
+                column = 2 + section.seeds.index(trial.address.seed)
+                links[number, column] = urllib.parse.quote(os.fsencode(relative))
+    return links
+
+
+def _view(table: Table, links: dict[tuple[int, int], str] | None = None) -> View:
+    header = [Cell(text, side) for text, side in zip(table.header, table.alignment, strict=True)]
+    lines = [
+        Line(
+            [
+                Cell(
+                    text,
+                    f"{side} {_status(text)}".strip(),
+                    (number, column) in table.bold,
+                    (links or {}).get((number, column), ""),
+                )
+                for column, (text, side) in enumerate(zip(line, table.alignment, strict=True))
+            ],
+            note="",
+            new=False,
+        )
+        for number, line in enumerate(table.lines)
+    ]
+    return View(header, lines)
+
+
+def _experiment_first(table: Table, links: dict[tuple[int, int], str]) -> View:
+    """Lays out a table with its second column, the experiments, before the first, the numbers of images per class.
+
+    On a phone the first column stays in view, and it is all that says what a line is about.
+    """
+    view = _view(table, links)
+    lines = []
+    for number, line in enumerate(view.lines):
+        images, experiment, *rest = line.cells
+        new = number > 0 and table.lines[number - 1][0] != images.text
+        lines.append(Line([experiment, images, *rest], f"{images.text} per class", new))
+    images, experiment, *rest = view.header
+    return View([experiment, images, *rest], lines)
+
+
+def _status(text: str) -> str:
+    """Returns the CSS class of a cell: the status of a trial, or "partly" for a row with unfinished ones."""
+    if text in {str(status) for status in Status if status != Status.FINISHED}:
+        return text
+    return "partly" if " of " in text else ""
 
 
 def _inline(svg: bytes) -> str:

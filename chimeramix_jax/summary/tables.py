@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,19 @@ from chimeramix_jax.summary.comparison import Row, Section, Summary, images_in_w
 from chimeramix_jax.summary.trials import METRICS, Status
 
 NOTHING = "-"
+_ACCURACY = 3  # the column of the overview with the mean accuracy
 _ONE_SEED = "one seed"
 
 EXPLANATION = (
     "Accuracies are percentages: mean ± sample standard deviation over seeds. Differences are in percentage points "
     "between classifiers of the same seed, which share their training images. Intervals are Student's 95 % confidence "
     "intervals of the mean over seeds, clipped to the possible range and not corrected for multiple comparisons. A "
-    "single seed has neither a standard deviation nor an interval. Unfinished seeds are not part of any mean. Settings "
-    "that differ from those of the shipped experiment are listed after its name."
+    "single seed has neither a standard deviation nor an interval. p is of a paired t-test of the differences, and "
+    "Holm's correction is for all tests of a table: at 0.05, the chance of any false alarm among them is at most 5 %. "
+    "Tests and intervals cover the choice of training images and the randomness of training, but no test images that "
+    "all seeds share. Bold is the highest mean for its number of images, whether or not it differs significantly. "
+    "Unfinished seeds are not part of any mean. A letter after an experiment stands for settings that differ from "
+    "those of the shipped experiment."
 )
 
 
@@ -30,6 +35,7 @@ class Table:
     header: tuple[str, ...]
     alignment: str
     lines: tuple[tuple[str, ...], ...]
+    bold: frozenset[tuple[int, int]] = frozenset()  # cells by line and column: the best among comparable ones
 
 
 def overview(section: Section, summary: Summary) -> Table:
@@ -43,20 +49,30 @@ def overview(section: Section, summary: Summary) -> Table:
         f"difference to {summary.baseline}",
         "95 % interval",
         "pairs",
+        "p",
+        "p, Holm",
     )
-    return Table(header, "rlrrrrrr", tuple(_overview_line(row) for row in section.rows))
+    best = section.best
+    return Table(
+        header,
+        "rlrrrrrrrr",
+        tuple(_overview_line(row, summary) for row in section.rows),
+        frozenset((number, _ACCURACY) for number, row in enumerate(section.rows) if row in best),
+    )
 
 
-def _overview_line(row: Row) -> tuple[str, ...]:
+def _overview_line(row: Row, summary: Summary) -> tuple[str, ...]:
     return (
         images_in_words(row.images_per_class),
-        row.title,
+        summary.short_title(row),
         _seed_count(row),
         _mean(row.accuracy, ".2f"),
         _interval(row.accuracy, ".2f"),
         _mean(row.difference, "+.2f"),
         _interval(row.difference, "+.2f"),
         str(len(row.differences)) if row.differences else NOTHING,
+        _p(row.p_value),
+        _p(row.corrected_p),
     )
 
 
@@ -65,7 +81,37 @@ def _seed_count(row: Row) -> str:
     return str(finished) if finished == expected else f"{finished} of {expected}"
 
 
-def every_seed(section: Section) -> Table:
+def letters(summary: Summary) -> Table | None:
+    """Returns the table of the settings that letters stand for, with a column for each letter; None without letters."""
+    if not summary.letters:
+        return None
+    rows = {row.variant: row for section in summary.sections for row in section.rows}
+    variants = [rows[variant].distinct for variant in summary.letters]
+    keys = dict.fromkeys(key for distinct in variants for key in distinct)
+    lines = tuple((key, *(distinct.get(key, NOTHING) for distinct in variants)) for key in keys)
+    return Table(("setting", *summary.letters.values()), "l" * (len(variants) + 1), lines)
+
+
+def by_class(section: Section, images_per_class: int | None, summary: Summary) -> Table | None:
+    """Returns the table of a section with the mean top-1 accuracy of each class, in percent, by experiment.
+
+    Returns None if no run with this number of images has any.
+    """
+    rows = [row for row in section.rows_of(images_per_class) if row.class_accuracies]
+    names = dict.fromkeys(name for row in rows for name in row.class_accuracies)
+    if not names:
+        return None
+    lines, bold = [], set()
+    for number, name in enumerate(names):
+        accuracies = [row.class_accuracies.get(name) for row in rows]
+        highest = max(accuracy for accuracy in accuracies if accuracy is not None)
+        bold |= {(number, column) for column, accuracy in enumerate(accuracies, 1) if accuracy == highest}
+        lines.append((name, *(NOTHING if accuracy is None else f"{100 * accuracy:.1f}" for accuracy in accuracies)))
+    header = ("class", *map(summary.short_title, rows))
+    return Table(header, "l" + "r" * len(rows), tuple(lines), frozenset(bold) if len(rows) > 1 else frozenset())
+
+
+def every_seed(section: Section, summary: Summary) -> Table:
     """Returns the table of a section with each seed's accuracy in percent, or its status."""
     seeds = section.seeds
     lines = []
@@ -73,7 +119,7 @@ def every_seed(section: Section) -> Table:
         cells = {trial.address.seed: str(trial.status) for trial in row.trials}
         cells |= {trial.address.seed: f"{100 * trial.accuracy:.2f}" for trial in row.finished}
         by_seed = [cells.get(seed, NOTHING) for seed in seeds]
-        lines.append((images_in_words(row.images_per_class), row.title, *by_seed))
+        lines.append((images_in_words(row.images_per_class), summary.short_title(row), *by_seed))
     return Table(("images per class", "experiment", *map(str, seeds)), "rl" + "r" * len(seeds), tuple(lines))
 
 
@@ -100,7 +146,10 @@ def markdown(summary: Summary, *, seeds: bool = True) -> str:
     for section in summary.sections:
         parts += [f"## {section.title}", _markdown_table(overview(section, summary))]
         if seeds:
-            parts += ["All seeds:", _markdown_table(every_seed(section))]
+            parts += ["All seeds:", _markdown_table(every_seed(section, summary))]
+    settings = letters(summary)
+    if settings is not None:
+        parts += ["## Settings that differ", _markdown_table(settings)]
     for heading, lines in notes(summary):
         parts += [f"## {heading}", "\n".join(f"- {_markdown_cell(line)}" for line in lines)]
     parts += [EXPLANATION, *(["Trained with: " + "; ".join(environments(summary)) + "."] if seeds else [])]
@@ -115,6 +164,8 @@ def environments(summary: Summary) -> list[str]:
 
 def _markdown_table(table: Table) -> str:
     lines = [[_markdown_cell(cell) for cell in line] for line in (table.header, *table.lines)]
+    for line, column in table.bold:
+        lines[line + 1][column] = f"**{lines[line + 1][column]}**"
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(table.header))]
     pad = {"l": str.ljust, "r": str.rjust}
     padded = [
@@ -136,17 +187,25 @@ def _markdown_cell(text: str) -> str:
 def latex(summary: Summary) -> str:
     r"""Returns LaTeX tables for ``\input``, with a row per experiment and a column per number of images.
 
-    Each section has three: mean and standard deviation, interval of the mean, and difference to the baseline. The
-    document needs ``\usepackage{booktabs}``.
+    Each section has five: mean and standard deviation, interval of the mean, difference to the baseline, and p-values
+    before and after Holm's correction. A last table has the settings that letters stand for. The document needs
+    ``\usepackage{booktabs}``.
     """
     parts = ["% needs \\usepackage{booktabs}"]
     contents: list[tuple[str, Callable[[Row], str]]] = [
         (f"{METRICS[summary.metric]} (%), mean ± standard deviation (finished/all seeds)", _latex_accuracy),
         (f"{METRICS[summary.metric]} (%), 95 % interval of the mean", lambda row: _interval(row.accuracy, ".2f")),
         (f"difference to {summary.baseline} (percentage points), mean and 95 % interval", _latex_difference),
+        (f"p-value of the paired t-test against {summary.baseline}", lambda row: _p(row.p_value)),
+        ("the same p-value after Holm's correction", lambda row: _p(row.corrected_p)),
     ]
     for section in summary.sections:
-        parts += [_latex_table(f"{section.title}: {caption}", section, cell) for caption, cell in contents]
+        for number, (caption, cell) in enumerate(contents):
+            best = section.best if number == 0 else []
+            parts.append(_latex_table(f"{section.title}: {caption}", section, summary, cell, best))
+    settings = letters(summary)
+    if settings is not None:
+        parts.append(_latex_tabular("Settings that differ", settings.alignment, settings.header, settings.lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -161,22 +220,49 @@ def _latex_difference(row: Row) -> str:
     return f"{100 * row.difference.mean:+.2f} [{_interval(row.difference, '+.2f').replace(' to ', ', ')}]"
 
 
-def _latex_table(caption: str, section: Section, cell: Callable[[Row], str]) -> str:
-    sizes = list(dict.fromkeys(row.images_per_class for row in section.rows))
-    cells = {(row.title, row.images_per_class): cell(row) for row in section.rows}
+def _latex_table(
+    caption: str, section: Section, summary: Summary, cell: Callable[[Row], str], best: Sequence[Row]
+) -> str:
+    """Returns a table with a row per experiment and a column per number of images, with those of ``best`` in bold."""
+    sizes = section.sizes
+    cells = {(summary.short_title(row), row.images_per_class): cell(row) for row in section.rows}
+    bold = {(summary.short_title(row), row.images_per_class) for row in best}
     titles = dict.fromkeys(title for title, _ in cells)
     lines = [[title, *(cells.get((title, size), NOTHING) for size in sizes)] for title in titles]
+    bold_cells = {
+        (number, column)
+        for number, title in enumerate(titles)
+        for column, size in enumerate(sizes, 1)
+        if (title, size) in bold
+    }
+    over = rf" & \multicolumn{{{len(sizes)}}}{{c}}{{images per class}} \\"
+    header = ["experiment", *map(images_in_words, sizes)]
+    return _latex_tabular(caption, "l" + "r" * len(sizes), header, lines, over, bold_cells)
+
+
+def _latex_tabular(
+    caption: str,
+    alignment: str,
+    header: Sequence[str],
+    lines: Iterable[Sequence[str]],
+    over: str | None = None,
+    bold: Container[tuple[int, int]] = (),
+) -> str:
+    """Returns a floating table; ``over`` is a line of LaTeX above the header, ``bold`` has cells by line and column."""
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex_cell(caption)}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(sizes)}}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            rf" & \multicolumn{{{len(sizes)}}}{{c}}{{images per class}} \\",
-            _latex_line(["experiment", *map(images_in_words, sizes)]),
+            *([] if over is None else [over]),
+            _latex_line(header),
             r"\midrule",
-            *map(_latex_line, lines),
+            *(
+                _latex_line(line, [column for column in range(len(line)) if (number, column) in bold])
+                for number, line in enumerate(lines)
+            ),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -184,8 +270,9 @@ def _latex_table(caption: str, section: Section, cell: Callable[[Row], str]) -> 
     )
 
 
-def _latex_line(cells: Iterable[str]) -> str:
-    return " & ".join(map(_latex_cell, cells)) + r" \\"
+def _latex_line(cells: Iterable[str], bold: Container[int] = ()) -> str:
+    escaped = map(_latex_cell, cells)
+    return " & ".join(rf"\textbf{{{text}}}" if column in bold else text for column, text in enumerate(escaped)) + r" \\"
 
 
 _LATEX = {
@@ -218,6 +305,7 @@ def csv_rows(summary: Summary) -> str:
                 | _numbers("", row.accuracy)
                 | {"pairs": len(row.differences)}
                 | _numbers("difference_", row.difference)
+                | {"p_value": row.p_value, "p_value_holm": row.corrected_p}
                 | {str(status): _seeds(row, status) for status in Status}
             )
     return _csv(lines)
@@ -272,6 +360,12 @@ def _csv(lines: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()
+
+
+def _p(p_value: float | None) -> str:
+    if p_value is None:
+        return NOTHING
+    return f"{p_value:.2g}" if p_value >= 0.001 else "below 0.001"
 
 
 def _mean(estimate: Estimate | None, form: str) -> str:

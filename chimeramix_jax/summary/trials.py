@@ -63,6 +63,7 @@ class Trial:
     images: int | None = None  # a fingerprint of the training and evaluation images
     data: str = ""  # the digest of the images' content; empty for runs of earlier versions
     mean_images: float | None = None  # the mean number of training images per class
+    class_accuracies: Mapping[str, float] = field(default_factory=dict)  # top-1, in [0, 1], of classes with images
     environment: str = ""  # the device and the versions, as text
     # How often the training of each part was rolled back after non-finite numbers.
     rollbacks: Mapping[str, int] = field(default_factory=dict)
@@ -120,6 +121,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
             "images": hash((str(indices), str(classes), str(figures[address.split].get("examples")))),
             "data": str(content.get("data_sha256", "")),
             "mean_images": len(indices) / len(classes),
+            "class_accuracies": _class_accuracies(figures[address.split].get("confusion"), classes),
             "environment": _environment(content),
             "rollbacks": _rollbacks(content, ("baseline",) if about["embedded"] else ("generator", "classifier")),
         }
@@ -226,6 +228,24 @@ def _share(path: Path, figures: Any, split: str, metric: str, where: str) -> flo
         value = repr(share) if metric in measured else "missing"
         raise InputError(f"{path}: {where}.{metric}: {value}; it must be a number from 0 to 1")
     return float(share)
+
+
+def _class_accuracies(confusion: Any, classes: Sequence[str]) -> dict[str, float]:
+    """Returns the accuracy of each class with images; empty if the results hold no confusion matrix of these classes.
+
+    The rows of the matrix are true classes, and its columns predicted ones.
+    """
+    if not isinstance(confusion, list) or len(confusion) != len(classes):
+        return {}
+    for row in confusion:
+        if not isinstance(row, list) or len(row) != len(classes) or not all(isinstance(count, int) for count in row):
+            return {}
+    totals = map(sum, confusion)
+    return {
+        str(name): confusion[label][label] / total
+        for label, (name, total) in enumerate(zip(classes, totals, strict=True))
+        if total
+    }
 
 
 def _rollbacks(content: Mapping[str, Any], parts: Sequence[str]) -> dict[str, int]:

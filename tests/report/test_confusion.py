@@ -11,6 +11,7 @@ def test_cells_show_their_images_and_are_coloured_by_their_share_of_the_class():
     table = confusion.heat_table(MATRIX, NAMES)
     cells = dict(table.rows)["owl"]
     assert [cell.count for cell in cells] == [4, 3, 3]
+    assert [cell.share for cell in cells] == [0.4, 0.3, 0.3]
     assert cells[0].tooltip == "owl: 4 of 10 predicted as cat"
     assert [cell.style for cell in cells] == ["wrong-5", "wrong-5", "right-5"]
     assert [cell.style for cell in dict(table.rows)["dog"]] == ["", "right-6", ""]

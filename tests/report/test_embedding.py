@@ -28,8 +28,15 @@ def test_a_large_image_is_scaled_down_and_keeps_its_proportions():
     assert picture(embedding.image_uri(noise(300, 600))).size == (112, 56)
 
 
-@pytest.mark.parametrize(("side", "kind"), [(32, "PNG"), (512, "JPEG")])
+@pytest.mark.parametrize(("side", "kind"), [(32, "PNG"), (512, "WEBP")])
 def test_a_file_is_embedded_unchanged_unless_it_is_large(tmp_path, side, kind):
     Image.fromarray(noise(side, side)).save(tmp_path / "picture.png")
     image = picture(embedding.file_uri(tmp_path / "picture.png"))
     assert (image.format, image.size) == (kind, (side, side))
+
+
+@pytest.mark.parametrize("factor", [1, 3, 12])
+def test_an_enlarged_tile_is_embedded_at_its_own_size(factor):
+    pixels = noise(8, 8)
+    enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    assert np.array_equal(np.asarray(picture(embedding.tile_uri(enlarged))), pixels)

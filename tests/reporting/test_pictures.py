@@ -101,3 +101,30 @@ def test_a_mask_sheet_needs_two_masks():
     image = np.zeros((32, 32, 3), np.float32)
     with pytest.raises(ValueError, match="at least two masks"):
         pictures.masks_sheet(image, image, masks_of_shares(1.0), image[None])
+
+
+@pytest.mark.parametrize("reconstructed", [True, False])
+@pytest.mark.parametrize(("side", "tile"), [(8, 96), (64, 128), (200, 200)])
+def test_a_sheet_can_be_cut_into_its_tiles(side, tile, reconstructed):
+    changes = {} if reconstructed else {"reconstructions_a": None, "reconstructions_b": None}
+    drawn = Image.fromarray(sheet(side, pairs=3, class_names=["cat", "dog", "owl"], **changes))
+    tiles = pictures.tiles_of_mixing_sheet(drawn, 3)
+    assert list(tiles) == [*pictures.IMAGE_ROWS, *(pictures.RECONSTRUCTION_ROWS if reconstructed else ())]
+    for label, colour in (("image a", (255,) * 3), ("image b", (0,) * 3), ("mix", MIXED), ("mask", pictures.COLOUR_A)):
+        assert len(tiles[label]) == 3
+        assert all(pixels_of(np.asarray(picture), colour) == tile * tile for picture in tiles[label])
+
+
+def test_a_sheet_of_masks_can_be_cut_into_its_tiles():
+    masks = np.stack([np.full((4, 4, 1), share, np.float32) for share in (0, 1, 0.5)])
+    white = np.ones((8, 8, 3), np.float32)
+    tiles = pictures.tiles_of_masks_sheet(pictures.masks_sheet(white, -white, masks, [white] * 3), 3)
+    assert [len(row) for row in tiles.values()] == [2, 3, 3]
+    assert [picture.getpixel((0, 0)) for picture in tiles["image"]] == [(255, 255, 255), (0, 0, 0)]
+    assert [tiles["mask"][column].getpixel((0, 0)) for column in (0, 2)] == [pictures.COLOUR_A, pictures.COLOUR_B]
+
+
+@pytest.mark.parametrize("size", [(900, 300), (40, 40), (1224, 700)])
+def test_another_picture_is_not_cut(size):
+    blank = Image.new("RGB", size)
+    assert pictures.tiles_of_mixing_sheet(blank, 10) is None and pictures.tiles_of_masks_sheet(blank, 10) is None

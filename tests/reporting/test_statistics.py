@@ -9,9 +9,11 @@ from scipy import stats
 from chimeramix_jax.reporting.statistics import (
     decimals,
     estimate,
+    holm,
     is_significant,
     mcnemar,
     only_right,
+    paired_t_test,
     wilson_interval,
 )
 
@@ -72,3 +74,25 @@ def test_the_interval_of_an_accuracy_is_wilsons():
     for successes, trials in ((0, 1), (1, 1), (3, 7), (697, 697), (1234, 10_000)):
         expected = stats.binomtest(successes, trials).proportion_ci(method="wilson")
         assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@given(st.lists(st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000), min_size=2, max_size=30))
+def test_the_paired_test_is_students_and_agrees_with_the_interval(differences):
+    p_value = paired_t_test(differences)
+    if len(set(differences)) == 1:  # without a spread there is no test
+        assert p_value is None
+        return
+    assert p_value == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, abs=1e-9)
+    low, high = estimate(differences).interval
+    if abs(p_value - 0.05) > 1e-6:
+        assert (p_value < 0.05) == (low > 0 or high < 0)
+
+
+def test_a_single_difference_cannot_be_tested():
+    assert paired_t_test([0.1]) is None
+
+
+def test_holms_correction_multiplies_the_smallest_by_the_number_of_tests_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # a textbook example
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

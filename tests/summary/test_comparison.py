@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 from summary.made_trials import made_trial
 
 from chimeramix_jax.errors import InputError
@@ -219,3 +220,27 @@ def test_damaged_runs_are_counted():
     trials = [made_trial(0.5, 0), damaged.__class__(damaged.address, Status.DAMAGED, damaged.workdir)]
     summary = summarize(trials, ["x/results.json: cannot be read"], None, "top1")
     assert summary.count(Status.DAMAGED) == 1 and summary.damaged == ("x/results.json: cannot be read",)
+
+
+def test_p_values_are_corrected_for_all_tests_of_a_section():
+    trials = [made_trial(accuracy, seed) for seed, accuracy in enumerate((0.5, 0.6, 0.55))]
+    for name, gains in (("near", (0.0, 0.01, -0.02)), ("far", (0.1, 0.11, 0.12)), ("alone", (0.1,))):
+        trials += [made_trial(trials[seed].accuracy + gain, seed, name) for seed, gain in enumerate(gains)]
+    by_title = rows(summary_of(*trials))
+    near, far = by_title["near", 5], by_title["far", 5]
+    assert far.p_value == pytest.approx(stats.ttest_1samp([0.1, 0.11, 0.12], 0).pvalue)
+    assert far.corrected_p == pytest.approx(2 * far.p_value) and near.corrected_p == near.p_value
+    assert by_title["alone", 5].p_value is by_title["baseline", 5].corrected_p is None
+
+
+def test_the_best_is_the_highest_mean_for_each_number_of_images():
+    trials = [made_trial(0.5), made_trial(0.6, experiment="mix"), made_trial(0.6, experiment="tie")]
+    trials += [made_trial(0.9, images=10)]
+    section = summary_of(*trials).sections[0]
+    assert [row.title for row in section.best] == ["mix", "tie"]
+
+
+def test_more_variants_than_letters_get_two_letters():
+    trials = [made_trial(0.5, experiment="mix", generator__epochs=epochs) for epochs in range(100, 128)]
+    letters = list(summary_of(*trials).letters.values())
+    assert (letters[0], letters[25], letters[26], letters[27]) == ("A", "Z", "AA", "AB")

@@ -95,3 +95,22 @@ def test_a_missing_matplotlib_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else find(name))
     with pytest.raises(InputError, match=r"pip install matplotlib.*--nocurves"):
         curves.require_matplotlib()
+
+
+def test_axes_zoom_to_the_means_and_cut_long_bars():
+    trials = [made_trial(accuracy, seed) for seed, accuracy in enumerate((0.5, 0.6))]
+    trials += [made_trial(accuracy, seed, "mix") for seed, accuracy in enumerate((0.58, 0.64))]
+    panel = curves.draw(summary_of(*trials)).axes[0]
+    (low, high), (_, _, (reach,)) = panel.get_ylim(), lines(panel)["baseline"]
+    assert reach > 40  # two seeds say next to nothing about the mean, so their bar leaves the panel
+    assert 50 < low < 55 and 61 < high < 66
+
+
+def test_short_bars_are_shown_whole():
+    trials = [
+        made_trial(0.6 + seed / 1000 + gain, seed, name) for seed in range(9) for name, gain in (("a", 0), ("b", 0.1))
+    ]
+    summary = summary_of(*trials)
+    low, high = curves.draw(summary).axes[0].get_ylim()
+    for row in summary.sections[0].rows:
+        assert low < 100 * row.accuracy.interval[0] and 100 * row.accuracy.interval[1] < high

@@ -51,7 +51,7 @@ print(program.main(sys.argv[1:]), 'jax' in sys.modules)
     assert (ended.stderr, ended.stdout.splitlines()[-1]) == ("", "0 False")
     assert {path.name for path in sweep.iterdir() if path.is_file()} == WRITTEN
     line = table_line(ended.stdout, "chimeramix_grid")
-    assert line[:4] == ["5", "chimeramix_grid", "3", "71.67 ± 10.41"] and line[5] == "+11.67 ± 2.89"
+    assert line[:4] == ["5", "chimeramix_grid", "3", "**71.67 ± 10.41**"] and line[5] == "+11.67 ± 2.89"
 
 
 def test_the_summary_is_the_same_when_made_again(sweep):

@@ -187,3 +187,19 @@ def test_changed_settings_are_listed_with_their_shipped_values(tmp_path):
 def test_an_experiment_with_another_mask_than_shipped_is_listed_as_changed(tmp_path, experiment, mask):
     (trial, *_), _ = read(make_run(tmp_path / "run", 0.5, config=f"configs/digits.py:{experiment}", mixing__mask=mask))
     assert set(trial.changed) == {"mixing.mask"} and trial.settings["mixing.mask"] == mask
+
+
+def test_the_accuracy_of_each_class_is_its_share_of_the_row_of_the_confusion_matrix(tmp_path):
+    path = make_run(tmp_path / "run", 0.75, classes=2, examples=200)
+    (trial,), _ = read(path)
+    assert trial.class_accuracies == {"class 0": 0.75, "class 1": 0.75}
+    evaluation = json.loads((path / "results.json").read_text())["test"]
+    for confusion, expected in (
+        ([[3, 1], [0, 0]], {"class 0": 0.75}),  # a class without images has no accuracy
+        ([[3, 1]], {}),
+        ([[3, 1], ["0", 0]], {}),
+        (None, {}),
+    ):
+        change(path / "results.json", test=evaluation | {"confusion": confusion})
+        (trial,), _ = read(path)
+        assert trial.class_accuracies == expected

@@ -61,7 +61,7 @@ def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finis
     for picture in ("mixing.png", "masks.png", "generator/pictures/mixing-epoch-0002.png"):
         with Image.open(finished / picture) as image:
             assert image.size[0] > 500
-    assert f"{results['test']['top1']:.1%}" in (finished / "report.html").read_text()
+    assert f"{100 * results['test']['top1']:.1f}\N{NO-BREAK SPACE}%" in (finished / "report.html").read_text()
     assert "Traceback" not in errors
 
 

@@ -1,0 +1,137 @@
+"""What a measured accuracy says: its interval, and whether it differs from chance and from the baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from chimeramix_jax.reporting.statistics import (
+    Interval,
+    decimals,
+    is_significant,
+    mcnemar,
+    only_right,
+    p_in_words,
+    wilson_interval,
+)
+
+# From this ratio of the largest class to the mean class, always answering the largest is worth mentioning.
+UNBALANCED = 1.25
+
+Labels = Int[np.ndarray, "examples"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A classifier's accuracy and its uncertainty; shares are in [0, 1]."""
+
+    name: str
+    accuracy: float
+    right: int
+    examples: int
+    interval: Interval  # the 95 % Wilson score interval
+    figures: Mapping[str, float | None]  # further metrics, in the order of the page; None: not finite
+
+    @classmethod
+    def of(cls, name: str, evaluation: Mapping[str, Any], classes: int) -> "Measured":
+        """Reads a classifier's evaluation from the results; top-5 accuracy needs more than five classes."""
+        examples = evaluation["examples"]
+        right = round(evaluation["top1"] * examples)
+        names = ("top5", "macro_accuracy", "loss") if classes > 5 else ("macro_accuracy", "loss")
+        figures = {metric: evaluation[metric] for metric in names}
+        return cls(name, evaluation["top1"], right, examples, wilson_interval(right, examples), figures)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An exact McNemar test of two classifiers on the same images."""
+
+    only_first: int  # images that only the first has right
+    only_second: int
+    p_value: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is significant at 5 %."""
+        return is_significant(self.p_value)
+
+    @property
+    def better(self) -> bool:
+        """Whether the first has more images right."""
+        return self.only_first > self.only_second
+
+    @property
+    def in_words(self) -> str:
+        """The p-value, as text."""
+        return p_in_words(self.p_value)
+
+
+@dataclass(frozen=True)
+class LargestClass:
+    """The classifier that always answers the most frequent class of the held-out images."""
+
+    name: str
+    accuracy: float
+    difference: Difference  # of the trained classifier to it
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything that the page says about the accuracy of a run."""
+
+    classifier: Measured
+    baseline: Measured | None
+    chance: float  # the accuracy of guessing, 1 / classes, whatever the classes' sizes
+    difference: Difference | None  # to the baseline; None without its predictions
+    largest: LargestClass | None  # None if the classes have about the same size
+
+    @property
+    def against_chance(self) -> str:
+        """The comparison with guessing, as the end of a sentence.
+
+        The interval excludes the accuracies that a score test at 5 % rejects, so no other test is needed.
+        """
+        low, high = self.classifier.interval
+        if low > self.chance:
+            return "clearly more than chance"
+        return "clearly less than chance" if high < self.chance else "too few test images to tell the two apart"
+
+    @property
+    def digits(self) -> int:
+        """The meaningful decimals of the percentages."""
+        return decimals(self.classifier.examples)
+
+
+def judge(
+    classifier: Measured,
+    baseline: Measured | None,
+    labels: Labels,
+    predictions: Mapping[str, Labels],
+    class_names: Sequence[str],
+) -> Verdict:
+    """Compares a classifier with guessing, with its baseline and, if classes differ in size, with the largest class.
+
+    Args:
+        classifier: the measured classifier.
+        baseline: the measured baseline, if there is one.
+        labels: the true class of every held-out image.
+        predictions: the predicted class of every held-out image, by "classifier" and "baseline".
+        class_names: the classes' names, by label.
+    """
+    right = predictions["classifier"] == labels
+    difference = None
+    if baseline is not None and "baseline" in predictions:
+        difference = _compared(right, predictions["baseline"] == labels)
+    counts = np.bincount(labels, minlength=len(class_names))
+    label, share = int(np.argmax(counts)), float(np.max(counts) / np.sum(counts))
+    largest = None
+    if share * len(class_names) >= UNBALANCED:
+        largest = LargestClass(class_names[label], share, _compared(right, labels == label))
+    return Verdict(classifier, baseline, 1 / len(class_names), difference, largest)
+
+
+def _compared(first: np.ndarray, second: np.ndarray) -> Difference:
+    only_first, only_second = only_right(first, second)
+    return Difference(only_first, only_second, mcnemar(only_first, only_second))
