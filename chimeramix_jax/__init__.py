@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from chimeramix_jax.runs.restore import restore_generator as restore_generator
     from chimeramix_jax.use.generation import generate as generate
     from chimeramix_jax.use.prediction import predict as predict
+    from chimeramix_jax.workflow.data_check import check_data as check_data
     from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
     from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
+    "check_data": "workflow.data_check",
     "class_names": "runs.restore",
     "generate": "use.generation",
     "predict": "use.prediction",
