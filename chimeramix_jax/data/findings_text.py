@@ -12,14 +12,14 @@ MOST_FILES = 4  # of a group
 
 def full_text(findings: Mapping[str, Any]) -> str:
     """Returns the classes as a table, then everything else that was found, with the files' names."""
-    return "\n".join([_class_table(findings), "", *_lines(findings, MOST_LISTED)])
+    return "\n".join([_class_table(findings), "", *lines(findings, MOST_LISTED)])
 
 
 def summary(findings: Mapping[str, Any]) -> list[str]:
     """Returns the same in a few lines, without the table of classes and without files that are copies."""
     images = findings["images"]
     numbers = f"{images[TRAIN]} training and {images[HELD_OUT]} {findings['evaluate_on']} images"
-    return [f"{len(findings['classes'])} classes, {numbers}", *_lines(findings, 0)]
+    return [f"{len(findings['classes'])} classes, {numbers}", *lines(findings, 0)]
 
 
 def _class_table(findings: Mapping[str, Any]) -> str:
@@ -31,7 +31,7 @@ def _class_table(findings: Mapping[str, Any]) -> str:
     return aligned([["class", *splits.values()], *rows, total])
 
 
-def _lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
+def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     """Yields a line for everything but the table; up to ``most`` groups of copies are listed."""
     sources = {
         "train": f"{findings['evaluate_on']} images: held out of the training images",

@@ -14,6 +14,7 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
 from chimeramix_jax.report import confusion, curves, embedding, training_charts
+from chimeramix_jax.report.data_check import data_section
 from chimeramix_jax.reporting import lettering
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
@@ -61,6 +62,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
         "difference": _difference(dataset.held_out.labels, predictions),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "classifier_charts": training_charts.classifier_charts(logs, measured, split),
+        "data": data_section(workdir),
         "training": _training_images(dataset),
         "training_images": len(dataset.train.labels),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},

@@ -3,7 +3,7 @@
 ``check.json`` holds the findings (``data/findings.py``), and ``images.png`` shows training images of every class.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import pictures
+from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.runs.time_estimate import estimated_seconds
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked
 
@@ -86,6 +88,16 @@ def _draw(path: Path, config: ConfigDict, dataset: FewShotDataset) -> None:
     pictures.save_png(path, pictures.contact_sheet(rows, IMAGES_OF_A_CLASS))
 
 
-def with_place(lines: Iterable[str], workdir: Workdir) -> list[str]:
-    """Returns the lines, and a line that says where the files are."""
-    return [*lines, f"images as networks see them: {workdir.images_picture}; all findings: {workdir.check_findings}"]
+def with_time_and_place(
+    lines: Iterable[str], workdir: Workdir, config: ConfigDict, findings: Mapping[str, Any]
+) -> list[str]:
+    """Returns the lines, the estimated time of the run if there is one, and where the files are."""
+    images = findings["images"]
+    estimate = estimated_seconds(workdir, config, images[TRAIN], images[HELD_OUT])
+    time = []
+    if estimate is not None:
+        seconds, runs = estimate
+        source = "a run" if runs == 1 else f"the median of {runs} runs"
+        time = [f"expected time: {duration(seconds)}, that of {source} with the same settings and numbers of images"]
+    place = f"images as networks see them: {workdir.images_picture}; all findings: {workdir.check_findings}"
+    return [*lines, *time, place]

@@ -181,7 +181,8 @@ class Run:
         """Records what the data are like, and prints a summary unless the directory holds the same findings already."""
         findings = data_check.examine(self.config, self.dataset)
         if data_check.record(self.workdir, self.config, self.dataset, findings):
-            for line in data_check.with_place(findings_text.summary(findings), self.workdir):
+            lines = findings_text.summary(findings)
+            for line in data_check.with_time_and_place(lines, self.workdir, self.config, findings):
                 print(f"data: {line}", file=sys.stderr)
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:

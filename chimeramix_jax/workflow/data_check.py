@@ -23,13 +23,15 @@ from chimeramix_jax.runs.workdir import Workdir
 class Checked:
     """The findings about a run's data."""
 
+    config: ConfigDict
     workdir: Workdir  # where they are recorded
     findings: dict[str, Any]  # the content of ``check.json``
     problems: list[InputError]  # why the run would be refused; empty if it would not
 
     def text(self) -> str:
         """Returns the findings as text, and where they are recorded."""
-        return "\n".join(data_check.with_place([findings_text.full_text(self.findings)], self.workdir))
+        lines = [findings_text.full_text(self.findings)]
+        return "\n".join(data_check.with_time_and_place(lines, self.workdir, self.config, self.findings))
 
 
 def check_data(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
                 problems.append(error)
             findings = data_check.examine(config, dataset)
             data_check.record(directory, config, dataset, findings)
-    return Checked(directory, findings, problems)
+    return Checked(config, directory, findings, problems)
 
 
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:

@@ -306,7 +306,7 @@ def test_a_folder_without_read_permission_is_named(config, folder, monkeypatch, 
 
 def test_a_file_in_place_of_the_directory_is_named(config, folder):
     folder.write_text("not a folder")
-    with pytest.raises(InputError, match=rf"dataset.directory: {folder} cannot be read: Not a directory"):
+    with pytest.raises(InputError, match=rf"dataset.directory: {folder} is a file; it must be a folder of images"):
         load_few_shot(config, 1, seed=0)
 
 
