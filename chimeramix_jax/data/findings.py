@@ -23,7 +23,7 @@ class Findings:
     evaluate_on: str  # "test" or "validation": what the held-out images are
     held_out_from: str  # "train": they are part of the train split; otherwise the split that they are
     class_names: tuple[str, ...]
-    labels: dict[str, Integer[np.ndarray, "examples"]]  # by split
+    labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
     enlarged: int  # images of which a side is smaller than that

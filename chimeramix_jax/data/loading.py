@@ -182,9 +182,14 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
 
 def _original(example: Mapping[str, Any]) -> Original:
     """Returns what an example says of its original image."""
-    texts = {name: example[name].decode() for name in ("file", "digest", "perceptual_hash")}
-    numbers = {name: int(example[name]) for name in ("label", "width", "height")}
-    return Original(**texts, **numbers)
+    return Original(
+        file=example["file"].decode(),
+        label=int(example["label"]),
+        width=int(example["width"]),
+        height=int(example["height"]),
+        digest=example["digest"].decode(),
+        perceptual_hash=example["perceptual_hash"].decode(),
+    )
 
 
 def _decode(builder: Any, examples: _Examples) -> LabelledImages:

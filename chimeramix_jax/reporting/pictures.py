@@ -95,7 +95,7 @@ def image_sheet(rows: Mapping[str, Images], class_names: Sequence[str] | None = 
     return _sheet({label: _tiles(images) for label, images in rows.items()}, class_names)
 
 
-def contact_sheet(rows: Mapping[str, UInt8[np.ndarray, "images height width 3"]], most_columns: int) -> Image.Image:
+def contact_sheet(rows: Mapping[str, UInt8[np.ndarray, "_ height width 3"]], most_columns: int) -> Image.Image:
     """Draws a labelled sheet of RGB images in 0..255, with one row per entry; shorter rows end with empty places.
 
     A label that no installed font can draw is replaced by its row's number, from 1.

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -21,6 +21,7 @@ SPLIT_NAMES = {TRAIN: TRAIN, TEST: TEST, **dict.fromkeys(("val", "valid", VALIDA
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
 
 
+@runtime_checkable
 class LabelledSource(Protocol):
     """An image that has not been read yet, and its class."""
 
