@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from chimeramix_jax.use.export import export as export
     from chimeramix_jax.use.generation import generate as generate
     from chimeramix_jax.use.prediction import predict as predict
+    from chimeramix_jax.workflow.data_check import check_data as check_data
     from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
     from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
+    "check_data": "workflow.data_check",
     "class_names": "runs.restore",
     "export": "use.export",
     "generate": "use.generation",

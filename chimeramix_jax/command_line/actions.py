@@ -44,6 +44,25 @@ def train(arguments: Arguments) -> int:
     return 0
 
 
+def check(arguments: Arguments) -> int:
+    """Prints what a look at the data finds, for every seed, and says why the run would be refused."""
+    from chimeramix_jax.workflow import data_check  # loads JAX, as all of this package's public functions do
+
+    config, refused = arguments.config, False
+    for seed in settings.parse_seeds(config.seeds) or (config.seed,):
+        of_seed = settings.config_of_seed(config, seed)
+        workdir = arguments.workdir or settings.default_workdir(of_seed)
+        if config.seeds and arguments.workdir:
+            workdir = settings.seed_in(arguments.workdir, seed)
+        checked = data_check.checked(of_seed, workdir)
+        title = [f"seed {seed}"] if config.seeds else []
+        print(*title, checked.text(), sep="\n")
+        for problem in checked.problems:
+            exits.say(str(problem))
+        refused = refused or bool(checked.problems)
+    return InputError.exit_code if refused else 0
+
+
 def predict(arguments: Arguments) -> int:
     """Prints or writes the classes of the images that can be read, and names the others.
 
@@ -113,7 +132,12 @@ def export(arguments: Arguments) -> int:
     return 0
 
 
-_ACTIONS: Mapping[str, Callable[[Arguments], int]] = {"predict": predict, "generate": generate, "export": export}
+_ACTIONS: Mapping[str, Callable[[Arguments], int]] = {
+    "check": check,
+    "predict": predict,
+    "generate": generate,
+    "export": export,
+}
 
 
 def _write(path: str, text: str) -> None:

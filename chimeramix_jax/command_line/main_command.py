@@ -18,9 +18,10 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.use import export_formats, generation_formats, prediction_formats
 
 DEFAULT_CONFIG = "digits"
+CHECK = "check"  # the stage that only looks at the data
 USES = ("predict", "generate", "export")  # stages that use what a run has trained, and change nothing in it
 
-_OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
+_OF_A_RUN = (*USES, CHECK, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
 _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
@@ -94,11 +95,12 @@ HELP = Help(
         ),
         "What to train or measure": (
             Flag(
-                "stage=" + "|".join((*settings.STAGES, *USES)),
+                "stage=" + "|".join((*settings.STAGES, CHECK, *USES)),
                 "all (default): train, measure and report. Finished stages are not repeated.\n"
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
                 "report: write report.html again.\n"
+                "check: only look at the data: classes, sides, copies, unreadable files.\n"
                 "predict, generate, export: use the trained networks; see below.",
                 default="all",
             ),
@@ -182,7 +184,7 @@ def perform(parsed: Arguments) -> int:
 
 def after_stop(parsed: Arguments) -> str:
     """What the user should know when the program was stopped."""
-    return "nothing was written" if parsed.stage in USES else "the same command continues the run"
+    return "nothing was written" if parsed.stage in (CHECK, *USES) else "the same command continues the run"
 
 
 def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
@@ -202,7 +204,7 @@ def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDi
             return ModelArchive(parsed.workdir).config
     elif parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
         run = Workdir(parsed.workdir)
-        seeds = _requested_seeds(overrides) if parsed.stage in settings.MEASURING_STAGES else ()
+        seeds = _requested_seeds(overrides) if parsed.stage in (CHECK, *settings.MEASURING_STAGES) else ()
         if seeds:
             run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
         if parsed.stage in USES or run.has_config():

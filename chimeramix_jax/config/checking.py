@@ -22,6 +22,7 @@ from chimeramix_jax.paths import local_path
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
+FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
@@ -105,9 +106,17 @@ def _check_files(settings: Mapping[str, Any]) -> None:
     if archive and not local_path(archive, "dataset.archive").is_file():
         raise InputError(f"dataset.archive: {archive!r} is not a file; it must be the data set's published archive")
     entry = catalog.dataset_entry(settings["dataset.name"])
-    if entry.source == "directory" and not (directory and local_path(directory, "dataset.directory").is_dir()):
+    if entry.source == "directory":
+        _check_directory(directory)
+
+
+def _check_directory(directory: str) -> None:
+    path = local_path(directory, "dataset.directory") if directory else None
+    is_file = path is not None and path.is_file() and path.suffix.lower() in FILES_OF_IMAGES
+    if path is None or not (path.is_dir() or is_file):
         raise InputError(
-            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/"
+            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a .csv "
+            "or .npz file of images"
         )
 
 

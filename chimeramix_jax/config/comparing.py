@@ -18,6 +18,7 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.archive",
     "dataset.data_dir",
     "dataset.directory",  # runs compare the content of the folder instead: runs/same_data.py
+    "dataset.duplicates",
     "devices",
     "evaluation.batch_size",
     "evaluation.every_epochs",

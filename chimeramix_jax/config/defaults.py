@@ -19,14 +19,18 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "precision": ("auto", rules.choice("auto", "float32", "tensorfloat32", "bfloat16")),
     "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
-    # "test", or "validation": the unused images of the train split, to choose settings
+    # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
+    # the unused images of the train split
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
-    # image_folder: the folder that contains train/<class>/* (and test/<class>/*)
+    # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
+    # and labels, or an .npz file of arrays; see docs/data_check.md
     "dataset.directory": ("", rules.TEXT),
     "dataset.image_side": (64, rules.integer(8, 1024)),  # image_folder: stored pixels per side, after a centre crop
     "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # image_folder: skip files that cannot be read, with a warning
+    # image_folder: "refuse" the same pixels among both training and held-out images, or only "report" them
+    "dataset.duplicates": ("refuse", rules.choice("refuse", "report")),
     # image_folder without test/: share of each class held out for testing
     "dataset.holdout_fraction": (0.2, rules.BETWEEN_0_AND_1),
     # image_folder without test/: together with seed, chooses the held-out images

@@ -35,6 +35,10 @@ class UnreadableImageError(InputError):
         self.path, self.reason = path, reason
 
 
+class UnreadableFilesError(InputError):
+    """Some of a user's own images cannot be read; the message names all of them."""
+
+
 def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
     """Reads an image with ``read_rgb`` and crops it with ``squared``."""
     return squared(read_rgb(path, named_by=named_by), side)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
+from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.errors import InputError, one_line
 
+_SPLITS = ("train", "validation", "test")  # of which a user's own images have some
+_ORIGINAL = ("file", "width", "height", "digest", "perceptual_hash")  # features of a user's own images
 _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
 
 
@@ -44,13 +47,16 @@ class FewShotDataset:
     class_names: tuple[str, ...]  # by label
     train: LabelledImages  # the few-shot subset, in the order of ``train_indices``
     train_indices: Int64[np.ndarray, "examples"]  # the positions of ``train`` in the published train split
-    # The images that classifiers are evaluated on: the whole test split, or the images of the train split that
-    # are not in ``train``; in the published order.
+    # The images that classifiers are evaluated on: the whole test or validation split, or the images of the train split
+    # that are not in ``train``; in the published order.
     held_out: LabelledImages
     divided: bool = False  # whether there is no published test split and part of the train split was held out instead
     # The identity of the data, if it is stored with the images; None: it must be computed.
     content: DataIdentity | None = None
-    directory: Path | None = None  # the folder of the images' files; None: the data set has none
+    # A user's own images before they were cropped and resized; None: a published data set.
+    originals: Originals | None = None
+    own_validation: bool = False  # whether validation images are a split of their own, not part of the train split
+    directory: Path | None = None  # the folder below which the images' files are; None: the data set has none
 
     @cached_property
     def identity(self) -> DataIdentity:
@@ -79,27 +85,35 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         builder = prepared_builder(entry, dataset_config)
         class_names = tuple(builder.info.features["label"].names)
         with _named_if_damaged(builder):
-            train = _published_order(builder, entry, "train")
-            divided = "test" not in builder.info.splits
+            splits = {name: _published_order(builder, entry, name) for name in _SPLITS if name in builder.info.splits}
+            divided = set(splits) == {"train"}
             if divided:
-                train, test = _divided(train, dataset_config, seed, class_names)
-            else:
-                test = _published_order(builder, entry, "test")
-            kept = np.bincount(test.labels, minlength=len(class_names)) if divided else None
+                splits["train"], splits["test"] = _divided(splits["train"], dataset_config, seed, class_names)
+            kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
+            train = splits.pop("train")
             indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
             chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
-            held_out, unused = (rest, test) if dataset_config.evaluate_on == "validation" else (test, rest)
+            # The rest of the train split serves as validation images, unless there are others.
+            others = splits | {"rest" if "validation" in splits else "validation": rest}
+            held_out = others.pop(dataset_config.evaluate_on)
             if not len(held_out.labels):
                 raise InputError(
                     f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} has no images for it "
                     f"besides the {len(indices)} training images"
                 )
             train_images, held_out_images = _decode(builder, chosen), _decode(builder, held_out)
-    content = None
-    if chosen.digests is not None:
-        content = DataIdentity(class_names, chosen.identity(), held_out.identity(), unused.identity())
-    directory = builder.root if entry.source == "directory" else None
-    return FewShotDataset(entry.name, class_names, train_images, indices, held_out_images, divided, content, directory)
+    content, originals = None, None
+    if chosen.originals is not None:
+        content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others.values()))
+        originals = _originals(builder, chosen, held_out, others.values())
+    own_validation = "validation" in splits
+    data = train_images, indices, held_out_images
+    directory = None
+    if entry.source == "directory":
+        from chimeramix_jax.data.builders.own_images import folder_of
+
+        directory = folder_of(dataset_config.directory)
+    return FewShotDataset(entry.name, class_names, *data, divided, content, originals, own_validation, directory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,17 +124,40 @@ class _Examples:
     records: Int64[np.ndarray, "examples"]  # their record numbers in that split
     labels: Int32[np.ndarray, "examples"]
     names: tuple[str, ...]  # see ``LabelledImages``
-    digests: tuple[str, ...] | None  # the digests of their images, if stored
+    originals: tuple[Original, ...] | None  # the original images, if they are described
 
     def at(self, positions: Int64[np.ndarray, "chosen"]) -> "_Examples":
         """Returns the examples at these positions."""
-        digests = None if self.digests is None else tuple(self.digests[position] for position in positions)
+        originals = None if self.originals is None else tuple(self.originals[position] for position in positions)
         names = tuple(self.names[position] for position in positions)
-        return _Examples(self.split, self.records[positions], self.labels[positions], names, digests)
+        return _Examples(self.split, self.records[positions], self.labels[positions], names, originals)
 
     def identity(self) -> Split:
-        """Returns the examples' digests and labels."""
-        return Split.of(self.digests or (), self.labels)
+        """Returns the digests of the original images, and the labels."""
+        return Split.of(self.digests(), self.labels)
+
+    def digests(self) -> list[str]:
+        """Returns the digests of the original images, which must be described."""
+        assert self.originals is not None
+        return [original.digest for original in self.originals]
+
+
+def _identity_of(parts: Iterable[_Examples]) -> Split:
+    """Returns the digests and labels of several parts together."""
+    splits = [part.identity() for part in parts]
+    return Split(
+        tuple(image for split in splits for image in split.images),
+        tuple(label for split in splits for label in split.labels),
+    )
+
+
+def _originals(builder: Any, chosen: _Examples, held_out: _Examples, others: Iterable[_Examples]) -> Originals:
+    """Describes the original images of a run, and names the files that were skipped."""
+    from chimeramix_jax.data.builders.examples import SKIPPED
+
+    unused = tuple(original for part in others for original in part.originals or ())
+    skipped = tuple((builder.info.metadata or {}).get(SKIPPED, ()))
+    return Originals(chosen.originals or (), held_out.originals or (), unused, skipped)
 
 
 def _divided(
@@ -130,9 +167,8 @@ def _divided(
 
     If all seeds held out the same images, their spread would not include the effect of that choice.
     """
-    assert examples.digests is not None
     share, draw = dataset_config.holdout_fraction, f"{dataset_config.holdout_seed} {seed}"
-    kept = holdout.held_out(examples.digests, examples.labels, share, draw, class_names)
+    kept = holdout.held_out(examples.digests(), examples.labels, share, draw, class_names)
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
 
 
@@ -141,7 +177,8 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
     import tensorflow_datasets as tfds
 
     # TFDS's own way to do this, PartialDecoding, needs TensorFlow.
-    names = ["label", entry.position_feature, *(["digest"] if "digest" in builder.info.features else [])]
+    described = set(_ORIGINAL) <= set(builder.info.features)
+    names = ["label", entry.position_feature, *(_ORIGINAL if described else ())]
     features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in names})
     source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     examples = [
@@ -150,11 +187,25 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
         for record in source.__getitems__(range(start, min(start + _RECORDS_AT_ONCE, len(source))))
     ]
     positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
-    files = builder.file_names(split) if entry.source == "directory" else None
-    identities = tuple(f"{split}_{position:05}" if files is None else files[position] for position in positions)
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
-    digests = tuple(example["digest"].decode() for example in examples) if "digest" in names else None
-    return _Examples(split, np.arange(len(examples)), labels, identities, digests).at(np.argsort(positions))
+    originals = tuple(map(_original, examples)) if described else None
+    if originals is None:
+        image_names = tuple(f"{split}_{position:05}" for position in positions)
+    else:
+        image_names = tuple(original.file for original in originals)
+    return _Examples(split, np.arange(len(examples)), labels, image_names, originals).at(np.argsort(positions))
+
+
+def _original(example: Mapping[str, Any]) -> Original:
+    """Returns what an example says of its original image."""
+    return Original(
+        file=example["file"].decode(),
+        label=int(example["label"]),
+        width=int(example["width"]),
+        height=int(example["height"]),
+        digest=example["digest"].decode(),
+        perceptual_hash=example["perceptual_hash"].decode(),
+    )
 
 
 def _decode(builder: Any, examples: _Examples) -> LabelledImages:

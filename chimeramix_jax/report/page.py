@@ -26,6 +26,7 @@ from chimeramix_jax.report import (
     training_charts,
     verdict,
 )
+from chimeramix_jax.report.data_check import data_section
 from chimeramix_jax.reporting import lettering, web_page
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import decimals
@@ -78,6 +79,7 @@ def write(
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "classifier_charts": training_charts.classifier_charts(logs, evaluations, split),
+        "data": data_section(workdir),
         "training": _training_images(dataset),
         "training_images": len(dataset.train.labels),
         "divided": dataset.divided,

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 from PIL import Image, ImageDraw
 
 from chimeramix_jax import files
@@ -121,6 +121,17 @@ def tiles_of_masks_sheet(sheet: Image.Image, columns: int) -> dict[str, list[Ima
     return {label: [_without_frame(tile) for tile in row] for label, row in tiles.items()}
 
 
+def contact_sheet(rows: Mapping[str, UInt8[np.ndarray, "_ height width 3"]], most_columns: int) -> Image.Image:
+    """Draws a labelled sheet of RGB images in 0..255, with one row per entry; shorter rows end with empty places.
+
+    A label that no installed font can draw is replaced by its row's number, from 1.
+    """
+    tiles = {name: _enlarged(images[:most_columns]) for name, images in rows.items()}
+    columns = max(map(len, tiles.values()))
+    nothing = Image.new("RGB", next(tile.size for row in tiles.values() for tile in row), PAPER)
+    return _sheet({name: [*row, *[nothing] * (columns - len(row))] for name, row in tiles.items()}, None)
+
+
 def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
     """Writes a picture as PNG, atomically; missing parent folders are created."""
     buffer = io.BytesIO()
@@ -131,6 +142,11 @@ def save_png(path: str | os.PathLike[str], image: Image.Image) -> None:
 def _tiles(images: Images) -> list[Image.Image]:
     """Converts images to enlarged RGB pictures."""
     levels = np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+    return _enlarged(levels)
+
+
+def _enlarged(levels: UInt8[np.ndarray, "images height width channels"]) -> list[Image.Image]:
+    """Converts images in 0..255, greyscale or RGB, to RGB pictures, and enlarges small ones."""
     tiles = []
     for pixels in levels:
         picture = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
@@ -161,8 +177,7 @@ def _without_frame(tile: Image.Image) -> Image.Image:
 
 
 def _label_width(labels: Iterable[str]) -> int:
-    font = lettering.plain_font()
-    return round(max(font.getlength(label) for label in labels)) + 2 * GAP
+    return round(max(font.getlength(label) for label, font in lettering.labels(list(labels)))) + 2 * GAP
 
 
 def _cut(sheet: Image.Image, labels: Sequence[str], columns: int) -> dict[str, list[Image.Image]] | None:
@@ -186,19 +201,18 @@ def _sheet(rows: dict[str, list[Image.Image]], class_names: Sequence[str] | None
     counts = {len(tiles) for tiles in rows.values()} | ({len(class_names)} if class_names is not None else set())
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"every row needs the same number of images, at least 1; got {sorted(counts)}")
-    font = lettering.plain_font()
     sizes = [tile.size for tiles in rows.values() for tile in tiles]
     cell_width, cell_height = (max(side) for side in zip(*sizes, strict=True))
-    label_width = _label_width(rows)
+    labels, label_width = lettering.labels(list(rows)), _label_width(rows)
     header = lettering.FONT_SIZE + 2 * GAP if class_names is not None else 0
     columns = len(next(iter(rows.values())))
     width = 2 * MARGIN + label_width + columns * (cell_width + GAP) - GAP
     height = 2 * MARGIN + header + len(rows) * (cell_height + GAP) - GAP
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for row, (label, tiles) in enumerate(rows.items()):
+    for row, ((label, drawn_in), tiles) in enumerate(zip(labels, rows.values(), strict=True)):
         middle = MARGIN + header + row * (cell_height + GAP) + cell_height // 2
-        pen.text((MARGIN + label_width - 2 * GAP, middle), label, INK, font, anchor="rm")
+        pen.text((MARGIN + label_width - 2 * GAP, middle), label, INK, drawn_in, anchor="rm")
         for column, tile in enumerate(tiles):
             centre = MARGIN + label_width + column * (cell_width + GAP) + cell_width // 2
             sheet.paste(tile, (centre - tile.width // 2, middle - tile.height // 2))

@@ -48,7 +48,9 @@ def closing_text(results: Mapping[str, Any]) -> str:
     parts = [summary_table(rows)]
     if "validation" in results:
         examples = results["validation"]["examples"]
-        parts.append(f"measured on {examples} validation images: the training images outside the few-shot subset")
+        source = ": the training images outside the few-shot subset"
+        own = results.get("held_out_from") == "validation"
+        parts.append(f"measured on {examples} validation images{'' if own else source}")
     elif rows:
         parts.append(f"measured on {rows[0]['examples']} test images")
     if rows:

@@ -15,7 +15,9 @@ def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
     parts = [seeds_table(results)]
     examples = {result["validation"] for result in results if "validation" in result}
     if examples:
-        parts.append(f"measured on {max(examples)} validation images: the training images outside the few-shot subsets")
+        source = ": the training images outside the few-shot subsets"
+        own = any(result.get("held_out_from") == "validation" for result in results)
+        parts.append(f"measured on {max(examples)} validation images{'' if own else source}")
     parts += rollback_lines((f"seed {result['seed']}", result.get("rollbacks", {})) for result in results)
     parts.append(_coverage([result for result in results if result["summary"]]))
     written = [f"  {path}" for result in results for path in result["files"]]

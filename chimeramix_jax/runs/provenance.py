@@ -29,13 +29,18 @@ def record() -> dict[str, Any]:
 
     A package that is not installed has the version None.
     """
-    devices = jax.devices()
     return {
-        "device": {"backend": jax.default_backend(), "kind": devices[0].device_kind, "count": len(devices)},
+        "device": device(),
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "git_commit": git_commit(),
         "machine": {"cpu_count": os.cpu_count(), "platform": platform.platform()},
     }
+
+
+def device() -> dict[str, Any]:
+    """Starts JAX and describes the devices that it computes on."""
+    devices = jax.devices()
+    return {"backend": jax.default_backend(), "kind": devices[0].device_kind, "count": len(devices)}
 
 
 def git_commit() -> str | None:

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files
+from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import SummaryRow
@@ -68,6 +69,7 @@ def results_of(
         **provenance.record(),
         "config": about["config"],
         "class_names": about["class_names"],
+        "held_out_from": held_out_from(dataset, split),
         "train_indices": about["train_indices"],
         "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
         "data_sha256": about["data"],

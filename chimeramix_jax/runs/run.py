@@ -16,14 +16,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data import findings_text, load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs import data_check, same_data, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
@@ -107,6 +107,8 @@ def prepared(request: Request) -> Iterator["Run"]:
             if request.stage == "report":
                 directory.read_results()
             dataset = load_dataset(config)
+            if request.stage not in settings.MEASURING_STAGES:
+                data_check.refuse_copies(config, dataset)
             same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
             if generator_home is not directory:
                 generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
@@ -163,6 +165,7 @@ class Run:
         self.workdir.move_aside(*self.request.replaced())
         self.workdir.claim(self.config)
         same_data.record(self.workdir, self.dataset)
+        self._check_data()
         stopping.raise_if_asked()
         if settings.needs_generator(self.config):
             yield from self._provide_generator(execution)
@@ -177,6 +180,14 @@ class Run:
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
             write_table(self.workdir.held_out, results.held_out, self.dataset)  # a run of an earlier version has none
         return results
+
+    def _check_data(self) -> None:
+        """Records what the data are like, and prints a summary unless the directory holds the same findings already."""
+        findings = data_check.examine(self.config, self.dataset)
+        if data_check.record(self.workdir, self.config, self.dataset, findings):
+            lines = findings_text.summary(findings)
+            for line in data_check.with_time_and_place(lines, self.workdir, self.config, findings):
+                print(f"data: {line}", file=sys.stderr)
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
         """Trains the generator if that is requested and not done yet, or adopts another run's."""

@@ -4,6 +4,8 @@
 
     config.json          the settings, written when the run starts
     data.json            the identity of its data (data/identity.py), written at the same time
+    check.json           what a look at the data found (data/findings.py), written at the same time
+    images.png           training images of every class, as the networks see them before augmentation
     generator/           stage 1: checkpoints/, metrics.jsonl, and pictures/ of mixes during training
     generator_from.json  if another run's generator is used instead: that run's directory, relative to this one
     generator_kept/      this run's copy of that generator, so that the other run may be deleted or retrained
@@ -40,6 +42,8 @@ class Workdir:
         self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
         self.data = self.path / "data.json"
+        self.check_findings = self.path / "check.json"
+        self.images_picture = self.path / "images.png"
         self.generator = self.path / "generator"
         self.generator_from = self.path / "generator_from.json"
         self.generator_kept = self.path / "generator_kept"

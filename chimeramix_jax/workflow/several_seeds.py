@@ -106,4 +106,5 @@ def _seed_results(run: Run, results: dict[str, Any]) -> dict[str, Any]:
     }
     if "validation" in results:
         seed_results["validation"] = results["validation"]["examples"]
+        seed_results["held_out_from"] = results["held_out_from"]
     return seed_results

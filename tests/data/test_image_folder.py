@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.builders.image_folder import scan_folder
+from chimeramix_jax.data.builders import own_images
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.data.preparation import SkippedWarning
@@ -41,8 +41,8 @@ def config(dataset_config, folder):
     return dataset_config
 
 
-def scan(folder):
-    return scan_folder(str(folder))
+def scan(folder, evaluate_on="test"):
+    return own_images.scan(str(folder), evaluate_on)
 
 
 def greys(images):
@@ -323,7 +323,7 @@ def test_a_folder_without_read_permission_is_named(config, folder, monkeypatch, 
 
 def test_a_file_in_place_of_the_directory_is_named(config, folder):
     folder.write_text("not a folder")
-    with pytest.raises(InputError, match=rf"dataset.directory: {folder} cannot be read: Not a directory"):
+    with pytest.raises(InputError, match=rf"dataset.directory: {folder} is a file; it must be a folder of images"):
         load_few_shot(config, 1, seed=0)
 
 
@@ -390,15 +390,34 @@ def test_split_folders_may_be_capitalized(folder, train, test):
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
-def test_validation_images_without_test_images_are_refused(folder, name):
+def test_validation_images_are_evaluated_on_only_if_that_is_requested(folder, name):
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     write_split(folder / name, {"cat": [7]})
-    with pytest.raises(InputError, match=f"has train and {name}, but no test; rename {name} to test"):
+    with pytest.raises(InputError, match=r"has validation images, but no test images; .*evaluate_on=validation"):
         scan(folder)
+    assert [file.path for file in scan(folder, "validation").validation] == [folder / name / "cat" / "0.png"]
     write_split(folder / "test", {"dog": [8]})
-    with pytest.warns(IgnoredFilesWarning, match=f"{name} is not used; classifiers are evaluated on test"):
+    with pytest.warns(IgnoredFilesWarning, match=f"{name} is used only with .*; this run evaluates on test"):
         (only,) = scan(folder).test
     assert only.path == folder / "test" / "dog" / "0.png"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", IgnoredFilesWarning)
+        scan(folder, "validation")
+
+
+def test_a_folder_of_validation_images_replaces_those_left_over_from_training(config, folder):
+    write_split(folder / "train", {"cat": [10, 11, 12], "dog": [40, 41, 42]})
+    write_split(folder / "val", {"cat": [20, 21], "dog": [50]})
+    write_split(folder / "test", {"cat": [30], "dog": [60]})
+    config.evaluate_on = "validation"
+    dataset = load_few_shot(config, 2, seed=0)
+    assert dataset.held_out.images[:, 0, 0, 0].tolist() == [20, 21, 50] and dataset.own_validation
+    assert len(dataset.train.labels) == 4 and len(dataset.identity.unused.images) == 2 + 2
+    shutil.rmtree(folder / "test")
+    assert greys(load_few_shot(config, None, seed=0).held_out) == [20, 21, 50]
+    config.evaluate_on = "test"
+    with pytest.raises(InputError, match="no test images"):
+        load_few_shot(config, 2, seed=0)
 
 
 @pytest.mark.parametrize("name", ["train", "test", "val"])

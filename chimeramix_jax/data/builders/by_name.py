@@ -24,10 +24,10 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             return Stl10(archive=dataset_config.archive, data_dir=data_dir)
         case "image_folder":
-            from chimeramix_jax.data.builders.image_folder import ImageFolder, scan_folder
+            from chimeramix_jax.data.builders.own_images import OwnImages, scan
 
-            contents, side = scan_folder(dataset_config.directory), dataset_config.image_side
-            return ImageFolder(contents, side, skip_unreadable=dataset_config.skip_unreadable, data_dir=data_dir)
+            contents, side = scan(dataset_config.directory, dataset_config.evaluate_on), dataset_config.image_side
+            return OwnImages(contents, side, skip_unreadable=dataset_config.skip_unreadable, data_dir=data_dir)
         case "cifar10" | "cifar100" as name:
             import tensorflow_datasets as tfds
 

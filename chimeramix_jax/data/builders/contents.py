@@ -1,0 +1,136 @@
+"""A user's own images and their classes, in whatever form they are given: folders, a table of paths, or arrays."""
+
+import contextlib
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from PIL import Image
+
+from chimeramix_jax.data.image_files import read_rgb
+from chimeramix_jax.errors import InputError
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLIT_NAMES = {TRAIN: TRAIN, TEST: TEST, **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION)}  # usual names
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
+
+
+@runtime_checkable
+class LabelledSource(Protocol):
+    """An image that has not been read yet, and its class."""
+
+    @property
+    def label(self) -> int:
+        """The class index."""
+
+    @property
+    def name(self) -> str:
+        """The image's name below the given folder or in the given file, for messages."""
+
+    @property
+    def place(self) -> str:
+        """The same with the path of that folder or file."""
+
+    def read(self) -> Image.Image:
+        """Returns the image as RGB; raises UnreadableImageError if it cannot be read."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image on disk and its class."""
+
+    path: Path
+    label: int
+    name: str
+
+    @property
+    def place(self) -> str:
+        """The path of the file."""
+        return str(self.path)
+
+    def read(self) -> Image.Image:
+        """Returns the image as RGB; raises UnreadableImageError if it cannot be read."""
+        return read_rgb(self.path)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The splits of a user's own images, in published order, to which few-shot subsets refer."""
+
+    class_names: tuple[str, ...]  # by label
+    train: tuple[LabelledSource, ...]
+    validation: tuple[LabelledSource, ...] | None  # None: there is no such split
+    test: tuple[LabelledSource, ...] | None  # None: there is no such split
+    fingerprint: str  # changes with any file's name, size, modification time or split
+
+    @property
+    def splits(self) -> dict[str, tuple[LabelledSource, ...]]:
+        """The splits that exist, by name."""
+        parts = {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
+        return {name: images for name, images in parts.items() if images is not None}
+
+
+def refuse_odd_name(name: str, kind: str, place: Path) -> None:
+    """Raises InputError for a class name that TFDS cannot store: it writes them as lines of a UTF-8 text file."""
+    if name != name.strip() or len(name.splitlines()) != 1 or _SURROGATE.search(name):
+        raise InputError(
+            f"dataset.directory: rename the {kind} {name!r} in {place}; its name must be a line of Unicode text "
+            "without spaces at its ends"
+        )
+
+
+def refuse_single_images(images: Sequence[LabelledSource], class_names: Sequence[str], missing: str) -> None:
+    """Raises InputError unless every class has an image to train and an image to hold out.
+
+    ``missing`` is what would make holding out unnecessary, for the message, such as ``a test folder``.
+    """
+    for label, name in enumerate(class_names):
+        of_class = [image for image in images if image.label == label]
+        if len(of_class) < 2:
+            raise InputError(
+                f"dataset.directory: class {name!r} has a single image, {of_class[0].place}; without {missing} "
+                "each class needs two, one to train and one to test"
+            )
+
+
+def refuse_validation_alone(contents: Contents, evaluate_on: str, place: Path) -> None:
+    """Raises InputError if there are validation images, but no test images, and the latter are to be used."""
+    if evaluate_on == "test" and contents.validation is not None and contents.test is None:
+        raise InputError(
+            f"dataset.directory: {place} has validation images, but no test images; evaluate on them with "
+            "--config.dataset.evaluate_on=validation, call them test, or take them away to hold out a share of the "
+            "training images"
+        )
+
+
+def fingerprint_of_files(class_names: Sequence[str], splits: Sequence[Sequence[ImageFile]]) -> str:
+    """Returns a hash of everything that the prepared data depend on except the image side; not of the location."""
+    parts: list[list[tuple[str, int, int, int]]] = []
+    for files in splits:
+        parts.append([])
+        for file in files:
+            with named_if_unreadable(file.path):
+                status = file.path.stat()
+            name = unicodedata.normalize("NFC", file.name)
+            parts[-1].append((name, file.label, status.st_size, status.st_mtime_ns))
+    return fingerprint_of([class_names, parts])
+
+
+def fingerprint_of(content: object) -> str:
+    """Returns a hash of a value that JSON can express."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def named_if_unreadable(path: Path) -> Iterator[None]:
+    """Names the path if an error of the operating system prevents reading it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"dataset.directory: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,138 @@
+"""A user's own images, from folders (``image_folder``), a table (``image_table``) or arrays (``image_arrays``)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from chimeramix_jax.data.builders import image_arrays, image_folder, image_table
+from chimeramix_jax.data.builders.contents import Contents, LabelledSource, refuse_validation_alone
+from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
+from chimeramix_jax.data.identity import image_digest
+from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError, squared
+from chimeramix_jax.data.perceptual_hash import perceptual_hash
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import local_path
+
+
+class OwnImages(tfds.core.GeneratorBasedBuilder):
+    """A user's own images, as squares of the same side.
+
+    Prepared data are stored under the fingerprint of the images and the side, so a folder that has changed is prepared
+    again, and data of different folders are never confused. An example also describes the original image, before it was
+    cropped and resized: its name, its size, the digest of its pixels and its perceptual hash.
+    """
+
+    name = "chimeramix_image_folder"
+    VERSION = tfds.core.Version("3.0.0")
+
+    def __init__(
+        self, contents: Contents, image_side: int, *, skip_unreadable: bool = False, **builder_arguments: Any
+    ) -> None:
+        """Creates the builder for the contents that ``scan`` has found.
+
+        With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
+        """
+        self._contents = contents
+        self._image_side = image_side
+        self._skip_unreadable = skip_unreadable
+        kind = "_readable" if skip_unreadable else ""
+        config = tfds.core.BuilderConfig(name=f"side_{image_side}_{contents.fingerprint}{kind}")
+        super().__init__(config=config, **builder_arguments)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        label = tfds.features.ClassLabel(names=self._contents.class_names)
+        metadata = tfds.core.MetadataDict({SKIPPED: []})
+        sides = {name: tfds.features.Scalar(np.int64) for name in ("width", "height")}
+        texts = {name: tfds.features.Text() for name in ("file", "digest", "perceptual_hash")}
+        return labelled_image_info(self, self._image_side, label, metadata=metadata, **sides, **texts)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {name: self._generate_examples(images) for name, images in self._contents.splits.items()}
+
+    def _generate_examples(self, images: Sequence[LabelledSource]) -> Iterator[tuple[int, dict[str, Any]]]:
+        readable: set[int] = set()
+        for index, source in enumerate(images):
+            try:
+                image = source.read()
+            except UnreadableImageError as error:
+                if not self._skip_unreadable:
+                    raise self._all_unreadable(error) from None
+                self.info.metadata[SKIPPED].append(source.place)
+                continue
+            readable.add(source.label)
+            yield (
+                index,
+                {
+                    "index": index,
+                    "image": png_bytes(squared(image, self._image_side)),
+                    "label": source.label,
+                    "file": os.fsencode(source.name).decode(errors="replace"),
+                    "width": image.width,
+                    "height": image.height,
+                    "digest": image_digest(np.asarray(image)),
+                    "perceptual_hash": perceptual_hash(image),
+                },
+            )
+        for label in sorted({source.label for source in images} - readable):
+            name = self._contents.class_names[label]
+            raise InputError(f"dataset.directory: no image of class {name!r} can be read")
+
+    def _all_unreadable(self, first: UnreadableImageError) -> UnreadableFilesError:
+        """Returns an error that lists all unreadable files, after the first has been found."""
+        with ThreadPoolExecutor(os.cpu_count()) as readers:
+            read = readers.map(_unreadable, [image for split in self._contents.splits.values() for image in split])
+            errors = [error for error in read if error is not None]
+        advice = "repair or remove them, or skip them with --config.dataset.skip_unreadable"
+        if len(errors) == 1:
+            return UnreadableFilesError(f"{first} ({advice.replace('them', 'it')})")
+        paths: dict[str, list[str]] = {}
+        for error in errors:
+            paths.setdefault(error.reason, []).append(str(error.path))
+        listed = "; ".join(f"{', '.join(files)} {reason}" for reason, files in paths.items())
+        return UnreadableFilesError(f"dataset.directory: {len(errors)} files cannot be read: {listed} ({advice})")
+
+
+def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
+    try:
+        source.read()
+    except UnreadableImageError as error:
+        return error
+    return None
+
+
+def scan(directory: str, evaluate_on: str = "test") -> Contents:
+    """Lists a user's own images and their splits, without opening them; raises InputError if that is impossible.
+
+    Args:
+        directory: a folder, a CSV file that lists images, or an NPZ file of arrays.
+        evaluate_on: the held-out images to use, "test" or "validation".
+    """
+    if not directory:
+        raise InputError("dataset.directory: not set; image_folder needs --config.dataset.directory=PATH")
+    path = local_path(directory, "dataset.directory")
+    if path.is_dir() or not path.exists():
+        contents = image_folder.scan_folder(path, evaluate_on)
+    elif path.suffix.lower() == ".csv":
+        contents = image_table.scan_table(path)
+    elif path.suffix.lower() == ".npz":
+        contents = image_arrays.scan_arrays(path)
+    else:
+        raise InputError(
+            f"dataset.directory: {path} is a file; it must be a folder of images, a .csv file that lists images, or an "
+            ".npz file of arrays"
+        )
+    refuse_validation_alone(contents, evaluate_on, path)
+    return contents
+
+
+def folder_of(directory: str) -> Path | None:
+    """Returns the folder below which the files named by ``scan`` are; None for arrays, whose images have no files."""
+    path = local_path(directory, "dataset.directory")
+    if path.suffix.lower() == ".npz" and not path.is_dir():
+        return None
+    return path if path.is_dir() else path.parent

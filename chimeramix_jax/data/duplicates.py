@@ -1,0 +1,72 @@
+"""Finds images that occur more than once, exactly or nearly, and says where."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN
+from chimeramix_jax.data.originals import Original
+from chimeramix_jax.data.perceptual_hash import near_pairs
+
+MOST_COMPARED = 30_000  # with more images, near duplicates are searched for the training images only
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One of several copies of an image."""
+
+    original: Original
+    split: str  # ``TRAIN``, ``HELD_OUT`` or ``UNUSED`` of data/identity.py
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that are copies of one another."""
+
+    copies: tuple[Copy, ...]
+
+    @property
+    def between_classes(self) -> bool:
+        """Whether the copies are of different classes, so that at least one label must be wrong."""
+        return len({copy.original.label for copy in self.copies}) > 1
+
+    @property
+    def across_the_split(self) -> bool:
+        """Whether a classifier is evaluated on a copy of an image that it was trained on."""
+        return {TRAIN, HELD_OUT} <= {copy.split for copy in self.copies}
+
+
+def exact_groups(copies: Iterable[Copy]) -> list[Group]:
+    """Returns the groups of images with the same pixels, in the order of their first images."""
+    by_digest = defaultdict(list)
+    for copy in copies:
+        by_digest[copy.original.digest].append(copy)
+    return [Group(tuple(same)) for same in by_digest.values() if len(same) > 1]
+
+
+def near_groups(copies: Sequence[Copy]) -> list[Group]:
+    """Returns the groups of images that look alike, but do not all have the same pixels.
+
+    Two images belong to one group if their hashes are near, or if there is a chain of such images between them. The
+    training images must come first: if there are more than ``MOST_COMPARED`` images, only they are compared with all.
+    """
+    by_digest = defaultdict(list)
+    for copy in copies:
+        by_digest[copy.original.digest].append(copy)
+    distinct = list(by_digest.values())  # in the order of the first copies
+    hashes = [same[0].original.perceptual_hash for same in distinct]
+    train = sum(same[0].split == TRAIN for same in distinct)
+    pairs = list(near_pairs(hashes, first=train if len(distinct) > MOST_COMPARED else None))
+    if not pairs:
+        return []
+    rows, columns = np.array(pairs).T
+    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(distinct), len(distinct)))
+    components: defaultdict[int, list[Copy]] = defaultdict(list)
+    _, component_of = connected_components(graph, directed=False)
+    for position in sorted({*rows.tolist(), *columns.tolist()}):
+        components[component_of[position]] += distinct[position]
+    return [Group(tuple(component)) for component in components.values()]

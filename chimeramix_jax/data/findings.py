@@ -1,0 +1,154 @@
+"""What a look at a run's data shows before training: its classes, splits and sides, copies, and odd images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer
+
+from chimeramix_jax.data.duplicates import MOST_COMPARED, Copy, Group, exact_groups, near_groups
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.originals import Original
+
+ELONGATED = 2  # at this ratio of the sides, a centre crop cuts off half of an image
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run's data are like. ``to_dict`` is what is stored and shown; its splits are train, held_out, unused."""
+
+    dataset: str
+    evaluate_on: str  # "test" or "validation": what the held-out images are
+    held_out_from: str  # "train": they are part of the train split; otherwise the split that they are
+    class_names: tuple[str, ...]
+    labels: dict[str, Integer[np.ndarray, "_"]]  # by split
+    sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
+    network_side: int  # pixels per side of the classifier's images
+    enlarged: int  # images of which a side is smaller than that
+    elongated: int  # images of which at least half is cut off
+    flat: tuple[str, ...]  # images that are almost of one colour
+    unreadable: tuple[str, ...]  # files that were skipped
+    exact: list[Group]
+    near: list[Group] | None  # None: not searched, since only a user's own images are
+    near_for_training_only: bool  # whether there were too many images to compare all with one another
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the findings in JSON's types."""
+        return {
+            "dataset": self.dataset,
+            "evaluate_on": self.evaluate_on,
+            "held_out_from": self.held_out_from,
+            "classes": self._classes(),
+            "images": {split: len(labels) for split, labels in self.labels.items()},
+            "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
+            "sides": self.sides,
+            "network_side": self.network_side,
+            "enlarged": self.enlarged,
+            "elongated": self.elongated,
+            "flat": list(self.flat),
+            "unreadable": list(self.unreadable),
+            "exact_duplicates": [self._group(group) for group in self.exact],
+            "near_duplicates": None if self.near is None else [self._group(group) for group in self.near],
+            "near_for_training_only": self.near_for_training_only,
+        }
+
+    def _counts(self, split: str) -> list[int]:
+        return np.bincount(self.labels[split], minlength=len(self.class_names)).tolist()
+
+    def _classes(self) -> list[dict[str, Any]]:
+        counts = {split: self._counts(split) for split in self.labels}
+        return [
+            {"name": name} | {split: of_split[label] for split, of_split in counts.items()}
+            for label, name in enumerate(self.class_names)
+        ]
+
+    def _imbalance(self, split: str) -> dict[str, Any]:
+        """Returns the smallest and the largest class of a split, and their numbers of images."""
+        counts = self._counts(split)
+        ends = {"smallest": int(np.argmin(counts)), "largest": int(np.argmax(counts))}
+        return {end: {"class": self.class_names[label], "images": counts[label]} for end, label in ends.items()}
+
+    def _group(self, group: Group) -> dict[str, Any]:
+        return {
+            "files": [
+                {
+                    "file": copy.original.file,
+                    "class": self.class_names[copy.original.label],
+                    "split": copy.split,
+                }
+                for copy in group.copies
+            ],
+            "between_classes": group.between_classes,
+            "across_the_split": group.across_the_split,
+        }
+
+
+def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) -> Findings:
+    """Examines the data of a run, which ``load_few_shot`` has loaded.
+
+    Args:
+        dataset: the data.
+        evaluate_on: ``dataset.evaluate_on`` of its settings.
+        network_side: pixels per side of the classifier's images.
+    """
+    copies = list_of_copies(dataset)
+    originals = [copy.original for copy in copies]
+    own = dataset.originals
+    sides = {name: np.array([getattr(original, name) for original in originals]) for name in ("width", "height")}
+    shorter, longer = np.minimum(*sides.values()), np.maximum(*sides.values())
+    labels = {
+        split: np.array([copy.original.label for copy in copies if copy.split == split], dtype=np.int64)
+        for split in (TRAIN, HELD_OUT, UNUSED)
+    }
+    return Findings(
+        dataset=dataset.name,
+        evaluate_on=evaluate_on,
+        held_out_from=held_out_from(dataset, evaluate_on),
+        class_names=dataset.class_names,
+        labels=labels,
+        sides={name: [int(values.min()), int(np.median(values)), int(values.max())] for name, values in sides.items()},
+        network_side=network_side,
+        enlarged=int(np.sum(shorter < network_side)),
+        elongated=int(np.sum(longer >= ELONGATED * shorter)),
+        flat=() if own is None else tuple(original.file for original in originals if not original.perceptual_hash),
+        unreadable=() if own is None else own.unreadable,
+        exact=exact_groups(copies),
+        near=None if own is None else near_groups(copies),
+        near_for_training_only=own is not None and len(copies) > MOST_COMPARED,
+    )
+
+
+def held_out_from(dataset: FewShotDataset, evaluate_on: str) -> str:
+    """Returns the split that the held-out images are from: "train", "validation" or "test"."""
+    if dataset.divided or (evaluate_on == "validation" and not dataset.own_validation):
+        return "train"
+    return evaluate_on
+
+
+def list_of_copies(dataset: FewShotDataset) -> list[Copy]:
+    """Returns all images of a user's own data, or the images used of a published data set; training images first.
+
+    A published data set is so large that only the images used are decoded. They are named by their places.
+    """
+    own = dataset.originals
+    if own is not None:
+        parts = {TRAIN: own.train, HELD_OUT: own.held_out, UNUSED: own.unused}
+        return [Copy(original, split) for split, originals in parts.items() for original in originals]
+    identity = dataset.identity
+    names = [f"training image {index}" for index in dataset.train_indices.tolist()]
+    held_out = [f"held-out image {index}" for index in range(len(identity.held_out.labels))]
+    return [
+        *_stored(TRAIN, dataset, names),
+        *_stored(HELD_OUT, dataset, held_out),
+    ]
+
+
+def _stored(split: str, dataset: FewShotDataset, names: Sequence[str]) -> list[Copy]:
+    identity, images = dataset.identity.split(split), (dataset.train if split == TRAIN else dataset.held_out).images
+    height, width = images.shape[1:3]
+    return [
+        Copy(Original(name, label, width, height, digest, ""), split)
+        for name, label, digest in zip(names, identity.labels, identity.images, strict=True)
+    ]

@@ -1,0 +1,110 @@
+"""Writes the findings about a run's data as text: all of them, or a summary of a few lines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
+from chimeramix_jax.reporting.results import aligned
+
+MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
+MOST_FILES = 4  # of a group
+
+
+def full_text(findings: Mapping[str, Any]) -> str:
+    """Returns the classes as a table, then everything else that was found, with the files' names."""
+    return "\n".join([_class_table(findings), "", *lines(findings, MOST_LISTED)])
+
+
+def summary(findings: Mapping[str, Any]) -> list[str]:
+    """Returns the same in a few lines, without the table of classes and without files that are copies."""
+    images = findings["images"]
+    numbers = f"{images[TRAIN]} training and {images[HELD_OUT]} {findings['evaluate_on']} images"
+    return [f"{len(findings['classes'])} classes, {numbers}", *lines(findings, 0)]
+
+
+def _class_table(findings: Mapping[str, Any]) -> str:
+    splits = {TRAIN: "training", HELD_OUT: findings["evaluate_on"], UNUSED: "unused"}
+    if not findings["images"][UNUSED]:
+        del splits[UNUSED]
+    rows = [[row["name"], *(str(row[split]) for split in splits)] for row in findings["classes"]]
+    total = ["all", *(str(findings["images"][split]) for split in splits)]
+    return aligned([["class", *splits.values()], *rows, total])
+
+
+def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
+    """Yields a line for everything but the table; up to ``most`` groups of copies are listed."""
+    sources = {
+        "train": f"{findings['evaluate_on']} images: held out of the training images",
+        "validation": "validation images: the data's own",
+        "test": "test images: the data's own",
+    }
+    yield sources[findings["held_out_from"]]
+    width, height = findings["sides"]["width"], findings["sides"]["height"]
+    yield f"sides in pixels: {_range(width)} wide, {_range(height)} high; networks see {findings['network_side']}"
+    for key, what in (
+        ("enlarged", "smaller than that, and enlarged"),
+        ("elongated", "twice as long as wide or more, so that half or more of it is cut off"),
+    ):
+        if findings[key]:
+            yield f"{_images(findings[key])} {what}"
+    for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
+        yield _balance(findings["imbalance"][split], name)
+    yield from _files("unreadable files", findings["unreadable"], most)
+    yield from _files("images that are almost of one colour", findings["flat"], most)
+    yield from _groups("exact duplicates", findings["exact_duplicates"], findings["evaluate_on"], most)
+    if findings["near_duplicates"] is not None:
+        name = "near duplicates"
+        if findings["near_for_training_only"]:
+            name += " of training images (there are too many to compare the others)"
+        yield from _groups(name, findings["near_duplicates"], findings["evaluate_on"], most, sign="~")
+
+
+def _range(values: Sequence[int]) -> str:
+    low, median, high = values
+    return f"{low}" if low == high else f"{low} to {high} (median {median})"
+
+
+def _images(count: int) -> str:
+    return f"{count} image is" if count == 1 else f"{count} images are"
+
+
+def _balance(ends: Mapping[str, Any], name: str) -> str:
+    smallest, largest = ends["smallest"], ends["largest"]
+    if smallest["images"] == largest["images"]:
+        return f"{name} images per class: {smallest['images']}"
+    return (
+        f"{name} images per class: {smallest['images']} ({smallest['class']}) to {largest['images']} "
+        f"({largest['class']})"
+    )
+
+
+def _files(what: str, files: Sequence[str], most: int) -> Iterator[str]:
+    if files:
+        yield f"{what}: {len(files)}"
+        for file in files[:most]:
+            yield f"  {file}"
+        if most and len(files) > most:
+            yield f"  and {len(files) - most} more"
+
+
+def _groups(
+    what: str, groups: Sequence[Mapping[str, Any]], evaluate_on: str, most: int, sign: str = "="
+) -> Iterator[str]:
+    """Yields a line with the numbers of groups, and up to ``most`` groups, the worst first."""
+    if not groups:
+        yield f"{what}: none"
+        return
+    across = sum(group["across_the_split"] for group in groups)
+    between = sum(group["between_classes"] for group in groups)
+    number = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
+    yield (
+        f"{what}: {number} of images; {across or 'none'} in both training and {evaluate_on} images, "
+        f"{between or 'none'} in several classes"
+    )
+    worst_first = sorted(groups, key=lambda group: (not group["across_the_split"], not group["between_classes"]))
+    for group in worst_first[:most]:
+        files = [copy["file"] for copy in group["files"]]
+        more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
+        yield f"  {f' {sign} '.join(files[:MOST_FILES])}{more}"
+    if most and len(groups) > most:
+        yield f"  and {len(groups) - most} more groups"

@@ -1,0 +1,81 @@
+"""Looks at the data of a run without training anything."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.data import findings_text
+from chimeramix_jax.data.image_files import UnreadableFilesError
+from chimeramix_jax.data.loading import FewShotDataset, load_few_shot
+from chimeramix_jax.data.preparation import SkippedWarning
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.runs import data_check
+from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.workdir import Workdir
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The findings about a run's data."""
+
+    config: ConfigDict
+    workdir: Workdir  # where they are recorded
+    findings: dict[str, Any]  # the content of ``check.json``
+    problems: list[InputError]  # why the run would be refused; empty if it would not
+
+    def text(self) -> str:
+        """Returns the findings as text, and where they are recorded."""
+        lines = [findings_text.full_text(self.findings)]
+        return "\n".join(data_check.with_time_and_place(lines, self.workdir, self.config, self.findings))
+
+
+def check_data(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Examines the data of a run, records the findings in its directory and returns them.
+
+    Nothing is trained or compiled. Writes ``check.json``, which has the same content, and ``images.png``, which shows
+    images of every class as the networks see them.
+
+    Args:
+        config: the settings, as in ``configs/``, for one seed.
+        workdir: the run's directory.
+
+    Raises:
+        InputError: a setting, the data or the directory is unsuitable. Findings for which a run would be refused, such
+            as unreadable files, are returned, not raised.
+    """
+    return checked(config, workdir).findings
+
+
+def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
+    """Does the work of ``check_data``, and also returns why the run would be refused."""
+    settings.check(config, stored=True)
+    directory = Workdir(workdir)
+    with leaving_no_empty_folders(directory.path):
+        directory.check(config)
+        with locked(directory.path):
+            dataset, problems = _loaded(config)
+            try:
+                data_check.refuse_copies(config, dataset)
+            except InputError as error:
+                problems.append(error)
+            findings = data_check.examine(config, dataset)
+            data_check.record(directory, config, dataset, findings)
+    return Checked(config, directory, findings, problems)
+
+
+def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
+    """Loads the data, without the files that cannot be read; returns the error that a run would raise for them."""
+    arguments = config.max_labels_per_class, config.seed
+    try:
+        return load_few_shot(config.dataset, *arguments), []
+    except UnreadableFilesError as error:
+        readable = ConfigDict(config.dataset)
+        readable.skip_unreadable = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SkippedWarning)  # the findings name the files
+            return load_few_shot(readable, *arguments), [error]

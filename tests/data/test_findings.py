@@ -1,0 +1,75 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chimeramix_jax.data import findings_text, load_few_shot
+from chimeramix_jax.data.findings import findings_of
+from tests.data.own_images import write_images
+
+
+@pytest.fixture
+def config(dataset_config, tmp_path):
+    """Settings for a folder with copies of all kinds, and a flat, a small and a long image."""
+    folder = tmp_path / "photos"
+    for seed, (split, name, count) in enumerate(
+        [("train", "cat", 4), ("train", "dog", 5), ("test", "cat", 2), ("test", "dog", 2), ("val", "dog", 1)]
+    ):
+        write_images(folder / split / name, count, seed, size=(60, 48))
+    shutil.copy(folder / "train/cat/0.png", folder / "train/cat/same.png")
+    shutil.copy(folder / "train/cat/1.png", folder / "train/dog/relabelled.png")
+    shutil.copy(folder / "train/dog/0.png", folder / "test/dog/leaked.png")
+    Image.open(folder / "train/dog/1.png").convert("RGB").save(folder / "test/dog/edited.jpg", quality=70)
+    Image.new("RGB", (60, 20), "white").save(folder / "test/cat/flat.png")
+    dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8})
+    return dataset_config
+
+
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_everything_about_a_folder_is_found(config):
+    found = findings_of(load_few_shot(config, None, seed=0), "test", network_side=24).to_dict()
+    assert found["classes"] == [
+        {"name": "cat", "train": 5, "held_out": 3, "unused": 0},
+        {"name": "dog", "train": 6, "held_out": 4, "unused": 1},
+    ]
+    assert found["imbalance"]["train"] == {
+        "smallest": {"class": "cat", "images": 5},
+        "largest": {"class": "dog", "images": 6},
+    }
+    assert found["sides"] == {"width": [60, 60, 60], "height": [20, 48, 48]}
+    assert (found["enlarged"], found["elongated"], found["flat"]) == (1, 1, ["test/cat/flat.png"])
+    groups = {
+        tuple(sorted(copy["file"] for copy in group["files"])): (group["between_classes"], group["across_the_split"])
+        for group in found["exact_duplicates"]
+    }
+    assert groups == {
+        ("train/cat/0.png", "train/cat/same.png"): (False, False),
+        ("train/cat/1.png", "train/dog/relabelled.png"): (True, False),
+        ("test/dog/leaked.png", "train/dog/0.png"): (False, True),
+    }
+    (near,) = found["near_duplicates"]
+    assert {copy["file"] for copy in near["files"]} == {"train/dog/1.png", "test/dog/edited.jpg"}
+    assert near["across_the_split"] and not near["between_classes"]
+    text = findings_text.full_text(found)
+    assert "  train/dog/1.png ~ test/dog/edited.jpg" in text and "train/dog/0.png = test/dog/leaked.png" in text
+    assert "5 (cat) to 6 (dog)" in text
+    assert "exact duplicates: 3 groups of images; 1 in both training and test images, 1 in several classes" in text
+
+
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_images_that_a_run_does_not_use_are_no_copies_across_the_split(config):
+    config.evaluate_on = "validation"
+    found = findings_of(load_few_shot(config, None, seed=0), "validation", network_side=24).to_dict()
+    assert found["held_out_from"] == "validation" and found["images"] == {"train": 11, "held_out": 1, "unused": 7}
+    assert len(found["exact_duplicates"]) == 3
+    assert not any(group["across_the_split"] for group in found["exact_duplicates"] + found["near_duplicates"])
+
+
+def test_a_published_data_set_has_exact_findings_only(dataset_config, data_dir):
+    dataset_config.update({"name": "digits", "data_dir": str(data_dir)})
+    found = findings_of(load_few_shot(dataset_config, 2, seed=0), "test", network_side=8).to_dict()
+    assert found["images"] == {"train": 20, "held_out": 697, "unused": 0} and found["near_duplicates"] is None
+    assert found["sides"] == {"width": [8, 8, 8], "height": [8, 8, 8]}
+    assert np.sum([row["held_out"] for row in found["classes"]]) == 697
+    assert "near duplicates" not in findings_text.full_text(found)

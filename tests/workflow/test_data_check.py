@@ -1,0 +1,111 @@
+"""Looking at the data alone, and before training, through the real command line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.config import from_json, load
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.run import Request, prepared
+from chimeramix_jax.runs.time_estimate import estimated_seconds
+from chimeramix_jax.runs.workdir import Workdir
+from tests.data.own_images import write_images
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Photos of two classes, a test photo of which is also a training photo."""
+    for seed, (split, name, count) in enumerate(
+        [("train", "cat", 3), ("train", "dog", 3), ("test", "cat", 2), ("test", "dog", 1)]
+    ):
+        write_images(tmp_path / "photos" / split / name, count, seed)
+    shutil.copy(tmp_path / "photos/train/dog/0.png", tmp_path / "photos/test/dog/copy.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def config(photos, data_dir):
+    config = load("image_folder")
+    config.update_from_flattened_dict(
+        {"dataset.directory": str(photos), "dataset.data_dir": str(data_dir), "classifier.image_side": 8}
+    )
+    return config
+
+
+def test_check_prints_the_findings_names_every_problem_and_trains_nothing(run_main, photos, tmp_path):
+    (photos / "train" / "cat" / "broken.jpg").write_bytes(b"x")
+    code, output, errors = run_main(
+        "--stage=check",
+        "--config=image_folder",
+        f"--config.dataset.directory={photos}",
+        f"--workdir={tmp_path / 'run'}",
+        **{"dataset.image_side": 8, "max_labels_per_class": None},
+    )
+    assert code == 2, errors
+    assert "cat           3     2" in output and "dog           3     2" in output
+    assert "train/dog/0.png = test/dog/copy.png" in output and str(photos / "train/cat/broken.jpg") in output
+    unreadable, copies = errors.splitlines()
+    assert "broken.jpg is not an image that Pillow can read" in unreadable
+    assert "1 test image is a copy of a training image (train/dog/0.png = test/dog/copy.png)" in copies
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["check.json", "images.png"]
+    stored = json.loads((tmp_path / "run" / "check.json").read_text())
+    assert stored["format"] == 1 and len(stored["exact_duplicates"]) == 1
+    assert stored["unreadable"] == [str(photos / "train/cat/broken.jpg")]
+
+
+def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_reported(config, tmp_path):
+    workdir = tmp_path / "run"
+    with pytest.raises(InputError, match=r"dataset.duplicates: 1 test image is a copy .*duplicates=report"):
+        chimeramix_jax.train_and_evaluate(config, workdir)
+    assert not workdir.exists()
+    config.dataset.duplicates = "report"
+    with prepared(Request(config, Workdir(workdir))) as run:
+        assert len(run.dataset.held_out.labels) == 4
+
+
+def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):
+    config = load("digits")
+    config.dataset.data_dir = str(data_dir)
+    with prepared(Request(config, Workdir(tmp_path / "run"))) as run:
+        dataset = run.dataset
+        dataset.held_out.images[0] = dataset.train.images[0]
+    monkeypatch.setattr("chimeramix_jax.runs.run.load_few_shot", lambda *_: dataset)
+    with prepared(Request(config, Workdir(tmp_path / "run"))):
+        pass
+
+
+def test_the_contact_sheet_shows_the_classes_as_the_networks_see_them(config, tmp_path):
+    findings = chimeramix_jax.check_data(config, tmp_path / "run")
+    assert findings["images"] == {"train": 6, "held_out": 4, "unused": 0} and findings["network_side"] == 8
+    with Image.open(tmp_path / "run" / "images.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    tiles = [tile for row in (0, 1) for tile in (pixels[16 + row * 102 : 112 + row * 102],)]
+    assert all(len(np.unique(tile.reshape(-1, 3), axis=0)) > 60 for tile in tiles)  # two rows of pictures
+
+
+def test_a_check_in_the_directory_of_another_run_is_refused(config, trained_run):
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        chimeramix_jax.check_data(config, trained_run)
+    assert (trained_run / "check.json").exists() and (trained_run / "images.png").exists()  # the run's own
+
+
+def test_a_run_prints_what_its_data_are_like_and_reports_it(trained_run):
+    errors = (trained_run.parent / "errors").read_text()
+    assert "data: 10 classes, 20 training and 697 test images" in errors
+    assert "data: exact duplicates: " in errors and "near duplicates" not in errors
+    assert "<h2>Data</h2>" in (trained_run / "report.html").read_text()
+
+
+def test_the_time_is_that_of_a_comparable_run_or_is_left_out(trained_run):
+    results = json.loads((trained_run / "results.json").read_text())
+    config, beside = from_json((trained_run / "config.json").read_text()), Workdir(trained_run.parent / "next")
+    config.seed = 7
+    seconds = sum(results["seconds"].values())
+    assert estimated_seconds(beside, config, 20, 697) == (pytest.approx(seconds), 1)
+    assert estimated_seconds(beside, config, 40, 697) is None
+    config.classifier.epochs = 6
+    assert estimated_seconds(beside, config, 20, 697) is None
