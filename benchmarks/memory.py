@@ -114,10 +114,13 @@ def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | Non
     key = jax.random.key(0)
     state = jax.eval_shape(stage.initial_state, key)
     arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key, key)
-    step = jax.jit(stage.train_step, donate_argnums=0)
+    # As a flat list, since JAX also describes arguments by their trees with other leaves, which are not arrays.
+    leaves, structure = jax.tree.flatten(arguments)
+    of_the_state = range(len(jax.tree.leaves(state)))
+    step = jax.jit(lambda *leaves: stage.train_step(*structure.unflatten(leaves)), donate_argnums=of_the_state)
     if place is None:
-        return step.lower(*arguments).compile()
-    return step.trace(*deviceless.lying_at(place, arguments)).lower(lowering_platforms=("cuda",)).compile()
+        return step.lower(*leaves).compile()
+    return step.trace(*deviceless.lying_at(place, leaves)).lower(lowering_platforms=("cuda",)).compile()
 
 
 def memory(program: Compiled) -> tuple[int, int]:
