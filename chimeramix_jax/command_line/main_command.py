@@ -22,12 +22,15 @@ _OF_A_RUN = (*USES, *settings.MEASURING_STAGES)  # without --config, these take 
 _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
+    "folds": settings.STAGES,
+    "fold_repeats": settings.STAGES,
     "images": ("predict",),
     "count": ("generate",),
     "generate_seed": ("generate",),
     "format": USES,
     "output": USES,
 }
+_SHORT_FOR_SETTINGS = ("folds", "fold_repeats")  # flags that set the setting of the same name
 _NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
 
 HELP = Help(
@@ -100,6 +103,22 @@ HELP = Help(
                 "this one, if it was trained with the same settings on the same images.",
             ),
         ),
+        "An estimate from few images": (
+            Flag(
+                "folds=N",
+                "Divide the training images into N folds and train a model without each, so that every image is "
+                "predicted once by a model that has not seen it; then train the final model on all of them. Their "
+                "accuracy is what to expect of the final model. Images in test/ are only used by the final model. "
+                "The same as --config.folds=N.",
+                lowest=2,
+                highest=1000,
+            ),
+            Flag(
+                "fold_repeats=N",
+                "Divide them N times, each time differently. The same as --config.fold_repeats=N.",
+                highest=1000,
+            ),
+        ),
         "Using a trained run (--stage=predict or generate, with --workdir)": (
             Flag(
                 "images=PATH[,PATH...]",
@@ -145,6 +164,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
+    overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
+    rest = [*overrides, *rest]
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)

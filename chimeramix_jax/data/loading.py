@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.config.checking import check_value
+from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
@@ -27,6 +28,10 @@ class LabelledImages:
     images: UInt8[np.ndarray, "examples height width 3"]  # RGB, 0 to 255
     labels: Int32[np.ndarray, "examples"]  # from 0 to the number of classes - 1
 
+    def at(self, positions: Int64[np.ndarray, "chosen"]) -> "LabelledImages":
+        """Returns the images at these positions."""
+        return LabelledImages(self.images[positions], self.labels[positions])
+
     def identity(self) -> Split:
         """Returns the images' digests and labels."""
         return Split.of(map(image_digest, self.images), self.labels)
@@ -38,10 +43,12 @@ class FewShotDataset:
 
     name: str
     class_names: tuple[str, ...]  # by label
-    train: LabelledImages  # the few-shot subset, in the order of ``train_indices``
+    # The few-shot subset, in the order of ``train_indices``; in a fold's run, the part of it to train on.
+    train: LabelledImages
     train_indices: Int64[np.ndarray, "examples"]  # the positions of ``train`` in the published train split
     # The images that classifiers are evaluated on: the whole test split, or the images of the train split that
-    # are not in ``train``; in the published order.
+    # are not in ``train``, in the published order; in a fold's run, the images of the fold. Empty if there is no test
+    # split and folds are used instead.
     held_out: LabelledImages
     divided: bool = False  # whether there is no published test split and part of the train split was held out instead
     # The identity of the data, if it is stored with the images; None: it must be computed.
@@ -53,7 +60,9 @@ class FewShotDataset:
         return self.content or DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
 
 
-def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
+def load_few_shot(
+    dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int, folds: int = 0, fold: int = 0
+) -> FewShotDataset:
     """Draws the few-shot subset and loads it together with the held-out images; prepares the data set if necessary.
 
     Decodes only the chosen images of the train split. Raises InputError if a setting is wrong or the data are missing.
@@ -62,7 +71,9 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         dataset_config: ``config.dataset``.
         max_labels_per_class: training images per class; None: all.
         seed: the seed of ``few_shot_indices``. Together with ``dataset.holdout_seed`` it also determines the held-out
-            images of a folder without test images.
+            images of a folder without test images, and the folds.
+        folds: the number of folds; 0: none. If there are any, no images of a folder without test images are held out.
+        fold: the fold to leave out of the subset, from 1, continued from one division into folds to the next; 0: none.
     """
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
@@ -76,20 +87,26 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         with _named_if_damaged(builder):
             train = _published_order(builder, entry, "train")
             divided = "test" not in builder.info.splits
-            if divided:
-                train, test = _divided(train, dataset_config, seed, class_names)
-            else:
+            if not divided:
                 test = _published_order(builder, entry, "test")
-            kept = np.bincount(test.labels, minlength=len(class_names)) if divided else None
+            elif folds:
+                test = train.at(np.arange(0))
+            else:
+                train, test = _divided(train, dataset_config, seed, class_names)
+            kept = np.bincount(test.labels, minlength=len(class_names)) if divided and not folds else None
             indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
             chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
             held_out, unused = (rest, test) if dataset_config.evaluate_on == "validation" else (test, rest)
-            if not len(held_out.labels):
+            if not len(held_out.labels) and not fold and not (divided and folds):
                 raise InputError(
                     f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} has no images for it "
                     f"besides the {len(indices)} training images"
                 )
-            train_images, held_out_images = _decode(builder, chosen), _decode(builder, held_out)
+            train_images = _decode(builder, chosen)
+            if fold:
+                draw = f"{dataset_config.holdout_seed} {seed}"
+                return _fold(entry.name, class_names, chosen, train_images, indices, folds, fold, draw, divided)
+            held_out_images = _decode(builder, held_out)
     content = None
     if chosen.digests is not None:
         content = DataIdentity(class_names, chosen.identity(), held_out.identity(), unused.identity())
@@ -113,6 +130,32 @@ class _Examples:
     def identity(self) -> Split:
         """Returns the examples' digests and labels."""
         return Split.of(self.digests or (), self.labels)
+
+
+def _fold(
+    name: str,
+    class_names: tuple[str, ...],
+    chosen: _Examples,
+    images: LabelledImages,
+    indices: Int64[np.ndarray, "examples"],
+    folds: int,
+    fold: int,
+    draw: str,
+    divided: bool,
+) -> FewShotDataset:
+    """Returns the data of a fold's run, given the few-shot subset and the seed ``draw`` of its divisions."""
+    digests = images.identity().images if chosen.digests is None else chosen.digests
+    repeat, held_out = divmod(fold - 1, folds)
+    numbers = division.fold_of_each(digests, images.labels, folds, f"{draw} {repeat}", class_names)
+    train = division.filled_training_positions(numbers, images.labels, held_out)
+    out = np.flatnonzero(numbers == held_out)
+    train_split, out_split = (
+        Split.of((digests[position] for position in part), images.labels[part]) for part in (train, out)
+    )
+    content = DataIdentity(class_names, train_split, out_split)
+    return FewShotDataset(
+        name, class_names, images.at(train), indices[train], images.at(out), divided=divided, content=content
+    )
 
 
 def _divided(

@@ -17,6 +17,7 @@ from chimeramix_jax.report import confusion, curves, embedding, training_charts
 from chimeramix_jax.reporting import lettering
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.results import FOLDS, split_of
 from chimeramix_jax.reporting.statistics import (
     decimals,
     is_significant,
@@ -46,7 +47,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     These come from ``predictions``: the predicted class of every held-out image, by "classifier" and "baseline".
     """
     results = _results(workdir)
-    split, directory = (results["config"]["dataset"][key] for key in ("evaluate_on", "directory"))
+    split, directory = split_of(results), results["config"]["dataset"]["directory"]
     experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
     measured = {results["experiment"]: results[split]}
     if "baseline" in results:
@@ -55,18 +56,21 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
     content = {
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
-        "split": split,
+        "split": "out-of-fold" if split == FOLDS else split,
+        "folds": results.get(FOLDS),
+        "only_folds": split == FOLDS,
         "examples": results[split]["examples"],
         "classifiers": [_scores(name, scores, len(dataset.class_names)) for name, scores in measured.items()],
-        "difference": _difference(dataset.held_out.labels, predictions),
+        "difference": _difference(dataset.held_out.labels, predictions, results[split]["examples"]),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
-        "classifier_charts": training_charts.classifier_charts(logs, measured, split),
+        "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else measured, split),
         "training": _training_images(dataset),
         "training_images": len(dataset.train.labels),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": settings.flatten(results["config"]),
     }
-    content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"])
+    repeats = results[FOLDS]["repeats"] if split == FOLDS else 1
+    content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"], repeats)
     content |= _mixing(workdir)
     content["legend"] = lettering.legend(dataset.class_names[: pictures.MOST_PAIRS])
     page = _environment().get_template("report.html.jinja").render(content)
@@ -105,9 +109,11 @@ def _scores(experiment: str, evaluation: Mapping[str, Any], classes: int) -> dic
     return shown | {"top5": evaluation["top5"] if classes > 5 else None}
 
 
-def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions]) -> dict[str, Any] | None:
-    """Compares classifier and baseline image by image; returns None without a baseline."""
-    if "baseline" not in predictions:
+def _difference(
+    labels: Int[np.ndarray, "examples"], predictions: Mapping[str, Predictions], images: int
+) -> dict[str, Any] | None:
+    """Compares classifier and baseline image by image; returns None without a baseline, and with repeated folds."""
+    if "baseline" not in predictions or len(labels) != images:
         return None
     alone = only_right(predictions["classifier"] == labels, predictions["baseline"] == labels)
     p_value = mcnemar(*alone)
@@ -115,9 +121,11 @@ def _difference(labels: Int[np.ndarray, "examples"], predictions: Mapping[str, P
     return only | {"significant": is_significant(p_value), "p_value": p_in_words(p_value)}
 
 
-def _classes(matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions) -> dict[str, Any]:
+def _classes(
+    matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions, repeats: int
+) -> dict[str, Any]:
     """Prepares the confusion matrix, the most confused pairs and the accuracy of each class."""
-    accuracies = confusion.class_accuracies(matrix, dataset.class_names)
+    accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats)
     return {
         "heat_table": confusion.heat_table(matrix, dataset.class_names),
         "levels": confusion.LEVELS,

@@ -25,6 +25,7 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.runs import same_data, shared_generator
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
@@ -128,10 +129,12 @@ def _require_generator(request: Request, home: Workdir) -> None:
 
 def load_dataset(config: ConfigDict) -> FewShotDataset:
     """Loads a run's few-shot set; raises InputError if a class has too few images to mix."""
-    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
     if config.mixing.mask != "none":
-        counts = np.bincount(dataset.train.labels)
+        _, first = np.unique(dataset.train_indices, return_index=True)  # the data of a fold may repeat images
+        counts = np.bincount(dataset.train.labels[first])
         smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
+        smallest += f" without fold {config.fold}" if config.fold else ""
         settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
     return dataset
 
@@ -155,8 +158,13 @@ class Run:
             "data": self.dataset.identity.digests(),
         }
 
-    def complete(self, execution: Execution | None = None) -> Running[Results | None]:
-        """Completes the run; returns its results, or None for stage "generator"."""
+    def complete(
+        self, execution: Execution | None = None, out_of_fold: OutOfFold | None = None
+    ) -> Running[Results | None]:
+        """Completes the run; returns its results, or None for stage "generator".
+
+        ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
+        """
         # First, so that old files are never mistaken for new ones, even if the run is killed here.
         self.workdir.move_aside(*self.request.replaced())
         self.workdir.claim(self.config)
@@ -168,8 +176,9 @@ class Run:
             self._picture_mixing()
         if self.request.stage == "generator":
             return None
-        measured = yield from self._measure_classifiers(execution)
-        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
+        measured = yield from self._measure_classifiers(execution, out_of_fold)
+        of_folds = out_of_fold and {part: out_of_fold.content(part) for part in measured}
+        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home, of_folds)
         if self.request.stage != "report":
             results.write(self.workdir)
         return results
@@ -203,7 +212,9 @@ class Run:
         data = self.stage_data(stage)
         return MixingPictures(self.config, data.images, data.augmentation.views, self.dataset.class_names)
 
-    def _measure_classifiers(self, execution: Execution | None) -> Running[dict[str, Measured]]:
+    def _measure_classifiers(
+        self, execution: Execution | None, out_of_fold: OutOfFold | None
+    ) -> Running[dict[str, Measured]]:
         """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any."""
         mixes = self.config.mixing.mask != "none"
         parts = {"classifier": (self.config.experiment, mixes)}
@@ -215,13 +226,15 @@ class Run:
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes)
                 trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
-                logits, labels = stage.logits(trained.state), self.dataset.held_out.labels
+                if out_of_fold is not None and not len(self.dataset.held_out.labels):
+                    logits, labels = out_of_fold.logits[part], out_of_fold.images.labels
+                    evaluation = out_of_fold.evaluation(part)
+                else:
+                    logits, labels = stage.logits(trained.state), self.dataset.held_out.labels
+                    evaluation = evaluate_logits(logits, labels)
+                predictions = predicted_classes(logits, labels)
                 measured[part] = Measured(
-                    experiment,
-                    evaluate_logits(logits, labels),
-                    predicted_classes(logits, labels),
-                    trained.seconds,
-                    trained.rollbacks,
+                    experiment, evaluation, logits, predictions, labels, trained.seconds, trained.rollbacks
                 )
         return measured
 

@@ -10,6 +10,7 @@
     segments/            label maps of the training images, if masks follow segments
     classifier/          stage 2: checkpoints/ and metrics.jsonl
     baseline/            the same for the classifier trained without mixing, if there is one to compare with
+    folds/               the runs that leave out a fold each, if there are folds: directories like this one
     mixing.png           pairs of images, their masks and mixes
     masks.png            a pair mixed by several masks
     results.json         the test metrics, once the run is finished
@@ -45,6 +46,7 @@ class Workdir:
         self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
+        self.folds = self.path / "folds"
         self.picture = self.path / "mixing.png"
         self.masks_picture = self.path / "masks.png"
         self.results = self.path / "results.json"

@@ -33,7 +33,7 @@ class Evaluation:
 
 
 class TestSet:
-    """A test split in device memory."""
+    """A test split in device memory; it may be empty, but then there is nothing to measure."""
 
     __test__ = False  # pytest would take the class for a test because of its name
 
@@ -42,7 +42,7 @@ class TestSet:
     ):
         """Puts the images on the default device; the last batch is padded with black images, which do not count."""
         self.labels = np.asarray(labels)
-        batch_size = min(batch_size, len(images))
+        batch_size = max(min(batch_size, len(images)), 1)
         missing = -len(images) % batch_size
         padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
         self._batches = jnp.asarray(padded.reshape(-1, batch_size, *images.shape[1:]))

@@ -5,12 +5,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax import report
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.runs.run import Request, Run, prepared
+from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.training.calls import Running, drive
-from chimeramix_jax.training.execution import Execution
+from chimeramix_jax.training.calls import drive
+from chimeramix_jax.workflow.completion import completed_with_report
+from chimeramix_jax.workflow.with_folds import completed_with_folds
 
 
 def train_and_evaluate(
@@ -24,7 +24,8 @@ def train_and_evaluate(
     """Completes a run and returns its results.
 
     Args:
-        config: the settings, as in ``configs/``.
+        config: the settings, as in ``configs/``. With ``config.folds``, a run without each fold is completed first, in
+            a directory of its own below ``workdir``.
         workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed.
         stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" draws
             the report of a finished run again, "all" does everything.
@@ -48,16 +49,8 @@ def train_and_evaluate(
         raise InputError(
             f"seeds: {config.seeds!r}, but this trains a single run; use train_and_evaluate_seeds for several"
         )
-    with prepared(Request(config, Workdir(workdir), stage, retrain, generator_workdir)) as run:
+    request = Request(config, Workdir(workdir), stage, retrain, generator_workdir)
+    if config.get("folds") and not config.fold:
+        return completed_with_folds(request)
+    with prepared(request) as run:
         return drive(completed_with_report(run))
-
-
-def completed_with_report(run: Run, execution: Execution | None = None) -> Running[dict[str, Any]]:
-    """Completes a prepared run and draws its report; returns the same as ``train_and_evaluate``."""
-    results = yield from run.complete(execution)
-    returned: dict[str, Any] = {}
-    if results is not None:
-        report.write(run.workdir, run.dataset, results.predictions)
-        if run.request.stage != "report":
-            returned = results.content | {"summary": results.rows}
-    return returned | {"files": run.workdir.written()}
