@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chimeramix_jax.auto.final import choose_and_train as choose_and_train
     from chimeramix_jax.runs.restore import class_names as class_names
     from chimeramix_jax.runs.restore import restore_classifier as restore_classifier
     from chimeramix_jax.runs.restore import restore_discriminator as restore_discriminator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
+    "choose_and_train": "auto.final",
     "class_names": "runs.restore",
     "generate": "use.generation",
     "predict": "use.prediction",

@@ -24,13 +24,14 @@ _TAKEN_BY = {  # the flags that only some stages take
     "generator_workdir": settings.STAGES,
     "folds": settings.STAGES,
     "fold_repeats": settings.STAGES,
+    "minutes": ("all",),
     "images": ("predict",),
     "count": ("generate",),
     "generate_seed": ("generate",),
     "format": USES,
     "output": USES,
 }
-_SHORT_FOR_SETTINGS = ("folds", "fold_repeats")  # flags that set the setting of the same name
+_SHORT_FOR_SETTINGS = ("folds", "fold_repeats", "minutes")  # flags that set the setting of the same name
 _NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
 
 HELP = Help(
@@ -119,6 +120,14 @@ HELP = Help(
                 highest=1000,
             ),
         ),
+        "Letting the program choose (--config=FILE:auto)": (
+            Flag(
+                "minutes=N",
+                "Compare recipes for at most this time and train the best, in N minutes altogether. The same as "
+                "--config.minutes=N. Default: 30.",
+                highest=100_000,
+            ),
+        ),
         "Using a trained run (--stage=predict or generate, with --workdir)": (
             Flag(
                 "images=PATH[,PATH...]",
@@ -170,6 +179,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+    if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
+        raise InputError("--minutes: only experiment 'auto' takes it, such as --config=image_folder:auto")
     if parsed.config.seeds and parsed.stage in USES:
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
     if parsed.stage in USES:

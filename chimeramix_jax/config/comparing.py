@@ -21,6 +21,7 @@ NO_EFFECT_ON_RESULTS = (
     "devices",
     "evaluation",
     "logging",
+    "minutes",  # auto.json compares it
     "profile_steps",
     "on_nonfinite",  # if a rollback did change parameters, the results record it
     "seeds",

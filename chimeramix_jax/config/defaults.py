@@ -18,6 +18,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "fold_repeats": (1, rules.integer(1, 1000)),  # how often to divide them, each time differently
     # Train only the model without this fold, counted from 1 and on through the repeats; 0: all. Set by the program
     "fold": (0, rules.COUNT_OR_0),
+    # The time for experiment "auto" to choose a recipe and to train it
+    "minutes": (30.0, rules.POSITIVE),
     # Also train the classifier without mixing, and print both accuracies
     "compare_with_baseline": (False, rules.YES_OR_NO),
     # "float32", "tensorfloat32" (float32 multiplied in fewer bits, on GPUs), "bfloat16" (parameters stay float32), or

@@ -13,7 +13,7 @@ from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
-from chimeramix_jax.report import confusion, curves, embedding, training_charts
+from chimeramix_jax.report import auto_choice, confusion, curves, embedding, training_charts
 from chimeramix_jax.reporting import lettering
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
 from chimeramix_jax.reporting.progress import duration
@@ -58,6 +58,7 @@ def write(workdir: Workdir, dataset: FewShotDataset, predictions: Mapping[str, P
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "split": "out-of-fold" if split == FOLDS else split,
         "folds": results.get(FOLDS),
+        "auto": auto_choice.content(workdir),
         "only_folds": split == FOLDS,
         "examples": results[split]["examples"],
         "classifiers": [_scores(name, scores, len(dataset.class_names)) for name, scores in measured.items()],
@@ -103,8 +104,9 @@ def _environment() -> Environment:
 
 def _scores(experiment: str, evaluation: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """Returns the figures of a classifier; top-5 accuracy is None if there are too few classes to be informative."""
-    right = round(evaluation["top1"] * evaluation["examples"])
-    shown = {name: evaluation[name] for name in ("top1", "macro_accuracy", "loss")}
+    top1 = evaluation.get("expected_accuracy", evaluation["top1"])
+    right = round(top1 * evaluation["examples"])
+    shown = {"top1": top1} | {name: evaluation[name] for name in ("macro_accuracy", "loss")}
     shown |= {"experiment": experiment, "interval": wilson_interval(right, evaluation["examples"])}
     return shown | {"top5": evaluation["top5"] if classes > 5 else None}
 

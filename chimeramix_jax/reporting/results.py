@@ -60,6 +60,7 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts.append(f"measured on {examples} validation images: {_validation_images(results)}")
     elif rows and FOLDS in results and "test" not in results:
         parts.append(f"measured by {_folds_in_words(results[FOLDS])}: the expected accuracy of the final model")
+        parts[-1] += _less_optimism(results[FOLDS])
     elif rows:
         parts.append(f"measured on {rows[0]['examples']} test images")
     if rows:
@@ -79,14 +80,26 @@ def _validation_images(results: Mapping[str, Any]) -> str:
 
 def _folds_in_words(folds: Mapping[str, Any]) -> str:
     times = "" if folds["repeats"] == 1 else f", {folds['repeats']} times"
-    return f"{folds['folds']} folds of {folds['examples']} images{times}, each predicted by a model trained without it"
+    measured, count = len(folds["runs"]), str(folds["folds"])
+    if measured < folds["folds"] * folds["repeats"]:
+        count = f"{measured} of {count}"
+    return f"{count} folds of {folds['examples']} images{times}, each predicted by a model trained without it"
+
+
+def _less_optimism(folds: Mapping[str, Any]) -> str:
+    """Says what was subtracted because the recipe was chosen by the folds; empty if it was not."""
+    if not folds["optimism"]:
+        return ""
+    points = statistics.points(folds["optimism"], folds["examples"]).removeprefix("+")
+    return f", {points} points less than measured, because the recipe was chosen by these images"
 
 
 def _beside_the_test(folds: Mapping[str, Any]) -> str:
     """Returns the line about the folds of a run that also has test images."""
     low, high = (statistics.percent(bound, folds["examples"]) for bound in folds["interval"])
     accuracy = statistics.percent(folds["expected_accuracy"], folds["examples"])
-    return f"expected by {_folds_in_words(folds)}: {accuracy}, 95% interval {low.removesuffix('%')} to {high}"
+    interval = f"95% interval {low.removesuffix('%')} to {high}"
+    return f"expected by {_folds_in_words(folds)}: {accuracy}, {interval}{_less_optimism(folds)}"
 
 
 def _cells(row: SummaryRow) -> list[str]:

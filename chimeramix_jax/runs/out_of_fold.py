@@ -55,7 +55,15 @@ class OutOfFold:
     optimism: float = 0.0  # by how much the accuracy is too high because the recipe was chosen by it
 
     @classmethod
-    def of(cls, runs: Sequence[FoldRun], config: ConfigDict, dataset: FewShotDataset, home: Workdir) -> "OutOfFold":
+    def of(
+        cls,
+        runs: Sequence[FoldRun],
+        config: ConfigDict,
+        dataset: FewShotDataset,
+        home: Workdir,
+        *,
+        complete: bool = True,
+    ) -> "OutOfFold":
         """Gathers the predictions of all folds' runs.
 
         Args:
@@ -63,6 +71,7 @@ class OutOfFold:
             config: the settings of the run that they belong to.
             dataset: its data.
             home: its directory.
+            complete: whether there is a run for every fold.
 
         Raises:
             InputError: the folds' images are not those of ``dataset``.
@@ -70,7 +79,8 @@ class OutOfFold:
         expected = {
             image: count * config.fold_repeats for image, count in Counter(dataset.identity.train.images).items()
         }
-        if Counter(image for run in runs for image in run.dataset.identity.held_out.images) != expected:
+        predicted = Counter(image for run in runs for image in run.dataset.identity.held_out.images)
+        if (predicted != expected) if complete else not predicted <= Counter(expected):
             raise InputError(f"--workdir={home.path}: the images changed while the folds were read; start again")
         held_out = [run.dataset.held_out for run in runs]
         images = LabelledImages(

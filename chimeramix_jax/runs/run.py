@@ -53,6 +53,7 @@ class Request:
     retrain: bool = False  # whether to train the stage again even if it is finished
     # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
+    pictures: bool = True  # whether to draw pictures of mixing
 
     @property
     def trains_generator(self) -> bool:
@@ -172,7 +173,7 @@ class Run:
         stopping.raise_if_asked()
         if settings.needs_generator(self.config):
             yield from self._provide_generator(execution)
-        if self.config.mixing.mask != "none":
+        if self.config.mixing.mask != "none" and self.request.pictures:
             self._picture_mixing()
         if self.request.stage == "generator":
             return None

@@ -77,7 +77,7 @@ def dataset_label(name: str, directory: str) -> str:
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
     """Yields the runs in a folder, at any depth and through links, sorted by path."""
     for path, folders, names in paths.walk(folder, on_error):
-        if "config.json" in names or "results.json" in names:
+        if {"config.json", "results.json", "auto.json"} & set(names):
             folders.clear()  # a run's folder has many files but no further runs
             yield Workdir(path)
         folders.sort()

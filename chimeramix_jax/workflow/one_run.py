@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
@@ -49,6 +50,8 @@ def train_and_evaluate(
         raise InputError(
             f"seeds: {config.seeds!r}, but this trains a single run; use train_and_evaluate_seeds for several"
         )
+    if config.get("experiment") == settings.AUTO:
+        raise InputError(f"experiment: {settings.AUTO!r}, but this trains a given recipe; use choose_and_train")
     request = Request(config, Workdir(workdir), stage, retrain, generator_workdir)
     if config.get("folds") and not config.fold:
         return completed_with_folds(request)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.out_of_fold import FoldRun, OutOfFold, config_of_fold, folder_of_fold
 from chimeramix_jax.runs.results import Results
 from chimeramix_jax.runs.run import Request, Run, prepared
@@ -27,6 +28,11 @@ def completed_with_folds(request: Request) -> dict[str, Any]:
 
     A stage is carried out for the folds, too, so that nothing is measured with other networks than before.
     """
+    if request.workdir.auto_record.exists():
+        raise InputError(
+            f"--workdir={request.workdir.path}: holds a run whose recipe was chosen; its folds are not those of the "
+            "final model's settings, so use choose_and_train"
+        )
     with contextlib.ExitStack() as stack:
         final = stack.enter_context(prepared(request))
         folds = [stack.enter_context(prepared(_request_of_fold(request, fold))) for fold in _numbers(request)]
