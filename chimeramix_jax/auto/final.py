@@ -24,6 +24,7 @@ from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import compilation_cache, stopping
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.stage_data import epoch_plan
 from chimeramix_jax.workflow.completion import completed_with_report
@@ -52,6 +53,7 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
             much is needed at least.
         NonFiniteError, StorageError, Stopped: as for ``train_and_evaluate``.
     """
+    compilation_cache.enable()  # the runs of a recipe's folds have the same programs
     directory = Workdir(workdir)
     if stage not in ("all", *settings.MEASURING_STAGES):
         raise InputError(f"--stage={stage}: a chosen recipe is trained as a whole; it must be all, evaluate or report")
@@ -89,7 +91,11 @@ class _Choosing:
 
     def choose(self) -> None:
         """Compares the recipes, and decides how long the best is trained on all images."""
-        choose(self._candidates, self._config.folds, self._trials, self._clock, self._record, self._save)
+        try:
+            choose(self._candidates, self._config.folds, self._trials, self._clock, self._record, self._save)
+        except stopping.Stopped:
+            self._save()  # the time counts
+            raise
         if self._record.final is None:
             winner = self._record.winner
             cost = self._cost_of_final(winner)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import TypeVar
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from chimeramix_jax.auto.halving import Cost, Schedule
@@ -143,5 +142,12 @@ class FoldTrials:
 
 
 def evaluation_seconds(images: int, cost: Cost, steps: int, batch_size: int) -> float:
-    """Estimates the time to classify images from that of an epoch: a forward pass is a third of a training step."""
-    return images * cost.classifier_epoch / (3 * steps * batch_size) if steps else float(np.nan)
+    """Estimates the time to classify images: a forward pass is about a third of a training step.
+
+    Args:
+        images: how many images.
+        cost: of a training.
+        steps: of an epoch of that training.
+        batch_size: of a step.
+    """
+    return images * cost.classifier_epoch / (3 * steps * batch_size)

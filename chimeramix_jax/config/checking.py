@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
 from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.experiments import AUTO
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.storing import flatten
@@ -83,6 +84,10 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"dataset.evaluate_on: {settings['dataset.evaluate_on']!r}, but a model without fold {fold} is measured on "
             "that fold; it must be validation"
+        )
+    if settings["experiment"] == AUTO and settings["seeds"]:
+        raise InputError(
+            f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
         )
     if folds and settings["seeds"]:
         raise InputError(

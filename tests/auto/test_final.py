@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import TINY
+from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.auto import menu
@@ -29,7 +30,6 @@ def settings(data_dir):
     ("changes", "expected"),
     [
         ({"folds": 5}, "folds: 5, but class '0' has only 4 different training images"),
-        ({"folds": 0, "max_labels_per_class": 1}, "a class has a single different training image"),
         ({"fold_repeats": 2}, "fold_repeats: 2, but to choose a recipe it must be 1"),
         ({"folds": 0, "seeds": "0,1"}, "seeds: '0,1', but to choose a recipe"),
         ({"experiment": "baseline"}, "experiment: 'baseline', but to choose a recipe it must be 'auto'"),
@@ -39,6 +39,20 @@ def test_what_a_choice_cannot_use_is_refused_and_leaves_nothing(settings, tmp_pa
     with pytest.raises(InputError) as caught:
         chimeramix_jax.choose_and_train(settings(**changes), tmp_path / "run")
     assert expected in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_with_a_single_photo_is_refused(settings, tmp_path):
+    for split, count in (("train", 1), ("test", 1)):
+        for label in range(2):
+            for number in range(count + label):
+                path = tmp_path / "photos" / split / f"class {label}" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 100 * label + 10 * number + len(split)).save(path)
+    photos = {"dataset.name": "image_folder", "dataset.directory": str(tmp_path / "photos"), "dataset.image_side": 8}
+    config = settings(**photos, folds=0, max_labels_per_class=None)
+    with pytest.raises(InputError, match="a class has a single different training image"):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
