@@ -178,7 +178,7 @@ class Run:
         if self.request.stage == "generator":
             return None
         measured = yield from self._measure_classifiers(execution, out_of_fold)
-        of_folds = out_of_fold and {part: out_of_fold.content(part) for part in measured}
+        of_folds = None if out_of_fold is None else {part: out_of_fold.content(part) for part in measured}
         results = results_of(self.config, self.about, self.dataset, measured, self.generator_home, of_folds)
         if self.request.stage != "report":
             results.write(self.workdir)
