@@ -90,8 +90,7 @@ def _less_optimism(folds: Mapping[str, Any]) -> str:
     """Says what was subtracted because the recipe was chosen by the folds; empty if it was not."""
     if not folds["optimism"]:
         return ""
-    points = statistics.points(folds["optimism"], folds["examples"]).removeprefix("+")
-    return f", {points} points less than measured, because the recipe was chosen by these images"
+    return f", {100 * folds['optimism']:.1f} points less than measured, because the recipe was chosen by these images"
 
 
 def _beside_the_test(folds: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The plan carried out on simulated trainings, with a simulated clock."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,6 +172,24 @@ def test_a_time_that_is_too_short_is_refused_with_the_least_which_suffices(minut
     if minutes == 5:  # all costs are known
         _, clock, _ = carry_out(SimulatedTrials(noise=0.0), least)
         assert clock.used() == pytest.approx(least * 60, rel=0.1)
+
+
+def test_the_first_recipe_does_not_pay_for_what_the_first_run_of_a_process_takes_longer():
+    trials = SimulatedTrials(noise=0.0)
+    run = trials.run
+
+    def slow_at_first(recipe, *arguments):
+        tried, cost = run(recipe, *arguments)
+        if len(trials.ran) > 1:
+            return tried, cost
+        trials.take(30)
+        return tried, replace(cost, setup=cost.setup + 30)
+
+    trials.run = slow_at_first
+    record, _, _ = carry_out(trials, 30)
+    expected, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
+    epochs, without = (choice.rungs[0].schedules["plain"].classifier for choice in (record, expected))
+    assert without >= epochs > 0.9 * without
 
 
 def test_a_tie_is_won_by_the_simpler_recipe(monkeypatch):
