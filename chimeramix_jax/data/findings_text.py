@@ -37,6 +37,7 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         "train": f"{findings['evaluate_on']} images: held out of the training images",
         "validation": "validation images: the data's own",
         "test": "test images: the data's own",
+        "folds": "no test images: accuracy is measured by folds of the training images",
     }
     yield sources[findings["held_out_from"]]
     width, height = findings["sides"]["width"], findings["sides"]["height"]
@@ -48,7 +49,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         if findings[key]:
             yield f"{_images(findings[key])} {what}"
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
-        yield _balance(findings["imbalance"][split], name)
+        if findings["images"][split]:
+            yield _balance(findings["imbalance"][split], name)
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images that are almost of one colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings["evaluate_on"], most)

@@ -12,6 +12,9 @@
     segments/            label maps of the training images, if masks follow segments
     classifier/          stage 2: checkpoints/ and metrics.jsonl
     baseline/            the same for the classifier trained without mixing, if there is one to compare with
+    folds/               the runs that leave out a fold each, if there are folds: directories like this one
+    auto.json            what was tried to choose the recipe, if the program chose it
+    auto/                the runs that were tried: directories like this one
     mixing.png           pairs of images, their masks and mixes
     masks.png            a pair mixed by several masks
     results.json         the test metrics, once the run is finished
@@ -50,6 +53,9 @@ class Workdir:
         self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
+        self.folds = self.path / "folds"
+        self.auto_record = self.path / "auto.json"
+        self.auto = self.path / "auto"
         self.picture = self.path / "mixing.png"
         self.masks_picture = self.path / "masks.png"
         self.results = self.path / "results.json"
