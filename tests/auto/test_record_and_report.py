@@ -34,10 +34,12 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     assert "How the recipe was chosen" not in workdir.report.read_text()
     record().write(workdir)
     report.write(workdir, dataset, predictions)
-    page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
+    text = workdir.report.read_text()
+    page = " ".join(re.sub("<[^>]*>", " ", text).split())
+    assert '<a href="#choice">Choice</a>' in text and '<section id="choice">' in text
     assert "How the recipe was chosen" in page and "plain was the most accurate" in page
-    assert re.search(r"plain 70% \d+% to \d+% none 12 2m 00s yes mixed 60% \d+% to \d+% 5 7 2m 00s no", page)
-    assert "The winner's accuracy on the folds is 70%; 3.4 percentage points are subtracted." in page
+    assert re.search(r"plain 70 % \d+ % to \d+ % none 12 2m 00s yes mixed 60 % \d+ % to \d+ % 5 7 2m 00s no", page)
+    assert "The winner's accuracy on the folds is 70 %; 3.4 percentage points are subtracted." in page
     assert "1000 bootstrap samples" in page and "trained for 99 epochs" in page
 
 

@@ -113,7 +113,7 @@ def test_the_results_are_those_of_all_predictions_and_said_to_be_the_expected_ac
 def test_the_report_shows_the_folds(finished):
     page = " ".join(re.sub("<[^>]*>", " ", (finished[0] / "run" / "report.html").read_text()).split())
     expected = results(finished[0] / "run")["folds"]["top1"]
-    assert f"{expected:.0%} is the expected accuracy of the final model" in page
+    assert f"{100 * expected:.0f} % is the expected accuracy of the final model" in page
     assert "50 out-of-fold images" in page and "folds/fold-2-of-2" in page
 
 
