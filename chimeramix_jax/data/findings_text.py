@@ -18,14 +18,14 @@ def full_text(findings: Mapping[str, Any]) -> str:
 def summary(findings: Mapping[str, Any]) -> list[str]:
     """Returns the same in a few lines, without the table of classes and without files that are copies."""
     images = findings["images"]
-    numbers = f"{images[TRAIN]} training and {images[HELD_OUT]} {findings['evaluate_on']} images"
+    held_out = f" and {images[HELD_OUT]} {findings['evaluate_on']}" if images[HELD_OUT] else ""
+    numbers = f"{images[TRAIN]} training{held_out} images"
     return [f"{len(findings['classes'])} classes, {numbers}", *lines(findings, 0)]
 
 
 def _class_table(findings: Mapping[str, Any]) -> str:
     splits = {TRAIN: "training", HELD_OUT: findings["evaluate_on"], UNUSED: "unused"}
-    if not findings["images"][UNUSED]:
-        del splits[UNUSED]
+    splits = {split: name for split, name in splits.items() if findings["images"][split]}
     rows = [[row["name"], *(str(row[split]) for split in splits)] for row in findings["classes"]]
     total = ["all", *(str(findings["images"][split]) for split in splits)]
     return aligned([["class", *splits.values()], *rows, total])

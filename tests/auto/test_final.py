@@ -1,6 +1,7 @@
 """A whole choice on the digits with tiny networks."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -52,6 +53,20 @@ def test_a_class_with_a_single_photo_is_refused(settings, tmp_path):
     photos = {"dataset.name": "image_folder", "dataset.directory": str(tmp_path / "photos"), "dataset.image_side": 8}
     config = settings(**photos, folds=0, max_labels_per_class=None)
     with pytest.raises(InputError, match="a class has a single different training image"):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_test_photo_that_is_also_a_training_photo_is_refused_before_anything_is_trained(settings, tmp_path):
+    for number, path in enumerate(
+        f"{split}/{name}/{n}.png" for split in ("train", "test") for name in "ab" for n in (0, 1)
+    ):
+        (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(tmp_path / "photos" / path)
+    shutil.copy(tmp_path / "photos/train/a/0.png", tmp_path / "photos/test/a/copy.png")
+    photos = {"dataset.name": "image_folder", "dataset.directory": str(tmp_path / "photos"), "dataset.image_side": 8}
+    config = settings(**photos, max_labels_per_class=None)
+    with pytest.raises(InputError, match=r"dataset.duplicates: 1 test image is a copy of a training image"):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

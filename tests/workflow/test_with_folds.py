@@ -1,5 +1,8 @@
 """Runs with folds: small ones on a folder without test images, through Python and the command line."""
 
+import contextlib
+import csv
+import io
 import json
 import re
 import shutil
@@ -15,8 +18,13 @@ import chimeramix_jax
 from chimeramix_jax.command_line import main_command
 from chimeramix_jax.config import default_workdir, from_json, load
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.findings import held_out_from
+from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
+from chimeramix_jax.runs.data_check import refuse_copies
+from chimeramix_jax.runs.out_of_fold import config_of_fold
+from chimeramix_jax.runs.run import load_dataset
 
 PER_CLASS = 5
 
@@ -46,10 +54,16 @@ def settings(data_dir):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, settings):
-    """A folder of photos without test/, and a finished run with two folds on it."""
+    """A folder of photos without test/, and a finished run with two folds on it.
+
+    Beside them is what was printed.
+    """
     root = tmp_path_factory.mktemp("folds")
     make_photos(root / "photos")
-    returned = chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed):
+        returned = chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")
+    (root / "printed").write_text(printed.getvalue())
     return root, returned
 
 
@@ -115,6 +129,78 @@ def test_the_report_shows_the_folds(finished):
     expected = results(finished[0] / "run")["folds"]["top1"]
     assert f"{100 * expected:.0f} % is the expected accuracy of the final model" in page
     assert "50 out-of-fold images" in page and "folds/fold-2-of-2" in page
+
+
+def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(finished):
+    run = finished[0] / "run"
+    with open(run / "held_out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    left_out = {}
+    for fold in (1, 2):
+        with open(run / "folds" / f"fold-{fold}-of-2" / "held_out.csv", newline="") as file:
+            left_out |= {row["image"]: (fold, row) for row in csv.DictReader(file)}
+    assert len(rows) == len(left_out) == 10 * PER_CLASS
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    for row in rows:
+        fold, of_fold = left_out[row["image"]]
+        assert row == of_fold
+        nearest = [row[f"nearest_{place}"] for place in (1, 2, 3)]
+        assert len(set(nearest)) == 3 and all(left_out[name][0] != fold for name in nearest)
+        assert row["nearest_1_class"] == nearest[0].split("/")[0]
+    wrong = [row["image"] for row in rows if row["true_class"] != row["predicted_class"]]
+    assert np.trace(results(run)["folds"]["confusion"]) == len(rows) - len(wrong)
+    page = (run / "report.html").read_text()
+    shown = page.split('<section id="mistakes">')[1].split("</section>\n\n")[0]
+    assert f"{len(wrong)} misclassified images" in shown and wrong[0] in shown
+    assert "Each was predicted by a model trained without it" in shown
+    assert '<a href="#folds">Folds</a>' in page and '<section id="folds">' in page
+
+
+def test_the_data_are_described_once_for_all_folds(finished):
+    root, _ = finished
+    lines = [line for line in (root / "printed").read_text().splitlines() if line.startswith("data: ")]
+    assert lines[0] == "data: 10 classes, 50 training images"
+    assert "data: no test images: accuracy is measured by folds of the training images" in lines
+    assert sum("exact duplicates" in line for line in lines) == 1
+    found = json.loads((root / "run" / "check.json").read_text())
+    assert found["images"] == {"train": 50, "held_out": 0, "unused": 0}
+    of_fold = json.loads((root / "run" / "folds" / "fold-1-of-2" / "check.json").read_text())
+    assert of_fold["exact_duplicates"] == [] and of_fold["held_out_from"] == "train"
+    assert of_fold["images"]["train"] + of_fold["images"]["held_out"] == 50
+    assert results(root / "run")["held_out_from"] == "folds"
+    checked = chimeramix_jax.check_data(load_stored(root / "run"), root / "run")  # as --stage=check
+    assert checked["images"] == found["images"] and checked["held_out_from"] == "folds"
+
+
+def test_a_model_file_of_a_run_without_test_images_has_no_report(finished, tmp_path):
+    run = finished[0] / "run"
+    chimeramix_jax.export(run, tmp_path / "model.zip")
+    with pytest.raises(InputError, match=r"model.zip: the run had no test images"):
+        chimeramix_jax.train_and_evaluate(load_stored(run), tmp_path / "model.zip", stage="report")
+
+
+def test_copies_are_in_one_fold_and_own_validation_images_in_none(settings, tmp_path):
+    photos = tmp_path / "photos"
+    for split, first in (("train", 0), ("val", 20), ("test", 30)):
+        make_photos(photos, split, first, per_class=4)
+    shutil.copy(photos / "train" / "class 3" / "0.png", photos / "train" / "class 3" / "same.png")
+    config = settings(photos)
+    with pytest.warns(IgnoredFilesWarning, match="val is used only with"):
+        final = load_few_shot(config.dataset, None, 0, 2)
+    assert len(final.train.labels) == 41 and len(final.held_out.labels) == 40 and final.own_validation
+    files = []
+    for fold in (1, 2):
+        own = config_of_fold(config, fold)
+        dataset = load_dataset(own)
+        refuse_copies(own, dataset)
+        assert dataset.directory == photos and held_out_from(dataset, "validation") == "train"
+        assert {original.file for original in dataset.originals.held_out} == {*dataset.held_out.names}
+        distinct = [dataset.train.names[position] for position in dataset.distinct_training]
+        assert [original.file for original in dataset.originals.train] == distinct
+        assert len({*distinct}) == len(distinct) and {*distinct} == {*final.train.names} - {*dataset.held_out.names}
+        files += dataset.held_out.names
+    assert sorted(files) == sorted(final.train.names) and all(name.startswith("train/") for name in files)
 
 
 def test_a_fold_is_an_ordinary_run_and_the_final_model_predicts(finished):
