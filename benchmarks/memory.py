@@ -116,8 +116,8 @@ def compiled(stage: GeneratorStage | ClassifierStage, place: NamedSharding | Non
     arguments = (state, stage.inputs, jnp.zeros(stage.plan.batch_size, jnp.int32), None, key, key)
     # As a flat list, since JAX also describes arguments by their trees with other leaves, which are not arrays.
     leaves, structure = jax.tree.flatten(arguments)
-    of_the_state = range(len(jax.tree.leaves(state)))
-    step = jax.jit(lambda *leaves: stage.train_step(*structure.unflatten(leaves)), donate_argnums=of_the_state)
+    donated = range(len(jax.tree.leaves(state)))
+    step = jax.jit(lambda *leaves: stage.train_step(*jax.tree.unflatten(structure, leaves)), donate_argnums=donated)
     if place is None:
         return step.lower(*leaves).compile()
     return step.trace(*deviceless.lying_at(place, leaves)).lower(lowering_platforms=("cuda",)).compile()
