@@ -25,8 +25,8 @@ _OF_A_RUN = (*USES, CHECK, *settings.MEASURING_STAGES)  # without --config, thes
 _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
-    "folds": settings.STAGES,
-    "fold_repeats": settings.STAGES,
+    "folds": (*settings.STAGES, CHECK),
+    "fold_repeats": (*settings.STAGES, CHECK),
     "minutes": ("all",),
     "images": ("predict",),
     "explain": ("predict",),

@@ -101,10 +101,11 @@ def joined(
     count = min(part.nearest.indices.shape[1] for part, _ in parts)
     starts = np.cumsum([0, *(len(part.labels) for part, _ in parts)]).tolist()
     predictions = HeldOutPredictions(
-        *(
-            np.concatenate([getattr(part, name) for part, _ in parts])
-            for name in ("labels", "predicted", "probabilities", "true_probabilities", "losses")
-        ),
+        np.concatenate([part.labels for part, _ in parts]),
+        np.concatenate([part.predicted for part, _ in parts]),
+        np.concatenate([part.probabilities for part, _ in parts]),
+        np.concatenate([part.true_probabilities for part, _ in parts]),
+        np.concatenate([part.losses for part, _ in parts]),
         Neighbours(
             np.concatenate([positions[part.nearest.indices[:, :count]] for part, positions in parts]),
             np.concatenate([part.nearest.similarities[:, :count] for part, _ in parts]),

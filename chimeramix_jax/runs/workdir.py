@@ -18,7 +18,8 @@
     mixing.png           pairs of images, their masks and mixes
     masks.png            a pair mixed by several masks
     results.json         the test metrics, once the run is finished
-    held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first
+    held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first;
+                         without any, every training image, predicted by the model trained without its fold
     report.html          a page about all of it
     lock.json            the process that is working here, if any
 """
