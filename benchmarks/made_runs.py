@@ -65,7 +65,8 @@ def _without_images(class_names: tuple[str, ...]) -> FewShotDataset:
 
 def _measured(experiment: str, top1: float, classes: int, examples: int) -> Measured:
     """Returns the results of an invented classifier, without predictions for single images."""
-    return Measured(experiment, _evaluation(top1, classes, examples), np.zeros(0, np.int64), seconds=60.0, rollbacks=[])
+    evaluation, none = _evaluation(top1, classes, examples), np.zeros(0, np.int64)
+    return Measured(experiment, evaluation, np.zeros((0, classes), np.float32), none, none, seconds=60.0, rollbacks=[])
 
 
 def _evaluation(top1: float, classes: int, examples: int) -> Evaluation:

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chimeramix_jax.auto.final import choose_and_train as choose_and_train
     from chimeramix_jax.runs.restore import class_names as class_names
     from chimeramix_jax.runs.restore import restore_classifier as restore_classifier
     from chimeramix_jax.runs.restore import restore_discriminator as restore_discriminator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "check_data": "workflow.data_check",
+    "choose_and_train": "auto.final",
     "class_names": "runs.restore",
     "export": "use.export",
     "generate": "use.generation",

@@ -2,12 +2,16 @@
 
     python main.py --config=configs/image_folder.py --config.dataset.directory=path/to/images
     python main.py --config=configs/image_folder.py:baseline --config.dataset.directory=path/to/images
+    python main.py --config=configs/image_folder.py:auto --minutes=30 --config.dataset.directory=path/to/images
 
 The folder contains ``train/<class>/*`` and, if you have test images, ``test/<class>/*``; without ``test/`` a fixed
 share of every class is held out for testing. All training images are used (``--config.max_labels_per_class=10`` uses
 ten of each class), centre-cropped and resized to 32x32, which shows whether the classes can be distinguished at all.
 The classifier is also trained without mixing, and both accuracies are printed. ``image_folder_gpu.py`` has a higher
 resolution, for a GPU.
+
+``:auto`` compares several recipes by folds of the training images instead and trains the best one on all of them,
+within the given time. How well it chooses has not been measured yet.
 
 With 20 photos of each of the ten classes of CIFAR-10, expect 36.5 % without and 39.5 % with mixing on 10,000 test
 images, give or take 3 points for the choice of the photos, and 47 % either way with 50; chance is 10 %

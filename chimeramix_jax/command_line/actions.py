@@ -16,6 +16,7 @@ from chimeramix_jax.command_line.flags import Arguments
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
 from chimeramix_jax.use import prediction_accuracy, prediction_formats
 
@@ -35,6 +36,8 @@ def train(arguments: Arguments) -> int:
     """Trains or measures the run, or the runs of several seeds, and prints a table of results."""
     options = {name: getattr(arguments, name) for name in ("stage", "retrain", "generator_workdir")}
     config, workdir = arguments.config, arguments.workdir
+    if config.experiment == settings.AUTO or _was_chosen(workdir):
+        return _choose(arguments)
     if config.seeds:
         text = seed_table.closing_text(chimeramix_jax.train_and_evaluate_seeds(config, workdir, **options))
     else:
@@ -61,6 +64,23 @@ def check(arguments: Arguments) -> int:
             exits.say(str(problem))
         refused = refused or bool(checked.problems)
     return InputError.exit_code if refused else 0
+
+
+def _was_chosen(workdir: str | None) -> bool:
+    """Whether the run's recipe was chosen by the program."""
+    return workdir is not None and Workdir(workdir).auto_record.exists()
+
+
+def _choose(arguments: Arguments) -> int:
+    """Chooses a recipe and trains it, or measures the run whose recipe was chosen."""
+    for name in ("retrain", "generator_workdir"):
+        if name in arguments.given:
+            raise InputError(f"--{name}: does not suit a run whose recipe is chosen; choose another --workdir instead")
+    workdir = arguments.workdir or settings.default_workdir(arguments.config)
+    results = chimeramix_jax.choose_and_train(arguments.config, workdir, stage=arguments.stage)
+    text = reporting.closing_text(results)
+    print(text, end="\n" if text else "")
+    return 0
 
 
 def predict(arguments: Arguments) -> int:
@@ -126,7 +146,7 @@ def export(arguments: Arguments) -> int:
     print(f"written: {filesize.decimal(exported.size)}\n  {exported.path}")
     if (agreement := exported.agreement) is not None:
         print(
-            f"checked on {agreement.images} held-out images: the same classes, and probabilities within "
+            f"checked on {agreement.images} {agreement.kind} images: the same classes, and probabilities within "
             f"{agreement.difference:.1g}"
         )
     return 0

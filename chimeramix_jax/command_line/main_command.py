@@ -25,6 +25,9 @@ _OF_A_RUN = (*USES, CHECK, *settings.MEASURING_STAGES)  # without --config, thes
 _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
+    "folds": (*settings.STAGES, CHECK),
+    "fold_repeats": (*settings.STAGES, CHECK),
+    "minutes": ("all",),
     "images": ("predict",),
     "explain": ("predict",),
     "count": ("generate",),
@@ -34,6 +37,7 @@ _TAKEN_BY = {  # the flags that only some stages take
     "output": USES,
 }
 _TAKE_MODEL_FILES = ("predict", "report", "export")  # stages that need no more of a run than its classifier
+_SHORT_FOR_SETTINGS = ("folds", "fold_repeats", "minutes")  # flags that set the setting of the same name
 _NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
 
 HELP = Help(
@@ -111,6 +115,30 @@ HELP = Help(
                 "this one, if it was trained with the same settings on the same images.",
             ),
         ),
+        "An estimate from few images": (
+            Flag(
+                "folds=N",
+                "Divide the training images into N folds and train a model without each, so that every image is "
+                "predicted once by a model that has not seen it; then train the final model on all of them. Their "
+                "accuracy is what to expect of the final model. Images in test/ are only used by the final model. "
+                "The same as --config.folds=N.",
+                lowest=2,
+                highest=1000,
+            ),
+            Flag(
+                "fold_repeats=N",
+                "Divide them N times, each time differently. The same as --config.fold_repeats=N.",
+                highest=1000,
+            ),
+        ),
+        "Letting the program choose (--config=FILE:auto)": (
+            Flag(
+                "minutes=N",
+                "Compare recipes for at most this time and train the best, in N minutes altogether. The same as "
+                "--config.minutes=N. Default: 30.",
+                highest=100_000,
+            ),
+        ),
         "Using a trained run (--stage=predict, generate or export, with --workdir)": (
             Flag(
                 "images=PATH[,PATH...]",
@@ -166,10 +194,14 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
+    overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
+    rest = [*overrides, *rest]
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+    if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
+        raise InputError("--minutes: only experiment 'auto' takes it, such as --config=image_folder:auto")
     if parsed.config.seeds and parsed.stage in USES:
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
     _choose_format(parsed)

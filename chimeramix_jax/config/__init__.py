@@ -22,6 +22,7 @@ from chimeramix_jax.config.comparing import (
     shortened,
 )
 from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.experiments import AUTO, USUAL_FOLDS
 from chimeramix_jax.config.loading import load, override, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.rules import LARGEST_SEED

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
 from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.experiments import AUTO
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides
@@ -43,6 +44,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
         check_value(key, settings[key])
     parse_seeds(settings["seeds"])
+    _check_folds(settings)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
     parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
@@ -79,8 +81,32 @@ def check_key(key: str, known: Iterable[str]) -> None:
     raise InputError(f"{key!r}: there is no such setting; {hint}")
 
 
+def _check_folds(settings: Mapping[str, Any]) -> None:
+    folds, repeats, fold = settings["folds"], settings["fold_repeats"], settings["fold"]
+    for key, default in (("fold_repeats", 1), ("fold", 0)):
+        if not folds and settings[key] != default:
+            raise InputError(f"{key}: {settings[key]}, but folds is 0; it must be {default}, or folds at least 2")
+    if fold > folds * repeats:
+        raise InputError(f"fold: {fold}, but there are {folds * repeats} folds; it must be from 0 to that")
+    if fold and settings["dataset.evaluate_on"] != "validation":
+        raise InputError(
+            f"dataset.evaluate_on: {settings['dataset.evaluate_on']!r}, but a model without fold {fold} is measured on "
+            "that fold; it must be validation"
+        )
+    if settings["experiment"] == AUTO and settings["seeds"]:
+        raise InputError(
+            f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
+        )
+    if folds and settings["seeds"]:
+        raise InputError(
+            f"seeds: {settings['seeds']!r}, but folds are trained for one seed at a time; it must be empty, and "
+            "fold_repeats divides the images several times"
+        )
+
+
 def _check_dataset(settings: Mapping[str, Any]) -> None:
-    if settings["dataset.evaluate_on"] == "validation" and settings["max_labels_per_class"] is None:
+    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"]
+    if settings["dataset.evaluate_on"] == "validation" and all_are_training:
         raise InputError(
             "dataset.evaluate_on: 'validation', but with max_labels_per_class None all images are training images; it "
             "must be test, or max_labels_per_class must be a whole number"

@@ -23,6 +23,7 @@ NO_EFFECT_ON_RESULTS = (
     "evaluation.batch_size",
     "evaluation.every_epochs",
     "logging",
+    "minutes",  # auto.json compares it
     "profile_steps",
     "on_nonfinite",  # if a rollback did change parameters, the results record it
     "seeds",

@@ -12,6 +12,14 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "seed": (0, rules.SEED),  # seed of the few-shot subset and of all random numbers of the run
     "seeds": ("", rules.TEXT),  # train several seeds at once, as if alone: "0,1,4", or "0:5" for 0 to 4
     "max_labels_per_class": (None, rules.COUNT_OR_ALL),  # training images per class; None: all
+    # Divide the training images into this many folds, train a model without each of them and measure it on the fold,
+    # then train the final model on all; 0: no folds. A folder without test/ then holds out nothing else
+    "folds": (0, rules.FOLDS),
+    "fold_repeats": (1, rules.integer(1, 1000)),  # how often to divide them, each time differently
+    # Train only the model without this fold, counted from 1 and on through the repeats; 0: all. Set by the program
+    "fold": (0, rules.COUNT_OR_0),
+    # The time for experiment "auto" to choose a recipe and to train it
+    "minutes": (30.0, rules.POSITIVE),
     # Also train the classifier without mixing, and print both accuracies
     "compare_with_baseline": (False, rules.YES_OR_NO),
     # "float32", "tensorfloat32" (float32 multiplied in fewer bits, on GPUs), "bfloat16" (parameters stay float32), or
@@ -20,7 +28,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
-    # the unused images of the train split
+    # the unused images of the train split; in a fold's run, the fold that was left out
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),

@@ -46,8 +46,15 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+AUTO = "auto"  # not an experiment: the program chooses a recipe, see chimeramix_jax/auto
+USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
+
+
 def apply(config: ConfigDict, experiment: str) -> ConfigDict:
-    """Changes settings in place to those of an experiment and returns them."""
+    """Changes settings in place to those of an experiment and returns them; ``AUTO`` leaves them to be chosen."""
+    if experiment == AUTO:
+        config.experiment, config.compare_with_baseline = AUTO, False
+        return config
     if experiment not in EXPERIMENTS:
         raise not_one_of("experiment", experiment, EXPERIMENTS)
     config.experiment = experiment

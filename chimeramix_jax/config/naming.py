@@ -11,7 +11,13 @@ from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, leaving_out
 from chimeramix_jax.config.loading import shipped_settings
 from chimeramix_jax.paths import without_links
 
-_NAMED = ("seed", "max_labels_per_class", "dataset.evaluate_on")  # settings that are part of the name
+_NAMED = (
+    "seed",
+    "max_labels_per_class",
+    "dataset.evaluate_on",
+    "folds",
+    "fold_repeats",
+)  # settings that are part of the name
 
 
 def default_workdir(config: ConfigDict) -> str:
@@ -29,6 +35,8 @@ def default_workdir(config: ConfigDict) -> str:
     parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
     if config.dataset.evaluate_on != "test":
         parts.append(config.dataset.evaluate_on)
+    if config.folds:
+        parts.append(f"{config.folds}-folds" + (f"-{config.fold_repeats}-times" if config.fold_repeats > 1 else ""))
     if changed:
         parts.append(hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6])
     return os.path.join("runs", "-".join(parts))

@@ -68,6 +68,10 @@ NAME = Rule(
 # The upper limits are far beyond any sensible run; they keep a typing error from exhausting the memory.
 COUNT = integer(1, 1_000_000)
 COUNT_OR_0 = integer(0, 1_000_000)
+FOLDS = Rule(
+    "0 for none, or a whole number from 2 to 1000",
+    lambda value: _is_integer(value) and (value == 0 or 2 <= value <= 1000),
+)
 FEW = integer(1, 64)
 FEW_OR_NONE = integer(0, 64)
 BATCH_SIZE = integer(1, 65_536)

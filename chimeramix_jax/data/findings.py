@@ -21,7 +21,9 @@ class Findings:
 
     dataset: str
     evaluate_on: str  # "test" or "validation": what the held-out images are
-    held_out_from: str  # "train": they are part of the train split; otherwise the split that they are
+    # "train": the held-out images are part of the train split; "folds": there are none besides folds of the training
+    # images; otherwise the split that they are.
+    held_out_from: str
     class_names: tuple[str, ...]
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
@@ -121,7 +123,9 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
 
 
 def held_out_from(dataset: FewShotDataset, evaluate_on: str) -> str:
-    """Returns the split that the held-out images are from: "train", "validation" or "test"."""
+    """Returns the split that the held-out images are from: "train", "validation" or "test"; "folds" without any."""
+    if not len(dataset.held_out.labels):
+        return "folds"
     if dataset.divided or (evaluate_on == "validation" and not dataset.own_validation):
         return "train"
     return evaluate_on
@@ -139,10 +143,8 @@ def list_of_copies(dataset: FewShotDataset) -> list[Copy]:
     identity = dataset.identity
     names = [f"training image {index}" for index in dataset.train_indices.tolist()]
     held_out = [f"held-out image {index}" for index in range(len(identity.held_out.labels))]
-    return [
-        *_stored(TRAIN, dataset, names),
-        *_stored(HELD_OUT, dataset, held_out),
-    ]
+    train = _stored(TRAIN, dataset, names)
+    return [*(train[position] for position in dataset.distinct_training), *_stored(HELD_OUT, dataset, held_out)]
 
 
 def _stored(split: str, dataset: FewShotDataset, names: Sequence[str]) -> list[Copy]:

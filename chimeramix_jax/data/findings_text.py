@@ -18,14 +18,14 @@ def full_text(findings: Mapping[str, Any]) -> str:
 def summary(findings: Mapping[str, Any]) -> list[str]:
     """Returns the same in a few lines, without the table of classes and without files that are copies."""
     images = findings["images"]
-    numbers = f"{images[TRAIN]} training and {images[HELD_OUT]} {findings['evaluate_on']} images"
+    held_out = f" and {images[HELD_OUT]} {findings['evaluate_on']}" if images[HELD_OUT] else ""
+    numbers = f"{images[TRAIN]} training{held_out} images"
     return [f"{len(findings['classes'])} classes, {numbers}", *lines(findings, 0)]
 
 
 def _class_table(findings: Mapping[str, Any]) -> str:
     splits = {TRAIN: "training", HELD_OUT: findings["evaluate_on"], UNUSED: "unused"}
-    if not findings["images"][UNUSED]:
-        del splits[UNUSED]
+    splits = {split: name for split, name in splits.items() if findings["images"][split]}
     rows = [[row["name"], *(str(row[split]) for split in splits)] for row in findings["classes"]]
     total = ["all", *(str(findings["images"][split]) for split in splits)]
     return aligned([["class", *splits.values()], *rows, total])
@@ -37,6 +37,7 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         "train": f"{findings['evaluate_on']} images: held out of the training images",
         "validation": "validation images: the data's own",
         "test": "test images: the data's own",
+        "folds": "no test images: accuracy is measured by folds of the training images",
     }
     yield sources[findings["held_out_from"]]
     width, height = findings["sides"]["width"], findings["sides"]["height"]
@@ -48,7 +49,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         if findings[key]:
             yield f"{_images(findings[key])} {what}"
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
-        yield _balance(findings["imbalance"][split], name)
+        if findings["images"][split]:
+            yield _balance(findings["imbalance"][split], name)
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images that are almost of one colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings["evaluate_on"], most)

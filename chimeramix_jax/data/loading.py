@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.config.checking import check_value
+from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
@@ -34,6 +35,11 @@ class LabelledImages:
     # published position, counted from 0, such as "test_00017".
     names: tuple[str, ...]
 
+    def at(self, positions: Int64[np.ndarray, "chosen"]) -> "LabelledImages":
+        """Returns the images at these positions."""
+        names = tuple(self.names[position] for position in positions)
+        return LabelledImages(self.images[positions], self.labels[positions], names)
+
     def identity(self) -> Split:
         """Returns the images' digests and labels."""
         return Split.of(map(image_digest, self.images), self.labels)
@@ -45,10 +51,12 @@ class FewShotDataset:
 
     name: str
     class_names: tuple[str, ...]  # by label
-    train: LabelledImages  # the few-shot subset, in the order of ``train_indices``
+    # The few-shot subset, in the order of ``train_indices``; in a fold's run, the part of it to train on.
+    train: LabelledImages
     train_indices: Int64[np.ndarray, "examples"]  # the positions of ``train`` in the published train split
     # The images that classifiers are evaluated on: the whole test or validation split, or the images of the train split
-    # that are not in ``train``; in the published order.
+    # that are not in ``train``, in the published order; in a fold's run, the images of the fold. Empty if there is no
+    # test split and folds are used instead.
     held_out: LabelledImages
     divided: bool = False  # whether there is no published test split and part of the train split was held out instead
     # The identity of the data, if it is stored with the images; None: it must be computed.
@@ -59,12 +67,19 @@ class FewShotDataset:
     directory: Path | None = None  # the folder below which the images' files are; None: the data set has none
 
     @cached_property
+    def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
+        """The positions in ``train`` without repetitions: the data of a fold may repeat some of their images."""
+        return np.sort(np.unique(self.train_indices, return_index=True)[1])
+
+    @cached_property
     def identity(self) -> DataIdentity:
         """The identity of the data, from their content."""
         return self.content or DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
 
 
-def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int) -> FewShotDataset:
+def load_few_shot(
+    dataset_config: ConfigDict, max_labels_per_class: int | None, seed: int, folds: int = 0, fold: int = 0
+) -> FewShotDataset:
     """Draws the few-shot subset and loads it together with the held-out images; prepares the data set if necessary.
 
     Decodes only the chosen images of the train split. Raises InputError if a setting is wrong or the data are missing.
@@ -73,7 +88,9 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         dataset_config: ``config.dataset``.
         max_labels_per_class: training images per class; None: all.
         seed: the seed of ``few_shot_indices``. Together with ``dataset.holdout_seed`` it also determines the held-out
-            images of a folder without test images.
+            images of a folder without test images, and the folds.
+        folds: the number of folds; 0: none. If there are any, no images of a folder without test images are held out.
+        fold: the fold to leave out of the subset, from 1, continued from one division into folds to the next; 0: none.
     """
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
@@ -86,9 +103,12 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         class_names = tuple(builder.info.features["label"].names)
         with _named_if_damaged(builder):
             splits = {name: _published_order(builder, entry, name) for name in _SPLITS if name in builder.info.splits}
-            divided = set(splits) == {"train"}
+            only_folds = folds > 0 and "test" not in splits
+            divided = set(splits) == {"train"} and not only_folds
             if divided:
                 splits["train"], splits["test"] = _divided(splits["train"], dataset_config, seed, class_names)
+            elif only_folds:
+                splits["test"] = splits["train"].at(np.arange(0))
             kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
             train = splits.pop("train")
             indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
@@ -96,12 +116,13 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
             # The rest of the train split serves as validation images, unless there are others.
             others = splits | {"rest" if "validation" in splits else "validation": rest}
             held_out = others.pop(dataset_config.evaluate_on)
-            if not len(held_out.labels):
+            if not len(held_out.labels) and not fold and not (only_folds and dataset_config.evaluate_on == "test"):
                 raise InputError(
                     f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} has no images for it "
                     f"besides the {len(indices)} training images"
                 )
-            train_images, held_out_images = _decode(builder, chosen), _decode(builder, held_out)
+            train_images = _decode(builder, chosen)
+            held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, held_out)
     content, originals = None, None
     if chosen.originals is not None:
         content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others.values()))
@@ -113,7 +134,8 @@ def load_few_shot(dataset_config: ConfigDict, max_labels_per_class: int | None, 
         from chimeramix_jax.data.builders.own_images import folder_of
 
         directory = folder_of(dataset_config.directory)
-    return FewShotDataset(entry.name, class_names, *data, divided, content, originals, own_validation, directory)
+    dataset = FewShotDataset(entry.name, class_names, *data, divided, content, originals, own_validation, directory)
+    return _without_fold(dataset, folds, fold, f"{dataset_config.holdout_seed} {seed}") if fold else dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +180,39 @@ def _originals(builder: Any, chosen: _Examples, held_out: _Examples, others: Ite
     unused = tuple(original for part in others for original in part.originals or ())
     skipped = tuple((builder.info.metadata or {}).get(SKIPPED, ()))
     return Originals(chosen.originals or (), held_out.originals or (), unused, skipped)
+
+
+def _without_fold(dataset: FewShotDataset, folds: int, fold: int, draw: str) -> FewShotDataset:
+    """Returns the data of a fold's run.
+
+    Args:
+        dataset: all training images; its held-out images do not matter.
+        folds: the number of folds.
+        fold: the fold to leave out, from 1, continued from one division to the next.
+        draw: the seed of the divisions.
+    """
+    images, own = dataset.train, dataset.originals
+    digests = images.identity().images if dataset.content is None else dataset.content.train.images
+    repeat, left_out = divmod(fold - 1, folds)
+    numbers = division.fold_of_each(digests, images.labels, folds, f"{draw} {repeat}", dataset.class_names)
+    train = division.filled_training_positions(numbers, images.labels, left_out)
+    out = np.flatnonzero(numbers == left_out)
+    train_split, out_split = (
+        Split.of((digests[position] for position in part), images.labels[part]) for part in (train, out)
+    )
+    if own is not None:
+        distinct, other = (tuple(own.train[position] for position in part) for part in (np.unique(train), out))
+        own = Originals(distinct, other, (), own.unreadable)
+    return dataclasses.replace(
+        dataset,
+        train=images.at(train),
+        train_indices=dataset.train_indices[train],
+        held_out=images.at(out),
+        divided=False,
+        content=DataIdentity(dataset.class_names, train_split, out_split),
+        originals=own,
+        own_validation=False,  # a fold is part of the train split, even if there are other validation images
+    )
 
 
 def _divided(

@@ -90,10 +90,14 @@ def most_confused(confusion: Confusion, names: Sequence[str], most: int) -> list
     ]
 
 
-def class_accuracies(confusion: Confusion, names: Sequence[str]) -> list[ClassAccuracy]:
-    """Returns the accuracy of each class, the best first; classes without images are left out."""
+def class_accuracies(confusion: Confusion, names: Sequence[str], repeats: int = 1) -> list[ClassAccuracy]:
+    """Returns the accuracy of each class, the best first; classes without images are left out.
+
+    ``repeats`` is how often each image was predicted; the intervals are those for the number of images.
+    """
     accuracies = []
     for name, row, right in zip(names, confusion, np.diagonal(confusion).tolist(), strict=True):
-        if examples := int(row.sum()):
-            accuracies.append(ClassAccuracy(name, examples, right / examples, wilson_interval(right, examples)))
+        if examples := int(row.sum()) // repeats:
+            interval = wilson_interval(round(right / repeats), examples)
+            accuracies.append(ClassAccuracy(name, examples, right / repeats / examples, interval))
     return sorted(accuracies, key=lambda row: -row.accuracy)

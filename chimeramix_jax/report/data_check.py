@@ -68,8 +68,7 @@ def data_section(workdir: Workdir) -> DataSection | None:
     if findings is None:
         return None
     splits = {TRAIN: "training", HELD_OUT: findings["evaluate_on"], UNUSED: "unused"}
-    if not findings["images"][UNUSED]:
-        del splits[UNUSED]
+    splits = {split: name for split, name in splits.items() if findings["images"][split]}
     largest = max(row[TRAIN] for row in findings["classes"])
     classes = [
         ClassRow(row["name"], tuple(row[split] for split in splits), row[TRAIN] / largest)

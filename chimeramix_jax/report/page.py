@@ -15,6 +15,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
 from chimeramix_jax.paths import printable
 from chimeramix_jax.report import (
+    auto_choice,
     changed_settings,
     commands,
     confusion,
@@ -29,6 +30,7 @@ from chimeramix_jax.report import (
 from chimeramix_jax.report.data_check import data_section
 from chimeramix_jax.reporting import lettering, web_page
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.results import FOLDS, split_of
 from chimeramix_jax.reporting.statistics import decimals
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
@@ -56,11 +58,13 @@ def write(
     All figures come from ``results.json``, except for the comparisons with the baseline and with the most frequent
     class, and the misclassified images. These come from ``predictions``: the predicted class of every held-out image,
     by "classifier" and "baseline". Single mistakes come from ``held_out``, and then stand in for those of the most
-    confused classes; None: there are none.
+    confused classes; None: there are none. In a run that is only measured by folds, the held-out images of ``dataset``
+    are those of the folds.
     """
     results = _results(workdir)
     config = settings.from_dict(results["config"])
-    split, directory, names = config.dataset.evaluate_on, config.dataset.directory, dataset.class_names
+    split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
+    shown_split = "out-of-fold" if split == FOLDS else split
     experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
     evaluations = {results["experiment"]: results[split]}
     if "baseline" in results:
@@ -71,24 +75,32 @@ def write(
     content = {
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
-        "split": split,
+        "split": shown_split,
+        "folds": results.get(FOLDS),
+        "auto": auto_choice.content(workdir),
+        "only_folds": split == FOLDS,
         "examples": results[split]["examples"],
         "class_names": names,
-        "verdict": verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names),
+        "verdict": verdict.judge(
+            classifier, baseline, dataset.held_out.labels, predictions, names, f"{shown_split} images"
+        ),
         "commands": commands.commands(workdir, config),
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
-        "classifier_charts": training_charts.classifier_charts(logs, evaluations, split),
+        "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else evaluations, split),
         "data": data_section(workdir),
         "training": _training_images(dataset),
-        "training_images": len(dataset.train.labels),
+        "training_images": len(dataset.distinct_training),
         "divided": dataset.divided,
         "mixing": mixing_figure.prepare(workdir, dataset),
         "legend": lettering.legend(names[: pictures.MOST_PAIRS]),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": changed_settings.divide(config),
     }
-    content |= _classes(np.asarray(results[split]["confusion"]), dataset, predictions["classifier"], held_out is None)
+    repeats = results[FOLDS]["repeats"] if split == FOLDS else 1
+    content |= {"repeats": repeats, "noun": "prediction" if repeats > 1 else "image"}
+    matrix = np.asarray(results[split]["confusion"])
+    content |= _classes(matrix, dataset, predictions["classifier"], held_out is None, repeats)
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
 
@@ -112,10 +124,10 @@ def _environment() -> Environment:
 
 
 def _classes(
-    matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions, with_images: bool
+    matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions, with_images: bool, repeats: int
 ) -> dict[str, Any]:
     """Prepares the confusion matrix, the most confused pairs (with or without images) and each class's accuracy."""
-    accuracies = confusion.class_accuracies(matrix, dataset.class_names)
+    accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats)
     return {
         "heat_table": confusion.heat_table(matrix, dataset.class_names),
         "levels": confusion.LEVELS,
@@ -150,9 +162,9 @@ def _training_images(dataset: FewShotDataset) -> list[tuple[str, int, list[str]]
     small = max(dataset.train.images.shape[1:3]) <= embedding.LARGEST_LOSSLESS_SIDE
     room = MOST_TRAINING_IMAGES if small else MOST_LARGE_TRAINING_IMAGES
     most = max(room // len(dataset.class_names), 1)
-    groups = []
+    distinct, groups = dataset.distinct_training, []
     for label, name in enumerate(dataset.class_names):
-        indices = np.flatnonzero(dataset.train.labels == label)
+        indices = distinct[dataset.train.labels[distinct] == label]
         images = [embedding.image_uri(dataset.train.images[index]) for index in indices[:most]]
         groups.append((name, len(indices), images))
     return groups

@@ -38,10 +38,13 @@ def generator_charts(directory: Path) -> list[Chart]:
 def classifier_charts(
     directories: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
 ) -> list[Chart]:
-    """Returns the charts of the classifiers' training, given each experiment's directory and final evaluation."""
+    """Returns the charts of the classifiers' training, given their directories and final evaluations by experiment.
+
+    Classifiers without held-out images have no evaluation.
+    """
     accuracy, loss = [], []
     for colour, (experiment, directory) in enumerate(directories.items(), start=1):
-        lines, evaluation = _read(directory), final[experiment]
+        lines, evaluation = _read(directory), final.get(experiment, {"top1": None, "loss": None})
         evaluated, trained = f"{experiment}, {split} images", f"{experiment}, training"
         accuracy += [
             _series(lines, f"{split}_top1", evaluated, colour, final=evaluation["top1"]),

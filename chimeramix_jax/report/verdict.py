@@ -31,17 +31,22 @@ class Measured:
     accuracy: float
     right: int
     examples: int
+    counted: bool  # whether ``right`` counts images, and is not a mean over repeated folds or a corrected figure
     interval: Interval  # the 95 % Wilson score interval
     figures: Mapping[str, float | None]  # further metrics, in the order of the page; None: not finite
 
     @classmethod
     def of(cls, name: str, evaluation: Mapping[str, Any], classes: int) -> "Measured":
-        """Reads a classifier's evaluation from the results; top-5 accuracy needs more than five classes."""
-        examples = evaluation["examples"]
-        right = round(evaluation["top1"] * examples)
+        """Reads a classifier's evaluation from the results; top-5 accuracy needs more than five classes.
+
+        In the evaluation by folds, ``examples`` counts every image once, although repeats predict it several times.
+        """
+        examples, accuracy = evaluation["examples"], evaluation.get("expected_accuracy", evaluation["top1"])
+        right = round(accuracy * examples)
+        counted = evaluation.get("repeats", 1) == 1 and not evaluation.get("optimism")
         names = ("top5", "macro_accuracy", "loss") if classes > 5 else ("macro_accuracy", "loss")
         figures = {metric: evaluation[metric] for metric in names}
-        return cls(name, evaluation["top1"], right, examples, wilson_interval(right, examples), figures)
+        return cls(name, accuracy, right, examples, counted, wilson_interval(right, examples), figures)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class LargestClass:
 
     name: str
     accuracy: float
-    difference: Difference  # of the trained classifier to it
+    difference: Difference | None  # of the trained classifier to it; None if the latter's figure is not a count
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ class Verdict:
     classifier: Measured
     baseline: Measured | None
     chance: float  # the accuracy of guessing, 1 / classes, whatever the classes' sizes
-    difference: Difference | None  # to the baseline; None without its predictions
+    difference: Difference | None  # to the baseline; None without its predictions, or if figures are not counts
+    images: str  # what was measured on, such as "test images"
     largest: LargestClass | None  # None if the classes have about the same size
 
     @property
@@ -96,7 +102,7 @@ class Verdict:
         low, high = self.classifier.interval
         if low > self.chance:
             return "clearly more than chance"
-        return "clearly less than chance" if high < self.chance else "too few test images to tell the two apart"
+        return "clearly less than chance" if high < self.chance else f"too few {self.images} to tell the two apart"
 
     @property
     def digits(self) -> int:
@@ -110,6 +116,7 @@ def judge(
     labels: Labels,
     predictions: Mapping[str, Labels],
     class_names: Sequence[str],
+    images: str = "test images",
 ) -> Verdict:
     """Compares a classifier with guessing, with its baseline and, if classes differ in size, with the largest class.
 
@@ -119,17 +126,19 @@ def judge(
         labels: the true class of every held-out image.
         predictions: the predicted class of every held-out image, by "classifier" and "baseline".
         class_names: the classes' names, by label.
+        images: what the held-out images are called.
     """
     right = predictions["classifier"] == labels
     difference = None
-    if baseline is not None and "baseline" in predictions:
+    if baseline is not None and "baseline" in predictions and classifier.counted:
         difference = _compared(right, predictions["baseline"] == labels)
     counts = np.bincount(labels, minlength=len(class_names))
     label, share = int(np.argmax(counts)), float(np.max(counts) / np.sum(counts))
     largest = None
     if share * len(class_names) >= UNBALANCED:
-        largest = LargestClass(class_names[label], share, _compared(right, labels == label))
-    return Verdict(classifier, baseline, 1 / len(class_names), difference, largest)
+        compared = _compared(right, labels == label) if classifier.counted else None
+        largest = LargestClass(class_names[label], share, compared)
+    return Verdict(classifier, baseline, 1 / len(class_names), difference, images, largest)
 
 
 def _compared(first: np.ndarray, second: np.ndarray) -> Difference:

@@ -7,17 +7,26 @@ from typing import Any, TypedDict
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.progress import duration
 
+FOLDS = "folds"  # the part of ``results.json`` about images predicted by models trained without them
+
 
 class SummaryRow(TypedDict):
     """One trained classifier, in JSON types: a row of the table printed at the end of a run."""
 
     experiment: str
     max_labels_per_class: int | None  # None: all images
-    top_1: float  # accuracy on the test images, in [0, 1]
+    top_1: float  # accuracy on the test images or over the folds, in [0, 1]
     top_5: float | None  # top-5 accuracy, in [0, 1]; None if there are too few classes for it to be informative
     seconds: float  # wall-clock time of training and evaluation
-    examples: int  # number of test images
+    examples: int  # number of images that it was measured on
     alone: list[int] | None  # images that only this, and only the baseline, has right; None: not compared
+
+
+def split_of(results: Mapping[str, Any]) -> str:
+    """Returns the key of a run's metrics in its results: "test", "validation", or ``FOLDS`` without test images."""
+    if FOLDS in results and "test" not in results and "validation" not in results:
+        return FOLDS
+    return results["config"]["dataset"]["evaluate_on"]
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:
@@ -48,16 +57,50 @@ def closing_text(results: Mapping[str, Any]) -> str:
     parts = [summary_table(rows)]
     if "validation" in results:
         examples = results["validation"]["examples"]
-        source = ": the training images outside the few-shot subset"
-        own = results.get("held_out_from") == "validation"
-        parts.append(f"measured on {examples} validation images{'' if own else source}")
+        parts.append(f"measured on {examples} validation images{_validation_images(results)}")
+    elif rows and FOLDS in results and "test" not in results:
+        parts.append(f"measured by {_folds_in_words(results[FOLDS])}: the expected accuracy of the final model")
+        parts[-1] += _less_optimism(results[FOLDS])
     elif rows:
         parts.append(f"measured on {rows[0]['examples']} test images")
     if rows:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
+    if FOLDS in results and split_of(results) != FOLDS:
+        parts.append(_beside_the_test(results[FOLDS]))
     written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)
+
+
+def _validation_images(results: Mapping[str, Any]) -> str:
+    if results.get("config", {}).get("fold"):
+        return ": the fold that was left out of training"
+    if results.get("held_out_from") == "validation":
+        return ""
+    return ": the training images outside the few-shot subset"
+
+
+def _folds_in_words(folds: Mapping[str, Any]) -> str:
+    times = "" if folds["repeats"] == 1 else f", {folds['repeats']} times"
+    measured, count = len(folds["runs"]), str(folds["folds"])
+    if measured < folds["folds"] * folds["repeats"]:
+        count = f"{measured} of {count}"
+    return f"{count} folds of {folds['examples']} images{times}, each predicted by a model trained without it"
+
+
+def _less_optimism(folds: Mapping[str, Any]) -> str:
+    """Says what was subtracted because the recipe was chosen by the folds; empty if it was not."""
+    if not folds["optimism"]:
+        return ""
+    return f", {100 * folds['optimism']:.1f} points less than measured, because the recipe was chosen by these images"
+
+
+def _beside_the_test(folds: Mapping[str, Any]) -> str:
+    """Returns the line about the folds of a run that also has test images."""
+    low, high = (statistics.percent(bound, folds["examples"]) for bound in folds["interval"])
+    accuracy = statistics.percent(folds["expected_accuracy"], folds["examples"])
+    interval = f"95% interval {low.removesuffix('%')} to {high}"
+    return f"expected by {_folds_in_words(folds)}: {accuracy}, {interval}{_less_optimism(folds)}"
 
 
 def _cells(row: SummaryRow) -> list[str]:

@@ -3,15 +3,16 @@
 ``check.json`` holds the findings (``data/findings.py``), and ``images.png`` shows training images of every class.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.config import catalog
+from chimeramix_jax.data import findings_text
 from chimeramix_jax.data.duplicates import exact_groups
 from chimeramix_jax.data.findings import findings_of, list_of_copies
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
@@ -74,6 +75,18 @@ def record(workdir: Workdir, config: ConfigDict, dataset: FewShotDataset, findin
     return True
 
 
+def record_and_print(workdir: Workdir, config: ConfigDict, dataset: FewShotDataset) -> None:
+    """Records what the data are like, and prints a summary unless the directory holds the same findings already.
+
+    Nothing is printed for the run of a fold, because all of its images are those of the run that it belongs to.
+    """
+    findings = examine(config, dataset)
+    if record(workdir, config, dataset, findings) and not config.fold:
+        lines = findings_text.summary(findings)
+        for line in with_time_and_place(lines, workdir, config, findings):
+            print(f"data: {line}", file=sys.stderr)
+
+
 def read(workdir: Workdir) -> dict[str, Any] | None:
     """Returns a run's recorded findings; None if there are none, as in runs of earlier versions."""
     return stored_format.read(workdir.check_findings, "; write it again with --stage=check")
@@ -81,9 +94,9 @@ def read(workdir: Workdir) -> dict[str, Any] | None:
 
 def _draw(path: Path, config: ConfigDict, dataset: FewShotDataset) -> None:
     """Draws the first training images of every class, at the side that the classifier sees."""
-    train, rows = dataset.train, {}
+    train, distinct, rows = dataset.train, dataset.distinct_training, {}
     for label, name in list(enumerate(dataset.class_names))[:MOST_CLASSES]:
-        chosen = np.flatnonzero(train.labels == label)[:IMAGES_OF_A_CLASS]
+        chosen = distinct[train.labels[distinct] == label][:IMAGES_OF_A_CLASS]
         rows[name] = resize(train.images[chosen], config.classifier.image_side)
     pictures.save_png(path, pictures.contact_sheet(rows, IMAGES_OF_A_CLASS))
 

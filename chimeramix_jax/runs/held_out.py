@@ -8,6 +8,7 @@ images look alike to the classifier. They are not the images that caused a predi
 import csv
 import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,7 +65,9 @@ def describe(
     """Returns a classifier's logits of the held-out images, and what they and its features say about each image."""
     side, labels = stage.config.classifier.image_side, dataset.held_out.labels
     logits, features = stage.logits_and_features(state)
-    training_features = stage.features(state, resize(dataset.train.images, side))
+    distinct = dataset.distinct_training
+    training_features = stage.features(state, resize(dataset.train.images[distinct], side))
+    nearest = nearest_by_cosine(features, training_features, NEAREST)
     predicted = predicted_classes(logits, labels)
     rows = np.arange(len(labels))
     log_probabilities = _log_softmax(logits)
@@ -74,7 +77,7 @@ def describe(
         np.exp(log_probabilities[rows, predicted]),
         np.exp(log_probabilities[rows, labels]),
         -log_probabilities[rows, labels],
-        nearest_by_cosine(features, training_features, NEAREST),
+        Neighbours(distinct[nearest.indices], nearest.similarities),
         maps={},
     )
     explained = predictions.mistakes()[:MOST_EXPLAINED]
@@ -83,6 +86,40 @@ def describe(
         maps = _maps(stage, state, pixels, predicted[explained], labels[explained])
         predictions.maps.update(zip(explained.tolist(), maps, strict=True))
     return logits, predictions
+
+
+def joined(
+    parts: Sequence[tuple[HeldOutPredictions, Int[np.ndarray, "_"]]],
+) -> HeldOutPredictions:
+    """Returns the predictions of several classifiers, each of other images, one after another.
+
+    Only the misclassified images with the highest loss of all keep their maps.
+
+    Args:
+        parts: the predictions of each, and the position in the common training set of each of its training images.
+    """
+    count = min(part.nearest.indices.shape[1] for part, _ in parts)
+    starts = np.cumsum([0, *(len(part.labels) for part, _ in parts)]).tolist()
+    predictions = HeldOutPredictions(
+        np.concatenate([part.labels for part, _ in parts]),
+        np.concatenate([part.predicted for part, _ in parts]),
+        np.concatenate([part.probabilities for part, _ in parts]),
+        np.concatenate([part.true_probabilities for part, _ in parts]),
+        np.concatenate([part.losses for part, _ in parts]),
+        Neighbours(
+            np.concatenate([positions[part.nearest.indices[:, :count]] for part, positions in parts]),
+            np.concatenate([part.nearest.similarities[:, :count] for part, _ in parts]),
+        ),
+        maps={},
+    )
+    maps = {
+        start + position: values
+        for start, (part, _) in zip(starts, parts, strict=False)
+        for position, values in part.maps.items()
+    }
+    explained = predictions.mistakes()[:MOST_EXPLAINED].tolist()
+    predictions.maps.update({position: maps[position] for position in explained})
+    return predictions
 
 
 def write_table(path: str | os.PathLike[str], predictions: HeldOutPredictions, dataset: FewShotDataset) -> None:

@@ -4,14 +4,14 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files
 from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import SummaryRow
+from chimeramix_jax.reporting.results import FOLDS, SummaryRow
 from chimeramix_jax.runs import provenance
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
@@ -22,11 +22,16 @@ from chimeramix_jax.training.evaluation import Evaluation
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A trained classifier's test metrics and predictions, the seconds of its training, and its rollbacks."""
+    """A trained classifier's metrics and predictions, the seconds of its training, and its rollbacks.
+
+    They are those of the held-out images or, if there are none, of the folds.
+    """
 
     experiment: str
     evaluation: Evaluation
+    logits: Float[np.ndarray, "examples classes"]
     predictions: Int[np.ndarray, "examples"]
+    labels: Int[np.ndarray, "examples"]
     seconds: float
     rollbacks: list[dict[str, Any]]
     held_out: HeldOutPredictions | None = None  # more about every held-out image; not of the baseline
@@ -38,8 +43,9 @@ class Results:
 
     content: dict[str, Any]  # the content of ``results.json``
     rows: list[SummaryRow]  # the rows of the closing table, the baseline first
-    # The predicted class of every held-out image, for "classifier" and, if there is one, "baseline".
+    # The predicted class of every image that was measured, for "classifier" and, if there is one, "baseline".
     predictions: dict[str, Int[np.ndarray, "examples"]]
+    logits: dict[str, Float[np.ndarray, "examples classes"]]  # the logits that they come from
     held_out: HeldOutPredictions | None = None  # more about the classifier's predictions
 
     def write(self, workdir: Workdir) -> None:
@@ -53,11 +59,23 @@ def results_of(
     dataset: FewShotDataset,
     measured: dict[str, Measured],
     generator_home: Workdir,
+    of_folds: dict[str, dict[str, Any]] | None = None,
 ) -> Results:
-    """Assembles a run's results from ``about``, the data stored with its checkpoints, and what has been measured."""
+    """Assembles a run's results.
+
+    Args:
+        config: the run's settings.
+        about: the data stored with its checkpoints.
+        dataset: the run's data.
+        measured: what has been measured, by "classifier" and, if there is one, "baseline".
+        generator_home: the directory of its generator.
+        of_folds: what the results say about the folds, for the same parts; None: there are no folds.
+    """
     generator = checkpoints.newest(generator_home.generator) or {}
-    alone = _right_alone(measured, dataset.held_out.labels)
+    alone = _right_alone(measured)
     classifier, split = measured["classifier"], config.dataset.evaluate_on
+    if of_folds is not None and not len(dataset.held_out.labels):
+        split = FOLDS
     content = {
         "dataset": config.dataset.name,
         "experiment": config.experiment,
@@ -76,6 +94,10 @@ def results_of(
     }
     if "baseline" in measured:
         content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
+    if of_folds is not None:
+        content[FOLDS] = of_folds["classifier"]
+        if "baseline" in of_folds:
+            content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
     if alone is not None:
         only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
         content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
@@ -83,7 +105,11 @@ def results_of(
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
         for part in reversed(measured.values())
     ]
-    return Results(content, rows, {name: part.predictions for name, part in measured.items()}, classifier.held_out)
+    if split == FOLDS:
+        rows[-1]["top_1"] = content[FOLDS]["expected_accuracy"]
+    predictions = {name: part.predictions for name, part in measured.items()}
+    logits = {name: part.logits for name, part in measured.items()}
+    return Results(content, rows, predictions, logits, classifier.held_out)
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:
@@ -92,11 +118,14 @@ def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str,
     return values | ({"generator": generator[name]} if generator else {})
 
 
-def _right_alone(measured: dict[str, Measured], labels: Int[np.ndarray, "examples"]) -> list[int] | None:
-    """Counts the images that only the classifier, and only the baseline, gets right; None without a baseline."""
-    if "baseline" not in measured:
+def _right_alone(measured: dict[str, Measured]) -> list[int] | None:
+    """Counts the images that only the classifier, and only the baseline, gets right.
+
+    Returns None without a baseline, and if images were predicted several times: these predictions are not independent.
+    """
+    if "baseline" not in measured or len(measured["classifier"].labels) > measured["classifier"].evaluation.examples:
         return None
-    right = (measured[part].predictions == labels for part in ("classifier", "baseline"))
+    right = (measured[part].predictions == measured[part].labels for part in ("classifier", "baseline"))
     return list(statistics.only_right(*right))
 
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.data import findings_text, load_few_shot
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError, not_one_of
@@ -26,6 +26,7 @@ from chimeramix_jax.reporting import pictures
 from chimeramix_jax.runs import data_check, same_data, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
@@ -53,6 +54,7 @@ class Request:
     retrain: bool = False  # whether to train the stage again even if it is finished
     # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
+    details: bool = True  # whether to look at the data, draw pictures of mixing, and describe every held-out image
 
     @property
     def trains_generator(self) -> bool:
@@ -132,10 +134,11 @@ def _require_generator(request: Request, home: Workdir) -> None:
 
 def load_dataset(config: ConfigDict) -> FewShotDataset:
     """Loads a run's few-shot set; raises InputError if a class has too few images to mix."""
-    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
     if config.mixing.mask != "none":
-        counts = np.bincount(dataset.train.labels)
+        counts = np.bincount(dataset.train.labels[dataset.distinct_training])
         smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
+        smallest += f" without fold {config.fold}" if config.fold else ""
         settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
     return dataset
 
@@ -159,35 +162,35 @@ class Run:
             "data": self.dataset.identity.digests(),
         }
 
-    def complete(self, execution: Execution | None = None) -> Running[Results | None]:
-        """Completes the run; returns its results, or None for stage "generator"."""
+    def complete(
+        self, execution: Execution | None = None, out_of_fold: OutOfFold | None = None
+    ) -> Running[Results | None]:
+        """Completes the run; returns its results, or None for stage "generator".
+
+        ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
+        """
         # First, so that old files are never mistaken for new ones, even if the run is killed here.
         self.workdir.move_aside(*self.request.replaced())
         self.workdir.claim(self.config)
         same_data.record(self.workdir, self.dataset)
-        self._check_data()
+        if self.request.details:
+            data_check.record_and_print(self.workdir, self.config, self.dataset)
         stopping.raise_if_asked()
         if settings.needs_generator(self.config):
             yield from self._provide_generator(execution)
-        if self.config.mixing.mask != "none":
+        if self.config.mixing.mask != "none" and self.request.details:
             self._picture_mixing()
         if self.request.stage == "generator":
             return None
-        measured = yield from self._measure_classifiers(execution)
-        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home)
+        measured = yield from self._measure_classifiers(execution, out_of_fold)
+        of_folds = None if out_of_fold is None else {part: out_of_fold.content(part) for part in measured}
+        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home, of_folds)
         if self.request.stage != "report":
             results.write(self.workdir)
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
-            write_table(self.workdir.held_out, results.held_out, self.dataset)  # a run of an earlier version has none
+            described = measured_data(self.dataset, out_of_fold)
+            write_table(self.workdir.held_out, results.held_out, described)  # a run of an earlier version has none
         return results
-
-    def _check_data(self) -> None:
-        """Records what the data are like, and prints a summary unless the directory holds the same findings already."""
-        findings = data_check.examine(self.config, self.dataset)
-        if data_check.record(self.workdir, self.config, self.dataset, findings):
-            lines = findings_text.summary(findings)
-            for line in data_check.with_time_and_place(lines, self.workdir, self.config, findings):
-                print(f"data: {line}", file=sys.stderr)
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
         """Trains the generator if that is requested and not done yet, or adopts another run's."""
@@ -218,7 +221,9 @@ class Run:
         data = self.stage_data(stage)
         return MixingPictures(self.config, data.images, data.augmentation.views, self.dataset.class_names)
 
-    def _measure_classifiers(self, execution: Execution | None) -> Running[dict[str, Measured]]:
+    def _measure_classifiers(
+        self, execution: Execution | None, out_of_fold: OutOfFold | None
+    ) -> Running[dict[str, Measured]]:
         """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any."""
         mixes = self.config.mixing.mask != "none"
         parts = {"classifier": (self.config.experiment, mixes)}
@@ -230,23 +235,34 @@ class Run:
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes)
                 trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
-                measured[part] = self._measured(stage, experiment, trained, described=part == "classifier")
+                measured[part] = self._measured(stage, part, experiment, trained, out_of_fold)
         return measured
 
-    def _measured(self, stage: ClassifierStage, experiment: str, trained: loop.Trained, *, described: bool) -> Measured:
-        """Evaluates a trained classifier; with ``described``, also says more about every held-out image."""
+    def _measured(
+        self, stage: ClassifierStage, part: str, experiment: str, trained: loop.Trained, out_of_fold: OutOfFold | None
+    ) -> Measured:
+        """Evaluates a trained classifier and, unless it is the baseline, says more about every held-out image.
+
+        Without held-out images, the predictions of the folds stand in for its own.
+        """
         labels, description = self.dataset.held_out.labels, None
-        if described:
-            logits, description = describe(stage, trained.state, self.dataset)
+        described = part == "classifier" and self.request.details
+        if out_of_fold is not None and not len(labels):
+            labels, logits, evaluation = (
+                out_of_fold.images.labels,
+                out_of_fold.logits[part],
+                out_of_fold.evaluation(part),
+            )
+            description = out_of_fold.description if described else None
         else:
-            logits = stage.logits(trained.state)
+            if described:
+                logits, description = describe(stage, trained.state, self.dataset)
+            else:
+                logits = stage.logits(trained.state)
+            evaluation = evaluate_logits(logits, labels)
+        predicted = predicted_classes(logits, labels)
         return Measured(
-            experiment,
-            evaluate_logits(logits, labels),
-            predicted_classes(logits, labels),
-            trained.seconds,
-            trained.rollbacks,
-            description,
+            experiment, evaluation, logits, predicted, labels, trained.seconds, trained.rollbacks, description
         )
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:

@@ -22,7 +22,8 @@ def estimated_seconds(workdir: Workdir, config: ConfigDict, train: int, held_out
     """Returns the median time of comparable runs in the same folder, in seconds, and their number; None without any.
 
     Comparable runs have the same settings except for the seed, the same numbers of images, and were trained on the same
-    kind of device with the same number of cores. Their time is that of all their parts, including the generator.
+    kind of device with the same number of cores. Their time is that of all their parts, including the generator. There
+    is no estimate with folds, because the time of their runs is not part of the results.
 
     Args:
         workdir: the run's directory, which may itself hold a finished run.
@@ -30,6 +31,8 @@ def estimated_seconds(workdir: Workdir, config: ConfigDict, train: int, held_out
         train: its number of training images.
         held_out: its number of images that classifiers are evaluated on.
     """
+    if config.folds and not config.fold:
+        return None
     machine = provenance.device(), os.cpu_count()
     found = (
         sum(results["seconds"].values())

@@ -12,10 +12,14 @@
     segments/            label maps of the training images, if masks follow segments
     classifier/          stage 2: checkpoints/ and metrics.jsonl
     baseline/            the same for the classifier trained without mixing, if there is one to compare with
+    folds/               the runs that leave out a fold each, if there are folds: directories like this one
+    auto.json            what was tried to choose the recipe, if the program chose it
+    auto/                the runs that were tried: directories like this one
     mixing.png           pairs of images, their masks and mixes
     masks.png            a pair mixed by several masks
     results.json         the test metrics, once the run is finished
-    held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first
+    held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first;
+                         without any, every training image, predicted by the model trained without its fold
     report.html          a page about all of it
     lock.json            the process that is working here, if any
 """
@@ -50,6 +54,9 @@ class Workdir:
         self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
+        self.folds = self.path / "folds"
+        self.auto_record = self.path / "auto.json"
+        self.auto = self.path / "auto"
         self.picture = self.path / "mixing.png"
         self.masks_picture = self.path / "masks.png"
         self.results = self.path / "results.json"

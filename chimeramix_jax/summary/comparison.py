@@ -9,6 +9,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.reporting.results import FOLDS
 from chimeramix_jax.reporting.seed_table import rollback_lines
 from chimeramix_jax.reporting.statistics import Estimate, estimate, holm, paired_t_test
 from chimeramix_jax.summary.plan import PlannedRun
@@ -97,7 +98,7 @@ class Section:
     @property
     def title(self) -> str:
         """The data set and the split."""
-        return f"{self.dataset}, {self.split} images"
+        return f"{self.dataset}, {'out-of-fold' if self.split == FOLDS else self.split} images"
 
     @property
     def seeds(self) -> list[int]:

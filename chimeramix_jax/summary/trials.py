@@ -5,7 +5,7 @@ import errno
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import paths
 from chimeramix_jax.config import catalog, defaults
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.results import FOLDS
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import read
 
@@ -41,7 +42,7 @@ class Address:
     """Identifies a trial among others."""
 
     dataset: str  # the name of the data set, with that of its folder for ``image_folder``
-    split: str  # the evaluation split, "test" or "validation". The two are never mixed
+    split: str  # the evaluation split: "test", "validation" or "folds". They are never mixed
     experiment: str
     images_per_class: int | None  # training images per class; None: all
     seed: int
@@ -77,7 +78,7 @@ def dataset_label(name: str, directory: str) -> str:
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
     """Yields the runs in a folder, at any depth and through links, sorted by path."""
     for path, folders, names in paths.walk(folder, on_error):
-        if "config.json" in names or "results.json" in names:
+        if {"config.json", "results.json", "auto.json"} & set(names):
             folders.clear()  # a run's folder has many files but no further runs
             yield Workdir(path)
         folders.sort()
@@ -115,6 +116,8 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
         if figures is None:  # the run was stopped, or trained only the classifier
             trials.append(Trial(address, Status.UNFINISHED, workdir.path, **about))
             continue
+        if address.split not in figures and FOLDS in figures:
+            address = replace(address, split=FOLDS)
         where = f"baseline.{address.split}" if about["embedded"] else address.split
         about |= {
             "accuracy": _share(path, figures, address.split, metric, where),

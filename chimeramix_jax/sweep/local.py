@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.results import split_of
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
@@ -143,6 +144,7 @@ def _outcome(job: Job, code: int, seconds: float) -> str:
         return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
-    measured = (Workdir(run.workdir).read_results()[run.config.dataset.evaluate_on] for run in job.runs)
+    results = [Workdir(run.workdir).read_results() for run in job.runs]
+    measured = (content[split_of(content)] for content in results)
     accuracies = (percent(one["top1"], one["examples"]) for one in measured)
     return f"done in {duration(seconds)}, top-1 {', '.join(accuracies)}"

@@ -224,7 +224,8 @@ def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
     stored = workdir.read_data() if run.config.dataset.directory else None
     if stored is None:
         return
-    dataset = load_few_shot(run.config.dataset, run.config.max_labels_per_class, run.config.seed)
+    config = run.config
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
     if differing := changes(stored, dataset.identity):
         raise InputError(
             f"--workdir={workdir.path.parent}: {run.name} is a run on different data ({'; '.join(differing)}); choose "

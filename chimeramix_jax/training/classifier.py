@@ -177,7 +177,9 @@ class ClassifierStage:
         return float(self._schedule(step))
 
     def evaluate(self, state: State) -> dict[str, float]:
-        """Returns top-1 accuracy and loss on the held-out images, named after the split that these come from."""
+        """Returns top-1 accuracy and loss on the held-out images, if any, named after the split they come from."""
+        if not len(self.test_set.labels):
+            return {}
         evaluation, split = self.measure(state), self.config.dataset.evaluate_on
         return {f"{split}_top1": evaluation.top1, f"{split}_loss": evaluation.loss}
 

@@ -36,7 +36,7 @@ class Evaluation:
 
 
 class TestSet:
-    """A test split in device memory."""
+    """A test split in device memory; it may be empty, but then there is nothing to measure."""
 
     __test__ = False  # pytest would take the class for a test because of its name
 
@@ -45,7 +45,7 @@ class TestSet:
     ):
         """Puts the images on the default device; the last batch is padded with black images, which do not count."""
         self.labels = np.asarray(labels)
-        self._batches = jnp.asarray(_in_batches(images, min(batch_size, len(images))))
+        self._batches = jnp.asarray(_in_batches(images, max(min(batch_size, len(images)), 1)))
 
     def evaluate(
         self, predict: Callable[[UInt8[Array, "batch side side 3"]], Float[Array, "batch classes"]]

@@ -49,9 +49,13 @@ def load_stage_data(
     if config.mixing.mask == "segmentation":
         rule = FelzenszwalbSettings.of(config.mixing)
         segments = label_maps(images, rule, augmentation.segmented_padding, segments_cache)
+    return StageData(to_device(images, labels, num_classes, segments), augmentation, epoch_plan(config, stage, labels))
+
+
+def epoch_plan(config: ConfigDict, stage: str, labels: Int[np.ndarray, "examples"]) -> EpochPlan:
+    """Returns the plan of a stage's epochs, given the classes of the training images."""
     images_per_class = config.max_labels_per_class
     if images_per_class is None and config.repeat_unlimited:
         images_per_class = int(np.bincount(labels).max())
     repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, images_per_class)
-    plan = EpochPlan(len(images), repeats, config[stage].batch_size)
-    return StageData(to_device(images, labels, num_classes, segments), augmentation, plan)
+    return EpochPlan(len(labels), repeats, config[stage].batch_size)

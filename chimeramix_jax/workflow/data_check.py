@@ -70,7 +70,8 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
 
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
     """Loads the data, without the files that cannot be read; returns the error that a run would raise for them."""
-    arguments = config.max_labels_per_class, config.seed
+    folds = config.folds or (settings.USUAL_FOLDS if config.experiment == settings.AUTO else 0)
+    arguments = config.max_labels_per_class, config.seed, folds, config.fold
     try:
         return load_few_shot(config.dataset, *arguments), []
     except UnreadableFilesError as error:

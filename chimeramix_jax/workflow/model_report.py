@@ -39,6 +39,11 @@ def write(archive: ModelArchive, config: ConfigDict) -> Path:
         raise InputError(f"{archive.path}: holds no results; export it from a run that has been measured")
     dataset = load_dataset(config)
     archive.refuse_other_data(dataset)
+    if not len(dataset.held_out.labels):
+        raise InputError(
+            f"{archive.path}: the run had no test images, and the predictions of its folds are not in the file; the "
+            "run's directory has its report"
+        )
     network = finished_classifier(archive, config).network
     weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
     images = resize(dataset.held_out.images, config.classifier.image_side)

@@ -5,14 +5,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax import report
+from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.model_archive import ModelArchive
-from chimeramix_jax.runs.run import Request, Run, prepared
+from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.training.calls import Running, drive
-from chimeramix_jax.training.execution import Execution
+from chimeramix_jax.training.calls import drive
 from chimeramix_jax.workflow import model_report
+from chimeramix_jax.workflow.completion import completed_with_report
+from chimeramix_jax.workflow.with_folds import completed_with_folds
 
 
 def train_and_evaluate(
@@ -26,7 +27,8 @@ def train_and_evaluate(
     """Completes a run and returns its results.
 
     Args:
-        config: the settings, as in ``configs/``.
+        config: the settings, as in ``configs/``. With ``config.folds``, a run without each fold is completed first, in
+            a directory of its own below ``workdir``.
         workdir: the run's directory. Finished stages in it are not trained again; interrupted ones are resumed. For
             stage "report" also a model file, whose report is written beside it.
         stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" draws
@@ -53,16 +55,10 @@ def train_and_evaluate(
         )
     if stage == "report" and (archive := ModelArchive.at(workdir)) is not None:
         return {"files": [model_report.write(archive, config)]}
-    with prepared(Request(config, Workdir(workdir), stage, retrain, generator_workdir)) as run:
+    if config.get("experiment") == settings.AUTO:
+        raise InputError(f"experiment: {settings.AUTO!r}, but this trains a given recipe; use choose_and_train")
+    request = Request(config, Workdir(workdir), stage, retrain, generator_workdir)
+    if config.get("folds") and not config.fold:
+        return completed_with_folds(request)
+    with prepared(request) as run:
         return drive(completed_with_report(run))
-
-
-def completed_with_report(run: Run, execution: Execution | None = None) -> Running[dict[str, Any]]:
-    """Completes a prepared run and draws its report; returns the same as ``train_and_evaluate``."""
-    results = yield from run.complete(execution)
-    returned: dict[str, Any] = {}
-    if results is not None:
-        report.write(run.workdir, run.dataset, results.predictions, results.held_out)
-        if run.request.stage != "report":
-            returned = results.content | {"summary": results.rows}
-    return returned | {"files": run.workdir.written()}

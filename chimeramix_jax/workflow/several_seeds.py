@@ -16,7 +16,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices
 from chimeramix_jax.training.team import Outcome, Team
-from chimeramix_jax.workflow.one_run import completed_with_report
+from chimeramix_jax.workflow.completion import completed_with_report
 
 
 def train_and_evaluate_seeds(

@@ -74,9 +74,9 @@ def test_damaged_findings_are_named(workdir):
 def test_the_page_shows_the_section_and_escapes_names_of_files(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog"))
     report.write(workdir, dataset, predictions)
-    assert "<h2>Data</h2>" not in workdir.report.read_text()
+    assert "Images of each class" not in workdir.report.read_text()
     files.write_json(workdir.check_findings, marked(FINDINGS))
     report.write(workdir, dataset, predictions)
     page = workdir.report.read_text()
-    assert "<h2>Data</h2>" in page and "&lt;script&gt;1&lt;/script&gt;.png" in page and HOSTILE not in page
+    assert "Images of each class" in page and "&lt;script&gt;1&lt;/script&gt;.png" in page and HOSTILE not in page
     assert "Near duplicates: 21 groups" in page and "The first 20 of 21 groups" in page

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -63,3 +65,23 @@ def test_classes_of_different_sizes_are_compared_with_always_answering_the_large
     assert (largest.difference.only_first, largest.difference.only_second) == (0, 10)
     assert largest.difference.significant and not largest.difference.better
     assert judged(7, np.arange(20) % 5).largest is None
+
+
+def of_folds(**changes):
+    folds = {"top1": 0.5, "expected_accuracy": 0.5, "macro_accuracy": 0.5, "loss": 1.0, "examples": 20, "repeats": 1}
+    return verdict.Measured.of("mix", folds | {"optimism": 0.0} | changes, 5)
+
+
+def test_folds_are_judged_by_their_expected_accuracy_and_repeats_do_not_count_images_twice():
+    once = of_folds()
+    assert once == dataclasses.replace(measured(10), counted=True)
+    twice = of_folds(repeats=2)
+    assert (twice.accuracy, twice.examples, twice.interval, twice.counted) == (0.5, 20, once.interval, False)
+    corrected = of_folds(expected_accuracy=0.4, optimism=0.1)
+    assert (corrected.accuracy, corrected.interval) == (0.4, measured(8).interval) and not corrected.counted
+    labels = np.repeat([0, 1, 2, 3, 4], [24, 4, 4, 4, 4])  # every image twice
+    predictions = dict.fromkeys(("classifier", "baseline"), labels)
+    found = verdict.judge(twice, twice, labels, predictions, NAMES, "out-of-fold images")
+    assert found.difference is None and (found.largest.accuracy, found.largest.difference) == (0.6, None)
+    few = verdict.judge(of_folds(expected_accuracy=0.25), None, labels, predictions, NAMES, "out-of-fold images")
+    assert few.against_chance == "too few out-of-fold images to tell the two apart"

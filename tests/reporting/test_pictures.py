@@ -118,7 +118,7 @@ def test_a_sheet_can_be_cut_into_its_tiles(side, tile, reconstructed):
 def test_a_sheet_of_masks_can_be_cut_into_its_tiles():
     masks = np.stack([np.full((4, 4, 1), share, np.float32) for share in (0, 1, 0.5)])
     white = np.ones((8, 8, 3), np.float32)
-    tiles = pictures.tiles_of_masks_sheet(pictures.masks_sheet(white, -white, masks, [white] * 3), 3)
+    tiles = pictures.tiles_of_masks_sheet(pictures.masks_sheet(white, -white, masks, np.stack([white] * 3)), 3)
     assert [len(row) for row in tiles.values()] == [2, 3, 3]
     assert [picture.getpixel((0, 0)) for picture in tiles["image"]] == [(255, 255, 255), (0, 0, 0)]
     assert [tiles["mask"][column].getpixel((0, 0)) for column in (0, 2)] == [pictures.COLOUR_A, pictures.COLOUR_B]

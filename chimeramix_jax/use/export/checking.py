@@ -32,11 +32,12 @@ Runner = Callable[[Pixels], Float[np.ndarray, "batch classes"]]
 class Agreement:
     """How well a file agrees with the classifier."""
 
-    images: int  # the number of held-out images compared
+    images: int  # the number of images compared
     difference: float  # the largest difference of a probability
+    kind: str = "held-out"  # of images
 
 
-def check(program: Program, run_file: Runner, held_out: Pixels) -> Agreement:
+def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "held-out") -> Agreement:
     """Compares a file with its program's classifier on held-out images, as they are stored and some also enlarged.
 
     Raises InputError unless all probabilities agree within the tolerance, and all classes are the same. With float16
@@ -64,7 +65,7 @@ def check(program: Program, run_file: Runner, held_out: Pixels) -> Agreement:
                 f"--stage=export: the file gives {changed.sum()} of {len(images)} images another class than the "
                 "classifier, so it was not written"
             )
-    return Agreement(len(chosen), largest)
+    return Agreement(len(chosen), largest, kind)
 
 
 def _batches(images: Pixels) -> Iterator[Pixels]:

@@ -84,7 +84,10 @@ def export(
         sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
         metadata = _metadata(trained, sides, half)
         program = Program(trained.in_float32(), sides, half, metadata, mirror=config.evaluation.mirror)
-        compare = partial(checking.check, program, held_out=dataset.held_out.images)
+        # A run with folds may have no held-out images; then training images show whether the file agrees.
+        kind = "held-out" if len(dataset.held_out.labels) else "training"
+        images = (dataset.held_out if kind == "held-out" else dataset.train).images
+        compare = partial(checking.check, program, held_out=images, kind=kind)
         if file_format == export_formats.SAVEDMODEL:
             return _saved_model(program, path, compare)
         stored, agreement = _file(program, file_format, compare)

@@ -1,0 +1,192 @@
+"""Carries out the plan: measures what recipes cost, compares them rung by rung, and keeps a record of everything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from chimeramix_jax.auto import halving
+from chimeramix_jax.auto.clock import Clock
+from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
+from chimeramix_jax.auto.optimism import optimism
+from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.errors import InputError
+
+SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
+
+
+@runtime_checkable
+class Trials(Protocol):
+    """Trains a recipe without a fold; measures it on the fold, and what the training costs."""
+
+    def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
+        """Completes a run in a folder; the cost is None if nothing had to be trained.
+
+        The cost of an epoch of the generator is 0 if another run's generator was used.
+        """
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The recipes to choose from, in the order of the menu."""
+
+    names: Sequence[str]
+    usual: Mapping[str, Schedule]  # how each divides its time between generator and classifier
+    families: Mapping[str, str]  # equal for recipes that share generators; empty without a generator
+
+
+def choose(
+    candidates: Candidates,
+    folds: int,
+    trials: Trials,
+    clock: Clock,
+    record: Record,
+    save: Callable[[], None],
+) -> None:
+    """Compares the candidates until the winner is in the record; a choice that was interrupted continues.
+
+    Args:
+        candidates: the recipes.
+        folds: the number of folds.
+        trials: trains and measures.
+        clock: the time for everything, the training of the final model included.
+        record: what has been tried; it is extended.
+        save: stores the record; called after every run.
+
+    Raises:
+        InputError: the time is too short; the message says how much is needed at least.
+    """
+    plan = halving.rungs(len(candidates.names), folds)
+    _measure_costs(candidates, plan, trials, clock, record, save)
+    alive = list(candidates.names)
+    for index, rung in enumerate(plan):
+        if index == len(record.rungs):
+            record.rungs.append(_planned(candidates, plan, index, alive, clock, record))
+        comparison = record.rungs[index]
+        if not comparison.kept:
+            _compare(comparison, f"rung-{index + 1}", candidates, trials, clock, record, save)
+            comparison.kept = comparison.ranked()[: rung.kept]
+            save()
+        alive = comparison.kept
+    if not record.winner:
+        last = record.rungs[-1]
+        correct = np.stack([last.correct(name) for name in last.schedules])
+        record.accuracy, record.optimism = float(np.mean(last.correct(alive[0]))), optimism(correct)
+        record.winner = alive[0]
+        save()
+
+
+def _measure_costs(
+    candidates: Candidates,
+    plan: tuple[halving.Rung, ...],
+    trials: Trials,
+    clock: Clock,
+    record: Record,
+    save: Callable[[], None],
+) -> None:
+    """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short."""
+    for name in candidates.names:
+        if record.costs and clock.left() <= 0 and not record.rungs:
+            _refuse_too_little_time(candidates, plan, clock, record)
+        if name in record.costs:
+            continue
+        shortest = SHORTEST if candidates.families[name] else Schedule(0, SHORTEST.classifier)
+        _, cost = trials.run(name, shortest, "timing", 1)
+        assert cost is not None  # it is always trained here, even if an interrupted process has finished it
+        record.costs[name] = _with_the_generator_of_others(cost, name, candidates, record)
+        save()
+    if not record.rungs:
+        _spare_the_first(candidates, record)
+        _refuse_too_little_time(candidates, plan, clock, record)
+
+
+def _spare_the_first(candidates: Candidates, record: Record) -> None:
+    """Leaves out of the first recipe's cost what the first run of a process takes longer, such as loading libraries.
+
+    Else it would have less time to train than the others. It is the simplest recipe, so no other needs less.
+    """
+    first = candidates.names[0]
+    least = min(cost.setup for cost in record.costs.values())
+    record.costs[first] = replace(record.costs[first], setup=least)
+
+
+def _with_the_generator_of_others(cost: Cost, name: str, candidates: Candidates, record: Record) -> Cost:
+    """Returns a recipe's cost with that of the generator, if another recipe's run has trained it."""
+    family = candidates.families[name]
+    if cost.generator_epoch or not family:
+        return cost
+    others = [known.generator_epoch for other, known in record.costs.items() if candidates.families[other] == family]
+    return replace(cost, generator_epoch=max(others, default=0.0))
+
+
+def _refuse_too_little_time(
+    candidates: Candidates, plan: tuple[halving.Rung, ...], clock: Clock, record: Record
+) -> None:
+    """Raises InputError if the budget is below the least for the plan; others count as the slowest."""
+    slowest = max(record.costs.values(), key=lambda cost: cost.of(SHORTEST))
+    costs = {name: record.costs.get(name, slowest) for name in candidates.names}
+    unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in record.costs)
+    least = halving.least_seconds(plan, costs, clock.used() + unmeasured)
+    if least > clock.budget:
+        raise InputError(
+            f"minutes: {clock.budget / 60:g} is too short to compare {len(candidates.names)} recipes here; it must be "
+            f"at least {'' if len(record.costs) == len(costs) else 'about '}{halving.minutes_in_words(least)}"
+        )
+
+
+def _planned(
+    candidates: Candidates,
+    plan: tuple[halving.Rung, ...],
+    index: int,
+    alive: Sequence[str],
+    clock: Clock,
+    record: Record,
+) -> Comparison:
+    """Returns a rung that begins now: its time is divided equally among its recipes and folds."""
+    rung, seconds = plan[index], halving.rung_seconds(plan, index, clock.left())
+    of_a_recipe = seconds / len(alive)
+    costs = {name: record.costs[name] for name in alive}
+    schedules = halving.schedules(of_a_recipe, rung.folds, costs, candidates.usual, candidates.families)
+    return Comparison(of_a_recipe, rung.folds, clock.used() + seconds, schedules)
+
+
+def _compare(
+    comparison: Comparison,
+    folder: str,
+    candidates: Candidates,
+    trials: Trials,
+    clock: Clock,
+    record: Record,
+    save: Callable[[], None],
+) -> None:
+    """Runs a rung fold by fold, all recipes on each; leaves out the last folds if training is slower than measured."""
+    for fold in range(1, comparison.folds + 1):
+        missing = [name for name in comparison.schedules if comparison.find(name, fold) is None]
+        expected = _expected_seconds(missing, comparison, candidates, record, compiles=fold == 1)
+        is_begun = len(missing) < len(comparison.schedules)
+        late = clock.used() + expected > comparison.until + SLACK * clock.budget
+        if late and fold > 1 and not is_begun:
+            return
+        for name in missing:
+            tried, cost = trials.run(name, comparison.schedules[name], folder, fold)
+            comparison.tried.append(tried)
+            if cost is not None:
+                known = record.costs[name]
+                measured = _with_the_generator_of_others(cost, name, candidates, record)
+                record.costs[name] = replace(measured, compiling=max(cost.compiling, known.compiling))
+            save()
+
+
+def _expected_seconds(
+    names: Sequence[str], comparison: Comparison, candidates: Candidates, record: Record, *, compiles: bool
+) -> float:
+    """Returns what runs will take, if recipes of a family train a single generator."""
+    seconds, families = 0.0, set()
+    for name in names:
+        schedule, family = comparison.schedules[name], candidates.families[name]
+        trained = Schedule(0 if family in families else schedule.generator, schedule.classifier)
+        cost = record.costs[name]
+        seconds += cost.of(trained) if compiles else cost.of(trained) - cost.compiling
+        families.add(family)
+    return seconds

@@ -1,0 +1,221 @@
+"""Chooses a recipe for the images at hand, and trains it on all of them, within a given time."""
+
+import copy
+import math
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.auto import halving, menu
+from chimeramix_jax.auto.choice import Candidates, choose
+from chimeramix_jax.auto.clock import Clock
+from chimeramix_jax.auto.halving import Cost
+from chimeramix_jax.auto.record import Record
+from chimeramix_jax.auto.trials import FoldTrials, evaluation_seconds
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.runs import data_check
+from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import OutOfFold
+from chimeramix_jax.runs.run import Request, prepared
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import compilation_cache, stopping
+from chimeramix_jax.training.calls import drive
+from chimeramix_jax.training.stage_data import epoch_plan
+from chimeramix_jax.workflow.completion import completed_with_report
+
+
+def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, stage: str = "all") -> dict[str, Any]:
+    """Compares the recipes of the menu, trains the best on all images, and returns its results.
+
+    All of it takes ``config.minutes``. The recipes are compared by folds of the training images alone; images in
+    ``test/`` only measure the final model. The final run has the chosen recipe's settings, and ``auto.json`` in its
+    directory records everything that was tried.
+
+    Args:
+        config: the settings, as in ``configs/``, with experiment "auto"; for stages "evaluate" and "report" of a
+            finished choice, the stored settings of the run are used instead.
+        workdir: the directory of the final run. A choice that was interrupted continues; the time does not start anew.
+        stage: "all" does everything; "evaluate" and "report" measure or draw the finished run again.
+
+    Returns:
+        The same as ``train_and_evaluate``.
+
+    Raises:
+        InputError: a setting, the data or the directory is unsuitable, or the time is too short; the message says how
+            much is needed at least.
+        NonFiniteError, StorageError, Stopped: as for ``train_and_evaluate``.
+    """
+    compilation_cache.enable()  # the runs of a recipe's folds have the same programs
+    directory = Workdir(workdir)
+    if stage not in ("all", *settings.MEASURING_STAGES):
+        raise InputError(f"--stage={stage}: a chosen recipe is trained as a whole; it must be all, evaluate or report")
+    record = Record.read(directory)
+    if stage in settings.MEASURING_STAGES:
+        if record is None or record.final is None or not directory.has_config():
+            raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
+        config = settings.from_dict(record.requested)
+    _check(config)
+    with leaving_no_empty_folders(directory.path):
+        directory.create()
+        with locked(directory.path):
+            record = _own_record(record, config, directory)
+            choosing = _Choosing(config, directory, record)
+            choosing.check_data(stage)
+            choosing.choose()
+    return choosing.complete(stage)
+
+
+class _Choosing:
+    """A choice in progress."""
+
+    def __init__(self, config: ConfigDict, workdir: Workdir, record: Record):
+        """Loads the data and prepares the candidates."""
+        self._config, self._workdir, self._record = copy.deepcopy(config), workdir, record
+        self._dataset, self._config.folds = _data_and_folds(config)
+        self._clock = Clock(config.minutes * 60, record.used)
+        recipes = {recipe.name: recipe for recipe in self._usable()}
+        self._recipes = recipes
+        self._candidates = Candidates(
+            list(recipes),
+            {name: menu.usual_schedule(recipe, config) for name, recipe in recipes.items()},
+            {name: menu.family(recipe, config) for name, recipe in recipes.items()},
+        )
+        self._trials = FoldTrials(self._config, workdir, recipes)
+
+    def check_data(self, stage: str) -> None:
+        """Refuses unsuitable copies before anything is trained, and says what the data are like."""
+        if stage not in settings.MEASURING_STAGES:
+            data_check.refuse_copies(self._config, self._dataset)
+        data_check.record_and_print(self._workdir, self._config, self._dataset)
+
+    def choose(self) -> None:
+        """Compares the recipes, and decides how long the best is trained on all images."""
+        try:
+            choose(self._candidates, self._config.folds, self._trials, self._clock, self._record, self._save)
+        except stopping.Stopped:
+            self._save()  # the time counts
+            raise
+        if self._record.final is None:
+            winner = self._record.winner
+            cost = self._cost_of_final(winner)
+            chosen = halving.schedules(
+                self._clock.left(), 1, {winner: cost}, self._candidates.usual, self._candidates.families
+            )
+            self._record.final = chosen[winner]
+            self._save()
+
+    def complete(self, stage: str) -> dict[str, Any]:
+        """Trains the winner on all images, or measures or draws it again; returns its results."""
+        recipe = self._recipes[self._record.winner]
+        config = menu.config_of(recipe, self._config, self._record.final)
+        with prepared(Request(config, self._workdir, stage)) as run:
+            returned = drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
+        self._save()
+        return returned
+
+    def _save(self) -> None:
+        self._record.used = self._clock.used()
+        self._record.write(self._workdir)
+
+    def _usable(self) -> list[menu.Recipe]:
+        """Returns the recipes that the smallest class has enough images for, when a fold is left out."""
+        smallest, folds = _smallest_class(self._dataset), self._config.folds
+        training_images = smallest - math.ceil(smallest / folds)
+        usable = []
+        for recipe in menu.MENU:
+            own = menu.config_of(recipe, self._config)
+            if own.mixing.mask == "none" or training_images >= max(own.mixing.images, own.generator.images):
+                usable.append(recipe)
+        return usable
+
+    def _cost_of_final(self, winner: str) -> Cost:
+        """Returns the cost of a run on all images, given that of a run without a fold."""
+        config, cost = menu.config_of(self._recipes[winner], self._config), self._record.costs[winner]
+        of_fold = load_few_shot(
+            config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
+        ).train.labels
+        labels = self._dataset.train.labels
+        steps = {
+            stage: (epoch_plan(config, stage, labels).steps, epoch_plan(config, stage, of_fold).steps)
+            for stage in ("generator", "classifier")
+        }
+        more = {stage: final / fold for stage, (final, fold) in steps.items()}
+        measuring = evaluation_seconds(
+            len(self._dataset.held_out.labels), cost, steps["classifier"][1], config.classifier.batch_size
+        )
+        return replace(
+            cost,
+            setup=cost.setup + measuring,
+            generator_epoch=cost.generator_epoch * more["generator"],
+            classifier_epoch=cost.classifier_epoch * more["classifier"],
+        )
+
+    def _out_of_fold(self, config: ConfigDict) -> OutOfFold:
+        """Returns the winner's predictions in the last rung, and by how much their accuracy is too high."""
+        record, index = self._record, len(self._record.rungs)
+        rung = record.rungs[-1]
+        folds = sorted(run.fold for run in rung.tried if run.recipe == record.winner)
+        schedule = rung.schedules[record.winner]
+        runs = [self._trials.finished(record.winner, schedule, f"rung-{index}", fold) for fold in folds]
+        of_winner = OutOfFold.of(runs, config, self._dataset, self._workdir, complete=len(folds) == self._config.folds)
+        return replace(of_winner, optimism=record.optimism or 0.0)
+
+
+def _check(config: ConfigDict) -> None:
+    """Raises InputError for settings that a choice cannot use."""
+    settings.check(config)
+    for key, only in (("experiment", settings.AUTO), ("seeds", ""), ("fold_repeats", 1), ("fold", 0)):
+        if config[key] != only:
+            raise InputError(f"{key}: {config[key]!r}, but to choose a recipe it must be {only!r}")
+
+
+def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir) -> Record:
+    """Returns the record to continue; raises InputError if the directory belongs to something else."""
+    requested = settings.config_to_dict(config)
+    if record is None:
+        if workdir.has_config():
+            raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
+        return Record(requested)
+    differing = settings.differences(record.requested, requested)
+    if record.rungs and record.requested["minutes"] != requested["minutes"]:
+        differing.append(f"minutes: {record.requested['minutes']} stored, {requested['minutes']} requested")
+    if differing:
+        raise InputError(
+            f"--workdir={workdir.path}: holds a choice with other settings ({settings.shortened(differing)}); choose "
+            "another with --workdir"
+        )
+    record.requested = requested
+    return record
+
+
+def _data_and_folds(config: ConfigDict) -> tuple[FewShotDataset, int]:
+    """Returns all training and test images, and the number of folds: as set, or else as usual or as classes allow.
+
+    Raises InputError if a class has fewer than two images.
+    """
+    dataset = load_few_shot(
+        config.dataset, config.max_labels_per_class, config.seed, config.folds or settings.USUAL_FOLDS
+    )
+    smallest = _smallest_class(dataset)
+    if smallest < 2:
+        raise InputError(
+            f"experiment: {config.experiment!r}, but a class has a single different training image (copies count "
+            "once); every class needs at least two"
+        )
+    folds = config.folds or min(settings.USUAL_FOLDS, smallest)
+    # Refuses folds that the images do not allow, before anything is compiled.
+    load_few_shot(config.dataset, config.max_labels_per_class, config.seed, folds, fold=1)
+    return dataset, folds
+
+
+def _smallest_class(dataset: FewShotDataset) -> int:
+    """Returns the number of different training images of the class that has fewest."""
+    images = np.array(dataset.identity.train.images)
+    return min(len(set(images[dataset.train.labels == label])) for label in range(len(dataset.class_names)))

@@ -1,0 +1,102 @@
+"""The record of a choice, ``auto.json``: every run that was tried, what was decided, and how much time was used."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from chimeramix_jax import files, stored_format
+from chimeramix_jax.auto.halving import Cost, Schedule
+from chimeramix_jax.auto.optimism import EXPLANATION
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A finished run of a recipe on a fold."""
+
+    recipe: str
+    fold: int  # from 1
+    workdir: str  # relative to the directory of the final run
+    seconds: float  # wall-clock time, including compiling
+    predictions: list[int]  # the predicted class of each image of the fold
+    labels: list[int]  # their true classes
+
+    @property
+    def correct(self) -> Bool[np.ndarray, "images"]:
+        """Whether each image was predicted correctly."""
+        return np.array(self.predictions) == np.array(self.labels)
+
+
+@dataclass
+class Comparison:
+    """A rung: what every recipe was to be trained for, the runs so far, and the recipes kept, the best first."""
+
+    seconds: float  # planned, of each recipe
+    folds: int  # planned
+    until: float  # the seconds that may have been used when it is over
+    schedules: dict[str, Schedule]
+    tried: list[Tried] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # empty while the rung is not over
+
+    def find(self, recipe: str, fold: int) -> Tried | None:
+        """Returns the run of a recipe on a fold; None if it has not been finished."""
+        return next((run for run in self.tried if (run.recipe, run.fold) == (recipe, fold)), None)
+
+    def correct(self, recipe: str) -> Bool[np.ndarray, "images"]:
+        """Whether each image of the folds so far is predicted correctly, in the order of the folds."""
+        runs = sorted((run for run in self.tried if run.recipe == recipe), key=lambda run: run.fold)
+        return np.concatenate([run.correct for run in runs])
+
+    def ranked(self) -> list[str]:
+        """Returns the recipes, the most accurate first; a tie keeps the order of the menu."""
+        return sorted(self.schedules, key=lambda recipe: -float(np.mean(self.correct(recipe))))
+
+
+@dataclass
+class Record:
+    """Everything that was tried and decided."""
+
+    requested: dict[str, Any]  # the settings of the command
+    used: float = 0.0  # seconds
+    costs: dict[str, Cost] = field(default_factory=dict)  # as last measured
+    rungs: list[Comparison] = field(default_factory=list)
+    winner: str = ""
+    accuracy: float | None = None  # of the winner, over the folds of the last rung
+    optimism: float | None = None  # by how much that is too high because the winner was chosen by it
+    final: Schedule | None = None
+
+    def write(self, workdir: Workdir) -> None:
+        """Writes ``auto.json``."""
+        content = dataclasses.asdict(self) | {"explanation": EXPLANATION}
+        files.write_json(workdir.auto_record, stored_format.marked(content))
+
+    @classmethod
+    def read(cls, workdir: Workdir) -> "Record | None":
+        """Returns the record in a run's directory, or None without one; raises InputError if it cannot be read."""
+        stored = stored_format.read(workdir.auto_record)
+        if stored is None:
+            return None
+        stored.pop("explanation", None)
+        try:
+            return cls(
+                **stored
+                | {
+                    "costs": {name: Cost(**cost) for name, cost in stored["costs"].items()},
+                    "rungs": [_comparison(rung) for rung in stored["rungs"]],
+                    "final": None if stored["final"] is None else Schedule(**stored["final"]),
+                }
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise InputError(f"{workdir.auto_record}: cannot be read: {problem}; choose another --workdir") from None
+
+
+def _comparison(stored: Mapping[str, Any]) -> Comparison:
+    tried: Sequence[Mapping[str, Any]] = stored["tried"]
+    schedules = {name: Schedule(**schedule) for name, schedule in stored["schedules"].items()}
+    return Comparison(**{**stored, "schedules": schedules, "tried": [Tried(**run) for run in tried]})

@@ -1,0 +1,153 @@
+"""The runs that are tried: ordinary runs that leave out a fold, whose steps are timed as they go."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.auto.halving import Cost, Schedule
+from chimeramix_jax.auto.menu import Recipe, config_of
+from chimeramix_jax.auto.record import Tried
+from chimeramix_jax.data.sampling import ResidentData
+from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_fold
+from chimeramix_jax.runs.run import Request, prepared
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training import checkpoints
+from chimeramix_jax.training.calls import Running, StepCall, drive
+
+TIMING = "timing"  # the folder of runs that only measure what a recipe costs
+
+Result = TypeVar("Result")
+
+
+class StageTimes:
+    """When the calls of a stage ended, and how many steps they had."""
+
+    def __init__(self) -> None:
+        """Prepares for the first call."""
+        self._first_end: float | None = None
+        self._first_seconds = self._last_end = 0.0
+        self._first_steps = self._steps = self._steps_per_epoch = 0
+
+    def add(self, call: StepCall, seconds: float, now: float) -> None:
+        """Notes a call that took these seconds and ends now."""
+        steps = int(call.span.end) - int(call.span.first)
+        if self._first_end is None:
+            self._first_end, self._first_seconds, self._first_steps = now, seconds, steps
+        self._last_end = now
+        self._steps += steps
+        self._steps_per_epoch = max(self._steps_per_epoch, int(call.span.end))
+
+    @property
+    def seconds_per_step(self) -> float:
+        """The seconds of a step and what is around it, without the first call, which compiles; 0 without calls."""
+        if self._first_end is None:
+            return 0.0
+        later = self._steps - self._first_steps
+        if not later:
+            return self._first_seconds / self._first_steps
+        return (self._last_end - self._first_end) / later
+
+    @property
+    def seconds_of_compiling(self) -> float:
+        """The seconds by which the first call took longer than its steps."""
+        return max(self._first_seconds - self._first_steps * self.seconds_per_step, 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that all steps would take without compiling."""
+        return self._steps * self.seconds_per_step
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """The seconds of an epoch."""
+        return self._steps_per_epoch * self.seconds_per_step
+
+
+def watched(running: Running[Result], generator: StageTimes, classifier: StageTimes) -> Running[Result]:
+    """Carries out a run and notes the times of its calls."""
+    try:
+        call = next(running)
+        while True:
+            try:
+                completed = yield call
+            except BaseException as error:
+                call = running.throw(error)
+            else:
+                times = generator if isinstance(call.inputs, ResidentData) else classifier
+                times.add(call, completed.seconds, time.monotonic())
+                call = running.send(completed)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+class FoldTrials:
+    """Trains recipes without a fold, in ``auto/`` of a run's directory.
+
+    The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Workdir, recipes: Mapping[str, Recipe]):
+        """Prepares runs with these settings, whose ``folds`` is the number of folds."""
+        self._config, self._workdir, self._recipes = config, workdir, recipes
+        self._finished: dict[str, FoldRun] = {}
+
+    def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
+        """Completes a run in a folder; returns its predictions, and its cost if it had to be trained."""
+        print(f"auto: {folder}, fold {fold}: {recipe}", file=sys.stderr)
+        started_at, generator, classifier = time.monotonic(), StageTimes(), StageTimes()
+        finished = self._completed(recipe, schedule, folder, fold, generator, classifier)
+        seconds = time.monotonic() - started_at
+        path = os.path.relpath(finished.workdir.path, self._workdir.path)
+        predictions = finished.results.predictions["classifier"].tolist()
+        tried = Tried(recipe, fold, path, seconds, predictions, finished.dataset.held_out.labels.tolist())
+        if not classifier.seconds:
+            return tried, None
+        compiling = generator.seconds_of_compiling + classifier.seconds_of_compiling if fold == 1 else 0.0
+        setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
+        return tried, Cost(compiling, setup, generator.seconds_per_epoch, classifier.seconds_per_epoch)
+
+    def finished(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> FoldRun:
+        """Returns a finished run, which is evaluated again if that was done by an earlier process."""
+        path = self._directory(recipe, folder, fold)
+        if path not in self._finished:
+            self._completed(recipe, schedule, folder, fold, StageTimes(), StageTimes())
+        return self._finished[path]
+
+    def _directory(self, recipe: str, folder: str, fold: int) -> str:
+        return str(self._workdir.auto / folder / folder_of_fold(self._config, fold) / recipe)
+
+    def _completed(
+        self,
+        recipe: str,
+        schedule: Schedule,
+        folder: str,
+        fold: int,
+        generator: StageTimes,
+        classifier: StageTimes,
+    ) -> FoldRun:
+        config = config_of_fold(config_of(self._recipes[recipe], self._config, schedule), fold)
+        path = self._directory(recipe, folder, fold)
+        workdir = Workdir(path)
+        again = folder == TIMING and checkpoints.is_finished(workdir.classifier, schedule.classifier)
+        with prepared(Request(config, workdir, retrain=again, details=False)) as run:
+            results = drive(watched(run.complete(), generator, classifier))
+            assert results is not None  # the stage is "all"
+            self._finished[path] = FoldRun(run.workdir, run.dataset, results)
+        return self._finished[path]
+
+
+def evaluation_seconds(images: int, cost: Cost, steps: int, batch_size: int) -> float:
+    """Estimates the time to classify images: a forward pass is about a third of a training step.
+
+    Args:
+        images: how many images.
+        cost: of a training.
+        steps: of an epoch of that training.
+        batch_size: of a step.
+    """
+    return images * cost.classifier_epoch / (3 * steps * batch_size)

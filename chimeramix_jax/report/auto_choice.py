@@ -1,0 +1,60 @@
+"""What was tried to choose a run's recipe, prepared for ``templates/auto_choice.html.jinja``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chimeramix_jax import stored_format
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.statistics import wilson_interval
+from chimeramix_jax.runs.workdir import Workdir
+
+
+def content(workdir: Workdir) -> dict[str, Any] | None:
+    """Returns what the page shows of ``auto.json``; None if the recipe was not chosen by the program.
+
+    Raises InputError if the file cannot be read.
+    """
+    record = stored_format.read(workdir.auto_record)
+    if record is None:
+        return None
+    try:
+        return {
+            "winner": record["winner"],
+            "minutes": record["requested"]["minutes"],
+            "accuracy": record["accuracy"],
+            "optimism": record["optimism"],
+            "explanation": record["explanation"],
+            "final": record["final"],
+            "rungs": [_rung(rung) for rung in record["rungs"]],
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{workdir.auto_record}: cannot be read: {type(error).__name__}: {error}") from None
+
+
+def _rung(rung: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a comparison: a row per recipe, the most accurate first."""
+    rows = [_row(name, schedule, rung) for name, schedule in rung["schedules"].items()]
+    images = max(row["images"] for row in rows)
+    folds = max(len({run["fold"] for run in rung["tried"]}), 1)
+    return {
+        "rows": sorted(rows, key=lambda row: -row["accuracy"]),
+        "images": images,
+        "folds": folds,
+        "seconds": duration(rung["seconds"]),
+    }
+
+
+def _row(name: str, schedule: Mapping[str, int], rung: Mapping[str, Any]) -> dict[str, Any]:
+    runs: Sequence[Mapping[str, Any]] = [run for run in rung["tried"] if run["recipe"] == name]
+    pairs = [pair for run in runs for pair in zip(run["predictions"], run["labels"], strict=True)]
+    right = sum(predicted == label for predicted, label in pairs)
+    return {
+        "name": name,
+        "kept": name in rung["kept"],
+        "accuracy": right / len(pairs),
+        "interval": wilson_interval(right, len(pairs)),
+        "images": len(pairs),
+        "schedule": schedule,
+        "seconds": duration(sum(run["seconds"] for run in runs)),
+    }

@@ -1,0 +1,198 @@
+"""The plan carried out on simulated trainings, with a simulated clock."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chimeramix_jax.auto import halving
+from chimeramix_jax.auto.choice import Candidates, choose
+from chimeramix_jax.auto.clock import Clock
+from chimeramix_jax.auto.halving import Cost, Schedule
+from chimeramix_jax.auto.record import Record, Tried
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
+
+CANDIDATES = Candidates(
+    ["plain", "mixup", "grid", "grid_policy", "segmentation"],
+    {name: Schedule(0 if name in ("plain", "mixup") else 25, 40) for name in
+     ("plain", "mixup", "grid", "grid_policy", "segmentation")},
+    {"plain": "", "mixup": "", "grid": "grid", "grid_policy": "grid", "segmentation": "segmentation"},
+)  # fmt: skip
+TRUE_COSTS = {
+    "plain": Cost(5.0, 3.0, 0.0, 2.0),
+    "mixup": Cost(5.0, 3.0, 0.0, 2.1),
+    "grid": Cost(10.0, 4.0, 3.0, 3.0),
+    "grid_policy": Cost(10.0, 4.0, 3.0, 3.2),
+    "segmentation": Cost(11.0, 5.0, 3.3, 3.3),
+}
+ACCURACIES = {"plain": 0.5, "mixup": 0.55, "grid": 0.4, "grid_policy": 0.6, "segmentation": 0.45}
+FOLDS, IMAGES = 5, 40
+
+
+class InterruptionError(Exception):
+    pass
+
+
+class SimulatedTrials:
+    """Takes the time that trainings would take, some more and some less than the mean."""
+
+    def __init__(self, seed=0, noise=0.1, slower=1.0, interrupt_after=None):
+        self.now, self.ran = 0.0, []
+        self._rng, self._noise, self._slower = np.random.default_rng(seed), noise, slower
+        self._left = interrupt_after
+
+    def take(self, seconds):
+        self.now += seconds
+
+    def run(self, recipe, schedule, folder, fold):
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise InterruptionError
+        family = CANDIDATES.families[recipe]
+        beside = [other for other, _, *place in self.ran if place == [folder, fold]]
+        shared = family and any(CANDIDATES.families[other] == family for other in beside)
+        speed = 1 + self._noise * self._rng.uniform(-1, 1)
+        speed *= self._slower if folder != "timing" else 1.0
+        true = TRUE_COSTS[recipe]
+        generator = 0.0 if shared else true.generator_epoch * speed
+        compiling = true.compiling if fold == 1 else 0.0
+        measured = Cost(compiling, true.setup, generator, true.classifier_epoch * speed)
+        seconds = measured.of(schedule)
+        self.take(seconds)
+        self.ran.append((recipe, schedule, folder, fold))
+        right = round(ACCURACIES[recipe] * IMAGES)
+        tried = Tried(
+            recipe, fold, f"{folder}/{fold}/{recipe}", seconds, [0] * right + [1] * (IMAGES - right), [0] * IMAGES
+        )
+        return tried, measured
+
+
+def carry_out(trials, minutes, record=None, save=None):
+    record = record or Record({})
+    clock = Clock(minutes * 60, record.used, lambda: trials.now)
+
+    def keep():
+        record.used = clock.used()
+        if save:
+            save(record)
+
+    choose(CANDIDATES, FOLDS, trials, clock, record, keep)
+    winner = record.winner
+    left = {winner: record.costs[winner]}
+    final = halving.schedules(clock.left(), 1, left, CANDIDATES.usual, CANDIDATES.families)[winner]
+    trials.take(TRUE_COSTS[winner].of(final))
+    return record, clock, final
+
+
+@pytest.mark.parametrize("minutes", [20, 30, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_clock_is_honoured_within_ten_per_cent(minutes, seed):
+    _, clock, final = carry_out(SimulatedTrials(seed), minutes)
+    assert clock.used() == pytest.approx(minutes * 60, rel=0.1)
+    assert final.classifier > 40  # longer than the recipe's usual schedule
+
+
+@pytest.mark.parametrize("slower", [0.5, 2.0])
+def test_the_clock_is_honoured_although_the_machine_turns_out_faster_or_slower_than_first_measured(slower):
+    trials = SimulatedTrials(slower=slower)
+    record = Record({})
+    clock = Clock(1800, 0, lambda: trials.now)
+    choose(CANDIDATES, FOLDS, trials, clock, record, lambda: None)
+    assert 0.25 * 1800 < clock.left() < 0.5 * 1800  # the final model's share is 0.35
+    measured = record.costs[record.winner].classifier_epoch
+    assert measured == pytest.approx(slower * TRUE_COSTS[record.winner].classifier_epoch, rel=0.11)
+
+
+def test_the_most_accurate_recipes_are_kept_and_everything_is_recorded():
+    trials = SimulatedTrials()
+    record, _, _ = carry_out(trials, 30)
+    first, last = record.rungs
+    assert first.kept == ["grid_policy", "mixup"] and last.kept == [record.winner] == ["grid_policy"]
+    assert set(last.schedules) == set(first.kept)
+    assert len(trials.ran) == len(CANDIDATES.names) + len(first.tried) + len(last.tried)
+    assert len(first.tried) == 10 and len(last.tried) == 10
+    assert record.accuracy == pytest.approx(0.6) and record.optimism >= 0
+
+
+def test_every_recipe_has_the_same_time_in_a_rung_and_only_one_generator_is_trained_for_two():
+    record, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
+    first = record.rungs[0]
+    charged = {name: TRUE_COSTS[name].of(schedule, 2) for name, schedule in first.schedules.items()}
+    assert all(first.seconds - 8 < seconds <= first.seconds for seconds in charged.values())
+    assert first.schedules["grid"].generator == first.schedules["grid_policy"].generator
+    taken = sum(run.seconds for run in first.tried)
+    assert taken == pytest.approx(sum(charged.values()) - 2 * first.schedules["grid"].generator * 3.0)
+
+
+def test_a_choice_that_is_interrupted_anywhere_continues_to_the_same_winner(tmp_path):
+    workdir = Workdir(tmp_path)
+    for after in (0, 3, 5, 11, 17, 24):
+        workdir.auto_record.unlink(missing_ok=True)
+        trials = SimulatedTrials(interrupt_after=after)
+        with pytest.raises(InterruptionError):
+            carry_out(trials, 30, save=lambda record: record.write(workdir))
+        stored = Record.read(workdir)
+        assert (stored is None) == (after == 0)
+        used = stored.used if stored else 0.0
+        resumed = SimulatedTrials(seed=1)
+        record, clock, _ = carry_out(resumed, 30, stored)
+        assert record.winner == "grid_policy"
+        done = {(run[0], run[2], run[3]) for run in trials.ran}
+        assert not done & {(run[0], run[2], run[3]) for run in resumed.ran}
+        assert clock.used() == pytest.approx(1800, rel=0.1) and clock.used() > used
+
+
+def test_the_record_is_read_as_it_was_written_and_a_damaged_one_is_refused(tmp_path):
+    workdir = Workdir(tmp_path)
+    record, _, final = carry_out(SimulatedTrials(), 30)
+    record.final = final
+    record.write(workdir)
+    assert Record.read(workdir) == record
+    assert json.loads(workdir.auto_record.read_text())["format"] == 1
+    content = json.loads(workdir.auto_record.read_text())
+    del content["rungs"]
+    workdir.auto_record.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"auto.json: cannot be read.*rungs"):
+        Record.read(workdir)
+
+
+@pytest.mark.parametrize("minutes", [0.1, 1, 5])
+def test_a_time_that_is_too_short_is_refused_with_the_least_which_suffices(minutes):
+    trials, record = SimulatedTrials(noise=0.0), Record({})
+    with pytest.raises(
+        InputError, match=rf"minutes: {minutes:g} is too short to compare 5 recipes.*at least [a-z ]*[0-9.]+$"
+    ) as caught:
+        carry_out(trials, minutes, record)
+    assert all(run[2] == "timing" for run in trials.ran)
+    assert trials.now < minutes * 60 + 21  # it stops after the recipe that exceeds the time
+    least = float(str(caught.value).split()[-1])
+    if minutes == 5:  # all costs are known
+        _, clock, _ = carry_out(SimulatedTrials(noise=0.0), least)
+        assert clock.used() == pytest.approx(least * 60, rel=0.1)
+
+
+def test_the_first_recipe_does_not_pay_for_what_the_first_run_of_a_process_takes_longer():
+    trials = SimulatedTrials(noise=0.0)
+    run = trials.run
+
+    def slow_at_first(recipe, *arguments):
+        tried, cost = run(recipe, *arguments)
+        if len(trials.ran) > 1:
+            return tried, cost
+        trials.take(30)
+        return tried, replace(cost, setup=cost.setup + 30)
+
+    trials.run = slow_at_first
+    record, _, _ = carry_out(trials, 30)
+    expected, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
+    epochs, without = (choice.rungs[0].schedules["plain"].classifier for choice in (record, expected))
+    assert without >= epochs > 0.9 * without
+
+
+def test_a_tie_is_won_by_the_simpler_recipe(monkeypatch):
+    for name in ACCURACIES:
+        monkeypatch.setitem(ACCURACIES, name, 0.5)
+    assert carry_out(SimulatedTrials(), 30)[0].winner == "plain"

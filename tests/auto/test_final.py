@@ -1,0 +1,123 @@
+"""A whole choice on the digits with tiny networks."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import TINY
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.auto import menu
+from chimeramix_jax.config import from_json, load
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.results import closing_text
+from chimeramix_jax.runs.workdir import Workdir
+
+
+@pytest.fixture
+def settings(data_dir):
+    def make(**changes):
+        config = load("configs/digits.py:auto")
+        few = {"max_labels_per_class": 4, "folds": 2, "dataset.data_dir": str(data_dir)}
+        config.update_from_flattened_dict(TINY | few | changes)
+        return config
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"folds": 5}, "folds: 5, but class '0' has only 4 different training images"),
+        ({"fold_repeats": 2}, "fold_repeats: 2, but to choose a recipe it must be 1"),
+        ({"folds": 0, "seeds": "0,1"}, "seeds: '0,1', but to choose a recipe"),
+        ({"experiment": "baseline"}, "experiment: 'baseline', but to choose a recipe it must be 'auto'"),
+    ],
+)
+def test_what_a_choice_cannot_use_is_refused_and_leaves_nothing(settings, tmp_path, changes, expected):
+    with pytest.raises(InputError) as caught:
+        chimeramix_jax.choose_and_train(settings(**changes), tmp_path / "run")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_with_a_single_photo_is_refused(settings, tmp_path):
+    for split, count in (("train", 1), ("test", 1)):
+        for label in range(2):
+            for number in range(count + label):
+                path = tmp_path / "photos" / split / f"class {label}" / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 100 * label + 10 * number + len(split)).save(path)
+    photos = {"dataset.name": "image_folder", "dataset.directory": str(tmp_path / "photos"), "dataset.image_side": 8}
+    config = settings(**photos, folds=0, max_labels_per_class=None)
+    with pytest.raises(InputError, match="a class has a single different training image"):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_test_photo_that_is_also_a_training_photo_is_refused_before_anything_is_trained(settings, tmp_path):
+    for number, path in enumerate(
+        f"{split}/{name}/{n}.png" for split in ("train", "test") for name in "ab" for n in (0, 1)
+    ):
+        (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(tmp_path / "photos" / path)
+    shutil.copy(tmp_path / "photos/train/a/0.png", tmp_path / "photos/test/a/copy.png")
+    photos = {"dataset.name": "image_folder", "dataset.directory": str(tmp_path / "photos"), "dataset.image_side": 8}
+    config = settings(**photos, max_labels_per_class=None)
+    with pytest.raises(InputError, match=r"dataset.duplicates: 1 test image is a copy of a training image"):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_choice_is_not_made_in_the_directory_of_another_run_or_choice(settings, tmp_path):
+    with pytest.raises(InputError, match="use choose_and_train"):
+        chimeramix_jax.train_and_evaluate(settings(), tmp_path / "run")
+    Workdir(tmp_path / "run").claim(settings())
+    with pytest.raises(InputError, match="holds a run without a choice"):
+        chimeramix_jax.choose_and_train(settings(), tmp_path / "run")
+    with pytest.raises(InputError, match="the choice of a recipe is not finished"):
+        chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="report")
+    with pytest.raises(InputError, match="--stage=generator: a chosen recipe is trained as a whole"):
+        chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="generator")
+
+
+@pytest.mark.slow
+def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings, tmp_path, monkeypatch, capsys):
+    names = ("baseline_trivialaugment", "chimeramix_grid")
+    monkeypatch.setattr(menu, "MENU", tuple(recipe for recipe in menu.MENU if recipe.name in names))
+    run = tmp_path / "run"
+    minutes, results = 0.1, None
+    while results is None:  # the least time depends on the machine, and is only known once all recipes are measured
+        try:
+            results = chimeramix_jax.choose_and_train(settings(minutes=minutes), run)
+        except InputError as error:
+            assert f"minutes: {minutes:g} is too short to compare 2 recipes here; it must be at least" in str(error)
+            least = float(str(error).split()[-1])
+            assert least > minutes
+            minutes = 1.3 * least
+    record = json.loads((run / "auto.json").read_text())
+    assert record["used"] == pytest.approx(60 * minutes, rel=0.15)  # 10 %, and what else the machine has to do
+    last = record["rungs"][-1]
+    measured = {name: [tried for tried in last["tried"] if tried["recipe"] == name] for name in names}
+    for tried in last["tried"]:
+        stored = json.loads((run / tried["workdir"] / "results.json").read_text())
+        right = np.mean(np.array(tried["predictions"]) == np.array(tried["labels"]))
+        assert stored["validation"]["top1"] == pytest.approx(right)
+        assert stored["config"]["classifier"]["epochs"] == last["schedules"][tried["recipe"]]["classifier"]
+    assert len(measured[names[0]]) == len(measured[names[1]]) >= 1
+    assert record["winner"] == last["kept"][0] == results["experiment"]
+    assert results["folds"]["expected_accuracy"] == pytest.approx(record["accuracy"] - record["optimism"])
+    assert results["test"]["examples"] == 697 and len(results["train_indices"]) == 40
+    final = from_json((run / "config.json").read_text())
+    assert final.experiment == record["winner"] and final.classifier.epochs == record["final"]["classifier"]
+    assert "expected by" in closing_text(results)
+    capsys.readouterr()
+    again = chimeramix_jax.choose_and_train(settings(minutes=minutes), run)
+    assert again["test"] == results["test"] and "steps" not in capsys.readouterr().err
+    (run / "report.html").unlink()
+    chimeramix_jax.choose_and_train(settings(), run, stage="report")
+    assert "How the recipe was chosen" in (run / "report.html").read_text()
+    with pytest.raises(InputError, match="minutes: "):
+        chimeramix_jax.choose_and_train(settings(minutes=minutes + 1), run)

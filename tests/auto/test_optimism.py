@@ -1,0 +1,52 @@
+"""The correction on simulated predictions, whose true accuracy is known."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from chimeramix_jax.auto.optimism import optimism
+
+REPEATS = 120
+
+
+def chosen(rng, images, spread, shared, own, recipes=5, kept=2, first=0.4):
+    """Simulates a choice in two rungs; returns the winner's accuracy on the images, corrected, and its true one.
+
+    Predictions of an image are correlated: between recipes by its difficulty (``shared`` of the variance), and between
+    the rungs of a recipe by what suits this recipe (``own``).
+    """
+    true = 0.55 + spread * rng.standard_normal(recipes)
+    difficulty, liking = rng.standard_normal((images, 1)), rng.standard_normal((images, recipes))
+    common = np.sqrt(shared) * difficulty + np.sqrt(own) * liking
+
+    def correct(accuracy):
+        return common + np.sqrt(1 - shared - own) * rng.standard_normal((images, recipes)) < ndtri(accuracy)
+
+    early, late = correct(true - 0.08)[: int(first * images)], correct(true)
+    alive = np.argsort(-early.mean(axis=0))[:kept]
+    winner = alive[np.argmax(late[:, alive].mean(axis=0))]
+    apparent = late[:, winner].mean()
+    return apparent, apparent - optimism(late[:, alive].T), true[winner]
+
+
+@pytest.mark.parametrize(("images", "spread"), [(100, 0.0), (100, 0.04)])
+@pytest.mark.parametrize(("shared", "own"), [(0.5, 0.1), (0.2, 0.6)])
+def test_the_corrected_accuracy_is_not_too_high_and_hardly_too_low(images, spread, shared, own):
+    rng = np.random.default_rng(0)
+    apparent, corrected, true = np.array([chosen(rng, images, spread, shared, own) for _ in range(REPEATS)]).T
+    standard_error = np.std(corrected - true) / np.sqrt(REPEATS)
+    assert np.mean(apparent - true) > 0.005  # there is something to correct
+    assert np.mean(corrected - true) < 2 * standard_error
+    assert np.mean(corrected - true) > -0.015 - 2 * standard_error
+
+
+def test_a_single_recipe_and_a_clear_winner_need_no_correction():
+    correct = np.random.default_rng(0).random((1, 200)) < 0.7
+    assert optimism(correct) == 0.0
+    clear = np.stack([np.arange(200) % 10 < 9, np.arange(200) % 10 < 1])
+    assert optimism(clear) < 0.005
+
+
+def test_the_correction_is_reproducible():
+    correct = np.random.default_rng(1).random((3, 50)) < 0.5
+    assert optimism(correct) == optimism(correct) > 0.0

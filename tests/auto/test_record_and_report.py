@@ -1,0 +1,96 @@
+"""The record of a choice on the report's page, and runs whose recipe was chosen among other runs."""
+
+import re
+
+import pytest
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import report
+from chimeramix_jax.auto import menu
+from chimeramix_jax.auto.halving import Schedule
+from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.command_line import main_command
+from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.summary.trials import find_runs
+from tests.report import finished_run
+
+
+def record():
+    """Returns the record of two recipes on two folds; the first is right on 7 of 10 images, the second on 6."""
+
+    def tried(recipe, fold, right):
+        return Tried(recipe, fold, f"auto/rung-1/{fold}/{recipe}", 60.0, [0] * right + [1] * (5 - right), [0] * 5)
+
+    runs = [tried("plain", 1, 3), tried("mixed", 1, 4), tried("plain", 2, 4), tried("mixed", 2, 2)]
+    schedules = {"plain": Schedule(0, 12), "mixed": Schedule(5, 7)}
+    rung = Comparison(90.0, 2, 600.0, schedules, runs, ["plain"])
+    return Record({"minutes": 10}, 500.0, {}, [rung], "plain", 0.7, 0.034, Schedule(0, 99))
+
+
+def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    report.write(workdir, dataset, predictions)
+    assert "How the recipe was chosen" not in workdir.report.read_text()
+    record().write(workdir)
+    report.write(workdir, dataset, predictions)
+    text = workdir.report.read_text()
+    page = " ".join(re.sub("<[^>]*>", " ", text).split())
+    assert '<a href="#choice">Choice</a>' in text and '<section id="choice">' in text
+    assert "How the recipe was chosen" in page and "plain was the most accurate" in page
+    assert re.search(r"plain 70 % \d+ % to \d+ % none 12 2m 00s yes mixed 60 % \d+ % to \d+ % 5 7 2m 00s no", page)
+    assert "The winner's accuracy on the folds is 70 %; 3.4 percentage points are subtracted." in page
+    assert "1000 bootstrap samples" in page and "trained for 99 epochs" in page
+
+
+def test_a_damaged_record_is_refused_when_the_page_is_drawn(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    workdir.auto_record.write_text("{}")
+    with pytest.raises(InputError, match=r"auto.json: cannot be read: KeyError"):
+        report.write(workdir, dataset, predictions)
+
+
+def test_runs_that_were_tried_are_not_summarised(tmp_path):
+    tried = tmp_path / "mine" / "auto" / "timing" / "fold-1-of-2" / "plain"
+    tried.mkdir(parents=True)
+    (tried / "config.json").write_text("{}")
+    (tmp_path / "mine" / "auto.json").write_text("{}")
+    assert [run.path for run in find_runs(tmp_path, on_error=print)] == [tmp_path / "mine"]
+
+
+def test_every_recipe_of_the_menu_has_valid_settings_that_change_nothing_else():
+    config = settings.load("digits:auto")
+    assert config.experiment == "auto" and len({recipe.name for recipe in menu.MENU}) == len(menu.MENU)
+    for recipe in menu.MENU:
+        own = menu.config_of(recipe, config, Schedule(3, 4))
+        settings.check(own)
+        assert (own.experiment, own.classifier.epochs, own.compare_with_baseline) == (recipe.name, 4, False)
+        expected = settings.load("digits:" + recipe.experiment)
+        expected.update_from_flattened_dict({"experiment": recipe.name, "classifier.epochs": 4, **recipe.changes})
+        expected.generator.epochs = 3
+        assert settings.differences(expected, own) == []
+    assert config.mixing.mask == "grid" and config.experiment == "auto"  # the given settings are unchanged
+
+
+def test_recipes_with_the_same_masks_share_generators():
+    config = settings.load("digits:auto")
+    families = {recipe.name: menu.family(recipe, config) for recipe in menu.MENU}
+    assert families["chimeramix_grid"] == families["chimeramix_grid_trivialaugment"] == "grid"
+    assert families["chimeramix_segmentation"] == "segmentation"
+    assert families["baseline_trivialaugment"] == families["mixup_trivialaugment"] == ""
+    assert menu.usual_schedule(menu.MENU[0], config).generator == 0
+    assert "auto" not in EXPERIMENTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config=digits", "--minutes=5"], "--minutes: only experiment 'auto' takes it"),
+        (["--config=digits:auto", "--minutes=0"], "--minutes: '0' is not allowed; it must be a whole number from 1"),
+        (["--config=digits:auto", "--config.minutes=0"], "minutes: 0.0 is not allowed"),
+    ],
+)
+def test_times_that_do_not_fit_are_refused(arguments, expected):
+    with pytest.raises(InputError, match=re.escape(expected)):
+        main_command.parse_arguments(arguments)
+    assert main_command.parse_arguments(["--config=digits:auto", "--minutes=5"]).config.minutes == 5
