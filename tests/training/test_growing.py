@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 from PIL import Image
+from training.recorder import Recorder
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
@@ -36,9 +37,8 @@ class SidesStage:
     def train_step(self, state, inputs, indices, example_mask, key, shared_key, side):
         step, sides, draws = (state["parameters"][name] for name in ("step", "sides", "draws"))
         draws = draws.at[step].set(jax.random.uniform(key) + indices[0])
-        return {"parameters": {"step": step + 1, "sides": sides.at[step].set(side), "draws": draws}}, {
-            "loss": 0.0 * side
-        }
+        sides = sides.at[step].set(side)
+        return {"parameters": {"step": step + 1, "sides": sides, "draws": draws}}, {"loss": jnp.zeros(())}
 
     def learning_rate(self, step):
         return 0.1
@@ -164,10 +164,10 @@ def test_training_resumes_bit_for_bit_before_and_at_the_change_of_the_side(tmp_p
 
 def seen(stage, side, key):
     """The images that the network gets in a step at a side."""
-    shown = []
-    stage._step = type("Recorder", (), {"update": lambda _, state, images, *rest: shown.append(images)})()
+    stage._step = Recorder()
     stage.train_step({}, stage.inputs, jnp.arange(4), None, key, key, side=side)
-    return np.asarray(shown[0])
+    _, images, *_ = stage._step.calls[0]
+    return np.asarray(images)
 
 
 def test_the_network_sees_the_augmented_images_resized_as_by_pillow():
