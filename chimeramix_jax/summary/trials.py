@@ -11,7 +11,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
-from chimeramix_jax.config import catalog, defaults
+from chimeramix_jax.config import catalog, defaults, retired
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import FOLDS
 from chimeramix_jax.runs.workdir import Workdir
@@ -189,7 +189,7 @@ class _Settings:
 def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> dict[str, Any]:
     """Returns the settings, by dotted key, that affect a classifier's result and are not part of its address."""
     # Settings that did not exist yet had the values that are the defaults today.
-    flat_config = settings.flatten(defaults.get_config()) | settings.flatten(config)
+    flat_config = settings.flatten(defaults.get_config()) | retired.translated(settings.flatten(config))
     generates = mixes and flat_config["mixing.of"] == "features"
     unused = [] if mixes else ["mixing"]
     unused += [] if generates else ["generator"]

@@ -49,9 +49,21 @@ class TrainStep(Protocol):
 
 @runtime_checkable
 class GrowingStep(TrainStep, Protocol):
-    """A stage whose ``train_step`` also takes ``side``, the pixels per side at which the step shows its images."""
+    """A stage whose steps show their images at sides that grow."""
 
     growing: GrowingSides
+
+    def train_step(
+        self,
+        state: State,
+        inputs: PyTree,
+        indices: Int[Array, "batch"],
+        example_mask: Bool[Array, "batch"] | None,
+        key: PRNGKeyArray,
+        shared_key: PRNGKeyArray,
+        side: int | None = None,
+    ) -> tuple[State, Metrics]:
+        """Runs a step that shows its images at ``side``, in pixels; None: at the full side."""
 
 
 def shared_key(epoch: int | Int[Array, ""], step: int | Int[Array, ""]) -> PRNGKeyArray:
@@ -73,9 +85,8 @@ class StepFunctions:
     """A stage's steps as pure functions, all at one side: what is compiled."""
 
     def __init__(self, stage: TrainStep, side: int | None = None):
-        """Takes the steps at a side; None, for stages that know no sides: simply the stage's steps."""
-        at_side = {} if side is None else {"side": side}
-        self._train_step = partial(stage.train_step, **at_side)
+        """Takes the steps at a side, if the stage's sides grow; for any other stage it is None."""
+        self._train_step = partial(stage.train_step, side=side) if isinstance(stage, GrowingStep) else stage.train_step
         self.step = jax.jit(self._one_step, inline=True)  # traced once, for both the metrics and the program
 
     def several_steps(self, carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:

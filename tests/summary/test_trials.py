@@ -60,6 +60,16 @@ def test_an_embedded_baseline_has_the_settings_of_a_separate_one(tmp_path):
     assert (compared.address, compared.settings, compared.images) == (own.address, own.settings, own.images)
 
 
+def test_a_run_of_an_earlier_version_has_the_defaults_of_settings_added_later(tmp_path):
+    old, new = make_run(tmp_path / "old", 0.7), make_run(tmp_path / "new", 0.7)
+    for name in ("config.json", "results.json"):
+        content = json.loads((old / name).read_text())
+        stored = content.get("config", content)
+        del stored["classifier"]["growing_sides"], stored["evaluation"]["mirror"]
+        (old / name).write_text(json.dumps(content))
+    assert read(old)[0][0].settings == read(new)[0][0].settings
+
+
 def test_an_embedded_baseline_is_named_after_its_augmentation_policy(tmp_path):
     config = "configs/digits.py:chimeramix_grid_autoaugment"
     (_, compared), _ = read(make_run(tmp_path / "run", 0.8, config=config, baseline_top1=0.7))

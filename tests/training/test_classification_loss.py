@@ -7,24 +7,24 @@ import pytest
 from chimeramix_jax.augment.mixup import Mixup
 from chimeramix_jax.training.classification_loss import cross_entropies
 
-LOGITS = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-LABELS = np.array([0, 3, 1, 1, 2])
+LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
+LABELS = jnp.array([0, 3, 1, 1, 2])
 WEIGHTS = np.array([0.5, 2.0, 1.0, 4.0], np.float32)
 
 
 def by_hand(targets):
-    shifted = LOGITS.astype(np.float64)
-    return -np.sum(targets * (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))), axis=1)
+    logits = np.asarray(LOGITS, np.float64)
+    return -np.sum(targets * (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))), axis=1)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 def test_a_smoothed_label_spreads_its_share_evenly_over_all_classes(smoothing):
-    targets = (1 - smoothing) * np.eye(4)[LABELS] + smoothing / 4
+    targets = (1 - smoothing) * np.eye(4)[np.asarray(LABELS)] + smoothing / 4
     np.testing.assert_allclose(cross_entropies(LOGITS, LABELS, smoothing=smoothing), by_hand(targets), rtol=1e-5)
 
 
 def test_the_weight_of_an_images_class_multiplies_its_cross_entropy():
-    expected = by_hand(np.eye(4)[LABELS]) * [0.5, 4, 2, 2, 1]
+    expected = by_hand(np.eye(4)[np.asarray(LABELS)]) * [0.5, 4, 2, 2, 1]
     np.testing.assert_allclose(cross_entropies(LOGITS, LABELS, class_weights=jnp.asarray(WEIGHTS)), expected, rtol=1e-5)
 
 
@@ -35,7 +35,7 @@ def test_mixup_blends_the_weighted_and_smoothed_entropies_of_both_labels():
         return cross_entropies(logits, labels, smoothing=0.2, class_weights=jnp.asarray(WEIGHTS))
 
     own, other = (by_hand(0.8 * np.eye(4)[labels] + 0.05) * WEIGHTS[labels] for labels in (LABELS, LABELS[partners]))
-    blended = mixup.cross_entropy(jnp.asarray(LOGITS), jnp.asarray(LABELS), entropy)
+    blended = mixup.cross_entropy(LOGITS, LABELS, entropy)
     np.testing.assert_allclose(blended, 0.3 * own + 0.7 * other, rtol=1e-5)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from conftest import TINY
 from flax import nnx
+from training.recorder import Recorder
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
@@ -56,7 +57,7 @@ def stage_of(labels=(0, 1, 0, 1), **changes):
 def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set():
     plain, mirrored = stage_of(), stage_of(**{"evaluation.mirror": True})
     state = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg"))
-    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)  # those of the stage
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8))  # those of the stage
     classifier = plain._predict.__wrapped__.args[0]
     one, other = (
         np.asarray(jax.nn.softmax(predict(classifier, state["parameters"], state["batch_statistics"], view)))
@@ -71,13 +72,12 @@ def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set(
 
 def updates_of(stage, indices):
     """The arguments of ``update`` in 200 steps on the images at ``indices``."""
-    seen = []
-    stage._step = type("Recorder", (), {"update": lambda _, *arguments: seen.append(arguments)})()
-    stage.images = lambda key, inputs, indices, mixed: np.asarray(indices)
+    stage._step = Recorder()
+    stage.images = lambda key, inputs, indices, mixed: indices
     for number in range(200):
         key = jax.random.key(number)
         stage.train_step({}, stage.inputs, indices, None, key, key)
-    return seen
+    return stage._step.calls
 
 
 def test_classes_of_unequal_size_are_balanced_by_draws_or_weights_if_set():

@@ -7,6 +7,7 @@ import pytest
 from conftest import TINY
 from flax import nnx
 from jaxprs import equations, products
+from training.recorder import Recorder
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.mixup import draw_mixup
@@ -116,13 +117,11 @@ def test_mixup_blends_the_batches_that_are_set(mixup_of, probability):
         "chimeramix_grid_direct",
         **{"augment.mixup": True, "augment.mixup_of": mixup_of, "mixing.probability": probability},
     )
-    drawn = []
-    stage._step = type("Recorder", (), {"update": lambda _, *arguments: drawn.append(arguments[5])})()
-    outcomes = set()
+    stage._step, outcomes = Recorder(), set()
     for number in range(8):
         coin = shared_key(0, number)
         stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(number), coin)
-        mixed, blended = bool(stage.mixes_batch(coin)), float(drawn[-1].share) < 1
+        mixed, blended = bool(stage.mixes_batch(coin)), float(stage._step.calls[-1][5].share) < 1
         outcomes.add((mixed, blended))
     expected = {"unmixed": {(True, False), (False, True)}, "all": {(True, True), (False, True)}}[mixup_of]
     assert outcomes == (expected if probability < 1 else {(True, True)})
@@ -134,11 +133,10 @@ def test_mixup_of_mixed_batches_blends_mixes_and_the_losses_of_both_labels():
     image_key, _, mixup_key = jax.random.split(jax.random.key(0), 3)
     mixes = stage.images(image_key, stage.inputs, jnp.arange(4), True)
     expected = draw_mixup(mixup_key, 4)
-    seen = []
-    stage._step = type("Recorder", (), {"update": lambda _, *arguments: seen.append(arguments)})()
+    stage._step = Recorder()
     heads = next(number for number in range(20) if stage.mixes_batch(shared_key(0, number)))
     stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(0), shared_key(0, heads))
-    (_, images, labels, _, _, mixup, class_weights), own = seen[0], np.asarray(mixes)
+    (_, images, labels, _, _, mixup, class_weights), own = stage._step.calls[0], np.asarray(mixes)
     blended = float(expected.share) * own + (1 - float(expected.share)) * own[np.asarray(expected.partners)]
     np.testing.assert_allclose(mixup.blend(images), blended, atol=1e-6)
     np.testing.assert_array_equal(labels, [0, 1, 0, 1])

@@ -1,15 +1,19 @@
 """Growing sides: which step shows its images at which side, and that nothing else depends on the change."""
 
+import dataclasses
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY
+from flax import nnx
 from PIL import Image
+from training.recorder import Recorder
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.augment.pipeline import Augmentation
-from chimeramix_jax.data.sampling import EpochPlan, to_device
+from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.runtime import backend
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.calls import drive
@@ -17,8 +21,9 @@ from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner
 from chimeramix_jax.training.evaluation import TestSet
+from chimeramix_jax.training.generator import build_generator
 from chimeramix_jax.training.growing import GrowingSides
-from chimeramix_jax.training.stage_data import StageData
+from chimeramix_jax.training.stage_data import load_stage_data
 from chimeramix_jax.training.team import Team
 
 SIDES = GrowingSides.of("8:0.4,12:0.25", 16, 15)  # 6, 4 and 5 steps: the first change is in the second epoch of 5 steps
@@ -36,9 +41,8 @@ class SidesStage:
     def train_step(self, state, inputs, indices, example_mask, key, shared_key, side):
         step, sides, draws = (state["parameters"][name] for name in ("step", "sides", "draws"))
         draws = draws.at[step].set(jax.random.uniform(key) + indices[0])
-        return {"parameters": {"step": step + 1, "sides": sides.at[step].set(side), "draws": draws}}, {
-            "loss": 0.0 * side
-        }
+        sides = sides.at[step].set(side)
+        return {"parameters": {"step": step + 1, "sides": sides, "draws": draws}}, {"loss": jnp.zeros(())}
 
     def learning_rate(self, step):
         return 0.1
@@ -47,8 +51,8 @@ class SidesStage:
         return {}
 
 
-def config_of(**changes):
-    config = settings.load("digits:baseline")
+def config_of(experiment="baseline", **changes):
+    config = settings.load(f"digits:{experiment}")
     config.update_from_flattened_dict(TINY | {"checkpoint.every_seconds": 0.0} | changes)
     return config
 
@@ -125,13 +129,14 @@ def test_seeds_that_train_together_change_sides_together(tmp_path, seeds_per_cal
 # ----------------------------------------------------------------------------------------------- the classifier's steps
 
 
-def classifier_stage(**changes):
+def classifier_stage(experiment="baseline", **changes):
     """The classifier's stage on four noise images of two classes: 3 steps in each of 3 epochs."""
-    config = config_of(**({"classifier.image_side": 16, "classifier.epochs": 3} | changes))
+    config = config_of(experiment, **({"classifier.image_side": 16, "classifier.epochs": 3} | changes))
     settings.check(config)
     pixels, labels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8), np.arange(4) % 2
-    data = StageData(to_device(pixels, labels, 2), Augmentation.for_classifier(config.augment, 16), EpochPlan(4, 3, 4))
-    return ClassifierStage(config, data, 2, TestSet(pixels, labels, 4), mixes=False)
+    data = dataclasses.replace(load_stage_data(config, "classifier", pixels, labels, 2), plan=EpochPlan(4, 3, 4))
+    generator = build_generator(config, nnx.Rngs(0)) if settings.needs_generator(config) else None
+    return ClassifierStage(config, data, 2, TestSet(pixels, labels, 4), config.mixing.mask != "none", generator)
 
 
 GROWING = {"classifier.growing_sides": "8:0.5"}  # 4 of 9 steps: the side changes within the second epoch
@@ -164,10 +169,10 @@ def test_training_resumes_bit_for_bit_before_and_at_the_change_of_the_side(tmp_p
 
 def seen(stage, side, key):
     """The images that the network gets in a step at a side."""
-    shown = []
-    stage._step = type("Recorder", (), {"update": lambda _, state, images, *rest: shown.append(images)})()
+    stage._step = Recorder()
     stage.train_step({}, stage.inputs, jnp.arange(4), None, key, key, side=side)
-    return np.asarray(shown[0])
+    _, images, *_ = stage._step.calls[0]
+    return np.asarray(images)
 
 
 def test_the_network_sees_the_augmented_images_resized_as_by_pillow():
@@ -180,6 +185,17 @@ def test_the_network_sees_the_augmented_images_resized_as_by_pillow():
             for image in full.transpose(0, 3, 1, 2)
         ]
         np.testing.assert_allclose(seen(stage, side, key), np.transpose(channels, (0, 2, 3, 1)), atol=5e-6)
+
+
+@pytest.mark.parametrize("experiment", ["mixup", "chimeramix_grid", "chimeramix_segmentation_direct"])
+def test_every_kind_of_batch_can_be_shown_at_a_smaller_side(experiment):
+    changes = {"generator.image_side": 32, "augment.mixup": True, "mixing.segmentation_min_size": 4}
+    stage = classifier_stage(experiment, **GROWING, **changes)
+    key, mask = jax.random.key(0), jnp.array([True, True, True, False])
+    state = jax.eval_shape(stage.initial_state, key)
+    step = partial(stage.train_step, side=8)
+    after, _ = jax.eval_shape(step, state, stage.inputs, jnp.arange(4), mask, key, key)
+    assert after == state
 
 
 def lowered(stage, side):
