@@ -17,7 +17,7 @@ from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.models.sides import ENCODER_STRIDE, SMALLEST_GENERATOR_SIDE
+from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
@@ -194,9 +194,10 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
             "lower mixing.probability, set augment.mixup_of to all, or set augment.mixup to False"
         )
     side = settings["generator.image_side"]
-    if of_features and side < SMALLEST_GENERATOR_SIDE:
+    if of_features and (side < SMALLEST_GENERATOR_SIDE or side % GENERATOR_SIDE_MULTIPLE):
         raise InputError(
-            f"generator.image_side: {side} is not allowed; it must be a multiple of 4 from {SMALLEST_GENERATOR_SIDE}"
+            f"generator.image_side: {side} is not allowed; it must be a multiple of {GENERATOR_SIDE_MULTIPLE} from "
+            f"{SMALLEST_GENERATOR_SIDE}"
         )
     # A cell covers at least one pixel of the features or images that are mixed.
     cells, most_cells = settings["mixing.mix_size"], side // ENCODER_STRIDE if of_features else side

@@ -29,6 +29,7 @@ class _Use:
 
 _USES = (
     _Use("Classify photos", {"stage": "predict", "images": "new-photos"}),
+    _Use("Take the classifier along as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
     _Use(
         "Write mixed images",
         {"stage": "generate", "count": "100"},

@@ -112,6 +112,7 @@ def test_a_value_of_a_wrong_type_is_refused_for_every_setting(config, key):
         ("generator.learning_rate_drop_factor", 0),
         ("generator.reconstruction_weight", -1.0),
         ("classifier.image_side", 30),
+        ("generator.image_side", 36),
         ("classifier.dropout_rate", 1.0),
         ("classifier.dropout_rate", -0.1),
         ("classifier.batch_size", 2.5),

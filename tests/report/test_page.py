@@ -224,6 +224,7 @@ def test_the_commands_name_the_run_and_are_quoted_for_the_shell(tmp_path):
     lines = [shlex.split(html.unescape(line)) for line in shown]
     assert lines == [
         ["chimeramix", "--stage=predict", f"--workdir={path}", "--images=new-photos"],
+        ["chimeramix", "--stage=export", f"--workdir={path}", "--output=classifier.onnx"],
         ["chimeramix", "--stage=generate", f"--workdir={path}", "--count=100"],
     ]
 

@@ -12,7 +12,7 @@ share, or as two input pixels if that is more, has the height ``2 max(square, si
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 WEIGHT_BITS = 22  # Pillow's PRECISION_BITS for 8-bit images
 
@@ -28,18 +28,21 @@ def squared(images: UInt8[Array, "batch height width 3"], side: int) -> UInt8[Ar
     """
     _, height, width, _ = images.shape
     square = jnp.minimum(jnp.asarray(height, jnp.int32), jnp.asarray(width, jnp.int32))
-    columns, rows = (_weights(length, square, side) for length in (width, height))
+    places = (jnp.arange(length, dtype=jnp.int32) for length in (width, height))
+    columns, rows = (_weights(of_axis, square, side) for of_axis in places)
     resized = _rounded(jnp.einsum("bhwc,wx->bhxc", images.astype(jnp.float32), columns, precision="highest"), 2)
     resized = _rounded(jnp.einsum("bhxc,hy->byxc", resized, rows, precision="highest"), 1)
     return resized.astype(jnp.uint8)
 
 
-def _weights(length: int, square: Array, side: int) -> Float[Array, "length 2*side"]:
-    """Returns the weight of each pixel along an axis in each output pixel: first the upper halves, then the lower."""
-    places = jnp.arange(length, dtype=jnp.int32)[:, None]
+def _weights(places: Int[Array, "length"], square: Int[Array, ""], side: int) -> Float[Array, "length {2*side}"]:
+    """Returns the weight of each pixel along an axis in each output pixel: first the upper halves, then the lower.
+
+    ``places`` are the pixels' numbers, from 0.
+    """
     outputs = jnp.arange(side, dtype=jnp.int32)[None]
-    offset = side * (jnp.asarray(length, jnp.int32) - square)  # of the square's first pixel
-    distance = jnp.abs(side * (2 * places + 1) - offset - (2 * outputs + 1) * square)
+    offset = side * (jnp.asarray(places.shape[0], jnp.int32) - square)  # of the square's first pixel
+    distance = jnp.abs(side * (2 * places[:, None] + 1) - offset - (2 * outputs + 1) * square)
     heights = jnp.maximum(2 * jnp.maximum(square, side) - distance, 0)
     total = jnp.sum(heights, axis=0, keepdims=True)
     upper = heights * _HALF // total
