@@ -61,12 +61,22 @@ def _lines(content: Help, program: str) -> Iterator[str]:
     for title, entries in content.groups.items():
         yield from ("", f"{title}:")
         for entry in entries:
-            yield f"{_STEP}{entry.heading}"
+            yield from _heading(entry.heading)
             for paragraph in entry.description.split("\n"):
                 yield from _filled(paragraph, 3 * _STEP, (4 if "\n" in entry.description else 3) * _STEP)
     yield from ("", "Exit codes:")
     for code, meaning in content.exit_codes.items():
         yield from _filled(meaning, f"{_STEP}{code:<5}", 3 * _STEP + " ")
+
+
+def _heading(heading: str) -> Iterator[str]:
+    """Yields a heading; one that is too long is broken after a "|"."""
+    indent = _STEP
+    while len(indent + heading) > WIDTH and "|" in heading:
+        end = heading.rindex("|", 0, WIDTH - len(indent)) + 1
+        yield indent + heading[:end]
+        indent, heading = 2 * _STEP, heading[end:]
+    yield indent + heading
 
 
 def _filled(text: str, first: str = "", others: str | None = None) -> list[str]:

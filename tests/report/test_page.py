@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from chimeramix_jax import report
+from chimeramix_jax import files, report
 from chimeramix_jax.data.identity import DataIdentity, Split
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError
@@ -147,6 +147,35 @@ def test_the_sections_follow_what_a_reader_wants_to_know(written):
         assert f'<section id="{name.lower()}">' in text
     levels = [int(level) for level in re.findall(r"<h(\d)", text)]
     assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize(("repeats", "optimism"), [(1, 0.0), (2, 0.0), (1, 0.05)])
+def test_a_run_measured_by_folds_alone_shows_its_expected_accuracy(tmp_path, repeats, optimism):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog", "owl"))
+    results = json.loads(workdir.results.read_text())
+    for part in (results, results["baseline"]):
+        figures = part.pop("test")
+        expected = figures["top1"] - (optimism if part is results else 0.0)
+        counts = (repeats * np.array(figures["confusion"])).tolist()
+        about = {"folds": 5, "repeats": repeats, "expected_accuracy": expected, "interval": [0.1, 0.9]}
+        runs = [{"workdir": f"folds/fold-{number}-of-5", "top1": 0.5, "examples": 12} for number in range(1, 6)]
+        about |= {"confusion": counts, "predictions": 60 * repeats, "runs": runs * repeats}
+        part["folds"] = figures | about | {"optimism": optimism if part is results else 0.0}
+    files.write_json(workdir.results, results)
+    images = dataset.held_out.at(np.tile(np.arange(60), repeats))
+    predicted = {part: np.tile(classes, repeats) for part, classes in predictions.items()}
+    report.write(workdir, dataclasses.replace(dataset, held_out=images), predicted)
+    text = words(Page(workdir.report.read_text(encoding="utf-8")))
+    expected = f"{100 * results['folds']['expected_accuracy']:.0f} %"
+    assert f"{expected} is the expected accuracy of the final model, measured on 60 out-of-fold images; chance" in text
+    assert "The 60 training images were divided into 5 folds" in text and "folds/fold-3-of-5" in text
+    assert "There are no test images" in text and "Single images are not listed here" in text
+    assert ("exact McNemar test" in text) == (repeats == 1 and not optimism)
+    assert ("Every image was predicted several times, so no test compares the two" in text) == (repeats > 1)
+    assert ("numbers of predictions" in text) == (repeats > 1)
+    assert ("5.0 percentage points lower than measured" in text) == bool(optimism)
+    right = int(np.sum(predictions["classifier"] == dataset.held_out.labels))
+    assert (f"{right} of 60 right" in text) is False and "test images" not in text.replace("no test images", "")
 
 
 def test_every_image_has_a_text_instead(written):
