@@ -105,13 +105,14 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
-    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"]
+    entry = catalog.dataset_entry(settings["dataset.name"])
+    # A user's own images may have a validation part of their own, which only the loader knows.
+    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"] and entry.source != "directory"
     if settings["dataset.evaluate_on"] == "validation" and all_are_training:
         raise InputError(
             "dataset.evaluate_on: 'validation', but with max_labels_per_class None all images are training images; it "
             "must be test, or max_labels_per_class must be a whole number"
         )
-    entry = catalog.dataset_entry(settings["dataset.name"])
     for key in ("archive", "directory"):
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:

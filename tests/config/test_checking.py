@@ -364,6 +364,12 @@ def test_evaluation_on_validation_images_is_refused_if_all_images_are_training_i
     settings.check(config)
 
 
+def test_all_images_of_a_folder_may_be_training_images_since_it_may_have_validation_images(tmp_path):
+    config = settings.load("image_folder:baseline")
+    config.dataset.directory, config.dataset.evaluate_on = str(tmp_path), "validation"
+    settings.check(config)
+
+
 @pytest.mark.parametrize(
     ("content", "source", "complaint"),
     [
