@@ -1,4 +1,4 @@
-"""An encoder and a decoder that work on patches of 4x4 pixels: a generator that is good after a minute on two cores.
+"""An encoder and a decoder that work on patches of 4x4 pixels, for a generator that learns in fewer minutes.
 
 CycleGAN's encoder spends most of its time at the full side, and its first instance norm removes an image's mean
 colours, which its decoder then has to guess. Here a patch's 48 numbers become features at once, without a norm, and a
