@@ -29,7 +29,7 @@ def to_patches(
 
 
 def from_patches(
-    patches: Float[Array, "batch rows columns 16*channels"],
+    patches: Float[Array, "batch rows columns numbers"],
 ) -> Float[Array, "batch 4*rows 4*columns channels"]:
     """Undoes ``to_patches``."""
     batch, rows, columns, numbers = patches.shape

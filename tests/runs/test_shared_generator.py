@@ -87,7 +87,7 @@ def test_naming_a_run_that_uses_anothers_generator_names_that_one(first, setting
     [
         {"seed": 1},
         {"max_labels_per_class": 3},
-        {"generator.image_side": 36},
+        {"generator.image_side": 40},
         {"mixing.mask": "segmentation"},
         {"mixing.mix_size": 3},
         {"augment.crop_padding_fraction": 0.1},

@@ -79,7 +79,7 @@ def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path):
 
     logits = stage.logits(trained.state)
     network = TrainedClassifier.newest(tmp_path).network
-    np.testing.assert_allclose(network(normalize(PIXELS)), logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network(normalize(jnp.asarray(PIXELS))), logits, rtol=1e-4, atol=1e-5)
     last = {name: value for name, value in trained.state.items() if name != "average"}
     assert np.max(np.abs(stage.logits(last) - logits)) > 1e-3
 

@@ -202,10 +202,13 @@ def lowered(stage, side):
     key = jax.random.key(0)
     state = jax.eval_shape(stage.initial_state, key)
 
-    def step(state, inputs, indices):
-        return stage.train_step(state, inputs, indices, None, key, key, side=side)
+    # A flat list, since JAX also describes arguments by their trees with other leaves, which are not arrays.
+    leaves, structure = jax.tree.flatten((state, stage.inputs, jnp.arange(4)))
 
-    return jax.jit(step).lower(state, stage.inputs, jnp.arange(4)).as_text()
+    def step(*leaves):
+        return stage.train_step(*jax.tree.unflatten(structure, leaves), None, key, key, side=side)
+
+    return jax.jit(step).lower(*leaves).as_text()
 
 
 def test_at_the_full_side_the_program_is_the_one_without_growing_sides():

@@ -78,7 +78,8 @@ def mirrored_run(trained_run, tmp_path):
 def test_probabilities_are_averaged_over_mirror_images_also_with_a_run_that_was_evaluated_without(mirrored_run, photos):
     workdir, config = mirrored_run
     predictions = chimeramix_jax.predict(workdir, photos, config=config)
-    pixels = normalize(np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")]))
+    images = [np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")]
+    pixels = normalize(jnp.asarray(np.stack(images)))
     classifier = chimeramix_jax.restore_classifier(workdir)
     views = [np.exp(np.asarray(classifier(view))) for view in (pixels, pixels[:, :, ::-1])]
     expected = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
@@ -93,7 +94,7 @@ def test_a_finished_run_is_evaluated_again_with_mirror_images_but_not_trained_so
         chimeramix_jax.train_and_evaluate(config, workdir)
     results = chimeramix_jax.train_and_evaluate(config, workdir, stage="evaluate")
     test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
-    classifier, images = chimeramix_jax.restore_classifier(workdir), normalize(test.images)
+    classifier, images = chimeramix_jax.restore_classifier(workdir), normalize(jnp.asarray(test.images))
     views = [np.exp(np.asarray(classifier(view))) for view in (images, images[:, :, ::-1])]
     probabilities = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
     expected = -np.log(probabilities[np.arange(len(test.labels)), test.labels]).mean()

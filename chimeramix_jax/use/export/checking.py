@@ -80,7 +80,7 @@ def _batches(images: Pixels) -> Iterator[Pixels]:
         yield np.stack([np.asarray(Image.fromarray(image).resize(shape)) for image in images[:_PHOTOS]])
 
 
-def _prepared(images: Pixels, sides: Sequence[int]) -> Pixels:
+def _prepared(images: Pixels, sides: Sequence[int]) -> UInt8[np.ndarray, "batch side side 3"]:
     """Returns the images as ``predict`` prepares photos."""
     cropped = np.stack([np.asarray(squared(Image.fromarray(image), sides[0])) for image in images])
     return resize(cropped, sides[-1])
