@@ -12,13 +12,12 @@ left for its class. The division therefore does not depend on names of files, da
    average, whatever *n* is, and with ten folds two. Dealing the images in a shuffled order would move most of them.
 """
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int, Int64
 
+from chimeramix_jax.data.content_numbers import classes_of_images, number_of
 from chimeramix_jax.errors import InputError
 
 
@@ -38,9 +37,7 @@ def fold_of_each(
         seed: the seed of the division.
         class_names: by label.
     """
-    classes: defaultdict[str, set[int]] = defaultdict(set)  # the classes of every distinct image
-    for image, label in zip(images, labels.tolist(), strict=True):
-        classes[image].add(label)
+    classes = classes_of_images(images, labels)
     members = [{image for image in classes if label in classes[image]} for label in range(len(class_names))]
     smallest = min(range(len(members)), key=lambda label: len(members[label]))
     if len(members[smallest]) < count:
@@ -48,12 +45,12 @@ def fold_of_each(
             f"folds: {count}, but class {class_names[smallest]!r} has only {len(members[smallest])} different training "
             f"images (copies count once); {_allowed(len(members[smallest]))}"
         )
-    scores = {image: [_number(f"{seed} {fold} {image}") for fold in range(count)] for image in classes}
+    scores = {image: [number_of(f"{seed} {fold} {image}") for fold in range(count)] for image in classes}
     chosen = {image: int(np.argmax(scores[image])) for image in classes if len(classes[image]) > 1}
     for label, name in enumerate(class_names):
         own = members[label] - chosen.keys()
         taken = np.bincount([chosen[image] for image in members[label] & chosen.keys()], minlength=count)
-        places = _places(taken, len(own), [_number(f"{seed} {fold} class {name}") for fold in range(count)])
+        places = _places(taken, len(own), [number_of(f"{seed} {fold} class {name}") for fold in range(count)])
         chosen |= _joined(own, scores, places)
         if len({chosen[image] for image in members[label]}) == 1:
             raise InputError(
@@ -93,11 +90,6 @@ def _allowed(images: int) -> str:
     if images < 2:
         return "folds need at least two images of every class"
     return "folds must be 2" if images == 2 else f"folds must be from 2 to {images}"
-
-
-def _number(text: str) -> int:
-    """Returns a number that never changes for a text."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _places(taken: Int[np.ndarray, "folds"], images: int, order: Sequence[int]) -> list[int]:

@@ -19,14 +19,13 @@ Without stored state more is impossible: a rule that splits every pair of images
 one is added would have to split three images so that every two of them are on different sides.
 """
 
-import hashlib
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
 
+from chimeramix_jax.data.content_numbers import NUMBERS, classes_of_images, number_of
 from chimeramix_jax.errors import InputError
 
 
@@ -46,10 +45,8 @@ def held_out(
         seed: the seed of the images' numbers.
         class_names: by label, for error messages.
     """
-    classes: defaultdict[str, set[int]] = defaultdict(set)  # the classes of every distinct image
-    for image, label in zip(images, labels.tolist(), strict=True):
-        classes[image].add(label)
-    numbers = {image: _number(image, seed) for image in classes}
+    classes = classes_of_images(images, labels)
+    numbers = {image: number_of(f"{seed} {image}") / NUMBERS for image in classes}  # from 0 to below 1
     out = {image for image in classes if len(classes[image]) > 1 and numbers[image] < share}
     members = [
         sorted((image for image in classes if label in classes[image]), key=numbers.__getitem__)
@@ -71,9 +68,3 @@ def held_out(
                 "count once); without a test folder each class needs two of its own, one to train and one to test"
             )
     return np.array([image in out for image in images], dtype=bool)
-
-
-def _number(image: str, seed: str) -> float:
-    """Returns a number from 0 to below 1 that never changes for an image and a seed."""
-    digest = hashlib.blake2b(f"{seed} {image}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64

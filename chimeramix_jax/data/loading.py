@@ -94,9 +94,7 @@ def load_few_shot(
     """
     from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 
-    entry = dataset_entry(dataset_config.name)
-    for key, value in dataset_config.items():
-        check_value(f"dataset.{key}", value)
+    entry = _checked_entry(dataset_config)
     check_draw(max_labels_per_class, seed)
     with quiet_tfds():
         builder = prepared_builder(entry, dataset_config)
@@ -116,26 +114,44 @@ def load_few_shot(
             # The rest of the train split serves as validation images, unless there are others.
             others = splits | {"rest" if "validation" in splits else "validation": rest}
             held_out = others.pop(dataset_config.evaluate_on)
-            if not len(held_out.labels) and not fold and not (only_folds and dataset_config.evaluate_on == "test"):
-                raise InputError(
-                    f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {entry.name} has no images for it "
-                    f"besides the {len(indices)} training images"
-                )
+            if not fold and not (only_folds and dataset_config.evaluate_on == "test"):
+                _refuse_empty(held_out, dataset_config, len(indices))
             train_images = _decode(builder, chosen)
             held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, held_out)
     content, originals = None, None
     if chosen.originals is not None:
         content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others.values()))
         originals = _originals(builder, chosen, held_out, others.values())
-    own_validation = "validation" in splits
+    own_validation, directory = "validation" in splits, _directory_of_files(entry, dataset_config)
     data = train_images, indices, held_out_images
-    directory = None
-    if entry.source == "directory":
-        from chimeramix_jax.data.builders.own_images import folder_of
-
-        directory = folder_of(dataset_config.directory)
     dataset = FewShotDataset(entry.name, class_names, *data, divided, content, originals, own_validation, directory)
     return _without_fold(dataset, folds, fold, f"{dataset_config.holdout_seed} {seed}") if fold else dataset
+
+
+def _checked_entry(dataset_config: ConfigDict) -> DatasetEntry:
+    """Returns the catalog's entry of a data set; raises InputError if a setting is wrong."""
+    entry = dataset_entry(dataset_config.name)
+    for key, value in dataset_config.items():
+        check_value(f"dataset.{key}", value)
+    return entry
+
+
+def _directory_of_files(entry: DatasetEntry, dataset_config: ConfigDict) -> Path | None:
+    """Returns the folder below which the images' files are; None if the data set has none."""
+    if entry.source != "directory":
+        return None
+    from chimeramix_jax.data.builders.own_images import folder_of
+
+    return folder_of(dataset_config.directory)
+
+
+def _refuse_empty(held_out: "_Examples", dataset_config: ConfigDict, training_images: int) -> None:
+    """Raises InputError if there are no images to evaluate on."""
+    if not len(held_out.labels):
+        raise InputError(
+            f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {dataset_config.name} has no images for it "
+            f"besides the {training_images} training images"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

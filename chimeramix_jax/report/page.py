@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,25 +65,18 @@ def write(
     results = _results(workdir)
     config = settings.from_dict(results["config"])
     split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
-    shown_split = "out-of-fold" if split == FOLDS else split
-    experiments = {"classifier": results["experiment"]} | ({"baseline": "baseline"} if "baseline" in results else {})
-    evaluations = {results["experiment"]: results[split]}
-    if "baseline" in results:
-        evaluations["baseline"] = results["baseline"][split]
+    of_folds = _of_folds(results, split)
+    evaluations, logs = _of_classifiers(workdir, results, split)
     measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
     classifier, baseline = measured[results["experiment"]], measured.get("baseline")
-    logs = {experiment: workdir.path / part for part, experiment in experiments.items()}
     content = {
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
-        "split": shown_split,
-        "folds": results.get(FOLDS),
         "auto": auto_choice.content(workdir),
-        "only_folds": split == FOLDS,
         "examples": results[split]["examples"],
         "class_names": names,
         "verdict": verdict.judge(
-            classifier, baseline, dataset.held_out.labels, predictions, names, f"{shown_split} images"
+            classifier, baseline, dataset.held_out.labels, predictions, names, f"{of_folds['split']} images"
         ),
         "commands": commands.commands(workdir, config),
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
@@ -97,12 +91,34 @@ def write(
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": changed_settings.divide(config),
     }
-    repeats = results[FOLDS]["repeats"] if split == FOLDS else 1
-    content |= {"repeats": repeats, "noun": "prediction" if repeats > 1 else "image"}
     matrix = np.asarray(results[split]["confusion"])
-    content |= _classes(matrix, dataset, predictions["classifier"], held_out is None, repeats)
+    content |= of_folds | _classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
+
+
+def _of_classifiers(
+    workdir: Workdir, results: Mapping[str, Any], split: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
+    """Returns the metrics and the directories of the classifier and the baseline, by their experiments' names."""
+    evaluations = {results["experiment"]: results[split]}
+    directories = {results["experiment"]: workdir.path / "classifier"}
+    if "baseline" in results:
+        evaluations["baseline"] = results["baseline"][split]
+        directories["baseline"] = workdir.path / "baseline"
+    return evaluations, directories
+
+
+def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Returns what the page says about folds, and how it names the images that were predicted."""
+    repeats = results[FOLDS]["repeats"] if split == FOLDS else 1
+    return {
+        "split": "out-of-fold" if split == FOLDS else split,
+        "folds": results.get(FOLDS),
+        "only_folds": split == FOLDS,
+        "repeats": repeats,
+        "noun": "prediction" if repeats > 1 else "image",
+    }
 
 
 def _results(workdir: Workdir) -> dict[str, Any]:

@@ -73,9 +73,8 @@ def results_of(
     """
     generator = checkpoints.newest(generator_home.generator) or {}
     alone = _right_alone(measured)
-    classifier, split = measured["classifier"], config.dataset.evaluate_on
-    if of_folds is not None and not len(dataset.held_out.labels):
-        split = FOLDS
+    only_folds = of_folds is not None and not len(dataset.held_out.labels)
+    classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on
     content = {
         "dataset": config.dataset.name,
         "experiment": config.experiment,
@@ -92,15 +91,7 @@ def results_of(
         "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
         "data_sha256": about["data"],
     }
-    if "baseline" in measured:
-        content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
-    if of_folds is not None:
-        content[FOLDS] = of_folds["classifier"]
-        if "baseline" in of_folds:
-            content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
-    if alone is not None:
-        only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
-        content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
+    content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
     rows = [
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
         for part in reversed(measured.values())
@@ -108,8 +99,24 @@ def results_of(
     if split == FOLDS:
         rows[-1]["top_1"] = content[FOLDS]["expected_accuracy"]
     predictions = {name: part.predictions for name, part in measured.items()}
-    logits = {name: part.logits for name, part in measured.items()}
-    return Results(content, rows, predictions, logits, classifier.held_out)
+    return Results(
+        content, rows, predictions, {name: part.logits for name, part in measured.items()}, classifier.held_out
+    )
+
+
+def _of_folds_and_baseline(
+    split: str, measured: dict[str, Measured], of_folds: dict[str, dict[str, Any]], alone: list[int] | None
+) -> dict[str, Any]:
+    """Returns the metrics of the folds and of the baseline, and the comparison with it, as far as there are any."""
+    content: dict[str, Any] = {FOLDS: of_folds["classifier"]} if of_folds else {}
+    if "baseline" in measured:
+        content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
+    if "baseline" in of_folds:
+        content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
+    if alone is not None:
+        only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
+        content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
+    return content
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,11 @@ def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path):
     config = config_of(**{"classifier.averaged_weights": 0.5})
     about = {"config": settings.config_to_dict(config), "class_names": ["no", "yes"]}
     stage, states = stage_of(config), []
-    draw = lambda state: states.append(jax.tree.map(np.array, state)) or {}  # noqa: E731
+
+    def draw(state):
+        states.append(jax.tree.map(np.array, state))
+        return {}
+
     config.evaluation.every_epochs = 1
     trained = drive(loop.train(stage, tmp_path, config, about, title="classifier", draw=draw))
     states.append(jax.tree.map(np.array, trained.state))
