@@ -24,7 +24,7 @@ class Recipe:
 # Ties are won by the recipe that is further up: the simpler and faster one.
 MENU = (
     Recipe("baseline_trivialaugment", "baseline_trivialaugment"),
-    Recipe("mixup_trivialaugment", "mixup", {"augment.policy": "trivialaugment"}),
+    Recipe("mixup_trivialaugment", "mixup_trivialaugment"),
     Recipe("chimeramix_grid", "chimeramix_grid"),
     Recipe("chimeramix_grid_trivialaugment", "chimeramix_grid_trivialaugment"),
     Recipe("chimeramix_segmentation", "chimeramix_segmentation"),

@@ -104,7 +104,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.model": ("wrn-16-8", rules.TEXT),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
     # Smaller sides to begin with, and their shares of the steps: "16:0.4,24:0.3" trains at 16x16 for 40 % of the steps,
-    # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "": at image_side throughout
+    # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "1/2:0.4,3/4:0.3" is the same
+    # for an image_side of 32. "": at image_side throughout
     "classifier.growing_sides": ("", rules.TEXT),
     "classifier.dropout_rate": (0.3, rules.BELOW_ONE),  # between a wide ResNet block's convolutions
     "classifier.batch_size": (10, rules.BATCH_SIZE),

@@ -40,6 +40,8 @@ STUDY: Mapping[str, Mapping[str, Any]] = {
 
 EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     **STUDY,
+    # Strong augmentation without mixing. Batches that chimeramix_ experiments leave unmixed can have mixup as well.
+    "mixup_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT, "augment.mixup": True},
     # More than two images a mix, after HydraMix (Reinders et al., 2025, arXiv 2501.09504).
     "hydramix_grid": {**_GRID, **_HYDRA},
     "hydramix_segmentation": {**_SEGMENTATION, **_HYDRA},

@@ -3,34 +3,53 @@
 import math
 import re
 
-from chimeramix_jax.config.rules import SIDE
+from chimeramix_jax.config.rules import SIDE, SIDE_MULTIPLE, SMALLEST_SIDE
 from chimeramix_jax.errors import InputError
 
 _FORM = (
-    "growing sides in pixels, each with its share of the steps, such as 16:0.4,24:0.3 (the other steps are at "
-    "classifier.image_side)"
+    "growing sides, in pixels or as fractions of classifier.image_side, each with its share of the steps, such as "
+    "16:0.4,24:0.3 or 1/2:0.4,3/4:0.3 (the other steps are at image_side)"
 )
+_PART = re.compile(r"\s*([1-9][0-9]{0,3})(?:/([1-9][0-9]?))?\s*:\s*([0-9]{0,9}\.?[0-9]{1,9})\s*", re.ASCII)
 
 
 def parse_growing_sides(text: str, image_side: int) -> tuple[tuple[int, float], ...]:
-    """Returns the smaller sides in a text with their shares of the steps; an empty tuple for an empty text.
+    """Returns the smaller sides in a text, in pixels, with their shares of the steps; an empty tuple for an empty text.
+
+    A fraction of ``image_side`` is rounded to what a side may be. If that is ``image_side`` itself or the side before,
+    as can happen with small images, its steps are at that side.
 
     Raises InputError unless the sides grow, all are below ``image_side``, and the shares leave steps for it.
     """
     pairs: list[tuple[int, float]] = []
+    shares: list[float] = []
     for part in text.split(",") if text else []:
-        numbers = re.fullmatch(r"\s*([0-9]{1,4})\s*:\s*([0-9]{0,9}\.?[0-9]{1,9})\s*", part, re.ASCII)
-        if numbers is None or not 0 < float(numbers[2]) < 1:
+        numbers = _PART.fullmatch(part)
+        if numbers is None or not 0 < float(numbers[3]) < 1:
             raise _refused(text, f"is not allowed; it must be {_FORM}")
-        side = int(numbers[1])
-        if not SIDE.holds(side) or side >= image_side:
-            raise _refused(text, f"has a side of {side}; it must be {SIDE.allowed}, below image_side ({image_side})")
-        if pairs and side <= pairs[-1][0]:
+        side, share = _side(text, numbers[1], numbers[2], image_side), float(numbers[3])
+        shares.append(share)
+        if pairs and numbers[2] and side == pairs[-1][0]:
+            pairs[-1] = side, pairs[-1][1] + share
+        elif pairs and side <= pairs[-1][0]:
             raise _refused(text, f"has {side} after {pairs[-1][0]}; the sides must grow")
-        pairs.append((side, float(numbers[2])))
-    if math.fsum(share for _, share in pairs) >= 1:
+        elif side < image_side:
+            pairs.append((side, share))
+    if math.fsum(shares) >= 1:
         raise _refused(text, f"leaves no steps for image_side ({image_side}); the shares must add up to less than 1")
     return tuple(pairs)
+
+
+def _side(text: str, number: str, divisor: str | None, image_side: int) -> int:
+    if divisor is None:
+        side = int(number)
+        if not SIDE.holds(side) or side >= image_side:
+            raise _refused(text, f"has a side of {side}; it must be {SIDE.allowed}, below image_side ({image_side})")
+        return side
+    if int(number) >= int(divisor):
+        raise _refused(text, f"has a side of {number}/{divisor}; a fraction of image_side must be below 1")
+    multiples = round(image_side * int(number) / (int(divisor) * SIDE_MULTIPLE))
+    return max(multiples * SIDE_MULTIPLE, SMALLEST_SIDE)
 
 
 def _refused(text: str, reason: str) -> InputError:

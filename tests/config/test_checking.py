@@ -347,7 +347,7 @@ def test_default_directories_depend_on_settings_and_folder_but_not_on_its_spelli
     assert name() == name("mine/../mine/photos/") == name(**{"checkpoint.keep": 9})
     others = [name(), name("yours/photos"), name(source="image_folder_gpu"), name(**{"classifier.epochs": 3})]
     assert len(set(others)) == len(others)
-    assert others[2].startswith("runs/image_folder_gpu-photos-chimeramix_grid-")
+    assert others[2].startswith("runs/image_folder_gpu-photos-mixup_trivialaugment-")
     assert name("link")[-6:] == name()[-6:]
 
 

@@ -12,10 +12,20 @@ from chimeramix_jax.errors import InputError
         ("16:0.5", ((16, 0.5),)),
         ("16:0.4,24:0.3", ((16, 0.4), (24, 0.3))),
         (" 8: .25, 28 :0.7", ((8, 0.25), (28, 0.7))),
+        ("1/2:0.4,3/4:0.3", ((16, 0.4), (24, 0.3))),
+        ("1/3:0.4,20:0.3", ((12, 0.4), (20, 0.3))),
     ],
 )
 def test_growing_sides_are_parsed_in_order(text, pairs):
     assert settings.parse_growing_sides(text, 32) == pairs
+
+
+@pytest.mark.parametrize(
+    ("image_side", "pairs"),
+    [(96, ((48, 0.25), (72, 0.5))), (12, ((8, 0.75),)), (8, ())],
+)
+def test_fractions_follow_the_side_and_coincide_where_it_is_small(image_side, pairs):
+    assert settings.parse_growing_sides("1/2:0.25,3/4:0.5", image_side) == pairs
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,10 @@ def test_growing_sides_are_parsed_in_order(text, pairs):
         ("١٦:0.4", "it must be growing sides"),
         ("16:0.4,24:0.3,32:0.3", "has a side of 32; it must be a multiple of 4 from 8 to 1024, below image_side (32)"),
         ("18:0.4", "has a side of 18"),
+        ("4/4:0.4", "has a side of 4/4; a fraction of image_side must be below 1"),
+        ("1/0:0.4", "it must be growing sides"),
+        ("3/4:0.4,1/2:0.3", "has 16 after 24; the sides must grow"),
+        ("1/2:0.7,3/4:0.3", "leaves no steps for image_side (32)"),
         ("4:0.4", "has a side of 4"),
         ("24:0.4,16:0.3", "has 16 after 24; the sides must grow"),
         ("16:0.4,16:0.3", "has 16 after 16; the sides must grow"),
