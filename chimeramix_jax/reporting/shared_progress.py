@@ -1,5 +1,6 @@
 """One progress display for several seeds that train together: their mean step and mean metrics."""
 
+from collections.abc import Callable
 from typing import Any
 
 from chimeramix_jax.reporting.progress import StageProgress
@@ -11,11 +12,16 @@ class SharedProgress:
     def __init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
 
-    def part(self, title: str, total_steps: int, first_step: int) -> "PartialProgress":
-        """Returns one seed's part of the display for the stage with this title; use it like a ``StageProgress``."""
+    def part(
+        self, title: str, total_steps: int, first_step: int, work: Callable[[int], float] = float
+    ) -> "PartialProgress":
+        """Returns one seed's part of the display for the stage with this title; use it like a ``StageProgress``.
+
+        ``work`` is that of a ``StageProgress``, and equal for all seeds.
+        """
         stage = self._stages.get(title)
         if stage is None or stage.closed:
-            stage = self._stages[title] = _Stage(title, total_steps)
+            stage = self._stages[title] = _Stage(title, total_steps, work)
         return PartialProgress(stage, first_step)
 
 
@@ -50,16 +56,17 @@ class PartialProgress:
 class _Stage:
     """The parts of a stage and its display, which is created on the first report, when most parts have registered."""
 
-    def __init__(self, title: str, total_steps: int):
+    def __init__(self, title: str, total_steps: int, work: Callable[[int], float]):
         self.parts: list[PartialProgress] = []
         self.closed = False
-        self._title, self._total = title, total_steps
+        self._title, self._total, self._work = title, total_steps, work
         self._display: StageProgress | None = None
 
     def show(self) -> None:
         if self._display is None:
             first_step = self._mean(part.first_step for part in self.parts)
-            self._display = StageProgress(f"{self._title}, mean over seeds", self._total, first_step)
+            title = f"{self._title}, mean over seeds"
+            self._display = StageProgress(title, self._total, first_step, work=self._work)
         names = {name: None for part in self.parts for name in part.metrics}
         values = {name: [part.metrics[name] for part in self.parts if name in part.metrics] for name in names}
         means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}

@@ -181,6 +181,10 @@ class EpochRunner:
         draws = EpochDraws(order, counts, epoch_key)
         return Progress(epoch, draws, done, self._first_carry(state, draws, sums, self.program(epoch, done)))
 
+    def work(self, steps: int) -> float:
+        """Returns how much work the stage's first ``steps`` steps are, in steps at the full side."""
+        return float(steps) if self._growing is None else self._growing.work(steps)
+
     def is_over(self, progress: Progress) -> bool:
         """Returns whether all steps of the epoch are completed."""
         return progress.steps == self._stage.plan.steps

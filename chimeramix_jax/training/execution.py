@@ -1,7 +1,7 @@
 """Decides where a run's compiled steps are executed: on one device, or with every batch spread over several."""
 
 import sys
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -38,8 +38,8 @@ class Execution(Protocol):
     def compiled(self, steps: Steps, program: Hashable) -> Steps:
         """Returns the steps, compiled; ``program`` is equal for stages whose steps differ only in their arguments."""
 
-    def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
-        """Returns a display of a stage's progress."""
+    def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
+        """Returns a display of a stage's progress; ``work`` returns how much work a number of steps is."""
 
 
 def available_devices(requested: int) -> list[jax.Device]:
@@ -71,9 +71,9 @@ class OneDevice:
         del program
         return jax.jit(steps, donate_argnums=0)
 
-    def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
+    def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns a progress bar for the stage alone."""
-        return StageProgress(title, total_steps, first_step)
+        return StageProgress(title, total_steps, first_step, work=work)
 
 
 class SplitBatch(OneDevice):

@@ -36,3 +36,11 @@ class GrowingSides:
     def next_start(self, step: int) -> int | None:
         """Returns the first later step at another side; None if there is none."""
         return min((start for start in self.starts if start > step), default=None)
+
+    def work(self, steps: int) -> float:
+        """Returns the work of the stage's first ``steps`` steps, in steps at the full side, by the number of pixels."""
+        ends = (*self.starts[1:], max(steps, self.starts[-1]))
+        return math.fsum(
+            max(min(steps, end) - start, 0) * (side / self.sides[-1]) ** 2
+            for side, start, end in zip(self.sides, self.starts, ends, strict=True)
+        )

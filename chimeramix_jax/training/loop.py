@@ -184,7 +184,7 @@ class _Training:
         """Trains until the last epoch is over, a stop is requested, or a number is not finite."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
         total_steps = self.stage.epochs * self.stage.plan.steps
-        with self.log, execution.progress(self.title, total_steps, self.step) as display:
+        with self.log, execution.progress(self.title, total_steps, self.step, runner.work) as display:
             try:
                 while self.position.epoch < self.stage.epochs:
                     yield from self._epoch(runner, display)

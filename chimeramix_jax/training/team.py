@@ -52,9 +52,9 @@ class Member(OneDevice):
             self._programs[program] = super().compiled(steps)
         return self._programs[program]
 
-    def progress(self, title: str, total_steps: int, first_step: int) -> ProgressDisplay:
+    def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns this seed's part of the team's display."""
-        return self._progress.part(title, total_steps, first_step)
+        return self._progress.part(title, total_steps, first_step, work)
 
 
 class Team(Generic[Result]):

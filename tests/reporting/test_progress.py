@@ -1,6 +1,9 @@
 import io
+import sys
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from chimeramix_jax.reporting.progress import SECONDS_BETWEEN_LINES, StageProgress, duration
 
@@ -94,15 +97,63 @@ def test_closing_twice_or_without_a_step_prints_nothing_more(clock):
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_terminal_gets_a_bar_with_title_percentage_and_metrics():
+def line_of(progress: StageProgress, width: int) -> str:
+    """Returns what a terminal of this width shows."""
+    console = Console(file=io.StringIO(), width=width)
+    with console.capture() as capture:
+        console.print(progress.row(width))
+    return capture.get().rstrip()
+
+
+@pytest.fixture
+def display(clock):
+    """A display on a terminal that is closed at the end; steps beyond the hundredth cost four times as much."""
+    progress = StageProgress(
+        "classifier (mixup)", 200, stream=Terminal(), clock=clock, work=lambda steps: steps + 3 * max(steps - 100, 0)
+    )
+    yield progress
+    progress.close()
+
+
+def test_a_terminal_shows_that_the_first_step_compiles(display, clock):
+    clock.seconds = 31.0
+    assert line_of(display, 80) == "classifier (mixup)  compiling, 31s"
+
+
+def test_a_terminal_shows_what_matters_most_as_far_as_it_fits(display, clock):
+    display.update(0)
+    clock.seconds = 50.0
+    display.update(50, loss=0.125, accuracy=0.5, test_top1=0.423, test_loss=1.5)
+    bar = "━━╸" + 7 * " "
+    start, end = "classifier (mixup)", "   25%  7m 30s left  test accuracy 42.3%"
+    assert line_of(display, 130) == f"{start}  {bar}{end}  training accuracy 50.0%  loss 0.125  test_loss 1.5"
+    assert line_of(display, 100) == f"{start}  {bar}{end}  training accuracy 50.0%"
+    assert line_of(display, 80) == f"{start}  {bar}{end}"
+    assert line_of(display, 60) == f"{start}{end}"
+    assert len(line_of(display, 40)) <= 40
+
+
+def test_the_time_left_follows_the_work_and_not_the_number_of_steps(display, clock):
+    display.update(0)
+    clock.seconds = 100.0
+    display.update(100)
+    assert "50%  6m 40s left" in line_of(display, 80)
+    clock.seconds = 500.0
+    display.update(200)
+    assert line_of(display, 80).endswith("100%  in 8m 20s")
+
+
+def test_displays_and_printed_text_share_a_terminal(clock, monkeypatch):
     stream = Terminal()
-    with StageProgress("generator", 8, first_step=4, stream=stream) as progress:
-        progress.update(8, loss=0.125, note="saved")
-    last = stream.getvalue().rstrip("\n").split("\r")[-1]
-    assert last.startswith("generator: 100%")
-    assert "8/8" in last
-    assert "loss=0.125" in last
-    assert "note=saved" in last
+    monkeypatch.setattr("sys.stderr", stream)
+    with StageProgress("generator", 4, clock=clock) as first, StageProgress("classifier", 4, clock=clock) as second:
+        print("a warning", file=sys.stderr)
+        first.update(4)
+        second.update(4)
+    assert sys.stderr is stream
+    assert "a warning\n" in stream.getvalue()
+    lines = [line for line in Text.from_ansi(stream.getvalue()).plain.splitlines() if "100%" in line]
+    assert [line.split()[0] for line in lines[-2:]] == ["classifier", "generator"]
 
 
 @pytest.mark.parametrize(

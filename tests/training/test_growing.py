@@ -221,3 +221,10 @@ def test_the_classifier_is_evaluated_at_the_full_side():
     stage = classifier_stage(**GROWING)
     state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
     np.testing.assert_array_equal(stage.logits(state), classifier_stage().logits(state))
+
+
+@pytest.mark.parametrize("steps", [0, 4, 6, 10])
+def test_the_work_of_steps_is_counted_in_steps_at_the_full_side(steps):
+    sides = GrowingSides.of("16:0.4,24:0.3", 32, 10)
+    expected = sum((sides.side(step) / 32) ** 2 for step in range(steps))
+    assert sides.work(steps) == pytest.approx(expected)
