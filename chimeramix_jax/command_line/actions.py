@@ -96,7 +96,12 @@ def predict(arguments: Arguments) -> int:
         exits.say(str(error))
 
     predictions = chimeramix_jax.predict(
-        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=name, explain=arguments.explain
+        arguments.workdir,
+        arguments.images,
+        config=arguments.config,
+        on_unreadable=name,
+        explain=arguments.explain,
+        reject_below=arguments.reject_below,
     )
     if not predictions:
         raise InputError("--images: none of them can be read")
