@@ -154,7 +154,7 @@ HELP = Help(
             Flag(
                 "reject_below=PROBABILITY",
                 "predict: answer 'none of these' for images whose most probable class has a lower probability, from 0 "
-                "to 1. The run's report shows what that costs. docs/calibration.md says what it can do.",
+                "to 1. The run's report shows what that costs, and docs/calibration.md what it cannot do.",
             ),
             Flag("count=N", "generate: how many mixed images to write, equally many per class."),
             Flag(
