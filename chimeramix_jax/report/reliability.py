@@ -90,14 +90,14 @@ def _content(calibration: Mapping[str, Any], images: str) -> Probabilities:
 
 
 def _of_a_bin(measured: Mapping[str, Any]) -> str:
-    """Says what a probability is worth, for the bin with most images."""
-    largest = max(measured["bins"], key=lambda row: row["images"])
+    """Says what a probability is worth, for the bin with most images, and among equals for the most certain."""
+    largest = max(measured["bins"], key=lambda row: (row["images"], row["confidence"]))
     digits = decimals(largest["images"])
     low, high = (_percent(bound, digits) for bound in largest["interval"])
     says, right = _percent(largest["confidence"]), _percent(largest["accuracy"], digits)
     return (
         f"When the model says {says}, it is right {right} of the time ({largest['images']} images from "
-        f"{_percent(largest['low'])} to {_percent(largest['high'])}; 95 % interval {low} to {high})."
+        f"{_percent(largest['low'])} to {_percent(largest['high'])}; 95{_NO_BREAK}% interval {low} to {high})."
     )
 
 
