@@ -96,10 +96,17 @@ def predict(arguments: Arguments) -> int:
         exits.say(str(error))
 
     predictions = chimeramix_jax.predict(
-        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=name, explain=arguments.explain
+        arguments.workdir,
+        arguments.images,
+        config=arguments.config,
+        on_unreadable=name,
+        explain=arguments.explain,
+        reject_below=arguments.reject_below,
     )
     if not predictions:
         raise InputError("--images: none of them can be read")
+    if arguments.reject_below is not None:
+        _warn_unless_calibrated(arguments.workdir)
     text = prediction_formats.FORMATS[arguments.format](predictions)
     if arguments.output is None:
         print(text, end="")
@@ -118,6 +125,17 @@ def predict(arguments: Arguments) -> int:
         exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
         return SOME_UNREADABLE
     return 0
+
+
+def _warn_unless_calibrated(workdir: str) -> None:
+    """Says that a threshold may not mean what it says if the run has no temperature."""
+    from chimeramix_jax.runs import calibration, restore  # load JAX, as all of this package's public functions do
+
+    if calibration.temperature_of(restore.source_of(workdir)) == 1.0:
+        exits.say(
+            "--reject_below: the run has no temperature, so its probabilities may be too high or too low; "
+            "docs/calibration.md says how to get one"
+        )
 
 
 def generate(arguments: Arguments) -> int:

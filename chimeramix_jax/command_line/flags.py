@@ -18,8 +18,9 @@ HELP_FLAGS = ("--help", "-help", "-h", "-?")
 class Flag:
     """A flag of a subcommand, in the form in which the help shows it.
 
-    The value in the form says what is allowed: ``workers=N`` takes a whole number, ``launcher=local|slurm`` one of
-    these names, and any other word, as in ``workdir=FOLDER``, any text. A form without a value is a switch.
+    The value in the form says what is allowed: ``workers=N`` takes a whole number, ``reject_below=PROBABILITY`` a
+    number from 0 to 1, ``launcher=local|slurm`` one of these names, and any other word, as in ``workdir=FOLDER``, any
+    text. A form without a value is a switch.
     """
 
     form: str
@@ -44,16 +45,25 @@ class Flag:
         """The flag as the help writes it; a switch that is on by default is shown as what turns it off."""
         return f"--no{self.form}" if self.default is True else f"--{self.form}"
 
-    def read(self, text: str) -> str | int:
+    def read(self, text: str) -> str | int | float:
         """Returns the value that a text stands for; raises InputError if it is not allowed."""
         if "|" in self.value and text not in self.value.split("|"):
             raise not_one_of(f"--{self.name}", text, self.value.split("|"))
+        if self.value == "PROBABILITY":
+            return self._probability(text)
         if self.value != "N":
             return text
         number = int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
         if number < self.lowest or (self.highest is not None and number > self.highest):
             allowed = f"a whole number from {self.lowest}" + ("" if self.highest is None else f" to {self.highest}")
             raise InputError(f"--{self.name}: {text!r} is not allowed; it must be {allowed}")
+        return number
+
+    def _probability(self, text: str) -> float:
+        """Returns the number from 0 to 1 that a text stands for."""
+        number = float(text) if re.fullmatch(r"[0-9]{0,18}\.?[0-9]{1,18}|[0-9]{1,18}\.", text, re.ASCII) else -1.0
+        if not 0 <= number <= 1:
+            raise InputError(f"--{self.name}: {text!r} is not allowed; it must be a number from 0 to 1, such as 0.6")
         return number
 
 

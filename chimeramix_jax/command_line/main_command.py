@@ -30,6 +30,7 @@ _TAKEN_BY = {  # the flags that only some stages take
     "minutes": ("all",),
     "images": ("predict",),
     "explain": ("predict",),
+    "reject_below": ("predict",),
     "count": ("generate",),
     "generate_seed": ("generate",),
     "format": USES,
@@ -149,6 +150,11 @@ HELP = Help(
                 "explain=FOLDER",
                 "predict: also write a picture of each image into this new folder, which shows what speaks for its "
                 "class and what for another. docs/explanations.md says how to read it.",
+            ),
+            Flag(
+                "reject_below=PROBABILITY",
+                "predict: answer 'none of these' for images whose most probable class has a lower probability, from 0 "
+                "to 1. The run's report shows what that costs, and docs/calibration.md what it cannot do.",
             ),
             Flag("count=N", "generate: how many mixed images to write, equally many per class."),
             Flag(

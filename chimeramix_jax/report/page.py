@@ -25,6 +25,7 @@ from chimeramix_jax.report import (
     mistakes,
     mixing_figure,
     photos,
+    reliability,
     training_charts,
     verdict,
 )
@@ -79,6 +80,7 @@ def write(
             classifier, baseline, dataset.held_out.labels, predictions, names, f"{of_folds['split']} images"
         ),
         "commands": commands.commands(workdir, config),
+        "probabilities": _probabilities(workdir, results, of_folds["split"]),
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else evaluations, split),
@@ -121,6 +123,13 @@ def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:
     }
 
 
+def _probabilities(workdir: Workdir, results: Mapping[str, Any], images: str) -> reliability.Probabilities | None:
+    """Returns what the page says about the probabilities; None for the run of a fold, which says nothing about them."""
+    if results["config"].get("fold"):
+        return None
+    return reliability.content(results.get("calibration"), images, str(workdir.results))
+
+
 def _results(workdir: Workdir) -> dict[str, Any]:
     """The run's results, with what came later where they are of an earlier version."""
     results = {"seconds": {}, "device": {}, "machine": {}, "versions": {}} | workdir.read_results()
@@ -136,6 +145,7 @@ def _environment() -> Environment:
     environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
     environment.globals["decimals"] = decimals
     environment.globals["curves"] = curves
+    environment.globals["reliability"] = reliability
     return environment
 
 

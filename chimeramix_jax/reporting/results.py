@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.progress import duration
 
 FOLDS = "folds"  # the part of ``results.json`` about images predicted by models trained without them
@@ -67,6 +68,8 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
     if FOLDS in results and split_of(results) != FOLDS:
         parts.append(_beside_the_test(results[FOLDS]))
+    if rows and "calibration" in results:
+        parts.append(closing_line(results["calibration"]))
     written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
     parts.append("\n".join(["written:", *written]) if written else "")
     return "\n\n".join(part for part in parts if part)

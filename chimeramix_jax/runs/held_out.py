@@ -6,6 +6,7 @@ images look alike to the classifier. They are not the images that caused a predi
 """
 
 import csv
+import dataclasses
 import io
 import os
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ class HeldOutPredictions:
     predicted: Int[np.ndarray, "examples"]  # a tie with the true class goes to the other class, as in the accuracy
     probabilities: Float[np.ndarray, "examples"]  # of the predicted class
     true_probabilities: Float[np.ndarray, "examples"]  # of the true class
-    losses: Float[np.ndarray, "examples"]  # cross entropies in nats
+    losses: Float[np.ndarray, "examples"]  # cross entropies in nats, at temperature 1 as in the results
     nearest: Neighbours  # positions in the training set
     # Maps of misclassified images by position, at most ``MOST_EXPLAINED``, those with the highest loss. Positive
     # values speak for the predicted class, negative ones for the true class; see ``models.class_activation``.
@@ -57,6 +58,24 @@ class HeldOutPredictions:
         """Returns the positions of the misclassified images by falling loss."""
         order = self.by_loss()
         return order[self.predicted[order] != self.labels[order]]
+
+    def at_temperature(
+        self, logits: Float[np.ndarray, "predictions classes"], temperature: float
+    ) -> "HeldOutPredictions":
+        """Returns the predictions with probabilities, and their maps, at a temperature; losses stay as they are.
+
+        ``logits`` are those of the images, and may go on with further predictions.
+        """
+        if temperature == 1:
+            return self
+        shares = np.exp(_log_softmax(logits[: len(self.labels)] / temperature))
+        rows = np.arange(len(self.labels))
+        return dataclasses.replace(
+            self,
+            probabilities=shares[rows, self.predicted],
+            true_probabilities=shares[rows, self.labels],
+            maps={position: heat / np.float32(temperature) for position, heat in self.maps.items()},
+        )
 
 
 def describe(

@@ -2,7 +2,8 @@
 
 ::
 
-    model.json     settings, class names, epochs, digests of the data, results, versions, and the format's version
+    model.json     settings, class names, epochs, digests of the data, results with the temperature, versions, and the
+                   format's version
     weights/*.npy  parameters and batch statistics after the last epoch, in float32, by their places in the network
 
 It holds no optimizer, no generator, no images, no paths of folders and no pickles: reading it runs no code in it.

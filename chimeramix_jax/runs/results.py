@@ -35,6 +35,7 @@ class Measured:
     seconds: float
     rollbacks: list[dict[str, Any]]
     held_out: HeldOutPredictions | None = None  # more about every held-out image; not of the baseline
+    calibration: dict[str, Any] | None = None  # what the results say about its probabilities; None: nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,8 @@ def results_of(
         "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
         "data_sha256": about["data"],
     }
+    if classifier.calibration is not None:
+        content["calibration"] = classifier.calibration
     content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
     rows = [
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
@@ -111,6 +114,8 @@ def _of_folds_and_baseline(
     content: dict[str, Any] = {FOLDS: of_folds["classifier"]} if of_folds else {}
     if "baseline" in measured:
         content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
+        if measured["baseline"].calibration is not None:
+            content["baseline"]["calibration"] = measured["baseline"].calibration
     if "baseline" in of_folds:
         content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
     if alone is not None:

@@ -7,7 +7,7 @@ import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs import data_check, same_data, shared_generator
+from chimeramix_jax.runs import calibration, data_check, same_data, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
@@ -261,9 +261,27 @@ class Run:
                 logits = stage.logits(trained.state)
             evaluation = evaluate_logits(logits, labels)
         predicted = predicted_classes(logits, labels)
-        return Measured(
-            experiment, evaluation, logits, predicted, labels, trained.seconds, trained.rollbacks, description
+        calibrated = self._calibration(stage, part, trained.state, logits, out_of_fold)
+        if description is not None:
+            description = description.at_temperature(logits, self._temperature(calibrated))
+        about_training = trained.seconds, trained.rollbacks
+        return Measured(experiment, evaluation, logits, predicted, labels, *about_training, description, calibrated)
+
+    def _calibration(
+        self, stage: ClassifierStage, part: str, state: State, logits: calibration.Logits, folds: OutOfFold | None
+    ) -> dict[str, Any] | None:
+        """Calibrates a classifier, unless its results are kept as they are, or only measure a fold."""
+        if self.request.stage == "report" or self.config.fold or not self.request.details:
+            return None
+        return calibration.calibration_of(
+            self.config, self.dataset, logits, folds, part, partial(stage.logits_of, state)
         )
+
+    def _temperature(self, calibrated: dict[str, Any] | None) -> float:
+        """Returns the temperature just fitted or, for stage "report", that in the results; 1 without any."""
+        if self.request.stage == "report":
+            return calibration.temperature_of(self.workdir)
+        return 1.0 if calibrated is None else calibrated["temperature"] or 1.0
 
     def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
         """Returns the stage that trains the classifier or, unless ``mixes``, the baseline, which mixes no batches."""

@@ -207,6 +207,13 @@ class ClassifierStage:
         with computing(self.config.precision):
             return self.test_set.outputs_of(images, partial(self._outputs, state))[1]
 
+    def logits_of(
+        self, state: State, images: UInt8[np.ndarray, "examples side side 3"]
+    ) -> Float[np.ndarray, "examples classes"]:
+        """Returns the logits of other images, computed in the same way."""
+        with computing(self.config.precision):
+            return self.test_set.outputs_of(images, partial(self._outputs, state))[0]
+
     def _outputs(
         self, state: State, images: UInt8[Array, "batch side side 3"]
     ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:

@@ -40,9 +40,12 @@ _COLUMNS = ("image", "picture", "class", "probability", "against", "log_odds", "
 class Explainer:
     """Draws the pictures of a folder, batch by batch."""
 
-    def __init__(self, folder: Path, network: Classifier, class_names: Sequence[str], precision: str):
+    def __init__(
+        self, folder: Path, network: Classifier, class_names: Sequence[str], precision: str, temperature: float
+    ):
         """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
         self._folder, self._class_names, self._precision = folder, class_names, precision
+        self._temperature = temperature
         self._graph, self._weights = nnx.split(network)
         self._rows: list[tuple[str, ...]] = []
         self._taken: set[str] = {TABLE}
@@ -70,6 +73,7 @@ class Explainer:
                 rivals[place] = self._class_names.index(true)
         with computing(self._precision):
             maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
+        maps = maps / np.float32(self._temperature)  # so that they still add up to the log odds
         for place, path in enumerate(paths):
             pair = int(classes[place]), int(rivals[place])
             self._draw(path, maps[place], pair, probabilities[place], by_folder=true_classes[place] is not None)
@@ -118,7 +122,11 @@ class Explainer:
 
 @contextlib.contextmanager
 def explaining(
-    folder: str | os.PathLike[str] | None, network: Classifier, class_names: Sequence[str], precision: str
+    folder: str | os.PathLike[str] | None,
+    network: Classifier,
+    class_names: Sequence[str],
+    precision: str,
+    temperature: float = 1.0,
 ) -> Iterator[Explainer | None]:
     """Provides an explainer that fills a new or empty folder; None without a folder.
 
@@ -131,7 +139,7 @@ def explaining(
     with contextlib.ExitStack() as stack:
         unfinished = stack.enter_context(files.whole_folder(local_path(folder, "--explain")))
         stack.enter_context(stopping.before_ending(partial(shutil.rmtree, unfinished, ignore_errors=True)))
-        explainer = Explainer(unfinished, network, class_names, precision)
+        explainer = Explainer(unfinished, network, class_names, precision, temperature)
         yield explainer
         explainer.write_table()
 

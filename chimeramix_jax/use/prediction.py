@@ -19,6 +19,7 @@ from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
@@ -39,8 +40,11 @@ def predict(
     config: ConfigDict | None = None,
     on_unreadable: Callable[[InputError], None] | None = None,
     explain: str | os.PathLike[str] | None = None,
+    reject_below: float | None = None,
 ) -> list[Prediction]:
     """Classifies image files, which are prepared like those of an image folder's test split.
+
+    Probabilities are calibrated by the run's temperature, if it has one (``docs/calibration.md``).
 
     Args:
         workdir: the directory of a run with a finished classifier, or a model file.
@@ -50,23 +54,29 @@ def predict(
             the first such error is raised.
         explain: a new or empty folder for pictures of what speaks for each image's class, and a table of them; see
             ``use.explanation``. None: no pictures.
+        reject_below: the answer for images whose most probable class has a lower probability than this, from 0 to 1,
+            is "none of these"; None: every image is answered with its most probable class.
 
     Returns:
         One prediction for each image that could be read, in the order of ``image_paths.find``.
 
     Raises:
-        InputError: there is no finished classifier, an image cannot be read, or ``explain`` is not empty.
+        InputError: there is no finished classifier, an image cannot be read, ``explain`` is not empty, or
+            ``reject_below`` is not from 0 to 1.
         Stopped: the program was asked to stop.
     """
+    if reject_below is not None and not 0 <= reject_below <= 1:
+        raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
     source = source_of(workdir)
     config = source.settings_like(config)
+    temperature = temperature_of(source)
     paths = image_paths.find(images)
     trained = finished_classifier(source, config)
     true_class = true_classes(paths, trained.class_names)
-    classify = _compiled(trained.network, config)
+    classify = _compiled(trained.network, config, temperature)
     batch_size = min(config.evaluation.batch_size, len(paths))
     predictions = []
-    with explaining(explain, trained.network, trained.class_names, config.precision) as explainer:
+    with explaining(explain, trained.network, trained.class_names, config.precision, temperature) as explainer:
         for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
             missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
             padded = np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)))
@@ -75,21 +85,22 @@ def predict(
                 explainer.add(read_paths, padded, probabilities, [true_class.get(path) for path in read_paths])
             for path, row in zip(read_paths, probabilities, strict=False):
                 best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
-                names = tuple(trained.class_names[label] for label in best)
-                predictions.append(Prediction(path, names, tuple(row[best].tolist()), true_class.get(path)))
+                names, shares = tuple(trained.class_names[label] for label in best), tuple(row[best].tolist())
+                answered = None if reject_below is None else shares[0] >= reject_below
+                predictions.append(Prediction(path, names, shares, true_class.get(path), answered))
             stopping.raise_if_asked()
     return predictions
 
 
 def _compiled(
-    classifier: Classifier, config: ConfigDict
+    classifier: Classifier, config: ConfigDict, temperature: float
 ) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
-    """Returns a compiled function from images in 0..255 to the probabilities of all classes."""
+    """Returns a compiled function from images in 0..255 to the probabilities of all classes, at a temperature."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
     def probabilities(parameters, statistics, images):
         logits = training.predict(graph, parameters, statistics, images, config.evaluation.mirror)
-        return jax.nn.softmax(logits.astype(jnp.float32))
+        return jax.nn.softmax(logits.astype(jnp.float32) / temperature)
 
     program = jax.jit(probabilities)
 

@@ -30,10 +30,27 @@ def accuracy_text(predictions: Sequence["Prediction"], class_names: Sequence[str
         f"accuracy: {statistics.percent(right / images, images)} ({right} of {images} images in folders named after "
         f"classes; 95 % interval {low} to {high})"
     ]
+    lines += _of_answered([prediction for prediction in predictions if prediction.true_class is not None])
     if others := len(predictions) - images:
         lines.append(f"not counted: {others} {'image' if others == 1 else 'images'} in other folders")
     few = len(class_names) <= MOST_CLASSES_IN_A_MATRIX
     return "\n".join([*lines, "", *(_matrix(matrix, class_names) if few else _pairs(matrix, class_names))]) + "\n"
+
+
+def _of_answered(predictions: Sequence["Prediction"]) -> list[str]:
+    """Returns a line about the images that were not rejected; none if no threshold was given."""
+    if all(prediction.answered is None for prediction in predictions):
+        return []
+    answered = [prediction for prediction in predictions if prediction.answered]
+    if not answered:
+        return [f"answered: none of {len(predictions)}"]
+    right, count = sum(prediction.classes[0] == prediction.true_class for prediction in answered), len(answered)
+    low, high = (statistics.percent(bound, count) for bound in statistics.wilson_interval(right, count))
+    accuracy = statistics.percent(right / count, count)
+    return [
+        f"answered: {count} of {len(predictions)}, of which {right} are right ({accuracy}, 95 % interval {low} to "
+        f"{high}); accuracy and matrix count all images by their most probable class"
+    ]
 
 
 def _matrix(matrix: Int[np.ndarray, "classes classes"], class_names: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.results import aligned
 
+NONE_OF_THESE = "none of these"  # the answer for a rejected image
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -21,45 +23,58 @@ class Prediction:
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
     true_class: str | None = None  # if the image lies in a folder named after a class; see ``use.labelled_folders``
+    # Whether the most probable class is probable enough to be the answer; None: no threshold was given.
+    answered: bool | None = None
+
+    @property
+    def answer(self) -> str:
+        """The most probable class, or ``NONE_OF_THESE`` if its probability is below the threshold."""
+        return NONE_OF_THESE if self.answered is False else self.classes[0]
 
 
 def table(predictions: Sequence[Prediction]) -> str:
     """Returns an aligned line per image: its file, its class, the probability, and the next most probable classes.
 
-    If true classes are known, they are a column, too.
+    If true classes are known, they are a column, too. A rejected image has no probability; its most probable class is
+    among the next ones.
     """
     labelled = _has_true_classes(predictions)
     rows = [["image", *["true class"] * labelled, "class", "probability", "next"]]
     for prediction in predictions:
-        first, *others = [f"{probability:.2%}" for probability in prediction.probabilities]
-        following = (f"{name} {share}" for name, share in zip(prediction.classes[1:], others, strict=True))
+        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+        shares = [(name, f"{probability:.2%}") for name, probability in pairs]
+        first = "-" if prediction.answered is False else shares.pop(0)[1]
         true = [prediction.true_class or "?"] * labelled
-        rows.append([_name(prediction), *true, prediction.classes[0], first, ", ".join(following)])
+        following = ", ".join(f"{name} {share}" for name, share in shares)
+        rows.append([_name(prediction), *true, prediction.answer, first, following])
     return aligned(rows) + "\n"
 
 
 def csv_text(predictions: Sequence[Prediction]) -> str:
     """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns.
 
-    If true classes are known, they are in the last column, which is empty for the other images.
+    If true classes are known, they follow in a column, which is empty for the other images. If images may be rejected,
+    the last column is the answer: the first class, or "none of these".
     """
-    labelled = _has_true_classes(predictions)
+    labelled, rejects = _has_true_classes(predictions), any(row.answered is not None for row in predictions)
     most = max(len(prediction.classes) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *numbered, *["true_class"] * labelled])
+    writer.writerow(["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects])
     for prediction in predictions:
         pairs = zip(prediction.classes, prediction.probabilities, strict=True)
         true = [prediction.true_class or ""] * labelled
-        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair), *true])
+        answer = [prediction.answer] * rejects
+        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair), *true, *answer])
     return text.getvalue()
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
     """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``.
 
-    An image whose true class is known also has ``true_class``.
+    An image whose true class is known also has ``true_class``. If images may be rejected, each has an ``answer``, which
+    is null for those that are.
     """
     content = [
         {
@@ -71,6 +86,7 @@ def json_text(predictions: Sequence[Prediction]) -> str:
                 for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
             ],
             **({} if prediction.true_class is None else {"true_class": prediction.true_class}),
+            **({} if prediction.answered is None else {"answer": prediction.answer if prediction.answered else None}),
         }
         for prediction in predictions
     ]

@@ -9,6 +9,7 @@ FLAGS = [
     Flag("name=TEXT", "", default="nobody"),
     Flag("count=N", "", highest=9),
     Flag("kind=grid|segments", ""),
+    Flag("least=PROBABILITY", ""),
     Flag("option=TEXT", "", default=(), repeatable=True),
     Flag("curves", "", default=True),
     Flag("retry", "", default=False),
@@ -26,6 +27,11 @@ def test_values_follow_an_equals_sign_or_a_space_and_flags_stand_anywhere():
     assert (parsed.name, parsed.count, parsed.kind) == ("a", 2, "grid")
     assert parsed.given == {"name", "count", "kind"}
     assert rest == ["first", "--config.seed=1", "last"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("0", 0), ("1", 1), ("0.60", 0.6), (".5", 0.5), ("1.", 1)])
+def test_a_probability_is_read(text, number):
+    assert parse([f"--least={text}"], FLAGS)[0].least == number
 
 
 def test_a_repeatable_flag_keeps_every_value_and_others_the_last():
@@ -51,6 +57,12 @@ def test_a_switch_is_turned_on(argument):
         ("--count=2.0", "--count: '2.0' is not allowed; it must be a whole number from 1 to 9"),
         ("--count=-1", "--count: '-1' is not allowed; it must be a whole number from 1 to 9"),
         ("--count=½", "--count: '½' is not allowed; it must be a whole number from 1 to 9"),
+        ("--least=60", "--least: '60' is not allowed; it must be a number from 0 to 1, such as 0.6"),
+        ("--least=1.01", "--least: '1.01' is not allowed; it must be a number from 0 to 1, such as 0.6"),
+        ("--least=-0.1", "--least: '-0.1' is not allowed; it must be a number from 0 to 1, such as 0.6"),
+        ("--least=nan", "--least: 'nan' is not allowed; it must be a number from 0 to 1, such as 0.6"),
+        ("--least=0,6", "--least: '0,6' is not allowed; it must be a number from 0 to 1, such as 0.6"),
+        ("--least=.", "--least: '.' is not allowed; it must be a number from 0 to 1, such as 0.6"),
         ("--kind=grids", "--kind: 'grids' is not known (did you mean 'grid'?); allowed: grid, segments"),
         ("--retry=maybe", "--retry: 'maybe' is not allowed; it must be true or false"),
         ("--name", "--name: its value is missing; write --name=VALUE"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +17,7 @@ from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.runs import provenance
+from chimeramix_jax.runs.calibration import Predicted, calibrated_results
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation import evaluate_logits
 
@@ -88,11 +90,21 @@ def of_data(
         "seconds": {"generator": 98.5} | dict.fromkeys(parts, 61.0),
         **provenance.record(),
         "config": settings.config_to_dict(config),
+        "calibration": _calibration(test, logits["classifier"], noise),
     }
     files.write_json(workdir.results, results | ({"baseline": {"test": evaluations["baseline"]}} if baseline else {}))
     _write_logs(workdir, parts)
     _draw_sheets(rng, workdir, dataset)
     return workdir, dataset, {part: np.argmax(values, axis=1) for part, values in logits.items()}
+
+
+def _calibration(test: LabelledImages, logits: np.ndarray, noise: float) -> dict[str, Any]:
+    """Calibrates the classifier by its invented predictions of as many validation images."""
+    validation = _logits(np.random.default_rng(2), test.labels, logits.shape[1], noise)
+    measured, fitting = (
+        Predicted(*about, test.labels, test.names) for about in (("test", logits), ("validation", validation))
+    )
+    return calibrated_results(measured, fitting)
 
 
 def _crop(rng: np.random.Generator, photo: Image.Image) -> Image.Image:

@@ -140,7 +140,7 @@ def test_the_page_shows_accuracy_interval_and_comparison_with_the_baseline(writt
 
 def test_the_sections_follow_what_a_reader_wants_to_know(written):
     text = written[0].report.read_text(encoding="utf-8")
-    headings = ["Result", "Mistakes", "Classes", "Data", "Mixing", "Training", "Settings"]
+    headings = ["Result", "Mistakes", "Classes", "Probabilities", "Data", "Mixing", "Training", "Settings"]
     assert re.findall(r"<h2>(.*?)</h2>", text) == headings
     assert re.findall(r'<a href="#(\w+)">(\w+)</a>', text) == [(name.lower(), name) for name in headings]
     for name in headings:
@@ -253,6 +253,49 @@ def test_numbers_in_the_confusion_matrix_have_contrast(written, mode):
     for ground in ("panel", "right", "wrong"):  # every cell's colour is between the first and one of the others
         darker, lighter = sorted(map(luminance, (colours["ink"], colours[ground])))
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def test_the_probabilities_are_shown_with_and_without_the_temperature(written):
+    text = written[0].report.read_text(encoding="utf-8")
+    (section,) = re.findall(r'<section id="probabilities">(.*?)</section>', text, re.DOTALL)
+    found = json.loads(written[0].results.read_text())["calibration"]
+    shown = words(Page(section))
+    assert f"a temperature of {found['temperature']:.2f}, which was fitted on 60 validation images" in shown
+    for part in ("before", "after"):
+        assert f"calibration error is {100 * found[part]['error']:.1f} %" in shown
+    assert section.count("<circle") == len(found["before"]["bins"]) + len(found["after"]["bins"]) == 6
+    rows = re.findall(r">(\d+) of 60<", section)
+    assert [int(count) for count in rows] == [row["answered"] for row in found["rejection"]]
+
+
+@pytest.mark.parametrize(
+    "kind", ["without a temperature", "not finite", "of an earlier version", "of a fold", "damaged"]
+)
+def test_what_is_not_known_about_the_probabilities_is_said(tmp_path, kind):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
+    results = json.loads(workdir.results.read_text())
+    found = results["calibration"]
+    if kind == "without a temperature":
+        kept = {key: found[key] for key in ("measured_on", "images", "before", "rejection")}
+        results["calibration"] = kept | {"temperature": None, "explanation": "No temperature, because of the test."}
+    elif kind == "not finite":
+        results["calibration"] = {"temperature": None, "explanation": "No temperature, because of the test."}
+    elif kind == "damaged":
+        del found["before"]["bins"], found["after"]["bins"]
+    else:
+        del results["calibration"]
+        results["config"]["fold"] = int(kind == "of a fold")
+    workdir.results.write_text(json.dumps(results))
+    if kind == "damaged":
+        with pytest.raises(InputError, match=r"results\.json: cannot be read: KeyError: 'bins'; .*--stage=evaluate"):
+            report.write(workdir, dataset, predictions)
+        return
+    report.write(workdir, dataset, predictions)
+    text = words(Page(workdir.report.read_text(encoding="utf-8")))
+    assert ("No temperature, because of the test." in text) == (kind in ("without a temperature", "not finite"))
+    assert ("the results are of an earlier version; --stage=evaluate measures it" in text) == ("earlier" in kind)
+    assert ("Rejecting uncertain images" in text) == (kind == "without a temperature")
+    assert ("Probabilities" in text) == (kind != "of a fold")
 
 
 def test_a_page_leaves_out_a_missing_baseline_generator_and_sheets(tmp_path):

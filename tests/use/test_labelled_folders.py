@@ -1,6 +1,7 @@
 """True classes from the names of folders, and the accuracy on them."""
 
 import csv
+import dataclasses
 import io
 import json
 import subprocess
@@ -63,6 +64,17 @@ def test_the_accuracy_and_the_confusion_matrix_count_images_with_a_true_class():
         ["2", "dog", ".", "1", "."],
         ["3", "owl", "1", ".", "."],
     ]
+
+
+def test_answered_images_are_counted_apart_if_there_is_a_threshold():
+    answers = (True, True, False, False, True)
+    rows = predictions(("cat", "cat"), ("cat", "dog"), ("dog", "dog"), ("owl", "cat"), (None, "dog"))
+    rows = [dataclasses.replace(row, answered=answered) for row, answered in zip(rows, answers, strict=True)]
+    lines = accuracy_text(rows, ("cat", "dog", "owl")).splitlines()
+    assert lines[0].startswith("accuracy: 50% (2 of 4 images")
+    assert lines[1].startswith("answered: 2 of 4, of which 1 are right (50%, 95 % interval 9% to 91%); ")
+    none = [dataclasses.replace(row, answered=False) for row in rows]
+    assert accuracy_text(none, ("cat", "dog", "owl")).splitlines()[1] == "answered: none of 4"
 
 
 def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.use import prediction_formats
 from chimeramix_jax.use.prediction_formats import format_of
 
 
@@ -144,6 +146,32 @@ def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_ru
         assert sum(guess["probability"] for guess in top) <= 1 + 1e-6
 
 
+def test_photos_below_the_threshold_are_none_of_these(trained_run, photos):
+    shares = {path.path: path.probabilities[0] for path in chimeramix_jax.predict(trained_run, photos)}
+    low, high = sorted(shares, key=shares.get)
+    between = f"--reject_below={(shares[low] + shares[high]) / 2:.6f}"
+    code, output, errors = predict(trained_run, f"--images={photos}", "--format=csv", between)
+    assert code == 0 and errors.count("\n") == 1
+    assert errors.startswith("chimeramix: --reject_below: the run has no temperature, so its probabilities may be")
+    rows = {row["image"]: row for row in csv.DictReader(io.StringIO(output))}
+    assert list(rows[str(low)])[-1] == "answer" and float(rows[str(low)]["probability_1"]) == shares[low]
+    assert rows[str(low)]["answer"] == "none of these" and rows[str(high)]["answer"] == rows[str(high)]["class_1"]
+    rejected = chimeramix_jax.predict(trained_run, photos, reject_below=1.0)
+    assert [(row.answered, row.answer) for row in rejected] == 2 * [(False, "none of these")]
+    line = prediction_formats.table(rejected).splitlines()[-1]
+    assert re.search(r"b\.jpg +none of these +- +\S+ \d+\.\d\d%, ", line) and line.count("%") == 5
+    assert [row["answer"] for row in json.loads(prediction_formats.json_text(rejected))] == [None, None]
+    assert all(row.answer == row.classes[0] for row in chimeramix_jax.predict(trained_run, photos, reject_below=0.0))
+    for wrong in (-0.1, 60, float("nan")):
+        with pytest.raises(InputError, match=r"reject_below: .*; it must be a number from 0 to 1"):
+            chimeramix_jax.predict(trained_run, photos, reject_below=wrong)
+
+
+def test_without_a_threshold_nothing_is_said_about_rejection(trained_run, photos):
+    predictions = chimeramix_jax.predict(trained_run, photos)
+    assert "answer" not in prediction_formats.csv_text(predictions) + prediction_formats.json_text(predictions)
+
+
 def test_given_settings_must_equal_the_runs(trained_run, photos):
     code, _, errors = predict(trained_run, f"--images={photos}", "--config=digits:baseline")
     assert code == 2 and errors.count("\n") == 1
@@ -161,6 +189,10 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
         (["--images=docs/mixing.png", "--output=docs"], "--output=docs: is a folder; --stage=predict writes a file"),
         (["--images=docs/mixing.png", "--output=main.py/a.csv"], "main.py/a.csv: cannot be written because "),
+        (
+            ["--images=docs", "--reject_below=60"],
+            "--reject_below: '60' is not allowed; it must be a number from 0 to 1",
+        ),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),

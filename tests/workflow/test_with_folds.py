@@ -9,22 +9,27 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+import onnxruntime
 import pytest
 from conftest import TINY
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.command_line import main_command
 from chimeramix_jax.config import default_workdir, from_json, load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.findings import held_out_from
+from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.data_check import refuse_copies
 from chimeramix_jax.runs.out_of_fold import config_of_fold
 from chimeramix_jax.runs.run import load_dataset
+from chimeramix_jax.training.temperature import probabilities as scale
 
 PER_CLASS = 5
 
@@ -144,7 +149,10 @@ def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(
     assert losses == sorted(losses, reverse=True)
     for row in rows:
         fold, of_fold = left_out[row["image"]]
-        assert row == of_fold
+        calibrated = {"probability", "probability_of_true_class"}
+        assert {key: row[key] for key in row.keys() - calibrated} == {
+            key: of_fold[key] for key in row.keys() - calibrated
+        }
         nearest = [row[f"nearest_{place}"] for place in (1, 2, 3)]
         assert len(set(nearest)) == 3 and all(left_out[name][0] != fold for name in nearest)
         assert row["nearest_1_class"] == nearest[0].split("/")[0]
@@ -155,6 +163,53 @@ def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(
     assert f"{len(wrong)} misclassified images" in shown and wrong[0] in shown
     assert "Each was predicted by a model trained without it" in shown
     assert '<a href="#folds">Folds</a>' in page and '<section id="folds">' in page
+
+
+def probabilities_of(run, photos, temperature):
+    """Returns the probabilities of photos at a temperature, from the restored network alone."""
+    pixels = np.stack([np.asarray(read_square_rgb(path, 8)) for path in photos])
+    logits = np.asarray(chimeramix_jax.restore_classifier(run)(normalize(jnp.asarray(pixels))))
+    return scale(logits, temperature)
+
+
+def test_the_folds_give_a_temperature_that_predictions_and_exports_have(finished, tmp_path):
+    root, returned = finished
+    run, calibration = root / "run", results(root / "run")["calibration"]
+    assert calibration["fitted_on"] == calibration["measured_on"] == "folds" and calibration["cross_fitted"]
+    assert calibration["fitted_images"] == calibration["images"] == 50
+    temperature = calibration["temperature"]
+    assert temperature > 1.5  # the photos are noise, so no certainty is justified
+    assert calibration["after"]["confidence"] < calibration["before"]["confidence"]
+    assert calibration["after"]["accuracy"] == results(run)["folds"]["top1"]  # dividing the logits changes no class
+    assert f"probabilities: temperature {temperature:.2f}, from 50 out-of-fold images" in closing_text(returned)
+    page = " ".join(re.sub("<[^>]*>", " ", (run / "report.html").read_text()).split())
+    assert f"a temperature of {temperature:.2f}, which was fitted on 50 out-of-fold images" in page
+    assert not any("calibration" in results(run / "folds" / f"fold-{fold}-of-2") for fold in (1, 2))
+
+    photos = sorted((root / "photos" / "class 3").iterdir())
+    expected = probabilities_of(run, photos, temperature)
+    model = tmp_path / "model.zip"
+    chimeramix_jax.export(run, model)
+    for source in (run, model):
+        for prediction, row in zip(chimeramix_jax.predict(source, photos), expected, strict=True):
+            np.testing.assert_allclose(prediction.probabilities, np.sort(row)[::-1][:5], rtol=1e-3)
+    exported = chimeramix_jax.export(run, tmp_path / "model.onnx")
+    assert exported.agreement.kind == "training"
+    session = onnxruntime.InferenceSession(exported.path)
+    assert float(session.get_modelmeta().custom_metadata_map["temperature"]) == temperature
+    images = np.stack([np.asarray(Image.open(path)) for path in photos])
+    np.testing.assert_allclose(session.run(None, {"images": images})[0], expected, atol=1e-4)
+
+
+def test_the_list_of_photos_has_the_probabilities_that_the_temperature_gives(finished):
+    run = finished[0] / "run"
+    with open(run / "held_out.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    by_fold = {}
+    for fold in (1, 2):
+        with open(run / "folds" / f"fold-{fold}-of-2" / "held_out.csv", newline="") as file:
+            by_fold |= {row["image"]: float(row["probability"]) for row in csv.DictReader(file)}
+    assert all(float(row["probability"]) < by_fold[row["image"]] for row in rows)
 
 
 def test_the_data_are_described_once_for_all_folds(finished):

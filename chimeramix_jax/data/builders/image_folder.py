@@ -58,8 +58,8 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
     warn_of_ignored("dataset.directory", [str(path.relative_to(root)) for path in ignored], "images of a class")
     if validation is not None and evaluate_on == "test" and test is not None:
         _warn(
-            f"{split_roots[VALIDATION]} is used only with --config.dataset.evaluate_on=validation; this run evaluates "
-            f"on {split_roots[TEST].name}"
+            f"{split_roots[VALIDATION]} is used only with --config.dataset.evaluate_on=validation, or to calibrate "
+            f"probabilities; this run evaluates on {split_roots[TEST].name}"
         )
     if test is None and validation is None:
         refuse_single_images(train, class_names, "a test folder")

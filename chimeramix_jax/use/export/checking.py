@@ -45,7 +45,8 @@ def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "hel
     """
     tolerance = HALF_TOLERANCE if program.half else TOLERANCE
     chosen = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_IMAGES)).round().astype(int)]
-    classify, largest = jax.jit(partial(of_squares, program.network, mirror=program.mirror)), 0.0
+    of_program = partial(of_squares, program.network, mirror=program.mirror, temperature=program.temperature)
+    classify, largest = jax.jit(of_program), 0.0
     for images in _batches(chosen):
         expected, actual = np.asarray(classify(_prepared(images, program.sides))), run_file(images)
         stopping.raise_if_asked()

@@ -18,6 +18,7 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import model_archive, provenance, same_data
+from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier, source_of
 from chimeramix_jax.runs.run import load_dataset
@@ -82,8 +83,9 @@ def export(
     else:
         dataset = _dataset(source, config)
         sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
-        metadata = _metadata(trained, sides, half)
-        program = Program(trained.in_float32(), sides, half, metadata, mirror=config.evaluation.mirror)
+        temperature = temperature_of(source)
+        metadata = _metadata(trained, sides, half) | {"temperature": temperature}
+        program = Program(trained.in_float32(), sides, half, metadata, config.evaluation.mirror, temperature)
         # A run with folds may have no held-out images; then training images show whether the file agrees.
         kind = "held-out" if len(dataset.held_out.labels) else "training"
         images = (dataset.held_out if kind == "held-out" else dataset.train).images

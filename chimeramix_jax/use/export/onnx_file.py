@@ -25,15 +25,16 @@ def content(program: Program) -> bytes:
     images = graph.node("Transpose", INPUT, perm=[0, 3, 1, 2])
     for side in program.sides:
         images = squared(graph, images, side)
-    scaled = graph.node("Div", graph.cast(images, "FLOAT"), graph.real(127.5))
-    views, classes = graph.node("Sub", scaled, graph.real(1.0)), len(metadata["class_names"])
+    normalized = graph.node("Div", graph.cast(images, "FLOAT"), graph.real(127.5))
+    views, classes = graph.node("Sub", normalized, graph.real(1.0)), len(metadata["class_names"])
     if program.mirror:
         views = graph.node("Concat", views, graph.reversed(views, _WIDTH), axis=0)
-    probabilities = graph.node("Softmax", onnx_networks.logits(graph, program.network, views), axis=1)
+    logits = onnx_networks.logits(graph, program.network, views)
     if program.mirror:
-        pairs = graph.node("Reshape", probabilities, graph.integers([2, -1, classes]))
-        probabilities = graph.node("ReduceMean", pairs, axes=[0], keepdims=0)
-    graph.rename(probabilities, OUTPUT)
+        pairs = graph.node("Reshape", graph.node("Softmax", logits, axis=1), graph.integers([2, -1, classes]))
+        logits = graph.node("Log", graph.node("ReduceMean", pairs, axes=[0], keepdims=0))
+    scaled = graph.node("Div", logits, graph.real(program.temperature))
+    graph.rename(graph.node("Softmax", scaled, axis=1), OUTPUT)
     model = graph.model(
         [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", "height", "width", 3])],
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", classes])],

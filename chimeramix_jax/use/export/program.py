@@ -29,12 +29,13 @@ class Program:
     half: bool  # whether to store the weights in float16
     metadata: Mapping[str, Any]  # in JSON's types
     mirror: bool = False  # whether probabilities are averaged over each image and its mirror image
+    temperature: float = 1.0  # by which the logits are divided, also those of averaged probabilities
 
     def of_any_images(self, images: UInt8[Array, "batch height width 3"]) -> Probabilities:
         """Returns the probabilities for images in 0..255 of any size, whose central squares are resized."""
         for side in self.sides:
             images = squared(images, side)
-        return of_squares(self.network, images, half=self.half, mirror=self.mirror)
+        return of_squares(self.network, images, half=self.half, mirror=self.mirror, temperature=self.temperature)
 
     def exported(self) -> export.Exported:
         """Lowers the program to StableHLO, for any number of images, height and width."""
@@ -44,9 +45,14 @@ class Program:
 
 
 def of_squares(
-    network: Classifier, images: UInt8[Array, "batch side side 3"], *, half: bool = False, mirror: bool = False
+    network: Classifier,
+    images: UInt8[Array, "batch side side 3"],
+    *,
+    half: bool = False,
+    mirror: bool = False,
+    temperature: float = 1.0,
 ) -> Probabilities:
-    """Returns the probabilities for images in 0..255 at the classifier's side; can be compiled.
+    """Returns the probabilities for images in 0..255 at the classifier's side, at a temperature; can be compiled.
 
     With ``half``, the weights, which are constants of the compiled program, are stored in float16.
     """
@@ -54,4 +60,5 @@ def of_squares(
     stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
     with jax.default_matmul_precision("float32"):
         parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
-        return jax.nn.softmax(training.predict(nnx.graphdef(network), parameters, statistics, images, mirror))
+        logits = training.predict(nnx.graphdef(network), parameters, statistics, images, mirror)
+        return jax.nn.softmax(logits / temperature)

@@ -168,10 +168,13 @@ def test_a_resnet_in_onnx_equals_the_network(mirror):
     for _, leaf in nnx.to_flat_state(statistics):
         leaf[...] = jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), jnp.float32)
     nnx.update(network, statistics)
-    program = Program(network, [20], False, {"class_names": list("abcde")}, mirror=mirror)
+    program = Program(network, [20], False, {"class_names": list("abcde")}, mirror=mirror, temperature=0.6)
     images = random.integers(0, 256, (3, 20, 20, 3), np.uint8)
     actual = onnx_file.runner(onnx_file.content(program))(images)
-    np.testing.assert_allclose(actual, np.asarray(of_squares(network, jnp.asarray(images), mirror=mirror)), atol=1e-5)
+    expected = of_squares(network, jnp.asarray(images), mirror=mirror, temperature=0.6)
+    np.testing.assert_allclose(actual, np.asarray(expected), atol=1e-5)
+    plain = np.log(np.asarray(of_squares(network, jnp.asarray(images), mirror=mirror))) / 0.6
+    np.testing.assert_allclose(actual, np.exp(plain) / np.exp(plain).sum(axis=1, keepdims=True), atol=1e-5)
     assert actual.max() - actual.min() > 0.01
 
 

@@ -1,0 +1,48 @@
+import argparse
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from benchmarks import unknown_classes
+from benchmarks.unknown_classes import auroc, scores_of, unknown_accepted
+
+
+def test_the_area_is_that_of_the_rank_sum_test():
+    random = np.random.default_rng(0)
+    known, unknown = random.integers(2, 9, 50) / 10, random.integers(0, 7, 70) / 10  # with ties
+    expected = stats.mannwhitneyu(known, unknown).statistic / (50 * 70)
+    assert auroc(known, unknown) == pytest.approx(expected) and auroc(known, known) == 0.5
+    assert (auroc(known + 1, unknown), auroc(unknown, known + 1)) == (1, 0)
+
+
+def test_the_threshold_accepts_95_percent_of_the_known():
+    known, unknown = np.arange(100) / 100, np.array([0.049, 0.05, 0.2])
+    assert unknown_accepted(known, unknown) == pytest.approx(2 / 3)
+    assert unknown_accepted(np.zeros(5), np.array([-1.0, 0.0])) == 0.5
+
+
+def test_scores_are_higher_for_certain_photos():
+    scores = scores_of(np.array([[0.0, 0.0], [4.0, 0.0]], np.float32), 2.0)
+    assert all(low < high for low, high in scores.values())
+    assert scores["probability"][1] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert scores["energy"][1] == pytest.approx(2 * np.log(np.exp(2) + 1))
+    assert scores["energy, no temperature"][0] == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_photos_are_trained_on_or_scored_but_not_both(tmp_path, splits):
+    for split in ("train", "test") if splits else ("",):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(6):
+                Image.new("L", (8, 8), 10 * number).save(tmp_path / split / name / f"{number}.png")
+    arguments = argparse.Namespace(images=tmp_path, per_class=4, others=3)
+    training, others = unknown_classes._divided(arguments, 0)
+    for name in "ab":
+        assert len({*training[name]}) == 4 and len({*others[name]}) == (3 if splits else 2)
+        assert not {*training[name]} & {*others[name]}
+    arguments.per_class = 7
+    with pytest.raises(SystemExit, match="has 6 photos, too few to train on 7 of them"):
+        unknown_classes._divided(arguments, 0)
