@@ -89,17 +89,13 @@ def predict(arguments: Arguments) -> int:
     Anything more, such as the accuracy where true classes are known, follows on standard output, or on standard error
     if standard output is for other programs.
     """
-    unreadable: list[InputError] = []
-
-    def name(error: InputError) -> None:
-        unreadable.append(error)
-        exits.say(str(error))
-
-    predictions = chimeramix_jax.predict(
-        arguments.workdir, arguments.images, config=arguments.config, on_unreadable=name, explain=arguments.explain
+    images = chimeramix_jax.predict(
+        arguments.workdir, arguments.images, config=arguments.config, explain=arguments.explain
     )
-    if not predictions:
-        raise InputError("--images: none of them can be read")
+    predictions = [image for image in images if image.error is None]
+    for image in images:
+        if image.error is not None:
+            exits.say(str(image.error))
     text = prediction_formats.FORMATS[arguments.format](predictions)
     if arguments.output is None:
         print(text, end="")
@@ -114,8 +110,8 @@ def predict(arguments: Arguments) -> int:
         below = arguments.output is None and arguments.format == "table"
         for_programs = arguments.output is None and not below
         print("\n" * below + "\n".join(notes), end="", file=sys.stderr if for_programs else sys.stdout)
-    if unreadable:
-        exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
+    if len(predictions) < len(images):
+        exits.say(f"{len(images) - len(predictions)} of {len(images)} images could not be read")
         return SOME_UNREADABLE
     return 0
 

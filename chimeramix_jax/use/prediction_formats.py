@@ -1,26 +1,47 @@
-"""Predictions, and their formats as text: a table to look at, or CSV or JSON for other programs. Loads no JAX."""
+"""Predictions, and their formats as text: a table to look at, or CSV or JSON for other programs. Loads no JAX.
+
+The formats take predictions of images that could be read.
+"""
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chimeramix_jax.paths import printable
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import aligned
+
+MOST_CLASSES = 5  # of an image in a table or file
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of an image."""
+    """The classes of an image by probability, or the reason why it could not be read."""
 
-    path: Path
-    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
-    true_class: str | None = None  # if the image lies in a folder named after a class; see ``use.labelled_folders``
+    name: str  # its file; for an image in memory, its file if Pillow knows it, or else its place, such as "images[3]"
+    path: Path | None = None  # its file; None: it is in memory
+    classes: tuple[str, ...] = ()  # the names of all classes, the most probable first; empty if it could not be read
+    probabilities: tuple[float, ...] = ()  # the probability of each, in [0, 1]; their sum is 1
+    true_class: str | None = None  # if its file lies in a folder named after a class; see ``use.labelled_folders``
+    error: InputError | None = None  # why it could not be read; None: it could
+
+    @property
+    def predicted_class(self) -> str:
+        """The name of the most probable class; raises ``error`` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the most probable class, in [0, 1]; raises ``error`` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.probabilities[0]
 
 
 def table(predictions: Sequence[Prediction]) -> str:
@@ -31,10 +52,10 @@ def table(predictions: Sequence[Prediction]) -> str:
     labelled = _has_true_classes(predictions)
     rows = [["image", *["true class"] * labelled, "class", "probability", "next"]]
     for prediction in predictions:
-        first, *others = [f"{probability:.2%}" for probability in prediction.probabilities]
-        following = (f"{name} {share}" for name, share in zip(prediction.classes[1:], others, strict=True))
+        (_, first), *others = [(name, f"{probability:.2%}") for name, probability in _most_probable(prediction)]
+        following = (f"{name} {share}" for name, share in others)
         true = [prediction.true_class or "?"] * labelled
-        rows.append([_name(prediction), *true, prediction.classes[0], first, ", ".join(following)])
+        rows.append([prediction.name, *true, prediction.predicted_class, first, ", ".join(following)])
     return aligned(rows) + "\n"
 
 
@@ -44,32 +65,28 @@ def csv_text(predictions: Sequence[Prediction]) -> str:
     If true classes are known, they are in the last column, which is empty for the other images.
     """
     labelled = _has_true_classes(predictions)
-    most = max(len(prediction.classes) for prediction in predictions)
+    most = max(len(_most_probable(prediction)) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *numbered, *["true_class"] * labelled])
     for prediction in predictions:
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
         true = [prediction.true_class or ""] * labelled
-        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair), *true])
+        writer.writerow([prediction.name, *(cell for pair in _most_probable(prediction) for cell in pair), *true])
     return text.getvalue()
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
-    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``.
+    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and likely classes as ``top``.
 
     An image whose true class is known also has ``true_class``.
     """
     content = [
         {
-            "image": _name(prediction),
-            "class": prediction.classes[0],
-            "probability": prediction.probabilities[0],
-            "top": [
-                {"class": name, "probability": probability}
-                for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
-            ],
+            "image": prediction.name,
+            "class": prediction.predicted_class,
+            "probability": prediction.probability,
+            "top": [{"class": name, "probability": probability} for name, probability in _most_probable(prediction)],
             **({} if prediction.true_class is None else {"true_class": prediction.true_class}),
         }
         for prediction in predictions
@@ -87,8 +104,10 @@ def _has_true_classes(predictions: Sequence[Prediction]) -> bool:
     return any(prediction.true_class is not None for prediction in predictions)
 
 
-def _name(prediction: Prediction) -> str:
-    return printable(prediction.path)
+def _most_probable(prediction: Prediction) -> list[tuple[str, float]]:
+    """Returns the names and probabilities of the classes that are shown, the most probable first."""
+    pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+    return list(itertools.islice(pairs, MOST_CLASSES))
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Prediction]], str]] = {"table": table, "csv": csv_text, "json": json_text}
