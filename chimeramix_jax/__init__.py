@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     from chimeramix_jax.runs.restore import restore_generator as restore_generator
     from chimeramix_jax.use.export import export as export
     from chimeramix_jax.use.generation import generate as generate
+    from chimeramix_jax.use.prediction import Predictor as Predictor
     from chimeramix_jax.use.prediction import predict as predict
+    from chimeramix_jax.use.prediction_formats import Prediction as Prediction
     from chimeramix_jax.workflow.data_check import check_data as check_data
     from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
     from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
 
 _HOMES = {
+    "Prediction": "use.prediction_formats",
+    "Predictor": "use.prediction",
     "check_data": "workflow.data_check",
     "choose_and_train": "auto.final",
     "class_names": "runs.restore",
@@ -33,7 +37,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public function when it is first used, so that importing the package does not load JAX.
+    """Imports a public function or class when it is first used, so that importing the package does not load JAX.
 
     First sets the XLA flags that the command line sets, so that on CPU both compute the same bits.
     """
@@ -46,5 +50,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Lists the public functions, too, so that they can be completed before they are imported."""
+    """Lists the public names, too, so that they can be completed before they are imported."""
     return sorted({*globals(), *__all__})

@@ -23,7 +23,7 @@ def test_dir_lists_the_public_names_before_anything_is_imported():
 
 
 @pytest.mark.parametrize("name", chimeramix_jax.__all__)
-def test_every_public_name_is_a_documented_function(name):
+def test_every_public_name_is_a_documented_function_or_class(name):
     function = getattr(chimeramix_jax, name)
     assert callable(function) and function.__name__ == name and function.__doc__
 

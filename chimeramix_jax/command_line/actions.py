@@ -89,22 +89,17 @@ def predict(arguments: Arguments) -> int:
     Anything more, such as the accuracy where true classes are known, follows on standard output, or on standard error
     if standard output is for other programs.
     """
-    unreadable: list[InputError] = []
-
-    def name(error: InputError) -> None:
-        unreadable.append(error)
-        exits.say(str(error))
-
-    predictions = chimeramix_jax.predict(
+    images = chimeramix_jax.predict(
         arguments.workdir,
         arguments.images,
         config=arguments.config,
-        on_unreadable=name,
         explain=arguments.explain,
         reject_below=arguments.reject_below,
     )
-    if not predictions:
-        raise InputError("--images: none of them can be read")
+    predictions = [image for image in images if image.error is None]
+    for image in images:
+        if image.error is not None:
+            exits.say(str(image.error))
     if arguments.reject_below is not None:
         _warn_unless_calibrated(arguments.workdir)
     text = prediction_formats.FORMATS[arguments.format](predictions)
@@ -121,8 +116,8 @@ def predict(arguments: Arguments) -> int:
         below = arguments.output is None and arguments.format == "table"
         for_programs = arguments.output is None and not below
         print("\n" * below + "\n".join(notes), end="", file=sys.stderr if for_programs else sys.stdout)
-    if unreadable:
-        exits.say(f"{len(unreadable)} of {len(predictions) + len(unreadable)} images could not be read")
+    if len(predictions) < len(images):
+        exits.say(f"{len(images) - len(predictions)} of {len(images)} images could not be read")
         return SOME_UNREADABLE
     return 0
 

@@ -2,13 +2,12 @@
 
 import functools
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from chimeramix_jax.data import image_metadata
+from chimeramix_jax.data import image_metadata, pillow_warnings
 from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
@@ -61,9 +60,7 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
     unreadable = functools.partial(UnreadableImageError, named_by, path)
     reads_heic = _enable_heic_if_installed()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about unusual metadata; only the pixels matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with pillow_warnings.handled():
             return _upright_rgb(path)
     except UnidentifiedImageError:
         if _is_heic(path) and reads_heic:
@@ -83,11 +80,20 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
         raise unreadable(f"is damaged or of an unknown kind ({one_line(error)})") from error
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Returns an image that has been opened or made with Pillow as ``read_rgb`` would return its file.
+
+    Raises errors of many classes if it has not been loaded yet and its file is damaged.
+    """
+    with pillow_warnings.handled():
+        image.load()
+        return _to_rgb(_upright(image))
+
+
 def _upright_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            image.load()
-            return _to_rgb(_upright(image))
+            return upright_rgb(image)
     except Exception as error:  # perhaps only the metadata are damaged
         if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
             raise  # the file is truncated, or cannot be opened

@@ -1,10 +1,9 @@
-"""Classifies image files with the classifier of a finished run."""
+"""Classifies images with the classifier of a finished run."""
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +13,7 @@ from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
-from chimeramix_jax.data import image_paths
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.image_files import UnreadableFilesError
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
@@ -24,77 +22,164 @@ from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
-from chimeramix_jax.use.explanation import explaining
-from chimeramix_jax.use.labelled_folders import true_classes
+from chimeramix_jax.use.explanation import Explainer, explaining
+from chimeramix_jax.use.images import Images, Named, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
 
-MOST_CLASSES = 5  # reported per image
+MOST_NAMED = 5  # unreadable images in an error
 
 Probabilities = Float[np.ndarray, "batch classes"]
+Row = Float[np.ndarray, "classes"]
+Pixels = UInt8[np.ndarray, "batch side side 3"]
 
 
 def predict(
     workdir: str | os.PathLike[str],
-    images: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    images: Images,
     *,
     config: ConfigDict | None = None,
-    on_unreadable: Callable[[InputError], None] | None = None,
     explain: str | os.PathLike[str] | None = None,
     reject_below: float | None = None,
 ) -> list[Prediction]:
-    """Classifies image files, which are prepared like those of an image folder's test split.
+    """Classifies images, which are prepared like those of an image folder's test split.
+
+    Restores and compiles the classifier in every call; a ``Predictor`` does both once.
 
     Probabilities are calibrated by the run's temperature, if it has one (``docs/calibration.md``).
 
     Args:
         workdir: the directory of a run with a finished classifier, or a model file.
-        images: files, folders and patterns; see ``data.image_paths.find``.
+        images: an image or an iterable of images: files, folders and patterns (see ``data.image_paths.find``), images
+            of Pillow, and arrays of uint8 in 0..255 with shape (height, width, 3) in RGB order, (height, width, 4) with
+            opacity, or (height, width) in grey. They may differ in kind and size. An array of shape (images, height,
+            width, channels) is several images.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
-        on_unreadable: called with the error of each image that cannot be read, while the others are classified; None:
-            the first such error is raised.
-        explain: a new or empty folder for pictures of what speaks for each image's class, and a table of them; see
+        explain: a new or empty folder for pictures of what speaks for each file's class, and a table of them; see
             ``use.explanation``. None: no pictures.
         reject_below: the answer for images whose most probable class has a lower probability than this, from 0 to 1,
             is "none of these"; None: every image is answered with its most probable class.
 
     Returns:
-        One prediction for each image that could be read, in the order of ``image_paths.find``.
+        A prediction for each image, in order; ``error`` of those that could not be read says why. The files of a folder
+        or pattern are sorted, and each file is there once.
 
     Raises:
-        InputError: there is no finished classifier, an image cannot be read, ``explain`` is not empty, or
-            ``reject_below`` is not from 0 to 1.
+        InputError: there is no finished classifier, no image can be read, a folder or pattern leads to no image, or
+            ``explain`` is not empty, or ``reject_below`` is not from 0 to 1.
         Stopped: the program was asked to stop.
     """
+    _check_threshold(reject_below)
+    return Predictor(workdir, config=config).predict(images, explain=explain, reject_below=reject_below)
+
+
+class Predictor:
+    """A trained classifier, restored once to classify images many times, also in several threads at the same time.
+
+    Batches have powers of two as sizes, up to ``evaluation.batch_size``, and are padded. Each size is compiled when it
+    is first needed, which takes seconds.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], *, config: ConfigDict | None = None):
+        """Restores the classifier; the arguments and errors are those of ``predict``."""
+        source = source_of(workdir)
+        self._config = source.settings_like(config)
+        trained = finished_classifier(source, self._config)
+        self.class_names: tuple[str, ...] = trained.class_names  # in the order of the classifier's logits
+        self._network = trained.network
+        self._temperature = temperature_of(source)
+        self._classify = _compiled(trained.network, self._config, self._temperature)
+        self._compiled_sizes: set[int] = set()
+        self._compiling = threading.Lock()
+
+    def predict(
+        self, images: Images, *, explain: str | os.PathLike[str] | None = None, reject_below: float | None = None
+    ) -> list[Prediction]:
+        """Classifies images like the function ``predict``, and raises the same errors."""
+        _check_threshold(reject_below)
+        precision, temperature = self._config.precision, self._temperature
+        with explaining(explain, self._network, self.class_names, precision, temperature) as explainer:
+            predictions = list(self._stream(images, explainer, reject_below))
+            _raise_if_all_unreadable(predictions)
+        return predictions
+
+    def stream(self, images: Images, *, reject_below: float | None = None) -> Iterator[Prediction]:
+        """Yields what ``predict`` returns, batch by batch, without keeping anything; memory does not depend on length.
+
+        Images that cannot be read are never raised as errors, not even if there are no others.
+        """
+        _check_threshold(reject_below)
+        return self._stream(images, None, reject_below)
+
+    def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
+        most, size = self._config.evaluation.batch_size, 0
+        read = squares(named(images, self.class_names), catalog.stored_image_side(self._config.dataset))
+        while batch := list(itertools.islice(read, most)):
+            size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
+            readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]
+            rows: Iterator[Row] = iter(())
+            if readable:
+                pixels = self._padded([pixels for _, pixels in batch if not isinstance(pixels, InputError)], size)
+                probabilities = self._probabilities(pixels)
+                if explainer is not None:
+                    _explain(explainer, readable, pixels, probabilities)
+                rows = iter(probabilities)
+            stopping.raise_if_asked()
+            for image, result in batch:
+                if isinstance(result, InputError):
+                    yield Prediction(image.name, image.path, true_class=image.true_class, error=result)
+                else:
+                    yield _prediction(image, next(rows), self.class_names, reject_below)
+
+    def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
+        """Returns images at the classifier's side, with black images added so that there are ``size``."""
+        pixels = resize(np.stack(images), self._config.classifier.image_side)
+        return np.pad(pixels, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)))
+
+    def _probabilities(self, pixels: Pixels) -> Probabilities:
+        """Returns the probabilities of all classes; a new size of batch is compiled by one thread only."""
+        if len(pixels) in self._compiled_sizes:
+            return self._classify(pixels)
+        with self._compiling:
+            probabilities = self._classify(pixels)
+            self._compiled_sizes.add(len(pixels))
+        return probabilities
+
+
+def _check_threshold(reject_below: float | None) -> None:
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
-    source = source_of(workdir)
-    config = source.settings_like(config)
-    temperature = temperature_of(source)
-    paths = image_paths.find(images)
-    trained = finished_classifier(source, config)
-    true_class = true_classes(paths, trained.class_names)
-    classify = _compiled(trained.network, config, temperature)
-    batch_size = min(config.evaluation.batch_size, len(paths))
-    predictions = []
-    with explaining(explain, trained.network, trained.class_names, config.precision, temperature) as explainer:
-        for read_paths, pixels in _batches(config, paths, batch_size, on_unreadable):
-            missing = batch_size - len(read_paths)  # padded with black images, so that one program serves all batches
-            padded = np.pad(pixels, ((0, missing), (0, 0), (0, 0), (0, 0)))
-            probabilities = classify(padded)
-            if explainer is not None:
-                explainer.add(read_paths, padded, probabilities, [true_class.get(path) for path in read_paths])
-            for path, row in zip(read_paths, probabilities, strict=False):
-                best = np.argsort(-row, kind="stable")[:MOST_CLASSES]
-                names, shares = tuple(trained.class_names[label] for label in best), tuple(row[best].tolist())
-                answered = None if reject_below is None else shares[0] >= reject_below
-                predictions.append(Prediction(path, names, shares, true_class.get(path), answered))
-            stopping.raise_if_asked()
-    return predictions
 
 
-def _compiled(
-    classifier: Classifier, config: ConfigDict, temperature: float
-) -> Callable[[UInt8[np.ndarray, "batch side side 3"]], Probabilities]:
+def _prediction(image: Named, row: Row, class_names: Sequence[str], reject_below: float | None) -> Prediction:
+    order = np.argsort(-row, kind="stable")
+    names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
+    answered = None if reject_below is None else shares[0] >= reject_below
+    return Prediction(image.name, image.path, names, shares, image.true_class, answered)
+
+
+def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, probabilities: Probabilities) -> None:
+    """Draws the images of a batch; raises InputError for images in memory, whose full size is not kept."""
+    paths = []
+    for image in images:
+        if image.path is None:
+            raise InputError(f"explain: takes files only, and {image.name} is in memory; save it as a file first")
+        paths.append(image.path)
+    explainer.add(paths, pixels, probabilities, [image.true_class for image in images])
+
+
+def _raise_if_all_unreadable(predictions: Sequence[Prediction]) -> None:
+    """Raises a single error if there are images and none of them could be read."""
+    errors = [prediction.error for prediction in predictions if prediction.error is not None]
+    if not errors or len(errors) < len(predictions):
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    reasons = [str(error).removeprefix("--images: ") for error in errors[:MOST_NAMED]]
+    more = [f"and {len(errors) - MOST_NAMED} more"] if len(errors) > MOST_NAMED else []
+    raise UnreadableFilesError(f"--images: none of {len(errors)} images can be read: {'; '.join([*reasons, *more])}")
+
+
+def _compiled(classifier: Classifier, config: ConfigDict, temperature: float) -> Callable[[Pixels], Probabilities]:
     """Returns a compiled function from images in 0..255 to the probabilities of all classes, at a temperature."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
@@ -104,37 +189,8 @@ def _compiled(
 
     program = jax.jit(probabilities)
 
-    def classify(images: UInt8[np.ndarray, "batch side side 3"]) -> Probabilities:
+    def classify(images: Pixels) -> Probabilities:
         with computing(config.precision):
             return np.asarray(program(parameters, statistics, images))
 
     return classify
-
-
-def _batches(
-    config: ConfigDict, paths: list[Path], size: int, on_unreadable: Callable[[InputError], None] | None
-) -> Iterator[tuple[list[Path], UInt8[np.ndarray, "batch side side 3"]]]:
-    """Yields the images that can be read, in batches of at most ``size``, with their paths."""
-    read = partial(_read, catalog.stored_image_side(config.dataset))
-    with ThreadPoolExecutor(os.cpu_count()) as readers:
-        for start in range(0, len(paths), size):
-            read_paths, pixels = [], []
-            chunk = paths[start : start + size]
-            for path, image in zip(chunk, readers.map(read, chunk), strict=True):
-                if isinstance(image, InputError):
-                    if on_unreadable is None:
-                        raise image
-                    on_unreadable(image)
-                else:
-                    read_paths.append(path)
-                    pixels.append(image)
-            if read_paths:
-                yield read_paths, resize(np.stack(pixels), config.classifier.image_side)
-
-
-def _read(side: int, path: Path) -> UInt8[np.ndarray, "side side 3"] | InputError:
-    """Reads an image; returns errors instead of raising them, since a raised error would end the pool's results."""
-    try:
-        return np.asarray(read_square_rgb(path, side, named_by="--images"))
-    except InputError as error:
-        return error

@@ -10,19 +10,22 @@ from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import aligned
 
 if TYPE_CHECKING:  # which would load JAX
-    from chimeramix_jax.use.prediction import Prediction
+    from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_CLASSES_IN_A_MATRIX = 20  # a wider one does not fit on a terminal; then the most confused pairs are listed
 MOST_PAIRS = 10
 
 
 def accuracy_text(predictions: Sequence["Prediction"], class_names: Sequence[str]) -> str:
-    """Returns the accuracy and the confusion matrix as text; at least one true class must be known."""
+    """Returns the accuracy and the confusion matrix of images that could be read, as text.
+
+    At least one true class must be known.
+    """
     labels = {name: label for label, name in enumerate(class_names)}
     matrix, images = np.zeros((len(class_names), len(class_names)), np.int64), 0
     for prediction in predictions:
         if prediction.true_class is not None:
-            matrix[labels[prediction.true_class], labels[prediction.classes[0]]] += 1
+            matrix[labels[prediction.true_class], labels[prediction.predicted_class]] += 1
             images += 1
     right = int(np.trace(matrix))
     low, high = (statistics.percent(bound, images) for bound in statistics.wilson_interval(right, images))

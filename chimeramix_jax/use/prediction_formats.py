@@ -1,35 +1,55 @@
-"""Predictions, and their formats as text: a table to look at, or CSV or JSON for other programs. Loads no JAX."""
+"""Predictions, and their formats as text: a table to look at, or CSV or JSON for other programs. Loads no JAX.
+
+The formats take predictions of images that could be read.
+"""
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chimeramix_jax.paths import printable
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import aligned
 
+MOST_CLASSES = 5  # of an image in a table or file
 NONE_OF_THESE = "none of these"  # the answer for a rejected image
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of an image."""
+    """The classes of an image by probability, or the reason why it could not be read."""
 
-    path: Path
-    # Names of the five most probable classes (or of all, if there are fewer), the most probable first.
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]  # the probability of each, in [0, 1]
-    true_class: str | None = None  # if the image lies in a folder named after a class; see ``use.labelled_folders``
+    name: str  # its file; for an image in memory, its file if Pillow knows it, or else its place, such as "images[3]"
+    path: Path | None = None  # its file; None: it is in memory
+    classes: tuple[str, ...] = ()  # the names of all classes, the most probable first; empty if it could not be read
+    probabilities: tuple[float, ...] = ()  # the probability of each, in [0, 1]; their sum is 1
+    true_class: str | None = None  # if its file lies in a folder named after a class; see ``use.labelled_folders``
     # Whether the most probable class is probable enough to be the answer; None: no threshold was given.
     answered: bool | None = None
+    error: InputError | None = None  # why it could not be read; None: it could
+
+    @property
+    def predicted_class(self) -> str:
+        """The name of the most probable class; raises ``error`` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.classes[0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the most probable class, in [0, 1]; raises ``error`` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.probabilities[0]
 
     @property
     def answer(self) -> str:
         """The most probable class, or ``NONE_OF_THESE`` if its probability is below the threshold."""
-        return NONE_OF_THESE if self.answered is False else self.classes[0]
+        return NONE_OF_THESE if self.answered is False else self.predicted_class
 
 
 def table(predictions: Sequence[Prediction]) -> str:
@@ -41,12 +61,11 @@ def table(predictions: Sequence[Prediction]) -> str:
     labelled = _has_true_classes(predictions)
     rows = [["image", *["true class"] * labelled, "class", "probability", "next"]]
     for prediction in predictions:
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
-        shares = [(name, f"{probability:.2%}") for name, probability in pairs]
+        shares = [(name, f"{probability:.2%}") for name, probability in _most_probable(prediction)]
         first = "-" if prediction.answered is False else shares.pop(0)[1]
         true = [prediction.true_class or "?"] * labelled
         following = ", ".join(f"{name} {share}" for name, share in shares)
-        rows.append([_name(prediction), *true, prediction.answer, first, following])
+        rows.append([prediction.name, *true, prediction.answer, first, following])
     return aligned(rows) + "\n"
 
 
@@ -57,34 +76,31 @@ def csv_text(predictions: Sequence[Prediction]) -> str:
     the last column is the answer: the first class, or "none of these".
     """
     labelled, rejects = _has_true_classes(predictions), any(row.answered is not None for row in predictions)
-    most = max(len(prediction.classes) for prediction in predictions)
+    most = max(len(_most_probable(prediction)) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects])
     for prediction in predictions:
-        pairs = zip(prediction.classes, prediction.probabilities, strict=True)
         true = [prediction.true_class or ""] * labelled
         answer = [prediction.answer] * rejects
-        writer.writerow([_name(prediction), *(cell for pair in pairs for cell in pair), *true, *answer])
+        most_probable = (cell for pair in _most_probable(prediction) for cell in pair)
+        writer.writerow([prediction.name, *most_probable, *true, *answer])
     return text.getvalue()
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
-    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and all classes as ``top``.
+    """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and likely classes as ``top``.
 
     An image whose true class is known also has ``true_class``. If images may be rejected, each has an ``answer``, which
     is null for those that are.
     """
     content = [
         {
-            "image": _name(prediction),
-            "class": prediction.classes[0],
-            "probability": prediction.probabilities[0],
-            "top": [
-                {"class": name, "probability": probability}
-                for name, probability in zip(prediction.classes, prediction.probabilities, strict=True)
-            ],
+            "image": prediction.name,
+            "class": prediction.predicted_class,
+            "probability": prediction.probability,
+            "top": [{"class": name, "probability": probability} for name, probability in _most_probable(prediction)],
             **({} if prediction.true_class is None else {"true_class": prediction.true_class}),
             **({} if prediction.answered is None else {"answer": prediction.answer if prediction.answered else None}),
         }
@@ -103,8 +119,10 @@ def _has_true_classes(predictions: Sequence[Prediction]) -> bool:
     return any(prediction.true_class is not None for prediction in predictions)
 
 
-def _name(prediction: Prediction) -> str:
-    return printable(prediction.path)
+def _most_probable(prediction: Prediction) -> list[tuple[str, float]]:
+    """Returns the names and probabilities of the classes that are shown, the most probable first."""
+    pairs = zip(prediction.classes, prediction.probabilities, strict=True)
+    return list(itertools.islice(pairs, MOST_CLASSES))
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Prediction]], str]] = {"table": table, "csv": csv_text, "json": json_text}

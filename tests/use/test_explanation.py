@@ -31,12 +31,10 @@ def rows(folder):
 
 
 def test_every_readable_image_gets_a_picture_and_a_row(trained_run, photos, tmp_path):
-    unreadable = []
-    predictions = chimeramix_jax.predict(
-        trained_run, photos, on_unreadable=unreadable.append, explain=tmp_path / "deep" / "why"
-    )
     folder = tmp_path / "deep" / "why"
-    assert len(predictions) == 3 and len(unreadable) == 1
+    images = chimeramix_jax.predict(trained_run, photos, explain=folder)
+    predictions = [image for image in images if image.error is None]
+    assert len(images) == 4 and len(predictions) == 3
     assert sorted(path.name for path in folder.iterdir()) == ["B.png", "a.png", "b-2.png", "explanations.csv"]
     for row, prediction in zip(rows(folder), predictions, strict=True):
         assert row["image"] == str(prediction.path)
@@ -49,16 +47,12 @@ def test_every_readable_image_gets_a_picture_and_a_row(trained_run, photos, tmp_
     assert [len(list(photos.rglob("*"))), predictions[0].true_class] == [5, None]
 
 
-@pytest.mark.parametrize("images", ["all unreadable", "first unreadable"])
-def test_nothing_is_left_of_the_folder_after_an_error(trained_run, photos, tmp_path, images):
-    if images == "all unreadable":
-        with pytest.raises(InputError, match="none of them can be read"):
-            chimeramix_jax.predict(
-                trained_run, photos / "notes.png", on_unreadable=lambda error: None, explain=tmp_path / "why"
-            )
-    else:
-        with pytest.raises(InputError, match=r"notes\.png is not an image"):
-            chimeramix_jax.predict(trained_run, photos, explain=tmp_path / "why")
+def test_nothing_is_left_of_the_folder_after_an_error(trained_run, photos, tmp_path):
+    with pytest.raises(InputError, match=r"notes\.png is not an image"):
+        chimeramix_jax.predict(trained_run, photos / "notes.png", explain=tmp_path / "why")
+    in_memory = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match=r"explain: takes files only, and images\[1\] is in memory"):
+        chimeramix_jax.predict(trained_run, [photos / "a.png", in_memory], explain=tmp_path / "why")
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 

@@ -17,8 +17,8 @@ from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.use import prediction_formats
 from chimeramix_jax.use.labelled_folders import true_classes
-from chimeramix_jax.use.prediction import Prediction
 from chimeramix_jax.use.prediction_accuracy import accuracy_text
+from chimeramix_jax.use.prediction_formats import Prediction
 
 IMAGES_PER_CLASS = 4
 
@@ -46,7 +46,7 @@ def test_folders_count_relative_to_the_current_one_and_in_any_unicode_form(monke
 
 def predictions(*pairs):
     return [
-        Prediction(Path(f"{number}.png"), (predicted, "other"), (0.75, 0.25), true)
+        Prediction(f"{number}.png", Path(f"{number}.png"), (predicted, "other"), (0.75, 0.25), true)
         for number, (true, predicted) in enumerate(pairs)
     ]
 

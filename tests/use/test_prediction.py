@@ -60,7 +60,7 @@ def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_
     pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
     logits = np.asarray(chimeramix_jax.restore_classifier(trained_run)(normalize(jnp.asarray(pixels))))
     for prediction, row in zip(predictions, logits, strict=True):
-        best = np.argsort(-row)[:5]
+        best = np.argsort(-row)
         assert prediction.classes == tuple(str(label) for label in best)
         np.testing.assert_allclose(prediction.probabilities, np.exp(row[best]) / np.exp(row).sum(), rtol=1e-3)
 
@@ -86,7 +86,7 @@ def test_probabilities_are_averaged_over_mirror_images_also_with_a_run_that_was_
     views = [np.exp(np.asarray(classifier(view))) for view in (pixels, pixels[:, :, ::-1])]
     expected = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
     for prediction, row in zip(predictions, expected, strict=True):
-        np.testing.assert_allclose(prediction.probabilities, np.sort(row)[::-1][:5], rtol=1e-3)
+        np.testing.assert_allclose(prediction.probabilities, np.sort(row)[::-1], rtol=1e-3)
 
 
 def test_a_finished_run_is_evaluated_again_with_mirror_images_but_not_trained_so(mirrored_run):
@@ -105,13 +105,23 @@ def test_a_finished_run_is_evaluated_again_with_mirror_images_but_not_trained_so
     assert from_json((workdir / "config.json").read_text()).evaluation.mirror
 
 
-def test_the_first_unreadable_image_is_an_error_unless_a_callback_is_given(trained_run, photos):
-    (photos / "c.png").write_text("no image")
-    with pytest.raises(InputError, match=r"c\.png is not an image"):
-        chimeramix_jax.predict(trained_run, photos)
-    errors = []
-    assert len(chimeramix_jax.predict(trained_run, photos, on_unreadable=errors.append)) == 2
-    assert len(errors) == 1 and "c.png" in str(errors[0])
+def test_unreadable_images_are_returned_with_their_errors_in_order(trained_run, photos):
+    (photos / "aa.png").write_text("no image")
+    first, unreadable, last = chimeramix_jax.predict(trained_run, photos)
+    assert (first.path, unreadable.path, last.path) == (photos / "a.png", photos / "aa.png", photos / "b.jpg")
+    assert first.error is None and last.error is None and first.predicted_class == first.classes[0]
+    assert "aa.png is not an image" in str(unreadable.error) and unreadable.classes == unreadable.probabilities == ()
+    for get in (lambda: unreadable.predicted_class, lambda: unreadable.probability):
+        with pytest.raises(InputError, match=r"aa\.png is not an image"):
+            get()
+
+
+def test_a_single_error_is_raised_if_no_image_can_be_read(trained_run, photos):
+    with pytest.raises(InputError, match=r"^--images: \S+/none\.png does not exist$"):
+        chimeramix_jax.predict(trained_run, photos / "none.png")
+    with pytest.raises(InputError, match=r"^--images: none of 7 images can be read: \S+/0 does not .*; and 2 more$"):
+        chimeramix_jax.predict(trained_run, [photos / str(number) for number in range(7)])
+    assert chimeramix_jax.predict(trained_run, []) == []
 
 
 def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(trained_run, photos):
@@ -185,7 +195,7 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
     [
         ([], "--images: --stage=predict needs it"),
         (["--images=*.nothing"], "--images: no file matches '*.nothing'"),
-        (["--images=main.py"], "--images: none of them can be read"),
+        (["--images=main.py"], "--images: main.py is not an image that Pillow can read"),
         (["--images=docs", "--format=png"], "--format: 'png' is not known; allowed: table, csv, json"),
         (["--images=docs/mixing.png", "--output=docs"], "--output=docs: is a folder; --stage=predict writes a file"),
         (["--images=docs/mixing.png", "--output=main.py/a.csv"], "main.py/a.csv: cannot be written because "),

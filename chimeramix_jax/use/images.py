@@ -1,0 +1,143 @@
+"""The images to classify: files, folders and patterns, Pillow's images and arrays, alone or mixed in any iterable.
+
+Files are read by several threads a little ahead of their use. Images in memory are cropped when they are reached and
+not kept, so an iterator may produce any number of them.
+"""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from chimeramix_jax.data import image_paths
+from chimeramix_jax.data.image_files import read_square_rgb, squared, upright_rgb
+from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.paths import printable
+from chimeramix_jax.use.labelled_folders import true_classes
+
+_AHEAD = 4  # files that are read ahead of their use, per thread
+
+# A path may lead to a file or a folder, or be a pattern; see ``data.image_paths.find``. Arrays are uint8 of shape
+# (height, width, 3) in RGB order, (height, width, 4) with opacity, or (height, width) and (height, width, 1) in grey.
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
+# One image or several, also as an array of shape (images, height, width, channels). None stands for an image that
+# could not be read, as in OpenCV.
+Images = ImageLike | Iterable[ImageLike | None]
+
+_Square = UInt8[np.ndarray, "side side 3"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """What is known of an image before it is read."""
+
+    name: str  # its file; for an image in memory, its file if Pillow knows it, or else its place, such as "images[3]"
+    path: Path | None = None  # None: it is in memory
+    true_class: str | None = None  # if its file lies in a folder named after a class; see ``use.labelled_folders``
+
+
+def named(images: Images, class_names: Sequence[str]) -> Iterable[tuple[Named, object]]:
+    """Returns each image's name, and its path or the image itself.
+
+    Those of a list are found at once, and those of other iterables as far as they are used, except that neighbouring
+    paths are found together. Raises InputError, as ``data.image_paths.find`` does.
+    """
+    if isinstance(images, Iterable) and _are_several(images):
+        found = _named(images, class_names)
+        return list(found) if isinstance(images, Sequence) else found
+    return list(_named([images], class_names))
+
+
+def squares(found: Iterable[tuple[Named, object]], side: int) -> Iterator[tuple[Named, _Square | InputError]]:
+    """Yields each image as RGB in 0..255, upright, cropped to its central square and resized; or why it is unreadable.
+
+    The images are in the order of ``found``.
+    """
+    ahead: deque[tuple[Named, Future[_Square | InputError]]] = deque()
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as readers:
+        for image, value in found:
+            if image.path is not None:
+                ahead.append((image, readers.submit(_of_file, image.path, side)))
+            else:  # at once, as Pillow cannot read an open file in two threads
+                ahead.append((image, _finished(_of_memory(image.name, value, side))))
+            while len(ahead) > _AHEAD * threads:
+                first, pixels = ahead.popleft()
+                yield first, pixels.result()
+        while ahead:
+            first, pixels = ahead.popleft()
+            yield first, pixels.result()
+
+
+def _are_several(images: Iterable[object]) -> bool:
+    """Whether these are several images; an array is a single one if it has two or three axes."""
+    if _is_array(images):
+        return np.ndim(images) not in (0, 2, 3)  # type: ignore[arg-type]
+    return not isinstance(images, str | bytes | os.PathLike | Image.Image)
+
+
+def _is_array(value: object) -> bool:
+    """Whether NumPy can take it for an array without copying a list: an array of NumPy, JAX or another library."""
+    return hasattr(value, "__array__") and hasattr(value, "dtype")
+
+
+def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tuple[Named, object]]:
+    for are_paths, group in itertools.groupby(enumerate(images), lambda item: isinstance(item[1], str | os.PathLike)):
+        if are_paths:
+            paths = image_paths.find([path for _, path in group])
+            classes = true_classes(paths, class_names)
+            yield from ((Named(printable(path), path, classes.get(path)), path) for path in paths)
+        else:
+            for place, image in group:
+                file = getattr(image, "filename", "") if isinstance(image, Image.Image) else ""
+                yield Named(printable(file) if file else f"images[{place}]"), image
+
+
+def _of_file(path: Path, side: int) -> _Square | InputError:
+    """Reads a file; returns errors, so that they are in order with the images."""
+    try:
+        return np.asarray(read_square_rgb(path, side, named_by="--images"))
+    except InputError as error:
+        return error
+
+
+def _of_memory(name: str, value: object, side: int) -> _Square | InputError:
+    try:
+        return np.asarray(squared(upright_rgb(_pillow_image(name, value)), side))
+    except InputError as error:
+        return error
+    except MemoryError:
+        raise
+    except Exception as error:  # an open file is only read now; Pillow raises errors of many classes for damaged ones
+        return InputError(f"{name}: is damaged or of an unknown kind ({one_line(error)})")
+
+
+def _pillow_image(name: str, value: object) -> Image.Image:
+    """Returns an image in memory as Pillow's; raises InputError if it is none."""
+    if isinstance(value, Image.Image):
+        return value
+    if not _is_array(value):
+        kind = "is None" if value is None else f"is of type {type(value).__name__}"
+        raise InputError(f"{name}: {kind}; it must be a path, an image of Pillow or an array")
+    array = np.asarray(value)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4) or not array.size:
+        raise InputError(
+            f"{name}: is {array.dtype} of shape {array.shape}; an array must be uint8 of shape (height, width, 3), "
+            "(height, width, 4) or (height, width)"
+        )
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array)
+
+
+def _finished(result: _Square | InputError) -> "Future[_Square | InputError]":
+    future: Future[_Square | InputError] = Future()
+    future.set_result(result)
+    return future
