@@ -1,12 +1,15 @@
 """The table that ends a run, and the text around it."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.progress import duration
+
+_WIDTH = 80  # columns of a terminal
 
 FOLDS = "folds"  # the part of ``results.json`` about images predicted by models trained without them
 
@@ -70,9 +73,23 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts.append(_beside_the_test(results[FOLDS]))
     if rows and "calibration" in results:
         parts.append(closing_line(results["calibration"]))
-    written = [f"  {os.fspath(path)}" for path in results.get("files", [])]
-    parts.append("\n".join(["written:", *written]) if written else "")
+    parts.append(written_text(results.get("files", [])))
     return "\n\n".join(part for part in parts if part)
+
+
+def written_text(paths: Sequence[str | os.PathLike[str]]) -> str:
+    """Returns the files and folders that were written, by the folder that they are in; empty without any."""
+    folders: dict[str, list[str]] = {}
+    for path in map(os.fspath, paths):
+        folders.setdefault(os.path.dirname(path) or ".", []).append(os.path.basename(path) + "/" * os.path.isdir(path))
+    by_names: dict[str, list[str]] = {}  # folders with the same files, such as those of several seeds
+    for folder, names in folders.items():
+        by_names.setdefault(", ".join(names), []).append(folder)
+    lines = []
+    for names, places in by_names.items():
+        lines += [f"written to {place}{',' if place != places[-1] else ':'}" for place in places]
+        lines += textwrap.wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def _validation_images(results: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.results import aligned, written_text
 from chimeramix_jax.reporting.statistics import CONFIDENCE, Estimate, decimals, estimate, percent, points
 
 DIFFERENCE = "difference"  # the column with each seed's gain over its baseline
@@ -20,8 +20,7 @@ def closing_text(results: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"measured on {max(examples)} validation images{'' if own else source}")
     parts += rollback_lines((f"seed {result['seed']}", result.get("rollbacks", {})) for result in results)
     parts.append(_coverage([result for result in results if result["summary"]]))
-    written = [f"  {path}" for result in results for path in result["files"]]
-    parts.append("\n".join(["written:", *written]) if written else "")
+    parts.append(written_text([path for result in results for path in result["files"]]))
     return "\n\n".join(part for part in parts if part)
 
 

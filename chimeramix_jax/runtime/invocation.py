@@ -1,0 +1,43 @@
+"""How to start this program again: the first words of the commands that it prints and puts into reports."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import chimeramix_jax
+
+COMMAND = "chimeramix"  # after ``pip install``
+
+
+def from_anywhere() -> list[str]:
+    """Returns the words that start this program from any folder: the installed command, or this Python and checkout."""
+    command = Path(sysconfig.get_path("scripts"), COMMAND)
+    if command.exists():
+        return [COMMAND if _is_found(COMMAND, command) else str(command)]
+    python = "python" if _is_found("python", Path(sys.executable)) else sys.executable
+    main = Path(chimeramix_jax.__file__).parents[1] / "main.py"
+    return [python, str(main)] if main.exists() else [python, "-m", "chimeramix_jax"]
+
+
+def from_here() -> list[str]:
+    """Returns the same words for the current folder, with paths below it made relative, which is easier to read."""
+    return [*map(_shortened, from_anywhere())]
+
+
+def in_words(command: Sequence[str]) -> str:
+    """Returns a command's words as one line."""
+    return " ".join(command)
+
+
+def _is_found(name: str, path: Path) -> bool:
+    """Whether the shell finds this file by the name alone."""
+    found = shutil.which(name)
+    return found is not None and os.path.abspath(found) == os.path.abspath(path)
+
+
+def _shortened(word: str) -> str:
+    below = os.path.isabs(word) and Path(word).is_relative_to(Path.cwd())
+    return os.path.relpath(word) if below else word
