@@ -25,10 +25,11 @@ class _Use:
     purpose: str
     flags: Mapping[str, str]
     possible: Callable[[ConfigDict], bool] = lambda config: True
+    of_file: bool = False  # whether a model file suffices, without the run's images
 
 
 _USES = (
-    _Use("Classify photos", {"stage": "predict", "images": "new-photos"}),
+    _Use("Classify photos", {"stage": "predict", "images": "new-photos"}, of_file=True),
     _Use("Take the classifier along as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
     _Use(
         "Write mixed images",
@@ -40,11 +41,15 @@ _USES = (
 
 def commands(workdir: Workdir, config: ConfigDict) -> list[Command]:
     """Returns the commands that are possible for a run with these settings."""
-    folder = os.path.abspath(workdir.path)
-    lines = []
-    for use in _USES:
-        if use.possible(config):
-            stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
-            words = ("chimeramix", stage, f"--workdir={folder}", *others)
-            lines.append(Command(use.purpose, tuple(map(shlex.quote, words))))
-    return lines
+    return [_command(use, os.path.abspath(workdir.path)) for use in _USES if use.possible(config)]
+
+
+def commands_of_file(name: str) -> list[Command]:
+    """Returns the commands that are possible with only the model file of this name, which is in the current folder."""
+    return [_command(use, name) for use in _USES if use.of_file]
+
+
+def _command(use: _Use, workdir: str) -> Command:
+    stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
+    words = ("chimeramix", stage, f"--workdir={workdir}", *others)
+    return Command(use.purpose, tuple(map(shlex.quote, words)))
