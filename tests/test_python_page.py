@@ -15,6 +15,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read
 PRINTED = (
     r"\d+(\.\d)?% of \d test images are classified right",
     r"photos/(cat|dog)/\d\.png (cat|dog) \d+%",
+    r"photos/cat/7\.png \{'(cat|dog)': .*\}\n\S+/dog/0\.png \{.*\}\nimages\[2\] \{.*\}\n--images: missing\.png does",
     r"\{'cat': .*, 'dog': .*\}",
     r"2 \(8, 32, 32, 3\) [01]\.",
     r"cat/0000000\.png\n0\nmixed from\n\[\d+, \d+\]\nby the mask\n[01]{8}\n",

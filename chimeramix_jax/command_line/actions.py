@@ -5,6 +5,7 @@ The package's public functions load JAX when they are first used, which is here,
 
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich import filesize
 
@@ -42,9 +43,20 @@ def train(arguments: Arguments) -> int:
         text = seed_table.closing_text(chimeramix_jax.train_and_evaluate_seeds(config, workdir, **options))
     else:
         workdir = workdir or settings.default_workdir(config)
-        text = reporting.closing_text(chimeramix_jax.train_and_evaluate(config, workdir, **options))
+        results = chimeramix_jax.train_and_evaluate(config, workdir, **options)
+        text = reporting.closing_text(results) + _next_steps(workdir, results)
     print(text, end="\n" if text else "")
     return 0
+
+
+def _next_steps(workdir: str, results: Mapping[str, Any]) -> str:
+    """Returns what to look at and what to do next, as lines below the results; empty without a trained classifier."""
+    from chimeramix_jax.report import commands  # loads JAX, as all of this package's public functions do
+
+    run = Workdir(workdir)
+    if not results.get("summary"):
+        return ""
+    return f"\n\nreport:           {run.report}\nclassify photos:  {commands.classify_photos(run)}"
 
 
 def check(arguments: Arguments) -> int:
@@ -78,7 +90,7 @@ def _choose(arguments: Arguments) -> int:
             raise InputError(f"--{name}: does not suit a run whose recipe is chosen; choose another --workdir instead")
     workdir = arguments.workdir or settings.default_workdir(arguments.config)
     results = chimeramix_jax.choose_and_train(arguments.config, workdir, stage=arguments.stage)
-    text = reporting.closing_text(results)
+    text = reporting.closing_text(results) + _next_steps(workdir, results)
     print(text, end="\n" if text else "")
     return 0
 

@@ -27,6 +27,7 @@ class DatasetEntry:
     source: Literal["archive", "directory"] | None = None
     # Whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
     preparing_needs_tensorflow: bool = False
+    hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
 
 
 def _position_in_id(identifier: bytes | str) -> int:
@@ -43,6 +44,7 @@ def _cifar(name: str, classes: int) -> DatasetEntry:
         position_feature="id",
         published_position=_position_in_id,
         preparing_needs_tensorflow=True,
+        hub_name=f"uoft-cs/{name}",
     )
 
 

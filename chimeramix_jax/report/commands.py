@@ -2,12 +2,13 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import invocation
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class _Use:
     purpose: str
     flags: Mapping[str, str]
     possible: Callable[[ConfigDict], bool] = lambda config: True
+    of_file: bool = False  # whether a model file suffices, without the run's images
 
 
+_CLASSIFY = _Use("Classify photos", {"stage": "predict", "images": "new-photos"}, of_file=True)
 _USES = (
-    _Use("Classify photos", {"stage": "predict", "images": "new-photos"}),
+    _CLASSIFY,
     _Use("Take the classifier along as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
     _Use(
         "Write mixed images",
@@ -40,11 +43,21 @@ _USES = (
 
 def commands(workdir: Workdir, config: ConfigDict) -> list[Command]:
     """Returns the commands that are possible for a run with these settings."""
-    folder = os.path.abspath(workdir.path)
-    lines = []
-    for use in _USES:
-        if use.possible(config):
-            stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
-            words = ("chimeramix", stage, f"--workdir={folder}", *others)
-            lines.append(Command(use.purpose, tuple(map(shlex.quote, words))))
-    return lines
+    program, folder = invocation.from_anywhere(), os.path.abspath(workdir.path)
+    return [_command(program, use, folder) for use in _USES if use.possible(config)]
+
+
+def classify_photos(workdir: Workdir) -> str:
+    """Returns the command that classifies photos, for the current folder."""
+    return " ".join(_command(invocation.from_here(), _CLASSIFY, os.fspath(workdir.path)).words)
+
+
+def commands_of_file(name: str) -> list[Command]:
+    """Returns the commands that are possible with only the model file of this name, which is in the current folder."""
+    return [_command([invocation.COMMAND], use, name) for use in _USES if use.of_file]
+
+
+def _command(program: Sequence[str], use: _Use, workdir: str) -> Command:
+    stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
+    words = (*program, stage, f"--workdir={workdir}", *others)
+    return Command(use.purpose, tuple(map(shlex.quote, words)))

@@ -1,9 +1,10 @@
-"""A trained classifier in a single file: a zip of ``model.json`` and one NumPy file per weight.
+"""A trained classifier in a single file: a zip of ``model.json``, a model card and one NumPy file per weight.
 
 ::
 
     model.json     settings, class names, epochs, digests of the data, results with the temperature, versions, and the
                    format's version
+    model_card.md  the run's model card, if it has one
     weights/*.npy  parameters and batch statistics after the last epoch, in float32, by their places in the network
 
 It holds no optimizer, no generator, no images, no paths of folders and no pickles: reading it runs no code in it.
@@ -35,7 +36,7 @@ Weights = Mapping[str, Float32[np.ndarray, "..."]]
 
 KIND = "chimeramix_jax model"
 
-_ABOUT = "model.json"
+_ABOUT, _CARD = "model.json", "model_card.md"
 _PRIVATE = ("dataset.archive", "dataset.data_dir", "dataset.directory")  # settings that are paths on one machine
 _NEEDED: Mapping[str, type] = {"config": dict, "class_names": list, "data": dict, "epoch": int}
 _LARGEST_ABOUT = 100_000_000  # bytes; more are not from this program, and would only fill the memory
@@ -82,6 +83,11 @@ class ModelArchive:
         """The names of the classes, in the order of the classifier's logits."""
         return tuple(map(str, self.about["class_names"]))
 
+    @property
+    def card(self) -> bytes | None:
+        """The run's model card; None if the file has none. Raises InputError if the file is damaged."""
+        return self._members({_CARD: _LARGEST_ABOUT}, optional=True).get(_CARD)
+
     def settings_like(self, config: ConfigDict | None) -> ConfigDict:
         """Returns these settings (None: the model's own), checked; raises InputError if their results would differ."""
         if config is None:
@@ -114,10 +120,12 @@ class ModelArchive:
             arrays[name] = array
         return arrays
 
-    def _members(self, largest: Mapping[str, int]) -> dict[str, bytes]:
-        """Reads files of the zip, which may have at most so many bytes each."""
+    def _members(self, largest: Mapping[str, int], *, optional: bool = False) -> dict[str, bytes]:
+        """Reads files of the zip, which may have at most so many bytes each; missing ones are left out if optional."""
         try:
             with zipfile.ZipFile(self.path) as archive:
+                if optional:
+                    largest = {name: most for name, most in largest.items() if name in archive.namelist()}
                 for name, most in largest.items():
                     if archive.getinfo(name).file_size > most:
                         raise self._damaged(f"{name} is larger than it can be")
@@ -152,12 +160,14 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return local_path(path, "--workdir").is_file()
 
 
-def content(about: Mapping[str, Any], weights: Weights) -> bytes:
+def content(about: Mapping[str, Any], weights: Weights, card: bytes | None = None) -> bytes:
     """Returns the bytes of a model file; ``about`` has what ``ModelArchive`` needs, and may have more."""
     stored = io.BytesIO()
     with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as archive:
         text = json.dumps(files.plain(marked({"kind": KIND, **without_paths(about)})), indent=2, allow_nan=False)
         archive.writestr(_entry(_ABOUT), text + "\n")
+        if card is not None:
+            archive.writestr(_entry(_CARD), card)
         for name, array in weights.items():
             file = io.BytesIO()
             np.lib.format.write_array(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)

@@ -21,6 +21,7 @@
     held_out.csv         every held-out image with its prediction and its nearest training images, highest loss first;
                          without any, every training image, predicted by the model trained without its fold
     report.html          a page about all of it
+    model_card.md        the same in short, to be published with the classifier
     lock.json            the process that is working here, if any
 """
 
@@ -62,6 +63,7 @@ class Workdir:
         self.results = self.path / "results.json"
         self.held_out = self.path / "held_out.csv"
         self.report = self.path / "report.html"
+        self.model_card = self.path / "model_card.md"
 
     def create(self) -> None:
         """Creates the directory, unless it exists; raises InputError if that fails or it is not writable."""
@@ -165,5 +167,5 @@ class Workdir:
 
     def written(self) -> list[Path]:
         """Returns the files and folders of interest to a user that exist."""
-        shown = (self.results, self.report, self.held_out, self.picture, self.masks_picture)
+        shown = (self.results, self.report, self.model_card, self.held_out, self.picture, self.masks_picture)
         return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]

@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 
 import chimeramix_jax
@@ -25,11 +24,6 @@ def from_anywhere() -> list[str]:
 def from_here() -> list[str]:
     """Returns the same words for the current folder, with paths below it made relative, which is easier to read."""
     return [*map(_shortened, from_anywhere())]
-
-
-def in_words(command: Sequence[str]) -> str:
-    """Returns a command's words as one line."""
-    return " ".join(command)
 
 
 def _is_found(name: str, path: Path) -> bool:

@@ -20,6 +20,7 @@ from chimeramix_jax.data.identity import DataIdentity, Split
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.report import confusion, photos
+from chimeramix_jax.runtime import invocation
 from tests.report import finished_run
 
 HOSTILE = ("<script>document.title = 'owned'</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & co")
@@ -222,10 +223,11 @@ def test_the_commands_name_the_run_and_are_quoted_for_the_shell(tmp_path):
     text = workdir.report.read_text(encoding="utf-8")
     shown = [re.sub(r"<.*?>", "", line) for line in re.findall(r'<code tabindex="0">(.*?)</code>', text)]
     lines = [shlex.split(html.unescape(line)) for line in shown]
+    program = invocation.from_anywhere()
     assert lines == [
-        ["chimeramix", "--stage=predict", f"--workdir={path}", "--images=new-photos"],
-        ["chimeramix", "--stage=export", f"--workdir={path}", "--output=classifier.onnx"],
-        ["chimeramix", "--stage=generate", f"--workdir={path}", "--count=100"],
+        [*program, "--stage=predict", f"--workdir={path}", "--images=new-photos"],
+        [*program, "--stage=export", f"--workdir={path}", "--output=classifier.onnx"],
+        [*program, "--stage=generate", f"--workdir={path}", "--count=100"],
     ]
 
 

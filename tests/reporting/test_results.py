@@ -1,4 +1,4 @@
-from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table
+from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table, written_text
 
 
 def row(
@@ -65,9 +65,19 @@ def test_without_rows_there_is_no_table():
     assert summary_table([]) == ""
 
 
+def test_written_files_are_listed_by_folder_within_80_columns(tmp_path):
+    (tmp_path / "classifier").mkdir()
+    names = [f"file-{number}.json" for number in range(10)]
+    text = written_text([*(tmp_path / name for name in [*names, "classifier"]), "a.json"])
+    first, *listed, folder, last = text.splitlines()
+    assert first == f"written to {tmp_path}:" and (folder, last) == ("written to .:", "  a.json")
+    assert ", ".join(line.strip().rstrip(",") for line in listed) == ", ".join([*names, "classifier/"])
+    assert len(listed) == 3 and all(len(line) <= 80 for line in listed)
+
+
 def test_the_closing_text_leaves_out_missing_parts():
     assert closing_text({}) == ""
-    assert closing_text({"files": ["a/b.json"]}) == "written:\n  a/b.json"
+    assert closing_text({"files": ["a/b.json"]}) == "written to a:\n  b.json"
     text = closing_text({"summary": [row("baseline", 0.5)], "files": ["a/b.json"]})
     assert text.startswith("experiment")
-    assert text.endswith("\n\nwritten:\n  a/b.json")
+    assert text.endswith("\n\nwritten to a:\n  b.json")

@@ -45,7 +45,7 @@ def test_one_seed_has_no_interval_and_one_experiment_no_difference():
 def test_seeds_without_results_give_no_table():
     unmeasured = result(0) | {"summary": []}
     assert seed_table.seeds_table([unmeasured]) == ""
-    assert seed_table.closing_text([unmeasured]) == "written:\n  runs/seed-0/results.json"
+    assert seed_table.closing_text([unmeasured]) == "written to runs/seed-0:\n  results.json"
 
 
 def test_the_closing_text_says_what_the_interval_covers():
@@ -71,4 +71,4 @@ def test_the_closing_text_lists_seeds_that_were_rolled_back():
 def test_the_closing_text_names_the_evaluation_split_and_all_files():
     text = seed_table.closing_text([result(0, baseline=0.5) | {"validation": 1080}, result(1, baseline=0.5)])
     assert "1080 validation images" in text
-    assert text.endswith("written:\n  runs/seed-0/results.json\n  runs/seed-1/results.json")
+    assert text.endswith("written to runs/seed-0,\nwritten to runs/seed-1:\n  results.json")

@@ -72,8 +72,10 @@ def test_the_restored_network_and_class_names_are_the_runs(model, trained_run):
 def test_it_holds_the_classifier_and_its_results_and_nothing_more(model, trained_run, data_dir):
     with zipfile.ZipFile(model) as archive:
         names, text = archive.namelist(), archive.read("model.json").decode()
-    assert names[0] == "model.json" and all(name.startswith("weights/") for name in names[1:])
-    assert {name.split("/")[1].split(".")[0] for name in names[1:]} == {"parameters", "batch_statistics"}
+        card = archive.read("model_card.md")
+    assert names[:2] == ["model.json", "model_card.md"] and all(name.startswith("weights/") for name in names[2:])
+    assert {name.split("/")[1].split(".")[0] for name in names[2:]} == {"parameters", "batch_statistics"}
+    assert card == (trained_run / "model_card.md").read_bytes() and str(data_dir) not in card.decode()
     about, results = json.loads(text), json.loads((trained_run / "results.json").read_text())
     assert about["format"] == 1 and about["results"]["test"] == results["test"]
     assert about["data"] == results["data_sha256"] and set(about["versions"]) == set(results["versions"])

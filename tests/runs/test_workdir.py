@@ -147,9 +147,9 @@ def test_only_existing_parts_are_listed_as_written(workdir):
     assert workdir.written() == [workdir.picture, workdir.classifier]
     workdir.generator.mkdir()
     workdir.baseline.mkdir()
-    for file in (workdir.results, workdir.report, workdir.held_out, workdir.masks_picture):
+    for file in (workdir.results, workdir.report, workdir.model_card, workdir.held_out, workdir.masks_picture):
         file.write_text("{}")
-    pages = ["results.json", "report.html", "held_out.csv"]
+    pages = ["results.json", "report.html", "model_card.md", "held_out.csv"]
     parts = [*pages, "mixing.png", "masks.png", "generator", "classifier", "baseline"]
     assert workdir.written() == [workdir.path / part for part in parts]
 

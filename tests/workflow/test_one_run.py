@@ -55,6 +55,9 @@ def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finis
     assert results["config"]["seed"] == 0 and "git_commit" in results
     assert f"{results['test']['top1']:.1%}" in output and "baseline" in output
     assert "measured on 697 test images" in output and "exact McNemar test" in output
+    *_, report, classify = output.splitlines()
+    assert report == f"report:           {trained_run / 'report.html'}"
+    assert classify.startswith("classify photos:  ") and f"--stage=predict --workdir={trained_run} " in classify
     paired = results["against_baseline"]
     gained = paired["only_classifier_right"] - paired["only_baseline_right"]
     assert gained == round(697 * (results["test"]["top1"] - results["baseline"]["test"]["top1"]))

@@ -114,14 +114,16 @@ def _target(source: Workdir | ModelArchive, output: str | os.PathLike[str] | Non
 
 
 def _model(source: Workdir | ModelArchive, trained: TrainedClassifier) -> bytes:
-    """Returns the content of a model file, with the run's results if it has any."""
+    """Returns the content of a model file, with the run's results and model card if it has any."""
     about = {"data": {}} | {key: trained.about[key] for key in _OF_CHECKPOINTS if key in trained.about}
     if isinstance(source, ModelArchive):
         about |= {key: source.about[key] for key in ("results", "versions") if key in source.about}
+        card = source.card
     else:
         results = source.read_results() if source.results.exists() else None
         about |= {"results": results, "versions": provenance.record()["versions"]}
-    return model_archive.content(about, trained.weights())
+        card = source.model_card.read_bytes() if source.model_card.exists() else None
+    return model_archive.content(about, trained.weights(), card)
 
 
 def _file(program: Program, file_format: str, compare: Compare) -> tuple[bytes, Agreement]:

@@ -1,0 +1,86 @@
+"""How a classifier was trained, in words, from the settings of its run."""
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+
+_POLICIES = {"autoaugment": "AutoAugment", "trivialaugment": "TrivialAugment"}
+
+
+def recipe_in_words(config: ConfigDict) -> list[str]:
+    """Returns a few sentences about the network, what it saw and how it was trained."""
+    classifier, side = config.classifier, config.classifier.image_side
+    otherwise = "not augmented" if config.mixing.mask == "none" else "not augmented in any other way"
+    return [
+        f"The network is a {_network(classifier.model)} that sees {side}x{side} pixels. It began with random weights: "
+        "no pretrained network and no other images were used.",
+        *_mixing(config),
+        f"Its images were {_joined([*_augmentations(config)]) or otherwise}.",
+        f"It was trained for {classifier.epochs} epochs in batches of {classifier.batch_size} by SGD with a momentum "
+        f"of {classifier.momentum:g}, a learning rate from {classifier.learning_rate:g} to 0 along a cosine, and a "
+        f"weight decay of {classifier.weight_decay:g}.",
+        *_extras(config),
+    ]
+
+
+def _network(model: str) -> str:
+    if not model.startswith("wrn-"):
+        return model.replace("resnet", "ResNet")
+    _, depth, width, *early = model.split("-")
+    return f"wide ResNet of depth {depth} and width {width}{' (with early halving of the side)' if early else ''}"
+
+
+def _mixing(config: ConfigDict) -> Iterator[str]:
+    """Yields what was mixed; without mixing, that nothing was."""
+    mixing = config.mixing
+    if mixing.mask == "none":
+        yield "No images were mixed by masks."
+        return
+    grid = f"a random grid of {mixing.mix_size}x{mixing.mix_size} cells"
+    mask = {"grid": grid, "segmentation": "the segments of one of the images"}[mixing.mask]
+    share = "All" if mixing.probability == 1 else f"On average, {mixing.probability:.0%}"
+    yield f"{share} of the batches were mixed: {mask} decided which of {mixing.images} images of one class shows where."
+    if mixing.of == "pixels":
+        yield "The images' pixels were mixed, without a generator."
+    else:
+        yield (
+            "The images' features were mixed, and decoded by a generator that was trained on the same images for "
+            f"{config.generator.epochs} epochs."
+        )
+
+
+def _augmentations(config: ConfigDict) -> Iterator[str]:
+    augment = config.augment
+    if augment.crop_padding_fraction:
+        yield f"shifted by up to {augment.crop_padding_fraction:.3g} of their side"
+    if augment.horizontal_flip:
+        yield "mirrored left to right at random"
+    if augment.policy != "none":
+        yield f"changed by {_POLICIES[augment.policy]}"
+    if augment.random_erasing_probability:
+        yield f"partly filled with noise with a probability of {augment.random_erasing_probability:.0%}"
+    if augment.cutout:
+        yield f"covered by a square of {augment.cutout_side}x{augment.cutout_side} pixels"
+    if augment.mixup:
+        yield "blended with images of any class (mixup)"
+
+
+def _extras(config: ConfigDict) -> Iterator[str]:
+    """Yields what is beyond the published recipe."""
+    classifier = config.classifier
+    if classifier.growing_sides:
+        yield f"Its images grew during training (side:share of the steps: {classifier.growing_sides})."
+    if classifier.label_smoothing:
+        yield f"Labels were smoothed by {classifier.label_smoothing:g}."
+    if classifier.averaged_weights:
+        yield f"Its weights are a moving average with a decay of {classifier.averaged_weights:g} per step."
+    if classifier.class_balance == "sampling":
+        yield "Images of small classes were shown more often."
+    elif classifier.class_balance == "loss":
+        yield "Images of small classes weighed more in the loss."
+    if config.evaluation.mirror:
+        yield "Probabilities are averaged over an image and its mirror image."
+
+
+def _joined(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
