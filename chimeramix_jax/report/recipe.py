@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import parse_growing_sides
+
 _POLICIES = {"autoaugment": "AutoAugment", "trivialaugment": "TrivialAugment"}
 
 
@@ -68,8 +70,10 @@ def _augmentations(config: ConfigDict) -> Iterator[str]:
 def _extras(config: ConfigDict) -> Iterator[str]:
     """Yields what is beyond the published recipe."""
     classifier = config.classifier
-    if classifier.growing_sides:
-        yield f"Its images grew during training (side:share of the steps: {classifier.growing_sides})."
+    sides = parse_growing_sides(classifier.growing_sides, classifier.image_side)
+    if sides:
+        stages = ", ".join(f"{side}x{side} pixels for {share:.0%} of the steps" for side, share in sides)
+        yield f"Its images grew during training: {stages}, then the full side."
     if classifier.label_smoothing:
         yield f"Labels were smoothed by {classifier.label_smoothing:g}."
     if classifier.averaged_weights:

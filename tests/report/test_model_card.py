@@ -118,11 +118,13 @@ def test_a_data_set_of_the_hub_is_linked(tmp_path):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_recipe_has_words(experiment):
-    text = " ".join(recipe_in_words(load(f"image_folder:{experiment}")))
+    config = load(f"image_folder:{experiment}")
+    text = " ".join(recipe_in_words(config))
     assert ("generator" in text) == (experiment.startswith(("chimeramix", "hydramix")))
     for word, named_by in (("TrivialAugment", "trivialaugment"), ("mixup", "mixup"), ("a square of 8x8", "cutout")):
         assert (word in text) == (named_by in experiment)
-    assert "mirrored" in text and "None" not in text and "40 epochs" in text
+    assert "mirrored" in text and "None" not in text and f"{config.classifier.epochs} epochs" in text
+    assert "grew during training: 16x16 pixels for 40% of the steps, 24x24 pixels for 30%" in text
 
 
 def test_text_of_users_has_no_meaning_in_markdown():

@@ -72,7 +72,7 @@ def test_written_files_are_listed_by_folder_within_80_columns(tmp_path):
     first, *listed, folder, last = text.splitlines()
     assert first == f"written to {tmp_path}:" and (folder, last) == ("written to .:", "  a.json")
     assert ", ".join(line.strip().rstrip(",") for line in listed) == ", ".join([*names, "classifier/"])
-    assert len(listed) == 3 and all(len(line) <= 80 for line in listed)
+    assert len(listed) == 2 and all(len(line) <= 80 for line in listed)
 
 
 def test_the_closing_text_leaves_out_missing_parts():
