@@ -1,6 +1,8 @@
 """The training iterations that the speed comparison measures, by name. This module imports neither JAX nor PyTorch."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 RESIDUAL_BLOCKS = 2  # in the encoder
 NUM_CLASSES = 10
@@ -81,6 +83,10 @@ class Request:
     steps: int = 0
     loader_workers: int = 0
 
+    def changed(self) -> dict[str, Any]:
+        """Returns the attributes that are not defaults, and those of the preset, in JSON's types."""
+        return _changed(self) | {"preset": _changed(self.preset)}
+
     def steps_on(self, platform: str) -> int:
         """Returns the iterations per round on "cpu" or "gpu"."""
         return self.steps or (self.preset.cpu_steps if platform == "cpu" else GPU_STEPS)
@@ -88,6 +94,15 @@ class Request:
     def mixed_steps(self, steps: int) -> int:
         """Returns how many of a round's iterations mix their batch, in every round and on both sides."""
         return round(self.preset.mixing_probability * steps)
+
+
+def _changed(instance: Any) -> dict[str, Any]:
+    """Returns the attributes of a data class's instance that are not its defaults."""
+    return {
+        field.name: getattr(instance, field.name)
+        for field in dataclasses.fields(instance)
+        if getattr(instance, field.name) != field.default
+    }
 
 
 PRESETS = {

@@ -21,6 +21,9 @@ The twin does the work of the published program, or only what is needed (``--pyt
 means. Its images are already augmented and in the device's memory, which favours it: ours draws, pairs and augments its
 images in every step. With ``--loader-workers``, processes load and augment the twin's images, as in PyTorch programs.
 
+``--against`` times our side of another checkout of this repository as well, such as a worktree of an earlier commit. It
+gets only those sizes that differ from the defaults, so an earlier version need not know the later ones.
+
 Only the comparison needs PyTorch: ``pip install torch``. ``--pytorch-python`` names the interpreter of another
 environment that has torch and jaxtyping.
 """
@@ -43,22 +46,29 @@ from benchmarks import flops
 from benchmarks.presets import PRESETS, Preset, Request
 
 ROOT = Path(__file__).parents[1]
-TITLES = {"ours": "chimeramix_jax", "published": "PyTorch, published", "lean": "PyTorch, lean"}
+OURS, OTHER_CHECKOUT = "ours", "checkout"
+TITLES = {
+    OURS: "chimeramix_jax",
+    OTHER_CHECKOUT: "the other checkout",
+    "published": "PyTorch, published",
+    "lean": "PyTorch, lean",
+}
 
 
 class Side:
     """A side of the comparison in its process, with its measurements."""
 
-    def __init__(self, name: str, request: Request, python: str):
-        """Starts the process and waits until it is ready."""
+    def __init__(self, name: str, request: Request, python: str, checkout: Path = ROOT):
+        """Starts the process in a checkout and waits until it is ready."""
         self.name = name
+        work = OURS if name == OTHER_CHECKOUT else name
         self.seconds: list[float] = []  # per round, without the first
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.speed_worker", name, json.dumps(dataclasses.asdict(request))],
+            [python, "-m", "benchmarks.speed_worker", work, json.dumps(request.changed())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=checkout,
         )
         self.about = self._answer()
         self.first_round = 0.0
@@ -111,7 +121,7 @@ def main() -> None:
         mixing_probability=arguments.mixing_probability,
     )
     request = Request(preset, arguments.device, arguments.steps, arguments.loader_workers)
-    sides = run(request, arguments.pytorch, arguments.pytorch_python, arguments.rounds)
+    sides = run(request, arguments.pytorch, arguments.pytorch_python, arguments.rounds, arguments.against)
     figures = {side.name: figures_of(side, sides[0], preset) for side in sides}
     print(f"{arguments.stage}, {arguments.preset}: {preset}")
     print(f"{os.cpu_count()} cores of {processor()}, python {platform.python_version()}")
@@ -150,6 +160,7 @@ def parse_arguments() -> argparse.Namespace:
         default=["published"],
         help="the twin's work: as published, or only what is needed; both or none are allowed",
     )
+    parser.add_argument("--against", metavar="FOLDER", help="another checkout of this repository to compare with")
     parser.add_argument("--loader-workers", type=int, default=0, help="processes that load the twin's images")
     parser.add_argument("--pytorch-python", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--json", help="file for all figures, including those of every round")
@@ -158,6 +169,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--rounds must be at least 1; --steps and --loader-workers must not be negative")
     if not 0 < arguments.mixing_probability <= 1:
         parser.error("--mixing-probability must be above 0 and up to 1")
+    if arguments.against and not Path(arguments.against, "benchmarks", "speed_worker.py").is_file():
+        parser.error(f"--against: {arguments.against} is not a checkout of this repository")
     if arguments.json and not Path(arguments.json).absolute().parent.is_dir():
         parser.error(f"--json: {arguments.json} its folder does not exist")
     return arguments
@@ -171,13 +184,17 @@ def processor() -> str:
     return name[1] if name else platform.machine()
 
 
-def run(request: Request, works: Sequence[str], pytorch_python: str, rounds: int) -> list[Side]:
+def run(
+    request: Request, works: Sequence[str], pytorch_python: str, rounds: int, against: str | None = None
+) -> list[Side]:
     """Runs all sides in alternating rounds; returns them with their measurements, ours first."""
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(Side("ours", request, sys.executable))]
+        sides = [stack.enter_context(Side(OURS, request, sys.executable))]
         # Our side decides what "auto" means; the others follow.
         about = sides[0].about
         request = dataclasses.replace(request, device=about["platform"], steps=about["steps"])
+        if against is not None:
+            sides.append(stack.enter_context(Side(OTHER_CHECKOUT, request, sys.executable, Path(against))))
         for work in dict.fromkeys(works):
             sides.append(stack.enter_context(Side(work, request, pytorch_python)))
         for side in sides:
@@ -201,6 +218,7 @@ def figures_of(side: Side, ours: Side, preset: Preset) -> dict[str, Any]:
     return side.about | {
         "ms_per_iteration": median / steps * 1e3,
         "time_over_ours": statistics.median(ratios),
+        "quartiles_over_ours": statistics.quantiles(ratios, n=4)[::2] if len(ratios) > 1 else ratios * 2,
         "images_per_second": preset.batch_size * steps / median,
         "seconds_to_start": max(side.first_round - median, 0.0),
         "needed_flops": needed,
@@ -220,6 +238,7 @@ ROWS: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "computes in": lambda side: side["precision"],
     "ms per iteration, median": lambda side: f"{side['ms_per_iteration']:.4g}",
     "time over ours, median of rounds": lambda side: f"{side['time_over_ours']:.2f}",
+    "its quartiles": lambda side: " to ".join(f"{ratio:.2f}" for ratio in side["quartiles_over_ours"]),
     "images per second": lambda side: f"{side['images_per_second']:.4g}",
     "to start": lambda side: f"{side['seconds_to_start']:.1f} s",
     "needed GFLOP per iteration": lambda side: f"{side['needed_flops'] / 1e9:.4g}",

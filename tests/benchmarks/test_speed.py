@@ -1,9 +1,11 @@
+import dataclasses
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import speed
-from benchmarks.presets import PRESETS
+from benchmarks.presets import PRESETS, Preset, Request
 
 PRESET = PRESETS["generator", "small"]
 
@@ -35,3 +37,19 @@ def test_share_of_the_peak_stands_where_the_device_is_known():
     ours = side("ours", [1e-2], "NVIDIA H100 80GB HBM3", "bfloat16")
     figures = speed.figures_of(ours, ours, PRESET)
     assert figures["share_of_peak"] == pytest.approx(figures["needed_flops"] * 2 / 1e-2 / 989e12)
+
+
+def test_another_checkout_gets_only_the_sizes_that_differ_from_the_defaults():
+    preset = dataclasses.replace(PRESETS["classifier", "small"], growing_sides=((16, 0.5),))
+    request = Request(preset, device="cpu")
+    changed = json.loads(json.dumps(request.changed()))
+    assert changed.keys() == {"preset", "device"}
+    assert "early" not in changed["preset"] and changed["preset"]["growing_sides"] == [[16, 0.5]]
+    assert Request(Preset(**request.changed()["preset"]), device=changed["device"]) == request
+
+
+def test_the_other_checkout_has_to_be_one(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.argv", ["speed", "--stage=generator", f"--against={tmp_path}"])
+    with pytest.raises(SystemExit) as caught:
+        speed.parse_arguments()
+    assert caught.value.code == 2 and "is not a checkout of this repository" in capsys.readouterr().err
