@@ -104,7 +104,7 @@ HELP = Help(
                 "all (default): train, measure and report. Finished stages are not repeated.\n"
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
-                "report: write report.html again.\n"
+                "report: write report.html and model_card.md again.\n"
                 "check: only look at the data: classes, sides, copies, unreadable files.\n"
                 "predict, generate, export: use the trained networks; see below.",
                 default="all",

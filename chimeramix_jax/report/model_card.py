@@ -17,7 +17,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.report import commands
-from chimeramix_jax.report.confusion import ClassAccuracy
+from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
 from chimeramix_jax.report.data_check import DataSection
 from chimeramix_jax.report.recipe import recipe_in_words
 from chimeramix_jax.report.verdict import Measured, Verdict
@@ -47,7 +47,6 @@ def text(
     split: str,
     dataset: FewShotDataset,
     verdict: Verdict,
-    accuracies: Sequence[ClassAccuracy],
     data: DataSection | None,
     auto: Mapping[str, Any] | None,
 ) -> str:
@@ -58,12 +57,11 @@ def text(
         split: what was measured on: "test", "validation" or ``FOLDS``.
         dataset: the run's data.
         verdict: what the report says about its accuracy.
-        accuracies: of the classes that were measured.
         data: what a look at the data found; None: nothing is recorded.
         auto: how the recipe was chosen; see ``report.auto_choice``. None: not by the program.
     """
     config, names = settings.from_dict(results["config"]), dataset.class_names
-    title = f"Image classifier for {_named(names)}"
+    title = f"Image classifier for {_subject(config, names)}"
     content = {
         "title": title,
         "classes": len(names),
@@ -74,7 +72,7 @@ def text(
         "own_images": _is_own(config),
         "verdict": verdict,
         "percent": lambda share: statistics.percent(share, verdict.classifier.examples),
-        "rows": _rows(dataset, accuracies),
+        "rows": _rows(results[split], dataset),
         "training_images": len(dataset.distinct_training),
         "of_class": statistics.percent,
         "divided": dataset.divided,
@@ -124,15 +122,18 @@ def _is_own(config: ConfigDict) -> bool:
     return catalog.dataset_entry(config.dataset.name).source == "directory"
 
 
-def _named(class_names: Sequence[str]) -> str:
-    """Returns the classes as part of a sentence; with many classes, only their number."""
+def _subject(config: ConfigDict, class_names: Sequence[str]) -> str:
+    """Returns the data set or, of a user's own images, the classes; if there are many classes, only their number."""
+    if not _is_own(config):
+        return f"the data set {config.dataset.name}"
     if len(class_names) > _MOST_NAMED:
         return f"{len(class_names)} classes"
     return f"{', '.join(class_names[:-1])} and {class_names[-1]}"
 
 
-def _rows(dataset: FewShotDataset, accuracies: Sequence[ClassAccuracy]) -> list[ClassRow]:
-    measured = {row.name: row for row in accuracies}
+def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[ClassRow]:
+    confusion, repeats = np.asarray(evaluation["confusion"]), evaluation.get("repeats", 1)
+    measured = {row.name: row for row in class_accuracies(confusion, dataset.class_names, repeats)}
     counts = np.bincount(dataset.train.labels[dataset.distinct_training], minlength=len(dataset.class_names))
     return [
         ClassRow(name, count, measured.get(name))

@@ -56,9 +56,7 @@ def write(
     predictions: Mapping[str, Predictions],
     held_out: HeldOutPredictions | None = None,
 ) -> None:
-    """Writes ``report.html`` and ``model_card.md`` of a finished run.
-
-    Raises InputError if its results or a metrics log cannot be read.
+    """Writes ``report.html`` and ``model_card.md``; raises InputError if results or a metrics log cannot be read.
 
     All figures come from ``results.json``, except for the comparisons with the baseline and with the most frequent
     class, and the misclassified images. These come from ``predictions``: the predicted class of every held-out image,
@@ -96,13 +94,12 @@ def write(
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": changed_settings.divide(config),
     }
-    matrix, repeats = np.asarray(results[split]["confusion"]), of_folds["repeats"]
-    content |= of_folds | _classes(matrix, dataset, predictions["classifier"], held_out is None, repeats)
+    matrix = np.asarray(results[split]["confusion"])
+    content |= of_folds | _classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_bytes(workdir.report, page.encode())
-    accuracies = confusion.class_accuracies(matrix, names, repeats)
-    about = content["verdict"], accuracies, content["data"], content["auto"]
-    files.write_bytes(workdir.model_card, model_card.text(results, split, dataset, *about).encode())
+    card = model_card.text(results, split, dataset, content["verdict"], content["data"], content["auto"])
+    files.write_bytes(workdir.model_card, card.encode())
 
 
 def _of_classifiers(

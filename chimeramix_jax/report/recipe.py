@@ -41,7 +41,10 @@ def _mixing(config: ConfigDict) -> Iterator[str]:
     grid = f"a random grid of {mixing.mix_size}x{mixing.mix_size} cells"
     mask = {"grid": grid, "segmentation": "the segments of one of the images"}[mixing.mask]
     share = "All" if mixing.probability == 1 else f"On average, {mixing.probability:.0%}"
-    yield f"{share} of the batches were mixed: {mask} decided which of {mixing.images} images of one class shows where."
+    yield (
+        f"{share} of the batches were mixed: {mask} decided which of {mixing.images} images of one class each place "
+        "comes from."
+    )
     if mixing.of == "pixels":
         yield "The images' pixels were mixed, without a generator."
     else:

@@ -85,14 +85,14 @@ def _are_several(images: Iterable[object]) -> bool:
 
 
 def _is_array(value: object) -> bool:
-    """Whether NumPy can take it for an array without copying a list: an array of NumPy, JAX or another library."""
+    """Whether it is an array, of NumPy, JAX or another library, and not a list or an image of Pillow."""
     return hasattr(value, "__array__") and hasattr(value, "dtype")
 
 
 def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tuple[Named, object]]:
     for are_paths, group in itertools.groupby(enumerate(images), lambda item: isinstance(item[1], str | os.PathLike)):
         if are_paths:
-            paths = image_paths.find([path for _, path in group])
+            paths = image_paths.find([path for _, path in group if isinstance(path, str | os.PathLike)])
             classes = true_classes(paths, class_names)
             yield from ((Named(printable(path), path, classes.get(path)), path) for path in paths)
         else:

@@ -40,6 +40,9 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     assert "How the recipe was chosen" in page and "plain was the most accurate" in page
     assert re.search(r"plain 70 % \d+ % to \d+ % none 12 2m 00s yes mixed 60 % \d+ % to \d+ % 5 7 2m 00s no", page)
     assert "The winner's accuracy on the folds is 70 %; 3.4 percentage points are subtracted." in page
+    card = workdir.model_card.read_text()
+    assert "compared 2 recipes on folds of the training images, and plain was the most accurate." in card
+    assert "about 3.4 percentage points too high, because it was chosen by them. The accuracy above was meas" in card
     assert "1000 bootstrap samples" in page and "trained for 99 epochs" in page
 
 

@@ -71,6 +71,7 @@ def test_the_figures_are_those_of_the_results(trained_run):
         assert f"\n| {digit} | 2 | {row.sum()} | {share} | " in body
     assert f"`{results['data_sha256']['train']}`" in body and f"`{results['data_sha256']['held_out']}`" in body
     assert "training images per class: 2" in body  # as check.json says
+    assert "\n# Image classifier for the data set digits\n" in body
     assert "chimeramix --stage=predict --workdir=model.zip --images=new-photos" in body
 
 
