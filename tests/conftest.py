@@ -57,6 +57,9 @@ LONGEST_FIRST = (
     "test_one_run.py",
     "test_shared_generator.py",
     "test_python_page.py",
+    "test_prediction.py",
+    "test_environments.py",
+    "test_with_folds.py",
 )
 
 

@@ -1,8 +1,6 @@
-"""Pictures of what speaks for each class: through Python, and refusals through the real command line."""
+"""Pictures of what speaks for each class: through Python, and refusals through the command line."""
 
 import csv
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from conftest import ROOT
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax.command_line import program
 from chimeramix_jax.errors import InputError
 
 
@@ -70,8 +69,9 @@ def test_a_folder_with_files_is_not_overwritten(trained_run, photos, tmp_path):
         (["--stage=evaluate", "--explain=why"], "--explain: --stage=evaluate does not take it; it is for predict"),
     ],
 )
-def test_a_flag_that_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, message):
-    command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={trained_run}", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
-    assert (process.returncode, process.stdout) == (2, "")
-    assert message in process.stderr.splitlines()[-1]
+def test_a_flag_that_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    code = program.main(["--stage=predict", f"--workdir={trained_run}", *arguments])
+    output, errors = capsys.readouterr()
+    assert (code, output) == (2, "")
+    assert message in errors.splitlines()[-1]

@@ -16,6 +16,7 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
+from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.image_files import read_square_rgb
@@ -208,8 +209,10 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
         (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
     ],
 )
-def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments, message):
-    code, output, errors = predict(trained_run, *arguments)
+def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    code = program.main(["--stage=predict", f"--workdir={trained_run}", *arguments])
+    output, errors = capsys.readouterr()
     assert (code, output) == (2, "")
     assert message in errors.splitlines()[-1]
 

@@ -12,7 +12,7 @@ from conftest import TINY
 from flax import nnx
 
 import chimeramix_jax
-from chimeramix_jax.command_line import main_command
+from chimeramix_jax.command_line import main_command, program
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.workflow import several_seeds
@@ -211,8 +211,9 @@ def test_more_devices_than_available_are_refused(settings, tmp_path):
         (["--config.seeds=0:2", "--generator_workdir=runs/one"], ["--generator_workdir=runs/one", "'0:2'", "{seed}"]),
     ],
 )
-def test_arguments_that_do_not_suit_several_seeds_are_refused_in_one_line(run, tmp_path, arguments, parts):
-    code, output, errors = run(*arguments, f"--workdir={tmp_path / 'run'}")
+def test_arguments_that_do_not_suit_several_seeds_are_refused_in_one_line(tmp_path, capsys, arguments, parts):
+    code = program.main([*arguments, f"--workdir={tmp_path / 'run'}"])
+    output, errors = capsys.readouterr()
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert all(part in errors for part in parts)
     assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize, resize_align_corners
+from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json, load, to_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
@@ -133,13 +134,11 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
         (["--count=5", "--retrain"], "--retrain: --stage=generate does not take it"),
     ],
 )
-def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, tmp_path, arguments, message):
-    command = [sys.executable, ROOT / "main.py", "--stage=generate", f"--workdir={trained_run}"]
-    process = subprocess.run(
-        [*command, f"--output={tmp_path}/new", *arguments], capture_output=True, text=True, timeout=300
-    )
-    assert (process.returncode, process.stdout) == (2, "")
-    assert message in process.stderr and process.stderr.count("\n") == 1
+def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, tmp_path, capsys, arguments, message):
+    code = program.main(["--stage=generate", f"--workdir={trained_run}", f"--output={tmp_path}/new", *arguments])
+    output, errors = capsys.readouterr()
+    assert (code, output) == (2, "")
+    assert message in errors and errors.count("\n") == 1
     assert not os.listdir(tmp_path)
 
 
