@@ -36,7 +36,7 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config.augment.cutout_side = IMAGE_SIDE // 4
     config.repeat_unlimited = True  # otherwise the epochs of a small folder would have few steps
     config.evaluation.mirror = True
-    config.evaluation.every_epochs = 28  # a folder may have thousands of test images
+    config.evaluation.every_epochs = 32  # a folder may have thousands of test images
 
     config.generator.image_side = IMAGE_SIDE
     config.generator.channels = 16
@@ -52,6 +52,6 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config.classifier.dropout_rate = 0.0
     config.classifier.batch_size = 16  # many small steps
     config.classifier.num_dataset_repeats_base = 100
-    config.classifier.epochs = 112
+    config.classifier.epochs = 128
     config.classifier.learning_rate = 0.02
     return experiments.apply(config, experiment)
