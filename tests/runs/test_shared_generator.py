@@ -184,8 +184,17 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def small(first, study):
+    """The same run with fewer files, which are copied many times: one checkpoint of its generator, no other stage."""
+    folder = shutil.copytree(first, study / "small", ignore=shutil.ignore_patterns("baseline", "checkpoints", "*.png"))
+    newest = max((first / "generator" / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    shutil.copytree(newest, folder / "generator" / "checkpoints" / newest.name)
+    return folder
+
+
 @pytest.fixture
-def adopting_while(first, settings, dataset, tmp_path, monkeypatch):
+def adopting_while(small, settings, dataset, tmp_path, monkeypatch):
     """Has a run keep another's generator while something becomes of that other one, before each file in turn.
 
     Gives a function that does so and returns, for each of these moments, the error and what was kept.
@@ -194,7 +203,7 @@ def adopting_while(first, settings, dataset, tmp_path, monkeypatch):
     from chimeramix_jax.runs.workdir import Workdir
 
     def adopt(number, happens):
-        home = Workdir(shutil.copytree(first, tmp_path / f"home-{number}"))
+        home = Workdir(shutil.copytree(small, tmp_path / f"home-{number}"))
         user = Workdir(tmp_path / f"user-{number}")
         user.path.mkdir()
         copied, link, copy = [], shared_generator._link, shutil.copy2
@@ -233,8 +242,7 @@ def trained_anew(home):
     home.move_aside(home.generator)
     other = shutil.copytree(home.generator.with_name("generator.replaced-1"), home.generator)
     (other / "metrics.jsonl").write_text("{}\n")
-    for picture in (other / "pictures").iterdir():
-        picture.write_bytes(b"another")
+    (other / "pictures" / "mixing-epoch-0001.png").write_bytes(b"another")
 
 
 def deleted(home):
