@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
-from chimeramix_jax.command_line.help_text import Entry, Help, program_name
+from chimeramix_jax.command_line.help_text import WIDTH, Entry, Help, program_name
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
@@ -206,11 +207,13 @@ def _print(ranking: Ranking, parsed: Arguments, plan: Plan) -> None:
     """Prints the best trials, the files, and the command that uses the result."""
     print(outcome.counts(ranking))
     if ranking.count(RUNNING):
-        print("Other processes are at work on those that are not finished; if not, the same command continues them.")
+        print(
+            "Other processes work on those that are not finished, or have ended; then the same command continues them."
+        )
     if ranking.best is None:
         return
     print("", outcome.table(ranking, parsed.space), "", sep="\n")
-    print(outcome.explanation(ranking, plan))
+    print(textwrap.fill(outcome.explanation(ranking, plan), WIDTH))
     names = (outcome.BEST, page.PAGE, outcome.TABLE)
     print("", "written:", *(f"  {plan.folder / name}" for name in names), "", sep="\n")
     print(f"Train with the best settings: {program_name()} --config={_quoted(plan.folder / outcome.BEST)}")

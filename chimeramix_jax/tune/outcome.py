@@ -75,13 +75,14 @@ class Ranking:
 
 def explanation(ranking: Ranking, plan: Plan) -> str:
     """Returns a sentence about how far the best accuracy can be trusted."""
-    too_high = "is too high"
-    if ranking.optimism is not None:
-        too_high += f", by about {100 * ranking.optimism:.1f} points according to {SAMPLES} bootstrap samples"
-    elif len(ranking.finished) == 1:
-        return "It was measured on images that did not take part in training."
     where = "folds" if plan.config.folds else "validation images"
-    return f"It is the best of {len(ranking.finished)} on the same {where}, and therefore {too_high}."
+    if len(ranking.finished) == 1:
+        return f"It was measured on {where} that took no part in training."
+    too_high = "is too high on average"
+    if ranking.optimism is not None:
+        points = "less than 0.1" if ranking.optimism < 0.0005 else f"about {100 * ranking.optimism:.1f}"
+        too_high += f", by {points} percentage points according to {SAMPLES} bootstrap samples"
+    return f"It is the highest of {len(ranking.finished)} accuracies on the same {where}, and so it {too_high}."
 
 
 def counts(ranking: Ranking) -> str:
