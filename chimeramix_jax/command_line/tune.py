@@ -41,8 +41,8 @@ HELP = Help(
             "Search for the best settings for your own photos, judged by five folds of them.",
         ),
         (
-            "tune --config=cifair10:chimeramix_grid --trials=50 --search=classifier.learning_rate=0.001:0.1:log,"
-            "mixing.probability=0:1,augment.policy='none|trivialaugment'",
+            "tune --config=cifair10:chimeramix_grid --trials=50 --search=classifier.learning_rate=0.001:0.1:log "
+            "--search=mixing.probability=0:1,augment.policy='none|trivialaugment'",
             "Search three settings, judged by the training images outside the few-shot subset.",
         ),
         ("--config=runs/search/best.py", "Train with the best settings, and measure them on the test images."),
@@ -58,7 +58,9 @@ HELP = Help(
                 "search=KEY=VALUES[,KEY=VALUES...]",
                 "The settings to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log for a logarithmic scale, or KEY=A|B|C. "
                 "Default: what get_search_space() of the config file returns or else learning rate, weight decay, "
-                "epochs, policy and, with mixing, its probability; docs/tune.md has their ranges.",
+                "epochs, policy and, with mixing, its probability; docs/tune.md has their ranges. May be given several "
+                "times.",
+                repeatable=True,
             ),
             Flag("trials=N", "How many trials the search has altogether. Default: 30.", default=30, highest=1_000_000),
             Flag(
@@ -122,7 +124,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     _check(config)
     described = settings.load_search_space(parsed.config)
     if parsed.search is not None:
-        described = dict(space.parse(parsed.search))
+        described = dict(space.parse(",".join(parsed.search)))
     elif described is None:
         described = dict(space.default(config))
     parsed.settings, parsed.space = config, space.space_of(described, config)
