@@ -11,6 +11,8 @@ from chimeramix_jax.sweep.local import SECONDS_BETWEEN_POLLS, Worker
 from chimeramix_jax.tune.search import Search, Started
 from chimeramix_jax.tune.trial import End, Outcome, Plan, TrialRun
 
+SECONDS_BETWEEN_LOOKS = 10.0
+
 MOST_FAILURES = 3  # in a row; then something else than the settings is wrong
 
 
@@ -59,6 +61,8 @@ class _Pool:
         self._search, self._plan, self._display, self._after_trial = search, plan, display, after_trial
         self._idle = list(workers)
         self._running: list[_Running] = []
+        self._look_again_at = 0.0  # for trials that other processes have left behind, if none is to be begun
+        self._ended = 0
         self._failures = 0  # since the last trial that did not fail
 
     def run(self) -> None:
@@ -83,7 +87,10 @@ class _Pool:
 
     def _start_trials(self) -> bool:
         """Starts trials on idle workers; returns whether any trial is running."""
-        while self._idle and (started := self._search.next()) is not None:
+        while self._idle and time.monotonic() >= self._look_again_at:
+            if (started := self._search.next()) is None:
+                self._look_again_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
+                break
             worker = self._idle.pop(0)
 
             def report(percent_done: int, accuracy: float, started: Started = started) -> bool:
@@ -105,6 +112,7 @@ class _Pool:
             if outcome is None:
                 continue
             self._running.remove(running)
+            self._ended += outcome.end is not End.STOPPED
             if outcome.end is not End.STOPPED:
                 self._idle.append(running.run.worker)
             self._search.finish(running.started, outcome)
@@ -122,8 +130,7 @@ class _Pool:
         running = [
             (f"trial {one.started.number}", time.monotonic() - one.since, one.run.last_line()) for one in self._running
         ]
-        ended = sum(trial.state.is_finished() for trial in self._search.trials())
-        self._display.show(running, f"{ended} of {self._search.total} trials ended")
+        self._display.show(running, f"{self._ended} trials have ended here")
 
 
 def _in_words(outcome: Outcome) -> str:

@@ -96,7 +96,7 @@ class Search:
             self.check(source, data)
             if not (self.folder / ABOUT).exists():
                 files.write_json(self.folder / ABOUT, stored_format.marked(self._about(source, data)))
-            _remove_incomplete_line(self.folder / JOURNAL)
+            _remove_incomplete_line(_journal(self.folder))
             if not self._study.get_trials(deepcopy=False):
                 self._try_own_settings_first()
 
@@ -169,7 +169,7 @@ class Search:
 
     @cached_property
     def _storage(self) -> JournalStorage:
-        return JournalStorage(JournalFileBackend(str(self.folder / JOURNAL)))
+        return JournalStorage(JournalFileBackend(_journal(self.folder)))
 
     @cached_property
     def _study(self) -> optuna.Study:
@@ -296,11 +296,16 @@ def _claim(number: int) -> str:
     return f"trial-{number}"
 
 
-def _remove_incomplete_line(journal: Path) -> None:
+def _journal(folder: Path) -> str:
+    """Returns the full path of the journal: Optuna's lock is a link to it, which would dangle with a relative one."""
+    return str((folder / JOURNAL).absolute())
+
+
+def _remove_incomplete_line(journal: str) -> None:
     """Removes what a process that was killed, or a full disk, left at the end of the journal."""
-    if not journal.exists():
+    if not os.path.exists(journal):
         return
-    lock = JournalFileSymlinkLock(str(journal))
+    lock = JournalFileSymlinkLock(journal)
     lock.acquire()
     try:
         with open(journal, "rb+") as file:

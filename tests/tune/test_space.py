@@ -32,6 +32,11 @@ def test_a_space_is_read_as_it_is_written(config):
         assert space_of({dimension.key: dimension.text}, config) == (dimension,)
 
 
+def test_a_config_file_may_list_values_that_have_commas(config):
+    (sides,) = space_of({"classifier.growing_sides": ["", "8:0.4,12:0.3"]}, config)
+    assert sides == Choice("classifier.growing_sides", ("", "8:0.4,12:0.3"))
+
+
 def test_an_end_that_a_setting_excludes_is_left_out(config):
     (probability,) = space_of({"mixing.probability": "0:1"}, config)
     assert 0 < probability.low < 1e-300 and probability.high == 1
