@@ -13,7 +13,7 @@ from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.tune import outcome
 from chimeramix_jax.tune.outcome import Ranking, TrialRecord
-from chimeramix_jax.tune.space import Choice, Dimension, Space
+from chimeramix_jax.tune.space import Choice, Dimension, Space, plain
 from chimeramix_jax.tune.trial import Plan
 
 PAGE = "search.html"  # in the search's folder
@@ -130,7 +130,9 @@ def _ticks(dimension: Dimension) -> list[tuple[object, str]]:
         return [(value, str(value)) for value in dimension.values]
     low, high = dimension.low, dimension.high
     middle = math.sqrt(low * high) if dimension.logarithmic else (low + high) / 2
-    return [(value, f"{value:.2g}" if not dimension.whole else f"{value:.0f}") for value in (low, middle, high)]
+    return [
+        (value, f"{value:.0f}" if dimension.whole else plain(float(f"{value:.2g}"))) for value in (low, middle, high)
+    ]
 
 
 def _style(record: TrialRecord, ranking: Ranking) -> str:

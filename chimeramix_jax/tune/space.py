@@ -4,6 +4,7 @@ A space is a list of ``KEY=LOW:HIGH``, ``KEY=LOW:HIGH:log`` and ``KEY=A|B|C``, s
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Range:
     @property
     def text(self) -> str:
         """The range as it is written."""
-        return f"{self.low:.6g}:{self.high:.6g}" + (f":{_LOGARITHMIC}" if self.logarithmic else "")
+        return f"{plain(self.low)}:{plain(self.high)}" + (f":{_LOGARITHMIC}" if self.logarithmic else "")
 
     @property
     def extremes(self) -> tuple[Value, ...]:
@@ -81,6 +82,11 @@ class Choice:
 
 Dimension = Range | Choice
 Space = tuple[Dimension, ...]
+
+
+def plain(number: float) -> str:
+    """Returns a number as it is written; the smallest one above 0, where 0 itself is not allowed, as 0."""
+    return f"{number:.6g}" if abs(number) > sys.float_info.min else "0"
 
 
 def parse(text: str) -> dict[str, str]:

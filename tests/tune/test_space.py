@@ -39,7 +39,7 @@ def test_a_config_file_may_list_values_that_have_commas(config):
 
 def test_an_end_that_a_setting_excludes_is_left_out(config):
     (probability,) = space_of({"mixing.probability": "0:1"}, config)
-    assert 0 < probability.low < 1e-300 and probability.high == 1
+    assert 0 < probability.low < 1e-300 and probability.high == 1 and probability.text == "0:1"
     (dropout,) = space_of({"classifier.dropout_rate": "0:1"}, config)
     assert dropout.low == 0 and 0.999 < dropout.high < 1
 
