@@ -45,6 +45,7 @@ HELP = Help(
     usage=(
         "[FLAGS]",
         "sweep --datasets=NAMES --experiments=NAMES [FLAGS]",
+        "tune --config=FILE [FLAGS]",
         "summarize FOLDER [FOLDER ...] [FLAGS]",
     ),
     summary="Trains an image classifier on very few labelled images with ChimeraMix, and measures its accuracy.",
@@ -70,6 +71,7 @@ HELP = Help(
     groups={
         "Subcommands (each has its own --help)": (
             Entry("sweep", "Run every combination of data sets, experiments, numbers of images and seeds."),
+            Entry("tune", "Search for better settings, judged by validation images or folds."),
             Entry("summarize", "Average the runs in a folder over seeds, and write tables and curves."),
         ),
         "Settings": (

@@ -16,7 +16,7 @@ from chimeramix_jax.command_line.flags import HELP_FLAGS
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 
-SUBCOMMANDS = ("sweep", "summarize")
+SUBCOMMANDS = ("sweep", "tune", "summarize")
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -52,6 +52,10 @@ def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:
         from chimeramix_jax.command_line import sweep  # imported only when needed: runs start without it
 
         return sweep, arguments[1:]
+    if name == "tune":
+        from chimeramix_jax.command_line import tune
+
+        return tune, arguments[1:]
     if name == "summarize":
         from chimeramix_jax.command_line import summarize
 

@@ -7,8 +7,9 @@ import importlib.util
 import inspect
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -32,7 +33,10 @@ def load(source: str) -> ConfigDict:
     """
     refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
-    get_config = _get_config_function(str(shipped.folder() / f"{path}.py") if path in shipped.names() else path)
+    module = _module(path)
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise InputError(f"--config={module.__file__}: the file defines no function get_config")
     try:
         inspect.signature(get_config).bind(*arguments)
     except TypeError:
@@ -42,6 +46,17 @@ def load(source: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
     return config.lock()
+
+
+def load_search_space(source: str) -> dict[str, Any] | None:
+    """Calls ``get_search_space`` of a config file, which says what ``chimeramix tune`` searches; None without it."""
+    get_search_space = getattr(_module(source.split(":", 1)[0]), "get_search_space", None)
+    if get_search_space is None:
+        return None
+    space = get_search_space()
+    if not isinstance(space, Mapping):
+        raise InputError(f"--config={source}: get_search_space returned a {type(space).__name__}, not a dictionary")
+    return dict(space)
 
 
 @functools.cache
@@ -87,7 +102,9 @@ def _explain(flag_error: str) -> str:
     return f"{setting[1]}: {setting[2]!r} is not allowed; it must be {rule.allowed}" if rule else flag_error
 
 
-def _get_config_function(named: str) -> Callable[..., Any]:
+def _module(named: str) -> ModuleType:
+    """Runs a config file, which is named by its path or is a shipped one, and returns it as a module."""
+    named = str(shipped.folder() / f"{named}.py") if named in shipped.names() else named
     path = str(local_path(named, "--config"))
     if not os.path.isfile(path):
         raise InputError(f"--config={named}: no such file ({_hint(named, path)})")
@@ -99,9 +116,7 @@ def _get_config_function(named: str) -> Callable[..., Any]:
         specification.loader.exec_module(module)
     except (SyntaxError, UnicodeDecodeError) as error:
         raise InputError(f"--config={path}: not valid Python: {error}") from None
-    if not callable(getattr(module, "get_config", None)):
-        raise InputError(f"--config={path}: the file defines no function get_config")
-    return module.get_config
+    return module
 
 
 def _hint(named: str, path: str) -> str:

@@ -14,9 +14,13 @@ from chimeramix_jax.runtime import stopping
 NAME = "lock.json"
 
 
+class InUseError(InputError):
+    """Another process is in the directory, or may be."""
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Keeps other runs out of a directory inside the ``with`` statement; raises InputError if another process is in it.
+    """Keeps other runs out of a directory inside the ``with`` statement; raises InUseError if another process is in it.
 
     The lock is a file that names its owner. On the same machine, the system knows whether the owner is still running,
     so the file left by a killed process does no harm.
@@ -49,7 +53,7 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             owner = _owner(descriptor)
             os.close(descriptor)
-            raise InputError(
+            raise InUseError(
                 f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host "
                 f"{owner.get('host', '?')}; wait for it, stop it, or choose another with --workdir"
             ) from None
@@ -63,7 +67,7 @@ def _refuse_another_host(path: Path, descriptor: int) -> None:
     """Refuses a lock from another machine: its owner may be running, and not every shared file system shows it."""
     owner = _owner(descriptor)
     if owner.get("host", socket.gethostname()) != socket.gethostname():
-        raise InputError(
+        raise InUseError(
             f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host {owner['host']}, which "
             f"cannot be checked from here; if it is no longer running, remove {path}"
         )

@@ -1,0 +1,225 @@
+"""``chimeramix tune``: searches settings by many trials, and writes the best as a config file."""
+
+import importlib.util
+import os
+import shlex
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
+from chimeramix_jax.command_line.help_text import WIDTH, Entry, Help, program_name
+from chimeramix_jax.config.catalog import dataset_entry
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import leaving_no_empty_folders, local_path
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.sweep import local
+from chimeramix_jax.tune import outcome, page, space
+from chimeramix_jax.tune.outcome import FAILED, RUNNING, Ranking
+from chimeramix_jax.tune.trial import Plan
+
+SOME_FAILED = 1  # exit code: some trials failed
+
+_FIXED = {"seeds": "", "fold": 0}  # settings that a search cannot use, and the value that they must have
+
+HELP = Help(
+    usage=("tune --config=FILE[:EXPERIMENT] [FLAGS]",),
+    summary="Searches for settings that make the classifier more accurate. Each trial is an ordinary run in its own "
+    "folder, judged on validation images or folds; test images take no part. Trials that are behind are stopped "
+    "early. The result is a config file with the best settings, and a page that shows what mattered. The same command "
+    "continues a search that was stopped, and several processes, also on several machines that share the folder, can "
+    "work on one search. Needs optuna (pip install optuna).",
+    examples=(
+        (
+            "tune --config=image_folder --config.dataset.directory=photos --folds=5 --trials=30 --workdir=runs/search",
+            "Search for the best settings for your own photos, judged by five folds of them.",
+        ),
+        (
+            "tune --config=cifair10:chimeramix_grid --trials=50 --search=classifier.learning_rate=0.001:0.1:log "
+            "--search=mixing.probability=0:1,augment.policy='none|trivialaugment'",
+            "Search three settings, judged by the training images outside the few-shot subset.",
+        ),
+        ("--config=runs/search/best.py", "Train with the best settings, and measure them on the test images."),
+    ),
+    groups={
+        "What to search": (
+            Flag(
+                "config=FILE[:EXPERIMENT]",
+                "The settings to begin with: a file, or one in configs/. Required.",
+            ),
+            Entry("--config.KEY=VALUE", "Change one setting of all trials."),
+            Flag(
+                "search=KEY=VALUES[,KEY=VALUES...]",
+                "The settings to search: KEY=LOW:HIGH, KEY=LOW:HIGH:log for a logarithmic scale, or KEY=A|B|C. "
+                "Default: what get_search_space() of the config file returns or else learning rate, weight decay, "
+                "epochs, policy and, with mixing, its probability; docs/tune.md has their ranges. May be given several "
+                "times.",
+                repeatable=True,
+            ),
+            Flag("trials=N", "How many trials the search has altogether. Default: 30.", default=30, highest=1_000_000),
+            Flag(
+                "folds=N",
+                "Judge each trial by N folds of the training images instead of validation images. The same as "
+                "--config.folds=N.",
+                lowest=2,
+                highest=1000,
+            ),
+        ),
+        "How to search": (
+            Flag(
+                "sampler=tpe|random",
+                "tpe (default): tree-structured Parzen estimator, which learns from earlier trials.",
+                default="tpe",
+            ),
+            Flag(
+                "pruner=halving|hyperband|none",
+                "Which trials are stopped early. halving (default): after a quarter and after half of the training, "
+                "trials in the worse half of those that came so far. hyperband: the same, but some trials only later.",
+                default="halving",
+            ),
+        ),
+        "Where": (
+            Flag("workdir=FOLDER", "The search's folder. Default: runs/tune.", default="runs/tune"),
+            Flag(
+                "workers=N",
+                "How many trials at once. Default: one per GPU or, without GPUs, one that uses all cores.",
+            ),
+        ),
+        "The files": (
+            Entry("best.py", "The best settings, as a config file."),
+            Entry("search.html", "What mattered, accuracy by setting, and all trials."),
+            Entry("search.csv", "All trials."),
+            Entry("trials/", "The folder of each trial."),
+        ),
+    },
+    exit_codes={
+        0: "All trials have ended.",
+        1: "Some trials failed, or a file cannot be written.",
+        2: "A flag, setting or file cannot be used, or several trials failed in a row.",
+        130: "Stopped by Ctrl-C. The same command continues the search.",
+        143: "Stopped by SIGTERM or SIGUSR1. The same command continues the search.",
+    },
+)
+
+
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """Returns the flags' values, the settings as ``settings``, and the space as ``space``; all of them checked."""
+    parsed, rest = parse(arguments, HELP.flags)
+    if "config" not in parsed.given:
+        raise InputError("--config: tune needs it, such as --config=digits:chimeramix_grid")
+    parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
+    refuse_unknown((argument for argument in rest if argument not in parsed.overrides), HELP.flags, settings.SETTINGS)
+    if parsed.folds is not None:
+        parsed.overrides.append(f"--config.folds={parsed.folds}")
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError("tune: optuna is not installed; run pip install optuna")
+    config = settings.load(parsed.config)
+    settings.override(config, parsed.overrides)
+    _check(config)
+    described = settings.load_search_space(parsed.config)
+    if parsed.search is not None:
+        described = dict(space.parse(",".join(parsed.search)))
+    elif described is None:
+        described = dict(space.default(config))
+    parsed.settings, parsed.space = config, space.space_of(described, config)
+    parsed.workdir = local_path(parsed.workdir, "--workdir")
+    return parsed
+
+
+def perform(parsed: Arguments) -> int:
+    """Searches, or continues a search, and prints the best trials; returns the exit code."""
+    from chimeramix_jax.tune import pool  # these need Optuna
+    from chimeramix_jax.tune.search import Search
+
+    exits.quiet_libraries()
+    config, folder = parsed.settings, parsed.workdir
+    plan = Plan(folder, parsed.config, tuple(parsed.overrides), config, prunes=parsed.pruner != "none")
+    search = Search(folder, parsed.space, config, parsed.trials, parsed.sampler, parsed.pruner)
+    data = _validation_data(config).identity.digests()
+    search.check(parsed.config, data)
+    only_folds = _only_folds(config)
+    with leaving_no_empty_folders(folder):
+        Workdir(folder).create()
+        search.begin(parsed.config, data)
+
+    def write() -> None:
+        _write(Ranking.of(search.records()), parsed, plan, only_folds=only_folds)
+
+    if search.unfinished():
+        pool.run(search, plan, local.workers(parsed.workers), write)
+    ranking = Ranking.of(search.records(), plan)
+    _write(ranking, parsed, plan, only_folds=only_folds)
+    page.write(ranking, parsed.space, search.importance(), plan, f"Search of {parsed.config}")
+    _print(ranking, parsed, plan)
+    return SOME_FAILED if ranking.count(FAILED) else 0
+
+
+def after_stop(parsed: Arguments) -> str:
+    """What the user should know when the program was stopped."""
+    return "the same command continues the search"
+
+
+def _check(config: ConfigDict) -> None:
+    """Raises InputError for settings that a search cannot use."""
+    settings.check(config)
+    if config.experiment == settings.AUTO:
+        raise InputError(f"experiment: {settings.AUTO!r} chooses among recipes itself; search another experiment")
+    for key, only in _FIXED.items():
+        if config[key] != only:
+            raise InputError(f"{key}: {config[key]!r}, but in a search it must be {only!r}")
+
+
+def _validation_data(config: ConfigDict) -> FewShotDataset:
+    """Returns the images that trials learn from and are judged by; raises InputError if there are none to judge by."""
+    dataset = ConfigDict(config.dataset)
+    dataset.evaluate_on = "validation"
+    fold = 1 if config.folds else 0
+    try:
+        return load_few_shot(dataset, config.max_labels_per_class, config.seed, config.folds, fold)
+    except InputError as error:
+        if str(error).startswith("dataset.evaluate_on"):
+            raise InputError(f"{error}; --folds=5 judges trials by folds of the training images") from None
+        raise
+
+
+def _only_folds(config: ConfigDict) -> bool:
+    """Whether the images have no test part, so that the folds also have to measure the final model."""
+    if not config.folds or dataset_entry(config.dataset.name).source != "directory":
+        return False
+    dataset = ConfigDict(config.dataset)
+    dataset.evaluate_on = "test"
+    return not len(load_few_shot(dataset, config.max_labels_per_class, config.seed, config.folds).held_out.labels)
+
+
+def _write(ranking: Ranking, parsed: Arguments, plan: Plan, *, only_folds: bool) -> None:
+    """Writes the table of all trials and, if any is done, the config file."""
+    outcome.write_table(plan.folder / outcome.TABLE, ranking, parsed.space, plan)
+    if ranking.best is not None:
+        path = plan.folder / outcome.BEST
+        outcome.write_best(path, ranking, plan, program_name(), only_folds=only_folds)
+
+
+def _print(ranking: Ranking, parsed: Arguments, plan: Plan) -> None:
+    """Prints the best trials, the files, and the command that uses the result."""
+    print(outcome.counts(ranking))
+    if ranking.count(RUNNING):
+        print(
+            "Other processes work on those that are not finished, or have ended; then the same command continues them."
+        )
+    if ranking.best is None:
+        return
+    print("", outcome.table(ranking, parsed.space), "", sep="\n")
+    print(textwrap.fill(outcome.explanation(ranking, plan), WIDTH))
+    names = (outcome.BEST, page.PAGE, outcome.TABLE)
+    print("", "written:", *(f"  {plan.folder / name}" for name in names), "", sep="\n")
+    print(f"Train with the best settings: {program_name()} --config={_quoted(plan.folder / outcome.BEST)}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(os.fspath(path))

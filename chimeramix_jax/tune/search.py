@@ -1,0 +1,315 @@
+"""A search: its trials in Optuna's storage, which processes on several machines share, and what is tried next.
+
+``search.log`` in the search's folder is Optuna's journal, and ``search.json`` says what is searched. A trial belongs to
+the process that has its claim (``claims.py``). A trial that nobody has a claim on was interrupted; any process
+continues it in its directory. If its process was on another machine and cannot be checked, the trial is given up and
+repeated as a new one.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ml_collections import ConfigDict
+from optuna.distributions import BaseDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from chimeramix_jax import config as settings
+from chimeramix_jax import files, stored_format
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.tune import outcome as states
+from chimeramix_jax.tune.claims import Claims
+from chimeramix_jax.tune.outcome import TrialRecord
+from chimeramix_jax.tune.space import Dimension, Range, Space, Value
+from chimeramix_jax.tune.trial import End, Outcome
+
+JOURNAL, ABOUT, CLAIMS = "search.log", "search.json", "claims"  # in the search's folder
+
+EXAMPLES, SECONDS, PROBLEM, DIVERGED, GIVEN_UP = "examples", "seconds", "problem", "diverged", "given_up"  # of a trial
+
+FEWEST_FOR_IMPORTANCE = 4  # finished trials; with fewer there is nothing to see
+
+_NAME = "search"  # of the study in the journal
+_NEXT = "next"  # the claim of the process that chooses the next trial
+
+# Per cent of the training after which a trial is stopped unless it is in the better half of those that came so far.
+_FIRST_RUNG, _LAST = 25, 100
+
+
+@dataclass(frozen=True)
+class Started:
+    """A trial to carry out."""
+
+    number: int
+    values: dict[str, Value]  # its settings
+    trial: Trial
+
+
+class Search:
+    """A search in a folder, as one of possibly several processes sees it."""
+
+    def __init__(self, folder: Path, space: Space, config: ConfigDict, total: int, sampler: str, pruner: str):
+        """Prepares a search of ``total`` trials; ``sampler`` and ``pruner`` are names as on the command line."""
+        self.folder, self.space, self.total = folder, space, total
+        self._config, self._sampler, self._pruner = config, sampler, pruner
+        self.claims = Claims(folder / CLAIMS)
+
+    def check(self, source: str, data: Mapping[str, str]) -> None:
+        """Raises InputError if the folder holds something else; changes nothing.
+
+        Args:
+            source: the config file, for the record.
+            data: the digests of the images.
+        """
+        stored = stored_format.read(self.folder / ABOUT, "; choose another --workdir")
+        if stored is None:
+            if self.folder.exists() and (not self.folder.is_dir() or set(os.listdir(self.folder)) - {CLAIMS}):
+                raise InputError(f"--workdir={self.folder}: is not empty and not a search; choose another folder")
+            return
+        about = self._about(source, data)
+        differing = settings.differences(stored["config"], about["config"])
+        differing += [
+            f"search of {key}: {stored['space'].get(key, 'none')} stored, {about['space'].get(key, 'none')} requested"
+            for key in {**stored["space"], **about["space"]}
+            if stored["space"].get(key) != about["space"].get(key)
+        ]
+        if not differing and stored["data"] != about["data"]:
+            differing = ["its images have changed"]
+        if differing:
+            raise InputError(
+                f"--workdir={self.folder}: holds another search ({settings.shortened(differing)}); "
+                "choose another folder"
+            )
+
+    def begin(self, source: str, data: Mapping[str, str]) -> None:
+        """Creates the search, or joins it; raises InputError if the folder holds something else."""
+        with self.claims.briefly(_NEXT):
+            self.check(source, data)
+            if not (self.folder / ABOUT).exists():
+                files.write_json(self.folder / ABOUT, stored_format.marked(self._about(source, data)))
+            _remove_incomplete_line(_journal(self.folder))
+            if not self._study.get_trials(deepcopy=False):
+                self._try_own_settings_first()
+
+    def trials(self) -> list[FrozenTrial]:
+        """Returns all trials so far, of all processes, except those that were given up and repeated."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if GIVEN_UP not in trial.user_attrs]
+
+    def unfinished(self) -> bool:
+        """Whether trials are to be begun or continued, or in progress."""
+        ended = [trial for trial in self.trials() if trial.state.is_finished()]
+        return len(ended) < max(self.total, len(self.trials()))
+
+    def records(self) -> list[TrialRecord]:
+        """Returns what is known of these trials, by number."""
+        return [_record(trial, self.space) for trial in self.trials()]
+
+    def importance(self) -> dict[str, float] | None:
+        """Returns each setting's share of the differences between the accuracies of finished trials, by fANOVA.
+
+        None if too few trials are finished, or all are equally accurate.
+        """
+        accuracies = [trial.value for trial in self.trials() if trial.state is TrialState.COMPLETE]
+        if len(accuracies) < FEWEST_FOR_IMPORTANCE or len(set(accuracies)) < 2:
+            return None
+        evaluator = FanovaImportanceEvaluator(seed=self._config.seed)
+        return get_param_importances(self._study, evaluator=evaluator)
+
+    def next(self) -> Started | None:
+        """Returns a trial to carry out, an interrupted one first; None if all are finished or in other hands."""
+        with self.claims.briefly(_NEXT):
+            for frozen in self.trials():
+                if frozen.state is TrialState.RUNNING and not self.claims.holds(_claim(frozen.number)):
+                    if self.claims.take(_claim(frozen.number)):
+                        return self._started(Trial(self._study, self._id(frozen.number)))
+                    if self.claims.is_lost(_claim(frozen.number)):
+                        self._repeat(frozen)
+            begun = [trial for trial in self.trials() if trial.state is not TrialState.WAITING]
+            if len(begun) >= self.total:
+                return None
+            trial = self._study.ask()
+            if not self.claims.take(_claim(trial.number)):
+                raise InputError(f"{self.folder / CLAIMS / _claim(trial.number)}: in use; choose another --workdir")
+            return self._started(trial)
+
+    def report(self, started: Started, percent: int, accuracy: float) -> bool:
+        """Records an accuracy during training; returns whether to stop the trial early."""
+        reported = self._study.get_trials(deepcopy=False)[started.number].intermediate_values
+        if percent >= _LAST or percent in reported:  # reported before the trial was interrupted
+            return False
+        started.trial.report(accuracy, percent)
+        return started.trial.should_prune()
+
+    def finish(self, started: Started, outcome: Outcome) -> None:
+        """Records how a trial ended; one that was stopped can be continued by any process."""
+        trial = started.trial
+        if outcome.end is End.DONE:
+            trial.set_user_attr(EXAMPLES, outcome.examples)
+            trial.set_user_attr(SECONDS, outcome.seconds)
+            self._study.tell(trial, outcome.accuracy)
+        elif outcome.end in (End.PRUNED, End.DIVERGED):
+            # Optuna's samplers take a trial that was stopped early for a bad one, which a diverged one is, too.
+            if outcome.end is End.DIVERGED:
+                trial.set_user_attr(DIVERGED, True)
+            self._study.tell(trial, state=TrialState.PRUNED)
+        elif outcome.end is End.FAILED:
+            trial.set_user_attr(PROBLEM, outcome.problem)
+            self._study.tell(trial, state=TrialState.FAIL)
+        self.claims.drop(_claim(started.number))
+
+    @cached_property
+    def _storage(self) -> JournalStorage:
+        return JournalStorage(JournalFileBackend(_journal(self.folder)))
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=_NAME,
+            sampler=_sampler(self._sampler, self._config.seed),
+            pruner=_pruner(self._pruner),
+            direction="maximize",
+            load_if_exists=True,
+        )
+
+    def _about(self, source: str, data: Mapping[str, str]) -> dict[str, Any]:
+        """Returns the content of ``search.json``."""
+        space = {dimension.key: dimension.text for dimension in self.space}
+        return {"source": source, "config": settings.config_to_dict(self._config), "space": space, "data": dict(data)}
+
+    def _try_own_settings_first(self) -> None:
+        """Makes the settings of the config file the first trial, so that the result is never worse; if they fit."""
+        own = settings.flatten(self._config)
+        if all(dimension.includes(own[dimension.key]) for dimension in self.space):
+            self._study.enqueue_trial({dimension.key: own[dimension.key] for dimension in self.space})
+
+    def _started(self, trial: Trial) -> Started:
+        """Draws the settings of a trial, as far as they have not been drawn before."""
+        drawn = {dimension.key: _drawn(trial, dimension) for dimension in self.space}
+        return Started(trial.number, values_of(self.space, drawn), trial)
+
+    def _repeat(self, lost: FrozenTrial) -> None:
+        """Gives up a trial whose process on another machine is lost, and repeats it as a new one."""
+        self._storage.set_trial_user_attr(self._id(lost.number), GIVEN_UP, True)
+        self._study.tell(lost.number, state=TrialState.FAIL)
+        self._study.enqueue_trial(lost.params)
+
+    def _id(self, number: int) -> int:
+        """Returns the storage's id of a trial."""
+        study = self._storage.get_study_id_from_name(_NAME)
+        return self._storage.get_trial_id_from_study_id_trial_number(study, number)
+
+
+def values_of(space: Space, drawn: Mapping[str, Value]) -> dict[str, Value]:
+    """Returns the settings of a trial, given what Optuna drew."""
+    return {dimension.key: dimension.value(drawn[dimension.key]) for dimension in space if dimension.key in drawn}
+
+
+def _record(trial: FrozenTrial, space: Space) -> TrialRecord:
+    state = {
+        TrialState.COMPLETE: states.DONE,
+        TrialState.PRUNED: states.DIVERGED if DIVERGED in trial.user_attrs else states.PRUNED,
+        TrialState.FAIL: states.FAILED,
+        TrialState.RUNNING: states.RUNNING,
+        TrialState.WAITING: states.WAITING,
+    }[trial.state]
+    return TrialRecord(
+        trial.number,
+        state,
+        values_of(space, trial.params),
+        math.nan if trial.value is None else trial.value,
+        trial.user_attrs.get(EXAMPLES, 0),
+        trial.user_attrs.get(SECONDS, math.nan),
+        trial.user_attrs.get(PROBLEM, ""),
+    )
+
+
+class _SamplerOfTrials(BaseSampler):
+    """A sampler whose random numbers depend on the seed and the number of the trial only.
+
+    So a search that was interrupted continues as if it had not been, and processes that share it do not draw the same.
+    """
+
+    def __init__(self, make: type[TPESampler] | type[RandomSampler], seed: int):
+        self._make, self._seed = make, seed
+        self._number, self._sampler = -1, make(seed=0)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def _of(self, trial: FrozenTrial) -> BaseSampler:
+        if trial.number != self._number:
+            self._number = trial.number
+            self._sampler = self._make(seed=(self._seed * 1_000_003 + trial.number) % 2**32)
+        return self._sampler
+
+
+SAMPLERS: Mapping[str, type[TPESampler] | type[RandomSampler]] = {"tpe": TPESampler, "random": RandomSampler}
+PRUNERS = ("halving", "hyperband", "none")
+
+
+def _sampler(name: str, seed: int) -> BaseSampler:
+    return _SamplerOfTrials(SAMPLERS[name], seed)
+
+
+def _pruner(name: str) -> BasePruner:
+    if name == "halving":
+        return SuccessiveHalvingPruner(min_resource=_FIRST_RUNG, reduction_factor=2)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=_FIRST_RUNG, max_resource=_LAST, reduction_factor=2)
+    return NopPruner()
+
+
+def _drawn(trial: Trial, dimension: Dimension) -> Value:
+    """Draws a setting of a trial; returns what was drawn before, if anything was."""
+    if not isinstance(dimension, Range):
+        chosen = trial.suggest_categorical(dimension.key, dimension.values)
+        assert chosen is not None
+        return chosen
+    if dimension.whole:
+        return trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.logarithmic)
+    return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.logarithmic)
+
+
+def _claim(number: int) -> str:
+    return f"trial-{number}"
+
+
+def _journal(folder: Path) -> str:
+    """Returns the full path of the journal: Optuna's lock is a link to it, which would dangle with a relative one."""
+    return str((folder / JOURNAL).absolute())
+
+
+def _remove_incomplete_line(journal: str) -> None:
+    """Removes what a process that was killed, or a full disk, left at the end of the journal."""
+    if not os.path.exists(journal):
+        return
+    lock = JournalFileSymlinkLock(journal)
+    lock.acquire()
+    try:
+        with open(journal, "rb+") as file:
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()

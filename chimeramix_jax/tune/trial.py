@@ -1,0 +1,257 @@
+"""One trial: an ordinary run with the settings to try or, with folds, a run without each of them.
+
+Trials are judged on validation images or on the folds, so the test images take no part in a search. A generator that
+several trials can use is trained once, in a directory beside the trials (``generators/``).
+"""
+
+import contextlib
+import enum
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting import metrics
+from chimeramix_jax.runs import lock
+from chimeramix_jax.runs.out_of_fold import folder_of_fold
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.sweep.finished import has_generator, results
+from chimeramix_jax.sweep.local import Worker
+from chimeramix_jax.sweep.processes import STOPPED, RunProcess, Task, last_error
+from chimeramix_jax.tune.claims import Claims
+from chimeramix_jax.tune.space import Value
+
+TRIALS, GENERATORS = "trials", "generators"  # in the search's folder
+
+EVALUATIONS = 4  # of a trial that may be stopped early, the last one included
+
+_NOT_FINITE = 3  # the exit code of a run with a loss that is not finite
+_EVERY_EPOCHS = "evaluation.every_epochs"
+_NEVER = 1_000_000  # epochs
+
+Report = Callable[[int, float], bool]  # takes per cent of the training and the accuracy; returns whether to stop
+
+
+class End(enum.Enum):
+    """How a trial ended."""
+
+    DONE = enum.auto()
+    PRUNED = enum.auto()  # stopped early, because others were better at this point
+    DIVERGED = enum.auto()  # a loss was not finite
+    FAILED = enum.auto()
+    STOPPED = enum.auto()  # by a signal; it can be continued
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended and, if it is done, its accuracy on this many images and the seconds of its training."""
+
+    end: End
+    accuracy: float = math.nan
+    examples: int = 0
+    seconds: float = 0.0
+    problem: str = ""  # of a trial that failed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a search have in common."""
+
+    folder: Path  # of the search
+    source: str  # the config file and experiment, as in ``--config``
+    overrides: tuple[str, ...]  # the arguments ``--config.key=value`` for all trials
+    config: ConfigDict  # the settings that these make
+    prunes: bool  # whether trials may be stopped early
+
+    def folder_of(self, number: int) -> Path:
+        """Returns the directory of a trial."""
+        return self.folder / TRIALS / str(number)
+
+    def folders_of_runs(self, number: int) -> list[Path]:
+        """Returns the directories of a trial's runs: a single one, or one for each fold."""
+        return [self._in_fold(self.folder_of(number), fold) for fold in self.folds]
+
+    def generator_folder(self, config: ConfigDict, fold: int) -> Path:
+        """Returns the directory of the generator for these settings; trials that can share it have the same."""
+        identity = json.dumps(settings.generator_identity(config), sort_keys=True)
+        return self._in_fold(self.folder / GENERATORS / hashlib.sha256(identity.encode()).hexdigest()[:8], fold)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that a trial leaves out, one after the other, from 1; only 0 without folds."""
+        count = self.config.folds * self.config.fold_repeats
+        return list(range(1, count + 1)) if self.config.folds else [0]
+
+    def config_of(self, values: Mapping[str, Value], fold: int) -> ConfigDict:
+        """Returns the settings of a trial's run; raises InputError if they do not go together."""
+        config = self.config.copy_and_resolve_references()
+        config.update_from_flattened_dict({**values, **self._own_settings(fold)})
+        settings.check(config, environment=False)
+        return config
+
+    def arguments(self, values: Mapping[str, Value], fold: int, epochs: int) -> list[str]:
+        """Returns the program's arguments for a trial's run, except for its directory and stage."""
+        own = self._own_settings(fold)
+        if not any(argument.startswith(f"--config.{_EVERY_EPOCHS}=") for argument in self.overrides):
+            own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else _NEVER
+        changes = [f"--config.{key}={value}" for key, value in {**values, **own}.items()]
+        return [f"--config={self.source}", *self.overrides, *changes]
+
+    def _own_settings(self, fold: int) -> dict[str, Value]:
+        """Returns the settings that make a run a trial."""
+        own: dict[str, Value] = {"dataset.evaluate_on": "validation", "compare_with_baseline": False}
+        return own | ({"fold": fold} if fold else {})
+
+    def _in_fold(self, folder: Path, fold: int) -> Path:
+        return folder / folder_of_fold(self.config, fold) if fold else folder
+
+
+class TrialRun:
+    """A trial in progress."""
+
+    def __init__(
+        self, plan: Plan, number: int, values: Mapping[str, Value], worker: Worker, claims: Claims, report: Report
+    ):
+        """Prepares a trial; ``report`` gets intermediate accuracies and decides whether to stop early."""
+        self.number, self.worker = number, worker
+        self._plan, self._values, self._claims, self._report = plan, values, claims, report
+        self._process: RunProcess | None = None
+        self._stops = False
+
+    def steps(self) -> Generator[None, None, Outcome]:
+        """Carries out the trial; yields whenever it only has to wait, and returns how it ended."""
+        correct = examples = 0
+        seconds = 0.0
+        try:
+            for fold, folder in zip(self._plan.folds, self._plan.folders_of_runs(self.number), strict=True):
+                config = self._plan.config_of(self._values, fold)
+                outcome = yield from self._run(config, fold, folder)
+                if outcome.end is not End.DONE:
+                    return outcome
+                correct += round(outcome.accuracy * outcome.examples)
+                examples, seconds = examples + outcome.examples, seconds + outcome.seconds
+                if fold and fold < self._plan.folds[-1]:
+                    done = round(100 * fold / self._plan.folds[-1])
+                    if self._report(done, correct / examples):
+                        return Outcome(End.PRUNED)
+        except InputError as error:
+            return Outcome(End.FAILED, problem=str(error))
+        return Outcome(End.DONE, correct / examples, examples, seconds)
+
+    def ask_to_stop(self) -> None:
+        """Asks the process of the trial, if there is one, to write a checkpoint and exit; no other will start."""
+        self._stops = True
+        if self._process is not None:
+            self._process.ask_to_stop()
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process is running for the trial; otherwise it waits for another trial's."""
+        return self._process is not None
+
+    def last_line(self) -> str:
+        """Returns the last line that the trial's process printed."""
+        return "waits" if self._process is None else self._process.last_line()
+
+    def _run(self, config: ConfigDict, fold: int, folder: Path) -> Generator[None, None, Outcome]:
+        """Completes a run, and the generator that it needs before it."""
+        arguments, stage = self._plan.arguments(self._values, fold, config.classifier.epochs), "all"
+        if settings.needs_generator(config):
+            generator = self._plan.generator_folder(config, fold)
+            outcome = yield from self._provide_generator(generator, config, fold)
+            if outcome.end is not End.DONE:
+                return outcome
+            stage = "classifier"
+            arguments.append(f"--generator_workdir={generator}")
+        yield from _until_free(folder)
+        if results(folder) is None:
+            early = None if fold or not self._plan.prunes else _Early(folder, config.classifier.epochs, self._report)
+            task = Task((*arguments, f"--workdir={folder}", f"--stage={stage}"), (folder,), stage)
+            outcome = yield from self._processed(task, early)
+            if outcome.end is not End.DONE:
+                return outcome
+        content = Workdir(folder).read_results()
+        measured, seconds = content["validation"], content["seconds"]["classifier"]
+        return Outcome(End.DONE, measured["top1"], measured["examples"], seconds)
+
+    def _provide_generator(self, folder: Path, config: ConfigDict, fold: int) -> Generator[None, None, Outcome]:
+        """Trains a generator, unless another trial has done so; waits for one that is doing so."""
+        name = f"generator-{folder.relative_to(self._plan.folder / GENERATORS)}".replace(os.sep, "-")
+        while not has_generator(folder):
+            if not self._claims.take(name):
+                yield
+                continue
+            try:
+                yield from _until_free(folder)
+                if has_generator(folder):
+                    break
+                # Settings that other trials with this generator do not share are left as they are in the config file.
+                groups = (*settings.generator_settings(config), "mixing.of")
+                values = {key: value for key, value in self._values.items() if _is_in(key, groups)}
+                arguments = self._plan.arguments(values, fold, self._plan.config.classifier.epochs)
+                task = Task((*arguments, f"--workdir={folder}", "--stage=generator"), (folder,), "generator")
+                outcome = yield from self._processed(task)
+                if outcome.end is not End.DONE:
+                    return outcome
+            finally:
+                self._claims.drop(name)
+        return Outcome(End.DONE)
+
+    def _processed(self, task: Task, early: "_Early | None" = None) -> Generator[None, None, Outcome]:
+        """Carries out a task as a process of its own."""
+        if self._stops:
+            return Outcome(End.STOPPED)
+        self._process = RunProcess(task, os.environ | dict(self.worker.environment), self.worker.cpus)
+        while (code := self._process.poll()) is None:
+            if early is not None and early.should_stop():
+                self._process.ask_to_stop()
+            yield
+        self._process = None
+        if code == 0:
+            return Outcome(End.DONE)
+        if code in STOPPED:
+            return Outcome(End.PRUNED if early is not None and early.stopped else End.STOPPED)
+        (folder,) = task.workdirs
+        return Outcome(End.DIVERGED if code == _NOT_FINITE else End.FAILED, problem=f"{folder}: {last_error(folder)}")
+
+
+class _Early:
+    """Reports a run's accuracies as it goes, and says when to stop it."""
+
+    def __init__(self, folder: Path, epochs: int, report: Report):
+        self._path = Workdir(folder).classifier / "metrics.jsonl"
+        self._epochs, self._report = epochs, report
+        self._size, self._last = 0, 0
+        self.stopped = False
+
+    def should_stop(self) -> bool:
+        """Whether to stop the run, which is said once."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size == self._size or self.stopped:
+            return False
+        self._size = size
+        for line in metrics.read(self._path):
+            accuracy, epoch = line.get("validation_top1"), line["epoch"]
+            if accuracy is not None and self._last < epoch < self._epochs and not self.stopped:
+                self._last = epoch
+                self.stopped = self._report(round(100 * epoch / self._epochs), accuracy)
+        return self.stopped
+
+
+def _until_free(folder: Path) -> Generator[None, None, None]:
+    """Yields until no process works in a directory: that of a search that was killed may have stayed behind."""
+    while (folder / lock.NAME).exists():
+        with contextlib.suppress(lock.InUseError, FileNotFoundError), lock.locked(folder):
+            return
+        yield
+
+
+def _is_in(key: str, groups: tuple[str, ...]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
