@@ -80,15 +80,15 @@ def closing_text(results: Mapping[str, Any]) -> str:
 def written_text(paths: Sequence[str | os.PathLike[str]]) -> str:
     """Returns the files and folders that were written, by the folder that they are in; empty without any."""
     folders: dict[str, list[str]] = {}
-    for path in map(os.fspath, paths):
+    for path in map(str, paths):
         folders.setdefault(os.path.dirname(path) or ".", []).append(os.path.basename(path) + "/" * os.path.isdir(path))
     by_names: dict[str, list[str]] = {}  # folders with the same files, such as those of several seeds
     for folder, names in folders.items():
         by_names.setdefault(", ".join(names), []).append(folder)
-    lines = []
-    for names, places in by_names.items():
+    lines: list[str] = []
+    for listed, places in by_names.items():
         lines += [f"written to {place}{',' if place != places[-1] else ':'}" for place in places]
-        lines += textwrap.wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        lines += textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

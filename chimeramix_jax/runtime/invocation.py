@@ -6,8 +6,6 @@ import sys
 import sysconfig
 from pathlib import Path
 
-import chimeramix_jax
-
 COMMAND = "chimeramix"  # after ``pip install``
 
 
@@ -17,7 +15,7 @@ def from_anywhere() -> list[str]:
     if command.exists():
         return [COMMAND if _is_found(COMMAND, command) else str(command)]
     python = "python" if _is_found("python", Path(sys.executable)) else sys.executable
-    main = Path(chimeramix_jax.__file__).parents[1] / "main.py"
+    main = Path(__file__).parents[2] / "main.py"
     return [python, str(main)] if main.exists() else [python, "-m", "chimeramix_jax"]
 
 
