@@ -92,9 +92,8 @@ def _content(calibration: Mapping[str, Any], images: str) -> Probabilities:
 def _of_a_bin(measured: Mapping[str, Any]) -> str:
     """Says what a probability is worth, for the bin with most images, and among equals for the most certain."""
     largest = max(measured["bins"], key=lambda row: (row["images"], row["confidence"]))
-    digits = decimals(largest["images"])
-    low, high = (_percent(bound, digits) for bound in largest["interval"])
-    says, right = _percent(largest["confidence"]), _percent(largest["accuracy"], digits)
+    low, high = map(_percent, largest["interval"])
+    says, right = _percent(largest["confidence"]), _percent(largest["accuracy"])
     return (
         f"When the model says {says}, it is right {right} of the time ({largest['images']} images from "
         f"{_percent(largest['low'])} to {_percent(largest['high'])}; 95{_NO_BREAK}% interval {low} to {high})."
@@ -112,8 +111,11 @@ def _of_error(measured: Mapping[str, Any], calibration: Mapping[str, Any], image
     error, chance = measured["error"], measured["error_by_chance"]
     begin = f"The expected calibration error is {_percent(error, 1)}"
     if error > chance:
-        side = "sure" if measured["confidence"] > measured["accuracy"] else "unsure"
-        return f"{begin}, more than the {_percent(chance, 1)} that chance explains: the model is too {side} of itself."
+        begin += f", more than the {_percent(chance, 1)} that chance explains: the model is"
+        gap = measured["confidence"] - measured["accuracy"]
+        if abs(gap) < error / 2:  # the bins' differences largely cancel out
+            return f"{begin} too sure of itself at some probabilities, and not sure enough at others."
+        return f"{begin} {'too sure' if gap > 0 else 'not sure enough'} of itself."
     if chance > SMALL_ERROR:
         return (
             f"{begin}. Chance alone would give up to {_percent(chance, 1)} for a perfectly calibrated model, so "

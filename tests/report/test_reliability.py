@@ -24,7 +24,11 @@ def sentences(**about):
     ("before", "said"),
     [
         (measured(0.1, 0.06), "is 10.0 %, more than the 6.0 % that chance explains: the model is too sure of itself."),
-        (measured(0.1, 0.06, 0.6), "6.0 % that chance explains: the model is too unsure of itself."),
+        (measured(0.1, 0.06, 0.6), "6.0 % that chance explains: the model is not sure enough of itself."),
+        (
+            measured(0.1, 0.06, 0.71),
+            "the model is too sure of itself at some probabilities, and not sure enough at others.",
+        ),
         (measured(0.1, 0.12), "up to 12.0 % for a perfectly calibrated model, so 100 test images are too few to tell."),
         (
             measured(0.02, 0.03),
