@@ -50,11 +50,11 @@ def train(arguments: Arguments) -> int:
 
 
 def _next_steps(workdir: str, results: Mapping[str, Any]) -> str:
-    """Returns what to look at and what to do next, as lines below the results; empty without a trained classifier."""
+    """Returns what to look at and what to do next, as lines below the results; empty without a report in the run."""
     from chimeramix_jax.report import commands  # loads JAX, as all of this package's public functions do
 
     run = Workdir(workdir)
-    if not results.get("summary"):
+    if not results.get("summary") or not run.report.is_file():
         return ""
     return f"\n\nreport:           {run.report}\nclassify photos:  {commands.classify_photos(run)}"
 

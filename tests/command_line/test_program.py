@@ -220,7 +220,7 @@ def test_the_end_of_a_run_shows_the_table_and_the_files(run_stub):
     process, _ = run_stub()
     assert "chimeramix_grid" in process.stdout
     assert "+12.5 percentage points" in process.stdout
-    assert "somewhere/results.json" in process.stdout
+    assert process.stdout.endswith("\n\nwritten to somewhere:\n  results.json\n")
     assert process.stderr == ""
 
 
