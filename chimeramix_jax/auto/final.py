@@ -80,14 +80,13 @@ class _Choosing:
         self._config, self._workdir, self._record = copy.deepcopy(config), workdir, record
         self._dataset, self._config.folds = _data_and_folds(config)
         self._clock = Clock(config.minutes * 60, record.used)
-        recipes = {recipe.name: recipe for recipe in self._usable()}
-        self._recipes = recipes
+        recipes = self._usable()
         self._candidates = Candidates(
-            list(recipes),
-            {name: menu.usual_schedule(recipe, config) for name, recipe in recipes.items()},
-            {name: menu.family(recipe, config) for name, recipe in recipes.items()},
+            recipes,
+            {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
+            {recipe: menu.family(recipe, config) for recipe in recipes},
         )
-        self._trials = FoldTrials(self._config, workdir, recipes)
+        self._trials = FoldTrials(self._config, workdir)
 
     def check_data(self, stage: str) -> None:
         """Refuses unsuitable copies before anything is trained, and says what the data are like."""
@@ -113,8 +112,7 @@ class _Choosing:
 
     def complete(self, stage: str) -> dict[str, Any]:
         """Trains the winner on all images, or measures or draws it again; returns its results."""
-        recipe = self._recipes[self._record.winner]
-        config = menu.config_of(recipe, self._config, self._record.final)
+        config = menu.config_of(self._record.winner, self._config, self._record.final)
         with prepared(Request(config, self._workdir, stage)) as run:
             returned = drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
         self._save()
@@ -124,7 +122,7 @@ class _Choosing:
         self._record.used = self._clock.used()
         self._record.write(self._workdir)
 
-    def _usable(self) -> list[menu.Recipe]:
+    def _usable(self) -> list[str]:
         """Returns the recipes that the smallest class has enough images for, when a fold is left out."""
         smallest, folds = _smallest_class(self._dataset), self._config.folds
         training_images = smallest - math.ceil(smallest / folds)
@@ -137,7 +135,7 @@ class _Choosing:
 
     def _cost_of_final(self, winner: str) -> Cost:
         """Returns the cost of a run on all images, given that of a run without a fold."""
-        config, cost = menu.config_of(self._recipes[winner], self._config), self._record.costs[winner]
+        config, cost = menu.config_of(winner, self._config), self._record.costs[winner]
         of_fold = load_few_shot(
             config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
         ).train.labels

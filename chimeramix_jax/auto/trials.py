@@ -3,13 +3,12 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import TypeVar
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.auto.halving import Cost, Schedule
-from chimeramix_jax.auto.menu import Recipe, config_of
+from chimeramix_jax.auto.menu import config_of
 from chimeramix_jax.auto.record import Tried
 from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_fold
@@ -91,9 +90,9 @@ class FoldTrials:
     The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, recipes: Mapping[str, Recipe]):
+    def __init__(self, config: ConfigDict, workdir: Workdir):
         """Prepares runs with these settings, whose ``folds`` is the number of folds."""
-        self._config, self._workdir, self._recipes = config, workdir, recipes
+        self._config, self._workdir = config, workdir
         self._finished: dict[str, FoldRun] = {}
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
@@ -130,7 +129,7 @@ class FoldTrials:
         generator: StageTimes,
         classifier: StageTimes,
     ) -> FoldRun:
-        config = config_of_fold(config_of(self._recipes[recipe], self._config, schedule), fold)
+        config = config_of_fold(config_of(recipe, self._config, schedule), fold)
         path = self._directory(recipe, folder, fold)
         workdir = Workdir(path)
         again = folder == TIMING and checkpoints.is_finished(workdir.classifier, schedule.classifier)

@@ -63,13 +63,13 @@ def test_runs_that_were_tried_are_not_summarised(tmp_path):
 
 def test_every_recipe_of_the_menu_has_valid_settings_that_change_nothing_else():
     config = settings.load("digits:auto")
-    assert config.experiment == "auto" and len({recipe.name for recipe in menu.MENU}) == len(menu.MENU)
+    assert config.experiment == "auto" and len(set(menu.MENU)) == len(menu.MENU)
     for recipe in menu.MENU:
         own = menu.config_of(recipe, config, Schedule(3, 4))
         settings.check(own)
-        assert (own.experiment, own.classifier.epochs, own.compare_with_baseline) == (recipe.name, 4, False)
-        expected = settings.load("digits:" + recipe.experiment)
-        expected.update_from_flattened_dict({"experiment": recipe.name, "classifier.epochs": 4, **recipe.changes})
+        assert (own.experiment, own.classifier.epochs, own.compare_with_baseline) == (recipe, 4, False)
+        expected = settings.load(f"digits:{recipe}")
+        expected.classifier.epochs = 4
         expected.generator.epochs = 3
         assert settings.differences(expected, own) == []
     assert config.mixing.mask == "grid" and config.experiment == "auto"  # the given settings are unchanged
@@ -77,7 +77,7 @@ def test_every_recipe_of_the_menu_has_valid_settings_that_change_nothing_else():
 
 def test_recipes_with_the_same_masks_share_generators():
     config = settings.load("digits:auto")
-    families = {recipe.name: menu.family(recipe, config) for recipe in menu.MENU}
+    families = {recipe: menu.family(recipe, config) for recipe in menu.MENU}
     assert families["chimeramix_grid"] == families["chimeramix_grid_trivialaugment"] == "grid"
     assert families["chimeramix_segmentation"] == "segmentation"
     assert families["baseline_trivialaugment"] == families["mixup_trivialaugment"] == ""
