@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,11 +12,10 @@ from chimeramix_jax.reporting.results import split_of
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
+from chimeramix_jax.sweep import polling
 from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, RunProcess, last_error
-
-SECONDS_BETWEEN_POLLS = 0.2
 
 # These select the GPUs that a process sees, for ROCm and for CUDA. A machine has only one of the two, so both variables
 # get the same value. ROCm applies ROCR_VISIBLE_DEVICES first, so that these numbers count the GPUs that it leaves.
@@ -66,9 +64,7 @@ def jax_devices() -> tuple[str, int]:
 def run(states: dict[Job, State], available: Sequence[Worker]) -> None:
     """Runs the pending jobs whose prerequisites succeed, and updates ``states``; raises Stopped on a signal."""
     with stopping.listening(), Display() as display:
-        pool = _Pool(states, available, display)
-        with stopping.before_ending(pool.ask_to_stop):
-            pool.run()
+        polling.run(_Pool(states, available, display))
 
 
 class _Pool:
@@ -80,27 +76,16 @@ class _Pool:
         self._running: dict[Job, tuple[RunProcess, Worker]] = {}
         self._stopped: set[Job] = set()  # jobs whose process was stopped by a signal from outside
 
-    def run(self) -> None:
-        """Runs jobs until no more can be started."""
-        try:
-            while self._start_jobs():
-                stopping.raise_if_asked()
-                self._show()
-                time.sleep(SECONDS_BETWEEN_POLLS)
-                self._collect()
-        except BaseException:
-            self.ask_to_stop()
-            while self._running:  # each job writes a checkpoint, or gives up after some seconds
-                time.sleep(SECONDS_BETWEEN_POLLS)
-                self._collect()
-            raise
+    def is_running(self) -> bool:
+        """Whether any job is running."""
+        return bool(self._running)
 
     def ask_to_stop(self) -> None:
         """Asks all running jobs to write a checkpoint and exit."""
         for process, _ in self._running.values():
             process.ask_to_stop()
 
-    def _start_jobs(self) -> bool:
+    def start(self) -> bool:
         """Starts ready jobs on idle workers; returns whether any job is running."""
         ready = [job for job, state in self._states.items() if state == State.TO_DO and self._can_start(job)]
         for job in ready[: len(self._idle)]:
@@ -113,8 +98,9 @@ class _Pool:
         needed = job.generator_job
         return job not in {*self._running, *self._stopped} and (needed is None or self._states[needed] == State.DONE)
 
-    def _collect(self) -> None:
+    def collect(self, *, stopping_all: bool) -> None:
         """Updates the states of the jobs that have ended."""
+        del stopping_all  # every running job has a process that ends by itself
         for job, (process, worker) in list(self._running.items()):
             code = process.poll()
             if code is None:
@@ -128,7 +114,8 @@ class _Pool:
             outcome = _outcome(job, code, process.seconds)
             self._display.print(f"[{done}/{len(self._states)}] {job.name}: {outcome}")
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Shows the running jobs, and how many are in each state."""
         counts = [
             f"{sum(state == kind for state in self._states.values())} {kind}" for kind in State if kind != State.QUEUED
         ]

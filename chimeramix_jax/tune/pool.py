@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Sequence
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runtime import stopping
+from chimeramix_jax.sweep import polling
 from chimeramix_jax.sweep.display import Display
-from chimeramix_jax.sweep.local import SECONDS_BETWEEN_POLLS, Worker
+from chimeramix_jax.sweep.local import Worker
 from chimeramix_jax.tune.search import Search, Started
 from chimeramix_jax.tune.trial import End, Outcome, Plan, TrialRun
 
@@ -24,9 +25,7 @@ def run(search: Search, plan: Plan, workers: Sequence[Worker], after_trial: Call
         InputError: several trials failed one after the other.
     """
     with stopping.listening(), Display() as display:
-        pool = _Pool(search, plan, workers, display, after_trial)
-        with stopping.before_ending(pool.ask_to_stop):
-            pool.run()
+        polling.run(_Pool(search, plan, workers, display, after_trial))
 
 
 class _Running:
@@ -65,27 +64,16 @@ class _Pool:
         self._ended = 0
         self._failures = 0  # since the last trial that did not fail
 
-    def run(self) -> None:
-        """Carries out trials until no more can be started."""
-        try:
-            while self._start_trials():
-                stopping.raise_if_asked()
-                self._show()
-                time.sleep(SECONDS_BETWEEN_POLLS)
-                self._go_on()
-        except BaseException:
-            self.ask_to_stop()
-            while self._running:  # each trial writes a checkpoint, or gives up after some seconds
-                time.sleep(SECONDS_BETWEEN_POLLS)
-                self._go_on(stopping_all=True)
-            raise
+    def is_running(self) -> bool:
+        """Whether any trial is in progress."""
+        return bool(self._running)
 
     def ask_to_stop(self) -> None:
         """Asks all trials to write a checkpoint and exit."""
         for running in self._running:
             running.run.ask_to_stop()
 
-    def _start_trials(self) -> bool:
+    def start(self) -> bool:
         """Starts trials on idle workers; returns whether any trial is running."""
         while self._idle and time.monotonic() >= self._look_again_at:
             if (started := self._search.next()) is None:
@@ -100,7 +88,7 @@ class _Pool:
             self._running.append(_Running(started, trial_run))
         return bool(self._running)
 
-    def _go_on(self, *, stopping_all: bool = False) -> None:
+    def collect(self, *, stopping_all: bool) -> None:
         """Goes on with all trials, and records those that have ended."""
         self._search.claims.renew()
         for running in list(self._running):
@@ -126,7 +114,8 @@ class _Pool:
         if self._failures == MOST_FAILURES:
             raise InputError(f"{MOST_FAILURES} trials failed one after the other, the last with: {outcome.problem}")
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Shows the trials in progress."""
         running = [
             (f"trial {one.started.number}", time.monotonic() - one.since, one.run.last_line()) for one in self._running
         ]

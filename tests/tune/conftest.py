@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from chimeramix_jax.command_line import program
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.sweep import local, processes
+from chimeramix_jax.sweep import local, polling, processes
 
 FAKE = Path(__file__).with_name("fake_run.py")
 
@@ -71,8 +71,7 @@ def tune(command_line, calls, load_once, monkeypatch, capsys):
     monkeypatch.setattr("chimeramix_jax.command_line.tune.load_few_shot", load_once)
     monkeypatch.setattr(local, "jax_devices", lambda: ("cpu", 1))
     monkeypatch.setattr(processes, "command", lambda given: [sys.executable, str(FAKE), *given])
-    monkeypatch.setattr(local, "SECONDS_BETWEEN_POLLS", 0.02)
-    monkeypatch.setattr("chimeramix_jax.tune.pool.SECONDS_BETWEEN_POLLS", 0.02)
+    monkeypatch.setattr(polling, "SECONDS_BETWEEN_POLLS", 0.02)
     monkeypatch.setattr("chimeramix_jax.command_line.exits.quiet_libraries", lambda: None)
 
     def run(*more, **options):
