@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax import files
+from chimeramix_jax.report.curves import Tick
 from chimeramix_jax.reporting import web_page
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import percent
@@ -21,14 +22,6 @@ PAGE = "search.html"  # in the search's folder
 # In SVG units; on a phone, a chart is about this many pixels wide.
 _WIDTH, _HEIGHT = 340, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 330, 12, 180  # of the plotting area
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A labelled position on an axis, in SVG units."""
-
-    position: float
-    text: str
 
 
 @dataclass(frozen=True)

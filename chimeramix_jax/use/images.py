@@ -80,7 +80,7 @@ def squares(found: Iterable[tuple[Named, object]], side: int) -> Iterator[tuple[
 def _are_several(images: Iterable[object]) -> bool:
     """Whether these are several images; an array is a single one if it has two or three axes."""
     if _is_array(images):
-        return np.ndim(images) not in (0, 2, 3)  # type: ignore[arg-type]
+        return np.asarray(images).ndim not in (0, 2, 3)
     return not isinstance(images, str | bytes | os.PathLike | Image.Image)
 
 
