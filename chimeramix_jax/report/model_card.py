@@ -61,6 +61,7 @@ def text(
         auto: how the recipe was chosen; see ``report.auto_choice``. None: not by the program.
     """
     config, names = settings.from_dict(results["config"]), dataset.class_names
+    measured = results.get("calibration", {})
     title = f"Image classifier for {_subject(config, names)}"
     content = {
         "title": title,
@@ -78,6 +79,8 @@ def text(
         "divided": dataset.divided,
         "sentences": data.sentences if data else [],
         "auto": auto,
+        "calibration": measured.get("after") or measured.get("before"),
+        "temperature": measured.get("temperature"),
         "recipe": recipe_in_words(config),
         "commands": commands.commands_of_file(MODEL_FILE),
         "model_file": MODEL_FILE,

@@ -27,6 +27,9 @@ TEST_IMAGES_PER_CLASS = 20
 
 Made = tuple[Workdir, FewShotDataset, dict[str, np.ndarray]]
 
+# Of classes, for pages that have to show them literally.
+HOSTILE_NAMES = ("<script>document.title = 'owned'</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & co")
+
 
 def make(path: Path, names: tuple[str, ...], *, side: int = 8, per_class: int = 5, **about) -> Made:
     """Writes the files of a run on noise; returns its directory, its data and its classifiers' predictions."""

@@ -73,6 +73,15 @@ def test_the_figures_are_those_of_the_results(trained_run):
     assert "training images per class: 2" in body  # as check.json says
     assert "\n# Image classifier for the data set digits\n" in body
     assert "chimeramix --stage=predict --workdir=model.zip --images=new-photos" in body
+    error = results["calibration"]["before"]["error"]
+    assert f"\n| expected calibration error | {100 * error:.1f}% |\n" in body
+
+
+def test_a_temperature_is_named_with_the_error_that_it_leaves(tmp_path):
+    _, results, _, body = written(finished_run.make(tmp_path, ("cat", "dog")))
+    found = results["calibration"]
+    row = f"expected calibration error at a temperature of {found['temperature']:.2f}"
+    assert f"\n| {row} | {100 * found['after']['error']:.1f}% |\n" in body
 
 
 def test_names_of_own_classes_are_shown_literally_and_name_no_data_set(tmp_path):
