@@ -1,0 +1,122 @@
+"""The comparison at equal processor time: recipes as text, epochs from short runs, and the table."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import equal_time
+from benchmarks.equal_time import Epochs, Recipe, Study
+from chimeramix_jax.errors import InputError
+
+TINY = (
+    ("classifier.model", "wrn-10-1"),
+    ("classifier.image_side", "8"),
+    ("classifier.growing_sides", ""),
+    ("classifier.batch_size", "4"),
+    ("classifier.num_dataset_repeats_base", "2"),
+)
+PLAIN = Recipe("plain", "mixup_trivialaugment", TINY)
+MIXED = Recipe("mixed", "chimeramix_grid", TINY)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Ten noisy images of each of two grey levels, without test images."""
+    random = np.random.default_rng(0)
+    for name, grey in (("dark", 60), ("light", 180)):
+        folder = tmp_path / "images" / "train" / name
+        folder.mkdir(parents=True)
+        for number in range(10):
+            pixels = grey + random.integers(-40, 41, (32, 32, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def study(images, tmp_path):
+    def make(*recipes, seconds=30.0, seeds=(0, 1)):
+        return Study(str(images), 2, seconds, recipes, seeds, "validation", tmp_path / "study")
+
+    return make
+
+
+@pytest.fixture
+def costs(monkeypatch):
+    """Runs that take 10 s, 2 s per epoch of the classifier and 5 s per epoch of the generator; returns all of them."""
+    runs = []
+
+    def run(config, workdir):
+        mixes = config.mixing.mask != "none"
+        runs.append((workdir, config.generator.epochs if mixes else 0, config.classifier.epochs))
+        results = {"top1": 0.5 + 0.1 * config.seed + 0.05 * mixes, "examples": 16}
+        seconds = 10 + 2 * config.classifier.epochs + (5 * config.generator.epochs if mixes else 0)
+        return {"validation": results, "versions": {}, "git_commit": "0"}, seconds
+
+    monkeypatch.setattr(equal_time, "_run", run)
+    return runs
+
+
+def test_both_stages_together_take_the_given_time(study, costs):
+    mixed = Recipe("mixed", "chimeramix_grid", (*TINY, ("generator.epochs", "20")))
+    compared = study(PLAIN, mixed, seconds=200.0)
+    compared.train()
+    assert compared.epochs(PLAIN) == Epochs(0, 100, 0.0, 2.0)
+    assert compared.epochs(mixed) == Epochs(20, 50, 5.0, 2.0)
+    trained = [run for run in costs if "timing" not in run[0].parts]
+    assert [run[1:] for run in trained] == [(0, 100), (20, 50)] * 2  # of two seeds, which share the measurement
+
+
+def test_a_generator_that_leaves_no_time_is_refused(study, costs):
+    with pytest.raises(
+        InputError, match=r"^--seconds=30: the generator of mixed takes 125; set generator.epochs lower$"
+    ):
+        study(MIXED).train()
+
+
+def test_the_table_has_differences_paired_by_seed(study, costs):
+    compared = study(PLAIN, MIXED, seconds=200.0)
+    compared.train()
+    plain, mixed = (line.split() for line in equal_time.table(compared).splitlines()[-2:])
+    assert plain[:4] == ["plain", "0", "+", "100"] and plain[4] == "55.00"
+    assert mixed[4] == "60.00" and "+5.00 ±0.00 (2)" in equal_time.table(compared) and mixed[-3:] == ["2", "of", "2"]
+
+
+def test_what_is_finished_is_not_trained_again_and_another_time_is_refused(study, costs):
+    study(PLAIN).train()
+    before = len(costs)
+    study(PLAIN).train()
+    assert len(costs) == before
+    with pytest.raises(InputError, match=r"study.json: seconds was 30.0, now it is 60.0; choose another --workdir"):
+        study(PLAIN, seconds=60.0).check()
+    longer = Recipe("plain", "mixup_trivialaugment", (*TINY, ("classifier.dropout_rate", "0.3")))
+    with pytest.raises(InputError, match=r"plain.json: changes was"):
+        study(longer).check()
+
+
+@pytest.mark.slow
+def test_a_real_study_measures_and_trains_a_recipe(study, tmp_path):
+    small = (("channels", "4"), ("discriminator_channels", "4"), ("residual_blocks", "1"), ("batch_size", "4"))
+    generator = (*small, ("num_dataset_repeats_base", "2"), ("epochs", "1"))
+    epochs = ("classifier.num_dataset_repeats_base", "40")  # long enough to be measured
+    mixed = Recipe("mixed", "chimeramix_grid", (*TINY, *((f"generator.{key}", v) for key, v in generator), epochs))
+    compared = study(mixed, seconds=5.0, seeds=(3,))
+    compared.check()
+    compared.train()
+    row = json.loads((tmp_path / "study" / "seed3" / "mixed.json").read_text())
+    assert row["examples"] == 11 and 0 <= row["top1"] <= 1 and row["processor_seconds"] > 0
+    measured = compared.epochs(mixed)
+    assert measured.classifier_seconds > 0 and measured.classifier >= 1
+
+
+@pytest.mark.parametrize("text", ["plain", "plain:", "two words:baseline", "plain:baseline,classifier.epochs"])
+def test_a_recipe_that_is_not_one_is_refused(text):
+    with pytest.raises(InputError, match=r"must be NAME:EXPERIMENT\[,SETTING=VALUE...\]"):
+        Recipe.parse(text)
+
+
+def test_a_recipe_is_read_from_its_text():
+    assert Recipe.parse("mixed:chimeramix_grid,augment.mixup=true") == Recipe(
+        "mixed", "chimeramix_grid", (("augment.mixup", "true"),)
+    )
