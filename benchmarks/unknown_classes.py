@@ -181,7 +181,9 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     from chimeramix_jax.training.evaluation import TestSet
 
     network = restore_classifier(run)
-    pixels = np.stack([np.asarray(read_square_rgb(path, config.dataset.image_side)) for path in photos])
+    pixels = np.stack(
+        [np.asarray(read_square_rgb(path, config.dataset.image_side, config.dataset.fit)) for path in photos]
+    )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
     weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
     with computing(config.precision):

@@ -181,7 +181,7 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir) -> 
         if workdir.has_config():
             raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
         return Record(requested)
-    differing = settings.differences(record.requested, requested)
+    differing = settings.differences(settings.from_dict(record.requested), requested)
     if record.rungs and record.requested["minutes"] != requested["minutes"]:
         differing.append(f"minutes: {record.requested['minutes']} stored, {requested['minutes']} requested")
     if differing:

@@ -117,6 +117,11 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:
             raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
+    if settings["dataset.fit"] != "crop" and entry.source != "directory":
+        raise InputError(
+            f"dataset.fit: {settings['dataset.fit']!r}, but the images of {entry.name} are square already; only "
+            f"{', '.join(catalog.names_taking('directory'))} can use it, and it must be crop for others"
+        )
 
 
 def _check_files(settings: Mapping[str, Any]) -> None:

@@ -31,6 +31,10 @@ NO_EFFECT_ON_RESULTS = (
     "steps_per_call",
 )
 
+# Settings that were added later, with the value for which everything is as it was before. With this value they are left
+# out of digests, so that the runs and generators of earlier versions are found under their names.
+_AS_BEFORE = {"dataset.fit": "crop"}
+
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror",)
 
@@ -79,6 +83,11 @@ def leaving_out(config: Mapping[str, Any] | ConfigDict, groups: tuple[str, ...])
     return {key: value for key, value in flatten(config_to_dict(config)).items() if not _belongs(key, groups)}
 
 
+def in_digests(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings, with dotted keys, that digests are made of."""
+    return {key: value for key, value in settings.items() if key not in _AS_BEFORE or _AS_BEFORE[key] != value}
+
+
 @functools.cache  # called very often when thousands of runs are compared
 def _belongs(key: str, groups: tuple[str, ...]) -> bool:
     return any(key == group or key.startswith(f"{group}.") for group in groups)
@@ -92,6 +101,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "precision",
         "dataset.name",
         "dataset.image_side",
+        "dataset.fit",
         "dataset.skip_unreadable",
         "dataset.holdout_fraction",
         "dataset.holdout_seed",
@@ -108,6 +118,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
 def generator_identity(config: ConfigDict) -> dict[str, Any]:
     """Returns the values of these settings and the image folder. Runs for which all are equal share a generator."""
     groups = generator_settings(config)
-    identity = {key: value for key, value in leaving_out(config, NO_EFFECT_ON_RESULTS).items() if _belongs(key, groups)}
+    settings = in_digests(leaving_out(config, NO_EFFECT_ON_RESULTS))
+    identity = {key: value for key, value in settings.items() if _belongs(key, groups)}
     directory = config.dataset.directory
     return identity | {"dataset.directory": without_links(directory) if directory else ""}

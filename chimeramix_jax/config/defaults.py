@@ -35,7 +35,10 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
     # and labels, or an .npz file of arrays; see docs/data_check.md
     "dataset.directory": ("", rules.TEXT),
-    "dataset.image_side": (64, rules.integer(8, 1024)),  # image_folder: stored pixels per side, after a centre crop
+    "dataset.image_side": (64, rules.integer(8, 1024)),  # image_folder: pixels per side of the stored squares
+    # image_folder: how photos that are not square become squares. "crop": only the largest central square is seen;
+    # "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See data/fitting.py
+    "dataset.fit": ("crop", rules.choice(*rules.FITS)),
     "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # image_folder: skip files that cannot be read, with a warning
     # image_folder: "refuse" the same pixels among both training and held-out images, or only "report" them
     "dataset.duplicates": ("refuse", rules.choice("refuse", "report")),

@@ -7,7 +7,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, leaving_out
+from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, in_digests, leaving_out
 from chimeramix_jax.config.loading import shipped_settings
 from chimeramix_jax.paths import without_links
 
@@ -47,7 +47,7 @@ def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
 
     If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
-    mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
+    mine = in_digests(leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED)))
     if config.dataset.directory:
         mine["dataset.directory"] = without_links(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}

@@ -12,7 +12,8 @@ from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.originals import Original
 
-ELONGATED = 2  # at this ratio of the sides, a centre crop cuts off half of an image
+ELONGATED = 2  # at this ratio of the sides, a central crop cuts off half of an image
+MUCH_LOST = 30  # per cent of an image's area: if a central crop cuts off more, the image counts as cut
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,11 @@ class Findings:
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
-    enlarged: int  # images of which a side is smaller than that
-    elongated: int  # images of which at least half is cut off
+    fit: str  # how images are fitted into squares: ``dataset.fit``
+    enlarged: int  # images that are smaller than that where it counts: a side or, if they are padded, the longer one
+    elongated: int  # images that are at least ``ELONGATED`` times as long as wide
+    # Images that lose more than ``MUCH_LOST`` per cent of their area to a central crop, or would if they were cropped.
+    cut: int
     flat: tuple[str, ...]  # images that are almost of one colour
     unreadable: tuple[str, ...]  # files that were skipped
     exact: list[Group]
@@ -47,8 +51,10 @@ class Findings:
             "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
             "sides": self.sides,
             "network_side": self.network_side,
+            "fit": self.fit,
             "enlarged": self.enlarged,
             "elongated": self.elongated,
+            "cut": self.cut,
             "flat": list(self.flat),
             "unreadable": list(self.unreadable),
             "exact_duplicates": [self._group(group) for group in self.exact],
@@ -112,8 +118,10 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         labels=labels,
         sides={name: [int(values.min()), int(np.median(values)), int(values.max())] for name, values in sides.items()},
         network_side=network_side,
-        enlarged=int(np.sum(shorter < network_side)),
+        fit=dataset.fit,
+        enlarged=int(np.sum((longer if dataset.fit == "pad" else shorter) < network_side)),
         elongated=int(np.sum(longer >= ELONGATED * shorter)),
+        cut=int(np.sum(100 * shorter < (100 - MUCH_LOST) * longer)),
         flat=() if own is None else tuple(original.file for original in originals if not original.perceptual_hash),
         unreadable=() if own is None else own.unreadable,
         exact=exact_groups(copies),

@@ -3,11 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from chimeramix_jax.data.findings import MUCH_LOST
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.reporting.results import aligned
 
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group
+CUT_WORTH_A_WORD = 0.25  # share of the images that lose much of their area to the central crop
+
+# By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
+_SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
+_ELONGATED = {
+    "crop": "so that half or more of it is cut off",
+    "pad": "so that half or more of what networks see is grey",
+    "stretch": "and is squeezed to half its length or less",
+}
 
 
 def full_text(findings: Mapping[str, Any]) -> str:
@@ -41,13 +51,21 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     }
     yield sources[findings["held_out_from"]]
     width, height = findings["sides"]["width"], findings["sides"]["height"]
-    yield f"sides in pixels: {_range(width)} wide, {_range(height)} high; networks see {findings['network_side']}"
+    fit = findings.get("fit", "crop")  # earlier versions cropped all photos
+    seen = f"{findings['network_side']}{_SEEN[fit]}"
+    yield f"sides in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
     for key, what in (
         ("enlarged", "smaller than that, and enlarged"),
-        ("elongated", "twice as long as wide or more, so that half or more of it is cut off"),
+        ("elongated", f"twice as long as wide or more, {_ELONGATED[fit]}"),
     ):
         if findings[key]:
             yield f"{_images(findings[key])} {what}"
+    cut, images = findings.get("cut", 0), sum(findings["images"].values())
+    if fit == "crop" and cut > CUT_WORTH_A_WORD * images:
+        yield (
+            f"{cut} of {images} images lose more than {MUCH_LOST} % of their area to the central crop; "
+            "--config.dataset.fit=pad shows networks the whole photos"
+        )
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
         if findings["images"][split]:
             yield _balance(findings["imbalance"][split], name)

@@ -1,13 +1,15 @@
-"""Reads image files in any format that Pillow knows as RGB images, optionally cropped to squares of a given side."""
+"""Reads image files in any format that Pillow knows as RGB images, optionally as squares of a given side."""
 
 import functools
 import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_metadata, pillow_warnings
+from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
@@ -38,17 +40,9 @@ class UnreadableFilesError(InputError):
     """Some of a user's own images cannot be read; the message names all of them."""
 
 
-def read_square_rgb(path: Path, side: int, *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image with ``read_rgb`` and crops it with ``squared``."""
-    return squared(read_rgb(path, named_by=named_by), side)
-
-
-def squared(image: Image.Image, side: int) -> Image.Image:
-    """Crops the largest central square of an image and resizes it to ``side`` pixels, bilinearly with antialiasing.
-
-    This equals a resize of the shorter side to ``side`` followed by a centre crop, but computes only the crop.
-    """
-    return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+def read_square_rgb(path: Path, side: int, fit: Fit = "crop", *, named_by: str = "dataset.directory") -> Image.Image:
+    """Reads an image with ``read_rgb`` and fits it into a square with ``squared``."""
+    return squared(read_rgb(path, named_by=named_by), side, fit)
 
 
 def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
 from chimeramix_jax.config.checking import check_value
+from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
@@ -61,10 +62,11 @@ class FewShotDataset:
     divided: bool = False  # whether there is no published test split and part of the train split was held out instead
     # The identity of the data, if it is stored with the images; None: it must be computed.
     content: DataIdentity | None = None
-    # A user's own images before they were cropped and resized; None: a published data set.
+    # A user's own images before they were resized; None: a published data set.
     originals: Originals | None = None
     own_validation: bool = False  # whether validation images are a split of their own, not part of the train split
     directory: Path | None = None  # the folder below which the images' files are; None: the data set has none
+    fit: Fit = "crop"  # how the images were fitted into squares
 
     @cached_property
     def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
@@ -122,9 +124,19 @@ def load_few_shot(
     if chosen.originals is not None:
         content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others.values()))
         originals = _originals(builder, chosen, held_out, others.values())
-    own_validation, directory = "validation" in splits, _directory_of_files(entry, dataset_config)
-    data = train_images, indices, held_out_images
-    dataset = FewShotDataset(entry.name, class_names, *data, divided, content, originals, own_validation, directory)
+    dataset = FewShotDataset(
+        entry.name,
+        class_names,
+        train_images,
+        indices,
+        held_out_images,
+        divided,
+        content,
+        originals,
+        own_validation="validation" in splits,
+        directory=_directory_of_files(entry, dataset_config),
+        fit=dataset_config.fit,
+    )
     return _without_fold(dataset, folds, fold, f"{dataset_config.holdout_seed} {seed}") if fold else dataset
 
 

@@ -1,4 +1,4 @@
-"""What is known of a user's own images before they were cropped and resized."""
+"""What is known of a user's own images before they were resized."""
 
 from dataclasses import dataclass
 

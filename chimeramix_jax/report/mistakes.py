@@ -6,9 +6,9 @@ from PIL import Image
 
 from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.photo_views import PhotoView
 from chimeramix_jax.paths import printable
 from chimeramix_jax.report import embedding
-from chimeramix_jax.reporting import heat_maps
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 
 # In pixels, for the full density of a phone's screen; the page shows pictures at about half of it. The sizes of all
@@ -49,17 +49,18 @@ class Mistakes:
     shown: list[Mistake]  # those with the highest loss, the highest first
     count: int  # all of them
     examples: int  # the held-out images
+    padded: bool  # whether the classifier saw the photos on grey, which the pictures leave out
 
 
 def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistakes:
     """Prepares the section, with a row for each image that has a map."""
     positions = predictions.mistakes().tolist()
     shown = [_mistake(position, predictions, dataset) for position in positions if position in predictions.maps]
-    return Mistakes(shown, len(positions), len(predictions.labels))
+    return Mistakes(shown, len(positions), len(predictions.labels), padded=dataset.fit == "pad")
 
 
 def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
-    names, picture = dataset.class_names, _picture(dataset, dataset.held_out, position, PICTURE_SIDE)
+    names, view = dataset.class_names, _view(dataset, dataset.held_out, position, PICTURE_SIDE)
     neighbours = zip(predictions.nearest.indices[position], predictions.nearest.similarities[position], strict=True)
     return Mistake(
         printable(dataset.held_out.names[position]),
@@ -68,11 +69,11 @@ def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDat
         float(predictions.probabilities[position]),
         float(predictions.true_probabilities[position]),
         float(predictions.losses[position]),
-        embedding.picture_uri(picture),
-        embedding.picture_uri(heat_maps.overlay(picture, predictions.maps[position])),
+        embedding.picture_uri(view.picture),
+        embedding.picture_uri(view.overlaid(predictions.maps[position])),
         [
             Neighbour(
-                embedding.picture_uri(_picture(dataset, dataset.train, neighbour, NEIGHBOUR_SIDE)),
+                embedding.picture_uri(_view(dataset, dataset.train, neighbour, NEIGHBOUR_SIDE).picture),
                 printable(dataset.train.names[neighbour]),
                 names[dataset.train.labels[neighbour]],
                 similarity,
@@ -82,15 +83,16 @@ def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDat
     )
 
 
-def _picture(dataset: FewShotDataset, images: LabelledImages, position: int, side: int) -> Image.Image:
+def _view(dataset: FewShotDataset, images: LabelledImages, position: int, largest: int) -> PhotoView:
     """Returns the part of an image that the classifier sees, as sharp as its file is.
 
     The data set's smaller copy replaces a file that was moved or damaged since the run began.
     """
     copy = Image.fromarray(images.images[position])
     if dataset.directory is None:
-        return heat_maps.square_picture(copy, side)
+        return PhotoView.of_square(copy, largest)
     try:
-        return heat_maps.square_picture(read_rgb(dataset.directory / images.names[position]), side)
+        photo = read_rgb(dataset.directory / images.names[position])
     except UnreadableImageError:
-        return heat_maps.square_picture(copy, side)
+        return PhotoView.of_square(copy, largest)
+    return PhotoView.of_photo(photo, largest, copy.width, dataset.fit)

@@ -14,6 +14,8 @@ SHARP_SIDE = 320  # in pixels: twice the size on the page, for high-density scre
 def held_out_pixels(dataset: FewShotDataset, position: int) -> UInt8[np.ndarray, "height width 3"]:
     """Returns the part of a held-out image that the classifier sees, at most ``SHARP_SIDE`` pixels wide and high.
 
+    Of photos that are not cropped, that is the whole photo, in its own proportions.
+
     A file that has been moved, changed or damaged since the run began is replaced by the data set's smaller copy.
     """
     copy = dataset.held_out.images[position]
@@ -25,5 +27,8 @@ def held_out_pixels(dataset: FewShotDataset, position: int) -> UInt8[np.ndarray,
         return copy
     if dataset.content is not None and image_digest(np.asarray(original)) != dataset.content.held_out.images[position]:
         return copy
+    if dataset.fit != "crop":
+        original.thumbnail((SHARP_SIDE, SHARP_SIDE), Image.Resampling.LANCZOS)
+        return np.asarray(original)
     side = min(SHARP_SIDE, *original.size)
     return np.asarray(ImageOps.fit(original, (side, side), Image.Resampling.LANCZOS))

@@ -76,7 +76,7 @@ class Search:
                 raise InputError(f"--workdir={self.folder}: is not empty and not a search; choose another folder")
             return
         about = self._about(source, data)
-        differing = settings.differences(stored["config"], about["config"])
+        differing = settings.differences(settings.from_dict(stored["config"]), about["config"])
         differing += [
             f"search of {key}: {stored['space'].get(key, 'none')} stored, {about['space'].get(key, 'none')} requested"
             for key in {**stored["space"], **about["space"]}

@@ -17,10 +17,13 @@ import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree, UInt8
+from ml_collections import ConfigDict
 
 from chimeramix_jax import files
 from chimeramix_jax.augment import geometry
+from chimeramix_jax.config import catalog
 from chimeramix_jax.data.image_files import read_rgb
+from chimeramix_jax.data.photo_views import PhotoView
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.class_activation import contrast_maps
 from chimeramix_jax.models.classifier import Classifier
@@ -30,7 +33,7 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 
 TABLE = "explanations.csv"
-PICTURE_SIDE = 320  # in pixels, of the image and of its overlay
+PICTURE_SIDE = 320  # in pixels: about the longer side of the image and of its overlay
 
 _LONGEST_STEM = 150  # in bytes; file systems allow names of 255
 
@@ -41,10 +44,10 @@ class Explainer:
     """Draws the pictures of a folder, batch by batch."""
 
     def __init__(
-        self, folder: Path, network: Classifier, class_names: Sequence[str], precision: str, temperature: float
+        self, folder: Path, network: Classifier, class_names: Sequence[str], config: ConfigDict, temperature: float
     ):
         """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
-        self._folder, self._class_names, self._precision = folder, class_names, precision
+        self._folder, self._class_names, self._config = folder, class_names, config
         self._temperature = temperature
         self._graph, self._weights = nnx.split(network)
         self._rows: list[tuple[str, ...]] = []
@@ -71,7 +74,7 @@ class Explainer:
         for place, true in enumerate(true_classes):
             if true is not None and true != self._class_names[classes[place]]:
                 rivals[place] = self._class_names.index(true)
-        with computing(self._precision):
+        with computing(self._config.precision):
             maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
         maps = maps / np.float32(self._temperature)  # so that they still add up to the log odds
         for place, path in enumerate(paths):
@@ -100,10 +103,11 @@ class Explainer:
 
         With ``by_folder``, the picture is also named after the image's folder, since that is the image's class.
         """
-        picture = heat_maps.square_picture(read_rgb(path, named_by="--images"), PICTURE_SIDE)
+        photo, dataset = read_rgb(path, named_by="--images"), self._config.dataset
+        view = PhotoView.of_photo(photo, PICTURE_SIDE, catalog.stored_image_side(dataset), dataset.fit)
         names, shares = [self._class_names[label] for label in pair], [float(probabilities[label]) for label in pair]
         captions = [f"speaks for {name} ({share:.1%})" for name, share in zip(names, shares, strict=True)]
-        sheet = heat_maps.captioned_pair(picture, heat_maps.overlay(picture, heat), *captions)
+        sheet = heat_maps.captioned_pair(view.picture, view.overlaid(heat), *captions)
         name = self._unused_name(f"{path.absolute().parent.name}-{path.stem}" if by_folder else path.stem)
         pictures.save_png(self._folder / name, sheet)
         figures = f"{shares[0]:.6g}", names[1], f"{np.mean(heat):.6g}", f"{np.max(np.abs(heat)):.6g}"
@@ -125,13 +129,13 @@ def explaining(
     folder: str | os.PathLike[str] | None,
     network: Classifier,
     class_names: Sequence[str],
-    precision: str,
+    config: ConfigDict,
     temperature: float = 1.0,
 ) -> Iterator[Explainer | None]:
     """Provides an explainer that fills a new or empty folder; None without a folder.
 
-    The folder appears at the end of the ``with`` statement, or not at all after an error. Raises InputError if it is
-    not empty or cannot be created.
+    ``config`` are the settings of the classifier's run. The folder appears at the end of the ``with`` statement, or not
+    at all after an error. Raises InputError if it is not empty or cannot be created.
     """
     if folder is None:
         yield None
@@ -139,7 +143,7 @@ def explaining(
     with contextlib.ExitStack() as stack:
         unfinished = stack.enter_context(files.whole_folder(local_path(folder, "--explain")))
         stack.enter_context(stopping.before_ending(partial(shutil.rmtree, unfinished, ignore_errors=True)))
-        explainer = Explainer(unfinished, network, class_names, precision, temperature)
+        explainer = Explainer(unfinished, network, class_names, config, temperature)
         yield explainer
         explainer.write_table()
 

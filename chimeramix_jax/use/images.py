@@ -1,6 +1,6 @@
 """The images to classify: files, folders and patterns, Pillow's images and arrays, alone or mixed in any iterable.
 
-Files are read by several threads a little ahead of their use. Images in memory are cropped when they are reached and
+Files are read by several threads a little ahead of their use. Images in memory are resized when they are reached and
 not kept, so an iterator may produce any number of them.
 """
 
@@ -17,8 +17,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_paths
-from chimeramix_jax.data.image_files import read_square_rgb, squared, upright_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import read_square_rgb, upright_rgb
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import printable
 from chimeramix_jax.use.labelled_folders import true_classes
@@ -56,8 +58,8 @@ def named(images: Images, class_names: Sequence[str]) -> Iterable[tuple[Named, o
     return list(_named([images], class_names))
 
 
-def squares(found: Iterable[tuple[Named, object]], side: int) -> Iterator[tuple[Named, _Square | InputError]]:
-    """Yields each image as RGB in 0..255, upright, cropped to its central square and resized; or why it is unreadable.
+def squares(found: Iterable[tuple[Named, object]], side: int, fit: Fit) -> Iterator[tuple[Named, _Square | InputError]]:
+    """Yields each image as RGB in 0..255, upright and fitted into a square; or why it is unreadable.
 
     The images are in the order of ``found``.
     """
@@ -66,9 +68,9 @@ def squares(found: Iterable[tuple[Named, object]], side: int) -> Iterator[tuple[
     with ThreadPoolExecutor(threads) as readers:
         for image, value in found:
             if image.path is not None:
-                ahead.append((image, readers.submit(_of_file, image.path, side)))
+                ahead.append((image, readers.submit(_of_file, image.path, side, fit)))
             else:  # at once, as Pillow cannot read an open file in two threads
-                ahead.append((image, _finished(_of_memory(image.name, value, side))))
+                ahead.append((image, _finished(_of_memory(image.name, value, side, fit))))
             while len(ahead) > _AHEAD * threads:
                 first, pixels = ahead.popleft()
                 yield first, pixels.result()
@@ -101,17 +103,17 @@ def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tup
                 yield Named(printable(file) if file else f"images[{place}]"), image
 
 
-def _of_file(path: Path, side: int) -> _Square | InputError:
+def _of_file(path: Path, side: int, fit: Fit) -> _Square | InputError:
     """Reads a file; returns errors, so that they are in order with the images."""
     try:
-        return np.asarray(read_square_rgb(path, side, named_by="--images"))
+        return np.asarray(read_square_rgb(path, side, fit, named_by="--images"))
     except InputError as error:
         return error
 
 
-def _of_memory(name: str, value: object, side: int) -> _Square | InputError:
+def _of_memory(name: str, value: object, side: int, fit: Fit) -> _Square | InputError:
     try:
-        return np.asarray(squared(upright_rgb(_pillow_image(name, value)), side))
+        return np.asarray(squared(upright_rgb(_pillow_image(name, value)), side, fit))
     except InputError as error:
         return error
     except MemoryError:

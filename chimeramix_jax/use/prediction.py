@@ -96,8 +96,7 @@ class Predictor:
     ) -> list[Prediction]:
         """Classifies images like the function ``predict``, and raises the same errors."""
         _check_threshold(reject_below)
-        precision, temperature = self._config.precision, self._temperature
-        with explaining(explain, self._network, self.class_names, precision, temperature) as explainer:
+        with explaining(explain, self._network, self.class_names, self._config, self._temperature) as explainer:
             predictions = list(self._stream(images, explainer, reject_below))
             _raise_if_all_unreadable(predictions)
         return predictions
@@ -111,8 +110,8 @@ class Predictor:
         return self._stream(images, None, reject_below)
 
     def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
-        most, size = self._config.evaluation.batch_size, 0
-        read = squares(named(images, self.class_names), catalog.stored_image_side(self._config.dataset))
+        most, size, dataset = self._config.evaluation.batch_size, 0, self._config.dataset
+        read = squares(named(images, self.class_names), catalog.stored_image_side(dataset), dataset.fit)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
             readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]

@@ -240,6 +240,33 @@ def test_a_directory_is_required_for_image_folders_and_refused_for_others(config
     assert "only image_folder" in refusal(config)
 
 
+def test_photos_are_fitted_into_squares_only_where_they_may_be_of_any_shape(config, tmp_path):
+    config.dataset.name, config.dataset.directory = "image_folder", str(tmp_path)
+    for fit in ("crop", "pad", "stretch"):
+        config.dataset.fit = fit
+        settings.check(config)
+    config.dataset.name, config.dataset.directory = "digits", ""
+    message = refusal(config)
+    assert message.startswith("dataset.fit: 'stretch', but the images of digits are square already; only image_folder")
+    config.dataset.fit = "crop"
+    settings.check(config)
+
+
+def test_another_fit_is_another_run_and_another_generator_and_a_crop_is_as_it_was_before_the_setting(config, tmp_path):
+    config = settings.load("image_folder:chimeramix_grid")
+    config.dataset.directory = str(tmp_path)
+    other = changed(config, "dataset.fit", "pad")
+    assert settings.differences(config, other) == ["dataset.fit: 'crop' stored, 'pad' requested"]
+    assert settings.differences(config, other, among=settings.generator_settings(config))
+    assert settings.default_workdir(config) != settings.default_workdir(other)
+    assert settings.generator_identity(config) != settings.generator_identity(other)
+    assert "dataset.fit" not in settings.generator_identity(config)
+    stored = settings.config_to_dict(config)
+    del stored["dataset"]["fit"]
+    assert settings.differences(settings.from_dict(stored), config) == []
+    assert settings.from_dict(stored).dataset.fit == "crop"
+
+
 def test_missing_and_unknown_settings_are_refused_by_name(config):
     with config.unlocked():
         config.generator.epoch = 3

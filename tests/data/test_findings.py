@@ -66,6 +66,61 @@ def test_images_that_a_run_does_not_use_are_no_copies_across_the_split(config):
     assert not any(group["across_the_split"] for group in found["exact_duplicates"] + found["near_duplicates"])
 
 
+@pytest.fixture
+def photos_of_shapes(dataset_config, tmp_path):
+    """Returns a function that makes findings about photos of these sizes, each in two classes and both splits."""
+
+    def findings(*sizes, fit="crop"):
+        folder = tmp_path / "-".join(map(str, sizes))
+        for place, size in enumerate(sizes):
+            for split in ("train", "test"):
+                for name in ("cat", "dog"):
+                    target = folder / split / name / f"{place}.png"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shade = np.random.default_rng([place, len(split), len(name), ord(name[0])]).integers(
+                        0, 255, (4, 4, 3)
+                    )
+                    Image.fromarray(shade.astype(np.uint8)).resize(size).save(target)
+        dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8, "fit": fit})
+        return findings_of(load_few_shot(dataset_config, None, seed=0), "test", network_side=24).to_dict()
+
+    return findings
+
+
+def test_a_sentence_recommends_to_pad_if_many_photos_lose_much_to_the_crop(photos_of_shapes):
+    found = photos_of_shapes((60, 41), (41, 60), (60, 43), (50, 50))  # 42 of 60 would be 30 %
+    assert found["cut"] == 8 and found["fit"] == "crop"
+    (sentence,) = [line for line in findings_text.lines(found, 0) if "dataset.fit" in line]
+    assert sentence == (
+        "8 of 16 images lose more than 30 % of their area to the central crop; --config.dataset.fit=pad shows networks "
+        "the whole photos"
+    )
+    assert sentence in findings_text.full_text(found) and sentence in findings_text.summary(found)
+
+
+def test_there_is_no_such_sentence_if_few_photos_do_or_they_are_shown_whole(photos_of_shapes):
+    assert "dataset.fit" not in findings_text.full_text(photos_of_shapes((60, 40), (60, 43), (60, 43), (60, 43)))
+    for fit in ("pad", "stretch"):
+        found = photos_of_shapes((60, 40), (90, 30), fit=fit)
+        assert found["cut"] == 8 and "fit=pad" not in findings_text.full_text(found)
+
+
+def test_what_becomes_of_long_photos_depends_on_the_fit(photos_of_shapes):
+    expected = {"crop": "is cut off", "pad": "what networks see is grey", "stretch": "is squeezed to half its length"}
+    for fit, words in expected.items():
+        found = photos_of_shapes((90, 30), (20, 20), fit=fit)
+        assert "4 images are twice as long as wide or more" in findings_text.full_text(found)
+        assert words in findings_text.full_text(found)
+        assert found["enlarged"] == 4  # the small ones; 30 pixels are more than the network's 24
+
+
+def test_findings_of_earlier_versions_are_shown_as_of_cropped_photos(photos_of_shapes):
+    found = photos_of_shapes((90, 30), (20, 20))
+    del found["fit"], found["cut"]
+    text = findings_text.full_text(found)
+    assert "half or more of it is cut off" in text and "dataset.fit" not in text
+
+
 def test_a_published_data_set_has_exact_findings_only(dataset_config, data_dir):
     dataset_config.update({"name": "digits", "data_dir": str(data_dir)})
     found = findings_of(load_few_shot(dataset_config, 2, seed=0), "test", network_side=8).to_dict()

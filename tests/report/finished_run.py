@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.config import load
-from chimeramix_jax.data.image_files import squared
+from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.reporting import pictures

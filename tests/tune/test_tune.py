@@ -244,6 +244,17 @@ def test_a_search_that_was_killed_continues_its_trial(start_tune, tune, tmp_path
     assert {call["workdir"].split("/")[-1] for call in calls()} == {"0", "1"}
 
 
+def test_a_search_of_a_version_with_fewer_settings_continues(tune, tmp_path, calls):
+    assert tune(RATE, "--trials=1")[0] == 0
+    about = tmp_path / "search" / "search.json"
+    stored = json.loads(about.read_text())
+    del stored["config"]["dataset"]["fit"]
+    about.write_text(json.dumps(stored))
+    code, _, errors = tune(RATE, "--trials=2")
+    assert code == 0, errors
+    assert len(rows(tmp_path / "search")) == 2 and len(calls()) == 2
+
+
 def test_two_processes_share_a_search(start_tune, tmp_path, calls):
     both = [start_tune(RATE, "--trials=6", "--pruner=none", seconds=0.5, processes=2) for _ in range(2)]
     ended = [process.communicate(timeout=120) for process in both]

@@ -125,7 +125,7 @@ def test_the_images_of_an_iterator_are_not_kept(pixels):
             Counted.alive -= 1
 
     most = 0
-    for _ in squares(named((pixels.view(Counted) for _ in range(300)), ("cat", "dog")), 8):
+    for _ in squares(named((pixels.view(Counted) for _ in range(300)), ("cat", "dog")), 8, "crop"):
         most = max(most, Counted.alive)
     assert most < 10
 

@@ -78,6 +78,20 @@ def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monk
         pass
 
 
+def test_the_contact_sheet_shows_photos_as_they_are_fitted_into_squares(photos, config, tmp_path):
+    for path in photos.rglob("*.png"):
+        with Image.open(path) as photo:
+            photo.resize((48, 16)).save(path)
+    shown = {}
+    for fit in ("crop", "pad"):
+        config.dataset.fit = fit
+        findings = chimeramix_jax.check_data(config, tmp_path / fit)
+        assert (findings["fit"], findings["cut"], findings["elongated"]) == (fit, 10, 10)
+        with Image.open(tmp_path / fit / "images.png") as sheet:
+            shown[fit] = np.mean(np.all(np.asarray(sheet.convert("RGB")) == 128, axis=2))
+    assert shown["crop"] < 0.001 and shown["pad"] > 0.1
+
+
 def test_the_contact_sheet_shows_the_classes_as_the_networks_see_them(config, tmp_path):
     findings = chimeramix_jax.check_data(config, tmp_path / "run")
     assert findings["images"] == {"train": 6, "held_out": 4, "unused": 0} and findings["network_side"] == 8

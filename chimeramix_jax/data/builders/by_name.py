@@ -26,8 +26,13 @@ def make_builder(dataset_config: ConfigDict) -> Any:
         case "image_folder":
             from chimeramix_jax.data.builders.own_images import OwnImages, scan
 
-            contents, side = scan(dataset_config.directory, dataset_config.evaluate_on), dataset_config.image_side
-            return OwnImages(contents, side, skip_unreadable=dataset_config.skip_unreadable, data_dir=data_dir)
+            return OwnImages(
+                scan(dataset_config.directory, dataset_config.evaluate_on),
+                dataset_config.image_side,
+                fit=dataset_config.fit,
+                skip_unreadable=dataset_config.skip_unreadable,
+                data_dir=data_dir,
+            )
         case "cifar10" | "cifar100" as name:
             import tensorflow_datasets as tfds
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data.builders import image_arrays, image_folder, image_table
 from chimeramix_jax.data.builders.contents import Contents, LabelledSource, refuse_validation_alone
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
+from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
-from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError, squared
+from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError
 from chimeramix_jax.data.perceptual_hash import perceptual_hash
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
@@ -22,25 +24,31 @@ from chimeramix_jax.paths import local_path
 class OwnImages(tfds.core.GeneratorBasedBuilder):
     """A user's own images, as squares of the same side.
 
-    Prepared data are stored under the fingerprint of the images and the side, so a folder that has changed is prepared
-    again, and data of different folders are never confused. An example also describes the original image, before it was
-    cropped and resized: its name, its size, the digest of its pixels and its perceptual hash.
+    Prepared data are stored under the fingerprint of the images, the side and how images are fitted into squares. So a
+    folder that has changed is prepared again, and different data are never confused. An example also describes the
+    original image, before it was resized: its name, its size, the digest of its pixels and its perceptual hash.
     """
 
     name = "chimeramix_image_folder"
     VERSION = tfds.core.Version("3.0.0")
 
     def __init__(
-        self, contents: Contents, image_side: int, *, skip_unreadable: bool = False, **builder_arguments: Any
+        self,
+        contents: Contents,
+        image_side: int,
+        *,
+        fit: Fit = "crop",
+        skip_unreadable: bool = False,
+        **builder_arguments: Any,
     ) -> None:
         """Creates the builder for the contents that ``scan`` has found.
 
         With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
         """
         self._contents = contents
-        self._image_side = image_side
+        self._image_side, self._fit = image_side, fit
         self._skip_unreadable = skip_unreadable
-        kind = "_readable" if skip_unreadable else ""
+        kind = ("_readable" if skip_unreadable else "") + ("" if fit == "crop" else f"_{fit}")
         config = tfds.core.BuilderConfig(name=f"side_{image_side}_{contents.fingerprint}{kind}")
         super().__init__(config=config, **builder_arguments)
 
@@ -69,7 +77,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                 index,
                 {
                     "index": index,
-                    "image": png_bytes(squared(image, self._image_side)),
+                    "image": png_bytes(squared(image, self._image_side, self._fit)),
                     "label": source.label,
                     "file": os.fsencode(source.name).decode(errors="replace"),
                     "width": image.width,

@@ -1,6 +1,6 @@
 """Checks an exported file on held-out images: it must give the probabilities that ``predict`` gives for them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from chimeramix_jax.data.image_files import squared
+from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runtime import stopping
@@ -48,7 +48,7 @@ def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "hel
     of_program = partial(of_squares, program.network, mirror=program.mirror, temperature=program.temperature)
     classify, largest = jax.jit(of_program), 0.0
     for images in _batches(chosen):
-        expected, actual = np.asarray(classify(_prepared(images, program.sides))), run_file(images)
+        expected, actual = np.asarray(classify(_prepared(images, program))), run_file(images)
         stopping.raise_if_asked()
         difference = np.abs(expected - actual).max() if actual.shape == expected.shape else np.inf
         largest = max(largest, float(difference))
@@ -81,7 +81,8 @@ def _batches(images: Pixels) -> Iterator[Pixels]:
         yield np.stack([np.asarray(Image.fromarray(image).resize(shape)) for image in images[:_PHOTOS]])
 
 
-def _prepared(images: Pixels, sides: Sequence[int]) -> UInt8[np.ndarray, "batch side side 3"]:
+def _prepared(images: Pixels, program: Program) -> UInt8[np.ndarray, "batch side side 3"]:
     """Returns the images as ``predict`` prepares photos."""
-    cropped = np.stack([np.asarray(squared(Image.fromarray(image), sides[0])) for image in images])
-    return resize(cropped, sides[-1])
+    side = program.sides[0]
+    fitted = np.stack([np.asarray(squared(Image.fromarray(image), side, program.fit)) for image in images])
+    return resize(fitted, program.sides[-1])

@@ -84,8 +84,9 @@ def export(
         dataset = _dataset(source, config)
         sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
         temperature = temperature_of(source)
-        metadata = _metadata(trained, sides, half) | {"temperature": temperature}
-        program = Program(trained.in_float32(), sides, half, metadata, config.evaluation.mirror, temperature)
+        metadata = _metadata(trained, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
+        options = config.evaluation.mirror, temperature, config.dataset.fit
+        program = Program(trained.in_float32(), sides, half, metadata, *options)
         # A run with folds may have no held-out images; then training images show whether the file agrees.
         kind = "held-out" if len(dataset.held_out.labels) else "training"
         images = (dataset.held_out if kind == "held-out" else dataset.train).images

@@ -23,8 +23,8 @@ def content(program: Program) -> bytes:
     """Returns the bytes of the file."""
     graph, metadata = GraphBuilder(half=program.half), program.metadata
     images = graph.node("Transpose", INPUT, perm=[0, 3, 1, 2])
-    for side in program.sides:
-        images = squared(graph, images, side)
+    for side, fit in program.squares:
+        images = squared(graph, images, side, fit)
     normalized = graph.node("Div", graph.cast(images, "FLOAT"), graph.real(127.5))
     views, classes = graph.node("Sub", normalized, graph.real(1.0)), len(metadata["class_names"])
     if program.mirror:

@@ -11,6 +11,7 @@ from flax import nnx
 from jax import export
 from jaxtyping import Array, Float, UInt8
 
+from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.training import classifier as training
 from chimeramix_jax.use.export.squaring import squared
@@ -30,11 +31,18 @@ class Program:
     metadata: Mapping[str, Any]  # in JSON's types
     mirror: bool = False  # whether probabilities are averaged over each image and its mirror image
     temperature: float = 1.0  # by which the logits are divided, also those of averaged probabilities
+    fit: Fit = "crop"  # how images that are not square become squares
+
+    @property
+    def squares(self) -> list[tuple[int, Fit]]:
+        """The sides to which images are resized, and how they are fitted; after the first, they are squares already."""
+        first, *others = self.sides
+        return [(first, self.fit), *((side, "stretch") for side in others)]
 
     def of_any_images(self, images: UInt8[Array, "batch height width 3"]) -> Probabilities:
-        """Returns the probabilities for images in 0..255 of any size, whose central squares are resized."""
-        for side in self.sides:
-            images = squared(images, side)
+        """Returns the probabilities for images in 0..255 of any size."""
+        for side, fit in self.squares:
+            images = squared(images, side, fit)
         return of_squares(self.network, images, half=self.half, mirror=self.mirror, temperature=self.temperature)
 
     def exported(self) -> export.Exported:
