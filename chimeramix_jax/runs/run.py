@@ -82,6 +82,7 @@ class Request:
         """Returns the files to be made again and those that depend on them; none unless ``retrain``."""
         directory = self.workdir
         measured = (directory.results, directory.held_out, directory.report, directory.model_card)
+        measured += (directory.update_record,)  # it compares a model that is no longer there
         later = (directory.classifier, directory.baseline, *measured)
         drawn = (directory.picture, directory.masks_picture)
         if not self.retrain or not (self.trains_generator or self.trains_classifier):
