@@ -9,12 +9,6 @@ from chimeramix_jax.reporting.results import aligned
 Record = Mapping[str, Any]  # the content of ``update.json``
 
 
-_LEFT_OUT = {  # photos that only one model was trained on: what they are, and why they do not count
-    "new_training_photos": ("new training photo", "only the new model was trained on"),
-    "now_training_photos": ("former test photo", "only the new model was trained on"),
-    "no_longer_training_photos": ("former training photo", "only the old model was trained on"),
-}
-
 HEADER = ["photos", "number", "old model", "new model", "difference", "95% interval"]
 
 
@@ -80,9 +74,13 @@ def notes(record: Record) -> list[str]:
         lines.append(_about_new_classes(record["new_classes"]))
     for name in record["classes_gone"]:
         lines.append(f"The old model can still answer {name!r}, which is always wrong now.")
-    for key, (noun, reason) in _LEFT_OUT.items():
-        if count := record["left_out"][key]:
-            lines.append(f"Not compared: {count} {noun}{'' if count == 1 else 's'}, which {reason}.")
+    left_out = record["left_out"]
+    new, old = left_out["new_training_photos"], left_out["now_training_photos"]
+    if new or old:
+        parts = [_photos(count, kind) for count, kind in ((new, "new "), (old, "old ")) if count]
+        lines.append(f"Not compared, because only the new model was trained on them: {' and '.join(parts)}.")
+    if count := left_out["no_longer_training_photos"]:
+        lines.append(f"Not compared, because only the old model was trained on them: {_photos(count)}.")
     by_folds = record["by_folds"]
     if by_folds["old"] or by_folds["new"]:
         lines.append("With folds, training photos are predicted by models that were trained without them.")
@@ -108,5 +106,5 @@ def _about_new_classes(classes: Mapping[str, Any]) -> str:
     )
 
 
-def _photos(number: int) -> str:
-    return "1 photo" if number == 1 else f"{number} photos"
+def _photos(number: int, kind: str = "") -> str:
+    return f"{number} {kind}photo{'' if number == 1 else 's'}"

@@ -187,5 +187,13 @@ class Workdir:
 
     def written(self) -> list[Path]:
         """Returns the files and folders of interest to a user that exist."""
-        shown = (self.results, self.report, self.model_card, self.held_out, self.picture, self.masks_picture)
+        shown = (
+            self.results,
+            self.report,
+            self.model_card,
+            self.held_out,
+            self.picture,
+            self.masks_picture,
+            self.update_record,
+        )
         return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]
