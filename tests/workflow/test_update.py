@@ -3,17 +3,21 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import ROOT, TINY
 from PIL import Image
+from workflow.test_resume import epochs_done, kill_when
 
 import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
+from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import load
 from chimeramix_jax.data.identity import image_digest
@@ -22,6 +26,8 @@ from chimeramix_jax.reporting import update_text
 from chimeramix_jax.reporting.statistics import mcnemar
 from chimeramix_jax.runs import old_and_new, replacement
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.unseen import Models
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.workflow import update as update_module
 
 PER_CLASS = 6
@@ -58,8 +64,8 @@ def change_photos(root):
 
 @pytest.fixture(scope="module")
 def settings(data_dir):
-    def make(photos, **changes):
-        config = load("configs/digits.py:baseline")
+    def make(photos, experiment="baseline", **changes):
+        config = load(f"configs/digits.py:{experiment}")
         data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
         run = {"dataset.directory": str(photos), "compare_with_baseline": False, "max_labels_per_class": None}
         config.update_from_flattened_dict(TINY | data | run | changes)
@@ -232,9 +238,29 @@ def test_an_update_begun_for_photos_that_have_changed_again_starts_over(copy, mo
     assert contents(run) == before
 
 
+def assert_folds_of_a_choice_are_found(run, chosen):
+    """Requires that the folds of a run whose recipe was chosen are those of the recipe, as far as there was time."""
+    shutil.copytree(run, chosen)
+    tried = []
+    for fold in (1, 2):
+        place = f"auto/rung-1/fold-{fold}-of-2/baseline"
+        (chosen / place).parent.mkdir(parents=True)
+        (chosen / "folds" / f"fold-{fold}-of-2").rename(chosen / place)
+        tried += [{"recipe": "baseline", "workdir": place}, {"recipe": "mixup", "workdir": "auto/of another recipe"}]
+    record = {"winner": "baseline", "rungs": [{"tried": []}, {"tried": tried[:3]}]}
+    for count, folds in ((3, (1, 2)), (2, (1,))):
+        record["rungs"][-1]["tried"] = tried[:count]
+        (chosen / "auto.json").write_text(json.dumps(record))
+        found = Models.of(Workdir(chosen))
+        assert {*found.left_out_by.values()} == {chosen / f"auto/rung-1/fold-{fold}-of-2/baseline" for fold in folds}
+        left_out = [image for fold in folds for image in split(run / "folds" / f"fold-{fold}-of-2", "held_out")]
+        assert found.left_out_by.keys() == {*left_out}
+
+
 def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path):
     photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
     chimeramix_jax.train_and_evaluate(settings(photos, folds=2), run)
+    assert_folds_of_a_choice_are_found(run, tmp_path / "chosen")
     for number in range(4):
         write_photo(photos / "class 1" / f"new {number}.png", 9000 + number)
         write_photo(photos / "kiwi" / f"{number}.png", 8000 + number)
@@ -305,3 +331,55 @@ def test_what_cannot_be_updated_is_refused_in_one_line_and_left_alone(original, 
         assert contents(tmp_path) == before
     with locked(run), pytest.raises(InputError, match="process"):
         chimeramix_jax.update(run)
+
+
+@pytest.mark.slow
+def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(copy):
+    photos, run, uninterrupted = copy / "photos", copy / "run", copy / "uninterrupted"
+    change_photos(photos)
+    shutil.copytree(run, uninterrupted)
+    expected = chimeramix_jax.update(uninterrupted)
+    new = run / "update" / "run"
+
+    def start():
+        command = [sys.executable, str(ROOT / "main.py"), "--stage=update", f"--workdir={run}"]
+        often = "--config.checkpoint.every_seconds=0"
+        return subprocess.Popen([*command, often], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    kill_when(start(), lambda: epochs_done(new, "classifier") >= 2)
+    assert epochs_done(new, "classifier") < 5, "the kill came after the stage's end"
+    kill_when(start(), (new / "results.json").exists)
+    kill_when(start(), lambda: (run / "update.json").exists() or (new / "update.json").exists())
+    process = start()
+    _, errors = process.communicate(timeout=900)
+    assert process.returncode == 0, errors
+    for name in ("classifier/metrics.jsonl", "held_out.csv"):
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
+    assert json.loads((run / "update.json").read_text())["photos"] == expected["update"]["photos"]
+    assert not (run / "update").exists()
+
+
+@pytest.mark.slow
+def test_a_run_whose_recipe_was_chosen_keeps_the_recipe(settings, tmp_path, monkeypatch):
+    photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
+    monkeypatch.setattr(menu, "MENU", menu.MENU[:2])
+    minutes, results = 0.1, None
+    while results is None:  # the least time depends on the machine
+        try:
+            results = chimeramix_jax.choose_and_train(settings(photos, "auto", folds=2, minutes=minutes), run)
+        except InputError as error:
+            minutes = 1.2 * float(str(error).split()[-1])
+    chosen = json.loads((run / "auto.json").read_text())
+    change_photos(photos)
+    updated = chimeramix_jax.update(run)
+    stored = json.loads((run / "config.json").read_text())
+    assert (stored["experiment"], stored["classifier"]["epochs"]) == (
+        chosen["winner"],
+        chosen["final"]["classifier"],
+    )
+    record = updated["update"]
+    assert record["recipe_was_chosen"] and record["by_folds"] == {"old": True, "new": True}
+    assert (run / record["before"] / "auto.json").exists() and not (run / "auto.json").exists()
+    compared = record["photos"]["all"]["number"] + record["left_out"]["no_longer_training_photos"]
+    assert compared == 10 * PER_CLASS + 12 - 1
+    assert "The recipe was kept, not chosen again." in (run / "report.html").read_text()
