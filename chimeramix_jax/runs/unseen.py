@@ -54,7 +54,7 @@ class Models:
                 f"--workdir={workdir.path}: its training is not finished, so there is no model to update; finish it "
                 "with the command that began it or, if its photos have changed since, start over with --retrain"
             )
-        left_out_by = {}
+        left_out_by: dict[str, Path] = {}
         for fold in map(Workdir, _folds(workdir, config)):
             of_fold = fold.read_data() if fold.has_config() else None
             if of_fold is not None and _trained_on(fold, fold.read_config(), of_fold):
