@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chimeramix_jax.workflow.data_check import check_data as check_data
     from chimeramix_jax.workflow.one_run import train_and_evaluate as train_and_evaluate
     from chimeramix_jax.workflow.several_seeds import train_and_evaluate_seeds as train_and_evaluate_seeds
+    from chimeramix_jax.workflow.update import update as update
 
 _HOMES = {
     "Prediction": "use.prediction_formats",
@@ -32,6 +33,7 @@ _HOMES = {
     "restore_generator": "runs.restore",
     "train_and_evaluate": "workflow.one_run",
     "train_and_evaluate_seeds": "workflow.several_seeds",
+    "update": "workflow.update",
 }
 __all__ = list(_HOMES)
 

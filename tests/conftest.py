@@ -60,6 +60,7 @@ LONGEST_FIRST = (
     "test_prediction.py",
     "test_environments.py",
     "test_with_folds.py",
+    "test_update.py",
 )
 
 

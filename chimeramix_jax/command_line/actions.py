@@ -16,7 +16,7 @@ from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
-from chimeramix_jax.reporting import seed_table
+from chimeramix_jax.reporting import seed_table, update_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
 from chimeramix_jax.use import prediction_accuracy, prediction_formats
@@ -76,6 +76,25 @@ def check(arguments: Arguments) -> int:
             exits.say(str(problem))
         refused = refused or bool(checked.problems)
     return InputError.exit_code if refused else 0
+
+
+def update(arguments: Arguments) -> int:
+    """Trains the run again if its photos have changed, and prints how the new model compares with the old one."""
+    from chimeramix_jax.report import commands  # loads JAX, as all of this package's public functions do
+
+    updated = chimeramix_jax.update(arguments.workdir, config=arguments.config)
+    run = Workdir(arguments.workdir)
+    if not updated["changes"]:
+        print(f"nothing to update: {run.path} was trained on the photos as they are now")
+        return 0
+    record, old = updated["update"], Workdir(run.path / updated["update"]["before"])
+    print(reporting.closing_text(updated), update_text.text(record), sep="\n\n", end="\n\n")
+    if update_text.is_worse(record):
+        print("To go on with the old model, use its folder as --workdir; it is a whole run.")
+    print(f"report:           {run.report}\nold model:        {old.path}")
+    print(f"classify photos:  {commands.classify_photos(run)}")
+    print(f"with the old one: {commands.classify_photos(old)}")
+    return 0
 
 
 def _was_chosen(workdir: str | None) -> bool:
@@ -179,6 +198,7 @@ def export(arguments: Arguments) -> int:
 
 _ACTIONS: Mapping[str, Callable[[Arguments], int]] = {
     "check": check,
+    "update": update,
     "predict": predict,
     "generate": generate,
     "export": export,

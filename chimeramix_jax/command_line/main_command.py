@@ -12,16 +12,17 @@ from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unk
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.runs import model_archive
+from chimeramix_jax.runs import model_archive, replacement
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.use import export_formats, generation_formats, prediction_formats
 
 DEFAULT_CONFIG = "digits"
 CHECK = "check"  # the stage that only looks at the data
+UPDATE = "update"  # the stage that trains again if the photos have changed
 USES = ("predict", "generate", "export")  # stages that use what a run has trained, and change nothing in it
 
-_OF_A_RUN = (*USES, CHECK, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
+_OF_A_RUN = (*USES, CHECK, UPDATE, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
 _TAKEN_BY = {  # the flags that only some stages take
     "retrain": settings.STAGES,
     "generator_workdir": settings.STAGES,
@@ -39,7 +40,11 @@ _TAKEN_BY = {  # the flags that only some stages take
 }
 _TAKE_MODEL_FILES = ("predict", "report", "export")  # stages that need no more of a run than its classifier
 _SHORT_FOR_SETTINGS = ("folds", "fold_repeats", "minutes")  # flags that set the setting of the same name
-_NEEDED_BY = (("images", ("predict",), "photos"), ("count", ("generate",), "1000"), ("workdir", USES, "runs/mine"))
+_NEEDED_BY = (
+    ("images", ("predict",), "photos"),
+    ("count", ("generate",), "1000"),
+    ("workdir", (*USES, UPDATE), "runs/mine"),
+)
 
 HELP = Help(
     usage=(
@@ -57,6 +62,10 @@ HELP = Help(
         (
             "--stage=predict --workdir=runs/mine --images=new-photos",
             "Classify other photos with the classifier that was trained in runs/mine.",
+        ),
+        (
+            "--stage=update --workdir=runs/mine",
+            "Train again after photos were added, and compare the new classifier with the old one.",
         ),
         (
             "--stage=export --workdir=runs/mine --output=photos.onnx",
@@ -102,12 +111,14 @@ HELP = Help(
         ),
         "What to train or measure": (
             Flag(
-                "stage=" + "|".join((*settings.STAGES, CHECK, *USES)),
+                "stage=" + "|".join((*settings.STAGES, CHECK, UPDATE, *USES)),
                 "all (default): train, measure and report. Finished stages are not repeated.\n"
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
                 "report: write report.html and model_card.md again.\n"
                 "check: only look at the data: classes, sides, copies, unreadable files.\n"
+                "update: if photos of the run in --workdir were added, removed or moved, train it again with the same "
+                "settings, compare the new model with the old one, and keep the old one in a folder of the run.\n"
                 "predict, generate, export: use the trained networks; see below.",
                 default="all",
             ),
@@ -210,7 +221,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
         raise InputError("--minutes: only experiment 'auto' takes it, such as --config=image_folder:auto")
-    if parsed.config.seeds and parsed.stage in USES:
+    if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
     _choose_format(parsed)
     return parsed
@@ -224,7 +235,9 @@ def perform(parsed: Arguments) -> int:
 
 def after_stop(parsed: Arguments) -> str:
     """What the user should know when the program was stopped."""
-    return "nothing was written" if parsed.stage in (CHECK, *USES) else "the same command continues the run"
+    if parsed.stage in (CHECK, *USES):
+        return "nothing was written"
+    return f"the same command continues the {'update' if parsed.stage == UPDATE else 'run'}"
 
 
 def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
@@ -244,6 +257,8 @@ def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDi
             return ModelArchive(parsed.workdir).config
     elif parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
         run = Workdir(parsed.workdir)
+        if parsed.stage == UPDATE:
+            return replacement.stored_settings(run)
         seeds = _requested_seeds(overrides) if parsed.stage in (CHECK, *settings.MEASURING_STAGES) else ()
         if seeds:
             run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))

@@ -76,6 +76,9 @@ def _hint(name: str) -> str:
     """What was probably meant by an argument that is not a subcommand."""
     meant = {word: word for word in SUBCOMMANDS}
     meant |= {config: f"--config={config}" for config in shipped.names()}
-    meant |= {stage: f"--stage={stage}" for stage in (*settings.STAGES, main_command.CHECK, *main_command.USES)}
+    meant |= {
+        stage: f"--stage={stage}"
+        for stage in (*settings.STAGES, main_command.CHECK, main_command.UPDATE, *main_command.USES)
+    }
     near = difflib.get_close_matches(name.partition(":")[0], meant, n=1)
     return f" (did you mean {meant[near[0]]}?)" if near else ""

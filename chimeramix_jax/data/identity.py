@@ -7,7 +7,7 @@ order of the images.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from jaxtyping import Integer, UInt8
 
 _DIGEST_VERSION = 1  # of the content that digests are computed from
 
-TRAIN, HELD_OUT, UNUSED = "train", "held_out", "unused"
+SPLITS = TRAIN, HELD_OUT, UNUSED = "train", "held_out", "unused"
 
 
 def image_digest(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
@@ -84,7 +84,8 @@ class DataIdentity:
 
 _NAMES = {TRAIN: "training", HELD_OUT: "test", UNUSED: "unused"}  # the splits in messages
 
-_Images = Counter[tuple[str, str, str]]  # counts of (digest, class name, split)
+Images = Counter[tuple[str, str, str]]  # counts of (digest, class name, split)
+Place = tuple[str, str]  # class name and split
 
 
 def changes(before: DataIdentity, now: DataIdentity, *, train_only: bool = False) -> list[str]:
@@ -93,10 +94,9 @@ def changes(before: DataIdentity, now: DataIdentity, *, train_only: bool = False
     if all(before.digests()[name] == now.digests()[name] for name in used):
         return []
     compared = used if train_only else tuple(_NAMES)
-    old, new = _images(before, compared), _images(now, compared)
-    renamed = _renamed_classes(before, now, old, new)
+    renamed = renamed_classes(before, now, compared)
+    old, new = images_of(before, compared, renamed), images_of(now, compared)
     kept = [renamed.get(name, name) for name in before.class_names]
-    old = Counter({(image, renamed.get(name, name), split): count for (image, name, split), count in old.items()})
     return [
         *(f"class {old_name!r} is now called {name!r}" for old_name, name in renamed.items()),
         *(f"class {name!r} is new" for name in now.class_names if name not in kept),
@@ -105,18 +105,21 @@ def changes(before: DataIdentity, now: DataIdentity, *, train_only: bool = False
     ] or ["the same images in another order"]
 
 
-def _images(data: DataIdentity, splits: Sequence[str]) -> _Images:
+def images_of(data: DataIdentity, splits: Sequence[str] = SPLITS, renamed: Mapping[str, str] | None = None) -> Images:
+    """Counts the images of some splits; ``renamed`` maps names of classes to those that they now have."""
+    names = [(renamed or {}).get(name, name) for name in data.class_names]
     return Counter(
-        (image, data.class_names[label], name)
-        for name in splits
-        for image, label in zip(data.split(name).images, data.split(name).labels, strict=True)
+        (image, names[label], split)
+        for split in splits
+        for image, label in zip(data.split(split).images, data.split(split).labels, strict=True)
     )
 
 
-def _renamed_classes(before: DataIdentity, now: DataIdentity, old: _Images, new: _Images) -> dict[str, str]:
+def renamed_classes(before: DataIdentity, now: DataIdentity, splits: Sequence[str] = SPLITS) -> dict[str, str]:
     """Maps the names of missing classes to new classes that contain exactly the same images."""
+    old, new = images_of(before, splits), images_of(now, splits)
 
-    def content(images: _Images, class_name: str) -> tuple[str, ...]:
+    def content(images: Images, class_name: str) -> tuple[str, ...]:
         return tuple(sorted(image for image, name, _ in images.elements() if name == class_name))
 
     missing = [name for name in before.class_names if name not in now.class_names]
@@ -124,38 +127,54 @@ def _renamed_classes(before: DataIdentity, now: DataIdentity, old: _Images, new:
     return {name: added[content(old, name)] for name in missing if content(old, name) in added}
 
 
-def _image_lines(old: _Images, new: _Images) -> list[str]:
-    """Counts the images that are new, missing, in another class, and in another split."""
+def changed_places(old: Images, new: Images) -> Iterator[tuple[Place | None, Place | None]]:
+    """Yields the old and the new place of every image that has changed; None: it is new, or missing."""
     left, arrived = _places(old - new), _places(new - old)
-    added, lost, relabelled, crossed = 0, 0, 0, Counter[tuple[str, str]]()
     for image in {**left, **arrived}:
         targets = arrived.get(image, [])
-        for name, split in left.get(image, []):
-            target = next((place for place in targets if place[0] == name), targets[0] if targets else None)
-            if target is None:
-                lost += 1
-                continue
-            targets.remove(target)
-            if target[0] == name:
-                crossed[split, target[1]] += 1
-            else:
-                relabelled += 1
-        added += len(targets)
-    lines = [_counted(added, "new image")] if added else []
-    lines += [f"{_counted(lost, 'image')} missing"] if lost else []
-    lines += [f"{_counted(relabelled, 'image')} moved to another class"] if relabelled else []
-    for (before, after), count in sorted(crossed.items()):
-        lines.append(f"{_counted(count, 'image')} moved from {_NAMES[before]} to {_NAMES[after]}")
-    return lines
+        for place in left.get(image, []):
+            target = next((other for other in targets if other[0] == place[0]), targets[0] if targets else None)
+            if target is not None:
+                targets.remove(target)
+            yield place, target
+        for target in targets:
+            yield None, target
 
 
-def _places(images: _Images) -> dict[str, list[tuple[str, str]]]:
+def _image_lines(old: Images, new: Images) -> list[str]:
+    """Counts the images that are new, missing, in another class, and in another split."""
+    added, lost, relabelled, crossed = 0, 0, 0, Counter[tuple[str, str]]()
+    for before, after in changed_places(old, new):
+        if before is None:
+            added += 1
+        elif after is None:
+            lost += 1
+        elif before[0] != after[0]:
+            relabelled += 1
+        else:
+            crossed[before[1], after[1]] += 1
+    lines = [counted(added, "new image")] if added else []
+    lines += [f"{counted(lost, 'image')} missing"] if lost else []
+    lines += [f"{counted(relabelled, 'image')} moved to another class"] if relabelled else []
+    return lines + crossed_lines(crossed, "image")
+
+
+def crossed_lines(crossed: Mapping[tuple[str, str], int], noun: str) -> list[str]:
+    """Says how many images have moved from one split to another."""
+    return [
+        f"{counted(count, noun)} moved from {_NAMES[before]} to {_NAMES[after]}"
+        for (before, after), count in sorted(crossed.items())
+    ]
+
+
+def _places(images: Images) -> dict[str, list[Place]]:
     """Returns class and split of every copy of every image."""
-    places: dict[str, list[tuple[str, str]]] = {}
+    places: dict[str, list[Place]] = {}
     for image, name, split in sorted(images.elements()):
         places.setdefault(image, []).append((name, split))
     return places
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Returns a number with its noun: ``1 image``, ``2 images``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

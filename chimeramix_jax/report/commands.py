@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml_collections import ConfigDict
 
@@ -50,6 +50,12 @@ def commands(workdir: Workdir, config: ConfigDict) -> list[Command]:
 def classify_photos(workdir: Workdir) -> str:
     """Returns the command that classifies photos, for the current folder."""
     return " ".join(_command(invocation.from_here(), _CLASSIFY, os.fspath(workdir.path)).words)
+
+
+def classify_with_old(workdir: Workdir) -> Command:
+    """Returns the command that classifies photos with the run that an update replaced."""
+    use = replace(_CLASSIFY, purpose="Classify photos with the old model")
+    return _command(invocation.from_anywhere(), use, os.path.abspath(workdir.path))
 
 
 def commands_of_file(name: str) -> list[Command]:

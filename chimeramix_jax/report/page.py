@@ -28,6 +28,7 @@ from chimeramix_jax.report import (
     photos,
     reliability,
     training_charts,
+    update,
     verdict,
 )
 from chimeramix_jax.report.data_check import data_section
@@ -75,6 +76,7 @@ def write(
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "auto": auto_choice.content(workdir),
+        "update": update.content(workdir),
         "examples": results[split]["examples"],
         "class_names": names,
         "verdict": verdict.judge(

@@ -109,6 +109,26 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), discordant, 0.5)))
 
 
+def paired_interval(only_first: int, only_second: int, images: int) -> Interval:
+    """Returns the 95 % interval of the difference of two classifiers' accuracies on the same images, in [-1, 1].
+
+    It is the adjusted Wald interval of D. G. Bonett and R. M. Price, *Adjusted Wald confidence interval for a
+    difference of binomial proportions based on paired data*, Journal of Educational and Behavioral Statistics 37
+    (2012), which is also valid for few images. It rarely disagrees with ``mcnemar``, which decides whether a difference
+    is significant.
+
+    Args:
+        only_first: the images that only the first classifier has right; its accuracy is the minuend.
+        only_second: the images that only the second has right.
+        images: all images, at least 1.
+    """
+    quantile = float(special.ndtri((1 + CONFIDENCE) / 2))
+    first, second = ((only + 1) / (images + 2) for only in (only_first, only_second))
+    difference = first - second
+    half_width = quantile * math.sqrt((first + second - difference**2) / (images + 2))
+    return Interval(max(difference - half_width, -1.0), min(difference + half_width, 1.0))
+
+
 def is_significant(p_value: float) -> bool:
     """Whether a difference with this p-value is called significant."""
     return p_value < 1 - CONFIDENCE

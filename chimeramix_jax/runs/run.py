@@ -81,7 +81,8 @@ class Request:
     def replaced(self) -> tuple[Path, ...]:
         """Returns the files to be made again and those that depend on them; none unless ``retrain``."""
         directory = self.workdir
-        measured = (directory.results, directory.held_out, directory.report, directory.model_card)
+        reports = (directory.report, directory.model_card, directory.update_record)
+        measured = (directory.results, directory.held_out, *reports)
         later = (directory.classifier, directory.baseline, *measured)
         drawn = (directory.picture, directory.masks_picture)
         if not self.retrain or not (self.trains_generator or self.trains_classifier):

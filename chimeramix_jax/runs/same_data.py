@@ -34,9 +34,12 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
             differences = _test_data_changes(workdir, dataset)
     if differences:
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
+        update = ""
+        if dataset.directory is not None and stored is not None and workdir.results.exists():
+            update = "update it with --stage=update, which compares the old model with the new one, "
         raise InputError(
-            f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); train it again with "
-            f"{again}, which moves the old files aside, or choose another --workdir"
+            f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); {update}train it again "
+            f"with {again}, which moves the old files aside, or choose another --workdir"
         )
 
 

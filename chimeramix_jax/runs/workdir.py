@@ -22,6 +22,9 @@
                          without any, every training image, predicted by the model trained without its fold
     report.html          a page about all of it
     model_card.md        the same in short, to be published with the classifier
+    update.json          how the photos had changed when the model was updated, and a comparison with the old model
+    before-2026-11-28/   the run that an update replaced on that day: a directory like this one
+    update/              the new model while an update is not finished (runs/replacement.py)
     lock.json            the process that is working here, if any
 """
 
@@ -64,6 +67,9 @@ class Workdir:
         self.held_out = self.path / "held_out.csv"
         self.report = self.path / "report.html"
         self.model_card = self.path / "model_card.md"
+        self.update_record = self.path / "update.json"
+        self.update = self.path / "update"
+        self.replacing = self.update / "replacing.json"  # while the files of an old and a new model change places
 
     def create(self) -> None:
         """Creates the directory, unless it exists; raises InputError if that fails or it is not writable."""
@@ -79,6 +85,7 @@ class Workdir:
 
         ``measuring`` allows settings that only change how a trained classifier is measured to differ.
         """
+        self._refuse_half_replaced()
         self.create()
         if self.config.exists():
             self.refuse_other_settings(config, measuring=measuring)
@@ -107,14 +114,27 @@ class Workdir:
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
 
-    def read_config(self) -> ConfigDict:
-        """Returns the settings of the run; raises InputError if there are none, or they cannot be read."""
+    def read_config(self, *, half_replaced: bool = False) -> ConfigDict:
+        """Returns the settings of the run; raises InputError if there are none, or they cannot be read.
+
+        Also raises InputError if an update was killed while it replaced the run, unless ``half_replaced``.
+        """
+        if not half_replaced:
+            self._refuse_half_replaced()
         try:
             return settings.from_json(self.config.read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
         except ValueError as error:  # not text, or not JSON as this program writes it
             raise InputError(f"{self.config}: cannot be read: {error}") from None
+
+    def _refuse_half_replaced(self) -> None:
+        """Raises InputError if an update was killed while its files were taking the place of the old ones."""
+        if self.replacing.exists():
+            raise InputError(
+                f"--workdir={self.path}: an update was interrupted while it replaced the old model; finish it with "
+                "--stage=update, which only moves the remaining files"
+            )
 
     def read_results(self) -> dict[str, Any]:
         """Returns the content of ``results.json``; raises InputError if there is none, or it cannot be read."""
@@ -167,5 +187,13 @@ class Workdir:
 
     def written(self) -> list[Path]:
         """Returns the files and folders of interest to a user that exist."""
-        shown = (self.results, self.report, self.model_card, self.held_out, self.picture, self.masks_picture)
+        shown = (
+            self.results,
+            self.report,
+            self.model_card,
+            self.held_out,
+            self.picture,
+            self.masks_picture,
+            self.update_record,
+        )
         return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]

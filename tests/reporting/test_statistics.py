@@ -13,6 +13,7 @@ from chimeramix_jax.reporting.statistics import (
     is_significant,
     mcnemar,
     only_right,
+    paired_interval,
     paired_t_test,
     wilson_interval,
 )
@@ -96,3 +97,23 @@ def test_holms_correction_multiplies_the_smallest_by_the_number_of_tests_and_kee
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # a textbook example
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(("only_first", "only_second", "images"), [(0, 0, 50), (6, 0, 52), (3, 7, 52), (1, 0, 1)])
+def test_the_interval_of_a_paired_difference_is_that_of_bonett_and_price(only_first, only_second, images):
+    first, second, total = only_first + 1, only_second + 1, images + 2
+    spread = ((first + second) / total - ((first - second) / total) ** 2) / total
+    bounds = [(first - second) / total + sign * 1.959964 * spread**0.5 for sign in (-1, 1)]
+    interval = paired_interval(only_first, only_second, images)
+    assert interval == pytest.approx((max(bounds[0], -1), min(bounds[1], 1)), abs=1e-6)
+    assert tuple(paired_interval(only_second, only_first, images)) == pytest.approx((-interval[1], -interval[0]))
+
+
+def test_the_interval_of_a_paired_difference_covers_it_as_often_as_it_says():
+    rng, images, shares = np.random.default_rng(0), 40, (0.15, 0.25)
+    draws = rng.multinomial(images, [*shares, 1 - sum(shares)], size=4000)
+    covered = [
+        low <= shares[0] - shares[1] <= high
+        for low, high in (paired_interval(int(first), int(second), images) for first, second, _ in draws)
+    ]
+    assert 0.93 < np.mean(covered) < 0.98

@@ -122,7 +122,8 @@ def test_a_run_whose_images_have_changed_is_refused_at_every_stage(copy, setting
     change(copy / "photos")
     config, run = settings(copy / "photos"), copy / "run"
     for stage in STAGES:
-        assert_refused(partial(chimeramix_jax.train_and_evaluate, config, run, stage=stage), run, CHANGES[change])
+        action = partial(chimeramix_jax.train_and_evaluate, config, run, stage=stage)
+        assert "update it with --stage=update" in assert_refused(action, run, CHANGES[change])
     assert_refused(partial(chimeramix_jax.generate, run, 10, config=config), run, CHANGES[change])
 
 
@@ -170,6 +171,7 @@ def test_retraining_after_a_change_moves_the_old_files_aside(copy, settings):
     add_photos(copy / "photos")
     config, run = settings(copy / "photos"), copy / "run"
     old = json.loads((run / "results.json").read_text())
+    (run / "update.json").write_text("{}")  # of an update before
     new = chimeramix_jax.train_and_evaluate(config, run, retrain=True)
     assert json.loads((run / "results.replaced-1.json").read_text()) == old
     assert new["data_sha256"]["train"] != old["data_sha256"]["train"]
@@ -177,6 +179,7 @@ def test_retraining_after_a_change_moves_the_old_files_aside(copy, settings):
         assert checkpoints.newest(run / f"{part}.replaced-1")["data"] == old["data_sha256"]
         assert checkpoints.newest(run / part)["data"] == new["data_sha256"]
     assert (run / "data.replaced-1.json").exists()
+    assert (run / "update.replaced-1.json").exists() and not (run / "update.json").exists()
     chimeramix_jax.train_and_evaluate(config, run, stage="report")
 
 

@@ -1,0 +1,110 @@
+"""The comparison of a run's old and new model in words: ``update.json`` as a table and sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.results import aligned
+
+Record = Mapping[str, Any]  # the content of ``update.json``
+
+
+HEADER = ["photos", "number", "old model", "new model", "difference", "95% interval"]
+
+
+def text(record: Record) -> str:
+    """Returns the table, the conclusion and what is to be said about them, for the terminal."""
+    cells = rows(record)
+    parts = [aligned([HEADER, *cells])] if cells else []
+    return "\n\n".join([*parts, "\n".join([conclusion(record), *notes(record)])])
+
+
+def rows(record: Record) -> list[list[str]]:
+    """Returns the table's rows; the last, for all photos, only if there are two groups of them."""
+    groups = dict(record["photos"])
+    if len(groups) == 2:
+        groups.pop("all")
+    return [_cells(name, figures) for name, figures in groups.items()]
+
+
+def _cells(name: str, figures: Mapping[str, Any]) -> list[str]:
+    number = figures["number"]
+    old, new = (statistics.percent(figures[key] / number, number) for key in ("old_right", "new_right"))
+    low, high = (statistics.points(bound, number) for bound in figures["interval"])
+    return [
+        name,
+        str(number),
+        old,
+        new,
+        f"{statistics.points(figures['difference'], number)} points",
+        f"{low} to {high}",
+    ]
+
+
+def conclusion(record: Record) -> str:
+    """Returns a sentence that says which model is better, and whether that could be chance."""
+    figures = record["photos"].get("all")
+    if figures is None:
+        return (
+            "The folder holds no photo that neither model was trained on and whose class both know, so the models "
+            "cannot be compared."
+        )
+    more = figures["new_right"] - figures["old_right"]
+    of_all = f"{_photos(figures['number'])} that neither model was trained on"
+    if not more:
+        return f"Both models are right on {figures['new_right']} of the {of_all}."
+    test = f"(exact McNemar test, {statistics.p_in_words(figures['mcnemar_p'])})"
+    if statistics.is_significant(figures["mcnemar_p"]):
+        chance = f"a difference that chance alone rarely makes {test}"
+    else:
+        chance = f"so small a difference could be chance {test}"
+    return f"The new model is right on {abs(more)} {'more' if more > 0 else 'fewer'} of the {of_all}; {chance}."
+
+
+def is_worse(record: Record) -> bool:
+    """Whether the new model is worse than the old one, beyond chance."""
+    figures = record["photos"].get("all")
+    return figures is not None and figures["difference"] < 0 and statistics.is_significant(figures["mcnemar_p"])
+
+
+def notes(record: Record) -> list[str]:
+    """Returns the sentences about what was compared and what could not be."""
+    lines = []
+    if record["new_classes"]["number"]:
+        lines.append(_about_new_classes(record["new_classes"]))
+    for name in record["classes_gone"]:
+        lines.append(f"The old model can still answer {name!r}, which is always wrong now.")
+    left_out = record["left_out"]
+    new, old = left_out["new_training_photos"], left_out["now_training_photos"]
+    if new or old:
+        parts = [_photos(count, kind) for count, kind in ((new, "new "), (old, "old ")) if count]
+        lines.append(f"Not compared, because only the new model was trained on them: {' and '.join(parts)}.")
+    if count := left_out["no_longer_training_photos"]:
+        lines.append(f"Not compared, because only the old model was trained on them: {_photos(count)}.")
+    by_folds = record["by_folds"]
+    if by_folds["old"] or by_folds["new"]:
+        lines.append("With folds, training photos are predicted by models that were trained without them.")
+    if by_folds["new"] and "new photos" in record["photos"]:
+        lines.append(
+            "New training photos are predicted by the old final model, but by the models of the new folds, which were "
+            "trained on fewer photos than the new final model. That favours the old model a little."
+        )
+    if record["recipe_was_chosen"]:
+        lines.append(
+            "The recipe was kept, not chosen again. It was chosen by the old model's predictions of the old photos, "
+            "which favours the old model a little."
+        )
+    return lines
+
+
+def _about_new_classes(classes: Mapping[str, Any]) -> str:
+    names = ", ".join(repr(name) for name in classes["names"])
+    of_new = "the new class" if len(classes["names"]) == 1 else "the new classes"
+    return (
+        f"The old model does not know {of_new} {names}: of {_photos(classes['number'])} there that the new model was "
+        f"not trained on, it is right on {classes['new_right']}."
+    )
+
+
+def _photos(number: int, kind: str = "") -> str:
+    return f"{number} {kind}photo{'' if number == 1 else 's'}"

@@ -1,0 +1,109 @@
+"""Which photos two models may be compared on, with models whose answers are given instead of trained."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chimeramix_jax.config import load
+from chimeramix_jax.data.identity import DataIdentity, Split
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.runs.old_and_new import compare
+from chimeramix_jax.runs.unseen import Models
+from chimeramix_jax.runs.workdir import Workdir
+
+NAMES = ("rose", "tulip")
+
+
+@dataclass(frozen=True)
+class GivenAnswers(Models):
+    """Models that are right on some photos; notes which model was to classify which photo, and under which name."""
+
+    right_on: frozenset[str] = frozenset()
+    classified: dict[str, tuple[Path, str]] = field(default_factory=dict)
+
+    def right(self, pixels, true_names, models):
+        photos = [chr(pixel) for pixel in pixels[:, 0, 0, 0]]
+        self.classified.update(zip(photos, zip(models, true_names, strict=True), strict=True))
+        return np.array([photo in self.right_on for photo in photos], bool)
+
+
+def data(train, held_out, names=NAMES):
+    """Creates the data of photos named by one letter: ``{"a": 0}`` is a photo of class 0. A tuple holds copies."""
+    parts = []
+    for photos in (train, held_out):
+        letters = [letter for letter in photos for _ in range(1 + letter.isupper())]  # capitals are there twice
+        images = np.array([ord(letter) for letter in letters], np.uint8).reshape(-1, 1, 1, 1) + np.zeros(
+            (8, 8, 3), np.uint8
+        )
+        labels = np.array([photos[letter] for letter in letters], np.int32)
+        parts.append((LabelledImages(images, labels, tuple(letters)), Split(tuple(letters), tuple(labels.tolist()))))
+    (train_images, train_split), (held_out_images, held_out_split) = parts
+    identity = DataIdentity(names, train_split, held_out_split)
+    indices = np.arange(len(train_images.labels))
+    return FewShotDataset("image_folder", names, train_images, indices, held_out_images, content=identity)
+
+
+def models(path, dataset, right_on="", left_out_by=None):
+    return GivenAnswers(Workdir(path), load("digits"), dataset.identity, left_out_by or {}, frozenset(right_on))
+
+
+@pytest.fixture
+def compared(tmp_path):
+    def run(before, now, old_right="", new_right="", old_folds=None, new_folds=None):
+        old = models(tmp_path / "old", before, old_right, old_folds)
+        new = models(tmp_path / "new", now, new_right, new_folds)
+        return compare(old, new, now), old, new
+
+    return run
+
+
+def test_only_photos_that_neither_model_was_trained_on_count_and_copies_count_once(compared):
+    before = data({"a": 0, "b": 1, "c": 0}, {"d": 0, "e": 1, "f": 1})
+    now = data({"a": 0, "b": 1, "f": 1, "n": 0}, {"c": 0, "d": 0, "e": 1, "X": 1, "y": 0, "z": 1})
+    record, old, new = compared(before, now, "dXc", "deXycn")
+    figures = {group: (row["number"], row["old_right"], row["new_right"]) for group, row in record["photos"].items()}
+    assert figures == {"old photos": (2, 1, 2), "new photos": (3, 1, 2), "all": (5, 2, 4)}
+    assert record["left_out"] == {"new_training_photos": 1, "now_training_photos": 1, "no_longer_training_photos": 1}
+    assert set(old.classified) == set(new.classified) == set("deXyz")
+    assert {model for model, _ in old.classified.values()} == {old.workdir.path}
+    assert record["by_folds"] == {"old": False, "new": False}
+
+
+def test_a_photo_that_was_a_training_photo_under_another_class_does_not_count_either(compared):
+    record, _, _ = compared(data({"a": 0, "b": 1}, {"c": 0}), data({"b": 1, "d": 0}, {"a": 1, "c": 0}))
+    assert record["photos"]["all"]["number"] == 1
+    assert record["left_out"]["no_longer_training_photos"] == 1
+
+
+def test_with_folds_each_photo_is_classified_by_a_model_that_left_it_out(compared):
+    before = data({"a": 0, "b": 1, "c": 0, "d": 1}, {"t": 0})
+    now = data({"a": 0, "b": 1, "c": 0, "n": 1}, {"t": 0})
+    one, two, three = map(Path, ("one", "two", "three"))
+    record, old, new = compared(
+        before, now, "", "an", {"a": one, "b": two, "d": two}, {"a": three, "b": three, "c": three, "n": three}
+    )
+    assert {photo: model for photo, (model, _) in old.classified.items()} == {
+        "a": one, "b": two, "n": old.workdir.path, "t": old.workdir.path,
+    }  # fmt: skip
+    assert {photo: model for photo, (model, _) in new.classified.items()} == {
+        "a": three, "b": three, "n": three, "t": new.workdir.path,
+    }  # fmt: skip
+    assert record["photos"]["all"]["number"] == 4 and record["by_folds"] == {"old": True, "new": True}
+    assert record["left_out"]["no_longer_training_photos"] == 1  # c, whose fold the old run has not trained
+
+
+def test_new_renamed_and_removed_classes(compared):
+    before = data({"a": 0, "b": 1, "c": 2}, {"d": 0, "e": 1, "f": 2}, ("plum", "rose", "tulip"))
+    now = data({"k": 0, "b": 1, "c": 2}, {"l": 0, "m": 0, "e": 1, "f": 2}, ("kiwi", "rose", "violet"))
+    record, old, new = compared(before, now, "ef", "lf")
+    assert record["photos"]["all"]["number"] == 2 and record["photos"]["all"]["only_old_right"] == 1
+    assert record["new_classes"] == {"names": ["kiwi"], "number": 2, "new_right": 1}
+    assert record["classes_gone"] == ["plum"]
+    assert (old.classified["f"][1], new.classified["f"][1]) == ("tulip", "violet")
+
+
+def test_without_a_photo_to_compare_there_are_no_figures(compared):
+    record, old, _ = compared(data({"a": 0, "b": 1}, {"c": 0}), data({"a": 0, "c": 0}, {"b": 1}))
+    assert record["photos"] == {} and not old.classified
