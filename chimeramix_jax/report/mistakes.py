@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from PIL import Image
-
-from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.paths import printable
 from chimeramix_jax.report import embedding
+from chimeramix_jax.report.photos import square_picture
 from chimeramix_jax.reporting import heat_maps
 from chimeramix_jax.runs.held_out import HeldOutPredictions
+from chimeramix_jax.runs.nearest import Neighbours
 
 # In pixels, for the full density of a phone's screen; the page shows pictures at about half of it. The sizes of all
 # pictures together decide how fast the page opens.
@@ -19,7 +18,7 @@ NEIGHBOUR_SIDE = 112
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training image near a misclassified one."""
+    """A training image near another image."""
 
     picture: str  # a data URI
     name: str  # its file, or its place in the data set
@@ -59,8 +58,7 @@ def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake
 
 
 def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
-    names, picture = dataset.class_names, _picture(dataset, dataset.held_out, position, PICTURE_SIDE)
-    neighbours = zip(predictions.nearest.indices[position], predictions.nearest.similarities[position], strict=True)
+    names, picture = dataset.class_names, square_picture(dataset, dataset.held_out, position, PICTURE_SIDE)
     return Mistake(
         printable(dataset.held_out.names[position]),
         names[predictions.labels[position]],
@@ -70,27 +68,22 @@ def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDat
         float(predictions.losses[position]),
         embedding.picture_uri(picture),
         embedding.picture_uri(heat_maps.overlay(picture, predictions.maps[position])),
-        [
-            Neighbour(
-                embedding.picture_uri(_picture(dataset, dataset.train, neighbour, NEIGHBOUR_SIDE)),
-                printable(dataset.train.names[neighbour]),
-                names[dataset.train.labels[neighbour]],
-                similarity,
-            )
-            for neighbour, similarity in ((index.item(), similarity.item()) for index, similarity in neighbours)
-        ],
+        neighbours(dataset, predictions.nearest, position),
     )
 
 
-def _picture(dataset: FewShotDataset, images: LabelledImages, position: int, side: int) -> Image.Image:
-    """Returns the part of an image that the classifier sees, as sharp as its file is.
+def neighbours(dataset: FewShotDataset, nearest: Neighbours, query: int) -> list[Neighbour]:
+    """Returns the training images nearest to a query, ready for a page.
 
-    The data set's smaller copy replaces a file that was moved or damaged since the run began.
+    ``nearest`` has positions in the training set, by query.
     """
-    copy = Image.fromarray(images.images[position])
-    if dataset.directory is None:
-        return heat_maps.square_picture(copy, side)
-    try:
-        return heat_maps.square_picture(read_rgb(dataset.directory / images.names[position]), side)
-    except UnreadableImageError:
-        return heat_maps.square_picture(copy, side)
+    pairs = zip(nearest.indices[query].tolist(), nearest.similarities[query].tolist(), strict=True)
+    return [
+        Neighbour(
+            embedding.picture_uri(square_picture(dataset, dataset.train, position, NEIGHBOUR_SIDE)),
+            printable(dataset.train.names[position]),
+            dataset.class_names[dataset.train.labels[position]],
+            similarity,
+        )
+        for position, similarity in pairs
+    ]

@@ -1,4 +1,4 @@
-"""Held-out images for the page: from the user's own files, as sharp as these are, or from the data set's copies."""
+"""Images for pages: from the user's own files, as sharp as these are, or from the data set's copies."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -6,7 +6,8 @@ from PIL import Image, ImageOps
 
 from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.reporting import heat_maps
 
 SHARP_SIDE = 320  # in pixels: twice the size on the page, for high-density screens
 
@@ -27,3 +28,17 @@ def held_out_pixels(dataset: FewShotDataset, position: int) -> UInt8[np.ndarray,
         return copy
     side = min(SHARP_SIDE, *original.size)
     return np.asarray(ImageOps.fit(original, (side, side), Image.Resampling.LANCZOS))
+
+
+def square_picture(dataset: FewShotDataset, images: LabelledImages, position: int, side: int) -> Image.Image:
+    """Returns the part of an image that the classifier sees, as sharp as its file is, about ``side`` pixels wide.
+
+    The data set's smaller copy replaces a file that was moved or damaged since the run began.
+    """
+    copy = Image.fromarray(images.images[position])
+    if dataset.directory is None:
+        return heat_maps.square_picture(copy, side)
+    try:
+        return heat_maps.square_picture(read_rgb(dataset.directory / images.names[position]), side)
+    except UnreadableImageError:
+        return heat_maps.square_picture(copy, side)
