@@ -132,7 +132,7 @@ def predict(arguments: Arguments) -> int:
         if image.error is not None:
             exits.say(str(image.error))
     if arguments.reject_below is not None:
-        _warn_unless_calibrated(arguments.workdir)
+        warn_unless_calibrated(arguments.workdir)
     text = prediction_formats.FORMATS[arguments.format](predictions)
     if arguments.output is None:
         print(text, end="")
@@ -153,7 +153,7 @@ def predict(arguments: Arguments) -> int:
     return 0
 
 
-def _warn_unless_calibrated(workdir: str) -> None:
+def warn_unless_calibrated(workdir: str) -> None:
     """Says that a threshold may not mean what it says if the run has no temperature."""
     from chimeramix_jax.runs import calibration, restore  # load JAX, as all of this package's public functions do
 

@@ -52,6 +52,7 @@ HELP = Help(
         "sweep --datasets=NAMES --experiments=NAMES [FLAGS]",
         "tune --config=FILE [FLAGS]",
         "summarize FOLDER [FOLDER ...] [FLAGS]",
+        "serve RUN [FLAGS]",
     ),
     summary="Trains an image classifier on very few labelled images with ChimeraMix, and measures its accuracy.",
     examples=(
@@ -82,6 +83,7 @@ HELP = Help(
             Entry("sweep", "Run every combination of data sets, experiments, numbers of images and seeds."),
             Entry("tune", "Search for better settings, judged by validation images or folds."),
             Entry("summarize", "Average the runs in a folder over seeds, and write tables and curves."),
+            Entry("serve", "Try a classifier on a page in the browser."),
         ),
         "Settings": (
             Flag(

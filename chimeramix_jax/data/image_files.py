@@ -13,7 +13,10 @@ from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
+_RUN_OTHER_PROGRAMS = ("EPS",)  # formats that Pillow leaves to another program, here Ghostscript
+_START = 12  # bytes of a file that tell formats apart
 
+_Source = Path | io.BytesIO  # a file, or the content of a file
 
 # By the orientation in the EXIF data.
 _UPRIGHT = {
@@ -51,15 +54,28 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
     Returns the first frame of an animation. Transparent pixels become white. The orientation in the EXIF data is
     applied if it can be read; other metadata may be damaged.
     """
-    unreadable = functools.partial(UnreadableImageError, named_by, path)
+    return _read(path, path, named_by)
+
+
+def read_uploaded_rgb(content: bytes, name: str, *, named_by: str) -> Image.Image:
+    """Returns what ``read_rgb`` would return for a file with this content, which may come from anybody.
+
+    Formats that Pillow passes to other programs are not read.
+    """
+    return _read(io.BytesIO(content), Path(name), named_by)
+
+
+def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
+    """Reads an image; in errors, its file is called ``name``."""
+    unreadable = functools.partial(UnreadableImageError, named_by, name)
     reads_heic = _enable_heic_if_installed()
     try:
         with pillow_warnings.handled():
-            return _upright_rgb(path)
+            return _upright_rgb(source)
     except UnidentifiedImageError:
-        if _is_heic(path) and reads_heic:
+        if _is_heic(source) and reads_heic:
             raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
-        if _is_heic(path):
+        if _is_heic(source):
             raise unreadable("is a HEIC photo, which needs the package pillow-heif: pip install pillow-heif") from None
         raise unreadable("is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -84,14 +100,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         return _to_rgb(_upright(image))
 
 
-def _upright_rgb(path: Path) -> Image.Image:
+def _upright_rgb(source: _Source) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(source, formats=None if isinstance(source, Path) else _safe_formats()) as image:
             return upright_rgb(image)
     except Exception as error:  # perhaps only the metadata are damaged
         if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
             raise  # the file is truncated, or cannot be opened
-        content = path.read_bytes() if image_metadata.can_be_left_out(_start(path)) else b""
+        content = _bytes(source) if image_metadata.can_be_left_out(_bytes(source, _START)) else b""
         bare = image_metadata.without(content)
         if bare is None or isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
             raise
@@ -123,8 +139,13 @@ def _enable_heic_if_installed() -> bool:
     return True
 
 
-def _is_heic(path: Path) -> bool:
-    start = _start(path)
+def _safe_formats() -> list[str]:
+    Image.init()  # the formats are only known once all of Pillow's plugins are loaded
+    return [name for name in Image.ID if name not in _RUN_OTHER_PROGRAMS]
+
+
+def _is_heic(source: _Source) -> bool:
+    start = _bytes(source, _START)
     return start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
@@ -155,6 +176,9 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(grey * (255 / white)).astype(np.uint8))
 
 
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(12)
+def _bytes(source: _Source, most: int | None = None) -> bytes:
+    """Returns the first ``most`` bytes of a file; None: all of them."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:most]
+    with source.open("rb") as file:
+        return file.read(-1 if most is None else most)

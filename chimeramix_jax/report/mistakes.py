@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-from PIL import Image
-
-from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
-from chimeramix_jax.data.photo_views import PhotoView
+from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.paths import printable
-from chimeramix_jax.report import embedding
+from chimeramix_jax.report import embedding, photos
 from chimeramix_jax.runs.held_out import HeldOutPredictions
+from chimeramix_jax.runs.nearest import Neighbours
 
 # In pixels, for the full density of a phone's screen; the page shows pictures at about half of it. The sizes of all
 # pictures together decide how fast the page opens.
@@ -19,7 +16,7 @@ NEIGHBOUR_SIDE = 112
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training image near a misclassified one."""
+    """A training image near another image."""
 
     picture: str  # a data URI
     name: str  # its file, or its place in the data set
@@ -49,19 +46,17 @@ class Mistakes:
     shown: list[Mistake]  # those with the highest loss, the highest first
     count: int  # all of them
     examples: int  # the held-out images
-    padded: bool  # whether the classifier saw the photos on grey, which the pictures leave out
 
 
 def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistakes:
     """Prepares the section, with a row for each image that has a map."""
     positions = predictions.mistakes().tolist()
     shown = [_mistake(position, predictions, dataset) for position in positions if position in predictions.maps]
-    return Mistakes(shown, len(positions), len(predictions.labels), padded=dataset.fit == "pad")
+    return Mistakes(shown, len(positions), len(predictions.labels))
 
 
 def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
-    names, view = dataset.class_names, _view(dataset, dataset.held_out, position, PICTURE_SIDE)
-    neighbours = zip(predictions.nearest.indices[position], predictions.nearest.similarities[position], strict=True)
+    names, view = dataset.class_names, photos.view(dataset, dataset.held_out, position, PICTURE_SIDE)
     return Mistake(
         printable(dataset.held_out.names[position]),
         names[predictions.labels[position]],
@@ -71,28 +66,22 @@ def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDat
         float(predictions.losses[position]),
         embedding.picture_uri(view.picture),
         embedding.picture_uri(view.overlaid(predictions.maps[position])),
-        [
-            Neighbour(
-                embedding.picture_uri(_view(dataset, dataset.train, neighbour, NEIGHBOUR_SIDE).picture),
-                printable(dataset.train.names[neighbour]),
-                names[dataset.train.labels[neighbour]],
-                similarity,
-            )
-            for neighbour, similarity in ((index.item(), similarity.item()) for index, similarity in neighbours)
-        ],
+        neighbours(dataset, predictions.nearest, position),
     )
 
 
-def _view(dataset: FewShotDataset, images: LabelledImages, position: int, largest: int) -> PhotoView:
-    """Returns the part of an image that the classifier sees, as sharp as its file is.
+def neighbours(dataset: FewShotDataset, nearest: Neighbours, query: int) -> list[Neighbour]:
+    """Returns the training images nearest to a query, ready for a page.
 
-    The data set's smaller copy replaces a file that was moved or damaged since the run began.
+    ``nearest`` has positions in the training set, by query.
     """
-    copy = Image.fromarray(images.images[position])
-    if dataset.directory is None:
-        return PhotoView.of_square(copy, largest)
-    try:
-        photo = read_rgb(dataset.directory / images.names[position])
-    except UnreadableImageError:
-        return PhotoView.of_square(copy, largest)
-    return PhotoView.of_photo(photo, largest, copy.width, dataset.fit)
+    pairs = zip(nearest.indices[query].tolist(), nearest.similarities[query].tolist(), strict=True)
+    return [
+        Neighbour(
+            embedding.picture_uri(photos.view(dataset, dataset.train, position, NEIGHBOUR_SIDE).picture),
+            printable(dataset.train.names[position]),
+            dataset.class_names[dataset.train.labels[position]],
+            similarity,
+        )
+        for position, similarity in pairs
+    ]

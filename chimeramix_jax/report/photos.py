@@ -1,4 +1,4 @@
-"""Held-out images for the page: from the user's own files, as sharp as these are, or from the data set's copies."""
+"""Images for pages: from the user's own files, as sharp as these are, or from the data set's copies."""
 
 import numpy as np
 from jaxtyping import UInt8
@@ -6,7 +6,8 @@ from PIL import Image, ImageOps
 
 from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.photo_views import PhotoView
 
 SHARP_SIDE = 320  # in pixels: twice the size on the page, for high-density screens
 
@@ -32,3 +33,18 @@ def held_out_pixels(dataset: FewShotDataset, position: int) -> UInt8[np.ndarray,
         return np.asarray(original)
     side = min(SHARP_SIDE, *original.size)
     return np.asarray(ImageOps.fit(original, (side, side), Image.Resampling.LANCZOS))
+
+
+def view(dataset: FewShotDataset, images: LabelledImages, position: int, largest: int) -> PhotoView:
+    """Returns the part of an image that the classifier sees, as sharp as its file is, about ``largest`` pixels wide.
+
+    The data set's smaller copy replaces a file that was moved or damaged since the run began.
+    """
+    copy = Image.fromarray(images.images[position])
+    if dataset.directory is None:
+        return PhotoView.of_square(copy, largest)
+    try:
+        photo = read_rgb(dataset.directory / images.names[position])
+    except UnreadableImageError:
+        return PhotoView.of_square(copy, largest)
+    return PhotoView.of_photo(photo, largest, copy.width, dataset.fit)

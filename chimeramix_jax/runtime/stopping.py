@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 # Slurm sends SIGTERM before it takes a machine away; users of Slurm often choose SIGUSR1 as an earlier warning.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -51,14 +51,35 @@ def listening() -> Iterator[None]:
     A signal that was ignored when the process started stays ignored; shells ignore SIGINT in background jobs. Works
     in the main thread only.
     """
+    try:
+        with _received_by(_listen, SIGNALS):
+            yield
+    finally:
+        _requests.first = None
+        _requests.heard.clear()
+
+
+@contextlib.contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Ends the process with exit code 0 on SIGINT or SIGTERM inside the ``with`` statement, whatever it is doing.
+
+    This is for processes that have nothing to save. Ignored signals stay ignored, and it works in the main thread only.
+    """
+    with _received_by(_end_when_asked, (signal.SIGINT, signal.SIGTERM)):
+        yield
+
+
+@contextlib.contextmanager
+def _received_by(listen: Callable[[int], None], signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """Calls ``listen`` in a thread, with a pipe from which it reads the numbers of signals until the pipe is closed."""
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in signals}
     heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     wakeup_before = signal.set_wakeup_fd(sender)
     for number in heeded:
         signal.signal(number, lambda *_: None)  # Python still writes the number to the pipe
-    listener = threading.Thread(target=_listen, args=(receiver,), name="signals", daemon=True)
+    listener = threading.Thread(target=listen, args=(receiver,), name="signals", daemon=True)
     listener.start()
     try:
         yield
@@ -69,8 +90,6 @@ def listening() -> Iterator[None]:
         os.close(sender)  # ends the listener
         listener.join()
         os.close(receiver)
-        _requests.first = None
-        _requests.heard.clear()
 
 
 @contextlib.contextmanager
@@ -107,6 +126,15 @@ def _listen(receiver: int) -> None:
         if _requests.first is not None:
             _end_at_once(signal.Signals(numbers[0]), "second signal")
         _requests.first = signal.Signals(numbers[0])
+
+
+def _end_when_asked(receiver: int) -> None:
+    """Ends the process at the first signal."""
+    while numbers := os.read(receiver, 1):
+        if numbers[0] in (signal.SIGINT, signal.SIGTERM):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 def _end_at_once(request: signal.Signals | None, why: str) -> None:

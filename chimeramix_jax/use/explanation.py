@@ -40,6 +40,26 @@ _LONGEST_STEM = 150  # in bytes; file systems allow names of 255
 _COLUMNS = ("image", "picture", "class", "probability", "against", "log_odds", "full_colour")
 
 
+class ContrastMaps:
+    """Computes which places of an image speak for a class and which for a rival, at the classifier's temperature."""
+
+    def __init__(self, network: Classifier, precision: str, temperature: float):
+        """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
+        self._graph, self._weights = nnx.split(network)
+        self._precision, self._temperature = precision, temperature
+
+    def __call__(
+        self,
+        pixels: UInt8[np.ndarray, "batch side side 3"],
+        classes: Int[np.ndarray, "batch"],
+        rivals: Int[np.ndarray, "batch"],
+    ) -> Float[np.ndarray, "batch map_height map_width"]:
+        """Returns the maps of a batch, which is as the network sees it; see ``models.class_activation``."""
+        with computing(self._precision):
+            maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
+        return maps / np.float32(self._temperature)  # so that they still add up to the log odds
+
+
 class Explainer:
     """Draws the pictures of a folder, batch by batch."""
 
@@ -48,8 +68,7 @@ class Explainer:
     ):
         """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
         self._folder, self._class_names, self._config = folder, class_names, config
-        self._temperature = temperature
-        self._graph, self._weights = nnx.split(network)
+        self._maps = ContrastMaps(network, config.precision, temperature)
         self._rows: list[tuple[str, ...]] = []
         self._taken: set[str] = {TABLE}
 
@@ -74,9 +93,7 @@ class Explainer:
         for place, true in enumerate(true_classes):
             if true is not None and true != self._class_names[classes[place]]:
                 rivals[place] = self._class_names.index(true)
-        with computing(self._config.precision):
-            maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
-        maps = maps / np.float32(self._temperature)  # so that they still add up to the log odds
+        maps = self._maps(pixels, classes, rivals)
         for place, path in enumerate(paths):
             pair = int(classes[place]), int(rivals[place])
             self._draw(path, maps[place], pair, probabilities[place], by_folder=true_classes[place] is not None)

@@ -82,12 +82,12 @@ class Predictor:
     def __init__(self, workdir: str | os.PathLike[str], *, config: ConfigDict | None = None):
         """Restores the classifier; the arguments and errors are those of ``predict``."""
         source = source_of(workdir)
-        self._config = source.settings_like(config)
-        trained = finished_classifier(source, self._config)
+        self.config = source.settings_like(config)
+        trained = finished_classifier(source, self.config)
         self.class_names: tuple[str, ...] = trained.class_names  # in the order of the classifier's logits
-        self._network = trained.network
-        self._temperature = temperature_of(source)
-        self._classify = _compiled(trained.network, self._config, self._temperature)
+        self.network = trained.network
+        self.temperature = temperature_of(source)  # 1 if none was fitted
+        self._classify = _compiled(trained.network, self.config, self.temperature)
         self._compiled_sizes: set[int] = set()
         self._compiling = threading.Lock()
 
@@ -96,7 +96,7 @@ class Predictor:
     ) -> list[Prediction]:
         """Classifies images like the function ``predict``, and raises the same errors."""
         _check_threshold(reject_below)
-        with explaining(explain, self._network, self.class_names, self._config, self._temperature) as explainer:
+        with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
             predictions = list(self._stream(images, explainer, reject_below))
             _raise_if_all_unreadable(predictions)
         return predictions
@@ -110,7 +110,7 @@ class Predictor:
         return self._stream(images, None, reject_below)
 
     def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
-        most, size, dataset = self._config.evaluation.batch_size, 0, self._config.dataset
+        most, size, dataset = self.config.evaluation.batch_size, 0, self.config.dataset
         read = squares(named(images, self.class_names), catalog.stored_image_side(dataset), dataset.fit)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
@@ -131,7 +131,7 @@ class Predictor:
 
     def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
         """Returns images at the classifier's side, with black images added so that there are ``size``."""
-        pixels = resize(np.stack(images), self._config.classifier.image_side)
+        pixels = resize(np.stack(images), self.config.classifier.image_side)
         return np.pad(pixels, ((0, size - len(images)), (0, 0), (0, 0), (0, 0)))
 
     def _probabilities(self, pixels: Pixels) -> Probabilities:
