@@ -9,8 +9,9 @@ from conftest import TINY
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import menu
-from chimeramix_jax.config import from_json, load
+from chimeramix_jax.auto import final, menu
+from chimeramix_jax.auto.record import Record
+from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
@@ -81,6 +82,18 @@ def test_a_choice_is_not_made_in_the_directory_of_another_run_or_choice(settings
         chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="report")
     with pytest.raises(InputError, match="--stage=generator: a chosen recipe is trained as a whole"):
         chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="generator")
+
+
+def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path):
+    stored = config_to_dict(settings())
+    del stored["dataset"]["fit"]
+    record = final._own_record(Record(stored), settings(), Workdir(tmp_path))
+    assert record.requested == config_to_dict(settings())
+    stored["dataset"]["fit"] = "pad"
+    with pytest.raises(
+        InputError, match=r"holds a choice with other settings \(dataset\.fit: 'pad' stored, 'crop' req"
+    ):
+        final._own_record(Record(stored), settings(), Workdir(tmp_path))
 
 
 @pytest.mark.slow
