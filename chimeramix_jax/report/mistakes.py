@@ -46,13 +46,14 @@ class Mistakes:
     shown: list[Mistake]  # those with the highest loss, the highest first
     count: int  # all of them
     examples: int  # the held-out images
+    padded: bool  # whether the classifier saw the photos on grey, which the pictures leave out
 
 
 def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistakes:
     """Prepares the section, with a row for each image that has a map."""
     positions = predictions.mistakes().tolist()
     shown = [_mistake(position, predictions, dataset) for position in positions if position in predictions.maps]
-    return Mistakes(shown, len(positions), len(predictions.labels))
+    return Mistakes(shown, len(positions), len(predictions.labels), padded=dataset.fit == "pad")
 
 
 def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
