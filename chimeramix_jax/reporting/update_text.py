@@ -8,7 +8,6 @@ from chimeramix_jax.reporting.results import aligned
 
 Record = Mapping[str, Any]  # the content of ``update.json``
 
-
 HEADER = ["photos", "number", "old model", "new model", "difference", "95% interval"]
 
 
@@ -86,8 +85,8 @@ def notes(record: Record) -> list[str]:
         lines.append("With folds, training photos are predicted by models that were trained without them.")
     if by_folds["new"] and "new photos" in record["photos"]:
         lines.append(
-            "New training photos are predicted by the old final model, but by the models of the new folds, which were "
-            "trained on fewer photos than the new final model. That favours the old model a little."
+            "The old run predicts new training photos with its final model, the new one with the models of its folds, "
+            "which were trained on fewer photos. That favours the old model a little."
         )
     if record["recipe_was_chosen"]:
         lines.append(

@@ -1,9 +1,9 @@
 """Replaces the run in a directory by a newer one, and keeps the old run in a directory of its own.
 
-The new run is made in ``update/run`` of the old run's directory, which stays as it is meanwhile. Then files and folders
-are renamed, first the old ones into a folder such as ``before-2026-11-28``, then the new ones into their places. While
-that happens, ``update/replacing.json`` lists them, so that it can be finished if the process is killed. At every moment
-the old run or the new one is complete in one of the three places. In the end, ``update/replaced.json`` says that the
+The new run is made in ``update.unfinished/run`` of the old run's directory, which stays as it is meanwhile. Then files
+and folders are renamed, first the old ones into a folder such as ``before-2026-11-28``, then the new ones into their
+places. While that happens, ``replacing.json`` lists them, so that it can be finished if the process is killed. At every
+moment the old run or the new one is complete in one of the three places. In the end, ``replaced.json`` says that the
 new run is in its place, but not yet that its report is.
 """
 
@@ -55,10 +55,20 @@ def name_of_old(workdir: Workdir) -> str:
     return name
 
 
-def replace(workdir: Workdir, before: str) -> None:
-    """Puts the finished new run into the place of the old one, which moves into the folder of the name ``before``."""
+def replace(workdir: Workdir, before: str, photos: Path) -> None:
+    """Puts the finished new run into the place of the old one.
+
+    Args:
+        workdir: the directory of both.
+        before: the name of the folder that the old run moves into.
+        photos: the folder or file of the photos, which stays where it is even if it has a name of a run's folder.
+    """
     new = sorted(path.name for path in new_run(workdir).path.iterdir() if path.name != lock.NAME)
-    old = sorted(path.name for path in workdir.path.iterdir() if _belongs_to_run(path.name) or path.name in new)
+    old = sorted(
+        path.name
+        for path in workdir.path.iterdir()
+        if (_belongs_to_run(path.name) or path.name in new) and not photos.resolve().is_relative_to(path.resolve())
+    )
     files.write_json(workdir.replacing, stored_format.marked({"before": before, "old": old, "new": new}))
     finish(workdir)
 
@@ -85,9 +95,13 @@ def is_replaced(workdir: Workdir) -> bool:
 
 
 def discard(workdir: Workdir) -> None:
-    """Deletes the folder of the update, with the new run unless it is in its place."""
+    """Deletes what an update has made: the new run, unless it is in its place, and the records of the replacement."""
+    if new_run(workdir).path.exists():
+        shutil.rmtree(new_run(workdir).path)
+    for record in (workdir.replacing, workdir.update / _REPLACED):
+        record.unlink(missing_ok=True)
     if workdir.update.exists():
-        shutil.rmtree(workdir.update)
+        workdir.update.rmdir()
 
 
 def _plan(workdir: Workdir) -> dict[str, Any]:

@@ -24,7 +24,7 @@
     model_card.md        the same in short, to be published with the classifier
     update.json          how the photos had changed when the model was updated, and a comparison with the old model
     before-2026-11-28/   the run that an update replaced on that day: a directory like this one
-    update/              the new model while an update is not finished (runs/replacement.py)
+    update.unfinished/   the new run while an update is not finished (runs/replacement.py)
     lock.json            the process that is working here, if any
 """
 
@@ -68,7 +68,7 @@ class Workdir:
         self.report = self.path / "report.html"
         self.model_card = self.path / "model_card.md"
         self.update_record = self.path / "update.json"
-        self.update = self.path / "update"
+        self.update = self.path / "update.unfinished"
         self.replacing = self.update / "replacing.json"  # while the files of an old and a new model change places
 
     def create(self) -> None:

@@ -9,6 +9,7 @@ import datetime
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -107,7 +108,7 @@ def _replaced_by_new(
     }
     files.write_json(new.update_record, stored_format.marked(record))
     stopping.raise_if_asked()
-    replacement.replace(directory, before)
+    replacement.replace(directory, before, Path(config.dataset.directory).expanduser())
     return results
 
 

@@ -62,7 +62,7 @@ def assert_replaced(run, before):
 def test_the_old_run_is_kept_with_what_was_made_from_it_and_other_files_stay(workdir):
     name = replacement.name_of_old(workdir)
     assert name == f"before-{datetime.date.today().isoformat()}"
-    replacement.replace(workdir, name)
+    replacement.replace(workdir, name, workdir.path / "photos")
     assert_replaced(workdir, workdir.path / name)
     assert replacement.name_of_old(workdir) == f"{name}-2"
     replacement.discard(workdir)
@@ -86,7 +86,7 @@ def test_a_kill_before_any_step_leaves_a_whole_run_and_the_next_call_finishes(wo
     while True:  # each process does one step more before it is killed
         monkeypatch.setattr(Path, "rename", dying(1 if kills else 0))
         try:
-            replacement.finish(workdir) if kills else replacement.replace(workdir, before.name)
+            replacement.finish(workdir) if kills else replacement.replace(workdir, before.name, workdir.path)
         except Killed:
             kills += 1
         else:
@@ -113,3 +113,16 @@ def test_where_no_run_is_the_message_says_what_is_there(tmp_path):
     ):
         with pytest.raises(InputError, match=expected):
             replacement.stored_settings(Workdir(tmp_path / name))
+
+
+def test_photos_inside_the_run_stay_whatever_their_folder_is_called(workdir):
+    replacement.replace(workdir, "before", workdir.path / "generated")
+    assert holds(workdir.path, ("generated/0.png",), "old")
+    assert holds(workdir.path / "before", ("model.onnx",), "old")
+
+
+def test_discarding_an_update_deletes_only_what_it_has_made(workdir):
+    write(workdir.path, ("update/run/photo.jpg",), "user")
+    replacement.discard(workdir)
+    assert holds(workdir.path, ("update/run/photo.jpg",), "user") and holds(workdir.path, OF_RUN, "old")
+    assert not workdir.update.exists()

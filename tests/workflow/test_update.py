@@ -159,7 +159,7 @@ def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(co
     assert output.splitlines()[-1].startswith("with the old one: ") and f"--workdir={kept} " in output
     page = " ".join(re.sub("<[^>]*>", " ", (run / "report.html").read_text()).split())
     assert conclusion in page and f"{len(fair)} photos" in page and str(kept) in page
-    assert not (run / "update").exists() and not list(run.rglob("lock.json"))
+    assert not (run / "update.unfinished").exists() and not list(run.rglob("lock.json"))
 
     after = contents(run)
     assert program.main(["--stage=update", f"--workdir={run}"]) == 0
@@ -197,19 +197,19 @@ def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(c
         assert [image.classes for image in chimeramix_jax.predict(run, photos / "class 7")] == [
             image.classes for image in old
         ]
-    trained = contents(run / "update" / "run" / "classifier")
+    trained = contents(run / "update.unfinished" / "run" / "classifier")
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(Path, "rename", rename_until_results)
         chimeramix_jax.update(run)
     with pytest.raises(InputError, match="finish it with --stage=update"):
         chimeramix_jax.predict(run, photos / "class 7")
-    assert len(chimeramix_jax.predict(run / "update" / "run", photos / "class 7")) == PER_CLASS
+    assert len(chimeramix_jax.predict(run / "update.unfinished" / "run", photos / "class 7")) == PER_CLASS
     update_killed_in(update_module, "train_and_evaluate")  # when the report is to be drawn
     assert len(chimeramix_jax.predict(run, photos / "class 7")) == PER_CLASS
 
     updated = chimeramix_jax.update(run)
     assert updated["changes"] and "test" not in updated  # only the report was missing
-    assert contents(run / "classifier") == trained and not (run / "update").exists()
+    assert contents(run / "classifier") == trained and not (run / "update.unfinished").exists()
     assert updated["update"]["photos"]["all"]["number"] > 0 and "Update" in (run / "report.html").read_text()
     assert chimeramix_jax.update(run) == {"changes": []}
 
@@ -231,7 +231,7 @@ def test_an_update_begun_for_photos_that_have_changed_again_starts_over(copy, mo
         patched.setattr(update_module, "train_and_evaluate", killed)
         chimeramix_jax.update(run)
     assert "the photos have changed again since the update was begun" in capfd.readouterr().err
-    assert not (run / "update").exists()
+    assert not (run / "update.unfinished").exists()
     shutil.rmtree(photos)
     (copy / "as before").rename(photos)
     assert chimeramix_jax.update(run) == {"changes": []}
@@ -339,7 +339,7 @@ def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(copy):
     change_photos(photos)
     shutil.copytree(run, uninterrupted)
     expected = chimeramix_jax.update(uninterrupted)
-    new = run / "update" / "run"
+    new = run / "update.unfinished" / "run"
 
     def start():
         command = [sys.executable, str(ROOT / "main.py"), "--stage=update", f"--workdir={run}"]
@@ -356,7 +356,7 @@ def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(copy):
     for name in ("classifier/metrics.jsonl", "held_out.csv"):
         assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
     assert json.loads((run / "update.json").read_text())["photos"] == expected["update"]["photos"]
-    assert not (run / "update").exists()
+    assert not (run / "update.unfinished").exists()
 
 
 @pytest.mark.slow
