@@ -7,7 +7,7 @@ import pytest
 from tests.report.test_page_in_browser import CHROMIUM, FLAGS, LEAST_CONTRAST, needs_chromium
 from tests.serve.conftest import encoded, noise
 
-PROBE = LEAST_CONTRAST.replace("<script>", "").replace("</script>", "")
+PROBE = "() => {" + LEAST_CONTRAST.replace("<script>", "").replace("</script>", "") + "}"
 CAMERA = ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
 EXPECTED = "Failed to load resource"  # what browsers print about every photo that the server refuses
 
