@@ -30,7 +30,12 @@ class Upload:
 
 
 class _ParserInMemory(MultiPartParser):
-    spool_max_size = 0  # never
+    spool_max_size = 0  # files are never written to disk
+
+    def close(self) -> None:
+        """Closes all files, those that have not arrived completely, too."""
+        for file in getattr(self, "_files_to_close_on_error", ()):
+            file.close()
 
 
 async def read(request: Request, megabytes: int) -> Upload:
@@ -44,11 +49,13 @@ async def read(request: Request, megabytes: int) -> Upload:
     try:
         async with asyncio.timeout(SECONDS_TO_SEND):
             form = await parser.parse()
+        return await _upload(form, megabytes)
     except MultiPartException as error:
         raise HTTPException(400, _explained(error.message)) from None
     except TimeoutError:
         raise HTTPException(408, f"The photo did not arrive within {SECONDS_TO_SEND:.0f} seconds.") from None
-    return await _upload(form, megabytes)
+    finally:
+        parser.close()
 
 
 def _refuse_announced(request: Request, megabytes: int) -> None:
@@ -81,7 +88,6 @@ async def _upload(form: FormData, megabytes: int) -> Upload:
     if explain not in ("yes", "no"):
         raise HTTPException(400, f"The field {EXPLAIN!r} must be 'yes' or 'no'.")
     content = await photo.read()
-    await photo.close()
     name = shown_name(photo.filename or "")
     if not content:
         raise HTTPException(400, f"{name} is empty." if photo.filename else "No photo was chosen.")
