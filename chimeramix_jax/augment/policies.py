@@ -1,8 +1,9 @@
 """Augmentation policies: the operations that each image gets, and their magnitudes.
 
-AutoAugment is by Cubuk et al., CVPR 2019 (arXiv 1805.09501), TrivialAugment by Müller and Hutter, ICCV 2021 (arXiv
-2103.10158). Magnitudes and the policies' 25 pairs are those of torchvision's ``AutoAugment`` and
-``TrivialAugmentWide``. All functions draw independently for each image, from a single key.
+AutoAugment is by Cubuk et al., CVPR 2019 (arXiv 1805.09501), RandAugment by Cubuk et al., 2020 (arXiv 1909.13719),
+TrivialAugment by Müller and Hutter, ICCV 2021 (arXiv 2103.10158). Operations, magnitudes and AutoAugment's 25 pairs are
+those of torchvision's ``AutoAugment``, ``RandAugment`` and ``TrivialAugmentWide``. All functions draw independently for
+each image, from a single key.
 """
 
 from collections.abc import Mapping
@@ -43,20 +44,30 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy: "autoaugment" with one of its published sets of pairs, or "trivialaugment"."""
+    """A policy: "autoaugment" with one of its published sets of pairs, "randaugment", or "trivialaugment".
+
+    ``operations`` per image and their ``magnitude``, from 0 to 30, are those of RandAugment.
+    """
 
     name: str
     autoaugment_policy: str
+    operations: int = 2
+    magnitude: int = 9
 
     @classmethod
     def of(cls, settings: ConfigDict) -> "Policy | None":
         """Returns the policy set in ``config.augment``, or None."""
-        return None if settings.policy == "none" else cls(settings.policy, settings.autoaugment_policy)
+        if settings.policy == "none":
+            return None
+        strengths = settings.randaugment_operations, settings.randaugment_magnitude
+        return cls(settings.policy, settings.autoaugment_policy, *strengths)
 
     def draw(self, key: PRNGKeyArray, batch_size: int, side: int) -> Draws:
         """Draws operations independently for each of ``batch_size`` images of the given side."""
         if self.name == "autoaugment":
             return auto_augment_draws(key, batch_size, side, self.autoaugment_policy)
+        if self.name == "randaugment":
+            return rand_augment_draws(key, batch_size, side, self.operations, self.magnitude)
         if self.name == "trivialaugment":
             return trivial_augment_wide_draws(key, batch_size)
         raise not_one_of("augment.policy", self.name, POLICIES)
@@ -79,6 +90,13 @@ def trivial_augment_wide(
     return trivial_augment_wide_draws(key, images.shape[0]).images(images)
 
 
+def rand_augment(
+    key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"], operations: int = 2, magnitude: int = 9
+) -> UInt8[Array, "batch side side 3"]:
+    """Applies RandAugment: ``operations`` uniformly drawn operations per image, all of the same strength (0 to 30)."""
+    return rand_augment_draws(key, images.shape[0], images.shape[1], operations, magnitude).images(images)
+
+
 def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: str) -> Draws:
     """Draws the operations of ``auto_augment`` for images of the given side: two for each image."""
     if policy not in AUTO_AUGMENT_PAIRS:
@@ -92,11 +110,19 @@ def auto_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, policy: st
     return Draws(jnp.where(happens, operations, Operation.IDENTITY), jnp.where(happens, strengths, 0))
 
 
+def rand_augment_draws(key: PRNGKeyArray, batch_size: int, side: int, operations: int, magnitude: int) -> Draws:
+    """Draws the operations of ``rand_augment`` for images of the given side."""
+    operation_key, sign_key = jax.random.split(key)
+    magnitudes = _by_code(rand_augment_magnitudes(side))
+    chosen = jax.random.choice(operation_key, _ALL_BUT_INVERSION, (batch_size, operations))
+    return Draws(chosen, _random_signs(sign_key, chosen, magnitudes[chosen, magnitude]))
+
+
 def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
     """Draws the operations of ``trivial_augment_wide``: one for each image."""
     operation_key, bin_key, sign_key = jax.random.split(key, 3)
     magnitudes = _by_code(TRIVIAL_AUGMENT_MAGNITUDES)
-    operations = jax.random.choice(operation_key, _TRIVIAL_AUGMENT_OPERATIONS, (batch_size, 1))
+    operations = jax.random.choice(operation_key, _ALL_BUT_INVERSION, (batch_size, 1))
     bins = jax.random.randint(bin_key, (batch_size, 1), 0, magnitudes.shape[1])
     return Draws(operations, _random_signs(sign_key, operations, magnitudes[operations, bins]))
 
@@ -104,6 +130,11 @@ def trivial_augment_wide_draws(key: PRNGKeyArray, batch_size: int) -> Draws:
 def auto_augment_magnitudes(side: int) -> Magnitudes:
     """Returns AutoAugment's ten magnitudes of each operation that has any, weakest first, for images of that side."""
     return _magnitudes(10, shear=0.3, translate=150 / 331 * side, rotate=30, enhance=0.9, fewest_bits=4)
+
+
+def rand_augment_magnitudes(side: int) -> Magnitudes:
+    """Returns RandAugment's 31 magnitudes of each operation that has any, weakest first, for images of that side."""
+    return _magnitudes(31, shear=0.3, translate=150 / 331 * side, rotate=30, enhance=0.9, fewest_bits=4)
 
 
 def _magnitudes(
@@ -218,4 +249,4 @@ AUTO_AUGMENT_PAIRS = {"cifar10": _parse(_CIFAR10), "imagenet": _parse(_IMAGENET)
 # TrivialAugment's 31 magnitudes of each operation that has any, weakest first; the same for images of any size.
 TRIVIAL_AUGMENT_MAGNITUDES = _magnitudes(31, shear=0.99, translate=32, rotate=135, enhance=0.99, fewest_bits=2)
 
-_TRIVIAL_AUGMENT_OPERATIONS = np.array([operation for operation in Operation if operation != Operation.INVERT])
+_ALL_BUT_INVERSION = np.array([operation for operation in Operation if operation != Operation.INVERT])

@@ -53,6 +53,11 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
             "both must be True, or evaluation.mirror False"
         )
+    if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
+        raise InputError(
+            f"augment.cutmix_probability: {settings['augment.cutmix_probability']}, but augment.mixup blends every "
+            "batch; it must be 0, or augment.mixup False"
+        )
     if environment:
         _check_files(settings)
         _check_logging(settings)
@@ -194,11 +199,13 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
             f"mixing.discriminator_candidates: {settings['mixing.discriminator_candidates']}, but mixing.of 'pixels' "
             "has no discriminator to choose with; it must be 1"
         )
-    if settings["augment.mixup"] and settings["augment.mixup_of"] == "unmixed" and settings["mixing.probability"] == 1:
-        raise InputError(
-            "augment.mixup: True, but it applies to batches that are not mixed, and mixing.probability 1 leaves none; "
-            "lower mixing.probability, set augment.mixup_of to all, or set augment.mixup to False"
-        )
+    of_unmixed = settings["augment.mixup_of"] == "unmixed" and settings["mixing.probability"] == 1
+    for key, off in (("augment.mixup", False), ("augment.cutmix_probability", 0)):
+        if settings[key] != off and of_unmixed:
+            raise InputError(
+                f"{key}: {settings[key]}, but it applies to batches that are not mixed, and mixing.probability 1 "
+                f"leaves none; lower mixing.probability, set augment.mixup_of to all, or set {key} to {off}"
+            )
     side = settings["generator.image_side"]
     if of_features and (side < SMALLEST_GENERATOR_SIDE or side % GENERATOR_SIDE_MULTIPLE):
         raise InputError(

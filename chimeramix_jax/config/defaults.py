@@ -50,16 +50,21 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # Reflect padding before the random crop, as a share of the side: no crop needs more than half of it.
     "augment.crop_padding_fraction": (0.125, rules.UP_TO_HALF),
     "augment.horizontal_flip": (True, rules.YES_OR_NO),  # mirror left to right with probability 1/2
-    "augment.policy": ("none", rules.choice(*rules.POLICIES)),  # "autoaugment", "trivialaugment" or "none"
+    # "autoaugment", "randaugment", "trivialaugment" or "none"
+    "augment.policy": ("none", rules.choice(*rules.POLICIES)),
     # AutoAugment's policy: "cifar10" or "imagenet"
     "augment.autoaugment_policy": ("cifar10", rules.choice(*rules.AUTOAUGMENT_POLICIES)),
+    "augment.randaugment_operations": (2, rules.integer(1, 14)),  # RandAugment's operations for each image
+    "augment.randaugment_magnitude": (9, rules.integer(0, 30)),  # their strength, 30 is the strongest
     # Probability of filling a rectangle of an image with noise
     "augment.random_erasing_probability": (0.0, rules.PROBABILITY),
     "augment.cutout": (False, rules.YES_OR_NO),  # blank out a square of every image
     # Pixels per side of that square, at the classifier's image side
     "augment.cutout_side": (16, rules.integer(2, 1024)),
     "augment.mixup": (False, rules.YES_OR_NO),  # mixup: blend images of any classes, and their losses
-    # Which batches mixup blends, if masks mix some of them: "unmixed" (the others) or "all" (also the mixed ones)
+    # Probability that a rectangle of every image of a batch is another image's, and that share of its loss (CutMix)
+    "augment.cutmix_probability": (0.0, rules.PROBABILITY),
+    # Which batches mixup or CutMix blends, if masks mix some: "unmixed" (the others) or "all" (also the mixed ones)
     "augment.mixup_of": ("unmixed", rules.choice("unmixed", "all")),
     # "grid", "segmentation", or "none": no mixing
     "mixing.mask": ("grid", rules.choice(*rules.MASKS)),

@@ -42,6 +42,10 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     **STUDY,
     # Strong augmentation without mixing. Batches that chimeramix_ experiments leave unmixed can have mixup as well.
     "mixup_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT, "augment.mixup": True},
+    # Other strong baselines: two operations of fixed strength per image; rectangles of other images of any class.
+    "baseline_randaugment": {**_BASELINE, "augment.policy": "randaugment"},
+    "cutmix": {**_BASELINE, "augment.cutmix_probability": 0.5},
+    "cutmix_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT, "augment.cutmix_probability": 0.5},
     # More than two images a mix, after HydraMix (Reinders et al., 2025, arXiv 2501.09504).
     "hydramix_grid": {**_GRID, **_HYDRA},
     "hydramix_segmentation": {**_SEGMENTATION, **_HYDRA},

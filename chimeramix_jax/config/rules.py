@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-POLICIES = ("none", "autoaugment", "trivialaugment")  # implemented in augment/policies.py
+POLICIES = ("none", "autoaugment", "randaugment", "trivialaugment")  # implemented in augment/policies.py
 AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAugment's policies were found
 
 # Implemented in data/fitting.py and, for exported files, in use/export/squaring.py and onnx_squaring.py.

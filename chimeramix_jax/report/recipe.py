@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import parse_growing_sides
 
-_POLICIES = {"autoaugment": "AutoAugment", "trivialaugment": "TrivialAugment"}
+_POLICIES = {"autoaugment": "AutoAugment", "randaugment": "RandAugment", "trivialaugment": "TrivialAugment"}
 
 
 def recipe_in_words(config: ConfigDict) -> list[str]:
@@ -68,6 +68,8 @@ def _augmentations(config: ConfigDict) -> Iterator[str]:
         yield f"covered by a square of {augment.cutout_side}x{augment.cutout_side} pixels"
     if augment.mixup:
         yield "blended with images of any class (mixup)"
+    if augment.cutmix_probability:
+        yield f"given a rectangle of images of any class in {augment.cutmix_probability:.0%} of the batches (CutMix)"
 
 
 def _extras(config: ConfigDict) -> Iterator[str]:

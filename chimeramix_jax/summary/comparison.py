@@ -19,10 +19,13 @@ from chimeramix_jax.summary.trials import Address, Status, Trial
 # difference could be due to those.
 EXPERIMENT_SETTINGS = (
     "augment.autoaugment_policy",
+    "augment.cutmix_probability",
     "augment.cutout",
     "augment.cutout_side",
     "augment.mixup",
     "augment.policy",
+    "augment.randaugment_magnitude",
+    "augment.randaugment_operations",
     "augment.random_erasing_probability",
     "generator",
     "mixing",

@@ -195,8 +195,11 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     unused += [] if generates else ["generator"]
     unused += [key for mask, keys in settings.OF_MASKS.items() if flat_config["mixing.mask"] != mask for key in keys]
     unused += [] if flat_config.get("augment.cutout") else ["augment.cutout_side"]
-    unused += [] if flat_config.get("augment.mixup") and mixes else ["augment.mixup_of"]
-    unused += [] if flat_config["augment.policy"] == "autoaugment" else ["augment.autoaugment_policy"]
+    blends = flat_config["augment.mixup"] or flat_config["augment.cutmix_probability"]
+    unused += [] if blends and mixes else ["augment.mixup_of"]
+    policy = flat_config["augment.policy"]
+    unused += [] if policy == "autoaugment" else ["augment.autoaugment_policy"]
+    unused += [] if policy == "randaugment" else ["augment.randaugment_operations", "augment.randaugment_magnitude"]
     if flat_config["dataset.name"] not in catalog.names_taking("directory"):
         unused += ["dataset.image_side", "dataset.holdout_fraction", "dataset.holdout_seed"]
     flat = settings.leaving_out(flat_config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))

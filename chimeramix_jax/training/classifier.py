@@ -14,7 +14,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment import geometry
-from chimeramix_jax.augment.mixup import Mixup, draw_mixup
+from chimeramix_jax.augment.blend import Blend
+from chimeramix_jax.augment.cutmix import draw_cutmix
+from chimeramix_jax.augment.mixup import draw_mixup
 from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.models import classifier as models
@@ -110,7 +112,7 @@ class ClassifierStage:
             shared_key: the coin's key, the same for every seed.
             side: pixels per side at which the classifier sees the batch; None: ``config.classifier.image_side``.
         """
-        image_key, dropout_key, mixup_key = jax.random.split(key, 3)
+        image_key, dropout_key, blend_key = jax.random.split(key, 3)
 
         # Balance: images of small classes more often, or with more weight.
         balance, class_weights = self.config.classifier.class_balance, None
@@ -130,14 +132,25 @@ class ClassifierStage:
         # Growing sides: smaller images at first. Mixup is linear, so blending them afterwards is the same.
         images = images if side is None else geometry.resize_antialiased(images, side)
 
-        # Mixup, in experiments that use it; unless set otherwise, it leaves a mixed batch alone.
-        mixup = draw_mixup(mixup_key, len(indices), example_mask) if self.config.augment.mixup else None
-        if mixup is not None and self._mixer is not None and self.config.augment.mixup_of == "unmixed":
-            mixup = mixup.unless(mixed)
+        # Mixup or CutMix, in experiments that use it; unless set otherwise, it leaves a mixed batch alone.
+        blend = self._blend(blend_key, len(indices), images.shape[1], example_mask)
+        if blend is not None and self._mixer is not None and self.config.augment.mixup_of == "unmixed":
+            blend = blend.unless(mixed)
 
         # Loss and update.
         with computing(self.config.precision):
-            return self._step.update(state, images, labels, dropout_key, example_mask, mixup, class_weights)
+            return self._step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
+
+    def _blend(
+        self, key: PRNGKeyArray, batch_size: int, side: int, example_mask: Bool[Array, "batch"] | None
+    ) -> Blend | None:
+        """Draws how a batch is combined with other images of any class; None: not at all."""
+        augment = self.config.augment
+        if augment.mixup:
+            return draw_mixup(key, batch_size, example_mask)
+        if augment.cutmix_probability:
+            return draw_cutmix(key, batch_size, side, augment.cutmix_probability, example_mask)
+        return None
 
     def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
         """Tosses the coin that decides whether a whole batch is mixed; heads has ``config.mixing.probability``.
@@ -257,7 +270,7 @@ class ClassificationStep:
         labels: Int[Array, "batch"],
         dropout_key: PRNGKeyArray | None = None,
         example_mask: Bool[Array, "batch"] | None = None,
-        mixup: Mixup | None = None,
+        blend: Blend | None = None,
         class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[State, Metrics]:
         """Updates the classifier on a batch.
@@ -268,7 +281,7 @@ class ClassificationStep:
             labels: their classes, from 0.
             dropout_key: the source of dropout's random numbers; may be None if the rate is 0.
             example_mask: False for images that do not count; None: all count.
-            mixup: blends images and losses; None: no mixup. The accuracy is that for the images' own labels.
+            blend: combines images and losses; None: nothing does. The accuracy is that for the images' own labels.
             class_weights: multiply the losses of each class's images; None: all count alike.
 
         Returns:
@@ -276,7 +289,7 @@ class ClassificationStep:
         """
         parameters, average = state["parameters"], state.get("average")
         (loss, details), gradients = jax.value_and_grad(self.loss, has_aux=True)(
-            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, mixup, class_weights
+            parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, blend, class_weights
         )
         updates, optimizer = self.optimizer.update(gradients, state["optimizer"], parameters)
         state = {
@@ -297,15 +310,15 @@ class ClassificationStep:
         labels: Int[Array, "batch"],
         dropout_key: PRNGKeyArray | None,
         example_mask: Bool[Array, "batch"] | None,
-        mixup: Mixup | None,
+        blend: Blend | None,
         class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[Float[Array, ""], LossDetails]:
         """Returns the mean cross entropy of a batch; the arguments are those of ``update``."""
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
-        images = images if mixup is None else mixup.blend(images)
+        images = images if blend is None else blend.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
         entropy = partial(cross_entropies, smoothing=self.label_smoothing, class_weights=class_weights)
-        entropies = entropy(logits, labels) if mixup is None else mixup.cross_entropy(logits, labels, entropy)
+        entropies = entropy(logits, labels) if blend is None else blend.cross_entropy(logits, labels, entropy)
         correct = jnp.argmax(logits, axis=-1) == labels
         mean = jnp.mean(entropies, where=example_mask)
         return mean, LossDetails(nnx.state(classifier, nnx.BatchStat), jnp.mean(correct, where=example_mask))

@@ -17,6 +17,7 @@ from tests.augment.pillow_reference import expected, photographs
 POLICIES = {
     "autoaugment_cifar10": jax.jit(partial(policies.auto_augment, policy="cifar10")),
     "autoaugment_imagenet": jax.jit(partial(policies.auto_augment, policy="imagenet")),
+    "randaugment": jax.jit(policies.rand_augment, static_argnums=(2, 3)),
     "trivialaugment": jax.jit(policies.trivial_augment_wide),
 }
 
@@ -53,7 +54,7 @@ def test_every_policy_allowed_in_a_config_can_be_drawn(name, autoaugment_policy)
     policy = policies.Policy.of(settings)
     assert (policy is None) == (name == "none")
     if policy is not None:
-        assert policy.draw(jax.random.key(0), 3, 27).operations.shape == (3, 2 if name == "autoaugment" else 1)
+        assert policy.draw(jax.random.key(0), 3, 27).operations.shape == (3, 1 if name == "trivialaugment" else 2)
 
 
 def test_labels_move_with_their_pixels():
@@ -160,10 +161,28 @@ def test_trivialaugment_draws_all_operations_but_inversion_and_all_magnitudes_eq
                 assert_about(np.sum(strengths == strength), times, np.mean(bins == strength))
 
 
+@pytest.mark.parametrize(("count", "magnitude"), [(2, 9), (3, 0), (1, 30)])
+def test_randaugment_draws_as_many_operations_as_set_equally_often_and_with_one_strength(count, magnitude):
+    images = 20_000
+    operations, magnitudes = draw(
+        policies.rand_augment_draws, 0, images, side=32, operations=count, magnitude=magnitude
+    )
+    assert operations.shape == (images, count)
+    table = policies.rand_augment_magnitudes(32)
+    for place in range(count):
+        found = dict(zip(*np.unique(operations[:, place], return_counts=True), strict=True))
+        assert found.keys() == set(Operation) - {Operation.INVERT}
+        for operation, times in found.items():
+            assert_about(times, images, 1 / 14)
+            expected = table[operation][magnitude] if operation in table else 0
+            np.testing.assert_allclose(np.abs(magnitudes[operations == operation]), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("draws", "settings"),
     [
         (policies.trivial_augment_wide_draws, {}),
+        (policies.rand_augment_draws, {"side": 32, "operations": 2, "magnitude": 9}),
         (policies.auto_augment_draws, {"side": 32, "policy": "cifar10"}),
     ],
 )
@@ -183,6 +202,11 @@ def test_half_of_the_magnitudes_are_negative_if_an_operation_has_two_directions(
         (policies.auto_augment_magnitudes(331), "ROTATE", 0, 30),
         (policies.auto_augment_magnitudes(331), "COLOR", 0, 0.9),
         (policies.auto_augment_magnitudes(331), "SOLARIZE", 255, 0),
+        (policies.rand_augment_magnitudes(331), "TRANSLATE_Y", 0, 150),
+        (policies.rand_augment_magnitudes(331), "SHEAR_X", 0, 0.3),
+        (policies.rand_augment_magnitudes(331), "ROTATE", 0, 30),
+        (policies.rand_augment_magnitudes(331), "CONTRAST", 0, 0.9),
+        (policies.rand_augment_magnitudes(331), "SOLARIZE", 255, 0),
         (policies.TRIVIAL_AUGMENT_MAGNITUDES, "TRANSLATE_Y", 0, 32),
         (policies.TRIVIAL_AUGMENT_MAGNITUDES, "SHEAR_X", 0, 0.99),
         (policies.TRIVIAL_AUGMENT_MAGNITUDES, "ROTATE", 0, 135),
@@ -194,10 +218,17 @@ def test_magnitudes_are_evenly_spaced_over_the_published_range(magnitudes, opera
     bins = magnitudes[Operation[operation]]
     assert (bins[0], bins[-1]) == pytest.approx((weakest, strongest))
     np.testing.assert_allclose(np.diff(bins), (strongest - weakest) / (len(bins) - 1))
-    assert len(bins) == (31 if magnitudes is policies.TRIVIAL_AUGMENT_MAGNITUDES else 10)
+
+
+def test_autoaugment_has_ten_magnitudes_and_the_others_have_31():
+    tables = policies.auto_augment_magnitudes(32), policies.rand_augment_magnitudes(32)
+    counts = [{len(bins) for bins in table.values()} for table in (*tables, policies.TRIVIAL_AUGMENT_MAGNITUDES)]
+    assert counts == [{10}, {31}, {31}]
 
 
 def test_posterize_magnitudes_are_integers():
     assert policies.auto_augment_magnitudes(32)[Operation.POSTERIZE].tolist() == [8, 8, 7, 7, 6, 6, 5, 5, 4, 4]
+    bits = policies.rand_augment_magnitudes(32)[Operation.POSTERIZE]
+    assert bits.tolist() == [8] * 4 + [7] * 8 + [6] * 7 + [5] * 8 + [4] * 4
     bits = policies.TRIVIAL_AUGMENT_MAGNITUDES[Operation.POSTERIZE]
     assert bits.tolist() == [8] * 3 + [7] * 5 + [6] * 5 + [5] * 5 + [4] * 5 + [3] * 5 + [2] * 3

@@ -89,6 +89,7 @@ def test_experiments_enable_exactly_what_their_names_say(experiment):
     assert config.augment.random_erasing_probability == (0.5 if "erasing" in words else 0)
     assert config.augment.cutout == ("cutout" in words)
     assert config.augment.mixup == ("mixup" in words)
+    assert config.augment.cutmix_probability == (0.5 if "cutmix" in words else 0)
     several = "hydramix" in words
     assert (config.mixing.images > 2, config.generator.images > 2) == (several, several)
     assert (config.mixing.shares == "published") == (not several)
