@@ -40,6 +40,8 @@ def main(command_line: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(command_line)
     for experiment in arguments.experiments:
         config = settings.load(f"{CONFIG}:{experiment}")
+        if config.augment.cutmix_probability:
+            config.augment.cutmix_probability = 1.0  # to show batches that have a rectangle
         path = arguments.output / f"{experiment}.png"
         pictures.save_png(path, picture(config, arguments.runs))
         print(path, flush=True)
@@ -60,9 +62,12 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
         indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in range(len(run.dataset.class_names))])
         shown = jax.jit(stage.images)
         mixes = config.mixing.mask != "none"
-        rows = {"image": np.asarray(stage.inputs.data.images[indices]) / 127.5 - 1}
+        rows: dict[str, np.ndarray | jax.Array] = {"image": np.asarray(stage.inputs.data.images[indices]) / 127.5 - 1}
         for number in range(SHOWN):
-            rows[f"shown, {number + 1}"] = shown(jax.random.key(number), stage.inputs, indices, mixes)
+            key = jax.random.key(number)
+            images = shown(key, stage.inputs, indices, mixes)
+            blends = config.augment.mixup or config.augment.cutmix_probability
+            rows[f"shown, {number + 1}"] = stage.blend(key, images).blend(images) if blends else images
         return pictures.image_sheet(rows, run.dataset.class_names)
 
 

@@ -133,24 +133,26 @@ class ClassifierStage:
         images = images if side is None else geometry.resize_antialiased(images, side)
 
         # Mixup or CutMix, in experiments that use it; unless set otherwise, it leaves a mixed batch alone.
-        blend = self._blend(blend_key, len(indices), images.shape[1], example_mask)
-        if blend is not None and self._mixer is not None and self.config.augment.mixup_of == "unmixed":
+        augment = self.config.augment
+        blend = self.blend(blend_key, images, example_mask) if augment.mixup or augment.cutmix_probability else None
+        if blend is not None and self._mixer is not None and augment.mixup_of == "unmixed":
             blend = blend.unless(mixed)
 
         # Loss and update.
         with computing(self.config.precision):
             return self._step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
 
-    def _blend(
-        self, key: PRNGKeyArray, batch_size: int, side: int, example_mask: Bool[Array, "batch"] | None
-    ) -> Blend | None:
-        """Draws how a batch is combined with other images of any class; None: not at all."""
-        augment = self.config.augment
-        if augment.mixup:
-            return draw_mixup(key, batch_size, example_mask)
-        if augment.cutmix_probability:
-            return draw_cutmix(key, batch_size, side, augment.cutmix_probability, example_mask)
-        return None
+    def blend(
+        self,
+        key: PRNGKeyArray,
+        images: Float[Array, "batch side side 3"],
+        example_mask: Bool[Array, "batch"] | None = None,
+    ) -> Blend:
+        """Draws how a batch, as the classifier sees it, is combined with other images, by mixup or else by CutMix."""
+        if self.config.augment.mixup:
+            return draw_mixup(key, len(images), example_mask)
+        probability = self.config.augment.cutmix_probability
+        return draw_cutmix(key, len(images), images.shape[1], probability, example_mask)
 
     def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
         """Tosses the coin that decides whether a whole batch is mixed; heads has ``config.mixing.probability``.

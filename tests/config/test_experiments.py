@@ -233,7 +233,7 @@ def test_choosing_by_discriminator_is_refused_if_there_is_none(data_dir):
         ("mixing.images", 1),
         ("mixing.probability", 0.0),
         ("mixing.probability", 1.1),
-        ("augment.policy", "randaugment"),
+        ("augment.policy", "augmix"),
         ("augment.random_erasing_probability", 1.5),
         ("augment.cutout_side", 1),
     ],

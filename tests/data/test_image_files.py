@@ -145,7 +145,7 @@ def test_an_image_one_pixel_wide_is_enlarged(tmp_path, size):
 
 
 def test_a_file_without_read_permission_is_named_in_the_error(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Image, "open", refuse)

@@ -45,7 +45,7 @@ def ended_by(process, number):
     """Ends the process by a signal; returns its exit code, what it printed meanwhile, and the seconds until its end."""
     start = time.monotonic()
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=120)
     return process.returncode, output + errors, time.monotonic() - start
 
 
