@@ -1,4 +1,4 @@
-"""Stands in for ``main.py`` in tests of launchers: locks its directories and counts, instead of training.
+"""Stands in for ``main.py`` in tests of launchers: locks its directory and counts, instead of training.
 
 The count is its checkpoint: a run that is started again continues from it. A run counts to ``COUNT_TO``, and fails if
 its directory's name contains the value of ``FAILING``.
@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+from chimeramix_jax import config as settings
 from chimeramix_jax.runs import lock
+from chimeramix_jax.runs.workdir import Workdir
 
 arguments = dict(argument.lstrip("-").split("=", 1) for argument in sys.argv[1:])
 workdir, stage = Path(arguments["workdir"]), arguments["stage"]
@@ -25,6 +27,9 @@ with contextlib.ExitStack() as stack:
     except lock.InUseError as error:
         print(f"chimeramix: {error}")
         sys.exit(2)
+    config = settings.load(arguments["config"])
+    settings.override(config, [argument for argument in sys.argv if argument.startswith("--config.")])
+    Workdir(workdir).claim(config)
     if os.environ.get("FAILING", "nothing") in workdir.name:
         sys.exit("chimeramix: no")
     if stage == "classifier" and not (Path(arguments.get("generator_workdir", workdir)) / "generator").exists():
