@@ -121,8 +121,9 @@ def require(address: str) -> None:
 
 
 def _unreachable(address: str, why: str) -> InputError:
+    reason = in_one_line(why).removesuffix(".").partition(". ")[0]  # Ray adds advice about flags of its own
     return InputError(
-        f"--ray_address={address}: no Ray cluster can be reached ({in_one_line(why)}); start one with ray start, name "
+        f"--ray_address={address}: no Ray cluster can be reached ({reason}); start one with ray start, name "
         f"another address, or use --ray_address={LOCAL} for this machine alone"
     )
 

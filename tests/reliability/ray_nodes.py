@@ -2,12 +2,13 @@
 
     python tests/reliability/ray_nodes.py
 
-starts two nodes of one CPU each, prints their address, and stops them after Ctrl-C.
+starts two nodes of one CPU each, prints the variables by which a sweep finds them, and stops them after Ctrl-C.
 """
 
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -35,6 +36,11 @@ class Nodes:
     def __init__(self, folder: Path, port: int):
         self._folder, self._port = folder, port
         self._started: list[subprocess.Popen[bytes]] = []
+        token = folder / "token"
+        token.touch(0o600)
+        token.write_text(secrets.token_hex(32))
+        # What commands need to connect. Without the token, others in this network could run programs here.
+        self.variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
     @property
     def address(self) -> str:
@@ -82,7 +88,8 @@ class Nodes:
         common = ["--block", "--disable-usage-stats", "--object-store-memory=100000000", "--node-ip-address=127.0.0.1"]
         command = [str(Path(sys.executable).with_name("ray")), "start", *common, *arguments]
         command += ["--include-dashboard=false"] if "--head" in arguments else []
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | VARIABLES
+        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        environment |= VARIABLES | self.variables
         with open(log, "wb") as output:
             self._started.append(
                 subprocess.Popen(
@@ -153,5 +160,6 @@ def command_of(process: int) -> bytes:
 
 if __name__ == "__main__":
     with cluster(2) as running, contextlib.suppress(KeyboardInterrupt):
-        print(f"--ray_address={running.address}", flush=True)
+        print(*(f"export {name}={value}" for name, value in running.variables.items()), sep="\n")
+        print(f"export RAY_ADDRESS={running.address}", flush=True)
         time.sleep(24 * 3600)

@@ -40,14 +40,18 @@ def nodes():
 
 
 @pytest.fixture
-def start(checkout, nodes, data_dir, tmp_path):
+def start(checkout, data_dir, tmp_path, request):
     """Starts a subcommand; it is killed with the test."""
     started = []
 
-    def command(subcommand, *arguments, count_to=30, **variables):
-        environment = os.environ | {"COUNT_TO": str(count_to)} | variables
+    def command(subcommand, *arguments, count_to=30, at=None, **variables):
+        at = at or request.getfixturevalue("nodes")
+        environment = os.environ | at.variables | {"COUNT_TO": str(count_to)} | variables
         line = [sys.executable, "-W", "error", "-m", f"chimeramix_jax.{subcommand}", "--launcher=ray"]
-        line += [f"--ray_address={nodes.address}", f"--workdir={tmp_path / 'folder'}"]
+        line += [
+            f"--ray_address={at.address}",
+            f"--workdir={tmp_path / 'folder'}",
+        ]
         line += [f"--config.dataset.data_dir={data_dir}", *arguments]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append(subprocess.Popen(line, cwd=checkout, env=environment, text=True, **pipes))
@@ -173,3 +177,18 @@ def test_a_search_runs_its_trials_in_the_cluster(start, tmp_path):
     assert code == 0 and "trials: 4 done" in output, errors
     assert len(list(folder.glob("ray/trials/*.json"))) == 4
     assert json.loads((folder / "trials" / "0" / "results.json").read_text())["validation"]["top1"] == 0.5
+
+
+def test_a_cluster_whose_first_node_dies_ends_the_command_and_its_runs(start, tmp_path):
+    folder = tmp_path / "folder"
+    with cluster(1) as nodes:
+        sweep = start(*SWEEP, "--experiments=baseline", count_to=3000, at=nodes)
+        wait_until(lambda: count(folder) and min(count(folder).values()) > 5)
+        nodes.kill(0)
+        assert ended(sweep)[0] != 0
+        wait_until(lambda: not processes_in(folder))
+    with cluster(1) as nodes:
+        reached = min(count(folder).values())
+        code, _, errors = ended(start(*SWEEP, "--experiments=baseline", count_to=reached + 5, at=nodes))
+    (run,) = folder.glob("digits*")
+    assert code == 0 and starts(run) == [0, reached], errors
