@@ -92,6 +92,8 @@ def require(address: str) -> None:
     if importlib.util.find_spec("ray") is None:
         raise InputError("--launcher=ray: Ray is not installed; run pip install ray, with the version of the cluster")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # By default, Ray repeats a task for ever whose worker it kills because the memory of the node is full.
+    os.environ.setdefault("RAY_task_oom_retries", str(REPETITIONS))
     if address == LOCAL:
         return
     host, separator, port = address.rpartition(":")
