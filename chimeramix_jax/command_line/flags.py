@@ -19,8 +19,8 @@ class Flag:
     """A flag of a subcommand, in the form in which the help shows it.
 
     The value in the form says what is allowed: ``workers=N`` takes a whole number, ``reject_below=PROBABILITY`` a
-    number from 0 to 1, ``launcher=local|slurm`` one of these names, and any other word, as in ``workdir=FOLDER``, any
-    text. A form without a value is a switch.
+    number from 0 to 1, ``launcher=local|slurm|ray`` one of these names, and any other word, as in ``workdir=FOLDER``,
+    any text. A form without a value is a switch.
     """
 
     form: str

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
+from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep import local, plan, slurm
+from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import select
 
@@ -35,6 +37,10 @@ HELP = Help(
             "sweep --datasets=cifair10 --experiments='baseline*' --launcher=slurm --slurm_partition=gpu --slurm_gpus=1",
             "Submit the runs to Slurm.",
         ),
+        (
+            "sweep --datasets=cifair10 --experiments='baseline*' --launcher=ray --ray_gpus=1",
+            "Run them on the Ray cluster that this machine belongs to.",
+        ),
     ),
     groups={
         "Which runs": (
@@ -57,12 +63,18 @@ HELP = Help(
             Flag("seeds_per_job=N", "How many seeds one process trains together. Default: all on GPUs, else 1."),
         ),
         "Where to run": (
-            Flag("launcher=local|slurm", "On this machine, or as jobs of Slurm. Default: local.", default="local"),
+            Flag(
+                "launcher=local|slurm|ray",
+                "On this machine, as jobs of Slurm, or on a Ray cluster. Default: local.",
+                default="local",
+            ),
             Flag(
                 "workers=N",
-                "local: how many runs at once. Default: one per GPU or, without GPUs, one that uses all cores.",
+                "local and ray: how many runs at once. Default for local: one per GPU or, without GPUs, one that uses "
+                "all cores; for ray: as many as the cluster has room for.",
             ),
         ),
+        "Ray": RAY_FLAGS,
         "Slurm (defaults are the cluster's unless named)": (
             Flag("slurm_partition=NAME", "The partition."),
             Flag(
@@ -121,19 +133,20 @@ def after_stop(parsed: Arguments) -> str:
 
 
 def _sweep(parsed: Arguments) -> int:
-    folder, on_slurm = parsed.workdir, parsed.launcher == "slurm"
+    folder = parsed.workdir
     runs = select(
         folder, parsed.datasets, parsed.experiments, parsed.max_labels_per_class, parsed.seeds, parsed.overrides
     )
     plan.check_folder(folder, runs)
-    if on_slurm:
+    if parsed.launcher == "slurm":
         slurm.require()
+    if parsed.launcher == "ray":
+        ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
     # The kind of this machine's devices decides how many seeds a job has, unless that is given.
     depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
-    devices = local.jax_devices() if depends_on_devices and not on_slurm else None
-    on_gpus = parsed.slurm_gpus is not None if on_slurm else devices is not None and devices[0] == "gpu"
+    devices = local.jax_devices() if depends_on_devices and parsed.launcher == "local" else None
     # GPUs train several seeds together in little more than the time of a single seed.
-    jobs = plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if on_gpus else 1))
+    jobs = plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if _on_gpus(parsed, devices) else 1))
     if parsed.dry_run:
         _print(_states(jobs, parsed))
         return 0
@@ -142,16 +155,33 @@ def _sweep(parsed: Arguments) -> int:
         with lock.locked(folder):
             states = _states(jobs, parsed)
             waiting = State.TO_DO in states.values()
-            workers = local.workers(parsed.workers, devices) if waiting and not on_slurm else []  # may refuse
+            workers = local.workers(parsed.workers, devices) if waiting and parsed.launcher == "local" else []
             plan.write(folder, runs)
-            if on_slurm:
+            if parsed.launcher == "slurm":
                 _submit(states, parsed)
             else:
-                if workers:
-                    local.run(states, workers)
+                if parsed.launcher == "ray" and waiting:
+                    _run_on_ray(states, parsed)
+                elif waiting:
+                    pool.run(states, workers)
                 _print(states)
     print(f"Summarize the runs: {program_name()} summarize {folder}")
     return SOME_FAILED if State.FAILED in states.values() else 0
+
+
+def _on_gpus(parsed: Arguments, devices: tuple[str, int] | None) -> bool:
+    """Whether runs have GPUs, given the devices of this machine if they matter."""
+    if parsed.launcher == "local":
+        return devices is not None and devices[0] == "gpu"
+    return (parsed.slurm_gpus if parsed.launcher == "slurm" else parsed.ray_gpus) is not None
+
+
+def _run_on_ray(states: dict[Job, State], parsed: Arguments) -> None:
+    address = ray_cluster.address_of(parsed.ray_address)
+    with ray_cluster.connected(address, parsed.workdir, resources(parsed)) as cluster:
+        if cluster.warning:
+            exits.say(f"warning: {cluster.warning}")
+        pool.run(states, cluster.workers(parsed.workers or len(states)))  # Ray lets jobs wait for room
 
 
 def _states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:

@@ -1,10 +1,11 @@
 """``chimeramix tune``: searches settings by many trials, and writes the best as a config file."""
 
+import contextlib
 import importlib.util
 import os
 import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -13,13 +14,15 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import WIDTH, Entry, Help, program_name
+from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep import local
+from chimeramix_jax.sweep import local, ray_cluster
+from chimeramix_jax.sweep.workers import Worker
 from chimeramix_jax.tune import outcome, page, space
 from chimeramix_jax.tune.outcome import FAILED, RUNNING, Ranking
 from chimeramix_jax.tune.trial import Plan
@@ -87,10 +90,17 @@ HELP = Help(
         "Where": (
             Flag("workdir=FOLDER", "The search's folder. Default: runs/tune.", default="runs/tune"),
             Flag(
+                "launcher=local|ray",
+                "Trials run on this machine, or on a Ray cluster. Default: local.",
+                default="local",
+            ),
+            Flag(
                 "workers=N",
-                "How many trials at once. Default: one per GPU or, without GPUs, one that uses all cores.",
+                "How many trials at once. Default for local: one per GPU or, without GPUs, one that uses all cores; "
+                "for ray: as many as the cluster has room for when the command starts.",
             ),
         ),
+        "Ray": RAY_FLAGS,
         "The files": (
             Entry("best.py", "The best settings, as a config file."),
             Entry("search.html", "What mattered, accuracy by setting, and all trials."),
@@ -143,6 +153,8 @@ def perform(parsed: Arguments) -> int:
     search = Search(folder, parsed.space, config, parsed.trials, parsed.sampler, parsed.pruner)
     data = _validation_data(config).identity.digests()
     search.check(parsed.config, data)
+    if parsed.launcher == "ray":
+        ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
     only_folds = _only_folds(config)
     with leaving_no_empty_folders(folder):
         Workdir(folder).create()
@@ -152,7 +164,8 @@ def perform(parsed: Arguments) -> int:
         _write(Ranking.of(search.records()), parsed, plan, only_folds=only_folds)
 
     if search.unfinished():
-        pool.run(search, plan, local.workers(parsed.workers), write)
+        with _workers(parsed) as workers:
+            pool.run(search, plan, workers, write)
     ranking = Ranking.of(search.records(), plan)
     _write(ranking, parsed, plan, only_folds=only_folds)
     page.write(ranking, parsed.space, search.importance(), plan, f"Search of {parsed.config}")
@@ -163,6 +176,19 @@ def perform(parsed: Arguments) -> int:
 def after_stop(parsed: Arguments) -> str:
     """What the user should know when the program was stopped."""
     return "the same command continues the search"
+
+
+@contextlib.contextmanager
+def _workers(parsed: Arguments) -> Iterator[Sequence[Worker]]:
+    """Yields the workers of the launcher, which can be used inside the ``with`` statement."""
+    if parsed.launcher == "local":
+        yield local.workers(parsed.workers)
+        return
+    address = ray_cluster.address_of(parsed.ray_address)
+    with ray_cluster.connected(address, parsed.workdir, resources(parsed)) as cluster:
+        if cluster.warning:
+            exits.say(f"warning: {cluster.warning}")
+        yield cluster.workers(parsed.workers or max(1, cluster.slots))
 
 
 def _check(config: ConfigDict) -> None:

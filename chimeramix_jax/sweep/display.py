@@ -1,4 +1,4 @@
-"""The display of a local sweep: a table of running jobs on a terminal, and a line for each job that has ended."""
+"""The display of a sweep: a table of running jobs on a terminal, and a line for each job that has ended."""
 
 import sys
 from collections.abc import Iterable
@@ -17,13 +17,18 @@ class Display:
         self._console = Console(file=sys.stderr, highlight=False, markup=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
+    @property
+    def is_live(self) -> bool:
+        """Whether there is a terminal, on which the table can be shown."""
+        return self._console.is_terminal
+
     def print(self, text: str) -> None:
         """Prints a permanent line."""
         self._console.print(text, soft_wrap=True)
 
     def show(self, running: Iterable[tuple[str, float, str]], title: str) -> None:
         """Redraws the table of name, seconds and last line of each running job; does nothing without a terminal."""
-        if not self._console.is_terminal:
+        if not self.is_live:
             return
         table = Table(title=title, title_justify="left")
         table.add_column("running", no_wrap=True)
@@ -34,7 +39,7 @@ class Display:
         self._live.update(table, refresh=True)
 
     def __enter__(self) -> "Display":
-        if self._console.is_terminal:
+        if self.is_live:
             self._live.start()
         return self
 

@@ -21,6 +21,17 @@ LOG, ERROR = "log.txt", "error.txt"  # in a run's directory; the log covers all 
 _LINES_OF_ERROR = 30
 _BYTES_READ = 65_536  # from the end of a log
 
+# Replaces itself by a program that the kernel kills when the thread that started it ends, however that ends.
+_ENDING_WITH_PARENT = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL):
+    sys.exit(os.strerror(ctypes.get_errno()))
+if os.getppid() != int(sys.argv[1]):  # the parent has ended already
+    os.kill(os.getpid(), signal.SIGKILL)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 # The exit codes of runs that were asked to stop, which is not a failure. A process that does not handle signals yet has
 # the negative ones.
 STOPPED = (*{stopping.exit_code(number) for number in stopping.SIGNALS}, *(-number for number in stopping.SIGNALS))
@@ -58,10 +69,20 @@ def _restricted(cpus: Collection[int] | None) -> Iterator[None]:
 class RunProcess:
     """A task in progress."""
 
-    def __init__(self, task: Task, environment: Mapping[str, str], cpus: Collection[int] | None = None):
+    has_started = True  # a task that another machine carries out may have to wait
+
+    def __init__(
+        self,
+        task: Task,
+        environment: Mapping[str, str],
+        cpus: Collection[int] | None = None,
+        *,
+        ends_with_parent: bool = False,
+    ):
         """Starts the task, restricted to these CPUs (None: all).
 
         It has its own process group, so that it receives signals only from this object, and not from the terminal.
+        With ``ends_with_parent``, it is killed when the thread that calls this ends.
         """
         self.started_at = time.monotonic()
         self._task = task
@@ -69,16 +90,24 @@ class RunProcess:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / ERROR).unlink(missing_ok=True)
         self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
+        program = command(task.arguments)
+        if ends_with_parent:
+            program = [sys.executable, "-ISc", _ENDING_WITH_PARENT, str(os.getpid()), *program]
         with open(self._log, "ab") as log, _restricted(cpus):
             self._log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
-                command(task.arguments),
+                program,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 process_group=0,
             )
+
+    @property
+    def number(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     @property
     def seconds(self) -> float:
@@ -113,6 +142,11 @@ class RunProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
+    def kill(self) -> None:
+        """Kills the process, and leaves no error."""
+        self._process.kill()
+        self._process.wait()
+
     def last_line(self) -> str:
         """Returns the last line of its output; empty without output."""
         return next(reversed(self._output()), "")
@@ -121,9 +155,7 @@ class RunProcess:
         lines = self._output()[-_LINES_OF_ERROR:]
         if code < 0:
             lines.append(f"ended by {signal.Signals(-code).name}")
-        for workdir in self._task.workdirs:
-            if not is_finished(workdir, self._task.stage):
-                files.write_bytes(workdir / ERROR, ("\n".join(lines or [f"exit code {code}"]) + "\n").encode())
+        write_error(self._task, lines or [f"exit code {code}"])
 
     def _copy_log(self) -> None:
         """Copies the output of this attempt, which is in the log of the first run, once to those of the other runs."""
@@ -135,9 +167,21 @@ class RunProcess:
 
     def _output(self) -> list[str]:
         """Returns the last lines of output of this attempt, without empty lines."""
-        with open(self._log, "rb") as log:
-            log.seek(max(self._log_start, log.seek(0, os.SEEK_END) - _BYTES_READ))
-            return [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return last_lines(self._log, self._log_start)
+
+
+def last_lines(log: Path, start: int = 0) -> list[str]:
+    """Returns the last lines of a log, as far as they are behind its first ``start`` bytes, without empty lines."""
+    with open(log, "rb") as stream:
+        stream.seek(max(start, stream.seek(0, os.SEEK_END) - _BYTES_READ))
+        return [line for line in stream.read().decode(errors="replace").splitlines() if line.strip()]
+
+
+def write_error(task: Task, lines: Sequence[str]) -> None:
+    """Writes why a task failed into the directories of its unfinished runs."""
+    for workdir in task.workdirs:
+        if not is_finished(workdir, task.stage):
+            files.write_bytes(workdir / ERROR, ("\n".join(lines) + "\n").encode())
 
 
 def last_error(workdir: Path) -> str | None:

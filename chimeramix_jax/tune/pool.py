@@ -1,4 +1,4 @@
-"""Carries out the trials of a search on this machine, several at once if there are several GPUs or workers."""
+"""Carries out the trials of a search, several at once if there are several workers."""
 
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -8,7 +8,7 @@ from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep import polling
 from chimeramix_jax.sweep.display import Display
-from chimeramix_jax.sweep.local import Worker
+from chimeramix_jax.sweep.workers import Worker
 from chimeramix_jax.tune.search import Search, Started
 from chimeramix_jax.tune.trial import End, Outcome, Plan, TrialRun
 

@@ -4,7 +4,6 @@ Trials are judged on validation images or on the folds, so the test images take 
 several trials can use is trained once, in a directory beside the trials (``generators/``).
 """
 
-import contextlib
 import enum
 import hashlib
 import json
@@ -19,12 +18,11 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import metrics
-from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep.finished import has_generator, results
-from chimeramix_jax.sweep.local import Worker
-from chimeramix_jax.sweep.processes import STOPPED, RunProcess, Task, last_error
+from chimeramix_jax.sweep.processes import STOPPED, Task, last_error
+from chimeramix_jax.sweep.workers import RunningTask, Worker
 from chimeramix_jax.tune.claims import Claims
 from chimeramix_jax.tune.space import Value
 
@@ -122,7 +120,7 @@ class TrialRun:
         """Prepares a trial; ``report`` gets intermediate accuracies and decides whether to stop early."""
         self.number, self.worker = number, worker
         self._plan, self._values, self._claims, self._report = plan, values, claims, report
-        self._process: RunProcess | None = None
+        self._process: RunningTask | None = None
         self._stops = False
 
     def steps(self) -> Generator[None, None, Outcome]:
@@ -170,7 +168,7 @@ class TrialRun:
                 return outcome
             stage = "classifier"
             arguments.append(f"--generator_workdir={generator}")
-        yield from _until_free(folder)
+        yield from self._until_free(folder)
         if results(folder) is None:
             early = None if fold or not self._plan.prunes else _Early(folder, config.classifier.epochs, self._report)
             task = Task((*arguments, f"--workdir={folder}", f"--stage={stage}"), (folder,), stage)
@@ -189,7 +187,7 @@ class TrialRun:
                 yield
                 continue
             try:
-                yield from _until_free(folder)
+                yield from self._until_free(folder)
                 if has_generator(folder):
                     break
                 # Settings that other trials with this generator do not share are left as they are in the config file.
@@ -204,11 +202,16 @@ class TrialRun:
                 self._claims.drop(name)
         return Outcome(End.DONE)
 
+    def _until_free(self, folder: Path) -> Generator[None, None, None]:
+        """Yields until no process of a killed search works in a directory."""
+        while not self.worker.is_free(folder):
+            yield
+
     def _processed(self, task: Task, early: "_Early | None" = None) -> Generator[None, None, Outcome]:
         """Carries out a task as a process of its own."""
         if self._stops:
             return Outcome(End.STOPPED)
-        self._process = RunProcess(task, os.environ | dict(self.worker.environment), self.worker.cpus)
+        self._process = self.worker.start(task)
         while (code := self._process.poll()) is None:
             if early is not None and early.should_stop():
                 self._process.ask_to_stop()
@@ -243,14 +246,6 @@ class _Early:
                 self._last = epoch
                 self.stopped = self._report(round(100 * epoch / self._epochs), accuracy)
         return self.stopped
-
-
-def _until_free(folder: Path) -> Generator[None, None, None]:
-    """Yields until no process works in a directory: that of a search that was killed may have stayed behind."""
-    while (folder / lock.NAME).exists():
-        with contextlib.suppress(lock.InUseError, FileNotFoundError), lock.locked(folder):
-            return
-        yield
 
 
 def _is_in(key: str, groups: tuple[str, ...]) -> bool:

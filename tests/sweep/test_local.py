@@ -8,8 +8,8 @@ import time
 import pytest
 
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.sweep import local, processes
-from chimeramix_jax.sweep.local import Worker
+from chimeramix_jax.sweep import local, pool, processes
+from chimeramix_jax.sweep.local import LocalWorker
 from chimeramix_jax.sweep.plan import State, jobs_of
 
 PROGRAM = """
@@ -43,7 +43,7 @@ def run_pool(monkeypatch):
     def run(selected, workers=2, seeds_per_job=1):
         states = {job: job.state(retry=False) for job in jobs_of(selected, seeds_per_job)}
         cpus = frozenset(os.sched_getaffinity(0))
-        local.run(states, [Worker(cpus, {"SHARE": str(number)}) for number in range(workers)])
+        pool.run(states, [LocalWorker(cpus, {"SHARE": str(number)}) for number in range(workers)])
         return {job.name: state for job, state in states.items()}
 
     return run

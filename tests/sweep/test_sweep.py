@@ -185,6 +185,16 @@ def test_slurm_is_refused_where_there_is_none(tmp_path, capsys, monkeypatch):
     assert "there is no sbatch on this machine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [[], ["--dry_run"]])
+def test_a_ray_cluster_that_cannot_be_reached_is_refused_before_anything_is_written(tmp_path, capsys, more):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    asked = ["--datasets=digits", "--experiments=baseline", "--launcher=ray", f"--workdir={tmp_path / 'sweep'}"]
+    assert main([*asked, "--ray_address=127.0.0.1:1", *more]) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and "--ray_address=127.0.0.1:1: no Ray cluster" in errors
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_sweeps_at_once_in_one_folder_are_refused(tmp_path, capsys):
     from chimeramix_jax.runs import lock
 

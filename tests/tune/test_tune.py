@@ -188,6 +188,13 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, data_
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
 
 
+def test_a_ray_cluster_that_cannot_be_reached_is_refused_before_anything_is_written(tune, tmp_path):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    code, output, errors = tune(RATE, "--launcher=ray", "--ray_address=127.0.0.1:1")
+    assert (code, output) == (2, "") and errors.count("\n") == 1 and "no Ray cluster can be reached" in errors
+    assert not (tmp_path / "search").exists()
+
+
 def test_a_missing_optuna_is_one_line(monkeypatch, capsys):
     found = program.choose(["tune"])[0].importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "optuna" else found(name))
