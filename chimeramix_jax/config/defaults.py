@@ -99,6 +99,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "generator.learning_rate": (2e-4, rules.POSITIVE),  # Adam, both networks
     "generator.adam_b1": (0.5, rules.BELOW_ONE),
     "generator.adam_b2": (0.999, rules.BELOW_ONE),
+    # "drops", or "cosine": a short warm-up, then along a cosine to 0
+    "generator.learning_rate_schedule": ("drops", rules.choice("drops", "cosine")),
     # Fractions of the epochs after which the rate drops
     "generator.learning_rate_drops": ((0.3, 0.6, 0.8), rules.INCREASING_SHARES),
     "generator.learning_rate_drop_factor": (0.2, rules.ABOVE_0_UP_TO_1),

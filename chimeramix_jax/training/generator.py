@@ -24,6 +24,8 @@ Sources = Float[Array, "images batch side side 3"]
 Partition = Float[Array, "images batch mask_side mask_side 1"]
 ExampleWeights = Float[Array, "batch"] | None
 
+_WARM_UP = 0.03  # share of the steps of a cosine schedule in which the learning rate rises
+
 
 class GeneratorStage:
     """Generator training as the training loop sees it: its data, its initial state and its step."""
@@ -242,11 +244,19 @@ class AdversarialStep:
 
 
 def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns a schedule that multiplies the rate by ``learning_rate_drop_factor`` at each of ``learning_rate_drops``.
+    """Returns the schedule of ``config.generator``, in steps.
 
+    ``drops``, as published, multiplies the rate by ``learning_rate_drop_factor`` at each of ``learning_rate_drops``.
     The drops are given as shares of all epochs and rounded to the nearest end of an epoch, the first epoch's at the
     earliest. If several drops round to the same end, the rate is multiplied once for each.
+
+    ``cosine`` rises evenly in the first 3 % of the steps and then falls to 0 along a cosine.
     """
+    if settings.learning_rate_schedule == "cosine":
+        steps = settings.epochs * steps_per_epoch
+        rising = max(round(_WARM_UP * steps), 1)
+        first = settings.learning_rate / (rising + 1)
+        return optax.warmup_cosine_decay_schedule(first, settings.learning_rate, rising, max(steps, rising + 1))
     ends = [max(round(share * settings.epochs), 1) * steps_per_epoch for share in settings.learning_rate_drops]
     factors = {end: settings.learning_rate_drop_factor ** ends.count(end) for end in ends}
     return optax.piecewise_constant_schedule(settings.learning_rate, factors)

@@ -33,6 +33,18 @@ def test_drops_at_the_end_of_the_same_epoch_are_multiplied(epochs, drops_until):
     np.testing.assert_allclose(rates, np.repeat(2e-4 * 0.2 ** np.array(drops_until), 2), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("epochs", "rising"), [(200, 42), (10, 2), (1, 1)])
+def test_a_cosine_of_the_generator_rises_first_and_ends_at_zero(epochs, rising):
+    settings = defaults.get_config().generator
+    settings.epochs, settings.learning_rate_schedule = epochs, "cosine"
+    schedule, steps = learning_rate_schedule(settings, steps_per_epoch=7), epochs * 7
+    rates = np.array([float(schedule(step)) for step in range(steps + 1)])
+    assert rates[0] > 0 and np.argmax(rates) == rising
+    np.testing.assert_allclose(np.diff(rates[: rising + 1]), rates[0], rtol=1e-4)
+    progress = np.arange(steps - rising + 1) / (steps - rising)
+    np.testing.assert_allclose(rates[rising:], 1e-4 * (1 + np.cos(np.pi * progress)), atol=1e-10)
+
+
 def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_parameter():
     optimizer = sgd(0.1, momentum=0.0, weight_decay=0.5, total_steps=10)
     parameters = {"kernel": jnp.array([2.0]), "bias": jnp.array([-4.0])}
