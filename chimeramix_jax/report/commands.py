@@ -25,6 +25,7 @@ class _Use:
 
     purpose: str
     flags: Mapping[str, str]
+    subcommand: str | None = None  # takes the run itself, in place of ``--workdir``, and no flags
     possible: Callable[[ConfigDict], bool] = lambda config: True
     of_file: bool = False  # whether a model file suffices, without the run's images
 
@@ -32,6 +33,7 @@ class _Use:
 _CLASSIFY = _Use("Classify photos", {"stage": "predict", "images": "new-photos"}, of_file=True)
 _USES = (
     _CLASSIFY,
+    _Use("Try it on a page in the browser", {}, subcommand="serve", of_file=True),
     _Use("Take the classifier along as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
     _Use(
         "Write mixed images",
@@ -64,6 +66,9 @@ def commands_of_file(name: str) -> list[Command]:
 
 
 def _command(program: Sequence[str], use: _Use, workdir: str) -> Command:
-    stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
-    words = (*program, stage, f"--workdir={workdir}", *others)
+    if use.subcommand is not None:
+        words: tuple[str, ...] = (*program, use.subcommand, workdir)
+    else:
+        stage, *others = (f"--{flag}={value}" for flag, value in use.flags.items())
+        words = (*program, stage, f"--workdir={workdir}", *others)
     return Command(use.purpose, tuple(map(shlex.quote, words)))

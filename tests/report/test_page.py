@@ -169,6 +169,7 @@ def test_the_commands_name_the_run_and_are_quoted_for_the_shell(tmp_path):
     program = invocation.from_anywhere()
     assert lines == [
         [*program, "--stage=predict", f"--workdir={path}", "--images=new-photos"],
+        [*program, "serve", str(path)],
         [*program, "--stage=export", f"--workdir={path}", "--output=classifier.onnx"],
         [*program, "--stage=generate", f"--workdir={path}", "--count=100"],
     ]
