@@ -25,9 +25,9 @@ class _Use:
 
     purpose: str
     flags: Mapping[str, str]
-    subcommand: str | None = None  # takes the run itself, in place of ``--workdir``, and no flags
     possible: Callable[[ConfigDict], bool] = lambda config: True
     of_file: bool = False  # whether a model file suffices, without the run's images
+    subcommand: str | None = None  # takes the run itself, in place of ``--workdir``, and no flags
 
 
 _CLASSIFY = _Use("Classify photos", {"stage": "predict", "images": "new-photos"}, of_file=True)
