@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 
-from chimeramix_jax.command_line import help_text, main_command, program, summarize, sweep, tune
+from chimeramix_jax.command_line import help_text, main_command, program, serve, summarize, sweep, tune
 from chimeramix_jax.command_line.flags import Flag, parse
 
-COMMANDS = {"run": main_command, "sweep": sweep, "tune": tune, "summarize": summarize}
+COMMANDS = {"run": main_command, "sweep": sweep, "tune": tune, "summarize": summarize, "serve": serve}
 PROGRAMS = ("chimeramix", "python main.py", "python -m chimeramix_jax")
 
 every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -52,7 +52,7 @@ def test_every_paragraph_of_a_description_begins_a_line():
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("subcommand", [[], ["sweep"], ["tune"], ["summarize"]])
+@pytest.mark.parametrize("subcommand", [[], ["sweep"], ["tune"], ["summarize"], ["serve"]])
 def test_help_is_printed_whatever_other_flags_there_are(flag, subcommand, capsys):
     assert program.main([*subcommand, "--nosuch", flag]) == 0
     output, errors = capsys.readouterr()

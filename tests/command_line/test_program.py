@@ -92,10 +92,13 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--seeds=0:3"], ["--seeds: unknown flag (did you mean --config.seeds?)"]),
         (["--epochs=3"], ["did you mean --config.generator.epochs or --config.classifier.epochs?"]),
         (["--stage=evaluate", "digits"], ["'digits': not understood"]),
-        (["sumarize", "runs"], ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, tune, summarize"]),
+        (
+            ["sumarize", "runs"],
+            ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, tune, summarize, serve"],
+        ),
         (["digits:baseline"], ["'digits:baseline': not a subcommand (did you mean --config=digits?)"]),
         (["predict"], ["'predict': not a subcommand (did you mean --stage=predict?)"]),
-        (["nothing-like-it"], ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize"]),
+        (["nothing-like-it"], ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize, serve"]),
         (["--workdir"], ["--workdir: its value is missing"]),
         (["--count=0"], ["--count: '0' is not allowed; it must be a whole number from 1"]),
         (["--generate_seed=4294967296"], ["--generate_seed: '4294967296' is not allowed", "from 0 to 2147483647"]),
@@ -148,6 +151,7 @@ def test_mistakes_are_answered_without_importing_jax(tmp_path):
         "sweep --datasets=digits --experiments=baselin",
         "sweep --datasets=digits --experiments=baseline --config.generator.epochs=0",
         "summarize nowhere",
+        "serve nowhere",
         "sumarize",
     ]
     (tmp_path / "run").mkdir()

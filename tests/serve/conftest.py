@@ -103,10 +103,3 @@ def serving(examiner):
 def client(serving):
     with serving() as made:
         yield made
-
-
-@pytest.fixture(scope="session")
-def trained_run():  # TEMPORARY
-    from pathlib import Path
-
-    return Path("/tmp/serve-run/trained/run")

@@ -19,7 +19,11 @@ from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.serve import application, upload
 from tests.serve.conftest import BOUNDARY, encoded, field, form, noise, photo
 
-KIND = f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n".encode()
+
+def head(*lines):
+    """Returns the head of a request with a form."""
+    kind = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+    return "\r\n".join(["POST /classify HTTP/1.1", "Host: localhost", kind, *lines, "", ""]).encode()
 
 
 def turned():
@@ -110,9 +114,8 @@ def test_what_is_no_photo_is_refused_in_a_sentence(client, parts, status, senten
     answered, answer = client.post(*parts)
     assert answered == status
     assert list(answer) == ["error"] and sentence in answer["error"]
-    assert (
-        answer["error"].endswith(".") and "\n" not in answer["error"] and "/" not in answer["error"].replace("</", "")
-    )
+    assert answer["error"].endswith(".") and "\n" not in answer["error"]
+    assert "/" not in answer["error"].replace("</", "")  # no path
     assert client.post(photo(encoded(noise())))[0] == 200
     assert capfd.readouterr() == ("", "")
 
@@ -147,9 +150,7 @@ def received(connection):
 
 def test_a_photo_that_says_it_is_too_large_is_refused_before_it_is_sent(client):
     with raw(client) as connection:
-        connection.sendall(
-            b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000000000\r\n" + KIND + b"\r\n"
-        )
+        connection.sendall(head("Content-Length: 900000000000"))
         answer = received(connection)
     assert b" 413 " in answer and b"The photo is larger than 20 MB; reduce its size first." in answer
 
@@ -157,9 +158,7 @@ def test_a_photo_that_says_it_is_too_large_is_refused_before_it_is_sent(client):
 def test_a_photo_without_a_length_is_refused_while_it_arrives(serving):
     piece = b"f4240\r\n" + bytes(1_000_000) + b"\r\n"
     with serving(megabytes=3) as client, raw(client) as connection:
-        connection.sendall(
-            b"POST /classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + KIND + b"\r\n"
-        )
+        connection.sendall(head("Transfer-Encoding: chunked"))
         start = form(photo(b"")).partition(b"\r\n--a-boundary--")[0]
         connection.sendall(f"{len(start):x}\r\n".encode() + start + b"\r\n")
         for _ in range(4):  # and never an end
@@ -178,7 +177,7 @@ def test_the_limit_is_that_of_the_file(serving):
 def test_a_photo_that_does_not_arrive_is_given_up(client, monkeypatch):
     monkeypatch.setattr(upload, "SECONDS_TO_SEND", 0.2)
     with raw(client) as connection:
-        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n" + KIND + b"\r\n")
+        connection.sendall(head("Content-Length: 900"))
         assert b" 408 " in received(connection)
 
 
@@ -190,9 +189,7 @@ def status_within(client, wanted):
 def test_a_client_that_goes_away_leaves_its_place_to_others(client, monkeypatch):
     monkeypatch.setattr(application, "MOST_REQUESTS", 1)
     with raw(client) as connection:
-        connection.sendall(
-            b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n" + KIND + b"\r\n--a-boundary"
-        )
+        connection.sendall(head("Content-Length: 900") + b"--a-boundary")
         assert status_within(client, 503)
     assert status_within(client, 200)
 
