@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
     """A server that leaves signals to the program."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Captures none."""
         yield
 
