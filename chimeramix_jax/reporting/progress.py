@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-SECONDS_BETWEEN_LINES = 10.0  # if the output is not a terminal: often enough to show activity, rarely enough for a log
+SECONDS_BETWEEN_LINES = 4.0  # if the output is not a terminal, so that nobody takes a run for dead
 
 _REDRAWS_PER_SECOND = 4
 _BAR_WIDTH = 10
