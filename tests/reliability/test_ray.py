@@ -168,7 +168,7 @@ def test_a_worker_process_that_is_killed_takes_its_run_with_it_and_the_run_conti
 def test_a_search_runs_its_trials_in_the_cluster(start, tmp_path):
     folder = tmp_path / "folder"
     arguments = ["--config=digits:baseline", "--trials=4", "--search=classifier.learning_rate=0.01:0.9:log"]
-    search = start("tune", *arguments, count_to=20)
+    search = start("tune", *arguments, count_to=3000)  # which no trial reaches before it is stopped
     wait_until(lambda: len(list(folder.glob("trials/*/all.count"))) == 2)  # as many at once as the cluster has CPUs
     assert len(processes_in(folder)) <= 2
     search.send_signal(signal.SIGINT)
