@@ -4,9 +4,10 @@ Every stored object has it under the key ``format``; objects without that key ar
 version 0. The program reads all formats up to its own version and refuses later ones instead of misreading them.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chimeramix_jax.errors import InputError
@@ -48,3 +49,12 @@ def read(path: str | os.PathLike[str], advice: str = "") -> dict[str, Any] | Non
     except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deeply
         raise InputError(f"{path}: cannot be read: {error}{advice}") from None
     return unmarked(content, path)
+
+
+@contextlib.contextmanager
+def checked(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises InputError, which names the file, where the ``with`` statement finds that its content lacks something."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from None

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chimeramix_jax import stored_format
-from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import wilson_interval
 from chimeramix_jax.runs.workdir import Workdir
@@ -18,7 +17,7 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
     record = stored_format.read(workdir.auto_record)
     if record is None:
         return None
-    try:
+    with stored_format.checked(workdir.auto_record):
         return {
             "winner": record["winner"],
             "minutes": record["requested"]["minutes"],
@@ -28,8 +27,6 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "final": record["final"],
             "rungs": [_rung(rung) for rung in record["rungs"]],
         }
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{workdir.auto_record}: cannot be read: {type(error).__name__}: {error}") from None
 
 
 def _rung(rung: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from chimeramix_jax import stored_format
-from chimeramix_jax.errors import InputError
 from chimeramix_jax.report import commands
 from chimeramix_jax.reporting import update_text
 from chimeramix_jax.runs.workdir import Workdir
@@ -17,7 +16,7 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
     record = stored_format.read(workdir.update_record)
     if record is None:
         return None
-    try:
+    with stored_format.checked(workdir.update_record):
         before = Workdir(workdir.path / record["before"])
         return {
             "date": record["date"],
@@ -29,5 +28,3 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "before": record["before"],
             "old_command": commands.classify_with_old(before) if before.path.exists() else None,
         }
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{workdir.update_record}: cannot be read: {type(error).__name__}: {error}") from None

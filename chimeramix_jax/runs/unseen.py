@@ -120,8 +120,7 @@ def _folds(workdir: Workdir, config: ConfigDict) -> Iterator[Path]:
         for fold in range(1, config.folds + 1):
             yield workdir.folds / folder_of_fold(config, fold)
         return
-    try:  # the folds on which the chosen recipe was last compared with others
+    # The folds on which the chosen recipe was last compared with others.
+    with stored_format.checked(workdir.auto_record):
         tried = [run["workdir"] for run in record["rungs"][-1]["tried"] if run["recipe"] == record["winner"]]
-    except (KeyError, IndexError, TypeError) as error:
-        raise InputError(f"{workdir.auto_record}: cannot be read: {type(error).__name__}: {error}") from None
     yield from (workdir.path / os.fspath(path) for path in tried)

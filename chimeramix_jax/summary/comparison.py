@@ -1,18 +1,17 @@
 """Means over seeds of runs that differ only in the seed, and comparisons with the baseline on the same seeds."""
 
-import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import not_one_of
-from chimeramix_jax.reporting.results import FOLDS
 from chimeramix_jax.reporting.seed_table import rollback_lines
-from chimeramix_jax.reporting.statistics import Estimate, estimate, holm, paired_t_test
+from chimeramix_jax.reporting.statistics import holm
 from chimeramix_jax.summary.plan import PlannedRun
+from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import Address, Status, Trial
 
 # The settings in which experiments differ by design. Classifiers that differ in others are not compared, as their
@@ -32,128 +31,6 @@ EXPERIMENT_SETTINGS = (
 )
 
 _NOT_SET = "not set"  # for a setting that another version of the program does not have
-
-
-@dataclass(frozen=True)
-class Row:
-    """Trials that differ only in the seed."""
-
-    experiment: str
-    # The settings that distinguish these trials from others of the experiment, and those that differ from the
-    # shipped settings, as text; empty if there are none.
-    distinct: Mapping[str, str]
-    images_per_class: int | None  # training images per class; None: all
-    trials: tuple[Trial, ...]  # one trial per seed, in the order of the seeds
-    # Accuracy minus that of the baseline, in [-1, 1], by seed, for seeds with a finished baseline.
-    differences: Mapping[int, float]
-    # The p-value of ``p_value``, corrected by Holm's method for all tests of the section.
-    corrected_p: float | None = None
-
-    @property
-    def variant(self) -> str:
-        """The settings in ``distinct``, in one line; empty if there are none."""
-        return ", ".join(f"{key}={value}" for key, value in self.distinct.items())
-
-    @property
-    def title(self) -> str:
-        """The experiment and its variant."""
-        return f"{self.experiment} ({self.variant})" if self.variant else self.experiment
-
-    @property
-    def finished(self) -> list[Trial]:
-        """The finished trials."""
-        return [trial for trial in self.trials if trial.status == Status.FINISHED]
-
-    @property
-    def accuracy(self) -> Estimate | None:
-        """The mean accuracy of the finished trials; None without any."""
-        values = [trial.accuracy for trial in self.finished]
-        return estimate(values).within(0.0, 1.0) if values else None
-
-    @property
-    def difference(self) -> Estimate | None:
-        """The mean difference to the baseline, in [-1, 1]; None without any."""
-        return estimate(list(self.differences.values())).within(-1.0, 1.0) if self.differences else None
-
-    @property
-    def p_value(self) -> float | None:
-        """The p-value of a paired t-test against the baseline, over seeds; None without a spread over seeds."""
-        return paired_t_test(list(self.differences.values()))
-
-    @property
-    def class_accuracies(self) -> dict[str, float]:
-        """The mean top-1 accuracy of each class over the finished trials that have images of it, in [0, 1]."""
-        values: dict[str, list[float]] = defaultdict(list)
-        for trial in self.finished:
-            for name, accuracy in trial.class_accuracies.items():
-                values[name].append(accuracy)
-        return {name: sum(found) / len(found) for name, found in values.items()}
-
-
-@dataclass(frozen=True)
-class Section:
-    """The rows of one data set, evaluated on one split."""
-
-    dataset: str
-    split: str
-    rows: tuple[Row, ...]
-
-    @property
-    def title(self) -> str:
-        """The data set and the split."""
-        return f"{self.dataset}, {'out-of-fold' if self.split == FOLDS else self.split} images"
-
-    @property
-    def seeds(self) -> list[int]:
-        """All seeds of the rows, in increasing order."""
-        return sorted({trial.address.seed for row in self.rows for trial in row.trials})
-
-    @property
-    def sizes(self) -> list[int | None]:
-        """All numbers of images per class, in the order of the rows."""
-        return list(dict.fromkeys(row.images_per_class for row in self.rows))
-
-    @property
-    def best(self) -> list[Row]:
-        """The rows with the highest mean accuracy among those with the same number of images, if there are others."""
-        best = []
-        for size in self.sizes:
-            means = {row.title: row.accuracy.mean for row in self.rows_of(size) if row.accuracy is not None}
-            if len(means) > 1:
-                best += [row for row in self.rows_of(size) if means.get(row.title) == max(means.values())]
-        return best
-
-    def rows_of(self, images_per_class: int | None) -> list[Row]:
-        """Returns the rows with this number of images."""
-        return [row for row in self.rows if row.images_per_class == images_per_class]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The summary of many runs."""
-
-    sections: tuple[Section, ...]  # one section per data set and split
-    baseline: str  # the experiment that the others are compared with
-    metric: str  # a key of ``trials.METRICS``
-    damaged: tuple[str, ...]  # a line for each file that cannot be read
-    unfinished: tuple[str, ...]  # a line for each run without results
-    missing: tuple[str, ...]  # a line for each row with missing trials
-    warnings: tuple[str, ...]  # a line for each circumstance that affects how figures may be compared
-    environments: Mapping[str, int]  # the number of classifiers trained with each combination of device and versions
-
-    @cached_property
-    def letters(self) -> dict[str, str]:
-        """A letter for each variant, which stands for its settings in tables and curves."""
-        variants = dict.fromkeys(row.variant for section in self.sections for row in section.rows if row.variant)
-        return {variant: _letter(number) for number, variant in enumerate(variants)}
-
-    def short_title(self, row: Row) -> str:
-        """Returns the experiment of a row, and the letter of its variant."""
-        return f"{row.experiment} ({self.letters[row.variant]})" if row.variant else row.experiment
-
-    def count(self, status: Status) -> int:
-        """Counts the classifiers with a status."""
-        return sum(trial.status == status for section in self.sections for row in section.rows for trial in row.trials)
 
 
 def summarize(
@@ -196,11 +73,6 @@ def summarize(
             trial.environment for section in sections for row in section.rows for trial in row.finished
         ),
     )
-
-
-def images_in_words(images_per_class: int | None) -> str:
-    """Formats a number of images per class: "5", or "all"."""
-    return "all" if images_per_class is None else str(images_per_class)
 
 
 def _grouped(items: Iterable[Any], key) -> list[tuple[Any, list[Any]]]:
@@ -263,12 +135,6 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
     p_values = {number: p_value for number, row in enumerate(rows) if (p_value := row.p_value) is not None}
     corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return [replace(row, corrected_p=corrected.get(number)) for number, row in enumerate(rows)]
-
-
-def _letter(number: int) -> str:
-    """Returns the name of a variant by its number, from 0: A to Z, AA, AB, ..."""
-    quotient, rest = divmod(number, len(string.ascii_uppercase))
-    return (_letter(quotient - 1) if quotient else "") + string.ascii_uppercase[rest]
 
 
 def _values(trials: Iterable[Trial], key: str) -> set[Any]:

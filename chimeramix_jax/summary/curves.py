@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import Estimate
-from chimeramix_jax.summary.comparison import Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import METRICS
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.summary import curves, page, tables
-from chimeramix_jax.summary.comparison import Summary
 from chimeramix_jax.summary.plan import PlannedRun, read_plan
+from chimeramix_jax.summary.sections import Summary
 from chimeramix_jax.summary.trials import Trial, find_runs, read_run
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chimeramix_jax.reporting.statistics import Estimate
-from chimeramix_jax.summary.comparison import Row, Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import METRICS, Status
 
 NOTHING = "-"
