@@ -19,6 +19,7 @@ import jax
 import numpy as np
 import pytest
 
+from chimeramix_jax.config import load
 from chimeramix_jax.runtime import xla_flags
 
 xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
@@ -131,6 +132,36 @@ def tmp_path(tmp_path):
     path = tmp_path / "alone"
     path.mkdir()
     return path
+
+
+@pytest.fixture(scope="session")
+def photo_settings(data_dir):
+    """Returns the settings of an experiment with tiny networks on a folder of photos of 8x8 pixels."""
+
+    def make(photos, experiment, **changes):
+        config = load(f"configs/digits.py:{experiment}")
+        data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
+        run = {"dataset.directory": str(photos), "compare_with_baseline": False}
+        config.update_from_flattened_dict(TINY | data | run | changes)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def start_process():
+    """Starts a command in a process of its own, whose output is read from pipes; it is killed with the test."""
+    started = []
+
+    def start(command, folder, environment):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

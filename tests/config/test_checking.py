@@ -1,22 +1,15 @@
 import math
-import os
-import re
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.config import defaults, experiments, shipped
+from chimeramix_jax.config import experiments, shipped
 from chimeramix_jax.config.catalog import DATASET_NAMES
 from chimeramix_jax.errors import InputError
-
-
-@pytest.fixture
-def config() -> ConfigDict:
-    return defaults.get_config()
+from tests.config.changed_settings import changed
 
 
 def refusal(config: ConfigDict) -> str:
@@ -24,17 +17,6 @@ def refusal(config: ConfigDict) -> str:
         settings.check(config)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def changed(config: ConfigDict, key: str, value: object) -> ConfigDict:
-    """Returns settings in which a key has an arbitrary value of any type."""
-    plain = settings.config_to_dict(config)
-    *groups, last = key.split(".")
-    holder = plain
-    for group in groups:
-        holder = holder[group]
-    holder[last] = value
-    return ConfigDict(plain, convert_dict=True)
 
 
 @pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
@@ -286,103 +268,6 @@ def test_the_check_imports_neither_jax_nor_tensorflow_datasets():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_equal_settings_do_not_differ_even_after_json(config):
-    assert settings.differences(settings.config_to_dict(config), config) == []
-    assert settings.differences(settings.from_json(settings.to_json(config)), config) == []
-
-
-def test_a_difference_shows_the_key_and_both_values(config):
-    other = changed(config, "generator.epochs", 100)
-    assert settings.differences(config, other) == ["generator.epochs: 200 stored, 100 requested"]
-
-
-def test_a_setting_on_one_side_only_is_a_difference(config):
-    without = settings.config_to_dict(config)
-    del without["generator"]["channels"]
-    assert settings.differences(without, config) == ["generator.channels: not set stored, 64 requested"]
-    assert settings.differences(config, without) == ["generator.channels: 64 stored, not set requested"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("checkpoint.keep", 9),
-        ("dataset.data_dir", "/data"),
-        ("dataset.directory", "elsewhere/photos"),
-        ("steps_per_call", 7),
-        ("compare_with_baseline", True),
-        ("on_nonfinite", "rollback"),
-    ],
-)
-def test_settings_without_effect_on_results_make_no_difference(config, key, value):
-    assert settings.differences(config, changed(config, key, value)) == []
-
-
-def test_settings_of_measuring_alone_make_a_difference_only_to_training(config):
-    other = changed(config, "evaluation.mirror", True)
-    assert settings.differences(config, other) == ["evaluation.mirror: False stored, True requested"]
-    assert settings.differences(config, other, measuring=True) == []
-    other.generator.epochs = 3
-    assert settings.differences(config, other, measuring=True) == ["generator.epochs: 200 stored, 3 requested"]
-
-
-def test_all_keys_listed_without_effect_on_results_exist(config):
-    keys = settings.flatten(config)
-    for prefix in settings.NO_EFFECT_ON_RESULTS:
-        assert any(key == prefix or key.startswith(f"{prefix}.") for key in keys), prefix
-
-
-def test_settings_from_json_have_tuples_and_none_and_are_valid(config):
-    back = settings.from_json(settings.to_json(config))
-    assert settings.flatten(back) == settings.flatten(config)
-    assert back.generator.learning_rate_drops == (0.3, 0.6, 0.8)
-    assert back.max_labels_per_class is None
-    settings.check(back)
-
-
-@pytest.mark.parametrize("text", ["{", "", "[1, 2]"])
-def test_damaged_stored_settings_are_refused(text):
-    with pytest.raises(InputError, match="stored settings"):
-        settings.from_json(text)
-
-
-def test_the_default_directory_names_data_set_experiment_images_and_seed(config, tmp_path):
-    config.max_labels_per_class = 5
-    assert settings.default_workdir(config) == "runs/cifair10-chimeramix_grid-5-per-class-seed-0"
-    config.seed = 3
-    assert settings.default_workdir(config).endswith("seed-3")
-    config.max_labels_per_class = None
-    assert "-all-per-class-" in settings.default_workdir(config)
-    config.dataset.name = "image_folder"
-    config.dataset.directory = f"{tmp_path}/my flowers/"
-    start = r"runs/image_folder\w*-my_flowers-chimeramix_grid-all-per-class-seed-3-"
-    assert re.fullmatch(f"{start}[0-9a-f]{{6}}", settings.default_workdir(config))
-    config.dataset.evaluate_on = "validation"
-    assert re.search("-seed-3-validation-[0-9a-f]{6}$", settings.default_workdir(config))
-
-
-def test_default_directories_depend_on_settings_and_folder_but_not_on_its_spelling(tmp_path):
-    for parent in ("mine", "yours"):
-        (tmp_path / parent / "photos").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "mine" / "photos")
-
-    def name(directory="mine/photos", source="image_folder", **changes):
-        config = settings.load(source)
-        config.update_from_flattened_dict({"dataset.directory": f"{tmp_path}/{directory}"} | changes)
-        return settings.default_workdir(config)
-
-    assert name() == name("mine/../mine/photos/") == name(**{"checkpoint.keep": 9})
-    others = [name(), name("yours/photos"), name(source="image_folder_gpu"), name(**{"classifier.epochs": 3})]
-    assert len(set(others)) == len(others)
-    assert others[2].startswith("runs/image_folder_gpu-photos-mixup_trivialaugment-")
-    assert name("link")[-6:] == name()[-6:]
-
-
-def test_a_long_list_of_differences_is_shortened():
-    assert settings.shortened(["a", "b", "c"]) == "a; b; c"
-    assert settings.shortened(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
-
-
 def test_evaluation_on_validation_images_is_refused_if_all_images_are_training_images(config):
     config.dataset.evaluate_on = "validation"
     config.max_labels_per_class = None
@@ -395,38 +280,3 @@ def test_all_images_of_a_folder_may_be_training_images_since_it_may_have_validat
     config = settings.load("image_folder:baseline")
     config.dataset.directory, config.dataset.evaluate_on = str(tmp_path), "validation"
     settings.check(config)
-
-
-@pytest.mark.parametrize(
-    ("content", "source", "complaint"),
-    [
-        (None, "absent.py", "no such file"),
-        ("def get_config(:", "broken.py", "not valid Python"),
-        ("x = 1", "empty.py", "defines no function get_config"),
-        ("def get_config(): return {}", "dictionary.py", "returned a dict"),
-        ("def get_config(): return 1", "plain.py:baseline", "takes no experiment"),
-        ("def get_config(experiment): return 1", "strict.py", "needs an experiment"),
-    ],
-)
-def test_an_invalid_config_file_is_refused_with_its_path(tmp_path, content, source, complaint):
-    if content is not None:
-        (tmp_path / source.split(":")[0]).write_text(content)
-    with pytest.raises(InputError, match=complaint) as caught:
-        settings.load(f"{tmp_path}/{source}")
-    assert str(tmp_path) in str(caught.value)
-
-
-def test_a_config_file_applies_the_experiment_and_is_locked_afterwards():
-    config = settings.load("configs/cifair10.py:baseline")
-    assert config.experiment == "baseline"
-    with pytest.raises(AttributeError):
-        config.nosuch = 1
-
-
-def test_config_files_load_even_if_another_package_is_called_configs(tmp_path):
-    (tmp_path / "configs.py").write_text("OTHER = True\n")
-    program = (
-        "import configs; assert configs.OTHER; from chimeramix_jax import config; config.check(config.load('cifar100'))"
-    )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)

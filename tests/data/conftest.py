@@ -23,3 +23,18 @@ def random_images():
         return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where a test makes a folder of photos."""
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def config(dataset_config, folder):
+    """``config.dataset`` for that folder."""
+    dataset_config.name = "image_folder"
+    dataset_config.directory = str(folder)
+    dataset_config.image_side = 8
+    return dataset_config

@@ -9,40 +9,11 @@ import pytest
 from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.builders import own_images
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
-
-
-def write_image(path, grey, size=(20, 16)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, grey).save(path)
-
-
-def write_split(root, greys):
-    """Writes a PNG for each grey value: {"cat": [10, 11]} makes cat/0.png and cat/1.png."""
-    for name, values in greys.items():
-        for number, grey in enumerate(values):
-            write_image(root / name / f"{number}.png", grey)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "images"
-
-
-@pytest.fixture
-def config(dataset_config, folder):
-    dataset_config.name = "image_folder"
-    dataset_config.directory = str(folder)
-    dataset_config.image_side = 8
-    return dataset_config
-
-
-def scan(folder, evaluate_on="test"):
-    return own_images.scan(str(folder), evaluate_on)
+from tests.data.photo_folders import scan, write_image, write_split
 
 
 def greys(images):
@@ -189,40 +160,6 @@ def test_the_fingerprint_depends_on_the_files_but_not_on_the_location(folder, tm
     assert scan(folder).fingerprint != before
 
 
-def test_a_damaged_image_is_named_and_nothing_is_prepared(config, folder):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    damaged = folder / "dog" / "1.png"
-    damaged.write_bytes(damaged.read_bytes()[:40])
-    for _ in range(2):
-        with pytest.raises(InputError, match=rf"dataset.directory: {damaged} is .*skip_unreadable") as caught:
-            load_few_shot(config, 1, seed=0)
-        assert "\n" not in str(caught.value)
-        assert not Path(config.data_dir).exists()
-
-
-def a_link_to_itself(path):
-    path.symlink_to(path)
-
-
-def a_link_to_nothing(path):
-    path.symlink_to(path.with_name("gone"))
-
-
-@pytest.mark.parametrize("make", [a_link_to_itself, a_link_to_nothing, os.mkfifo])
-def test_pipes_and_broken_links_are_refused_without_blocking(folder, make):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    make(folder / "dog" / "odd.png")
-    with pytest.raises(InputError, match=rf"{folder / 'dog' / 'odd.png'} is not a file"):
-        scan(folder)
-
-
-def test_a_class_folder_that_links_to_its_parent_is_refused(folder):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    (folder / "loop").symlink_to(folder)
-    with pytest.raises(InputError, match=f"{folder / 'loop' / 'cat'} is a folder within a class folder"):
-        scan(folder)
-
-
 def test_files_of_any_name_are_read(config, folder):
     odd = ("two words.png", "line\nbreak.png", "Äpfel.png", "画像.png", "-rf.png", "a;b'c.png")
     write_split(folder, {"cat": range(len(odd)), "dog": range(len(odd))})
@@ -241,144 +178,6 @@ def test_images_of_many_formats_and_sizes_load_together(config, folder):
             Image.new(mode, (10 + number, 30 - number)).save(folder / label / name)
     dataset = load_few_shot(config, None, seed=0)
     assert dataset.train.images.shape == (10, 8, 8, 3)
-
-
-def test_a_limit_above_the_smallest_class_of_a_folder_names_that_class(config, folder):
-    write_split(folder / "train", {"cat": range(3), "dog": range(2)})
-    write_split(folder / "test", {"cat": [1]})
-    with pytest.raises(InputError, match=r"max_labels_per_class: 3, but class 'dog' has only 2"):
-        load_few_shot(config, 3, seed=0)
-
-
-def lay_out(folder, case):
-    """Creates a folder with a layout that must be refused."""
-    if case == "missing":
-        return
-    folder.mkdir()
-    cat, dog = folder / "train" / "cat" / "0.png", folder / "train" / "dog" / "0.png"
-    if case in ("one class", "single image", "unknown test class", "empty class", "nested", "empty test", "blanks"):
-        write_image(cat, 1)
-    if case in ("single image", "unknown test class", "nested", "empty test", "blanks"):
-        write_image(dog, 1)
-    if case == "unknown test class":
-        write_image(folder / "test" / "cow" / "0.png", 1)
-    if case == "empty class":
-        dog.parent.mkdir()
-    if case == "nested":
-        write_image(cat.parent / "more" / "1.png", 1)
-    if case == "empty test":
-        (folder / "test").mkdir()
-    if case == "blanks":
-        write_image(folder / "train" / "cow " / "0.png", 1)
-    if case == "test alone":
-        write_image(folder / "test" / "cat" / "0.png", 1)
-    if case == "loose images":
-        write_image(folder / "0.png", 1)
-
-
-@pytest.mark.parametrize(
-    ("case", "message"),
-    [
-        ("missing", "{folder} cannot be read: No such file or directory"),
-        ("empty", "{folder} contains no class folders with images"),
-        ("loose images", "{folder} contains no class folders with images"),
-        ("one class", "{folder}/train contains only one class, 'cat'"),
-        ("empty class", "the class folder {folder}/train/dog contains no images"),
-        ("single image", "class 'cat' has a single image, {folder}/train/cat/0.png"),
-        ("nested", "{folder}/train/cat/more is a folder within a class folder"),
-        ("test alone", "{folder} has a folder test, but no folder train"),
-        ("empty test", "{folder}/test contains no class folders with images"),
-        ("unknown test class", "{folder}/test has classes that are not in the train part: 'cow'"),
-        ("blanks", "rename the class folder 'cow ' in {folder}/train"),
-    ],
-)
-def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(config, folder, case, message):
-    lay_out(folder, case)
-    with pytest.raises(InputError) as caught:
-        load_few_shot(config, 1, seed=0)
-    assert str(caught.value).startswith("dataset.directory: " + message.format(folder=folder))
-    assert "\n" not in str(caught.value)
-    assert not Path(config.data_dir).exists()
-
-
-def test_a_missing_directory_setting_is_named(config):
-    config.directory = ""
-    with pytest.raises(InputError, match=r"dataset.directory: not set"):
-        load_few_shot(config, 1, seed=0)
-
-
-@pytest.mark.parametrize("refused", ["train", "train/cat"])
-def test_a_folder_without_read_permission_is_named(config, folder, monkeypatch, refused):
-    def listdir(path):
-        if Path(path) == folder / refused:
-            raise PermissionError(13, "Permission denied", str(path))
-        return original(path)
-
-    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
-    original = os.listdir
-    monkeypatch.setattr(os, "listdir", listdir)
-    with pytest.raises(InputError, match=rf"dataset.directory: {folder / refused} cannot be read: Permission denied"):
-        load_few_shot(config, 1, seed=0)
-
-
-def test_a_file_in_place_of_the_directory_is_named(config, folder):
-    folder.write_text("not a folder")
-    with pytest.raises(InputError, match=rf"dataset.directory: {folder} is a file; it must be a folder of images"):
-        load_few_shot(config, 1, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"), [("image_side", 0), ("holdout_fraction", 0.0), ("holdout_fraction", 1.0), ("holdout_seed", -1)]
-)
-def test_settings_out_of_range_are_refused_with_their_key(config, folder, key, value):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    config[key] = value
-    with pytest.raises(InputError, match=rf"dataset.{key}: {value} is not allowed; it must be"):
-        load_few_shot(config, 1, seed=0)
-
-
-@pytest.fixture
-def unreadable(folder):
-    """Makes a folder with three unreadable files in both splits; returns their paths."""
-    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
-    write_split(folder / "test", {"cat": [7], "dog": range(2)})
-    paths = [
-        folder / "train" / "cat" / "1.png",
-        folder / "train" / "dog" / "IMG.HEIC",
-        folder / "test" / "dog" / "0.png",
-    ]
-    paths[0].write_bytes(paths[0].read_bytes()[:40])
-    paths[1].write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    paths[2].write_bytes(b"")
-    return paths
-
-
-def test_all_unreadable_files_are_listed_in_one_error(config, unreadable):
-    with pytest.raises(InputError, match=r"dataset.directory: 3 files cannot be read: ") as caught:
-        load_few_shot(config, 1, seed=0)
-    assert all(str(path) in str(caught.value) for path in unreadable)
-    assert "pillow-heif" in str(caught.value) and "--config.dataset.skip_unreadable" in str(caught.value)
-
-
-def test_unreadable_files_are_skipped_on_request_with_a_warning_every_time(config, unreadable):
-    config.skip_unreadable = True
-    for _ in range(2):
-        with pytest.warns(SkippedWarning, match="skipped 3 files") as warned:
-            dataset = load_few_shot(config, None, seed=0)
-        assert all(str(path) in str(warned[0].message) for path in unreadable)
-        assert np.bincount(dataset.train.labels).tolist() == [2, 3] and dataset.held_out.labels.tolist() == [0, 1]
-    config.skip_unreadable = False
-    with pytest.raises(InputError, match="3 files cannot be read"):
-        load_few_shot(config, None, seed=0)
-
-
-def test_a_class_without_readable_images_is_refused(config, folder):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    for path in (folder / "dog").iterdir():
-        path.write_bytes(b"")
-    config.skip_unreadable = True
-    with pytest.raises(InputError, match="no image of class 'dog' can be read"):
-        load_few_shot(config, None, seed=0)
 
 
 @pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "test")])

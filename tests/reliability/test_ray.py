@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,27 +39,17 @@ def nodes():
 
 
 @pytest.fixture
-def start(checkout, data_dir, tmp_path, request):
+def start(checkout, data_dir, tmp_path, request, start_process):
     """Starts a subcommand; it is killed with the test."""
-    started = []
 
     def command(subcommand, *arguments, count_to=30, at=None, **variables):
         at = at or request.getfixturevalue("nodes")
         environment = os.environ | at.variables | {"COUNT_TO": str(count_to)} | variables
         line = [sys.executable, "-W", "error", "-m", f"chimeramix_jax.{subcommand}", "--launcher=ray"]
-        line += [
-            f"--ray_address={at.address}",
-            f"--workdir={tmp_path / 'folder'}",
-        ]
-        line += [f"--config.dataset.data_dir={data_dir}", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(line, cwd=checkout, env=environment, text=True, **pipes))
-        return started[-1]
+        line += [f"--ray_address={at.address}", f"--workdir={tmp_path / 'folder'}"]
+        return start_process([*line, f"--config.dataset.data_dir={data_dir}", *arguments], checkout, environment)
 
-    yield command
-    for process in started:
-        process.kill()
-        process.communicate()
+    return command
 
 
 SWEEP = ("sweep", "--datasets=digits", "--max_labels_per_class=2")

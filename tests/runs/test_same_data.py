@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.config import load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.training import checkpoints
 
@@ -35,13 +33,9 @@ def make_photos(root):
 
 
 @pytest.fixture(scope="module")
-def settings(data_dir):
+def settings(photo_settings):
     def make(photos, experiment="chimeramix_grid", **changes):
-        config = load(f"configs/digits.py:{experiment}")
-        data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
-        run = {"dataset.directory": str(photos), "compare_with_baseline": False}
-        config.update_from_flattened_dict(TINY | data | run | changes)
-        return config
+        return photo_settings(photos, experiment, **changes)
 
     return make
 

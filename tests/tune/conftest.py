@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -82,18 +81,12 @@ def tune(command_line, calls, load_once, monkeypatch, capsys):
 
 
 @pytest.fixture
-def start_tune(command_line, calls):
+def start_tune(command_line, calls, start_process):
     """Starts a search in a process of its own; it is ended with the test."""
-    started = []
 
     def start(*more, seconds=0.0, processes=1):
         command = [sys.executable, "-c", SEARCH, *command_line(*more)]
         environment = os.environ | {"FAKE_SECONDS": str(seconds), "FAKE_PROCESSES": str(processes)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes))
-        return started[-1]
+        return start_process(command, ROOT, environment)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return start

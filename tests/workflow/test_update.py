@@ -11,7 +11,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT
 from PIL import Image
 from workflow.test_resume import epochs_done, kill_when
 
@@ -19,7 +19,6 @@ import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import program
-from chimeramix_jax.config import load
 from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import update_text
@@ -63,13 +62,9 @@ def change_photos(root):
 
 
 @pytest.fixture(scope="module")
-def settings(data_dir):
+def settings(photo_settings):
     def make(photos, experiment="baseline", **changes):
-        config = load(f"configs/digits.py:{experiment}")
-        data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
-        run = {"dataset.directory": str(photos), "compare_with_baseline": False, "max_labels_per_class": None}
-        config.update_from_flattened_dict(TINY | data | run | changes)
-        return config
+        return photo_settings(photos, experiment, **({"max_labels_per_class": None} | changes))
 
     return make
 

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import TINY
 from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.command_line import main_command
-from chimeramix_jax.config import default_workdir, from_json, load
+from chimeramix_jax.config import default_workdir, from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.image_files import read_square_rgb
@@ -46,13 +45,9 @@ def make_photos(root, split="", first=0, per_class=PER_CLASS):
 
 
 @pytest.fixture(scope="module")
-def settings(data_dir):
+def settings(photo_settings):
     def make(photos, experiment="baseline", **changes):
-        config = load(f"configs/digits.py:{experiment}")
-        data = {"dataset.data_dir": str(data_dir), "dataset.name": "image_folder", "dataset.image_side": 8}
-        run = {"dataset.directory": str(photos), "compare_with_baseline": False, "max_labels_per_class": None}
-        config.update_from_flattened_dict(TINY | data | run | {"folds": 2} | changes)
-        return config
+        return photo_settings(photos, experiment, **({"max_labels_per_class": None, "folds": 2} | changes))
 
     return make
 
