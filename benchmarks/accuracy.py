@@ -228,17 +228,20 @@ def tables(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> str:
     kinds = [name.removesuffix(", ours") for name in means if name.endswith(", ours")]
     closing = [["mean, 95% interval", *SIDES, "ours - twin"]]
     for kind in kinds:
-        shown = (_shown(means[f"{kind}, {side}"], len(seeds)) for side in (*SIDES, "ours - twin"))
-        closing.append([kind, *shown])
+        of_sides = (shown(means[f"{kind}, {side}"], len(seeds)) for side in (*SIDES, "ours - twin"))
+        closing.append([kind, *of_sides])
     return f"{aligned(rows)}\n\n{aligned(closing)}"
 
 
-def _shown(mean: Estimate | None, seeds: int) -> str:
-    """Returns a mean with its interval and, if it is not over all seeds, the number of its seeds."""
+def shown(mean: Estimate | None, seeds: int, sign: str = "") -> str:
+    """Returns a mean with its interval and, if it is not over all seeds, the number of its seeds.
+
+    ``sign`` "+" also marks positive means.
+    """
     if mean is None:
         return "unfinished"
     reach = "" if mean.interval is None else f" ±{mean.interval[1] - mean.mean:.2f}"
-    return f"{mean.mean:.2f}{reach}" + ("" if mean.count == seeds else f" ({mean.count} of {seeds} seeds)")
+    return f"{mean.mean:{sign}.2f}{reach}" + ("" if mean.count == seeds else f" ({mean.count} of {seeds} seeds)")
 
 
 def circumstances(results: Results) -> str:

@@ -28,12 +28,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from benchmarks.accuracy import OURS, prepare_machine
+from benchmarks.accuracy import OURS, prepare_machine, shown
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import aligned
-from chimeramix_jax.reporting.statistics import Estimate, estimate
+from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runtime import compilation_cache
 
@@ -238,17 +238,10 @@ def table(study: Study) -> str:
         differences = [mine - other for mine, other in pairs if mine is not None and other is not None]
         compared = recipe != first and differences
         ahead = f"{sum(d > 0 for d in differences)} of {len(differences)}" if compared else ""
-        rows.append([recipe.name, lengths, _shown(accuracies), _shown(differences, "+") if compared else "", ahead])
+        difference = shown(estimate(differences), len(study.seeds), "+") if compared else ""
+        mean = shown(estimate(accuracies) if accuracies else None, len(study.seeds))
+        rows.append([recipe.name, lengths, mean, difference, ahead])
     return aligned(rows)
-
-
-def _shown(values: Sequence[float], sign: str = "") -> str:
-    """Returns a mean with its 95 % interval."""
-    if not values:
-        return "unfinished"
-    mean: Estimate = estimate(values)
-    reach = "" if mean.interval is None else f" ±{mean.interval[1] - mean.mean:.2f}"
-    return f"{mean.mean:{sign}.2f}{reach} ({len(values)})"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
