@@ -81,6 +81,15 @@ def repeats_per_epoch(num_dataset_repeats_base: int, images_per_class: int | Non
     return 1 if images_per_class is None else max(num_dataset_repeats_base // images_per_class, 1)
 
 
+def nearest_repeats(num_dataset_repeats_base: int, images_per_class: float) -> int:
+    """Returns how often an epoch shows each image, to show a mean of about ``num_dataset_repeats_base`` of each class.
+
+    Folders have classes of any size, ``images_per_class`` on average. The published rule, which rounds down, would make
+    epochs up to half as long, for example with 51 to 99 images per class and a base of 100.
+    """
+    return max(int(num_dataset_repeats_base / images_per_class + 0.5), 1)
+
+
 def class_weights(data: ResidentData) -> Float[Array, "classes"]:
     """Returns the mean number of images of a class over each class's own; their mean over the images is 1."""
     classes = len(data.member_counts)

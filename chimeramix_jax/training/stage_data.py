@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.resizing import resize
-from chimeramix_jax.data.sampling import EpochPlan, ResidentData, repeats_per_epoch, to_device
+from chimeramix_jax.data.sampling import EpochPlan, ResidentData, nearest_repeats, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
 
 
@@ -54,8 +54,9 @@ def load_stage_data(
 
 def epoch_plan(config: ConfigDict, stage: str, labels: Int[np.ndarray, "examples"]) -> EpochPlan:
     """Returns the plan of a stage's epochs, given the classes of the training images."""
-    images_per_class = config.max_labels_per_class
+    base, images_per_class = config[stage].num_dataset_repeats_base, config.max_labels_per_class
     if images_per_class is None and config.repeat_unlimited:
-        images_per_class = int(np.bincount(labels).max())
-    repeats = repeats_per_epoch(config[stage].num_dataset_repeats_base, images_per_class)
+        repeats = nearest_repeats(base, len(labels) / np.count_nonzero(np.bincount(labels)))
+    else:
+        repeats = repeats_per_epoch(base, images_per_class)
     return EpochPlan(len(labels), repeats, config[stage].batch_size)

@@ -74,6 +74,15 @@ def test_small_subsets_are_repeated_up_to_the_base_and_the_whole_set_never(base,
     assert sampling.repeats_per_epoch(base, images_per_class) == repeats
 
 
+@pytest.mark.parametrize(
+    ("images_per_class", "repeats"),
+    [(2, 50), (16, 6), (20, 5), (40, 3), (50, 2), (54, 2), (66.6, 2), (75, 1), (500, 1)],
+)
+def test_images_of_a_folder_are_repeated_to_about_the_base(images_per_class, repeats):
+    assert sampling.nearest_repeats(100, images_per_class) == repeats
+    assert images_per_class > 100 or 2 / 3 <= repeats * images_per_class / 100 <= 4 / 3
+
+
 def test_resident_data_list_the_members_of_uneven_and_empty_classes():
     labels = [2, 0, 2, 2, 0, 4]
     data = labelled(labels, 5)
