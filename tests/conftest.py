@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -23,6 +24,9 @@ from chimeramix_jax.config import load
 from chimeramix_jax.runtime import xla_flags
 
 xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
+
+# Shells start background jobs with Ctrl-C ignored, and so would start every process that a test wants to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
