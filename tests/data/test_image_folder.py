@@ -192,7 +192,8 @@ def test_split_folders_may_be_capitalized(folder, train, test):
 def test_validation_images_are_evaluated_on_only_if_that_is_requested(folder, name):
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     write_split(folder / name, {"cat": [7]})
-    with pytest.raises(InputError, match=r"has validation images, but no test images; .*evaluate_on=validation"):
+    problem = rf"has validation images \(such as {name}/cat/0\.png\), but no test images; .*evaluate_on=validation"
+    with pytest.raises(InputError, match=problem):
         scan(folder)
     assert [file.path for file in scan(folder, "validation").validation] == [folder / name / "cat" / "0.png"]
     write_split(folder / "test", {"dog": [8]})
