@@ -12,7 +12,7 @@ from rich import filesize
 import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line import device_settings, exits
 from chimeramix_jax.command_line.flags import Arguments
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
@@ -29,6 +29,9 @@ def perform(arguments: Arguments) -> int:
     cpu_setup.prepare()
     determinism.ask_for(arguments.config)
     compilation_cache.enable()
+    arguments.config = device_settings.chosen(
+        arguments.config, arguments.source, arguments.overrides, arguments.workdir
+    )
     with stopping.listening():
         return _ACTIONS.get(arguments.stage, train)(arguments)
 

@@ -89,7 +89,8 @@ HELP = Help(
             Flag(
                 "config=FILE[:EXPERIMENT]",
                 "The settings: a Python file, or the name of one in configs/. docs/experiments.md lists the "
-                f"experiments. Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it.",
+                f"experiments. Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it. On "
+                "a GPU, the name image_folder stands for image_folder_gpu.",
             ),
             Entry(
                 "--config.KEY=VALUE",
@@ -217,6 +218,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     _resolve_paths(parsed)
     overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
     rest = [*overrides, *rest]
+    parsed.source, parsed.overrides = parsed.config, rest
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)

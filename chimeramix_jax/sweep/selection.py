@@ -120,7 +120,7 @@ def _config_sources(text: str) -> list[str]:
             sources.append(part)
         else:
             names = _chosen("--datasets", part, shipped.names())
-            sources += [os.path.relpath(shipped.folder() / f"{name}.py") for name in names]
+            sources += [shipped.as_path(name) for name in names]
     return list(dict.fromkeys(sources))
 
 

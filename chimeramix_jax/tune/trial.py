@@ -16,6 +16,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
@@ -100,7 +101,8 @@ class Plan:
         if not any(argument.startswith(f"--config.{_EVERY_EPOCHS}=") for argument in self.overrides):
             own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else _NEVER
         changes = [f"--config.{key}={value}" for key, value in {**values, **own}.items()]
-        return [f"--config={self.source}", *self.overrides, *changes]
+        source = shipped.as_path(self.source)  # a name could stand for other settings on a GPU
+        return [f"--config={source}", *self.overrides, *changes]
 
     def _own_settings(self, fold: int) -> dict[str, Value]:
         """Returns the settings that make a run a trial."""
