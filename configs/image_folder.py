@@ -34,6 +34,7 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config = defaults.get_config()
     config.dataset.name = "image_folder"
     config.dataset.image_side = IMAGE_SIDE
+    config.larger_sides = "48,64,96"
     config.compare_with_baseline = True
     config.augment.autoaugment_policy = "imagenet"
     config.augment.cutout_side = IMAGE_SIDE // 4

@@ -21,7 +21,7 @@ class Trials(Protocol):
     """Trains a recipe without a fold; measures it on the fold, and what the training costs."""
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
-        """Completes a run in a folder; the cost is None if nothing had to be trained.
+        """Completes a run in a folder; the cost is None if nothing had to be trained. Fold 0 leaves no fold out.
 
         The cost of an epoch of the generator is 0 if another run's generator was used.
         """
@@ -48,7 +48,7 @@ def choose(
 
     Args:
         candidates: the recipes.
-        folds: the number of folds.
+        folds: the number of folds; 0, for a single recipe, to train it without measuring it by folds.
         trials: trains and measures.
         clock: the time for everything, the training of the final model included.
         record: what has been tried; it is extended.
@@ -69,7 +69,10 @@ def choose(
             comparison.kept = comparison.ranked()[: rung.kept]
             save()
         alive = comparison.kept
-    if not record.winner:
+    if not record.winner and not plan:
+        record.winner = alive[0]
+        save()
+    elif not record.winner:
         last = record.rungs[-1]
         correct = np.stack([last.correct(name) for name in last.schedules])
         record.accuracy, record.optimism = float(np.mean(last.correct(alive[0]))), optimism(correct)
@@ -92,7 +95,7 @@ def _measure_costs(
         if name in record.costs:
             continue
         shortest = SHORTEST if candidates.families[name] else Schedule(0, SHORTEST.classifier)
-        _, cost = trials.run(name, shortest, "timing", 1)
+        _, cost = trials.run(name, shortest, "timing", 1 if plan else 0)
         assert cost is not None  # it is always trained here, even if an interrupted process has finished it
         record.costs[name] = _with_the_generator_of_others(cost, name, candidates, record)
         save()
@@ -129,9 +132,12 @@ def _refuse_too_little_time(
     unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in record.costs)
     least = halving.least_seconds(plan, costs, clock.used() + unmeasured)
     if least > clock.budget:
+        number = len(candidates.names)
+        purpose = f"compare {number} recipes" if number > 1 else f"train {candidates.names[0]}"
+        about = "" if len(record.costs) == len(costs) else "about "
         raise InputError(
-            f"minutes: {clock.budget / 60:g} is too short to compare {len(candidates.names)} recipes here; it must be "
-            f"at least {'' if len(record.costs) == len(costs) else 'about '}{halving.minutes_in_words(least)}"
+            f"minutes: {clock.budget / 60:g} is too short to {purpose} here; it must be at least "
+            f"{about}{halving.minutes_in_words(least)}"
         )
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 import os
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.auto import halving, menu
+from chimeramix_jax.auto import halving, menu, sides
 from chimeramix_jax.auto.choice import Candidates, choose
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import Cost
@@ -32,7 +33,7 @@ from chimeramix_jax.workflow.completion import completed_with_report
 
 
 def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, stage: str = "all") -> dict[str, Any]:
-    """Compares the recipes of the menu, trains the best on all images, and returns its results.
+    """Compares recipes, trains the best on all images, and returns its results. A single recipe is only trained.
 
     All of it takes ``config.minutes``. The recipes are compared by folds of the training images alone; images in
     ``test/`` only measure the final model. The final run has the chosen recipe's settings, and ``auto.json`` in its
@@ -81,6 +82,8 @@ class _Choosing:
         self._dataset, self._config.folds = _data_and_folds(config)
         self._clock = Clock(config.minutes * 60, record.used)
         recipes = self._usable()
+        if not recipes:
+            raise InputError(f"recipes: {config.recipes!r}, but each needs more training images in every class")
         self._candidates = Candidates(
             recipes,
             {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
@@ -102,17 +105,29 @@ class _Choosing:
             self._save()  # the time counts
             raise
         if self._record.final is None:
-            winner = self._record.winner
-            cost = self._cost_of_final(winner)
-            chosen = halving.schedules(
-                self._clock.left(), 1, {winner: cost}, self._candidates.usual, self._candidates.families
-            )
-            self._record.final = chosen[winner]
+            self._plan_final()
             self._save()
+
+    def _plan_final(self) -> None:
+        """Decides on the side of the final model's images, and for how many epochs the time that is left is enough."""
+        winner, seconds, before = self._record.winner, self._clock.left(), self._config.dataset.image_side
+        usual, families = self._candidates.usual, self._candidates.families
+        cost, side = self._cost_of_final(winner), before
+        larger = settings.parse_larger_sides(self._config.larger_sides, before)
+        photos = self._dataset.originals
+        if larger and photos and not families[winner] and self._config.classifier.image_side == before:
+            shorter = int(np.median([min(photo.width, photo.height) for photo in photos.train]))
+            side = sides.chosen(before, larger, shorter, seconds, cost, usual[winner])
+            cost = sides.cost_at(cost, before, side)
+            print(f"auto: the final model sees images of {side}x{side} pixels", file=sys.stderr)
+        self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
+        self._record.side = None if side == before else side
 
     def complete(self, stage: str) -> dict[str, Any]:
         """Trains the winner on all images, or measures or draws it again; returns its results."""
         config = menu.config_of(self._record.winner, self._config, self._record.final)
+        if self._record.side is not None:
+            config = sides.config_at(config, self._record.side)
         with prepared(Request(config, self._workdir, stage)) as run:
             returned = drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
         self._save()
@@ -125,9 +140,9 @@ class _Choosing:
     def _usable(self) -> list[str]:
         """Returns the recipes that the smallest class has enough images for, when a fold is left out."""
         smallest, folds = _smallest_class(self._dataset), self._config.folds
-        training_images = smallest - math.ceil(smallest / folds)
+        training_images = smallest - (math.ceil(smallest / folds) if folds else 0)
         usable = []
-        for recipe in menu.MENU:
+        for recipe in menu.recipes_of(self._config):
             own = menu.config_of(recipe, self._config)
             if own.mixing.mask == "none" or training_images >= max(own.mixing.images, own.generator.images):
                 usable.append(recipe)
@@ -136,6 +151,8 @@ class _Choosing:
     def _cost_of_final(self, winner: str) -> Cost:
         """Returns the cost of a run on all images, given that of a run without a fold."""
         config, cost = menu.config_of(winner, self._config), self._record.costs[winner]
+        if not self._config.folds:
+            return cost  # measured on all images
         of_fold = load_few_shot(
             config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
         ).train.labels
@@ -155,9 +172,14 @@ class _Choosing:
             classifier_epoch=cost.classifier_epoch * more["classifier"],
         )
 
-    def _out_of_fold(self, config: ConfigDict) -> OutOfFold:
-        """Returns the winner's predictions in the last rung, and by how much their accuracy is too high."""
+    def _out_of_fold(self, config: ConfigDict) -> OutOfFold | None:
+        """Returns the winner's predictions in the last rung, and by how much their accuracy is too high.
+
+        Returns None for a single recipe that was only trained.
+        """
         record, index = self._record, len(self._record.rungs)
+        if not record.rungs:
+            return None
         rung = record.rungs[-1]
         folds = sorted(run.fold for run in rung.tried if run.recipe == record.winner)
         schedule = rung.schedules[record.winner]
@@ -182,8 +204,11 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir) -> 
             raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
         return Record(requested)
     differing = settings.differences(settings.from_dict(record.requested), requested)
-    if record.rungs and record.requested["minutes"] != requested["minutes"]:
-        differing.append(f"minutes: {record.requested['minutes']} stored, {requested['minutes']} requested")
+    fixed = ("recipes", "larger_sides", *(("minutes",) if record.rungs or record.final else ()))
+    for key in fixed:  # these have no effect on a given recipe, so ``differences`` leaves them out
+        before = settings.from_dict(record.requested)[key]
+        if before != requested[key]:
+            differing.append(f"{key}: {before!r} stored, {requested[key]!r} requested")
     if differing:
         raise InputError(
             f"--workdir={workdir.path}: holds a choice with other settings ({settings.shortened(differing)}); choose "
@@ -196,8 +221,12 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir) -> 
 def _data_and_folds(config: ConfigDict) -> tuple[FewShotDataset, int]:
     """Returns all training and test images, and the number of folds: as set, or else as usual or as classes allow.
 
-    Raises InputError if a class has fewer than two images.
+    A single recipe needs no folds, and has none unless they are set.
+
+    Raises InputError if a class has fewer than two images to divide.
     """
+    if not config.folds and len(menu.recipes_of(config)) == 1:
+        return load_few_shot(config.dataset, config.max_labels_per_class, config.seed), 0
     dataset = load_few_shot(
         config.dataset, config.max_labels_per_class, config.seed, config.folds or settings.USUAL_FOLDS
     )

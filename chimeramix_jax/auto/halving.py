@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 FIRST_FOLDS = 2  # enough to see who is far behind
 KEPT = 2  # recipes that the first rung leaves for the second
-FIRST_SHARE, LAST_SHARE, FINAL_SHARE = 0.2, 0.45, 0.35  # of the time, for the rungs and for the final model
+FIRST_SHARE, LAST_SHARE = 0.2, 0.45  # of the time; the rest is for the final model
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,12 @@ class Rung:
 
 
 def rungs(recipes: int, folds: int) -> tuple[Rung, ...]:
-    """Returns the rungs for a number of recipes and folds: the last one compares on all folds and keeps one recipe."""
+    """Returns the rungs for a number of recipes and folds: the last one compares on all folds and keeps one recipe.
+
+    A single recipe has a rung if there are folds, which only shows how accurate it is; without folds there is none.
+    """
+    if not folds:
+        return ()
     if recipes <= KEPT:
         return (Rung(recipes, folds, 1, FIRST_SHARE + LAST_SHARE),)
     return (Rung(recipes, min(FIRST_FOLDS, folds), KEPT, FIRST_SHARE), Rung(KEPT, folds, 1, LAST_SHARE))
@@ -63,8 +68,13 @@ def rungs(recipes: int, folds: int) -> tuple[Rung, ...]:
 
 def rung_seconds(plan: tuple[Rung, ...], index: int, left: float) -> float:
     """Returns a rung's part of the time that is left when it begins: what earlier rungs saved is divided, too."""
-    later = sum(rung.share for rung in plan[index:]) + FINAL_SHARE
+    later = sum(rung.share for rung in plan[index:]) + final_share(plan)
     return left * plan[index].share / later
+
+
+def final_share(plan: tuple[Rung, ...]) -> float:
+    """Returns the share of the whole time that the rungs leave for the final model."""
+    return 1 - sum(rung.share for rung in plan)
 
 
 def schedules(
@@ -94,7 +104,7 @@ def schedules(
 
 def least_seconds(plan: tuple[Rung, ...], costs: Mapping[str, Cost], used: float) -> float:
     """Returns the least time for the whole plan, given what measuring the costs has taken: one epoch of everything."""
-    needed = [max(cost.of(SHORTEST) for cost in costs.values()) / FINAL_SHARE]
+    needed = [max(cost.of(SHORTEST) for cost in costs.values()) / final_share(plan)]
     for rung in plan:
         # All recipes of a rung have the same time, so the slowest one decides.
         slowest = max(cost.of(SHORTEST, rung.folds) for cost in costs.values())

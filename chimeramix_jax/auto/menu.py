@@ -1,4 +1,4 @@
-"""The recipes that are compared: few, fixed, and different in kind."""
+"""The recipes that are compared: few and different in kind, unless ``recipes`` lists others."""
 
 import copy
 
@@ -10,6 +10,7 @@ from chimeramix_jax.config import experiments
 
 # Experiments. Ties are won by the one that is further up: the simpler and faster one.
 MENU = (
+    "baseline",
     "baseline_trivialaugment",
     "mixup_trivialaugment",
     "chimeramix_grid",
@@ -17,7 +18,13 @@ MENU = (
     "chimeramix_segmentation",
 )
 
+_OF_A_CHOICE = {"recipes": "", "larger_sides": ""}  # settings that a recipe's run does not need
 _NEVER = 1_000_000  # epochs
+
+
+def recipes_of(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the experiments that a choice with these settings compares: its ``recipes`` or, without any, the menu."""
+    return settings.parse_recipes(config.recipes) or MENU
 
 
 def config_of(recipe: str, config: ConfigDict, schedule: Schedule | None = None) -> ConfigDict:
@@ -28,6 +35,7 @@ def config_of(recipe: str, config: ConfigDict, schedule: Schedule | None = None)
     own = copy.deepcopy(config)
     experiments.apply(own, recipe)
     own.compare_with_baseline = False
+    own.update(_OF_A_CHOICE)
     own.evaluation.every_epochs = _NEVER
     if schedule is not None:
         own.classifier.epochs = schedule.classifier

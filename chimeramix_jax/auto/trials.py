@@ -3,6 +3,8 @@
 import os
 import sys
 import time
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ml_collections import ConfigDict
@@ -22,48 +24,66 @@ TIMING = "timing"  # the folder of runs that only measure what a recipe costs
 Result = TypeVar("Result")
 
 
-class StageTimes:
-    """When the calls of a stage ended, and how many steps they had."""
+@dataclass
+class _ProgramTimes:
+    """The calls of one compiled program; the first one compiles it."""
 
-    def __init__(self) -> None:
-        """Prepares for the first call."""
-        self._first_end: float | None = None
-        self._first_seconds = self._last_end = 0.0
-        self._first_steps = self._steps = self._steps_per_epoch = 0
-
-    def add(self, call: StepCall, seconds: float, now: float) -> None:
-        """Notes a call that took these seconds and ends now."""
-        steps = int(call.span.end) - int(call.span.first)
-        if self._first_end is None:
-            self._first_end, self._first_seconds, self._first_steps = now, seconds, steps
-        self._last_end = now
-        self._steps += steps
-        self._steps_per_epoch = max(self._steps_per_epoch, int(call.span.end))
+    first_seconds: float
+    first_steps: int
+    later_seconds: float = 0.0  # with what is between the calls
+    later_steps: int = 0
 
     @property
     def seconds_per_step(self) -> float:
-        """The seconds of a step and what is around it, without the first call, which compiles; 0 without calls."""
-        if self._first_end is None:
-            return 0.0
-        later = self._steps - self._first_steps
-        if not later:
-            return self._first_seconds / self._first_steps
-        return (self._last_end - self._first_end) / later
-
-    @property
-    def seconds_of_compiling(self) -> float:
-        """The seconds by which the first call took longer than its steps."""
-        return max(self._first_seconds - self._first_steps * self.seconds_per_step, 0.0)
+        """The seconds of a step, without compiling unless there was a single call."""
+        if self.later_steps:
+            return self.later_seconds / self.later_steps
+        return self.first_seconds / self.first_steps
 
     @property
     def seconds(self) -> float:
         """The seconds that all steps would take without compiling."""
-        return self._steps * self.seconds_per_step
+        return (self.first_steps + self.later_steps) * self.seconds_per_step
+
+
+class StageTimes:
+    """What the steps of a stage take, without compiling. Growing images have a program for every side."""
+
+    def __init__(self) -> None:
+        """Prepares for the first call."""
+        self._programs: dict[Hashable, _ProgramTimes] = {}
+        self._last_end = 0.0
+        self._steps_per_epoch = 0
+
+    def add(self, call: StepCall, seconds: float, now: float) -> None:
+        """Notes a call that took these seconds and ends now."""
+        steps = int(call.span.end) - int(call.span.first)
+        if call.program in self._programs:
+            self._programs[call.program].later_seconds += now - self._last_end
+            self._programs[call.program].later_steps += steps
+        else:
+            self._programs[call.program] = _ProgramTimes(seconds, steps)
+        self._last_end = now
+        self._steps_per_epoch = max(self._steps_per_epoch, int(call.span.end))
+
+    @property
+    def seconds_of_compiling(self) -> float:
+        """The seconds by which the first calls took longer than their steps."""
+        return sum(
+            max(times.first_seconds - times.first_steps * times.seconds_per_step, 0.0)
+            for times in self._programs.values()
+        )
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that all steps would take without compiling; 0 without calls."""
+        return sum(times.seconds for times in self._programs.values())
 
     @property
     def seconds_per_epoch(self) -> float:
-        """The seconds of an epoch."""
-        return self._steps_per_epoch * self.seconds_per_step
+        """The seconds of an epoch, on average."""
+        steps = sum(times.first_steps + times.later_steps for times in self._programs.values())
+        return self._steps_per_epoch * self.seconds / steps if steps else 0.0
 
 
 def watched(running: Running[Result], generator: StageTimes, classifier: StageTimes) -> Running[Result]:
@@ -85,19 +105,19 @@ def watched(running: Running[Result], generator: StageTimes, classifier: StageTi
 
 
 class FoldTrials:
-    """Trains recipes without a fold, in ``auto/`` of a run's directory.
+    """Trains recipes without a fold, or without leaving out any (fold 0), in ``auto/`` of a run's directory.
 
     The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
     """
 
     def __init__(self, config: ConfigDict, workdir: Workdir):
-        """Prepares runs with these settings, whose ``folds`` is the number of folds."""
+        """Prepares runs with these settings, whose ``folds`` is the number of folds; 0: all are of fold 0."""
         self._config, self._workdir = config, workdir
         self._finished: dict[str, FoldRun] = {}
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
         """Completes a run in a folder; returns its predictions, and its cost if it had to be trained."""
-        print(f"auto: {folder}, fold {fold}: {recipe}", file=sys.stderr)
+        print(f"auto: {folder}, {f'fold {fold}' if fold else 'all images'}: {recipe}", file=sys.stderr)
         started_at, generator, classifier = time.monotonic(), StageTimes(), StageTimes()
         finished = self._completed(recipe, schedule, folder, fold, generator, classifier)
         seconds = time.monotonic() - started_at
@@ -106,7 +126,7 @@ class FoldTrials:
         tried = Tried(recipe, fold, path, seconds, predictions, finished.dataset.held_out.labels.tolist())
         if not classifier.seconds:
             return tried, None
-        compiling = generator.seconds_of_compiling + classifier.seconds_of_compiling if fold == 1 else 0.0
+        compiling = generator.seconds_of_compiling + classifier.seconds_of_compiling if fold <= 1 else 0.0
         setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
         return tried, Cost(compiling, setup, generator.seconds_per_epoch, classifier.seconds_per_epoch)
 
@@ -118,7 +138,8 @@ class FoldTrials:
         return self._finished[path]
 
     def _directory(self, recipe: str, folder: str, fold: int) -> str:
-        return str(self._workdir.auto / folder / folder_of_fold(self._config, fold) / recipe)
+        of_fold = folder_of_fold(self._config, fold) if fold else ""
+        return str(self._workdir.auto / folder / of_fold / recipe)
 
     def _completed(
         self,
@@ -129,7 +150,8 @@ class FoldTrials:
         generator: StageTimes,
         classifier: StageTimes,
     ) -> FoldRun:
-        config = config_of_fold(config_of(recipe, self._config, schedule), fold)
+        config = config_of(recipe, self._config, schedule)
+        config = config_of_fold(config, fold) if fold else config
         path = self._directory(recipe, folder, fold)
         workdir = Workdir(path)
         again = folder == TIMING and checkpoints.is_finished(workdir.classifier, schedule.classifier)

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.command_line import actions, exits
+from chimeramix_jax.command_line import actions, exits, time_limit
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.errors import InputError, not_one_of
@@ -148,11 +148,12 @@ HELP = Help(
                 highest=1000,
             ),
         ),
-        "Letting the program choose (--config=FILE:auto)": (
+        "A limit on the time": (
             Flag(
                 "minutes=N",
-                "Compare recipes for at most this time and train the best, in N minutes altogether. The same as "
-                "--config.minutes=N. Default: 30.",
+                "Train for N minutes altogether: the number of epochs follows from the speed of this machine, and with "
+                "image_folder the size of the images, too. With --config=FILE:auto (30 minutes by default), recipes "
+                "are compared for most of the time, and the best is trained; --config.recipes=NAMES lists them.",
                 highest=100_000,
             ),
         ),
@@ -222,9 +223,12 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
-    settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
-        raise InputError("--minutes: only experiment 'auto' takes it, such as --config=image_folder:auto")
+        source = parsed.source or DEFAULT_CONFIG
+        parsed.source, parsed.overrides = time_limit.choice_of_one(source, parsed.config, rest)
+        parsed.config = settings.load(parsed.source)
+        settings.override(parsed.config, parsed.overrides)
+    settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
     _choose_format(parsed)

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog
 from chimeramix_jax.config.defaults import SETTINGS
-from chimeramix_jax.config.experiments import AUTO
+from chimeramix_jax.config.experiments import AUTO, parse_recipes
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.seed_lists import parse_seeds
-from chimeramix_jax.config.side_lists import parse_growing_sides
+from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
@@ -48,6 +48,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
     parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
+    _check_choice(settings)
     if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
         raise InputError(
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
@@ -98,14 +99,24 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
             f"dataset.evaluate_on: {settings['dataset.evaluate_on']!r}, but a model without fold {fold} is measured on "
             "that fold; it must be validation"
         )
-    if settings["experiment"] == AUTO and settings["seeds"]:
-        raise InputError(
-            f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
-        )
     if folds and settings["seeds"]:
         raise InputError(
             f"seeds: {settings['seeds']!r}, but folds are trained for one seed at a time; it must be empty, and "
             "fold_repeats divides the images several times"
+        )
+
+
+def _check_choice(settings: Mapping[str, Any]) -> None:
+    """Checks what belongs to experiment "auto"."""
+    parse_larger_sides(settings["larger_sides"], settings["dataset.image_side"])
+    if parse_recipes(settings["recipes"]) and settings["experiment"] != AUTO:
+        raise InputError(
+            f"recipes: {settings['recipes']!r}, but experiment {settings['experiment']!r} is a recipe already; it must "
+            f"be empty, or the experiment {AUTO}"
+        )
+    if settings["experiment"] == AUTO and settings["seeds"]:
+        raise InputError(
+            f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
         )
 
 

@@ -22,9 +22,11 @@ NO_EFFECT_ON_RESULTS = (
     "devices",
     "evaluation.batch_size",
     "evaluation.every_epochs",
+    "larger_sides",
     "logging",
-    "minutes",  # auto.json compares it
+    "minutes",  # auto.json compares it and the other settings of a choice
     "profile_steps",
+    "recipes",
     "on_nonfinite",  # if a rollback did change parameters, the results record it
     "seeds",
     "seeds_per_call",

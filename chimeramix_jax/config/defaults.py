@@ -20,6 +20,12 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "fold": (0, rules.COUNT_OR_0),
     # The time for experiment "auto" to choose a recipe and to train it
     "minutes": (30.0, rules.POSITIVE),
+    # The experiments that "auto" compares, separated by commas; "": the menu in chimeramix_jax/auto/menu.py. A single
+    # one is only trained, for as long as the time allows
+    "recipes": ("", rules.TEXT),
+    # image_folder with "auto": sides that the final model's images may have instead of dataset.image_side, in pixels,
+    # if the time and the photos are large enough: "48,64". See chimeramix_jax/auto/sides.py
+    "larger_sides": ("", rules.TEXT),
     # Also train the classifier without mixing, and print both accuracies
     "compare_with_baseline": (False, rules.YES_OR_NO),
     # "float32", "tensorfloat32" (float32 multiplied in fewer bits, on GPUs), "bfloat16" (parameters stay float32), or

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.errors import InputError, not_one_of
 
 # Without mixing there is no generator, and no separate baseline to compare with.
 _BASELINE: Mapping[str, Any] = {"mixing.mask": "none", "compare_with_baseline": False}
@@ -54,6 +54,20 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 
 AUTO = "auto"  # not an experiment: the program chooses a recipe, see chimeramix_jax/auto
 USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
+
+
+def parse_recipes(text: str) -> tuple[str, ...]:
+    """Returns the experiments in a list such as ``baseline,mixup``, for ``recipes``; an empty tuple for an empty text.
+
+    Raises InputError for an unknown experiment, or one that is listed twice.
+    """
+    names = tuple(part.strip() for part in text.split(",")) if text else ()
+    for number, name in enumerate(names):
+        if name not in EXPERIMENTS:
+            raise not_one_of("recipes", name, EXPERIMENTS)
+        if name in names[:number]:
+            raise InputError(f"recipes: {text!r} lists {name} twice; every experiment must be listed once")
+    return names
 
 
 def apply(config: ConfigDict, experiment: str) -> ConfigDict:

@@ -8,6 +8,7 @@ import re
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, in_digests, leaving_out
+from chimeramix_jax.config.experiments import parse_recipes
 from chimeramix_jax.config.loading import shipped_settings
 from chimeramix_jax.paths import without_links
 
@@ -32,7 +33,8 @@ def default_workdir(config: ConfigDict) -> str:
         folder = os.path.basename(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
-    parts += [config.experiment, f"{images}-per-class", f"seed-{config.seed}"]
+    experiment = "-".join([config.experiment, *parse_recipes(config.recipes)])
+    parts += [experiment, f"{images}-per-class", f"seed-{config.seed}"]
     if config.dataset.evaluate_on != "test":
         parts.append(config.dataset.evaluate_on)
     if config.folds:

@@ -1,5 +1,6 @@
-"""Parses the smaller sides at which a classifier begins: ``classifier.growing_sides = "16:0.4,24:0.3"``."""
+"""Parses lists of image sides: ``classifier.growing_sides = "16:0.4,24:0.3"`` and ``larger_sides = "48,64"``."""
 
+import itertools
 import math
 import re
 
@@ -38,6 +39,21 @@ def parse_growing_sides(text: str, image_side: int) -> tuple[tuple[int, float], 
     if math.fsum(shares) >= 1:
         raise _refused(text, f"leaves no steps for image_side ({image_side}); the shares must add up to less than 1")
     return tuple(pairs)
+
+
+def parse_larger_sides(text: str, image_side: int) -> tuple[int, ...]:
+    """Returns the sides in a text that are larger than ``image_side``, in pixels; an empty tuple for an empty text.
+
+    Raises InputError unless the sides grow and can be sides of images.
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    sides = [int(part) if re.fullmatch("[1-9][0-9]{0,3}", part, re.ASCII) else 0 for part in parts]
+    if not all(map(SIDE.holds, sides)) or any(later <= side for side, later in itertools.pairwise(sides)):
+        raise InputError(
+            f"larger_sides: {text!r} is not allowed; it must be growing sides of images, such as 48,64, each "
+            f"{SIDE.allowed}"
+        )
+    return tuple(side for side in sides if side > image_side)
 
 
 def _side(text: str, number: str, divisor: str | None, image_side: int) -> int:

@@ -25,6 +25,7 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "optimism": record["optimism"],
             "explanation": record["explanation"],
             "final": record["final"],
+            "side": record.get("side"),
             "rungs": [_rung(rung) for rung in record["rungs"]],
         }
 

@@ -122,5 +122,6 @@ def _folds(workdir: Workdir, config: ConfigDict) -> Iterator[Path]:
         return
     # The folds on which the chosen recipe was last compared with others.
     with stored_format.checked(workdir.auto_record):
-        tried = [run["workdir"] for run in record["rungs"][-1]["tried"] if run["recipe"] == record["winner"]]
+        last = record["rungs"][-1]["tried"] if record["rungs"] else []  # a single recipe may have been trained only
+        tried = [run["workdir"] for run in last if run["recipe"] == record["winner"]]
     yield from (workdir.path / os.fspath(path) for path in tried)

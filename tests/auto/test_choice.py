@@ -58,7 +58,7 @@ class SimulatedTrials:
         speed *= self._slower if folder != "timing" else 1.0
         true = TRUE_COSTS[recipe]
         generator = 0.0 if shared else true.generator_epoch * speed
-        compiling = true.compiling if fold == 1 else 0.0
+        compiling = true.compiling if fold <= 1 else 0.0
         measured = Cost(compiling, true.setup, generator, true.classifier_epoch * speed)
         seconds = measured.of(schedule)
         self.take(seconds)
@@ -190,6 +190,20 @@ def test_the_first_recipe_does_not_pay_for_what_the_first_run_of_a_process_takes
     expected, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
     epochs, without = (choice.rungs[0].schedules["plain"].classifier for choice in (record, expected))
     assert without >= epochs > 0.9 * without
+
+
+def test_a_single_recipe_without_folds_is_measured_on_all_images_and_has_the_whole_time():
+    trials, record = SimulatedTrials(noise=0.0), Record({})
+    clock = Clock(120, 0, lambda: trials.now)
+    alone = Candidates(["plain"], CANDIDATES.usual, CANDIDATES.families)
+    choose(alone, 0, trials, clock, record, lambda: None)
+    assert (record.winner, record.rungs, record.accuracy) == ("plain", [], None)
+    assert trials.ran == [("plain", Schedule(0, 1), "timing", 0)]
+    final = halving.schedules(clock.left(), 1, record.costs, CANDIDATES.usual, CANDIDATES.families)["plain"]
+    assert trials.now + TRUE_COSTS["plain"].of(final) == pytest.approx(120, abs=2)
+    hurried = SimulatedTrials()
+    with pytest.raises(InputError, match=r"^minutes: 0.2 is too short to train plain here; it must be at least [0-9.]"):
+        choose(alone, 0, hurried, Clock(12, 0, lambda: hurried.now), Record({}), lambda: None)
 
 
 def test_a_tie_is_won_by_the_simpler_recipe(monkeypatch):

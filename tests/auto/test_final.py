@@ -135,3 +135,30 @@ def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings,
     assert "How the recipe was chosen" in (run / "report.html").read_text()
     with pytest.raises(InputError, match="minutes: "):
         chimeramix_jax.choose_and_train(settings(minutes=minutes + 1), run)
+
+
+@pytest.mark.slow
+def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(photo_settings, tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    for number in range(24):
+        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 120, (20, 30, 3)) + 120 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    choice = {"recipes": "baseline", "larger_sides": "16,24", "minutes": 0.5}
+    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
+    results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "auto.json").read_text())
+    assert (record["rungs"], record["winner"], record["side"]) == ([], "baseline", 16)  # photos have 20 pixels
+    assert 10 < record["used"] < 1.15 * 30  # the steps of tiny networks take less than their pixels let expect
+    assert record["final"]["classifier"] > 20
+    final_settings = from_json((tmp_path / "run" / "config.json").read_text())
+    assert (final_settings.experiment, final_settings.classifier.image_side) == ("baseline", 16)
+    assert "images of 16x16 pixels" in capsys.readouterr().err
+    assert results["test"]["examples"] == 8 and "folds" not in results
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "How long it was trained" in page and "How the recipe was chosen" not in page
+    assert "single run of a given recipe" in (tmp_path / "run" / "model_card.md").read_text()
+    config.larger_sides = ""
+    with pytest.raises(InputError, match=r"holds a choice with other settings \(larger_sides: '16,24' stored, '' req"):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")

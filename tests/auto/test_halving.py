@@ -25,6 +25,8 @@ def test_the_last_rung_compares_on_all_folds_and_keeps_one_recipe():
     assert (first.recipes, first.folds, first.kept) == (5, 2, 2)
     assert (last.recipes, last.folds, last.kept) == (2, 5, 1)
     assert [(rung.recipes, rung.folds, rung.kept) for rung in rungs(2, 4)] == [(2, 4, 1)]
+    assert [(rung.recipes, rung.folds, rung.kept) for rung in rungs(1, 4)] == [(1, 4, 1)]
+    assert rungs(1, 0) == ()
 
 
 def test_all_rungs_and_the_final_model_share_the_time_and_what_earlier_rungs_saved():

@@ -88,7 +88,13 @@ def test_recipes_with_the_same_masks_share_generators():
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--config=digits", "--minutes=5"], "--minutes: only experiment 'auto' takes it"),
+        (
+            ["--config=digits", "--minutes=5", "--config.mixing.mask=none"],
+            "--minutes: trains experiment chimeramix_grid as it is, but mixing.mask was changed, which belongs to it",
+        ),
+        (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but the time"),
+        (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not one of the program's"),
+        (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
         (["--config=digits:auto", "--minutes=0"], "--minutes: '0' is not allowed; it must be a whole number from 1"),
         (["--config=digits:auto", "--config.minutes=0"], "minutes: 0.0 is not allowed"),
     ],
@@ -97,3 +103,12 @@ def test_times_that_do_not_fit_are_refused(arguments, expected):
     with pytest.raises(InputError, match=re.escape(expected)):
         main_command.parse_arguments(arguments)
     assert main_command.parse_arguments(["--config=digits:auto", "--minutes=5"]).config.minutes == 5
+
+
+def test_a_given_experiment_with_minutes_is_a_choice_among_it_alone():
+    arguments = ["--config=digits:cutout", "--minutes=5", "--config.classifier.learning_rate=0.5"]
+    config = main_command.parse_arguments(arguments).config
+    assert (config.experiment, menu.recipes_of(config), config.minutes) == ("auto", ("cutout",), 5)
+    recipe = menu.config_of("cutout", config)
+    assert (recipe.experiment, recipe.augment.cutout, recipe.classifier.learning_rate) == ("cutout", True, 0.5)
+    assert "auto-cutout" in settings.default_workdir(config)
