@@ -134,7 +134,10 @@ def run_main(arguments):
         return program.main(arguments), errors.getvalue()
 
 
-@pytest.mark.parametrize("traced", [3, pytest.param(CASES, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "traced",
+    [3, pytest.param(60, marks=pytest.mark.slow), pytest.param(CASES, marks=pytest.mark.exhaustive)],
+)
 def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_setting(
     traced, tmp_path, data_dir, monkeypatch
 ):

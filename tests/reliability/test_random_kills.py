@@ -1,6 +1,6 @@
-"""Twenty kills without warning, at random moments and inside checkpoint writes, of one run.
+"""Kills without warning, at random moments and inside checkpoint writes, of one run.
 
-Takes minutes, so it runs only when asked for: ``python -m pytest -m slow``
+Six take minutes (``python -m pytest -m slow``), twenty longer (``python -m pytest -m exhaustive``).
 """
 
 import random
@@ -10,14 +10,11 @@ import time
 import pytest
 from workflow.test_resume import assert_same_run, wait_until
 
-KILLS_PER_STAGE = {"generator": 10, "classifier": 10}
 LONGEST_WAIT = 0.6  # seconds after the first checkpoint of a process, at most, until it is killed
 
 SETTINGS = {"generator.epochs": 14, "classifier.epochs": 12, "compare_with_baseline": "false"}
 AFTER_EVERY_STEP = {"checkpoint.every_seconds": 1e-9}
 PARTS = ("generator", "classifier")
-
-pytestmark = pytest.mark.slow
 
 
 def checkpoints(workdir, stage):
@@ -32,14 +29,17 @@ def run_to_the_end(process):
     assert process.returncode == 0, errors
 
 
-def test_a_run_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupted_one(start_main, tmp_path):
+@pytest.mark.parametrize(
+    "kills_per_stage", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.exhaustive)]
+)
+def test_a_run_killed_again_and_again_ends_bit_for_bit_as_the_uninterrupted_one(start_main, tmp_path, kills_per_stage):
     uninterrupted, killed = tmp_path / "uninterrupted" / "run", tmp_path / "killed" / "run"
     run_to_the_end(start_main(f"--workdir={uninterrupted}", **SETTINGS))
 
     chance = random.Random(0)
     inside_a_write = 0
-    for stage, kills in KILLS_PER_STAGE.items():
-        for number in range(kills):
+    for stage in PARTS:
+        for number in range(kills_per_stage):
             before = checkpoints(killed, stage)[0]
             process = start_main(f"--workdir={killed}", **SETTINGS | AFTER_EVERY_STEP)
             wait_until(process, lambda stage=stage, before=before: checkpoints(killed, stage)[0] - before)
@@ -55,5 +55,5 @@ def test_a_run_killed_twenty_times_ends_bit_for_bit_as_the_uninterrupted_one(sta
             print(f"killed in {stage} at step {max(map(int, complete))}", "while writing" if unfinished else "")
     run_to_the_end(start_main(f"--workdir={killed}", **SETTINGS))
     assert_same_run(killed, uninterrupted, PARTS)
-    print(f"{sum(KILLS_PER_STAGE.values())} kills, {inside_a_write} of them inside a checkpoint write")
-    assert inside_a_write >= 5
+    print(f"{2 * kills_per_stage} kills, {inside_a_write} of them inside a checkpoint write")
+    assert inside_a_write >= kills_per_stage // 2
