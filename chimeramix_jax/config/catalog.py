@@ -4,8 +4,7 @@ The module imports neither TFDS nor NumPy, so that checking settings is quick; t
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from ml_collections import ConfigDict
 
@@ -19,33 +18,9 @@ class DatasetEntry:
     name: str
     image_side: int | None  # pixels per side of the stored images; None: the value of ``dataset.image_side``
     classes: int | None  # the number of classes; None: the number of class folders of the user
-    # The feature of a stored example that holds its position in the published split. TFDS reorders examples when
-    # it writes them, but few-shot splits are defined in the published order.
-    position_feature: str = "index"
-    published_position: Callable[[Any], int] = int  # converts the value of that feature to the position, counted from 0
     # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
     source: Literal["archive", "directory"] | None = None
-    # Whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
-    preparing_needs_tensorflow: bool = False
     hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
-
-
-def _position_in_id(identifier: bytes | str) -> int:
-    """Reads the position from an id of TFDS's CIFAR: ``train_00017`` is 17."""
-    text = identifier.decode() if isinstance(identifier, bytes) else identifier
-    return int(text.rpartition("_")[2])
-
-
-def _cifar(name: str, classes: int) -> DatasetEntry:
-    return DatasetEntry(
-        name,
-        image_side=32,
-        classes=classes,
-        position_feature="id",
-        published_position=_position_in_id,
-        preparing_needs_tensorflow=True,
-        hub_name=f"uoft-cs/{name}",
-    )
 
 
 _ENTRIES: dict[str, DatasetEntry] = {
@@ -54,12 +29,14 @@ _ENTRIES: dict[str, DatasetEntry] = {
         DatasetEntry("digits", image_side=8, classes=10),
         DatasetEntry("cifair10", image_side=32, classes=10, source="archive"),
         DatasetEntry("cifair100", image_side=32, classes=100, source="archive"),
-        _cifar("cifar10", classes=10),
-        _cifar("cifar100", classes=100),
+        DatasetEntry("cifar10", image_side=32, classes=10, source="archive", hub_name="uoft-cs/cifar10"),
+        DatasetEntry("cifar100", image_side=32, classes=100, source="archive", hub_name="uoft-cs/cifar100"),
         DatasetEntry("stl10", image_side=96, classes=10, source="archive"),
         DatasetEntry("image_folder", image_side=None, classes=None, source="directory"),
     )
 }
+
+TFDS_PREFIX = "tfds:"  # in front of the names of data sets that TensorFlow Datasets has
 
 DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 

@@ -102,7 +102,7 @@ def load_few_shot(
         builder = prepared_builder(entry, dataset_config)
         class_names = tuple(builder.info.features["label"].names)
         with _named_if_damaged(builder):
-            splits = {name: _published_order(builder, entry, name) for name in _SPLITS if name in builder.info.splits}
+            splits = {name: _published_order(builder, name) for name in _SPLITS if name in builder.info.splits}
             only_folds = folds > 0 and "test" not in splits
             divided = set(splits) == {"train"} and not only_folds
             if divided:
@@ -255,13 +255,13 @@ def _divided(
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
 
 
-def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples:
-    """Reads a split without its images, and sorts it in the published order."""
+def _published_order(builder: Any, split: str) -> _Examples:
+    """Reads a split without its images, and sorts it in the published order, which TFDS does not keep."""
     import tensorflow_datasets as tfds
 
     # TFDS's own way to do this, PartialDecoding, needs TensorFlow.
     described = set(_ORIGINAL) <= set(builder.info.features)
-    names = ["label", entry.position_feature, *(_ORIGINAL if described else ())]
+    names = ["label", "index", *(_ORIGINAL if described else ())]
     features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in names})
     source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     examples = [
@@ -269,7 +269,7 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
         for start in range(0, len(source), _RECORDS_AT_ONCE)
         for record in source.__getitems__(range(start, min(start + _RECORDS_AT_ONCE, len(source))))
     ]
-    positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
+    positions = np.array([example["index"] for example in examples], dtype=np.int64)
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
     originals = tuple(map(_original, examples)) if described else None
     if originals is None:

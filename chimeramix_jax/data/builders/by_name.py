@@ -16,9 +16,9 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             return Digits(data_dir=data_dir)
         case "cifair10" | "cifair100" as name:
-            from chimeramix_jax.data.builders.cifair import BUILDERS
+            from chimeramix_jax.data.builders import cifair
 
-            return BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
+            return cifair.BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
         case "stl10":
             from chimeramix_jax.data.builders.stl10 import Stl10
 
@@ -34,8 +34,8 @@ def make_builder(dataset_config: ConfigDict) -> Any:
                 data_dir=data_dir,
             )
         case "cifar10" | "cifar100" as name:
-            import tensorflow_datasets as tfds
+            from chimeramix_jax.data.builders import cifar
 
-            return tfds.builder(name, data_dir=data_dir)
+            return cifar.BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
         case name:
             raise NotImplementedError(f"dataset.name {name!r} has no case in make_builder")
