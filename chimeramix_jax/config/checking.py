@@ -23,6 +23,9 @@ from chimeramix_jax.paths import local_path
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
+TFDS_SETTINGS = tuple(
+    f"dataset.{name}" for name in ("train_split", "validation_split", "test_split", "image_feature", "label_feature")
+)
 FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
@@ -111,8 +114,8 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
     entry = catalog.dataset_entry(settings["dataset.name"])
-    # A user's own images may have a validation part of their own, which only the loader knows.
-    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"] and entry.source != "directory"
+    # Other images may have a validation part of their own, which only the loader knows.
+    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"] and entry.is_fixed
     if settings["dataset.evaluate_on"] == "validation" and all_are_training:
         raise InputError(
             "dataset.evaluate_on: 'validation', but with max_labels_per_class None all images are training images; it "
@@ -122,11 +125,17 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:
             raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
-    if settings["dataset.fit"] != "crop" and entry.source != "directory":
+    if settings["dataset.fit"] != "crop" and entry.is_fixed:
         raise InputError(
             f"dataset.fit: {settings['dataset.fit']!r}, but the images of {entry.name} are square already; only "
-            f"{', '.join(catalog.names_taking('directory'))} can use it, and it must be crop for others"
+            f"{', '.join(catalog.names_with_any_side())} can use it, and it must be crop for others"
         )
+    for key in TFDS_SETTINGS:
+        if settings[key] and catalog.tfds_name(entry.name) is None:
+            raise InputError(
+                f"{key}: {settings[key]!r}, but only {catalog.TFDS_PREFIX}NAME can use it, and dataset.name is "
+                f"{entry.name!r}; it must be empty"
+            )
 
 
 def _check_files(settings: Mapping[str, Any]) -> None:

@@ -33,7 +33,14 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop"}
+_AS_BEFORE = {
+    "dataset.fit": "crop",
+    "dataset.train_split": "",
+    "dataset.validation_split": "",
+    "dataset.test_split": "",
+    "dataset.image_feature": "",
+    "dataset.label_feature": "",
+}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror",)
@@ -102,6 +109,11 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "dataset.name",
         "dataset.image_side",
         "dataset.fit",
+        "dataset.train_split",
+        "dataset.validation_split",
+        "dataset.test_split",
+        "dataset.image_feature",
+        "dataset.label_feature",
         "dataset.skip_unreadable",
         "dataset.holdout_fraction",
         "dataset.holdout_seed",

@@ -27,7 +27,7 @@ def default_workdir(config: ConfigDict) -> str:
     folder. If settings differ from the shipped experiment, or the folder's location does, it ends in a digest of these.
     """
     name, changed = _nearest_file(config)
-    parts = [name]
+    parts = [re.sub(r"[^\w.-]", "_", name)]
     if config.dataset.directory:
         folder = os.path.basename(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))

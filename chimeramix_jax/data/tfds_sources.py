@@ -1,49 +1,66 @@
 """Finds the data sets that TensorFlow Datasets (TFDS) has, or that are prepared in its folder.
 
-They are called ``tfds:NAME``, ``tfds:NAME/CONFIG``, ``tfds:NAME:VERSION`` or ``tfds:NAME/CONFIG:VERSION``. Data that are
-prepared in a format with random access are read without TensorFlow. To prepare them takes TensorFlow, which TFDS's
-builders need to write images.
+They are called ``tfds:NAME[/CONFIG][:VERSION]``. Data that are prepared in the format array_record are read without
+TensorFlow. Preparing them takes TensorFlow, which TFDS's builders need to write images.
 """
 
 import difflib
 import importlib.util
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-from chimeramix_jax.config.catalog import TFDS_PREFIX
+from chimeramix_jax.config.catalog import TFDS_PREFIX, TfdsName, tfds_name
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
 from chimeramix_jax.errors import InputError, one_line
 
-_NAME = re.compile(r"(?P<name>[A-Za-z_]\w*)(/(?P<config>[^:/]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 _MOST_LISTED = 8  # names in an error message
 _HOW_TO_PREPARE = f"download_and_prepare(file_format={FILE_FORMAT!r})"
 
 
-def open_source(name: str, data_dir: str | None) -> Any:
-    """Returns the builder of a prepared TFDS data set, and prepares it first if that is possible.
+def find_source(name: str, data_dir: str | None) -> Any:
+    """Returns the builder of a TFDS data set, which may not be prepared yet.
 
     Args:
         name: the value of ``dataset.name``, such as ``tfds:mnist:3.0.1``.
         data_dir: where TFDS stores prepared data sets; None: its own default.
 
     Raises:
-        InputError: TFDS has no such data set, or needs TensorFlow to prepare or to read it.
+        InputError: there is no such data set, neither in TFDS nor prepared.
     """
-    reference = name.removeprefix(TFDS_PREFIX)
-    parts = _NAME.fullmatch(reference)
-    if parts is None:
+    import tensorflow_datasets as tfds
+
+    parts = tfds_name(name)
+    assert parts is not None
+    try:
+        return tfds.builder(name.removeprefix(TFDS_PREFIX), data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise _unknown_name(name, parts.name, data_dir) from None
+    except ImportError as error:
         raise InputError(
-            f"dataset.name: {name!r} is not allowed; it must be {TFDS_PREFIX}NAME, {TFDS_PREFIX}NAME/CONFIG, or either "
-            "followed by :VERSION, such as :1.0.0"
-        )
-    builder = _builder(name, reference, parts, data_dir)
+            f"dataset.name: {name} needs a package that is not installed ({one_line(error)}); copy the data set from a "
+            f"machine where TFDS has prepared it with {_HOW_TO_PREPARE}, and name its version, too"
+        ) from error
+    except Exception as error:  # of many classes, depending on what is wrong
+        raise _unknown_part(name, parts, data_dir, error) from error
+
+
+def prepared_source(name: str, data_dir: str | None, builder: Any) -> Any:
+    """Returns the builder of the prepared data set, and prepares it first if necessary.
+
+    Raises InputError if preparing it or reading it takes TensorFlow, which is not installed, or if it is incomplete.
+    """
     if not builder.data_path.exists():
         _prepare(name, builder)
+        builder = find_source(name, data_dir)  # another process may have finished first: read its data
     if not builder.is_prepared():
         raise InputError(f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; prepare it again")
-    _refuse_other_formats(name, builder)
+    if not _has_random_access(builder):
+        raise InputError(
+            f"dataset.name: {name} was prepared at {builder.data_dir} in the format {builder.info.file_format.value}, "
+            f"but {FILE_FORMAT} is needed, which is read without TensorFlow; prepare it in another dataset.data_dir "
+            f"with {_HOW_TO_PREPARE}"
+        )
     return builder
 
 
@@ -53,17 +70,6 @@ def prepared_by_tfds(name: str, data_dir: str | os.PathLike[str]) -> Any | None:
 
     builder = tfds.builder(name, data_dir=os.fspath(data_dir))
     return builder if builder.is_prepared() and _has_random_access(builder) else None
-
-
-def _builder(name: str, reference: str, parts: re.Match[str], data_dir: str | None) -> Any:
-    import tensorflow_datasets as tfds
-
-    try:
-        return tfds.builder(reference, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise _unknown_name(name, parts["name"], data_dir) from None
-    except Exception as error:  # of many classes, depending on what is wrong
-        raise _unknown_part(name, parts, data_dir, error) from error
 
 
 def _unknown_name(name: str, dataset: str, data_dir: str | None) -> InputError:
@@ -85,25 +91,25 @@ def _unknown_name(name: str, dataset: str, data_dir: str | None) -> InputError:
     )
 
 
-def _unknown_part(name: str, parts: re.Match[str], data_dir: str | None, error: Exception) -> InputError:
+def _unknown_part(name: str, parts: TfdsName, data_dir: str | None, error: Exception) -> InputError:
     """Returns the error for an unknown version or configuration of a known data set."""
     import tensorflow_datasets as tfds
 
-    builder_class = tfds.builder_cls(parts["name"])
+    builder_class = tfds.builder_cls(parts.name)
     configs = list(builder_class.builder_configs)
-    if parts["config"] and parts["config"] not in configs:
-        near = difflib.get_close_matches(parts["config"], configs, n=1)
+    if parts.config and parts.config not in configs:
+        near = difflib.get_close_matches(parts.config, configs, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return InputError(
-            f"dataset.name: {name!r} names the configuration {parts['config']!r}, which is not known{hint}; "
-            f"{parts['name']} has {_listed(configs) or 'no configurations'}"
+            f"dataset.name: {name!r} names the configuration {parts.config!r}, which is not known{hint}; "
+            f"{parts.name} has {_listed(configs) or 'no configurations'}"
         )
-    if parts["version"]:
-        versions = [str(version) for version in builder_class.supported_versions or ()]
-        versions = list(dict.fromkeys([str(builder_class.VERSION), *versions]))
-        prepared = _prepared_versions(parts["name"], data_dir)
+    if parts.version:
+        known = (builder_class.VERSION, *builder_class.SUPPORTED_VERSIONS)
+        versions = [str(version) for version in known if version is not None]
+        prepared = _prepared_versions(parts.name, data_dir)
         return InputError(
-            f"dataset.name: {name!r} names the version {parts['version']}, which is not known; TFDS "
+            f"dataset.name: {name!r} names the version {parts.version}, which is not known; TFDS "
             f"{tfds.__version__} can prepare {', '.join(versions)}, and {_folder(data_dir)} has "
             f"{', '.join(prepared) or 'none'}"
         )
@@ -140,15 +146,6 @@ def _prepare(name: str, builder: Any) -> None:
             f"pip install tensorflow, or copy it from a machine where TFDS has prepared it with {_HOW_TO_PREPARE}"
         )
     write(builder, name)
-
-
-def _refuse_other_formats(name: str, builder: Any) -> None:
-    if not _has_random_access(builder):
-        raise InputError(
-            f"dataset.name: {name} was prepared at {builder.data_dir} in the format {builder.info.file_format.value}, but "
-            f"{FILE_FORMAT} is needed, which is read without TensorFlow; prepare it in another dataset.data_dir with "
-            f"{_HOW_TO_PREPARE}"
-        )
 
 
 def _has_random_access(builder: Any) -> bool:

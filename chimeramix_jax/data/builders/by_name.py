@@ -5,6 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.catalog import TFDS_PREFIX
+
 
 def make_builder(dataset_config: ConfigDict) -> Any:
     """Returns the TFDS builder of the data set that ``config.dataset`` names."""
@@ -37,5 +39,15 @@ def make_builder(dataset_config: ConfigDict) -> Any:
             from chimeramix_jax.data.builders import cifar
 
             return cifar.BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
+        case name if name.startswith(TFDS_PREFIX):
+            from chimeramix_jax.data.builders.tfds_images import TfdsImages, scan_tfds
+
+            return TfdsImages(
+                scan_tfds(dataset_config, data_dir),
+                dataset_config.image_side,
+                fit=dataset_config.fit,
+                skip_unreadable=dataset_config.skip_unreadable,
+                data_dir=data_dir,
+            )
         case name:
             raise NotImplementedError(f"dataset.name {name!r} has no case in make_builder")

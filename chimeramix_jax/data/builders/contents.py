@@ -61,16 +61,16 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Contents:
-    """The splits of a user's own images, in published order, to which few-shot subsets refer."""
+    """The splits of images to be prepared, in published order, to which few-shot subsets refer."""
 
     class_names: tuple[str, ...]  # by label
-    train: tuple[LabelledSource, ...]
-    validation: tuple[LabelledSource, ...] | None  # None: there is no such split
-    test: tuple[LabelledSource, ...] | None  # None: there is no such split
+    train: Sequence[LabelledSource]
+    validation: Sequence[LabelledSource] | None  # None: there is no such split
+    test: Sequence[LabelledSource] | None  # None: there is no such split
     fingerprint: str  # changes with any file's name, size, modification time or split
 
     @property
-    def splits(self) -> dict[str, tuple[LabelledSource, ...]]:
+    def splits(self) -> dict[str, Sequence[LabelledSource]]:
         """The splits that exist, by name."""
         parts = {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
         return {name: images for name, images in parts.items() if images is not None}

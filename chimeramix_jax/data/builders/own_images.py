@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -20,6 +20,8 @@ from chimeramix_jax.data.perceptual_hash import perceptual_hash
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 
+_READ_AT_ONCE = 1000  # bounds the memory, if sources hold their images
+
 
 class OwnImages(tfds.core.GeneratorBasedBuilder):
     """A user's own images, as squares of the same side.
@@ -31,6 +33,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
 
     name = "chimeramix_image_folder"
     VERSION = tfds.core.Version("3.0.0")
+    NAMED_BY: ClassVar[str] = "dataset.directory"  # the setting that names the images, for error messages
 
     def __init__(
         self,
@@ -63,8 +66,9 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(images) for name, images in self._contents.splits.items()}
 
     def _generate_examples(self, images: Sequence[LabelledSource]) -> Iterator[tuple[int, dict[str, Any]]]:
-        readable: set[int] = set()
+        labels, readable = set[int](), set[int]()
         for index, source in enumerate(images):
+            labels.add(source.label)
             try:
                 image = source.read()
             except UnreadableImageError as error:
@@ -86,15 +90,18 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                     "perceptual_hash": perceptual_hash(image),
                 },
             )
-        for label in sorted({source.label for source in images} - readable):
+        for label in sorted(labels - readable):
             name = self._contents.class_names[label]
-            raise InputError(f"dataset.directory: no image of class {name!r} can be read")
+            raise InputError(f"{self.NAMED_BY}: no image of class {name!r} can be read")
 
     def _all_unreadable(self, first: UnreadableImageError) -> UnreadableFilesError:
         """Returns an error that lists all unreadable files, after the first has been found."""
+        errors = []
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            read = readers.map(_unreadable, [image for split in self._contents.splits.values() for image in split])
-            errors = [error for error in read if error is not None]
+            for images in self._contents.splits.values():
+                for start in range(0, len(images), _READ_AT_ONCE):
+                    read = readers.map(_unreadable, images[start : start + _READ_AT_ONCE])
+                    errors += [error for error in read if error is not None]
         advice = "repair or remove them, or skip them with --config.dataset.skip_unreadable"
         if len(errors) == 1:
             return UnreadableFilesError(f"{first} ({advice.replace('them', 'it')})")
@@ -102,7 +109,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         for error in errors:
             paths.setdefault(error.reason, []).append(str(error.path))
         listed = "; ".join(f"{', '.join(files)} {reason}" for reason, files in paths.items())
-        return UnreadableFilesError(f"dataset.directory: {len(errors)} files cannot be read: {listed} ({advice})")
+        return UnreadableFilesError(f"{self.NAMED_BY}: {len(errors)} files cannot be read: {listed} ({advice})")
 
 
 def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
