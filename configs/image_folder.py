@@ -7,9 +7,11 @@
 The folder contains ``train/<class>/*`` and, if you have test images, ``test/<class>/*``; without ``test/`` a fixed
 share of every class is held out for testing. All training images are used (``--config.max_labels_per_class=10`` uses
 ten of each class), centre-cropped and resized to 32x32, which shows whether the classes can be distinguished at all.
-``--config.dataset.fit=pad`` shows whole photos instead of their central squares.
-``--config.dataset.name=tfds:NAME`` instead of a directory takes a data set of TensorFlow Datasets (docs/datasets.md). ``image_folder_gpu.py`` has a higher
+``--config.dataset.fit=pad`` shows whole photos instead of their central squares. ``image_folder_gpu.py`` has a higher
 resolution, for a GPU.
+
+``--config.dataset.name=tfds:NAME`` instead of a directory takes the images of a data set of TensorFlow Datasets, and
+``--config.dataset.directory=trainval.txt`` those of a published list of files (``docs/datasets.md``).
 
 The default is the recipe that was best within five minutes in our measurements on validation images: TrivialAugment and
 mixup, images that grow during training, and the mean over each image and its mirror image in prediction. It does not

@@ -42,6 +42,9 @@ _ENTRIES: dict[str, DatasetEntry] = {
     )
 }
 
+LISTS = (".csv", ".txt")  # what lists a user's own images
+FILES_OF_IMAGES = (*LISTS, ".npz")  # what dataset.directory may be instead of a folder
+
 TFDS_PREFIX = "tfds:"  # in front of the names of data sets that TensorFlow Datasets (TFDS) has
 _TFDS_NAME = re.compile(TFDS_PREFIX + r"(?P<name>[A-Za-z_]\w*)(/(?P<config>[^:/]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 

@@ -26,7 +26,6 @@ STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of -
 TFDS_SETTINGS = tuple(
     f"dataset.{name}" for name in ("train_split", "validation_split", "test_split", "image_feature", "label_feature")
 )
-FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
@@ -154,15 +153,31 @@ def _check_files(settings: Mapping[str, Any]) -> None:
     entry = catalog.dataset_entry(settings["dataset.name"])
     if entry.source == "directory":
         _check_directory(directory)
+        _check_image_directory(settings["dataset.image_directory"], directory)
 
 
 def _check_directory(directory: str) -> None:
     path = local_path(directory, "dataset.directory") if directory else None
-    is_file = path is not None and path.is_file() and path.suffix.lower() in FILES_OF_IMAGES
+    is_file = path is not None and path.is_file() and path.suffix.lower() in catalog.FILES_OF_IMAGES
     if path is None or not (path.is_dir() or is_file):
         raise InputError(
-            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a .csv "
-            "or .npz file of images"
+            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a "
+            ".csv, .txt or .npz file of images"
+        )
+
+
+def _check_image_directory(image_directory: str, directory: str) -> None:
+    if not image_directory:
+        return
+    if not directory.lower().endswith(catalog.LISTS):
+        raise InputError(
+            f"dataset.image_directory: {image_directory!r}, but dataset.directory is not a list of images "
+            f"({', '.join(catalog.LISTS)}); it must be empty"
+        )
+    if not local_path(image_directory, "dataset.image_directory").is_dir():
+        raise InputError(
+            f"dataset.image_directory: {image_directory!r} is not a folder; it must be the one that listed paths are "
+            "relative to"
         )
 
 

@@ -19,6 +19,7 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.data_dir",
     "dataset.directory",  # runs compare the content of the folder instead: runs/same_data.py
     "dataset.duplicates",
+    "dataset.image_directory",
     "devices",
     "evaluation.batch_size",
     "evaluation.every_epochs",

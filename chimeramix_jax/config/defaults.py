@@ -33,8 +33,10 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
-    # and labels, or an .npz file of arrays; see docs/data_check.md
+    # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md)
     "dataset.directory": ("", rules.TEXT),
+    # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file
+    "dataset.image_directory": ("", rules.TEXT),
     # image_folder, tfds:NAME: pixels per side of the stored squares
     "dataset.image_side": (64, rules.integer(8, 1024)),
     # image_folder, tfds:NAME: how photos that are not square become squares. "crop": only the largest central square is

@@ -154,7 +154,7 @@ def _directory_of_files(entry: DatasetEntry, dataset_config: ConfigDict) -> Path
         return None
     from chimeramix_jax.data.builders.own_images import folder_of
 
-    return folder_of(dataset_config.directory)
+    return folder_of(dataset_config.directory, dataset_config.image_directory)
 
 
 def _refuse_empty(held_out: "_Examples", dataset_config: ConfigDict, training_images: int) -> None:

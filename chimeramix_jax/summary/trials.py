@@ -72,7 +72,7 @@ class Trial:
 
 def dataset_label(name: str, directory: str) -> str:
     """Returns the name of a data set, followed by that of its folder if the images come from one."""
-    return f"{name} ({os.path.basename(os.path.abspath(os.path.expanduser(directory)))})" if directory else name
+    return f"{name} ({paths.short_name(directory)})" if directory else name
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:

@@ -29,7 +29,7 @@ def make_builder(dataset_config: ConfigDict) -> Any:
             from chimeramix_jax.data.builders.own_images import OwnImages, scan
 
             return OwnImages(
-                scan(dataset_config.directory, dataset_config.evaluate_on),
+                scan(dataset_config.directory, dataset_config.evaluate_on, dataset_config.image_directory),
                 dataset_config.image_side,
                 fit=dataset_config.fit,
                 skip_unreadable=dataset_config.skip_unreadable,

@@ -14,7 +14,7 @@ from chimeramix_jax.data.builders.cifar_pickles import CifarPickles
 from chimeramix_jax.errors import InputError
 
 
-class _Cifair(CifarPickles, skip_registration=True):
+class _Cifair(CifarPickles):
     """The common base of both."""
 
     HOMEPAGE = "https://cvjena.github.io/cifair/"

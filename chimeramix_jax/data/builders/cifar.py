@@ -20,7 +20,7 @@ from chimeramix_jax.data.builders.examples import png_bytes
 from chimeramix_jax.data.tfds_sources import prepared_by_tfds
 
 
-class _Cifar(CifarPickles, skip_registration=True):
+class _Cifar(CifarPickles):
     """The common base of both."""
 
     HOMEPAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"

@@ -19,7 +19,7 @@ from chimeramix_jax.data.safe_pickle import load_plain_pickle
 from chimeramix_jax.errors import InputError
 
 
-class CifarPickles(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class CifarPickles(tfds.core.GeneratorBasedBuilder):
     """The common base. Names of builders begin with the project's name, as TFDS has builders of its own."""
 
     VERSION = tfds.core.Version("1.0.0")

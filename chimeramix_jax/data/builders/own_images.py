@@ -1,4 +1,6 @@
-"""A user's own images, from folders (``image_folder``), a table (``image_table``) or arrays (``image_arrays``)."""
+"""A user's own images, from folders (``image_folder``), a table or split files (``image_table``, ``image_list``), or
+arrays (``image_arrays``).
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from chimeramix_jax.config.catalog import LISTS
 from chimeramix_jax.config.rules import Fit
-from chimeramix_jax.data.builders import image_arrays, image_folder, image_table
+from chimeramix_jax.data.builders import image_arrays, image_folder, image_list, image_table
 from chimeramix_jax.data.builders.contents import Contents, LabelledSource, refuse_validation_alone
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
 from chimeramix_jax.data.fitting import squared
@@ -120,34 +123,42 @@ def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
     return None
 
 
-def scan(directory: str, evaluate_on: str = "test") -> Contents:
+def scan(directory: str, evaluate_on: str = "test", image_directory: str = "") -> Contents:
     """Lists a user's own images and their splits, without opening them; raises InputError if that is impossible.
 
     Args:
-        directory: a folder, a CSV file that lists images, or an NPZ file of arrays.
+        directory: a folder, a CSV or TXT file that lists images, or an NPZ file of arrays.
         evaluate_on: the held-out images to use, "test" or "validation".
+        image_directory: the folder to which listed paths are relative; "": that of the list.
     """
     if not directory:
         raise InputError("dataset.directory: not set; image_folder needs --config.dataset.directory=PATH")
     path = local_path(directory, "dataset.directory")
+    suffix = path.suffix.lower()
     if path.is_dir() or not path.exists():
         contents = image_folder.scan_folder(path, evaluate_on)
-    elif path.suffix.lower() == ".csv":
-        contents = image_table.scan_table(path)
-    elif path.suffix.lower() == ".npz":
+    elif suffix in LISTS:
+        root = _root_of_list(path, image_directory)
+        contents = image_table.scan_table(path, root) if suffix == ".csv" else image_list.scan_list(path, root)
+    elif suffix == ".npz":
         contents = image_arrays.scan_arrays(path)
     else:
         raise InputError(
-            f"dataset.directory: {path} is a file; it must be a folder of images, a .csv file that lists images, or an "
-            ".npz file of arrays"
+            f"dataset.directory: {path} is a file; it must be a folder of images, a .csv or .txt file that lists "
+            "images, or an .npz file of arrays"
         )
     refuse_validation_alone(contents, evaluate_on, path)
     return contents
 
 
-def folder_of(directory: str) -> Path | None:
+def folder_of(directory: str, image_directory: str = "") -> Path | None:
     """Returns the folder below which the files named by ``scan`` are; None for arrays, whose images have no files."""
     path = local_path(directory, "dataset.directory")
-    if path.suffix.lower() == ".npz" and not path.is_dir():
-        return None
-    return path if path.is_dir() else path.parent
+    if path.is_dir():
+        return path
+    return None if path.suffix.lower() == ".npz" else _root_of_list(path, image_directory)
+
+
+def _root_of_list(path: Path, image_directory: str) -> Path:
+    """Returns the folder to which the paths in a list of images are relative."""
+    return local_path(image_directory, "dataset.image_directory") if image_directory else path.parent
