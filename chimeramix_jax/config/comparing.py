@@ -36,6 +36,7 @@ NO_EFFECT_ON_RESULTS = (
 # out of digests, so that the runs and generators of earlier versions are found under their names.
 _AS_BEFORE = {
     "dataset.fit": "crop",
+    "dataset.division": -1,
     "dataset.train_split": "",
     "dataset.validation_split": "",
     "dataset.test_split": "",
@@ -110,6 +111,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "dataset.name",
         "dataset.image_side",
         "dataset.fit",
+        "dataset.division",
         "dataset.train_split",
         "dataset.validation_split",
         "dataset.test_split",

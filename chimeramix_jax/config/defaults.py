@@ -30,6 +30,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
     # the unused images of the train split; in a fold's run, the fold that was left out
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
+    # -1: draw the training images by seed. 0: the first max_labels_per_class images of each class in published order,
+    # 1: the next that many, and so on, whatever the seed, as the GEM benchmark divides ciFAIR-10
+    "dataset.division": (-1, rules.integer(-1, 1_000_000)),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths

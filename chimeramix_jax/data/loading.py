@@ -16,7 +16,7 @@ from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
-from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
+from chimeramix_jax.data.few_shot import check_draw, division_indices, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
 from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.errors import InputError, one_line
@@ -111,7 +111,10 @@ def load_few_shot(
                 splits["test"] = splits["train"].at(np.arange(0))
             kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
             train = splits.pop("train")
-            indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
+            if dataset_config.division < 0 or max_labels_per_class is None:
+                indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
+            else:
+                indices = division_indices(train.labels, max_labels_per_class, dataset_config.division, class_names)
             chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
             # The rest of the train split serves as validation images, unless there are others.
             others = splits | {"rest" if "validation" in splits else "validation": rest}
