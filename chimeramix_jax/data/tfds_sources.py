@@ -92,10 +92,14 @@ def _unknown_name(name: str, dataset: str, data_dir: str | None) -> InputError:
 
 
 def _unknown_part(name: str, parts: TfdsName, data_dir: str | None, error: Exception) -> InputError:
-    """Returns the error for an unknown version or configuration of a known data set."""
+    """Returns the error for an unknown version or configuration of a known data set, or for damaged files."""
     import tensorflow_datasets as tfds
 
-    builder_class = tfds.builder_cls(parts.name)
+    unopened = InputError(f"dataset.name: {name!r} cannot be opened: {one_line(error)}")
+    try:
+        builder_class = tfds.builder_cls(parts.name)
+    except tfds.core.DatasetNotFoundError:
+        return unopened
     configs = list(builder_class.builder_configs)
     if parts.config and parts.config not in configs:
         near = difflib.get_close_matches(parts.config, configs, n=1)
@@ -113,7 +117,7 @@ def _unknown_part(name: str, parts: TfdsName, data_dir: str | None, error: Excep
             f"{tfds.__version__} can prepare {', '.join(versions)}, and {_folder(data_dir)} has "
             f"{', '.join(prepared) or 'none'}"
         )
-    return InputError(f"dataset.name: {name!r} cannot be opened: {one_line(error)}")
+    return unopened
 
 
 def _folder(data_dir: str | None) -> Path:

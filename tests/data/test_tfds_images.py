@@ -69,11 +69,24 @@ def test_the_few_shot_subset_refers_to_the_order_of_the_records(config):
     np.testing.assert_array_equal(dataset.train.labels, labels[dataset.train_indices])
 
 
-def test_without_a_test_split_a_share_is_held_out_as_of_a_folder(config):
-    prepare(config, {"train": tfds_sets.examples(15)})
+def test_without_a_test_split_a_share_is_held_out_as_of_a_folder_even_if_a_class_has_no_images(config):
+    label = tfds.features.ClassLabel(names=(*tfds_sets.CLASSES, "yak"))
+    prepare(config, {"train": tfds_sets.examples(15)}, features={**tfds_sets.standard_features(), "label": label})
     dataset = load_few_shot(config, None, seed=0)
-    assert dataset.divided
+    assert dataset.divided and dataset.class_names[3] == "yak"
     assert len(dataset.train.labels) + len(dataset.held_out.labels) == 15
+    assert set(dataset.held_out.labels) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("damage", ["shorten", "remove"])
+def test_damaged_files_are_reported_with_their_folder(config, damage):
+    prepare(config, {"train": tfds_sets.examples(6), "test": tfds_sets.examples(3)})
+    (records,) = (Path(config.data_dir) / "insects" / "1.0.0").glob("*-train.array_record*")
+    content = records.read_bytes()
+    records.unlink()
+    if damage == "shorten":
+        records.write_bytes(content[: len(content) // 2])
+    assert refusal(config).startswith(f"dataset.data_dir: {Path(config.data_dir, 'insects', '1.0.0')} is damaged (")
 
 
 def test_parts_of_splits_and_other_names_are_chosen_by_settings(config):

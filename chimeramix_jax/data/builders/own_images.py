@@ -3,7 +3,7 @@ arrays (``image_arrays``).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from chimeramix_jax.config.catalog import LISTS
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data.builders import image_arrays, image_folder, image_list, image_table
-from chimeramix_jax.data.builders.contents import Contents, LabelledSource, refuse_validation_alone
+from chimeramix_jax.data.builders.contents import Contents, LabelledSource, LabelledSources, refuse_validation_alone
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
@@ -68,7 +68,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {name: self._generate_examples(images) for name, images in self._contents.splits.items()}
 
-    def _generate_examples(self, images: Sequence[LabelledSource]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, images: LabelledSources) -> Iterator[tuple[int, dict[str, Any]]]:
         labels, readable = set[int](), set[int]()
         for index, source in enumerate(images):
             labels.add(source.label)

@@ -5,10 +5,11 @@ keys: it is the same wherever the same version of a data set is prepared. Encode
 may be of any kind that Pillow reads.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -20,7 +21,6 @@ from chimeramix_jax.data.builders.contents import (
     TRAIN,
     VALIDATION,
     Contents,
-    LabelledSource,
     fingerprint_of,
 )
 from chimeramix_jax.data.builders.own_images import OwnImages
@@ -84,7 +84,7 @@ class TfdsImage:
         return read_uploaded_rgb(self.content, self.place, named_by="dataset.name")
 
 
-class TfdsRecords(Sequence[LabelledSource]):
+class TfdsRecords:
     """A split's examples, which are read when they are needed and not kept in memory."""
 
     def __init__(self, builder: Any, split: str, role: str, image_feature: str, label_feature: str):
@@ -94,22 +94,19 @@ class TfdsRecords(Sequence[LabelledSource]):
         self._classes = builder.info.features[label_feature].num_classes
         used = {name: builder.info.features[name] for name in (image_feature, label_feature)}
         self._features = tfds.features.FeaturesDict(used)
-        self._source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        with self._named_if_damaged():
+            self._source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
 
     def __len__(self) -> int:
         return len(self._source)
 
-    @overload
-    def __getitem__(self, position: int) -> LabelledSource: ...
+    def __getitem__(self, positions: slice) -> list[TfdsImage]:
+        chosen = range(len(self))[positions]
+        with self._named_if_damaged():
+            records = self._source.__getitems__(list(chosen))
+            return [self._example(*pair) for pair in zip(chosen, records, strict=True)]
 
-    @overload
-    def __getitem__(self, position: slice) -> Sequence[LabelledSource]: ...
-
-    def __getitem__(self, position: int | slice) -> LabelledSource | Sequence[LabelledSource]:
-        positions = range(len(self))[position]
-        return self._read(positions) if isinstance(positions, range) else self._read([positions])[0]
-
-    def __iter__(self) -> Iterator[LabelledSource]:
+    def __iter__(self) -> Iterator[TfdsImage]:
         """Yields all examples; raises InputError at the first without a class, as in splits of unlabelled images."""
         for start in range(0, len(self), _RECORDS_AT_ONCE):
             for image in self[start : start + _RECORDS_AT_ONCE]:
@@ -120,12 +117,12 @@ class TfdsRecords(Sequence[LabelledSource]):
                     )
                 yield image
 
-    def _read(self, positions: Sequence[int]) -> list[TfdsImage]:
+    @contextlib.contextmanager
+    def _named_if_damaged(self) -> Iterator[None]:
         try:
-            records = self._source.__getitems__(list(positions))
-        except (RuntimeError, OSError) as error:  # the record reader raises RuntimeError
+            yield
+        except Exception as error:  # damaged files can make the reader and the parser raise nearly any error
             raise InputError(f"dataset.data_dir: {self._directory} is damaged ({one_line(error)})") from error
-        return [self._example(*pair) for pair in zip(positions, records, strict=True)]
 
     def _example(self, position: int, record: bytes) -> TfdsImage:
         undecoded = {self._image_feature: tfds.decode.SkipDecoding()}
