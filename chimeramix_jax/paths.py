@@ -70,6 +70,13 @@ def without_links(path: str) -> str:
     return os.path.realpath(os.path.expanduser(path))
 
 
+def short_name(path: str) -> str:
+    """Returns the last part of a path or, of a .txt file such as ``isic2018/trainval.txt``, the last two."""
+    whole = os.path.abspath(os.path.expanduser(path))
+    folder, name = os.path.split(whole)
+    return os.path.join(os.path.basename(folder), name) if name.lower().endswith(".txt") else name
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """Returns a path as text that can be encoded, with bytes that are not UTF-8 replaced."""
     return os.fsencode(path).decode(errors="replace")

@@ -10,6 +10,9 @@ ten of each class), centre-cropped and resized to 32x32, which shows whether the
 ``--config.dataset.fit=pad`` shows whole photos instead of their central squares. ``image_folder_gpu.py`` has a higher
 resolution, for a GPU.
 
+``--config.dataset.name=tfds:NAME`` instead of a directory takes the images of a data set of TensorFlow Datasets, and
+``--config.dataset.directory=trainval.txt`` those of a published list of files (``docs/datasets.md``).
+
 The default is the recipe that was best within five minutes in our measurements on validation images: TrivialAugment and
 mixup, images that grow during training, and the mean over each image and its mirror image in prediction. It does not
 mix features, which lost accuracy there. ``:chimeramix_grid`` and the other experiments do; they train the generator

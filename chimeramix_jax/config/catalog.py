@@ -4,12 +4,12 @@ The module imports neither TFDS nor NumPy, so that checking settings is quick; t
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Literal
+import re
+from typing import Literal
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.errors import InputError, not_one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,34 +18,15 @@ class DatasetEntry:
 
     name: str
     image_side: int | None  # pixels per side of the stored images; None: the value of ``dataset.image_side``
-    classes: int | None  # the number of classes; None: the number of class folders of the user
-    # The feature of a stored example that holds its position in the published split. TFDS reorders examples when
-    # it writes them, but few-shot splits are defined in the published order.
-    position_feature: str = "index"
-    published_position: Callable[[Any], int] = int  # converts the value of that feature to the position, counted from 0
+    classes: int | None  # the number of classes; None: as many as the images have
     # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
     source: Literal["archive", "directory"] | None = None
-    # Whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
-    preparing_needs_tensorflow: bool = False
     hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
 
-
-def _position_in_id(identifier: bytes | str) -> int:
-    """Reads the position from an id of TFDS's CIFAR: ``train_00017`` is 17."""
-    text = identifier.decode() if isinstance(identifier, bytes) else identifier
-    return int(text.rpartition("_")[2])
-
-
-def _cifar(name: str, classes: int) -> DatasetEntry:
-    return DatasetEntry(
-        name,
-        image_side=32,
-        classes=classes,
-        position_feature="id",
-        published_position=_position_in_id,
-        preparing_needs_tensorflow=True,
-        hub_name=f"uoft-cs/{name}",
-    )
+    @property
+    def is_fixed(self) -> bool:
+        """Whether sides, classes and splits are known beforehand, and not only when the images are read."""
+        return self.image_side is not None
 
 
 _ENTRIES: dict[str, DatasetEntry] = {
@@ -54,12 +35,18 @@ _ENTRIES: dict[str, DatasetEntry] = {
         DatasetEntry("digits", image_side=8, classes=10),
         DatasetEntry("cifair10", image_side=32, classes=10, source="archive"),
         DatasetEntry("cifair100", image_side=32, classes=100, source="archive"),
-        _cifar("cifar10", classes=10),
-        _cifar("cifar100", classes=100),
+        DatasetEntry("cifar10", image_side=32, classes=10, source="archive", hub_name="uoft-cs/cifar10"),
+        DatasetEntry("cifar100", image_side=32, classes=100, source="archive", hub_name="uoft-cs/cifar100"),
         DatasetEntry("stl10", image_side=96, classes=10, source="archive"),
         DatasetEntry("image_folder", image_side=None, classes=None, source="directory"),
     )
 }
+
+LISTS = (".csv", ".txt")  # what lists a user's own images
+FILES_OF_IMAGES = (*LISTS, ".npz")  # what dataset.directory may be instead of a folder
+
+TFDS_PREFIX = "tfds:"  # in front of the names of data sets that TensorFlow Datasets (TFDS) has
+_TFDS_NAME = re.compile(TFDS_PREFIX + r"(?P<name>[A-Za-z_]\w*)(/(?P<config>[^:/]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 
 DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
@@ -67,6 +54,41 @@ DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 def names_taking(source: str) -> tuple[str, ...]:
     """Returns the names of the data sets that use ``dataset.archive`` or ``dataset.directory`` (``source``)."""
     return tuple(entry.name for entry in _ENTRIES.values() if entry.source == source)
+
+
+def names_with_any_side() -> tuple[str, ...]:
+    """Returns the names of the data sets whose images may have any size and are resized when they are prepared."""
+    return (*(entry.name for entry in _ENTRIES.values() if not entry.is_fixed), f"{TFDS_PREFIX}NAME")
+
+
+def has_any_side(name: str) -> bool:
+    """Returns whether a data set's images may have any size; ``name`` need not be known."""
+    return name.startswith(TFDS_PREFIX) or name in names_with_any_side()
+
+
+@dataclasses.dataclass(frozen=True)
+class TfdsName:
+    """The name of a data set of TFDS, in parts."""
+
+    name: str
+    config: str | None
+    version: str | None
+
+
+def tfds_name(name: str) -> TfdsName | None:
+    """Returns the parts of ``tfds:NAME[/CONFIG][:VERSION]``, or None for the name of any other data set.
+
+    Raises InputError if the name begins like that but is not of this form.
+    """
+    if not name.startswith(TFDS_PREFIX):
+        return None
+    parts = _TFDS_NAME.fullmatch(name)
+    if parts is None:
+        raise InputError(
+            f"dataset.name: {name!r} is not allowed; it must be {TFDS_PREFIX}NAME, {TFDS_PREFIX}NAME/CONFIG, or either "
+            "followed by a version such as :1.0.0"
+        )
+    return TfdsName(parts["name"], parts["config"], parts["version"])
 
 
 def native_image_side(name: str) -> int:
@@ -85,4 +107,6 @@ def dataset_entry(name: str) -> DatasetEntry:
     """Returns the properties of a data set; raises InputError, which suggests a similar name, if there is none."""
     if name in _ENTRIES:
         return _ENTRIES[name]
-    raise not_one_of("dataset.name", name, DATASET_NAMES)
+    if tfds_name(name):
+        return DatasetEntry(name, image_side=None, classes=None)
+    raise not_one_of("dataset.name", name, (*DATASET_NAMES, f"{TFDS_PREFIX}NAME"))

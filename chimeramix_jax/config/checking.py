@@ -23,7 +23,9 @@ from chimeramix_jax.paths import local_path
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
-FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
+TFDS_SETTINGS = tuple(
+    f"dataset.{name}" for name in ("train_split", "validation_split", "test_split", "image_feature", "label_feature")
+)
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
 
@@ -122,8 +124,8 @@ def _check_choice(settings: Mapping[str, Any]) -> None:
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:
     entry = catalog.dataset_entry(settings["dataset.name"])
-    # A user's own images may have a validation part of their own, which only the loader knows.
-    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"] and entry.source != "directory"
+    # Other images may have a validation part of their own, which only the loader knows.
+    all_are_training = settings["max_labels_per_class"] is None and not settings["fold"] and entry.is_fixed
     if settings["dataset.evaluate_on"] == "validation" and all_are_training:
         raise InputError(
             "dataset.evaluate_on: 'validation', but with max_labels_per_class None all images are training images; it "
@@ -133,11 +135,22 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:
             raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
-    if settings["dataset.fit"] != "crop" and entry.source != "directory":
+    if settings["dataset.fit"] != "crop" and entry.is_fixed:
         raise InputError(
             f"dataset.fit: {settings['dataset.fit']!r}, but the images of {entry.name} are square already; only "
-            f"{', '.join(catalog.names_taking('directory'))} can use it, and it must be crop for others"
+            f"{', '.join(catalog.names_with_any_side())} can use it, and it must be crop for others"
         )
+    if settings["dataset.division"] >= 0 and settings["max_labels_per_class"] is None:
+        raise InputError(
+            f"dataset.division: {settings['dataset.division']}, but with max_labels_per_class None all images are "
+            "training images; it must be -1, or max_labels_per_class must be a whole number"
+        )
+    for key in TFDS_SETTINGS:
+        if settings[key] and catalog.tfds_name(entry.name) is None:
+            raise InputError(
+                f"{key}: {settings[key]!r}, but only {catalog.TFDS_PREFIX}NAME can use it, and dataset.name is "
+                f"{entry.name!r}; it must be empty"
+            )
 
 
 def _check_files(settings: Mapping[str, Any]) -> None:
@@ -156,15 +169,31 @@ def _check_files(settings: Mapping[str, Any]) -> None:
     entry = catalog.dataset_entry(settings["dataset.name"])
     if entry.source == "directory":
         _check_directory(directory)
+        _check_image_directory(settings["dataset.image_directory"], directory)
 
 
 def _check_directory(directory: str) -> None:
     path = local_path(directory, "dataset.directory") if directory else None
-    is_file = path is not None and path.is_file() and path.suffix.lower() in FILES_OF_IMAGES
+    is_file = path is not None and path.is_file() and path.suffix.lower() in catalog.FILES_OF_IMAGES
     if path is None or not (path.is_dir() or is_file):
         raise InputError(
-            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a .csv "
-            "or .npz file of images"
+            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a "
+            ".csv, .txt or .npz file of images"
+        )
+
+
+def _check_image_directory(image_directory: str, directory: str) -> None:
+    if not image_directory:
+        return
+    if not directory.lower().endswith(catalog.LISTS):
+        raise InputError(
+            f"dataset.image_directory: {image_directory!r}, but dataset.directory is not a list of images "
+            f"({', '.join(catalog.LISTS)}); it must be empty"
+        )
+    if not local_path(image_directory, "dataset.image_directory").is_dir():
+        raise InputError(
+            f"dataset.image_directory: {image_directory!r} is not a folder; it must be the one that listed paths are "
+            "relative to"
         )
 
 

@@ -19,6 +19,7 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.data_dir",
     "dataset.directory",  # runs compare the content of the folder instead: runs/same_data.py
     "dataset.duplicates",
+    "dataset.image_directory",
     "devices",
     "evaluation.batch_size",
     "evaluation.every_epochs",
@@ -35,7 +36,15 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop"}
+_AS_BEFORE = {
+    "dataset.fit": "crop",
+    "dataset.division": -1,
+    "dataset.train_split": "",
+    "dataset.validation_split": "",
+    "dataset.test_split": "",
+    "dataset.image_feature": "",
+    "dataset.label_feature": "",
+}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror",)
@@ -104,6 +113,12 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "dataset.name",
         "dataset.image_side",
         "dataset.fit",
+        "dataset.division",
+        "dataset.train_split",
+        "dataset.validation_split",
+        "dataset.test_split",
+        "dataset.image_feature",
+        "dataset.label_feature",
         "dataset.skip_unreadable",
         "dataset.holdout_fraction",
         "dataset.holdout_seed",

@@ -31,26 +31,41 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "float32", "tensorfloat32" (float32 multiplied in fewer bits, on GPUs), "bfloat16" (parameters stay float32), or
     # "auto": float32 on CPU, else bfloat16
     "precision": ("auto", rules.choice("auto", "float32", "tensorfloat32", "bfloat16")),
-    "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog
+    "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog and docs/datasets.md
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
     # the unused images of the train split; in a fold's run, the fold that was left out
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
+    # -1: draw the training images by seed. 0: the first max_labels_per_class images of each class in published order,
+    # 1: the next that many, and so on, whatever the seed, as the GEM benchmark divides ciFAIR-10
+    "dataset.division": (-1, rules.integer(-1, 1_000_000)),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
-    # and labels, or an .npz file of arrays; see docs/data_check.md
+    # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md)
     "dataset.directory": ("", rules.TEXT),
-    "dataset.image_side": (64, rules.integer(8, 1024)),  # image_folder: pixels per side of the stored squares
-    # image_folder: how photos that are not square become squares. "crop": only the largest central square is seen;
-    # "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See data/fitting.py
+    # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file
+    "dataset.image_directory": ("", rules.TEXT),
+    # image_folder, tfds:NAME: pixels per side of the stored squares
+    "dataset.image_side": (64, rules.integer(8, 1024)),
+    # image_folder, tfds:NAME: how photos that are not square become squares. "crop": only the largest central square is
+    # seen; "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See
+    # data/fitting.py
     "dataset.fit": ("crop", rules.choice(*rules.FITS)),
-    "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # image_folder: skip files that cannot be read, with a warning
+    # tfds:NAME: the splits to use, if they are not called train, validation and test; "": these, as far as there are
+    # any. Parts such as "train[:80%]" are allowed; test_split "none": hold out a share of the training images
+    "dataset.train_split": ("", rules.TEXT),
+    "dataset.validation_split": ("", rules.TEXT),
+    "dataset.test_split": ("", rules.TEXT),
+    # tfds:NAME: the features that are the image and its class; "": the only ones of their types
+    "dataset.image_feature": ("", rules.TEXT),
+    "dataset.label_feature": ("", rules.TEXT),
+    "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # the same: skip files that cannot be read, with a warning
     # image_folder: "refuse" the same pixels among both training and held-out images, or only "report" them
     "dataset.duplicates": ("refuse", rules.choice("refuse", "report")),
-    # image_folder without test/: share of each class held out for testing
+    # image_folder without test/, tfds:NAME without a test split: share of each class held out for testing
     "dataset.holdout_fraction": (0.2, rules.BETWEEN_0_AND_1),
-    # image_folder without test/: together with seed, chooses the held-out images
+    # the same: together with seed, chooses the held-out images
     "dataset.holdout_seed": (0, rules.SEED),
     # Crop and mirroring apply to both stages, all other augmentations to the classifier only.
     # Reflect padding before the random crop, as a share of the side: no crop needs more than half of it.

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, in_digests, leaving_out
 from chimeramix_jax.config.experiments import parse_recipes
 from chimeramix_jax.config.loading import shipped_settings
-from chimeramix_jax.paths import without_links
+from chimeramix_jax.paths import short_name, without_links
 
 _NAMED = (
     "seed",
@@ -28,9 +28,9 @@ def default_workdir(config: ConfigDict) -> str:
     folder. If settings differ from the shipped experiment, or the folder's location does, it ends in a digest of these.
     """
     name, changed = _nearest_file(config)
-    parts = [name]
+    parts = [re.sub(r"[^\w.-]", "_", name)]
     if config.dataset.directory:
-        folder = os.path.basename(without_links(config.dataset.directory))
+        folder = short_name(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     experiment = "-".join([config.experiment, *parse_recipes(config.recipes)])

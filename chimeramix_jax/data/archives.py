@@ -1,11 +1,15 @@
-"""Obtains a published archive, by download or from the user's own copy, and verifies its checksum."""
+"""Obtains a published archive, by download or from the user's own copy, verifies its checksum, and reads tar files."""
 
 import contextlib
 import dataclasses
 import hashlib
 import os
+import posixpath
+import tarfile
 import urllib.error
 import urllib.request
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +80,28 @@ def _check_reachable(url: str) -> None:
     # An HTTPError means that the server responds, even if it does not support HEAD; only its response to GET matters.
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(request, timeout=_REACHABLE_WITHIN_SECONDS).close()
+
+
+def read_tar_members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Returns the content of a tar.gz file's members by their base names, which are given.
+
+    Reads the file once, only as far as necessary, and extracts nothing to disk. Raises InputError if it is damaged or
+    lacks one of the members.
+    """
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r|gz") as archive:
+            for member in archive:
+                name = posixpath.basename(member.name)
+                if name in names and member.isfile():
+                    content = archive.extractfile(member)
+                    assert content is not None  # it is a file
+                    members[name] = content.read()
+                if len(members) == len(names):
+                    break
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise InputError(f"dataset.archive: {path} cannot be read as a tar.gz: {error}") from error
+    missing = [name for name in names if name not in members]
+    if missing:
+        raise InputError(f"dataset.archive: {path} lacks {', '.join(missing)}")
+    return members

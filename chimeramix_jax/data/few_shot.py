@@ -35,7 +35,7 @@ def few_shot_indices(
     classes, counts = np.unique(labels, return_counts=True)
     if max_labels_per_class is not None and max_labels_per_class > counts.min():
         smallest = int(classes[counts.argmin()])
-        name = smallest if class_names is None else repr(class_names[smallest])
+        name = _name_of(smallest, class_names)
         others = "" if kept_for_testing is None else f", as {kept_for_testing[smallest]} more are held out for testing"
         raise InputError(
             f"max_labels_per_class: {max_labels_per_class}, but class {name} has only {counts.min()} training "
@@ -50,6 +50,42 @@ def few_shot_indices(
     indices = np.concatenate(kept).astype(np.int64)
     rng.shuffle(indices)
     return indices
+
+
+def division_indices(
+    labels: Int[np.ndarray, "examples"],
+    labels_per_class: int,
+    division: int,
+    class_names: Sequence[str] | None = None,
+) -> Int64[np.ndarray, "chosen"]:
+    """Returns the first ``labels_per_class`` examples of every class, or the next that follow them, in published order.
+
+    The GEM benchmark divides ciFAIR-10 like this: with 50 images per class, its ``trainval0``, ``trainval1`` and
+    ``trainval2`` are the divisions 0, 1 and 2 (https://github.com/lorenzobrigato/gem).
+
+    Args:
+      labels: the class of every example, in the published order of the data set; indices refer to this order.
+      labels_per_class: the number of examples per class, at least 1.
+      division: which of the consecutive parts of that size, from 0.
+      class_names: by label, for error messages.
+
+    Raises:
+      InputError: a class has too few examples.
+    """
+    check_draw(labels_per_class, seed=0)
+    start, end = division * labels_per_class, (division + 1) * labels_per_class
+    classes, counts = np.unique(labels, return_counts=True)
+    if end > counts.min():
+        name = _name_of(int(classes[counts.argmin()]), class_names)
+        raise InputError(
+            f"dataset.division: {division}, which are the images {start + 1} to {end} of each class, but class {name} "
+            f"has only {counts.min()} training images"
+        )
+    return np.concatenate([np.flatnonzero(labels == label)[start:end] for label in classes]).astype(np.int64)
+
+
+def _name_of(label: int, class_names: Sequence[str] | None) -> str:
+    return str(label) if class_names is None else repr(class_names[label])
 
 
 def check_draw(max_labels_per_class: int | None, seed: int) -> None:

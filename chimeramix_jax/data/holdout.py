@@ -48,11 +48,11 @@ def held_out(
     classes = classes_of_images(images, labels)
     numbers = {image: number_of(f"{seed} {image}") / NUMBERS for image in classes}  # from 0 to below 1
     out = {image for image in classes if len(classes[image]) > 1 and numbers[image] < share}
-    members = [
-        sorted((image for image in classes if label in classes[image]), key=numbers.__getitem__)
-        for label in range(len(class_names))
-    ]
-    for distinct in members:
+    members = {
+        class_names[label]: sorted((image for image in classes if label in classes[image]), key=numbers.__getitem__)
+        for label in np.unique(labels).tolist()  # a published data set may name classes of which it has no images
+    }
+    for distinct in members.values():
         own = [image for image in distinct if len(classes[image]) == 1]
         most = max(math.ceil(2 * share * len(distinct) - 1e-9), 1) - len(out.intersection(distinct))
         below = sum(numbers[image] < share for image in own)
@@ -61,10 +61,10 @@ def held_out(
             out.add(next(iter(own or distinct)))
         elif out.issuperset(distinct):
             out.remove((own or distinct)[-1])
-    for distinct, name in zip(members, class_names, strict=True):
+    for name, distinct in members.items():
         if out.isdisjoint(distinct) or out.issuperset(distinct):
             raise InputError(
-                f"dataset.directory: class {name!r} cannot be divided: it has {len(distinct)} different images (copies "
-                "count once); without a test folder each class needs two of its own, one to train and one to test"
+                f"dataset.holdout_fraction: class {name!r} cannot be divided: it has {len(distinct)} different images "
+                "(copies count once); without test images each class needs two of its own, one to train and one to test"
             )
     return np.array([image in out for image in images], dtype=bool)

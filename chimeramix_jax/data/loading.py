@@ -16,7 +16,7 @@ from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
-from chimeramix_jax.data.few_shot import check_draw, few_shot_indices
+from chimeramix_jax.data.few_shot import check_draw, division_indices, few_shot_indices
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
 from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.errors import InputError, one_line
@@ -102,7 +102,7 @@ def load_few_shot(
         builder = prepared_builder(entry, dataset_config)
         class_names = tuple(builder.info.features["label"].names)
         with _named_if_damaged(builder):
-            splits = {name: _published_order(builder, entry, name) for name in _SPLITS if name in builder.info.splits}
+            splits = {name: _published_order(builder, name) for name in _SPLITS if name in builder.info.splits}
             only_folds = folds > 0 and "test" not in splits
             divided = set(splits) == {"train"} and not only_folds
             if divided:
@@ -111,7 +111,10 @@ def load_few_shot(
                 splits["test"] = splits["train"].at(np.arange(0))
             kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
             train = splits.pop("train")
-            indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
+            if dataset_config.division < 0 or max_labels_per_class is None:
+                indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
+            else:
+                indices = division_indices(train.labels, max_labels_per_class, dataset_config.division, class_names)
             chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
             # The rest of the train split serves as validation images, unless there are others.
             others = splits | {"rest" if "validation" in splits else "validation": rest}
@@ -154,7 +157,7 @@ def _directory_of_files(entry: DatasetEntry, dataset_config: ConfigDict) -> Path
         return None
     from chimeramix_jax.data.builders.own_images import folder_of
 
-    return folder_of(dataset_config.directory)
+    return folder_of(dataset_config.directory, dataset_config.image_directory)
 
 
 def _refuse_empty(held_out: "_Examples", dataset_config: ConfigDict, training_images: int) -> None:
@@ -255,13 +258,13 @@ def _divided(
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
 
 
-def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples:
-    """Reads a split without its images, and sorts it in the published order."""
+def _published_order(builder: Any, split: str) -> _Examples:
+    """Reads a split without its images, and sorts it in the published order, which TFDS does not keep."""
     import tensorflow_datasets as tfds
 
     # TFDS's own way to do this, PartialDecoding, needs TensorFlow.
     described = set(_ORIGINAL) <= set(builder.info.features)
-    names = ["label", entry.position_feature, *(_ORIGINAL if described else ())]
+    names = ["label", "index", *(_ORIGINAL if described else ())]
     features = tfds.features.FeaturesDict({name: builder.info.features[name] for name in names})
     source = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
     examples = [
@@ -269,7 +272,7 @@ def _published_order(builder: Any, entry: DatasetEntry, split: str) -> _Examples
         for start in range(0, len(source), _RECORDS_AT_ONCE)
         for record in source.__getitems__(range(start, min(start + _RECORDS_AT_ONCE, len(source))))
     ]
-    positions = np.array([entry.published_position(example[entry.position_feature]) for example in examples])
+    positions = np.array([example["index"] for example in examples], dtype=np.int64)
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
     originals = tuple(map(_original, examples)) if described else None
     if originals is None:

@@ -2,12 +2,10 @@
 
 import contextlib
 import glob
-import importlib.util
 import io
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -15,10 +13,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry
 from chimeramix_jax.data.builders.by_name import make_builder
-from chimeramix_jax.errors import InputError, one_line
-from chimeramix_jax.paths import leaving_no_empty_folders
-
-FILE_FORMAT = "array_record"  # has random access, and needs no TensorFlow to write or read
+from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
+from chimeramix_jax.errors import InputError
 
 
 class SkippedWarning(UserWarning):
@@ -47,9 +43,8 @@ def quiet_tfds() -> Iterator[None]:
 def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     """Returns the TFDS builder of a data set, and prepares the data set on disk if it is not there yet.
 
-    TFDS writes into a directory named ``incomplete.*`` and renames it at the end. The remains of an interrupted
-    preparation are therefore never read, and if several processes prepare at once, all use the data of the first to
-    finish. Raises InputError if the data are not available, or cannot be written to or read from ``dataset.data_dir``.
+    If several processes prepare at once, all use the data of the first to finish. Raises InputError if the data are not
+    available, or cannot be written to or read from ``dataset.data_dir``.
     """
     from chimeramix_jax.data.builders.examples import SKIPPED
 
@@ -60,7 +55,7 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
             "choose another folder with --config.dataset.data_dir"
         )
     if not builder.data_path.exists():
-        _prepare(entry, builder)
+        write(builder, entry.name)
         builder = make_builder(dataset_config)  # another process may have finished first: read its data
     if not builder.is_prepared():
         raise InputError(
@@ -76,28 +71,3 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
         message = f"dataset.skip_unreadable: skipped {len(skipped)} files that cannot be read: {', '.join(skipped)}"
         warnings.warn(message, SkippedWarning, stacklevel=2)
     return builder
-
-
-def _prepare(entry: DatasetEntry, builder: Any) -> None:
-    import tensorflow_datasets as tfds
-
-    if entry.preparing_needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
-        raise InputError(
-            f"dataset.name: {entry.name} is not prepared at {builder.data_dir} yet, and preparing it needs TensorFlow; "
-            "pip install tensorflow"
-        )
-    try:
-        with (
-            leaving_no_empty_folders(Path(builder.data_dir)),
-            leaving_no_empty_folders(Path(builder.data_dir_root, "downloads", "extracted")),
-        ):
-            builder.download_and_prepare(
-                file_format=FILE_FORMAT, download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-            )
-    except (OSError, tfds.download.DownloadError) as error:
-        if builder.data_path.exists():
-            return  # another process finished first, so the final renaming failed
-        reason = one_line(error)
-        raise InputError(
-            f"dataset.data_dir: {entry.name} cannot be prepared under {builder.data_dir_root}: {reason}"
-        ) from error

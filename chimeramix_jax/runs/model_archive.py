@@ -37,7 +37,8 @@ Weights = Mapping[str, Float32[np.ndarray, "..."]]
 KIND = "chimeramix_jax model"
 
 _ABOUT, _CARD = "model.json", "model_card.md"
-_PRIVATE = ("dataset.archive", "dataset.data_dir", "dataset.directory")  # settings that are paths on one machine
+# Settings that are paths on one machine.
+_PRIVATE = ("dataset.archive", "dataset.data_dir", "dataset.directory", "dataset.image_directory")
 _NEEDED: Mapping[str, type] = {"config": dict, "class_names": list, "data": dict, "epoch": int}
 _LARGEST_ABOUT = 100_000_000  # bytes; more are not from this program, and would only fill the memory
 _HEADER_ROOM = 1_000  # bytes that a NumPy file may have besides its numbers

@@ -72,7 +72,7 @@ class Trial:
 
 def dataset_label(name: str, directory: str) -> str:
     """Returns the name of a data set, followed by that of its folder if the images come from one."""
-    return f"{name} ({os.path.basename(os.path.abspath(os.path.expanduser(directory)))})" if directory else name
+    return f"{name} ({paths.short_name(directory)})" if directory else name
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
@@ -200,7 +200,7 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     policy = flat_config["augment.policy"]
     unused += [] if policy == "autoaugment" else ["augment.autoaugment_policy"]
     unused += [] if policy == "randaugment" else ["augment.randaugment_operations", "augment.randaugment_magnitude"]
-    if flat_config["dataset.name"] not in catalog.names_taking("directory"):
+    if not catalog.has_any_side(flat_config["dataset.name"]):
         unused += ["dataset.image_side", "dataset.holdout_fraction", "dataset.holdout_seed"]
     flat = settings.leaving_out(flat_config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
     if flat["precision"] == "auto":

@@ -38,10 +38,6 @@ def test_properties_equal_those_of_the_published_data_sets():
     assert native_image_side("stl10") == 96
 
 
-def test_the_position_of_a_tfds_cifar_example_is_read_from_its_id():
-    assert dataset_entry("cifar10").published_position(b"train_00017") == 17
-
-
 def test_importing_the_data_package_and_its_catalog_loads_no_heavy_package():
     program = (
         "import sys, chimeramix_jax.data, chimeramix_jax.config.catalog;"

@@ -188,7 +188,7 @@ def test_an_archive_must_exist_and_is_allowed_only_for_data_sets_that_have_one(c
     assert "is not a file" in refusal(config)
     archive.touch()
     settings.check(config)
-    config.dataset.name = "cifar10"
+    config.dataset.name = "digits"
     assert refusal(config).startswith("dataset.archive: ")
 
 

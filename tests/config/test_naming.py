@@ -35,3 +35,15 @@ def test_default_directories_depend_on_settings_and_folder_but_not_on_its_spelli
     assert len(set(others)) == len(others)
     assert others[2].startswith("runs/image_folder_gpu-photos-mixup_trivialaugment-")
     assert name("link")[-6:] == name()[-6:]
+
+
+def test_names_of_tfds_data_sets_and_lists_of_images_are_single_folders_that_say_which_they_are(tmp_path):
+    config = settings.load("image_folder:baseline")
+    config.dataset.name = "tfds:cifar10_corrupted/fog_1:1.0.0"
+    assert settings.default_workdir(config).startswith(
+        "runs/tfds_cifar10_corrupted_fog_1_1.0.0-baseline-all-per-class-seed-0-"
+    )
+    config.dataset.update({"name": "image_folder", "directory": str(tmp_path / "clamm" / "trainval0.txt")})
+    assert settings.default_workdir(config).startswith(
+        "runs/image_folder-clamm_trainval0.txt-baseline-all-per-class-seed-0-"
+    )

@@ -13,13 +13,7 @@ from chimeramix_jax.data.archives import Archive
 from chimeramix_jax.data.builders.cifair import Cifair10, Cifair100
 from chimeramix_jax.errors import InputError
 from tests.data.archive_server import serve
-
-NAMES_10 = [f"class {number}" for number in range(10)]
-
-
-def batch(images, labels, labels_key="labels", text=lambda name: name.encode()):
-    planes = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-    return {text("data"): planes, text(labels_key): labels.tolist(), text("filenames"): [b"x.png"] * len(images)}
+from tests.data.cifar_pickles import NAMES_10, Published, allow, batch
 
 
 def write_zip(path, members, folder="ciFAIR-10/"):
@@ -31,31 +25,9 @@ def write_zip(path, members, folder="ciFAIR-10/"):
     return path
 
 
-def allow(monkeypatch, builder, path, url=None):
-    """Makes the file at ``path`` the published one."""
-    md5 = hashlib.md5(Path(path).read_bytes()).hexdigest()
-    monkeypatch.setattr(builder, "ARCHIVE", Archive(url or builder.ARCHIVE.url, md5))
-
-
 @pytest.fixture
 def published(tmp_path, random_images):
-    """Images, labels and pickles of a ciFAIR-10 with 50 training and 20 test images, and a place for its zip."""
-
-    class Published:
-        train_images, test_images = random_images(50, 32), random_images(20, 32, seed=1)
-        train_labels, test_labels = np.arange(50) * 3 % 10, np.arange(20) * 7 % 10
-        path = tmp_path / "copy.zip"
-        members = {
-            f"data_batch_{number}": batch(part_images, part_labels)
-            for number, part_images, part_labels in zip(
-                range(1, 6), np.split(train_images, 5), np.split(train_labels, 5), strict=True
-            )
-        } | {
-            "test_batch": batch(test_images, test_labels),
-            "batches.meta": {b"label_names": [name.encode() for name in NAMES_10]},
-        }
-
-    return Published
+    return Published(random_images, tmp_path / "copy.zip")
 
 
 @pytest.fixture
@@ -110,7 +82,7 @@ def test_a_missing_local_archive_is_named_in_the_error(config, published):
 def test_a_pickle_that_would_run_code_is_refused_and_nothing_is_prepared(config, published, monkeypatch):
     published.members["data_batch_3"] = b"cos\nsystem\n(S'echo harmed'\ntR."
     allow(monkeypatch, Cifair10, write_zip(published.path, published.members))
-    with pytest.raises(InputError, match=r"dataset.archive: the pickle ciFAIR-10/data_batch_3 in .* uses os.system"):
+    with pytest.raises(InputError, match=r"dataset.archive: the pickle data_batch_3 in .* uses os.system"):
         load_few_shot(config, 3, seed=0)
     assert not list(Path(config.data_dir).rglob("*.array_record*"))
 

@@ -1,5 +1,3 @@
-import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -7,17 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from chimeramix_jax.config import load
-from chimeramix_jax.config.catalog import DATASET_NAMES, dataset_entry
+from chimeramix_jax.config.catalog import DATASET_NAMES
 from chimeramix_jax.data import few_shot_indices, load_few_shot
 from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.builders.digits import TRAIN_IMAGES, Digits
-from chimeramix_jax.data.builders.examples import png_bytes
-from chimeramix_jax.data.preparation import quiet_tfds
 from chimeramix_jax.errors import InputError
 
 PREPARED_DIGITS = Path("chimeramix_digits") / "1.0.0"
@@ -27,33 +22,6 @@ PREPARED_DIGITS = Path("chimeramix_digits") / "1.0.0"
 def digits_config(dataset_config):
     dataset_config.name = "digits"
     return dataset_config
-
-
-def make_prepared_cifar10(data_dir, images, labels):
-    """Writes the files of TFDS's own cifar10 builder, but without TensorFlow."""
-
-    class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        name = "cifar10"
-        VERSION = tfds.core.Version("3.0.2")
-
-        def _info(self):
-            features = {
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=(32, 32, 3)),
-                "label": tfds.features.ClassLabel(names=[f"class {number}" for number in range(10)]),
-            }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split) for split in ("train", "test")}
-
-        def _generate_examples(self, split):
-            for number, (image, label) in enumerate(zip(images[split], labels, strict=True)):
-                png = png_bytes(Image.fromarray(image))
-                yield number, {"id": f"{split}_{number:05d}", "image": png, "label": label}
-
-    with quiet_tfds():
-        Cifar10(data_dir=data_dir).download_and_prepare(file_format="array_record")
 
 
 def test_digits_are_read_in_published_order_with_the_chosen_images_for_training(digits_config):
@@ -181,9 +149,9 @@ def test_every_data_set_of_the_catalog_has_a_builder(name, dataset_config, tmp_p
         photo = tmp_path / "photos" / folder / "photo.png"
         photo.parent.mkdir(parents=True)
         Image.new("RGB", (9, 9)).save(photo)
-    builder, entry = make_builder(dataset_config), dataset_entry(name)
+    builder = make_builder(dataset_config)
     assert builder.name.removeprefix("chimeramix_") == name
-    assert {entry.position_feature, "image", "label"} <= set(builder.info.features)
+    assert {"index", "image", "label"} <= set(builder.info.features)
 
 
 def test_a_tilde_in_tfds_data_dir_is_the_home_folder(monkeypatch, tmp_path):
@@ -216,47 +184,6 @@ def test_a_data_dir_that_cannot_be_written_to_is_named(digits_config, tmp_path):
     with pytest.raises(InputError, match=r"dataset.data_dir: digits cannot be prepared under \S*/file: ") as caught:
         load_few_shot(digits_config, 2, seed=0)
     assert "\n" not in str(caught.value)
-
-
-def test_tfds_own_cifar10_is_read_in_the_order_of_its_ids(dataset_config, random_images):
-    images = {"train": random_images(40, 32), "test": random_images(40, 32, seed=1)}
-    labels = np.arange(40) * 7 % 10
-    make_prepared_cifar10(dataset_config.data_dir, images, labels)
-    dataset_config.name = "cifar10"
-    dataset = load_few_shot(dataset_config, 2, seed=0)
-    assert dataset.class_names[3] == "class 3"
-    np.testing.assert_array_equal(dataset.train_indices, few_shot_indices(labels, 2, seed=0))
-    np.testing.assert_array_equal(dataset.train.images, images["train"][dataset.train_indices])
-    np.testing.assert_array_equal(dataset.held_out.images, images["test"])
-    np.testing.assert_array_equal(dataset.held_out.labels, labels)
-
-
-@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_preparing_tfds_own_cifar_without_tensorflow_says_what_to_install(dataset_config, monkeypatch, name):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda module, *rest: None if module == "tensorflow" else find_spec(module, *rest)
-    )
-    dataset_config.name = name
-    with pytest.raises(
-        InputError, match=rf"dataset.name: {name} is not prepared .* needs TensorFlow; pip install tensorflow"
-    ) as caught:
-        load_few_shot(dataset_config, 2, seed=0)
-    assert "\n" not in str(caught.value)
-
-
-def test_data_prepared_in_a_format_that_needs_tensorflow_are_refused(dataset_config, random_images):
-    images = random_images(20, 32)
-    make_prepared_cifar10(dataset_config.data_dir, {"train": images, "test": images}, np.arange(20) % 10)
-    info_file = Path(dataset_config.data_dir) / "cifar10" / "3.0.2" / "dataset_info.json"
-    info = json.loads(info_file.read_text())
-    info["fileFormat"] = "tfrecord"
-    for split in info["splits"]:
-        split["filepathTemplate"] = "{DATASET}-{SPLIT}.tfrecord-{SHARD_X_OF_Y}"
-    info_file.write_text(json.dumps(info))
-    dataset_config.name = "cifar10"
-    with pytest.raises(InputError, match=r"cifar10/3.0.2 was prepared in the format tfrecord, but array_record"):
-        load_few_shot(dataset_config, 2, seed=0)
 
 
 @pytest.mark.parametrize("name", ["a[1]", "a*", "a?"])

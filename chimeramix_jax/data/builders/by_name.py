@@ -5,6 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.catalog import TFDS_PREFIX
+
 
 def make_builder(dataset_config: ConfigDict) -> Any:
     """Returns the TFDS builder of the data set that ``config.dataset`` names."""
@@ -16,9 +18,9 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             return Digits(data_dir=data_dir)
         case "cifair10" | "cifair100" as name:
-            from chimeramix_jax.data.builders.cifair import BUILDERS
+            from chimeramix_jax.data.builders import cifair
 
-            return BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
+            return cifair.BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
         case "stl10":
             from chimeramix_jax.data.builders.stl10 import Stl10
 
@@ -27,15 +29,25 @@ def make_builder(dataset_config: ConfigDict) -> Any:
             from chimeramix_jax.data.builders.own_images import OwnImages, scan
 
             return OwnImages(
-                scan(dataset_config.directory, dataset_config.evaluate_on),
+                scan(dataset_config.directory, dataset_config.evaluate_on, dataset_config.image_directory),
                 dataset_config.image_side,
                 fit=dataset_config.fit,
                 skip_unreadable=dataset_config.skip_unreadable,
                 data_dir=data_dir,
             )
         case "cifar10" | "cifar100" as name:
-            import tensorflow_datasets as tfds
+            from chimeramix_jax.data.builders import cifar
 
-            return tfds.builder(name, data_dir=data_dir)
+            return cifar.BUILDERS[name](archive=dataset_config.archive, data_dir=data_dir)
+        case name if name.startswith(TFDS_PREFIX):
+            from chimeramix_jax.data.builders.tfds_images import TfdsImages, scan_tfds
+
+            return TfdsImages(
+                scan_tfds(dataset_config, data_dir),
+                dataset_config.image_side,
+                fit=dataset_config.fit,
+                skip_unreadable=dataset_config.skip_unreadable,
+                data_dir=data_dir,
+            )
         case name:
             raise NotImplementedError(f"dataset.name {name!r} has no case in make_builder")

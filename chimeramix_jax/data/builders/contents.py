@@ -41,6 +41,20 @@ class LabelledSource(Protocol):
         """Returns the image as RGB; raises UnreadableImageError if it cannot be read."""
 
 
+@runtime_checkable
+class LabelledSources(Protocol):
+    """The images of a split, in published order; a tuple of them, for instance."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def __iter__(self) -> Iterator[LabelledSource]:
+        """Yields all images."""
+
+    def __getitem__(self, positions: slice, /) -> Sequence[LabelledSource]:
+        """Returns the images at these positions."""
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image on disk and its class."""
@@ -61,16 +75,16 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Contents:
-    """The splits of a user's own images, in published order, to which few-shot subsets refer."""
+    """The splits of images to be prepared, in published order, to which few-shot subsets refer."""
 
     class_names: tuple[str, ...]  # by label
-    train: tuple[LabelledSource, ...]
-    validation: tuple[LabelledSource, ...] | None  # None: there is no such split
-    test: tuple[LabelledSource, ...] | None  # None: there is no such split
+    train: LabelledSources
+    validation: LabelledSources | None  # None: there is no such split
+    test: LabelledSources | None  # None: there is no such split
     fingerprint: str  # changes with any file's name, size, modification time or split
 
     @property
-    def splits(self) -> dict[str, tuple[LabelledSource, ...]]:
+    def splits(self) -> dict[str, LabelledSources]:
         """The splits that exist, by name."""
         parts = {TRAIN: self.train, VALIDATION: self.validation, TEST: self.test}
         return {name: images for name, images in parts.items() if images is not None}

@@ -1,17 +1,20 @@
-"""A user's own images, from folders (``image_folder``), a table (``image_table``) or arrays (``image_arrays``)."""
+"""A user's own images, from folders (``image_folder``), a table or split files (``image_table``, ``image_list``), or
+arrays (``image_arrays``).
+"""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from chimeramix_jax.config.catalog import LISTS
 from chimeramix_jax.config.rules import Fit
-from chimeramix_jax.data.builders import image_arrays, image_folder, image_table
-from chimeramix_jax.data.builders.contents import Contents, LabelledSource, refuse_validation_alone
+from chimeramix_jax.data.builders import image_arrays, image_folder, image_list, image_table
+from chimeramix_jax.data.builders.contents import Contents, LabelledSource, LabelledSources, refuse_validation_alone
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
@@ -19,6 +22,8 @@ from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImag
 from chimeramix_jax.data.perceptual_hash import perceptual_hash
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
+
+_READ_AT_ONCE = 1000  # bounds the memory, if sources hold their images
 
 
 class OwnImages(tfds.core.GeneratorBasedBuilder):
@@ -31,6 +36,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
 
     name = "chimeramix_image_folder"
     VERSION = tfds.core.Version("3.0.0")
+    NAMED_BY: ClassVar[str] = "dataset.directory"  # the setting that names the images, for error messages
 
     def __init__(
         self,
@@ -62,9 +68,10 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {name: self._generate_examples(images) for name, images in self._contents.splits.items()}
 
-    def _generate_examples(self, images: Sequence[LabelledSource]) -> Iterator[tuple[int, dict[str, Any]]]:
-        readable: set[int] = set()
+    def _generate_examples(self, images: LabelledSources) -> Iterator[tuple[int, dict[str, Any]]]:
+        labels, readable = set[int](), set[int]()
         for index, source in enumerate(images):
+            labels.add(source.label)
             try:
                 image = source.read()
             except UnreadableImageError as error:
@@ -86,15 +93,18 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                     "perceptual_hash": perceptual_hash(image),
                 },
             )
-        for label in sorted({source.label for source in images} - readable):
+        for label in sorted(labels - readable):
             name = self._contents.class_names[label]
-            raise InputError(f"dataset.directory: no image of class {name!r} can be read")
+            raise InputError(f"{self.NAMED_BY}: no image of class {name!r} can be read")
 
     def _all_unreadable(self, first: UnreadableImageError) -> UnreadableFilesError:
         """Returns an error that lists all unreadable files, after the first has been found."""
+        errors = []
         with ThreadPoolExecutor(os.cpu_count()) as readers:
-            read = readers.map(_unreadable, [image for split in self._contents.splits.values() for image in split])
-            errors = [error for error in read if error is not None]
+            for images in self._contents.splits.values():
+                for start in range(0, len(images), _READ_AT_ONCE):
+                    read = readers.map(_unreadable, images[start : start + _READ_AT_ONCE])
+                    errors += [error for error in read if error is not None]
         advice = "repair or remove them, or skip them with --config.dataset.skip_unreadable"
         if len(errors) == 1:
             return UnreadableFilesError(f"{first} ({advice.replace('them', 'it')})")
@@ -102,7 +112,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         for error in errors:
             paths.setdefault(error.reason, []).append(str(error.path))
         listed = "; ".join(f"{', '.join(files)} {reason}" for reason, files in paths.items())
-        return UnreadableFilesError(f"dataset.directory: {len(errors)} files cannot be read: {listed} ({advice})")
+        return UnreadableFilesError(f"{self.NAMED_BY}: {len(errors)} files cannot be read: {listed} ({advice})")
 
 
 def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
@@ -113,34 +123,42 @@ def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
     return None
 
 
-def scan(directory: str, evaluate_on: str = "test") -> Contents:
+def scan(directory: str, evaluate_on: str = "test", image_directory: str = "") -> Contents:
     """Lists a user's own images and their splits, without opening them; raises InputError if that is impossible.
 
     Args:
-        directory: a folder, a CSV file that lists images, or an NPZ file of arrays.
+        directory: a folder, a CSV or TXT file that lists images, or an NPZ file of arrays.
         evaluate_on: the held-out images to use, "test" or "validation".
+        image_directory: the folder to which listed paths are relative; "": that of the list.
     """
     if not directory:
         raise InputError("dataset.directory: not set; image_folder needs --config.dataset.directory=PATH")
     path = local_path(directory, "dataset.directory")
+    suffix = path.suffix.lower()
     if path.is_dir() or not path.exists():
         contents = image_folder.scan_folder(path, evaluate_on)
-    elif path.suffix.lower() == ".csv":
-        contents = image_table.scan_table(path)
-    elif path.suffix.lower() == ".npz":
+    elif suffix in LISTS:
+        root = _root_of_list(path, image_directory)
+        contents = image_table.scan_table(path, root) if suffix == ".csv" else image_list.scan_list(path, root)
+    elif suffix == ".npz":
         contents = image_arrays.scan_arrays(path)
     else:
         raise InputError(
-            f"dataset.directory: {path} is a file; it must be a folder of images, a .csv file that lists images, or an "
-            ".npz file of arrays"
+            f"dataset.directory: {path} is a file; it must be a folder of images, a .csv or .txt file that lists "
+            "images, or an .npz file of arrays"
         )
     refuse_validation_alone(contents, evaluate_on, path)
     return contents
 
 
-def folder_of(directory: str) -> Path | None:
+def folder_of(directory: str, image_directory: str = "") -> Path | None:
     """Returns the folder below which the files named by ``scan`` are; None for arrays, whose images have no files."""
     path = local_path(directory, "dataset.directory")
-    if path.suffix.lower() == ".npz" and not path.is_dir():
-        return None
-    return path if path.is_dir() else path.parent
+    if path.is_dir():
+        return path
+    return None if path.suffix.lower() == ".npz" else _root_of_list(path, image_directory)
+
+
+def _root_of_list(path: Path, image_directory: str) -> Path:
+    """Returns the folder to which the paths in a list of images are relative."""
+    return local_path(image_directory, "dataset.image_directory") if image_directory else path.parent

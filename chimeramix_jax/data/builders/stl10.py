@@ -4,9 +4,6 @@ Coates, Lee and Ng, "An Analysis of Single Layer Networks in Unsupervised Featur
 https://cs.stanford.edu/~acoates/stl10/. The 100,000 unlabelled images of the archive are skipped.
 """
 
-import posixpath
-import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from chimeramix_jax.config.catalog import dataset_entry, native_image_side
-from chimeramix_jax.data.archives import Archive, obtain
+from chimeramix_jax.data.archives import Archive, obtain, read_tar_members
 from chimeramix_jax.data.builders.examples import labelled_image_info, numbered_examples
 from chimeramix_jax.errors import InputError
 
@@ -43,7 +40,7 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         path = obtain(self.ARCHIVE, self._archive, dl_manager)
-        members = _read_members(path)
+        members = read_tar_members(path, _MEMBERS)  # the unlabelled images, most of the archive, come last
         self.info.features["label"].names = members["class_names.txt"].decode().split()
         return {split: self._generate_examples(path, members, split) for split in ("train", "test")}
 
@@ -58,24 +55,3 @@ class Stl10(tfds.core.GeneratorBasedBuilder):
         # Stored image by image, channel by channel, column by column.
         images = pixels.reshape(-1, 3, side, side).transpose(0, 3, 2, 1)
         return numbered_examples(images, labels.astype(np.int64) - 1)  # published labels count from 1
-
-
-def _read_members(path: Path) -> dict[str, bytes]:
-    """Reads the members listed above in a single pass, in memory; nothing is extracted to disk."""
-    members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r|gz") as archive:
-            for member in archive:
-                name = posixpath.basename(member.name)
-                if name in _MEMBERS and member.isfile():
-                    content = archive.extractfile(member)
-                    assert content is not None  # it is a file
-                    members[name] = content.read()
-                if len(members) == len(_MEMBERS):
-                    break  # the unlabelled images are most of the archive
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"dataset.archive: {path} cannot be read as a tar.gz: {error}") from error
-    missing = [name for name in _MEMBERS if name not in members]
-    if missing:
-        raise InputError(f"dataset.archive: {path} lacks {', '.join(missing)}")
-    return members

@@ -1,0 +1,107 @@
+"""A user's own images that a file lists, one a line: a CSV file (``image_table``) or split files (``image_list``)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chimeramix_jax.data.builders.contents import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Contents,
+    ImageFile,
+    fingerprint_of_files,
+    named_if_unreadable,
+    refuse_odd_name,
+    refuse_single_images,
+)
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import by_name
+
+_MOST_NAMED = 3  # lines that an error message names
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """A line of the list."""
+
+    line: str  # its number, from 1, and the file if there are several: ``3`` or ``3 of test.txt``
+    path: str
+    label: str  # the name of the class
+    split: str
+
+
+def contents_of(
+    source: Path,
+    root: Path,
+    rows: Sequence[ListedImage],
+    class_names: tuple[str, ...],
+    find: Callable[[str], Path],
+) -> Contents:
+    """Returns the listed images; raises InputError, which names lines, if classes or files are missing.
+
+    Args:
+        source: the file that lists the images, for error messages.
+        root: the folder to which paths are relative.
+        rows: its lines.
+        class_names: the classes with training images, in order.
+        find: returns the file of a listed path; it need not exist.
+    """
+    _check_classes(source, rows, class_names)
+    labels = {name: label for label, name in enumerate(class_names)}
+    splits: dict[str, list[ImageFile]] = {}
+    for row, path in zip(rows, _existing_files(source, root, rows, find), strict=True):
+        name = row.path if path.name == Path(row.path).name else str(Path(row.path).with_name(path.name))
+        splits.setdefault(row.split, []).append(ImageFile(path, labels[row.label], name))
+    train, validation, test = (splits.get(split) for split in (TRAIN, VALIDATION, TEST))
+    assert train is not None
+    if validation is None and test is None:
+        refuse_single_images(train, class_names, "lines whose split is test")
+    return Contents(
+        class_names,
+        tuple(train),
+        None if validation is None else tuple(validation),
+        None if test is None else tuple(test),
+        fingerprint_of_files(class_names, [train, validation or (), test or ()]),
+    )
+
+
+def _check_classes(source: Path, rows: Sequence[ListedImage], class_names: Sequence[str]) -> None:
+    """Raises InputError unless there are two classes or more, and every held-out image is of a class in training."""
+    if not class_names:
+        raise InputError(f"dataset.directory: {source} lists no training images; some lines must have the split train")
+    if len(class_names) == 1:
+        raise InputError(
+            f"dataset.directory: {source} contains only one class, {class_names[0]!r}; at least two are needed"
+        )
+    for name in class_names:
+        refuse_odd_name(name, "label", source)
+    unknown = sorted({row.label for row in rows} - set(class_names), key=by_name)
+    if unknown:
+        listed = ", ".join(map(repr, unknown))
+        raise InputError(f"dataset.directory: {source} has labels without a training image: {listed}")
+
+
+def _existing_files(source: Path, root: Path, rows: Sequence[ListedImage], find: Callable[[str], Path]) -> list[Path]:
+    """Returns the lines' files; raises InputError if any is missing or listed twice."""
+    paths, missing, first_line = [], [], dict[Path, str]()
+    for row in rows:
+        path = find(row.path)
+        with named_if_unreadable(path):
+            if not path.is_file():
+                missing.append(f"{row.path} (line {row.line})")
+        if path in first_line:
+            raise InputError(
+                f"dataset.directory: {source} lists {row.path} twice, in lines {first_line[path]} and {row.line}; "
+                "keep one"
+            )
+        first_line[path] = row.line
+        paths.append(path)
+    if missing:
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        listed = ", ".join(missing[:_MOST_NAMED])
+        raise InputError(
+            f"dataset.directory: {source} lists files that do not exist: {listed}{more}; paths must be relative to "
+            f"{root}, or to the folder that --config.dataset.image_directory names"
+        )
+    return paths
