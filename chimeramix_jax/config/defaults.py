@@ -124,6 +124,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.learning_rate": (4.6e-3, rules.POSITIVE),  # SGD, cosine schedule to 0
     "classifier.momentum": (0.9, rules.BELOW_ONE),  # Nesterov
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
+    # "cross_entropy", or "cosine": 1 minus the cosine of the angle between outputs and one-hot label, without scale
+    "classifier.loss": ("cross_entropy", rules.choice(*rules.LOSSES)),
     # Share of every label that is spread evenly over all classes; 0: labels are not smoothed
     "classifier.label_smoothing": (0.0, rules.BELOW_ONE),
     # Decay per step of the moving average of the parameters that is evaluated and predicts; 0: no average

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from chimeramix_jax.models.heads import LINEAR, HeadKind
 from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
 
@@ -78,6 +79,7 @@ class ResNet(SwitchableModule):
         num_classes: int,
         *,
         channels: int = 64,
+        head: HeadKind = LINEAR,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -98,7 +100,7 @@ class ResNet(SwitchableModule):
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
         default_init = uniform_fan_in(in_channels)
-        self.head = nnx.Linear(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
+        self.head = head.build(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
 
     def __call__(
         self,

@@ -5,6 +5,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from chimeramix_jax.models.heads import LINEAR, HeadKind
 from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
 
@@ -64,6 +65,7 @@ class WideResNet(SwitchableModule):
         *,
         early: bool = False,
         dropout_rate: float = 0.0,
+        head: HeadKind = LINEAR,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
@@ -79,7 +81,7 @@ class WideResNet(SwitchableModule):
                 channels = out_channels
         self.blocks = nnx.List(blocks)
         self.norm = BatchNorm(channels)
-        self.head = nnx.Linear(channels, num_classes, kernel_init=uniform_fan_in(channels), rngs=rngs)
+        self.head = head.build(channels, num_classes, kernel_init=uniform_fan_in(channels), rngs=rngs)
 
     def __call__(
         self,

@@ -4,6 +4,7 @@ import numpy as np
 from flax import nnx
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.heads import SHORTEST, CosineHead, Head
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import Bottleneck, ResNet
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
@@ -68,9 +69,17 @@ def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, re
     return graph.node("Relu", normalized) if relu else normalized
 
 
-def _head(graph: GraphBuilder, layer: nnx.Linear, features: str) -> str:
+def _head(graph: GraphBuilder, layer: Head, features: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
     assert layer.bias is not None  # as in every classifier of ours
     kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
     bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
-    return graph.node("Gemm", pooled, kernel, bias)
+    outputs = graph.node("Gemm", pooled, kernel, bias)
+    if isinstance(layer, CosineHead):
+        return graph.multiply(_unit_vectors(graph, outputs, axis=1), graph.real(layer.scale))
+    return outputs
+
+
+def _unit_vectors(graph: GraphBuilder, vectors: str, axis: int) -> str:
+    lengths = graph.node("ReduceL2", vectors, axes=[axis], keepdims=1)
+    return graph.node("Div", vectors, graph.node("Max", lengths, graph.real(SHORTEST)))

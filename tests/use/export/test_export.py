@@ -20,6 +20,7 @@ from chimeramix_jax.config import from_json, load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import build
+from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
@@ -162,9 +163,9 @@ def test_a_classifier_of_the_folder_preset_takes_less_than_five_megabytes():
     assert FIVE_MEGABYTES / 10 < whole < FIVE_MEGABYTES and half < 0.55 * whole
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_a_resnet_in_onnx_equals_the_network(mirror):
-    network = ResNet((1, 2), 5, channels=4, rngs=nnx.Rngs(0)).eval()
+@pytest.mark.parametrize(("mirror", "head"), [(False, "linear"), (True, "cosine")])
+def test_a_resnet_in_onnx_equals_the_network(mirror, head):
+    network = ResNet((1, 2), 5, channels=4, head=HeadKind(head), rngs=nnx.Rngs(0)).eval()
     random = np.random.default_rng(0)
     statistics = nnx.state(network, nnx.BatchStat)
     for _, leaf in nnx.to_flat_state(statistics):
