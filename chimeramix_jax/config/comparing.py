@@ -33,7 +33,12 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop", "classifier.loss": "cross_entropy"}
+_AS_BEFORE = {
+    "dataset.fit": "crop",
+    "classifier.loss": "cross_entropy",
+    "classifier.head": "linear",
+    "classifier.tvmf_kappa": 16.0,
+}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror",)

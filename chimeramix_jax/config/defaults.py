@@ -126,6 +126,10 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
     # "cross_entropy", or "cosine": 1 minus the cosine of the angle between outputs and one-hot label, without scale
     "classifier.loss": ("cross_entropy", rules.choice(*rules.LOSSES)),
+    # "linear", or "tvmf": a similarity of the angles between features and class weights, times a learned scale
+    "classifier.head": ("linear", rules.choice(*rules.HEADS)),
+    # How fast the t-vMF similarity falls beside a class's direction; 0: it is the cosine
+    "classifier.tvmf_kappa": (16.0, rules.NOT_NEGATIVE),
     # Share of every label that is spread evenly over all classes; 0: labels are not smoothed
     "classifier.label_smoothing": (0.0, rules.BELOW_ONE),
     # Decay per step of the moving average of the parameters that is evaluated and predicts; 0: no average

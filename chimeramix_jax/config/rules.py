@@ -16,6 +16,8 @@ FITS: tuple[str, ...] = get_args(Fit)
 
 LOSSES = ("cross_entropy", "cosine")  # implemented in training/classification_loss.py
 
+HEADS = ("linear", "tvmf")  # implemented in models/heads.py
+
 MASKS = ("grid", "segmentation", "none")  # drawn by MaskRule in mixing/masks.py; "none": no mixing
 
 PUBLISHED = "published"  # fair coins for a grid's cells, bounds for segments

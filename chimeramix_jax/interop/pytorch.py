@@ -133,7 +133,7 @@ def _wide_resnet_layers(classifier: WideResNet) -> Iterator[tuple[str, Layer]]:
         if block.shortcut is not None:
             yield f"{name}.convShortcut", block.shortcut
     yield "bn1", classifier.norm
-    yield "fc", classifier.head
+    yield "fc", _linear_head(classifier)
 
 
 def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
@@ -151,7 +151,12 @@ def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
             if block.shortcut is not None:
                 yield f"{name}.downsample.0", block.shortcut.convolution
                 yield f"{name}.downsample.1", block.shortcut.norm
-    yield "fc", classifier.head
+    yield "fc", _linear_head(classifier)
+
+
+def _linear_head(classifier: WideResNet | ResNet) -> nnx.Linear:
+    assert isinstance(classifier.head, nnx.Linear)  # networks are built here without another one
+    return classifier.head
 
 
 def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable[jax.Array], tuple[int, ...]]]:

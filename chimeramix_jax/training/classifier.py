@@ -370,7 +370,7 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
 
 def head_kind(settings: ConfigDict) -> HeadKind:
     """Returns the head that the settings of the group ``classifier`` ask for; the cosine loss has one of its own."""
-    return HeadKind("cosine" if settings.loss == "cosine" else "linear")
+    return HeadKind("cosine" if settings.loss == "cosine" else settings.head, settings.tvmf_kappa)
 
 
 def predict(

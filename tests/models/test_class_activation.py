@@ -37,7 +37,7 @@ def test_a_map_is_the_difference_of_the_heads_weights_applied_to_the_features_of
     np.testing.assert_allclose(maps[1], [[-0.5, 0.75], [1.5, -1.0]])
 
 
-@pytest.mark.parametrize("kind", ["wide", "bottleneck", "cosine"])
+@pytest.mark.parametrize("kind", ["wide", "bottleneck", "cosine", "tvmf"])
 def test_the_mean_of_a_map_is_the_logarithm_of_the_two_classes_odds(kind):
     if kind == "bottleneck":
         network = ResNet((1, 1), 4, channels=4, rngs=nnx.Rngs(0)).eval()

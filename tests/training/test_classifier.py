@@ -112,7 +112,7 @@ def test_label_smoothing_and_class_weights_reach_the_loss():
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"classifier.loss": "cosine"}])
+@pytest.mark.parametrize("changes", [{"classifier.loss": "cosine"}, {"classifier.head": "tvmf"}])
 def test_every_loss_and_head_trains_from_settings(changes):
     easy = {"classifier.learning_rate": 0.1, "classifier.dropout_rate": 0.0, "classifier.epochs": 50}
     stage = stage_of(**easy, **changes)

@@ -4,7 +4,7 @@ import numpy as np
 from flax import nnx
 
 from chimeramix_jax.models.classifier import Classifier
-from chimeramix_jax.models.heads import SHORTEST, CosineHead, Head
+from chimeramix_jax.models.heads import SHORTEST, CosineHead, Head, TvmfHead
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import Bottleneck, ResNet
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
@@ -71,13 +71,25 @@ def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, re
 
 def _head(graph: GraphBuilder, layer: Head, features: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
-    assert layer.bias is not None  # as in every classifier of ours
     kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
+    if isinstance(layer, TvmfHead):
+        return _tvmf(graph, layer, pooled, kernel)
+    assert layer.bias is not None  # as in every classifier of ours
     bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
     outputs = graph.node("Gemm", pooled, kernel, bias)
     if isinstance(layer, CosineHead):
         return graph.multiply(_unit_vectors(graph, outputs, axis=1), graph.real(layer.scale))
     return outputs
+
+
+def _tvmf(graph: GraphBuilder, layer: TvmfHead, features: str, kernel: str) -> str:
+    directions = _unit_vectors(graph, kernel, axis=0)
+    cosines = graph.node("MatMul", _unit_vectors(graph, features, axis=1), directions)
+    one = graph.real(1.0)
+    angles = graph.multiply(graph.node("Sub", one, cosines), graph.real(layer.kappa))
+    ratio = graph.node("Div", graph.add(one, cosines), graph.add(one, angles))
+    scale = graph.add(one, graph.node("Softplus", graph.weight("head.scale", np.asarray(layer.scale[...]))))
+    return graph.multiply(graph.node("Sub", ratio, one), scale)
 
 
 def _unit_vectors(graph: GraphBuilder, vectors: str, axis: int) -> str:
