@@ -112,6 +112,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
     # or "resnet-50"
     "classifier.model": ("wrn-16-8", rules.TEXT),
+    # "standard", or "harmonic": kernels larger than 1x1 are learned combinations of the filters of a cosine transform
+    "classifier.convolutions": ("standard", rules.choice(*rules.CONVOLUTIONS)),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
     # Smaller sides to begin with, and their shares of the steps: "16:0.4,24:0.3" trains at 16x16 for 40 % of the steps,
     # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "1/2:0.4,3/4:0.3" is the same

@@ -362,6 +362,7 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
         settings.model,
         num_classes,
         dropout_rate=settings.dropout_rate,
+        harmonic=settings.convolutions == "harmonic",
         head=head_kind(settings),
         dtype=dtype,
         rngs=rngs,

@@ -97,6 +97,7 @@ def test_a_value_of_a_wrong_type_is_refused_for_every_setting(config, key):
         ("generator.image_side", 36),
         ("classifier.dropout_rate", 1.0),
         ("classifier.loss", "hinge"),
+        ("classifier.convolutions", "wavelet"),
         ("classifier.head", "arcface"),
         ("classifier.tvmf_kappa", -1.0),
         ("classifier.dropout_rate", -0.1),

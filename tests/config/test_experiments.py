@@ -81,8 +81,10 @@ def test_the_study_has_fourteen_experiments():
 MADE_OF_OTHERS = [f"{mixing}_{policy}" for mixing in MIXING for policy in ("autoaugment", "trivialaugment")]
 
 
-# These show the images of another experiment to a classifier with another loss or head.
-WITH_THE_SAME_IMAGES = [f"{name}_{kind}" for name in ("baseline", "chimeramix_grid") for kind in ("cosine", "tvmf")]
+# These show the images of another experiment to another classifier, or with another loss.
+WITH_THE_SAME_IMAGES = [
+    f"{name}_{kind}" for name in ("baseline", "chimeramix_grid") for kind in ("cosine", "tvmf", "harmonic")
+]
 
 
 @pytest.mark.parametrize(

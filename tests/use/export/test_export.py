@@ -163,9 +163,10 @@ def test_a_classifier_of_the_folder_preset_takes_less_than_five_megabytes():
     assert FIVE_MEGABYTES / 10 < whole < FIVE_MEGABYTES and half < 0.55 * whole
 
 
-@pytest.mark.parametrize(("mirror", "head"), [(False, "linear"), (True, "cosine"), (False, "tvmf")])
+@pytest.mark.parametrize(("mirror", "head"), [(False, "linear"), (True, "cosine"), (False, "tvmf"), (True, "harmonic")])
 def test_a_resnet_in_onnx_equals_the_network(mirror, head):
-    network = ResNet((1, 2), 5, channels=4, head=HeadKind(head), rngs=nnx.Rngs(0)).eval()
+    kind = {"harmonic": True} if head == "harmonic" else {"head": HeadKind(head)}
+    network = ResNet((1, 2), 5, channels=4, **kind, rngs=nnx.Rngs(0)).eval()
     if head == "tvmf":  # random directions are about equally far from all features
         network.head.kernel[...] = network.head.kernel[...].at[:, 0].set(1)
     random = np.random.default_rng(0)
