@@ -25,17 +25,17 @@ class Blend(abc.ABC):
     def blend(self, images: Float[Array, "batch height width 3"]) -> Float[Array, "batch height width 3"]:
         """Combines each image with its partner."""
 
-    def cross_entropy(
+    def losses(
         self,
         logits: Float[Array, "batch classes"],
         labels: Int[Array, "batch"],
-        entropy: Callable[..., Float[Array, "batch"]] = optax.softmax_cross_entropy_with_integer_labels,
+        loss: Callable[..., Float[Array, "batch"]] = optax.softmax_cross_entropy_with_integer_labels,
     ) -> Float[Array, "batch"]:
-        """Returns the cross entropies of the logits with both images' labels, weighted by their shares.
+        """Returns the losses of the logits with both images' labels, weighted by their shares.
 
-        ``entropy`` is a function of logits and labels.
+        ``loss`` is a function of logits and labels that returns the loss of every image.
         """
-        own, other = (entropy(logits, chosen) for chosen in (labels, labels[self.partners]))
+        own, other = (loss(logits, chosen) for chosen in (labels, labels[self.partners]))
         return self.share * own + (1 - self.share) * other
 
 

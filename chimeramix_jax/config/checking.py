@@ -49,6 +49,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     _check_folds(settings)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
+    _check_head(settings)
     parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
     _check_choice(settings)
     if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
@@ -222,6 +223,15 @@ def _check_model(model: str) -> None:
         raise InputError(
             f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
             f"closest are {', '.join(neighbours or [f'wrn-10-{width}{early}'])}"
+        )
+
+
+def _check_head(settings: Mapping[str, Any]) -> None:
+    head, loss = settings["classifier.head"], settings["classifier.loss"]
+    if head != "linear" and loss == "cosine":
+        raise InputError(
+            f"classifier.head: {head!r}, but classifier.loss 'cosine' compares the outputs of a linear layer with "
+            "labels; it must be linear, or classifier.loss cross_entropy"
         )
 
 

@@ -44,6 +44,10 @@ _AS_BEFORE = {
     "dataset.test_split": "",
     "dataset.image_feature": "",
     "dataset.label_feature": "",
+    "classifier.convolutions": "standard",
+    "classifier.loss": "cross_entropy",
+    "classifier.head": "linear",
+    "classifier.tvmf_kappa": 16.0,
 }
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.

@@ -133,6 +133,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
     # or "resnet-50"
     "classifier.model": ("wrn-16-8", rules.TEXT),
+    # "standard", or "harmonic": kernels larger than 1x1 are learned combinations of the filters of a cosine transform
+    "classifier.convolutions": ("standard", rules.choice(*rules.CONVOLUTIONS)),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
     # Smaller sides to begin with, and their shares of the steps: "16:0.4,24:0.3" trains at 16x16 for 40 % of the steps,
     # at 24x24 for the next 30 %, and then at image_side, at which it is always evaluated. "1/2:0.4,3/4:0.3" is the same
@@ -145,6 +147,12 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.learning_rate": (4.6e-3, rules.POSITIVE),  # SGD, cosine schedule to 0
     "classifier.momentum": (0.9, rules.BELOW_ONE),  # Nesterov
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
+    # "cross_entropy", or "cosine": 1 minus the cosine of the angle between outputs and one-hot label, without scale
+    "classifier.loss": ("cross_entropy", rules.choice(*rules.LOSSES)),
+    # "linear", or "tvmf": a similarity of the angles between features and class weights, times a learned scale
+    "classifier.head": ("linear", rules.choice(*rules.HEADS)),
+    # How fast the t-vMF similarity falls beside a class's direction; 0: it is the cosine
+    "classifier.tvmf_kappa": (16.0, rules.NOT_NEGATIVE),
     # Share of every label that is spread evenly over all classes; 0: labels are not smoothed
     "classifier.label_smoothing": (0.0, rules.BELOW_ONE),
     # Decay per step of the moving average of the parameters that is evaluated and predicts; 0: no average

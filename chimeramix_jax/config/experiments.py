@@ -14,6 +14,9 @@ _SEGMENTATION: Mapping[str, Any] = {"mixing.mask": "segmentation"}
 _DIRECT: Mapping[str, Any] = {"mixing.of": "pixels"}
 _AUTOAUGMENT: Mapping[str, Any] = {"augment.policy": "autoaugment"}
 _TRIVIALAUGMENT: Mapping[str, Any] = {"augment.policy": "trivialaugment"}
+_COSINE: Mapping[str, Any] = {"classifier.loss": "cosine"}
+_TVMF: Mapping[str, Any] = {"classifier.head": "tvmf"}
+_HARMONIC: Mapping[str, Any] = {"classifier.convolutions": "harmonic"}
 # Four images a mix, dealt by shares; our own reading of a paper without public code (see below).
 _HYDRA: Mapping[str, Any] = {"mixing.images": 4, "generator.images": 4, "mixing.shares": "dirichlet"}
 
@@ -46,6 +49,13 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     "baseline_randaugment": {**_BASELINE, "augment.policy": "randaugment"},
     "cutmix": {**_BASELINE, "augment.cutmix_probability": 0.5},
     "cutmix_trivialaugment": {**_BASELINE, **_TRIVIALAUGMENT, "augment.cutmix_probability": 0.5},
+    # Other losses, heads and convolutions, from the literature on few images.
+    "baseline_cosine": {**_BASELINE, **_COSINE},
+    "chimeramix_grid_cosine": {**_GRID, **_COSINE},
+    "baseline_tvmf": {**_BASELINE, **_TVMF},
+    "chimeramix_grid_tvmf": {**_GRID, **_TVMF},
+    "baseline_harmonic": {**_BASELINE, **_HARMONIC},
+    "chimeramix_grid_harmonic": {**_GRID, **_HARMONIC},
     # More than two images a mix, after HydraMix (Reinders et al., 2025, arXiv 2501.09504).
     "hydramix_grid": {**_GRID, **_HYDRA},
     "hydramix_segmentation": {**_SEGMENTATION, **_HYDRA},

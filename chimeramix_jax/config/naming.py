@@ -49,7 +49,7 @@ def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
 
     If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
-    mine = in_digests(leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED)))
+    mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
     if config.dataset.directory:
         mine["dataset.directory"] = without_links(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}
@@ -57,4 +57,4 @@ def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
         theirs = leaving_out(settings, ())
         changed[name] = {key: value for key, value in mine.items() if key not in theirs or theirs[key] != value}
     nearest = min(changed, key=lambda name: (len(changed[name]), name), default=None)
-    return (config.dataset.name, mine) if nearest is None else (nearest, changed[nearest])
+    return (config.dataset.name, in_digests(mine)) if nearest is None else (nearest, changed[nearest])

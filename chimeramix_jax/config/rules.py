@@ -14,6 +14,12 @@ AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAug
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[str, ...] = get_args(Fit)
 
+LOSSES = ("cross_entropy", "cosine")  # implemented in training/classification_loss.py
+
+HEADS = ("linear", "tvmf")  # implemented in models/heads.py
+
+CONVOLUTIONS = ("standard", "harmonic")  # implemented in models/harmonic.py
+
 MASKS = ("grid", "segmentation", "none")  # drawn by MaskRule in mixing/masks.py; "none": no mixing
 
 PUBLISHED = "published"  # fair coins for a grid's cells, bounds for segments

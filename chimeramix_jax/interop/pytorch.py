@@ -18,6 +18,8 @@ from flax import nnx
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Decoder, Encoder, Generator
+from chimeramix_jax.models.harmonic import Convolution, Stem
+from chimeramix_jax.models.heads import Head
 from chimeramix_jax.models.layers import DoublingConvolution
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import ResNet
@@ -25,7 +27,7 @@ from chimeramix_jax.models.wide_resnet import WideResNet
 
 Weights = Mapping[str, np.ndarray]
 Module = TypeVar("Module", bound=nnx.Module)
-Layer = nnx.Conv | nnx.Linear | DoublingConvolution | BatchNorm
+Layer = Convolution | Stem | Head | DoublingConvolution | BatchNorm
 
 _TO_NHWC_KERNEL = (2, 3, 1, 0)  # PyTorch: out, in, height, width
 _TO_DOUBLING_KERNEL = (2, 3, 0, 1)  # PyTorch: in, out, height, width
@@ -157,6 +159,7 @@ def _resnet_layers(classifier: ResNet) -> Iterator[tuple[str, Layer]]:
 def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable[jax.Array], tuple[int, ...]]]:
     """Maps PyTorch's names of a layer's variables to our variables and the order of PyTorch's axes in ours."""
     if isinstance(layer, BatchNorm):
+        assert layer.scale is not None and layer.bias is not None
         named = {
             "weight": layer.scale,
             "bias": layer.bias,
@@ -164,6 +167,7 @@ def _variables(layer: Layer) -> dict[str, tuple[nnx.Variable[jax.Array], tuple[i
             "running_var": layer.variance,
         }
         return {name: (variable, (0,)) for name, variable in named.items()}
+    assert isinstance(layer, nnx.Conv | nnx.Linear | DoublingConvolution)  # as in all published networks
     order = {nnx.Linear: (1, 0), DoublingConvolution: _TO_DOUBLING_KERNEL}.get(type(layer), _TO_NHWC_KERNEL)
     bias = getattr(layer, "bias", None)
     return {"weight": (layer.kernel, order)} | ({} if bias is None else {"bias": (bias, (0,))})

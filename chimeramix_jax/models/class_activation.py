@@ -6,6 +6,9 @@ CVPR 2016). The map is therefore an exact decomposition of the logit and needs n
 ICCV 2017) and HiResCAM (Draelos and Carin, arXiv 2011.08891) reduce to it for these networks; Grad-CAM then drops the
 negative half.
 
+Heads that are not linear (``models.heads``) are an affine function at the features of any single image, and the map is
+that function applied at each pixel. It still adds up to the logit, but its factors depend on the whole image.
+
 A single class's map is not determined by the classifier: adding the same weights to every class changes the maps, but
 no probability. The difference between the maps of two classes is determined, and its mean is the logarithm of their
 odds. So a map here always compares two classes.
@@ -15,6 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.heads import contributions
+from chimeramix_jax.models.layers import mean_over_pixels
 
 
 def contrast_maps(
@@ -37,8 +42,8 @@ def contrast_maps(
     """
     maps = classifier.feature_maps(images)
     maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
-    head = classifier.head
-    assert head.bias is not None
-    weights = head.kernel[...][:, classes] - head.kernel[...][:, rivals]
-    biases = head.bias[...][classes] - head.bias[...][rivals]
-    return jnp.einsum("bhwc,cb->bhw", maps, weights) + biases[:, None, None]
+    features = mean_over_pixels(maps)
+    (weights, biases), (of_rivals, rival_biases) = (
+        contributions(classifier.head, features, of_images) for of_images in (classes, rivals)
+    )
+    return jnp.einsum("bhwc,cb->bhw", maps, weights - of_rivals) + (biases - rival_biases)[:, None, None]

@@ -5,6 +5,7 @@ import re
 from flax import nnx
 from jax.typing import DTypeLike
 
+from chimeramix_jax.models.heads import LINEAR, HeadKind
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
@@ -16,6 +17,8 @@ def build(
     num_classes: int,
     *,
     dropout_rate: float = 0.0,
+    harmonic: bool = False,
+    head: HeadKind = LINEAR,
     dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
 ) -> Classifier:
@@ -25,6 +28,8 @@ def build(
         model_name: "wrn-<depth>-<width>", such as "wrn-16-8", the same with "-early" at its end, or "resnet-50".
         num_classes: the number of logits.
         dropout_rate: between the convolutions of a wide ResNet's blocks. ResNet-50 has no dropout and ignores it.
+        harmonic: whether convolutions are combinations of fixed filters (``models.harmonic``).
+        head: what turns features into logits.
         dtype: the dtype of the computation; None: that of the parameters, float32.
         rngs: the source of the initial parameters.
 
@@ -32,10 +37,20 @@ def build(
         ValueError: there is no classifier of that name.
     """
     if model_name == "resnet-50":
-        return ResNet(RESNET_50, num_classes, dtype=dtype, rngs=rngs)
+        return ResNet(RESNET_50, num_classes, harmonic=harmonic, head=head, dtype=dtype, rngs=rngs)
     wide = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model_name)
     if wide is None:
         names = "wrn-<depth>-<width>, wrn-<depth>-<width>-early or resnet-50"
         raise ValueError(f"unknown classifier {model_name!r}; it must be {names}")
     depth, width, early = int(wide[1]), int(wide[2]), wide[3] is not None
-    return WideResNet(depth, width, num_classes, early=early, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
+    return WideResNet(
+        depth,
+        width,
+        num_classes,
+        early=early,
+        harmonic=harmonic,
+        dropout_rate=dropout_rate,
+        head=head,
+        dtype=dtype,
+        rngs=rngs,
+    )

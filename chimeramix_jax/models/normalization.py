@@ -109,10 +109,14 @@ def _activated(values: Float[Array, "..."], slope: float) -> Float[Array, "..."]
 class BatchNorm(nnx.Module):
     """Batch normalization as in PyTorch: the running variance is unbiased, where Flax keeps the biased variance."""
 
-    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5):
-        """Creates the layer in training mode; ``momentum`` is the weight of the new batch in the running statistics."""
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
+    def __init__(self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5, affine: bool = True):
+        """Creates the layer in training mode.
+
+        ``momentum`` is the weight of the new batch in the running statistics. Without ``affine``, the scale is always 1
+        and the bias 0.
+        """
+        self.scale = nnx.Param(jnp.ones(channels)) if affine else None
+        self.bias = nnx.Param(jnp.zeros(channels)) if affine else None
         self.mean = nnx.BatchStat(jnp.zeros(channels))
         self.variance = nnx.BatchStat(jnp.ones(channels))
         self.momentum = momentum
@@ -133,10 +137,11 @@ class BatchNorm(nnx.Module):
         slope = 0.0 if relu else 1.0
         if self.use_running_average:
             wide = features.astype(jnp.promote_types(features.dtype, jnp.float32))
-            factor = self.scale[...] * jax.lax.rsqrt(self.variance[...] + self.epsilon)
-            return _activated(((wide - self.mean[...]) * factor + self.bias[...]).astype(features.dtype), slope)
+            scale, bias = self.scale_and_bias()
+            factor = scale * jax.lax.rsqrt(self.variance[...] + self.epsilon)
+            return _activated(((wide - self.mean[...]) * factor + bias).astype(features.dtype), slope)
         where = None if example_mask is None else example_mask[:, None, None, None]
-        scale, bias, axes = self.scale[...], self.bias[...], (0, 1, 2)
+        (scale, bias), axes = self.scale_and_bias(), (0, 1, 2)
         if backend.uses_cpu_lowering():
             normalized, mean, variance = normalize(features, scale, bias, where, axes, self.epsilon)
             normalized = _activated(normalized, slope)
@@ -146,6 +151,12 @@ class BatchNorm(nnx.Module):
         examples = features.shape[0] if example_mask is None else jnp.sum(example_mask)
         self._update_running(mean.ravel(), variance.ravel(), examples * features.shape[1] * features.shape[2])
         return normalized
+
+    def scale_and_bias(self) -> tuple[Float[Array, "channels"], Float[Array, "channels"]]:
+        """Returns what normalized features are multiplied by, and what is added to them."""
+        if self.scale is None or self.bias is None:
+            return jnp.ones_like(self.mean[...]), jnp.zeros_like(self.mean[...])
+        return self.scale[...], self.bias[...]
 
     def _update_running(self, mean, variance, count) -> None:
         unbiased = variance * (count / jnp.maximum(count - 1, 1))

@@ -10,6 +10,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from chimeramix_jax.models.harmonic import first_convolution, first_features, inner_convolution
+from chimeramix_jax.models.heads import LINEAR, HeadKind
 from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
 
@@ -23,12 +25,23 @@ class Bottleneck(nnx.Module):
     If the shape changes, it is added to a projection of the input. ReLU follows the first two norms and the sum.
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: int, *, dtype: DTypeLike | None = None, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int,
+        *,
+        harmonic: bool = False,
+        dtype: DTypeLike | None = None,
+        rngs: nnx.Rngs,
+    ):
         """Creates the block; the 3x3 convolution has ``channels`` channels and the stride."""
         out_channels = EXPANSION * channels
         self.convolution1 = he_convolution(in_channels, channels, 1, dtype=dtype, rngs=rngs)
         self.norm1 = BatchNorm(channels)
-        self.convolution2 = he_convolution(channels, channels, 3, stride=stride, padding=1, dtype=dtype, rngs=rngs)
+        self.convolution2 = inner_convolution(
+            channels, channels, 3, harmonic=harmonic, stride=stride, padding=1, dtype=dtype, rngs=rngs
+        )
         self.norm2 = BatchNorm(channels)
         self.convolution3 = he_convolution(channels, out_channels, 1, dtype=dtype, rngs=rngs)
         self.norm3 = BatchNorm(out_channels)
@@ -78,27 +91,32 @@ class ResNet(SwitchableModule):
         num_classes: int,
         *,
         channels: int = 64,
+        harmonic: bool = False,
+        head: HeadKind = LINEAR,
         dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         """Creates the network with torchvision's initialization; ``RESNET_50`` holds the blocks of ResNet-50.
 
         ``channels`` is the number of output channels of the stem, 64 in all published networks. The 3x3 convolutions
-        of the stages have 1, 2, 4, ... times as many.
+        of the stages have 1, 2, 4, ... times as many. With ``harmonic``, all convolutions but the 1x1 ones are
+        combinations of fixed filters (``models.harmonic``).
         """
-        self.stem = he_convolution(3, channels, 7, stride=2, padding=3, dtype=dtype, rngs=rngs)
+        self.stem = first_convolution(3, channels, 7, harmonic=harmonic, stride=2, padding=3, dtype=dtype, rngs=rngs)
         self.norm = BatchNorm(channels)
         stages, in_channels = [], channels
         for index, num_blocks in enumerate(blocks_per_stage):
             stage_channels, blocks = channels * 2**index, []
             for position in range(num_blocks):
                 stride = 2 if index > 0 and position == 0 else 1
-                blocks.append(Bottleneck(in_channels, stage_channels, stride, dtype=dtype, rngs=rngs))
+                blocks.append(
+                    Bottleneck(in_channels, stage_channels, stride, harmonic=harmonic, dtype=dtype, rngs=rngs)
+                )
                 in_channels = EXPANSION * stage_channels
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
         default_init = uniform_fan_in(in_channels)
-        self.head = nnx.Linear(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
+        self.head = head.build(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
 
     def __call__(
         self,
@@ -121,7 +139,7 @@ class ResNet(SwitchableModule):
         example_mask: Bool[Array, "batch"] | None = None,
     ) -> Float[Array, "batch map_height map_width channels"]:
         """Returns the last feature maps; the head sees only their means over the pixels."""
-        features = self.norm(self.stem(images), example_mask, relu=True)
+        features = self.norm(first_features(self.stem, images, example_mask), example_mask, relu=True)
         features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage in self.stages:
             for block in stage:

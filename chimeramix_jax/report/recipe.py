@@ -79,6 +79,12 @@ def _extras(config: ConfigDict) -> Iterator[str]:
     if sides:
         stages = ", ".join(f"{side}x{side} pixels for {share:.0%} of the steps" for side, share in sides)
         yield f"Its images grew during training: {stages}, then the full side."
+    if classifier.convolutions == "harmonic":
+        yield "Its convolutions are learned combinations of the filters of a discrete cosine transform."
+    if classifier.loss == "cosine":
+        yield "It minimised the cosine loss instead of the cross entropy."
+    if classifier.head == "tvmf":
+        yield f"Its logits are t-vMF similarities of features and class weights (kappa {classifier.tvmf_kappa:g})."
     if classifier.label_smoothing:
         yield f"Labels were smoothed by {classifier.label_smoothing:g}."
     if classifier.averaged_weights:

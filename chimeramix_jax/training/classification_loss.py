@@ -1,9 +1,17 @@
-"""The cross entropy that the classifier minimises: with smoothed labels and weights of the classes, if they are set."""
+"""The losses that the classifier can minimise, with smoothed labels and weights of the classes, if they are set.
+
+A loss is a function of logits and labels. A label that is shared by several classes, by smoothing or by mixup and
+CutMix, has the mean of the losses of these classes, weighted by their shares.
+"""
+
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from chimeramix_jax.models.heads import unit_vectors
 
 
 def cross_entropies(
@@ -27,3 +35,30 @@ def cross_entropies(
     else:
         entropies = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return entropies if class_weights is None else entropies * class_weights[labels].astype(jnp.float32)
+
+
+def cosine_losses(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    *,
+    smoothing: float = 0.0,
+    class_weights: Float[Array, "classes"] | None = None,
+) -> Float[Array, "batch"]:
+    """Returns 1 minus the cosine of the angle between every image's logits and the one-hot vector of its class.
+
+    Barz and Denzler, *Deep learning on small datasets without pre-training using cosine loss*, WACV 2020. The length of
+    the logits has no influence. The values are from 0 to 2; the arguments are those of ``cross_entropies``.
+    """
+    cosines = unit_vectors(logits)
+    expected = jnp.take_along_axis(cosines, labels[:, None], axis=1)[:, 0]
+    if smoothing:
+        expected = (1 - smoothing) * expected + smoothing * jnp.mean(cosines, axis=1)
+    losses = 1 - expected
+    return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
+
+
+# By the value of ``classifier.loss``.
+LOSSES: Mapping[str, Callable[..., Float[Array, "batch"]]] = {
+    "cross_entropy": cross_entropies,
+    "cosine": cosine_losses,
+}

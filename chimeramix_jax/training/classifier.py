@@ -23,11 +23,12 @@ from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.classification_loss import cross_entropies
+from chimeramix_jax.training.classification_loss import LOSSES
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
@@ -87,6 +88,7 @@ class ClassifierStage:
             sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
             settings.label_smoothing,
             settings.averaged_weights,
+            settings.loss,
         )
         self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
         self._predict = jax.jit(partial(predict_with_features, self.network, mirror=config.evaluation.mirror))
@@ -254,6 +256,7 @@ class ClassificationStep:
     optimizer: optax.GradientTransformation
     label_smoothing: float = 0.0
     averaged_weights: float = 0.0
+    loss_name: str = "cross_entropy"  # in ``classification_loss.LOSSES``
 
     def initial_state(self, classifier: Classifier) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
@@ -315,14 +318,14 @@ class ClassificationStep:
         blend: Blend | None,
         class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[Float[Array, ""], LossDetails]:
-        """Returns the mean cross entropy of a batch; the arguments are those of ``update``."""
+        """Returns the mean loss of a batch; the arguments are those of ``update``."""
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
         images = images if blend is None else blend.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
-        entropy = partial(cross_entropies, smoothing=self.label_smoothing, class_weights=class_weights)
-        entropies = entropy(logits, labels) if blend is None else blend.cross_entropy(logits, labels, entropy)
+        loss = partial(LOSSES[self.loss_name], smoothing=self.label_smoothing, class_weights=class_weights)
+        losses = loss(logits, labels) if blend is None else blend.losses(logits, labels, loss)
         correct = jnp.argmax(logits, axis=-1) == labels
-        mean = jnp.mean(entropies, where=example_mask)
+        mean = jnp.mean(losses, where=example_mask)
         return mean, LossDetails(nnx.state(classifier, nnx.BatchStat), jnp.mean(correct, where=example_mask))
 
 
@@ -355,7 +358,20 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
     """Builds the classifier described by the settings, in training mode."""
     settings = config.classifier
     dtype = computation_dtype(config.precision)
-    return models.build(settings.model, num_classes, dropout_rate=settings.dropout_rate, dtype=dtype, rngs=rngs)
+    return models.build(
+        settings.model,
+        num_classes,
+        dropout_rate=settings.dropout_rate,
+        harmonic=settings.convolutions == "harmonic",
+        head=head_kind(settings),
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+def head_kind(settings: ConfigDict) -> HeadKind:
+    """Returns the head that the settings of the group ``classifier`` ask for; the cosine loss has one of its own."""
+    return HeadKind("cosine" if settings.loss == "cosine" else settings.head, settings.tvmf_kappa)
 
 
 def predict(
@@ -376,7 +392,7 @@ def predict_with_features(
     images: UInt8[Array, "batch side side 3"],
     mirror: bool = False,
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
-    """Returns the logits of images in 0..255, and the features that they are a linear function of.
+    """Returns the logits of images in 0..255, and the features that the head computes them from.
 
     Features are the means of the last feature maps. With ``mirror``, the class probabilities of every image and of its
     mirror image are averaged. Their logarithms are returned, which are logits of these averages; the features are still

@@ -165,9 +165,11 @@ def _dimension(key: str, described: str | Sequence[Value], config: ConfigDict) -
 
 
 def _refuse_without_effect(key: str, searched: Set[str], config: ConfigDict) -> None:
-    """Raises InputError for settings of mixing or of the generator where trials do not mix or have no generator."""
+    """Raises InputError for settings of mixing, of the generator or of a head where trials have none of it."""
     if key.startswith("mixing.") and key != _MASK and config.mixing.mask == "none" and _MASK not in searched:
         raise InputError(f"{key}: has no effect, because {_MASK} is 'none'; begin with an experiment that mixes")
+    if key == "classifier.tvmf_kappa" and config.classifier.head != "tvmf" and "classifier.head" not in searched:
+        raise InputError(f"{key}: has no effect, because classifier.head is not 'tvmf'; begin with baseline_tvmf")
     chosen = {_MASK, "mixing.of"} & searched
     if key.startswith("generator.") and not chosen and not settings.needs_generator(config):
         raise InputError(f"{key}: has no effect, because experiment {config.experiment!r} uses no generator")

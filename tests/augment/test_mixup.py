@@ -47,8 +47,8 @@ def test_a_share_of_one_keeps_images_and_losses_and_a_share_of_zero_takes_the_pa
     own, other = (mixup.Mixup(jnp.float32(share), partners) for share in (1, 0))
     np.testing.assert_array_equal(own.blend(photos), photos)
     np.testing.assert_array_equal(other.blend(photos), photos[partners])
-    np.testing.assert_allclose(own.cross_entropy(logits, labels), entropy(logits, labels), rtol=1e-6)
-    np.testing.assert_allclose(other.cross_entropy(logits, labels), entropy(logits, labels[partners]), rtol=1e-6)
+    np.testing.assert_allclose(own.losses(logits, labels), entropy(logits, labels), rtol=1e-6)
+    np.testing.assert_allclose(other.losses(logits, labels), entropy(logits, labels[partners]), rtol=1e-6)
 
 
 def test_the_loss_is_the_cross_entropy_with_the_blended_labels():
@@ -59,7 +59,7 @@ def test_the_loss_is_the_cross_entropy_with_the_blended_labels():
     one_hot = np.eye(3)[labels]
     blended = float(drawn.share) * one_hot + (1 - float(drawn.share)) * one_hot[np.asarray(drawn.partners)]
     expected = -np.sum(blended * np.asarray(jax.nn.log_softmax(logits)), axis=1)
-    np.testing.assert_allclose(drawn.cross_entropy(logits, jnp.asarray(labels)), expected, rtol=1e-5)
+    np.testing.assert_allclose(drawn.losses(logits, jnp.asarray(labels)), expected, rtol=1e-5)
 
 
 def test_shares_are_uniform_between_zero_and_one():
@@ -92,7 +92,7 @@ def test_unmasked_images_and_losses_do_not_depend_on_the_padding(photos):
         drawn = draw(jax.random.key(seed), 6, mask)
         first, second = (drawn.blend(jnp.concatenate([photos[:3], padding]))[:3] for padding in paddings)
         np.testing.assert_array_equal(first, second)
-        first, second = (drawn.cross_entropy(logits, labels.at[3:].set(label))[:3] for label in (0, 2))
+        first, second = (drawn.losses(logits, labels.at[3:].set(label))[:3] for label in (0, 2))
         np.testing.assert_array_equal(first, second)
 
 

@@ -96,6 +96,10 @@ def test_a_value_of_a_wrong_type_is_refused_for_every_setting(config, key):
         ("classifier.image_side", 30),
         ("generator.image_side", 36),
         ("classifier.dropout_rate", 1.0),
+        ("classifier.loss", "hinge"),
+        ("classifier.convolutions", "wavelet"),
+        ("classifier.head", "arcface"),
+        ("classifier.tvmf_kappa", -1.0),
         ("classifier.dropout_rate", -0.1),
         ("classifier.batch_size", 2.5),
         ("checkpoint.keep", 0),
@@ -173,6 +177,11 @@ def test_averaging_over_mirror_images_is_refused_if_training_shows_none(config):
     config.evaluation.mirror = True
     config.augment.horizontal_flip = False
     assert refusal(config).startswith("evaluation.mirror: True, but with augment.horizontal_flip False")
+
+
+def test_the_cosine_loss_is_refused_with_a_head_that_is_not_linear(config):
+    config.classifier.loss, config.classifier.head = "cosine", "tvmf"
+    assert refusal(config).startswith("classifier.head: 'tvmf', but classifier.loss 'cosine' compares the outputs of a")
 
 
 def test_an_unknown_data_set_is_refused_with_all_names(config):

@@ -90,6 +90,9 @@ def test_experiments_enable_exactly_what_their_names_say(experiment):
     assert config.augment.cutout == ("cutout" in words)
     assert config.augment.mixup == ("mixup" in words)
     assert config.augment.cutmix_probability == (0.5 if "cutmix" in words else 0)
+    assert config.classifier.loss == ("cosine" if "cosine" in words else "cross_entropy")
+    assert config.classifier.head == ("tvmf" if "tvmf" in words else "linear")
+    assert config.classifier.convolutions == ("harmonic" if "harmonic" in words else "standard")
     several = "hydramix" in words
     assert (config.mixing.images > 2, config.generator.images > 2) == (several, several)
     assert (config.mixing.shares == "published") == (not several)

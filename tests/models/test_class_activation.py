@@ -6,6 +6,7 @@ import pytest
 from flax import nnx
 
 from chimeramix_jax.models.class_activation import contrast_maps
+from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
@@ -36,12 +37,13 @@ def test_a_map_is_the_difference_of_the_heads_weights_applied_to_the_features_of
     np.testing.assert_allclose(maps[1], [[-0.5, 0.75], [1.5, -1.0]])
 
 
-@pytest.mark.parametrize("kind", ["wide", "bottleneck"])
+@pytest.mark.parametrize("kind", ["wide", "bottleneck", "cosine", "tvmf"])
 def test_the_mean_of_a_map_is_the_logarithm_of_the_two_classes_odds(kind):
-    if kind == "wide":
-        network = WideResNet(10, 1, 4, rngs=nnx.Rngs(0)).eval()
-    else:
+    if kind == "bottleneck":
         network = ResNet((1, 1), 4, channels=4, rngs=nnx.Rngs(0)).eval()
+    else:
+        head = HeadKind("linear" if kind == "wide" else kind)
+        network = WideResNet(10, 1, 4, head=head, rngs=nnx.Rngs(0)).eval()
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32))
     classes, rivals = jnp.array([0, 1, 3]), jnp.array([2, 0, 1])
 

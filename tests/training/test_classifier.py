@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from conftest import TINY
 from flax import nnx
 from training.recorder import Recorder
@@ -109,3 +110,20 @@ def test_label_smoothing_and_class_weights_reach_the_loss():
     targets = 0.8 * np.eye(2)[[0, 0, 0, 1]] + 0.1
     expected = np.mean(-np.sum(targets * log_probabilities, axis=1) * [2 / 3, 2 / 3, 2 / 3, 2])
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"classifier.loss": "cosine"}, {"classifier.head": "tvmf"}, {"classifier.convolutions": "harmonic"}]
+)
+def test_every_loss_head_and_kind_of_convolution_trains_from_settings(changes):
+    easy = {"classifier.learning_rate": 0.1, "classifier.dropout_rate": 0.0, "classifier.epochs": 50}
+    stage = stage_of(**easy, **changes)
+    state, losses = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), []
+    before, step = stage.measure(state), jax.jit(stage.train_step)
+    for number in range(15):
+        key = jax.random.fold_in(jax.random.key(1), number)
+        state, metrics = step(state, stage.inputs, jnp.arange(4), None, key, key)
+        losses.append(float(metrics["loss"]))
+    assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
+    after = stage.measure(state)
+    assert after.top1 >= 0.75 and after.loss < before.loss

@@ -107,7 +107,7 @@ def test_mixup_leaves_a_mixed_batch_alone():
     logits, labels = jax.random.normal(jax.random.key(2), (6, 3)), jnp.arange(6) % 3
     np.testing.assert_array_equal(drawn.unless(mixed).blend(images), images)
     own = -jax.nn.log_softmax(logits)[jnp.arange(6), labels]
-    np.testing.assert_allclose(drawn.unless(mixed).cross_entropy(logits, labels), own, rtol=1e-6)
+    np.testing.assert_allclose(drawn.unless(mixed).losses(logits, labels), own, rtol=1e-6)
     np.testing.assert_array_equal(drawn.unless(~mixed).blend(images), drawn.blend(images))
 
 

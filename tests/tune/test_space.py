@@ -98,7 +98,7 @@ def test_what_cannot_be_searched_is_one_line_that_names_the_setting(config, text
     assert named in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["mixing.probability=0.1:0.5", "generator.epochs=1:5"])
+@pytest.mark.parametrize("key", ["mixing.probability=0.1:0.5", "generator.epochs=1:5", "classifier.tvmf_kappa=1:32"])
 def test_settings_without_effect_are_refused(key):
     with pytest.raises(InputError, match="has no effect"):
         space_of(parse(key), settings.load("digits:baseline"))

@@ -1,9 +1,10 @@
 """The classifiers as nodes of an ONNX graph, in evaluation mode and, as ONNX wants it, with channels before pixels."""
 
 import numpy as np
-from flax import nnx
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.harmonic import Convolution, HarmonicStem, Stem
+from chimeramix_jax.models.heads import SHORTEST, CosineHead, Head, TvmfHead
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import Bottleneck, ResNet
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
@@ -18,7 +19,7 @@ def logits(graph: GraphBuilder, network: Classifier, images: str) -> str:
 
 
 def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str) -> str:
-    features = _convolution(graph, network.stem, images, "stem")
+    features = _stem(graph, network.stem, images)
     for index, block in enumerate(network.blocks):
         features = _wide_block(graph, block, features, f"blocks.{index}")
     return _head(graph, network.head, _norm(graph, network.norm, features, "norm"))
@@ -35,7 +36,7 @@ def _wide_block(graph: GraphBuilder, block: WideBlock, features: str, name: str)
 
 
 def _resnet(graph: GraphBuilder, network: ResNet, images: str) -> str:
-    features = _norm(graph, network.norm, _convolution(graph, network.stem, images, "stem"), "norm")
+    features = _norm(graph, network.norm, _stem(graph, network.stem, images), "norm")
     features = graph.node("MaxPool", features, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for number, stage in enumerate(network.stages):
         for index, block in enumerate(stage):
@@ -55,22 +56,50 @@ def _bottleneck(graph: GraphBuilder, block: Bottleneck, features: str, name: str
     return graph.node("Relu", graph.add(shortcut, hidden))
 
 
-def _convolution(graph: GraphBuilder, layer: nnx.Conv, features: str, name: str) -> str:
+def _stem(graph: GraphBuilder, layer: Stem, images: str) -> str:
+    if not isinstance(layer, HarmonicStem):
+        return _convolution(graph, layer, images, "stem")
+    responses = _norm(graph, layer.norm, _convolution(graph, layer, images, "stem"), "stem.norm", relu=False)
+    return _convolution(graph, layer.combination, responses, "stem.combination")
+
+
+def _convolution(graph: GraphBuilder, layer: Convolution | HarmonicStem, features: str, name: str) -> str:
     kernel = graph.weight(f"{name}.kernel", np.asarray(layer.kernel[...]).transpose(3, 2, 0, 1))
     pads = np.asarray(layer.padding).T.ravel().tolist()  # top, left, bottom, right
     return graph.node("Conv", features, kernel, strides=np.asarray(layer.strides).tolist(), pads=pads)
 
 
 def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, relu: bool = True) -> str:
-    parts = {"scale": layer.scale, "bias": layer.bias, "mean": layer.mean, "variance": layer.variance}
-    weights = [graph.weight(f"{name}.{part}", np.asarray(values[...])) for part, values in parts.items()]
+    scale, bias = layer.scale_and_bias()
+    parts = {"scale": scale, "bias": bias, "mean": layer.mean[...], "variance": layer.variance[...]}
+    weights = [graph.weight(f"{name}.{part}", np.asarray(values)) for part, values in parts.items()]
     normalized = graph.node("BatchNormalization", features, *weights, epsilon=layer.epsilon)
     return graph.node("Relu", normalized) if relu else normalized
 
 
-def _head(graph: GraphBuilder, layer: nnx.Linear, features: str) -> str:
+def _head(graph: GraphBuilder, layer: Head, features: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
-    assert layer.bias is not None  # as in every classifier of ours
     kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
+    if isinstance(layer, TvmfHead):
+        return _tvmf(graph, layer, pooled, kernel)
+    assert layer.bias is not None  # as in every classifier of ours
     bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
-    return graph.node("Gemm", pooled, kernel, bias)
+    outputs = graph.node("Gemm", pooled, kernel, bias)
+    if isinstance(layer, CosineHead):
+        return graph.multiply(_unit_vectors(graph, outputs, axis=1), graph.real(layer.scale))
+    return outputs
+
+
+def _tvmf(graph: GraphBuilder, layer: TvmfHead, features: str, kernel: str) -> str:
+    directions = _unit_vectors(graph, kernel, axis=0)
+    cosines = graph.node("MatMul", _unit_vectors(graph, features, axis=1), directions)
+    one = graph.real(1.0)
+    angles = graph.multiply(graph.node("Sub", one, cosines), graph.real(layer.kappa))
+    ratio = graph.node("Div", graph.add(one, cosines), graph.add(one, angles))
+    scale = graph.add(one, graph.node("Softplus", graph.weight("head.scale", np.asarray(layer.scale[...]))))
+    return graph.multiply(graph.node("Sub", ratio, one), scale)
+
+
+def _unit_vectors(graph: GraphBuilder, vectors: str, axis: int) -> str:
+    lengths = graph.node("ReduceL2", vectors, axes=[axis], keepdims=1)
+    return graph.node("Div", vectors, graph.node("Max", lengths, graph.real(SHORTEST)))

@@ -20,6 +20,7 @@ from chimeramix_jax.config import from_json, load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import build
+from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
@@ -162,13 +163,17 @@ def test_a_classifier_of_the_folder_preset_takes_less_than_five_megabytes():
     assert FIVE_MEGABYTES / 10 < whole < FIVE_MEGABYTES and half < 0.55 * whole
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_a_resnet_in_onnx_equals_the_network(mirror):
-    network = ResNet((1, 2), 5, channels=4, rngs=nnx.Rngs(0)).eval()
+@pytest.mark.parametrize(("mirror", "head"), [(False, "linear"), (True, "cosine"), (False, "tvmf"), (True, "harmonic")])
+def test_a_resnet_in_onnx_equals_the_network(mirror, head):
+    kind = {"harmonic": True} if head == "harmonic" else {"head": HeadKind(head)}
+    network = ResNet((1, 2), 5, channels=4, **kind, rngs=nnx.Rngs(0)).eval()
+    if head == "tvmf":  # random directions are about equally far from all features
+        network.head.kernel[...] = network.head.kernel[...].at[:, 0].set(1)
     random = np.random.default_rng(0)
     statistics = nnx.state(network, nnx.BatchStat)
-    for _, leaf in nnx.to_flat_state(statistics):
-        leaf[...] = jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+    for path, leaf in nnx.to_flat_state(statistics):
+        low, high = (-0.5, 0.5) if path[-1] == "mean" else (0.5, 1.5)
+        leaf[...] = jnp.asarray(random.uniform(low, high, leaf.shape), jnp.float32)
     nnx.update(network, statistics)
     program = Program(network, [20], False, {"class_names": list("abcde")}, mirror=mirror, temperature=0.6)
     images = random.integers(0, 256, (3, 20, 20, 3), np.uint8)
