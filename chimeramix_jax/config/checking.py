@@ -22,6 +22,8 @@ from chimeramix_jax.paths import local_path
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
+_SIDE = "classifier.image_side"
+
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
 FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
@@ -47,11 +49,17 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     _check_folds(settings)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
-    parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
+    parse_growing_sides(settings["classifier.growing_sides"], settings[_SIDE])
     if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
         raise InputError(
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
             "both must be True, or evaluation.mirror False"
+        )
+    if settings["evaluation.crops"] > 1 and settings["augment.crop_padding_fraction"] * settings[_SIDE] < 1:
+        raise InputError(
+            f"evaluation.crops: {settings['evaluation.crops']}, but with augment.crop_padding_fraction "
+            f"{settings['augment.crop_padding_fraction']:g} the classifier never sees shifted images; it must be 1, or "
+            f"augment.crop_padding_fraction at least {1 / settings[_SIDE]:g}"
         )
     if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
         raise InputError(

@@ -33,10 +33,10 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop"}
+_AS_BEFORE = {"dataset.fit": "crop", "evaluation.crops": 1}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
-OF_MEASURING = ("evaluation.mirror",)
+OF_MEASURING = ("evaluation.mirror", "evaluation.crops")
 
 OF_MASKS = {
     # Settings that only one kind of mask uses.

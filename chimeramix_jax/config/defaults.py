@@ -137,6 +137,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "evaluation.batch_size": (500, rules.BATCH_SIZE),  # held-out images per step
     # Average the probabilities of every image and its mirror image, in evaluation and prediction
     "evaluation.mirror": (False, rules.YES_OR_NO),
+    # The same for the image and, if 5, four more crops, shifted diagonally by half of training's largest shift
+    "evaluation.crops": (1, rules.ONE_OR_FIVE),
     # Seconds between checkpoints, even within an epoch; 0: after every epoch
     "checkpoint.every_seconds": (30.0, rules.NOT_NEGATIVE),
     "checkpoint.keep": (2, rules.COUNT),  # number of checkpoints to keep per stage

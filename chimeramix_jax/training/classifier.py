@@ -1,6 +1,8 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -29,6 +31,7 @@ from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_loss import cross_entropies
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
 
@@ -89,7 +92,7 @@ class ClassifierStage:
             settings.averaged_weights,
         )
         self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
-        self._predict = jax.jit(partial(predict_with_features, self.network, mirror=config.evaluation.mirror))
+        self._predict = jax.jit(partial(predict_with_features, self.network, views=EvaluationViews.of(config)))
 
     def train_step(
         self,
@@ -363,10 +366,10 @@ def predict(
     parameters: PyTree,
     statistics: PyTree,
     images: UInt8[Array, "batch side side 3"],
-    mirror: bool = False,
+    views: EvaluationViews = ONLY_THE_IMAGE,
 ) -> Float[Array, "batch classes"]:
     """Returns the logits of images in 0..255, by a classifier in evaluation mode; see ``predict_with_features``."""
-    return predict_with_features(classifier, parameters, statistics, images, mirror)[0]
+    return predict_with_features(classifier, parameters, statistics, images, views)[0]
 
 
 def predict_with_features(
@@ -374,25 +377,22 @@ def predict_with_features(
     parameters: PyTree,
     statistics: PyTree,
     images: UInt8[Array, "batch side side 3"],
-    mirror: bool = False,
+    views: EvaluationViews = ONLY_THE_IMAGE,
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
     """Returns the logits of images in 0..255, and the features that they are a linear function of.
 
-    Features are the means of the last feature maps. With ``mirror``, the class probabilities of every image and of its
-    mirror image are averaged. Their logarithms are returned, which are logits of these averages; the features are still
-    those of the image itself.
+    Features are the means of the last feature maps. With more than one view, the class probabilities of every image's
+    views are averaged. Their logarithms are returned, which are logits of these averages; the features are still those
+    of the image itself.
     """
     network = nnx.merge(classifier, parameters, statistics)
+    features = [mean_over_pixels(network.feature_maps(view)) for view in views(geometry.normalize(images))]
+    logits = [network.head(of_view) for of_view in features]
+    return _averaged(logits), features[0]
 
-    def outputs(
-        images: Float[Array, "batch side side 3"],
-    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
-        features = mean_over_pixels(network.feature_maps(images))
-        return network.head(features), features
 
-    normalized = geometry.normalize(images)
-    logits, features = outputs(normalized)
-    if not mirror:
-        return logits, features
-    mirrored, _ = outputs(normalized[:, :, ::-1])
-    return jnp.logaddexp(jax.nn.log_softmax(logits), jax.nn.log_softmax(mirrored)) - math.log(2), features
+def _averaged(logits: Sequence[Float[Array, "batch classes"]]) -> Float[Array, "batch classes"]:
+    """Returns logits whose probabilities are the means of those of several logits; a single one stays as it is."""
+    if len(logits) == 1:
+        return logits[0]
+    return functools.reduce(jnp.logaddexp, map(jax.nn.log_softmax, logits)) - math.log(len(logits))

@@ -125,6 +125,7 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(config, key, value):
         ("classifier.model", "wrn-10-1"),
         ("classifier.model", "wrn-10-4-early"),
         ("evaluation.mirror", True),
+        ("evaluation.crops", 5),
         ("steps_per_call", 0),
     ],
 )
@@ -173,6 +174,15 @@ def test_averaging_over_mirror_images_is_refused_if_training_shows_none(config):
     config.evaluation.mirror = True
     config.augment.horizontal_flip = False
     assert refusal(config).startswith("evaluation.mirror: True, but with augment.horizontal_flip False")
+
+
+def test_averaging_over_shifted_crops_is_refused_if_training_shows_none(config):
+    config.evaluation.crops = 3
+    assert refusal(config) == "evaluation.crops: 3 is not allowed; it must be 1 or 5"
+    config.evaluation.crops, config.augment.crop_padding_fraction = 5, 0.0
+    assert refusal(config).startswith("evaluation.crops: 5, but with augment.crop_padding_fraction 0 ")
+    config.augment.crop_padding_fraction = 1 / 32
+    settings.check(config)
 
 
 def test_an_unknown_data_set_is_refused_with_all_names(config):
