@@ -110,6 +110,11 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
         raise InputError(
             f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
         )
+    if settings["experiment"] == AUTO and settings["classifier.members"] > 1:
+        raise InputError(
+            f"classifier.members: {settings['classifier.members']}, but a choice of the recipe plans its time for one; "
+            "it must be 1. Train the chosen recipe with more members in another run"
+        )
     if folds and settings["seeds"]:
         raise InputError(
             f"seeds: {settings['seeds']!r}, but folds are trained for one seed at a time; it must be empty, and "

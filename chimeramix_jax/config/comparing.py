@@ -33,7 +33,7 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop", "evaluation.crops": 1}
+_AS_BEFORE = {"dataset.fit": "crop", "evaluation.crops": 1, "classifier.members": 1}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror", "evaluation.crops")

@@ -131,6 +131,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # If classes differ in size: "none", "sampling" (every image of a batch is drawn from a class drawn evenly), or
     # "loss" (an image's loss is weighted by the mean size of the classes over that of its own)
     "classifier.class_balance": ("none", rules.choice("none", "sampling", "loss")),
+    # Networks that are trained on the same images with different random numbers, one after the other, and whose
+    # probabilities are averaged (an ensemble)
+    "classifier.members": (1, rules.FEW),
     "repeat_unlimited": (False, rules.YES_OR_NO),  # repeat images within an epoch even if max_labels_per_class is None
     # Epochs between evaluations; the reported accuracy is always the last epoch's
     "evaluation.every_epochs": (10, rules.COUNT),

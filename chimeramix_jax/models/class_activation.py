@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.ensemble import Network, members_of
 
 
 def contrast_maps(
@@ -33,11 +34,21 @@ def contrast_maps(
 
     Returns:
         Maps whose mean is ``log(p(class) / p(rival))``, the difference of the logits. They include the head's biases,
-        spread evenly.
+        spread evenly. Those of an ensemble are the means of its members' maps.
     """
-    maps = classifier.feature_maps(images)
+    maps = [_contrast_maps(network, images, classes, rivals) for network in members_of(classifier)]
+    return maps[0] if len(maps) == 1 else jnp.mean(jnp.stack(maps), axis=0)
+
+
+def _contrast_maps(
+    network: Network,
+    images: Float[Array, "batch side side 3"],
+    classes: Int[Array, "batch"],
+    rivals: Int[Array, "batch"],
+) -> Float[Array, "batch map_height map_width"]:
+    maps = network.feature_maps(images)
     maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
-    head = classifier.head
+    head = network.head
     assert head.bias is not None
     weights = head.kernel[...][:, classes] - head.kernel[...][:, rivals]
     biases = head.bias[...][classes] - head.bias[...][rivals]

@@ -5,10 +5,11 @@ import re
 from flax import nnx
 from jax.typing import DTypeLike
 
+from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
-Classifier = WideResNet | ResNet
+Classifier = Network | Ensemble
 
 
 def build(
@@ -18,8 +19,8 @@ def build(
     dropout_rate: float = 0.0,
     dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
-) -> Classifier:
-    """Returns a newly initialized classifier in training mode.
+) -> Network:
+    """Returns a newly initialized network in training mode.
 
     Args:
         model_name: "wrn-<depth>-<width>", such as "wrn-16-8", the same with "-early" at its end, or "resnet-50".

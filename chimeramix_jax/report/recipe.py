@@ -87,6 +87,11 @@ def _extras(config: ConfigDict) -> Iterator[str]:
         yield "Images of small classes were shown more often."
     elif classifier.class_balance == "loss":
         yield "Images of small classes weighed more in the loss."
+    if classifier.members > 1:
+        yield (
+            f"{classifier.members} such networks were trained on the same images with different random numbers; their "
+            "probabilities are averaged."
+        )
     yield from _views(config)
 
 

@@ -30,10 +30,11 @@ def content(program: Program) -> bytes:
     images, classes = graph.node("Sub", normalized, graph.real(1.0)), len(metadata["class_names"])
     views = _views(graph, program.views, images, program.sides[-1])
     joined = graph.node("Concat", *views, axis=0) if len(views) > 1 else images
-    logits = onnx_networks.logits(graph, program.network, joined)
-    if len(views) > 1:
+    members = onnx_networks.logits(graph, program.network, joined)
+    logits = graph.node("Concat", *members, axis=0) if len(members) > 1 else members[0]
+    if len(members) * len(views) > 1:
         shares = graph.node("Softmax", logits, axis=1)
-        by_view = graph.node("Reshape", shares, graph.integers([len(views), -1, classes]))
+        by_view = graph.node("Reshape", shares, graph.integers([len(members) * len(views), -1, classes]))
         logits = graph.node("Log", graph.node("ReduceMean", by_view, axes=[0], keepdims=0))
     scaled = graph.node("Div", logits, graph.real(program.temperature))
     graph.rename(graph.node("Softmax", scaled, axis=1), OUTPUT)

@@ -4,24 +4,32 @@ import numpy as np
 from flax import nnx
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import Bottleneck, ResNet
 from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
 from chimeramix_jax.use.export.onnx_graph import GraphBuilder
 
 
-def logits(graph: GraphBuilder, network: Classifier, images: str) -> str:
-    """Returns the logits, of shape (batch, classes), for images in [-1, 1] of shape (batch, 3, side, side)."""
+def logits(graph: GraphBuilder, classifier: Classifier, images: str) -> list[str]:
+    """Returns the logits of each member, of shape (batch, classes), for images in [-1, 1] of (batch, 3, side, side)."""
+    if not isinstance(classifier, Ensemble):
+        return [_of_network(graph, classifier, images, "")]
+    return [_of_network(graph, member, images, f"members.{n}.") for n, member in enumerate(classifier.members)]
+
+
+def _of_network(graph: GraphBuilder, network: Network, images: str, prefix: str) -> str:
+    """Returns the logits of a network; ``prefix`` begins the names of its weights."""
     if isinstance(network, WideResNet):
-        return _wide_resnet(graph, network, images)
-    return _resnet(graph, network, images)
+        return _wide_resnet(graph, network, images, prefix)
+    return _resnet(graph, network, images, prefix)
 
 
-def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str) -> str:
-    features = _convolution(graph, network.stem, images, "stem")
+def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str, prefix: str) -> str:
+    features = _convolution(graph, network.stem, images, f"{prefix}stem")
     for index, block in enumerate(network.blocks):
-        features = _wide_block(graph, block, features, f"blocks.{index}")
-    return _head(graph, network.head, _norm(graph, network.norm, features, "norm"))
+        features = _wide_block(graph, block, features, f"{prefix}blocks.{index}")
+    return _head(graph, network.head, _norm(graph, network.norm, features, f"{prefix}norm"), prefix)
 
 
 def _wide_block(graph: GraphBuilder, block: WideBlock, features: str, name: str) -> str:
@@ -34,13 +42,14 @@ def _wide_block(graph: GraphBuilder, block: WideBlock, features: str, name: str)
     return graph.add(shortcut, _convolution(graph, block.convolution2, hidden, f"{name}.convolution2"))
 
 
-def _resnet(graph: GraphBuilder, network: ResNet, images: str) -> str:
-    features = _norm(graph, network.norm, _convolution(graph, network.stem, images, "stem"), "norm")
+def _resnet(graph: GraphBuilder, network: ResNet, images: str, prefix: str) -> str:
+    stem = _convolution(graph, network.stem, images, f"{prefix}stem")
+    features = _norm(graph, network.norm, stem, f"{prefix}norm")
     features = graph.node("MaxPool", features, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for number, stage in enumerate(network.stages):
         for index, block in enumerate(stage):
-            features = _bottleneck(graph, block, features, f"stages.{number}.{index}")
-    return _head(graph, network.head, features)
+            features = _bottleneck(graph, block, features, f"{prefix}stages.{number}.{index}")
+    return _head(graph, network.head, features, prefix)
 
 
 def _bottleneck(graph: GraphBuilder, block: Bottleneck, features: str, name: str) -> str:
@@ -68,9 +77,9 @@ def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, re
     return graph.node("Relu", normalized) if relu else normalized
 
 
-def _head(graph: GraphBuilder, layer: nnx.Linear, features: str) -> str:
+def _head(graph: GraphBuilder, layer: nnx.Linear, features: str, prefix: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
     assert layer.bias is not None  # as in every classifier of ours
-    kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
-    bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
+    kernel = graph.weight(f"{prefix}head.kernel", np.asarray(layer.kernel[...]))
+    bias = graph.weight(f"{prefix}head.bias", np.asarray(layer.bias[...]))
     return graph.node("Gemm", pooled, kernel, bias)
