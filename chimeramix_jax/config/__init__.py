@@ -15,6 +15,7 @@ from chimeramix_jax.config.checking import (
 from chimeramix_jax.config.comparing import (
     NO_EFFECT_ON_RESULTS,
     OF_MASKS,
+    OF_MEASURING,
     differences,
     generator_identity,
     generator_settings,

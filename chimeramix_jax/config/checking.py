@@ -22,6 +22,8 @@ from chimeramix_jax.paths import local_path
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
+_SIDE = "classifier.image_side"
+
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
 TFDS_SETTINGS = tuple(
     f"dataset.{name}" for name in ("train_split", "validation_split", "test_split", "image_feature", "label_feature")
@@ -50,12 +52,18 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
     _check_head(settings)
-    parse_growing_sides(settings["classifier.growing_sides"], settings["classifier.image_side"])
+    parse_growing_sides(settings["classifier.growing_sides"], settings[_SIDE])
     _check_choice(settings)
     if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
         raise InputError(
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
             "both must be True, or evaluation.mirror False"
+        )
+    if settings["evaluation.crops"] > 1 and settings["augment.crop_padding_fraction"] * settings[_SIDE] < 1:
+        raise InputError(
+            f"evaluation.crops: {settings['evaluation.crops']}, but with augment.crop_padding_fraction "
+            f"{settings['augment.crop_padding_fraction']:g} the classifier never sees shifted images; it must be 1, or "
+            f"augment.crop_padding_fraction at least {1 / settings[_SIDE]:g}"
         )
     if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
         raise InputError(
@@ -120,6 +128,11 @@ def _check_choice(settings: Mapping[str, Any]) -> None:
     if settings["experiment"] == AUTO and settings["seeds"]:
         raise InputError(
             f"seeds: {settings['seeds']!r}, but to choose a recipe it must be empty; a choice has one seed"
+        )
+    if settings["experiment"] == AUTO and settings["classifier.members"] > 1:
+        raise InputError(
+            f"classifier.members: {settings['classifier.members']}, but a choice of the recipe plans its time for one; "
+            "it must be 1. Train the chosen recipe with more members in another run"
         )
 
 

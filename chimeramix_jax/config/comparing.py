@@ -48,10 +48,12 @@ _AS_BEFORE = {
     "classifier.loss": "cross_entropy",
     "classifier.head": "linear",
     "classifier.tvmf_kappa": 16.0,
+    "classifier.members": 1,
+    "evaluation.crops": 1,
 }
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
-OF_MEASURING = ("evaluation.mirror",)
+OF_MEASURING = ("evaluation.mirror", "evaluation.crops")
 
 OF_MASKS = {
     # Settings that only one kind of mask uses.

@@ -160,12 +160,17 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # If classes differ in size: "none", "sampling" (every image of a batch is drawn from a class drawn evenly), or
     # "loss" (an image's loss is weighted by the mean size of the classes over that of its own)
     "classifier.class_balance": ("none", rules.choice("none", "sampling", "loss")),
+    # Networks that are trained on the same images with different random numbers, one after the other, and whose
+    # probabilities are averaged (an ensemble)
+    "classifier.members": (1, rules.FEW),
     "repeat_unlimited": (False, rules.YES_OR_NO),  # repeat images within an epoch even if max_labels_per_class is None
     # Epochs between evaluations; the reported accuracy is always the last epoch's
     "evaluation.every_epochs": (10, rules.COUNT),
     "evaluation.batch_size": (500, rules.BATCH_SIZE),  # held-out images per step
     # Average the probabilities of every image and its mirror image, in evaluation and prediction
     "evaluation.mirror": (False, rules.YES_OR_NO),
+    # The same for the image and, if 5, four more crops, shifted diagonally by half of training's largest shift
+    "evaluation.crops": (1, rules.ONE_OR_FIVE),
     # Seconds between checkpoints, even within an epoch; 0: after every epoch
     "checkpoint.every_seconds": (30.0, rules.NOT_NEGATIVE),
     "checkpoint.keep": (2, rules.COUNT),  # number of checkpoints to keep per stage

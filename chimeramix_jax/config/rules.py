@@ -82,6 +82,7 @@ FOLDS = Rule(
     "0 for none, or a whole number from 2 to 1000",
     lambda value: _is_integer(value) and (value == 0 or 2 <= value <= 1000),
 )
+ONE_OR_FIVE = Rule("1 or 5", lambda value: _is_integer(value) and value in (1, 5))
 FEW = integer(1, 64)
 FEW_OR_NONE = integer(0, 64)
 BATCH_SIZE = integer(1, 65_536)

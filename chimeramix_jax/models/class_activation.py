@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.ensemble import Network, members_of
 from chimeramix_jax.models.heads import contributions
 from chimeramix_jax.models.layers import mean_over_pixels
 
@@ -38,12 +39,22 @@ def contrast_maps(
 
     Returns:
         Maps whose mean is ``log(p(class) / p(rival))``, the difference of the logits. They include the head's biases,
-        spread evenly.
+        spread evenly. Those of an ensemble are the means of its members' maps.
     """
-    maps = classifier.feature_maps(images)
+    maps = [_contrast_maps(network, images, classes, rivals) for network in members_of(classifier)]
+    return maps[0] if len(maps) == 1 else jnp.mean(jnp.stack(maps), axis=0)
+
+
+def _contrast_maps(
+    network: Network,
+    images: Float[Array, "batch side side 3"],
+    classes: Int[Array, "batch"],
+    rivals: Int[Array, "batch"],
+) -> Float[Array, "batch map_height map_width"]:
+    maps = network.feature_maps(images)
     maps = maps.astype(jnp.promote_types(maps.dtype, jnp.float32))
     features = mean_over_pixels(maps)
     (weights, biases), (of_rivals, rival_biases) = (
-        contributions(classifier.head, features, of_images) for of_images in (classes, rivals)
+        contributions(network.head, features, of_images) for of_images in (classes, rivals)
     )
     return jnp.einsum("bhwc,cb->bhw", maps, weights - of_rivals) + (biases - rival_biases)[:, None, None]

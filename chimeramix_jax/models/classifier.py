@@ -5,11 +5,12 @@ import re
 from flax import nnx
 from jax.typing import DTypeLike
 
+from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.heads import LINEAR, HeadKind
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
-Classifier = WideResNet | ResNet
+Classifier = Network | Ensemble
 
 
 def build(
@@ -21,8 +22,8 @@ def build(
     head: HeadKind = LINEAR,
     dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
-) -> Classifier:
-    """Returns a newly initialized classifier in training mode.
+) -> Network:
+    """Returns a newly initialized network in training mode.
 
     Args:
         model_name: "wrn-<depth>-<width>", such as "wrn-16-8", the same with "-early" at its end, or "resnet-50".

@@ -33,6 +33,7 @@ from chimeramix_jax.report import (
 )
 from chimeramix_jax.report.data_check import data_section
 from chimeramix_jax.reporting import lettering, web_page
+from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import FOLDS, split_of
 from chimeramix_jax.reporting.statistics import decimals
@@ -87,6 +88,7 @@ def write(
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else evaluations, split),
+        "members": members_in_words(results.get("members"), results[split]["examples"]),
         "data": data_section(workdir),
         "training": _training_images(dataset),
         "training_images": len(dataset.distinct_training),

@@ -93,7 +93,20 @@ def _extras(config: ConfigDict) -> Iterator[str]:
         yield "Images of small classes were shown more often."
     elif classifier.class_balance == "loss":
         yield "Images of small classes weighed more in the loss."
-    if config.evaluation.mirror:
+    if classifier.members > 1:
+        yield (
+            f"{classifier.members} such networks were trained on the same images with different random numbers; their "
+            "probabilities are averaged."
+        )
+    yield from _views(config)
+
+
+def _views(config: ConfigDict) -> Iterator[str]:
+    """Yields the views of an image over which probabilities are averaged, if there are several."""
+    if config.evaluation.crops > 1:
+        mirrored = ", each also mirrored" if config.evaluation.mirror else ""
+        yield f"Probabilities are averaged over {config.evaluation.crops} shifted crops of an image{mirrored}."
+    elif config.evaluation.mirror:
         yield "Probabilities are averaged over an image and its mirror image."
 
 

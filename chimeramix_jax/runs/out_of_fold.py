@@ -5,7 +5,7 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,8 @@ class OutOfFold:
     # More about the predictions of "classifier" in the first division, each image once, in the order of ``images``;
     # None: the folds' runs do not say more.
     description: HeldOutPredictions | None = None
+    # Each member's accuracy over all predictions, if the folds' classifiers are ensembles; by the keys of ``logits``
+    accuracies: dict[str, list[float]] = field(default_factory=dict)
     optimism: float = 0.0  # by how much the accuracy is too high because the recipe was chosen by it
 
     @classmethod
@@ -101,7 +103,8 @@ class OutOfFold:
         ]
         digests = tuple(image for run in runs for image in run.dataset.identity.held_out.images)
         description = _described(runs[: config.folds], dataset)
-        return cls(config.folds, config.fold_repeats, images, digests, logits, about, description)
+        accuracies = {part: _of_members(runs, part) for part in logits if config.classifier.members > 1}
+        return cls(config.folds, config.fold_repeats, images, digests, logits, about, description, accuracies)
 
     @property
     def count(self) -> int:
@@ -131,6 +134,7 @@ class OutOfFold:
             "predictions": len(self.images.labels),
             "folds": self.folds,
             "repeats": self.repeats,
+            **({"members_top1": self.accuracies[part]} if part in self.accuracies else {}),
             **({"runs": self.runs} if part == "classifier" else {}),
         }
 
@@ -156,6 +160,13 @@ def _described(runs: Sequence[FoldRun], dataset: FewShotDataset) -> HeldOutPredi
         positions = np.array([position_of[index] for index in run.dataset.train_indices.tolist()])
         described.append((part, positions))
     return joined(described)
+
+
+def _of_members(runs: Sequence[FoldRun], part: str) -> list[float]:
+    """Returns the share of all predictions that each member has right: the folds' accuracies by their images."""
+    contents = [run.results.content if part == "classifier" else run.results.content[part] for run in runs]
+    accuracies = np.array([content["members"]["top1"] for content in contents])
+    return np.average(accuracies, axis=0, weights=[len(run.dataset.held_out.labels) for run in runs]).tolist()
 
 
 def _figures(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
-from chimeramix_jax.training.classifier import build_classifier, evaluated, evaluated_entries
+from chimeramix_jax.training.classifier import abstract_classifier, build_classifier, evaluated, evaluated_entries
 from chimeramix_jax.training.generator import build_discriminator, build_generator
+from chimeramix_jax.training.members import member_directories
 
 _OF_CLASSIFIERS = ("parameters", "batch_statistics")  # the entries of a checkpoint that a classifier's network needs
 _SEPARATOR = "."  # in the names of weights in a model file
@@ -92,17 +94,11 @@ class TrainedClassifier:
     @classmethod
     def newest(cls, directory: Path) -> "TrainedClassifier":
         """Reads the newest intact checkpoint in a stage's directory; raises InputError if there is none."""
-        graphs: list[nnx.GraphDef[Classifier]] = []
-
-        def select(about: dict[str, Any]) -> State:
-            config = settings.from_dict(about["config"])
-            classifier = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
-            graphs.append(nnx.graphdef(classifier.eval()))
-            return evaluated_entries(classifier, config.classifier.averaged_weights)
-
-        about, state = _newest(directory, select)
-        network = nnx.merge(graphs[0], *evaluated(state))
-        return cls(network, tuple(about["class_names"]), about["epoch"], about)
+        about, network = _newest_network(directory)
+        members = settings.from_dict(about["config"]).classifier.members
+        others = [_newest_network(place)[1] for place in member_directories(directory, members)[1:]]
+        classifier = Ensemble([network, *others]) if others else network
+        return cls(classifier, tuple(about["class_names"]), about["epoch"], about)
 
     @classmethod
     def archived(cls, archive: ModelArchive) -> "TrainedClassifier":
@@ -152,9 +148,9 @@ def source_of(workdir: str | os.PathLike[str]) -> Workdir | ModelArchive:
 
 def _abstract_classifier(config: ConfigDict, num_classes: int) -> tuple[nnx.GraphDef[Classifier], State]:
     """Returns the structure of a classifier in evaluation mode, and the shapes of its parameters and statistics."""
-    classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
+    classifier = abstract_classifier(config, num_classes)
     kinds = zip(_OF_CLASSIFIERS, (nnx.Param, nnx.BatchStat), strict=True)
-    return nnx.graphdef(classifier.eval()), {name: nnx.state(classifier, kind) for name, kind in kinds}
+    return nnx.graphdef(classifier), {name: nnx.state(classifier, kind) for name, kind in kinds}
 
 
 def _by_name(state: State) -> dict[str, Any]:
@@ -162,6 +158,20 @@ def _by_name(state: State) -> dict[str, Any]:
     pure = {part: nnx.to_pure_dict(values) for part, values in state.items()}
     leaves = traverse_util.flatten_dict(pure)
     return {_SEPARATOR.join(map(str, path)): leaf for path, leaf in leaves.items()}
+
+
+def _newest_network(directory: Path) -> tuple[dict[str, Any], Network]:
+    """Returns the ``about`` and the network, in evaluation mode, of the newest checkpoint of one member."""
+    graphs: list[nnx.GraphDef[Network]] = []
+
+    def select(about: dict[str, Any]) -> State:
+        config = settings.from_dict(about["config"])
+        network = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
+        graphs.append(nnx.graphdef(network.eval()))
+        return evaluated_entries(network, config.classifier.averaged_weights)
+
+    about, state = _newest(directory, select)
+    return about, nnx.merge(graphs[0], *evaluated(state))
 
 
 def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:

@@ -36,6 +36,7 @@ class Measured:
     rollbacks: list[dict[str, Any]]
     held_out: HeldOutPredictions | None = None  # more about every held-out image; not of the baseline
     calibration: dict[str, Any] | None = None  # what the results say about its probabilities; None: nothing
+    members: dict[str, Any] | None = None  # what the results say about each member of an ensemble; None: it is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +93,7 @@ def results_of(
         "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
         "data_sha256": about["data"],
     }
-    if classifier.calibration is not None:
-        content["calibration"] = classifier.calibration
+    content |= _further(classifier)
     content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
     rows = [
         _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
@@ -114,14 +114,19 @@ def _of_folds_and_baseline(
     content: dict[str, Any] = {FOLDS: of_folds["classifier"]} if of_folds else {}
     if "baseline" in measured:
         content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
-        if measured["baseline"].calibration is not None:
-            content["baseline"]["calibration"] = measured["baseline"].calibration
+        content["baseline"] |= _further(measured["baseline"])
     if "baseline" in of_folds:
         content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
     if alone is not None:
         only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
         content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
     return content
+
+
+def _further(measured: Measured) -> dict[str, Any]:
+    """Returns what else is known about a classifier: its members and its calibration."""
+    known = {"members": measured.members, "calibration": measured.calibration}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:

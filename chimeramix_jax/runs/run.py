@@ -37,6 +37,7 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predicted_classes
 from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.members import TrainedMembers, train_members
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
 
 _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.WeakValueDictionary()
@@ -235,18 +236,20 @@ class Run:
             directory = self.workdir.path / part
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes)
-                trained = yield from self._train(stage, directory, f"classifier ({experiment})", execution)
-                measured[part] = self._measured(stage, part, experiment, trained, out_of_fold)
+                title = f"classifier ({experiment})"
+                trained = yield from train_members(
+                    stage, directory, self.config, self.about, title=title, execution=execution
+                )
+                measured[part] = self._measured(part, experiment, trained, out_of_fold)
         return measured
 
-    def _measured(
-        self, stage: ClassifierStage, part: str, experiment: str, trained: loop.Trained, out_of_fold: OutOfFold | None
-    ) -> Measured:
+    def _measured(self, part: str, experiment: str, trained: TrainedMembers, out_of_fold: OutOfFold | None) -> Measured:
         """Evaluates a trained classifier and, unless it is the baseline, says more about every held-out image.
 
         Without held-out images, the predictions of the folds stand in for its own.
         """
         labels, description = self.dataset.held_out.labels, None
+        stage, accuracies = trained.stage, trained.accuracies
         described = part == "classifier" and self.request.details
         if out_of_fold is not None and not len(labels):
             labels, logits, evaluation = (
@@ -255,6 +258,7 @@ class Run:
                 out_of_fold.evaluation(part),
             )
             description = out_of_fold.description if described else None
+            accuracies = out_of_fold.accuracies.get(part)
         else:
             if described:
                 logits, description = describe(stage, trained.state, self.dataset)
@@ -265,8 +269,9 @@ class Run:
         calibrated = self._calibration(stage, part, trained.state, logits, out_of_fold)
         if description is not None:
             description = description.at_temperature(logits, self._temperature(calibrated))
-        about_training = trained.seconds, trained.rollbacks
-        return Measured(experiment, evaluation, logits, predicted, labels, *about_training, description, calibrated)
+        members = {"seconds": trained.seconds, "top1": accuracies} if len(trained.seconds) > 1 else None
+        measured = experiment, evaluation, logits, predicted, labels, sum(trained.seconds), trained.rollbacks
+        return Measured(*measured, description, calibrated, members)
 
     def _calibration(
         self, stage: ClassifierStage, part: str, state: State, logits: calibration.Logits, folds: OutOfFold | None

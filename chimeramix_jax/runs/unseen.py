@@ -23,6 +23,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.classifier import predict
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 _predict = jax.jit(predict, static_argnums=(0, 4))
 
@@ -102,7 +103,7 @@ class Models:
         weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
         classify = partial(_predict, nnx.graphdef(network), *weights)
         with computing(config.precision):
-            logits = tests.logits(lambda images: classify(images, config.evaluation.mirror))
+            logits = tests.logits(lambda images: classify(images, EvaluationViews.of(config)))
         known = np.array([name in numbers for name in true_names], bool)
         return known & (predicted_classes(logits, labels) == labels)
 

@@ -10,7 +10,8 @@
     generator_from.json  if another run's generator is used instead: that run's directory, relative to this one
     generator_kept/      this run's copy of that generator, so that the other run may be deleted or retrained
     segments/            label maps of the training images, if masks follow segments
-    classifier/          stage 2: checkpoints/ and metrics.jsonl
+    classifier/          stage 2: checkpoints/ and metrics.jsonl; of an ensemble, those of the first member, and folders
+                         member-2/, member-3/, ... with the same for the others
     baseline/            the same for the classifier trained without mixing, if there is one to compare with
     folds/               the runs that leave out a fold each, if there are folds: directories like this one
     auto.json            what was tried to choose the recipe, if the program chose it

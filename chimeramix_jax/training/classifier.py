@@ -1,6 +1,7 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
-import math
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.models import classifier as models
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
+from chimeramix_jax.models.ensemble import Ensemble, Network, averaged_logits, members_of
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.layers import mean_over_pixels
@@ -30,6 +32,7 @@ from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_loss import LOSSES
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
+from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
 
@@ -79,7 +82,7 @@ class ClassifierStage:
         if mixes:
             self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
         self.inputs, self.test_set = ClassifierInputs(data.images, networks), test_set
-        classifier = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
+        classifier: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         total_steps = self.epochs * plan.steps
         self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
         self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)
@@ -90,8 +93,23 @@ class ClassifierStage:
             settings.averaged_weights,
             settings.loss,
         )
-        self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
-        self._predict = jax.jit(partial(predict_with_features, self.network, mirror=config.evaluation.mirror))
+        self._member: nnx.GraphDef[Network] = nnx.graphdef(classifier.eval())
+        self._measure_with(classifier.eval())
+
+    def _measure_with(self, classifier: Classifier) -> None:
+        """Prepares measuring states of a classifier of this structure, which is in evaluation mode."""
+        self.network: nnx.GraphDef[Classifier] = nnx.graphdef(classifier)
+        self._predict = jax.jit(partial(predict_with_features, self.network, views=EvaluationViews.of(self.config)))
+
+    def joined(self, states: Sequence[State]) -> tuple["ClassifierStage", State]:
+        """Joins the trained members of an ensemble: returns a stage that measures them as one, and their joint state.
+
+        That stage has nothing to train.
+        """
+        ensemble, stage = Ensemble([nnx.merge(self._member, *evaluated(state)) for state in states]), copy.copy(self)
+        stage._measure_with(ensemble)
+        parameters, statistics = nnx.state(ensemble, nnx.Param), nnx.state(ensemble, nnx.BatchStat)
+        return stage, {"parameters": parameters, "batch_statistics": statistics}
 
     def train_step(
         self,
@@ -252,13 +270,13 @@ class ClassificationStep:
     decay per step of the moving average, also of ``average``.
     """
 
-    classifier: nnx.GraphDef[Classifier]
+    classifier: nnx.GraphDef[Network]
     optimizer: optax.GradientTransformation
     label_smoothing: float = 0.0
     averaged_weights: float = 0.0
     loss_name: str = "cross_entropy"  # in ``classification_loss.LOSSES``
 
-    def initial_state(self, classifier: Classifier) -> State:
+    def initial_state(self, classifier: Network) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
         parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
         state = {
@@ -335,7 +353,7 @@ def evaluated(state: State) -> tuple[PyTree, PyTree]:
     return source["parameters"], source["batch_statistics"]
 
 
-def evaluated_entries(classifier: Classifier, averaged_weights: float) -> State:
+def evaluated_entries(classifier: Network, averaged_weights: float) -> State:
     """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
     parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
     if averaged_weights:
@@ -354,8 +372,8 @@ def sgd(learning_rate: float, momentum: float, weight_decay: float, total_steps:
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=True))
 
 
-def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Classifier:
-    """Builds the classifier described by the settings, in training mode."""
+def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Network:
+    """Builds the network described by the settings, in training mode; an ensemble has several of it."""
     settings = config.classifier
     dtype = computation_dtype(config.precision)
     return models.build(
@@ -374,15 +392,25 @@ def head_kind(settings: ConfigDict) -> HeadKind:
     return HeadKind("cosine" if settings.loss == "cosine" else settings.head, settings.tvmf_kappa)
 
 
+def abstract_classifier(config: ConfigDict, num_classes: int) -> Classifier:
+    """Returns the classifier of a finished run with these settings, in evaluation mode and with shapes as values."""
+
+    def build() -> Classifier:
+        members = [build_classifier(config, num_classes, nnx.Rngs(0)) for _ in range(config.classifier.members)]
+        return Ensemble(members) if len(members) > 1 else members[0]
+
+    return nnx.eval_shape(build).eval()
+
+
 def predict(
     classifier: nnx.GraphDef[Classifier],
     parameters: PyTree,
     statistics: PyTree,
     images: UInt8[Array, "batch side side 3"],
-    mirror: bool = False,
+    views: EvaluationViews = ONLY_THE_IMAGE,
 ) -> Float[Array, "batch classes"]:
     """Returns the logits of images in 0..255, by a classifier in evaluation mode; see ``predict_with_features``."""
-    return predict_with_features(classifier, parameters, statistics, images, mirror)[0]
+    return predict_with_features(classifier, parameters, statistics, images, views)[0]
 
 
 def predict_with_features(
@@ -390,25 +418,17 @@ def predict_with_features(
     parameters: PyTree,
     statistics: PyTree,
     images: UInt8[Array, "batch side side 3"],
-    mirror: bool = False,
+    views: EvaluationViews = ONLY_THE_IMAGE,
 ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
     """Returns the logits of images in 0..255, and the features that the head computes them from.
 
-    Features are the means of the last feature maps. With ``mirror``, the class probabilities of every image and of its
-    mirror image are averaged. Their logarithms are returned, which are logits of these averages; the features are still
-    those of the image itself.
+    Features are the means of the last feature maps; those of an ensemble are its members', one after the other. With
+    more than one view or member, the class probabilities of all views and members are averaged. Their logarithms are
+    returned, which are logits of these averages; the features are still those of the image itself.
     """
-    network = nnx.merge(classifier, parameters, statistics)
-
-    def outputs(
-        images: Float[Array, "batch side side 3"],
-    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
-        features = mean_over_pixels(network.feature_maps(images))
-        return network.head(features), features
-
-    normalized = geometry.normalize(images)
-    logits, features = outputs(normalized)
-    if not mirror:
-        return logits, features
-    mirrored, _ = outputs(normalized[:, :, ::-1])
-    return jnp.logaddexp(jax.nn.log_softmax(logits), jax.nn.log_softmax(mirrored)) - math.log(2), features
+    seen, logits, features = list(views(geometry.normalize(images))), [], []
+    for network in members_of(nnx.merge(classifier, parameters, statistics)):
+        of_views = [mean_over_pixels(network.feature_maps(view)) for view in seen]
+        logits += [network.head(of_view) for of_view in of_views]
+        features.append(of_views[0])
+    return averaged_logits(logits), features[0] if len(features) == 1 else jnp.concatenate(features, axis=1)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -59,6 +60,10 @@ def available_devices(requested: int) -> list[jax.Device]:
 class OneDevice:
     """Executes everything on JAX's default device."""
 
+    def __init__(self, programs: dict[Hashable, Steps] | None = None):
+        """Keeps compiled steps by their program, in this dictionary if one is given, for all that share them."""
+        self._programs = {} if programs is None else programs
+
     def place(self, tree: PyTree) -> PyTree:
         """Commits the arrays to the device that they are on anyway.
 
@@ -67,9 +72,15 @@ class OneDevice:
         return jax.device_put(tree, jax.local_devices()[0])
 
     def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps under ``jax.jit``; the carry is donated."""
-        del program
-        return jax.jit(steps, donate_argnums=0)
+        """Returns the steps under ``jax.jit``, as compiled for the first with this program; the carry is donated."""
+        return self._once(program, partial(jax.jit, steps, donate_argnums=0))
+
+    def _once(self, program: Hashable, compiled: Callable[[], Steps]) -> Steps:
+        if program is None:
+            return compiled()
+        if program not in self._programs:
+            self._programs[program] = compiled()
+        return self._programs[program]
 
     def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns a progress bar for the stage alone."""
@@ -86,6 +97,7 @@ class SplitBatch(OneDevice):
 
     def __init__(self, devices: list[jax.Device]):
         """Spreads batches over these devices; the batch size must be a multiple of their number."""
+        super().__init__()
         mesh = Mesh(np.array(devices), ("batch",))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._spread = NamedSharding(mesh, PartitionSpec(None, "batch"))
@@ -96,13 +108,12 @@ class SplitBatch(OneDevice):
 
     def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
         """Returns the steps under ``jax.jit``, sharded over all devices."""
-        del program
 
         def spread(carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
             order = jax.lax.with_sharding_constraint(draws.order, self._spread)
             return steps(carry, inputs, draws._replace(order=order), span)
 
-        return jax.jit(spread, donate_argnums=0, out_shardings=self._everywhere)
+        return self._once(program, partial(jax.jit, spread, donate_argnums=0, out_shardings=self._everywhere))
 
 
 def for_one_run(batch_size: int, devices: int, title: str) -> Execution:

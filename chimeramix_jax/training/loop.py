@@ -28,6 +28,7 @@ from chimeramix_jax.training.profiling import StepProfiler
 # classifiers trained with and without mixing share an address, so they start equal and see images in the same order.
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
+_FIRST_MEMBER = 2**31  # within a stage, of the further members of an ensemble; larger than any epoch's address
 _FIRST_RETRY = 2**31  # within an epoch that is tried again; larger than any step's address
 
 Draw = Callable[[State], Mapping[str, Image.Image]]  # pictures of a state, by name
@@ -87,11 +88,13 @@ def train(
     title: str,
     draw: Draw | None = None,
     execution: Execution | None = None,
+    member: int = 0,
+    members: int = 1,
 ) -> Running[Trained]:
     """Trains a stage to its last epoch, from its newest intact checkpoint or from the beginning.
 
     Every random number is determined by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
-    same as an uninterrupted one.
+    same as an uninterrupted one. Those of an ensemble's further members are addressed by the member as well.
 
     Args:
         stage: the stage to train.
@@ -102,6 +105,9 @@ def train(
         title: the stage's name in the progress display and in messages.
         draw: draws pictures, by name, of each state that is evaluated during training; None: no pictures.
         execution: where the steps run; None: for this run alone, on ``config.devices``.
+        member: the number of the ensemble's member that is trained, from 0; the first has the random numbers of a
+            classifier alone.
+        members: how many members there are.
 
     Returns:
         A generator of the calls to be executed (``calls.py``), whose result is the trained stage.
@@ -114,7 +120,7 @@ def train(
     """
     log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        training = _Training(stage, log, checkpoints, config, about, title, draw, directory)
+        training = _Training(stage, log, checkpoints, config, about, title, draw, directory, (member, members))
         return (yield from training.run(execution))
 
 
@@ -134,10 +140,16 @@ class _Training:
         title: str,
         draw: Draw | None,
         directory: Path,
+        place: tuple[int, int],
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
-        self.about, self.title, self.draw = about, title, draw
+        self.about, self.draw = about, draw
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
+        member, members = place
+        if member:
+            self.key = jax.random.fold_in(self.key, _FIRST_MEMBER + member)
+        self.program_title = title  # members of an ensemble share their compiled steps
+        self.title = f"{title}, member {member + 1} of {members}" if members > 1 else title
         self.profiler = StepProfiler(directory / "profile", config.profile_steps)
         self._restore_newest()
 
@@ -153,7 +165,7 @@ class _Training:
         """Trains until the last epoch is completed and its checkpoint is written."""
         if self.position.epoch < self.stage.epochs:
             execution = execution or for_one_run(self.stage.plan.batch_size, self.config.devices, self.title)
-            runner = EpochRunner(self.stage, self.config.steps_per_call, execution, self.title)
+            runner = EpochRunner(self.stage, self.config.steps_per_call, execution, self.program_title)
             self.state = execution.place(self.state)
             while self.position.epoch < self.stage.epochs:
                 try:

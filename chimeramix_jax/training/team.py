@@ -44,13 +44,8 @@ class Member(OneDevice):
 
     def __init__(self, programs: dict[Hashable, Steps], progress: SharedProgress):
         """Joins a team with these compiled programs and this display."""
-        self._programs, self._progress = programs, progress
-
-    def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps as compiled for the first member with the same program."""
-        if program not in self._programs:
-            self._programs[program] = super().compiled(steps)
-        return self._programs[program]
+        super().__init__(programs)
+        self._progress = progress
 
     def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns this seed's part of the team's display."""

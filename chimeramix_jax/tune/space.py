@@ -17,7 +17,7 @@ from chimeramix_jax.errors import InputError
 Value = bool | int | float | str
 
 # Other settings choose the data, the images to judge by, the seed or how the work is done: trials must agree in them.
-_SEARCHABLE = ("augment.", "mixing.", "generator.", "classifier.", "evaluation.mirror")
+_SEARCHABLE = ("augment.", "mixing.", "generator.", "classifier.", *settings.OF_MEASURING)
 _GRAMMAR = "LOW:HIGH, LOW:HIGH:log or A|B|C"
 _LOGARITHMIC = "log"
 _MASK = "mixing.mask"
@@ -148,7 +148,7 @@ def _dimension(key: str, described: str | Sequence[Value], config: ConfigDict) -
     if not key.startswith(_SEARCHABLE):
         raise InputError(
             f"{key}: cannot be searched, because all trials must agree in it; settings of augment, mixing, generator "
-            "and classifier can be searched, and evaluation.mirror"
+            f"and classifier can be searched, and {' and '.join(settings.OF_MEASURING)}"
         )
     current = settings.flatten(config)[key]
     if not isinstance(current, bool | int | float | str):

@@ -22,6 +22,7 @@ from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use.explanation import Explainer, explaining
 from chimeramix_jax.use.images import Images, Named, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
@@ -182,8 +183,10 @@ def _compiled(classifier: Classifier, config: ConfigDict, temperature: float) ->
     """Returns a compiled function from images in 0..255 to the probabilities of all classes, at a temperature."""
     graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
 
+    views = EvaluationViews.of(config)
+
     def probabilities(parameters, statistics, images):
-        logits = training.predict(graph, parameters, statistics, images, config.evaluation.mirror)
+        logits = training.predict(graph, parameters, statistics, images, views)
         return jax.nn.softmax(logits.astype(jnp.float32) / temperature)
 
     program = jax.jit(probabilities)

@@ -24,6 +24,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.classifier import predict
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 
 def write(archive: ModelArchive, config: ConfigDict) -> Path:
@@ -48,8 +49,9 @@ def write(archive: ModelArchive, config: ConfigDict) -> Path:
     weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
     images = resize(dataset.held_out.images, config.classifier.image_side)
     tests = TestSet(images, dataset.held_out.labels, config.evaluation.batch_size)
+    classify = partial(predict, nnx.graphdef(network), views=EvaluationViews.of(config))
     with computing(config.precision):
-        logits = tests.logits(partial(jit(partial(predict, nnx.graphdef(network))), *weights))
+        logits = tests.logits(partial(jit(classify), *weights))
     path = archive.path.with_name(f"{archive.path.stem}-report.html")
     with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
         workdir = Workdir(folder)

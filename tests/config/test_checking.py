@@ -129,6 +129,7 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(config, key, value):
         ("classifier.model", "wrn-10-1"),
         ("classifier.model", "wrn-10-4-early"),
         ("evaluation.mirror", True),
+        ("evaluation.crops", 5),
         ("steps_per_call", 0),
     ],
 )
@@ -182,6 +183,15 @@ def test_averaging_over_mirror_images_is_refused_if_training_shows_none(config):
 def test_the_cosine_loss_is_refused_with_a_head_that_is_not_linear(config):
     config.classifier.loss, config.classifier.head = "cosine", "tvmf"
     assert refusal(config).startswith("classifier.head: 'tvmf', but classifier.loss 'cosine' compares the outputs of a")
+
+
+def test_averaging_over_shifted_crops_is_refused_if_training_shows_none(config):
+    config.evaluation.crops = 3
+    assert refusal(config) == "evaluation.crops: 3 is not allowed; it must be 1 or 5"
+    config.evaluation.crops, config.augment.crop_padding_fraction = 5, 0.0
+    assert refusal(config).startswith("evaluation.crops: 5, but with augment.crop_padding_fraction 0 ")
+    config.augment.crop_padding_fraction = 1 / 32
+    settings.check(config)
 
 
 def test_an_unknown_data_set_is_refused_with_all_names(config):

@@ -41,6 +41,8 @@ def test_settings_without_effect_on_results_make_no_difference(config, key, valu
 def test_settings_of_measuring_alone_make_a_difference_only_to_training(config):
     other = changed(config, "evaluation.mirror", True)
     assert settings.differences(config, other) == ["evaluation.mirror: False stored, True requested"]
+    other.evaluation.crops = 5
+    assert "evaluation.crops: 1 stored, 5 requested" in settings.differences(config, other)
     assert settings.differences(config, other, measuring=True) == []
     other.generator.epochs = 3
     assert settings.differences(config, other, measuring=True) == ["generator.epochs: 200 stored, 3 requested"]

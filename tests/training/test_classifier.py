@@ -71,6 +71,20 @@ def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set(
     np.testing.assert_allclose(mirrored.evaluate(state)["test_loss"], loss, rtol=1e-5)
 
 
+def test_the_probabilities_of_shifted_crops_and_their_mirror_images_are_averaged_if_set():
+    changes = {"augment.crop_padding_fraction": 0.25, "evaluation.crops": 5, "evaluation.mirror": True}
+    plain, cropped = stage_of(), stage_of(**changes)
+    state = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)  # those of the stage
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    crops = [padded[:, row : row + 8, column : column + 8] for row, column in ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2))]
+    views = [view for crop in crops for view in (crop, crop[:, :, ::-1])]
+    probabilities = [np.asarray(jax.nn.softmax(plain.logits_of(state, view))) for view in views]
+    np.testing.assert_allclose(np.exp(cropped.logits(state)), np.mean(probabilities, axis=0), rtol=1e-5)
+    features = plain.features(state, images)
+    np.testing.assert_allclose(cropped.logits_and_features(state)[1], features, rtol=1e-5)
+
+
 def updates_of(stage, indices):
     """The arguments of ``update`` in 200 steps on the images at ``indices``."""
     stage._step = Recorder()

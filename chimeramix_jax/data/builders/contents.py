@@ -116,10 +116,11 @@ def refuse_single_images(images: Sequence[LabelledSource], class_names: Sequence
 def refuse_validation_alone(contents: Contents, evaluate_on: str, place: Path) -> None:
     """Raises InputError if there are validation images, but no test images, and the latter are to be used."""
     if evaluate_on == "test" and contents.validation and contents.test is None:
+        first = next(iter(contents.validation)).name
         raise InputError(
-            f"dataset.directory: {place} has validation images (such as {contents.validation[0].name}), but no test "
-            "images; evaluate on them with --config.dataset.evaluate_on=validation, call them test, or take them away "
-            "to hold out a share of the training images"
+            f"dataset.directory: {place} has validation images (such as {first}), but no test images; evaluate on them "
+            "with --config.dataset.evaluate_on=validation, call them test, or take them away to hold out a share of the "
+            "training images"
         )
 
 

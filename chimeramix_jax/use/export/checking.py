@@ -45,7 +45,7 @@ def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "hel
     """
     tolerance = HALF_TOLERANCE if program.half else TOLERANCE
     chosen = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_IMAGES)).round().astype(int)]
-    of_program = partial(of_squares, program.network, mirror=program.mirror, temperature=program.temperature)
+    of_program = partial(of_squares, program.network, views=program.views, temperature=program.temperature)
     classify, largest = jax.jit(of_program), 0.0
     for images in _batches(chosen):
         expected, actual = np.asarray(classify(_prepared(images, program))), run_file(images)

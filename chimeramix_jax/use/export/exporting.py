@@ -25,6 +25,7 @@ from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use import export_formats
 from chimeramix_jax.use.export import checking, stablehlo_file
 from chimeramix_jax.use.export.checking import Agreement, Runner
@@ -85,7 +86,7 @@ def export(
         sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
         temperature = temperature_of(source)
         metadata = _metadata(trained, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
-        options = config.evaluation.mirror, temperature, config.dataset.fit
+        options = EvaluationViews.of(config), temperature, config.dataset.fit
         program = Program(trained.in_float32(), sides, half, metadata, *options)
         # A run with folds may have no held-out images; then training images show whether the file agrees.
         kind = "held-out" if len(dataset.held_out.labels) else "training"

@@ -8,6 +8,7 @@ import onnxruntime
 from jaxtyping import Float, UInt8
 from onnx import TensorProto, helper
 
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use.export import onnx_networks
 from chimeramix_jax.use.export.onnx_graph import GraphBuilder
 from chimeramix_jax.use.export.onnx_squaring import squared
@@ -16,7 +17,7 @@ from chimeramix_jax.use.export.program import Program
 INPUT, OUTPUT = "images", "probabilities"
 
 _ERRORS_ONLY = 3  # of onnxruntime's levels of logging
-_WIDTH = 3  # an axis of (batch, 3, height, width)
+_HEIGHT, _WIDTH = 2, 3  # axes of (batch, 3, height, width)
 
 
 def content(program: Program) -> bytes:
@@ -26,13 +27,15 @@ def content(program: Program) -> bytes:
     for side, fit in program.squares:
         images = squared(graph, images, side, fit)
     normalized = graph.node("Div", graph.cast(images, "FLOAT"), graph.real(127.5))
-    views, classes = graph.node("Sub", normalized, graph.real(1.0)), len(metadata["class_names"])
-    if program.mirror:
-        views = graph.node("Concat", views, graph.reversed(views, _WIDTH), axis=0)
-    logits = onnx_networks.logits(graph, program.network, views)
-    if program.mirror:
-        pairs = graph.node("Reshape", graph.node("Softmax", logits, axis=1), graph.integers([2, -1, classes]))
-        logits = graph.node("Log", graph.node("ReduceMean", pairs, axes=[0], keepdims=0))
+    images, classes = graph.node("Sub", normalized, graph.real(1.0)), len(metadata["class_names"])
+    views = _views(graph, program.views, images, program.sides[-1])
+    joined = graph.node("Concat", *views, axis=0) if len(views) > 1 else images
+    members = onnx_networks.logits(graph, program.network, joined)
+    logits = graph.node("Concat", *members, axis=0) if len(members) > 1 else members[0]
+    if len(members) * len(views) > 1:
+        shares = graph.node("Softmax", logits, axis=1)
+        by_view = graph.node("Reshape", shares, graph.integers([len(members) * len(views), -1, classes]))
+        logits = graph.node("Log", graph.node("ReduceMean", by_view, axes=[0], keepdims=0))
     scaled = graph.node("Div", logits, graph.real(program.temperature))
     graph.rename(graph.node("Softmax", scaled, axis=1), OUTPUT)
     model = graph.model(
@@ -43,6 +46,21 @@ def content(program: Program) -> bytes:
     texts = (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in metadata.values())
     helper.set_model_props(model, dict(zip(metadata, texts, strict=True)))
     return model.SerializeToString()
+
+
+def _views(graph: GraphBuilder, views: EvaluationViews, images: str, side: int) -> list[str]:
+    """Returns the views of images of shape (batch, 3, side, side), in the order of ``EvaluationViews``."""
+    shift, found = views.shift, []
+    padded = images
+    if shift:
+        padded = graph.node("Pad", images, graph.integers([0, 0, shift, shift] * 2), mode="reflect")
+    for row, column in views.corners:
+        crop = padded
+        if shift:
+            limits = ([row, column], [row + side, column + side], [_HEIGHT, _WIDTH])  # first, end, axes
+            crop = graph.node("Slice", padded, *map(graph.integers, limits))
+        found += [crop, graph.reversed(crop, _WIDTH)] if views.mirror else [crop]
+    return found
 
 
 def runner(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.harmonic import Convolution, HarmonicStem, Stem
 from chimeramix_jax.models.heads import SHORTEST, CosineHead, Head, TvmfHead
 from chimeramix_jax.models.normalization import BatchNorm
@@ -11,18 +12,25 @@ from chimeramix_jax.models.wide_resnet import WideBlock, WideResNet
 from chimeramix_jax.use.export.onnx_graph import GraphBuilder
 
 
-def logits(graph: GraphBuilder, network: Classifier, images: str) -> str:
-    """Returns the logits, of shape (batch, classes), for images in [-1, 1] of shape (batch, 3, side, side)."""
+def logits(graph: GraphBuilder, classifier: Classifier, images: str) -> list[str]:
+    """Returns the logits of each member, of shape (batch, classes), for images in [-1, 1] of (batch, 3, side, side)."""
+    if not isinstance(classifier, Ensemble):
+        return [_of_network(graph, classifier, images, "")]
+    return [_of_network(graph, member, images, f"members.{n}.") for n, member in enumerate(classifier.members)]
+
+
+def _of_network(graph: GraphBuilder, network: Network, images: str, prefix: str) -> str:
+    """Returns the logits of a network; ``prefix`` begins the names of its weights."""
     if isinstance(network, WideResNet):
-        return _wide_resnet(graph, network, images)
-    return _resnet(graph, network, images)
+        return _wide_resnet(graph, network, images, prefix)
+    return _resnet(graph, network, images, prefix)
 
 
-def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str) -> str:
-    features = _stem(graph, network.stem, images)
+def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str, prefix: str) -> str:
+    features = _stem(graph, network.stem, images, prefix)
     for index, block in enumerate(network.blocks):
-        features = _wide_block(graph, block, features, f"blocks.{index}")
-    return _head(graph, network.head, _norm(graph, network.norm, features, "norm"))
+        features = _wide_block(graph, block, features, f"{prefix}blocks.{index}")
+    return _head(graph, network.head, _norm(graph, network.norm, features, f"{prefix}norm"), prefix)
 
 
 def _wide_block(graph: GraphBuilder, block: WideBlock, features: str, name: str) -> str:
@@ -35,13 +43,13 @@ def _wide_block(graph: GraphBuilder, block: WideBlock, features: str, name: str)
     return graph.add(shortcut, _convolution(graph, block.convolution2, hidden, f"{name}.convolution2"))
 
 
-def _resnet(graph: GraphBuilder, network: ResNet, images: str) -> str:
-    features = _norm(graph, network.norm, _stem(graph, network.stem, images), "norm")
+def _resnet(graph: GraphBuilder, network: ResNet, images: str, prefix: str) -> str:
+    features = _norm(graph, network.norm, _stem(graph, network.stem, images, prefix), f"{prefix}norm")
     features = graph.node("MaxPool", features, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     for number, stage in enumerate(network.stages):
         for index, block in enumerate(stage):
-            features = _bottleneck(graph, block, features, f"stages.{number}.{index}")
-    return _head(graph, network.head, features)
+            features = _bottleneck(graph, block, features, f"{prefix}stages.{number}.{index}")
+    return _head(graph, network.head, features, prefix)
 
 
 def _bottleneck(graph: GraphBuilder, block: Bottleneck, features: str, name: str) -> str:
@@ -56,11 +64,12 @@ def _bottleneck(graph: GraphBuilder, block: Bottleneck, features: str, name: str
     return graph.node("Relu", graph.add(shortcut, hidden))
 
 
-def _stem(graph: GraphBuilder, layer: Stem, images: str) -> str:
+def _stem(graph: GraphBuilder, layer: Stem, images: str, prefix: str) -> str:
+    name = f"{prefix}stem"
     if not isinstance(layer, HarmonicStem):
-        return _convolution(graph, layer, images, "stem")
-    responses = _norm(graph, layer.norm, _convolution(graph, layer, images, "stem"), "stem.norm", relu=False)
-    return _convolution(graph, layer.combination, responses, "stem.combination")
+        return _convolution(graph, layer, images, name)
+    responses = _norm(graph, layer.norm, _convolution(graph, layer, images, name), f"{name}.norm", relu=False)
+    return _convolution(graph, layer.combination, responses, f"{name}.combination")
 
 
 def _convolution(graph: GraphBuilder, layer: Convolution | HarmonicStem, features: str, name: str) -> str:
@@ -77,26 +86,26 @@ def _norm(graph: GraphBuilder, layer: BatchNorm, features: str, name: str, *, re
     return graph.node("Relu", normalized) if relu else normalized
 
 
-def _head(graph: GraphBuilder, layer: Head, features: str) -> str:
+def _head(graph: GraphBuilder, layer: Head, features: str, prefix: str) -> str:
     pooled = graph.node("ReduceMean", features, axes=[2, 3], keepdims=0)
-    kernel = graph.weight("head.kernel", np.asarray(layer.kernel[...]))
+    kernel = graph.weight(f"{prefix}head.kernel", np.asarray(layer.kernel[...]))
     if isinstance(layer, TvmfHead):
-        return _tvmf(graph, layer, pooled, kernel)
+        return _tvmf(graph, layer, pooled, kernel, prefix)
     assert layer.bias is not None  # as in every classifier of ours
-    bias = graph.weight("head.bias", np.asarray(layer.bias[...]))
+    bias = graph.weight(f"{prefix}head.bias", np.asarray(layer.bias[...]))
     outputs = graph.node("Gemm", pooled, kernel, bias)
     if isinstance(layer, CosineHead):
         return graph.multiply(_unit_vectors(graph, outputs, axis=1), graph.real(layer.scale))
     return outputs
 
 
-def _tvmf(graph: GraphBuilder, layer: TvmfHead, features: str, kernel: str) -> str:
+def _tvmf(graph: GraphBuilder, layer: TvmfHead, features: str, kernel: str, prefix: str) -> str:
     directions = _unit_vectors(graph, kernel, axis=0)
     cosines = graph.node("MatMul", _unit_vectors(graph, features, axis=1), directions)
     one = graph.real(1.0)
     angles = graph.multiply(graph.node("Sub", one, cosines), graph.real(layer.kappa))
     ratio = graph.node("Div", graph.add(one, cosines), graph.add(one, angles))
-    scale = graph.add(one, graph.node("Softplus", graph.weight("head.scale", np.asarray(layer.scale[...]))))
+    scale = graph.add(one, graph.node("Softplus", graph.weight(f"{prefix}head.scale", np.asarray(layer.scale[...]))))
     return graph.multiply(graph.node("Sub", ratio, one), scale)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.training import classifier as training
+from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.use.export.squaring import squared
 
 Probabilities = Float[Array, "batch classes"]
@@ -29,7 +30,7 @@ class Program:
     sides: Sequence[int]  # to which images are resized one after the other; the last is the classifier's
     half: bool  # whether to store the weights in float16
     metadata: Mapping[str, Any]  # in JSON's types
-    mirror: bool = False  # whether probabilities are averaged over each image and its mirror image
+    views: EvaluationViews = ONLY_THE_IMAGE  # of every image, over which probabilities are averaged
     temperature: float = 1.0  # by which the logits are divided, also those of averaged probabilities
     fit: Fit = "crop"  # how images that are not square become squares
 
@@ -43,7 +44,7 @@ class Program:
         """Returns the probabilities for images in 0..255 of any size."""
         for side, fit in self.squares:
             images = squared(images, side, fit)
-        return of_squares(self.network, images, half=self.half, mirror=self.mirror, temperature=self.temperature)
+        return of_squares(self.network, images, half=self.half, views=self.views, temperature=self.temperature)
 
     def exported(self) -> export.Exported:
         """Lowers the program to StableHLO, for any number of images, height and width."""
@@ -57,7 +58,7 @@ def of_squares(
     images: UInt8[Array, "batch side side 3"],
     *,
     half: bool = False,
-    mirror: bool = False,
+    views: EvaluationViews = ONLY_THE_IMAGE,
     temperature: float = 1.0,
 ) -> Probabilities:
     """Returns the probabilities for images in 0..255 at the classifier's side, at a temperature; can be compiled.
@@ -68,5 +69,5 @@ def of_squares(
     stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
     with jax.default_matmul_precision("float32"):
         parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
-        logits = training.predict(nnx.graphdef(network), parameters, statistics, images, mirror)
+        logits = training.predict(nnx.graphdef(network), parameters, statistics, images, views)
         return jax.nn.softmax(logits / temperature)

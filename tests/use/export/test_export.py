@@ -26,6 +26,7 @@ from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use import export_formats
 from chimeramix_jax.use.export import checking, onnx_file, onnx_networks
 from chimeramix_jax.use.export.program import Program, of_squares
@@ -163,8 +164,16 @@ def test_a_classifier_of_the_folder_preset_takes_less_than_five_megabytes():
     assert FIVE_MEGABYTES / 10 < whole < FIVE_MEGABYTES and half < 0.55 * whole
 
 
-@pytest.mark.parametrize(("mirror", "head"), [(False, "linear"), (True, "cosine"), (False, "tvmf"), (True, "harmonic")])
-def test_a_resnet_in_onnx_equals_the_network(mirror, head):
+@pytest.mark.parametrize(
+    ("views", "head"),
+    [
+        (EvaluationViews(), "linear"),
+        (EvaluationViews(shift=3, mirror=True), "cosine"),
+        (EvaluationViews(), "tvmf"),
+        (EvaluationViews(mirror=True), "harmonic"),
+    ],
+)
+def test_a_resnet_in_onnx_equals_the_network(views, head):
     kind = {"harmonic": True} if head == "harmonic" else {"head": HeadKind(head)}
     network = ResNet((1, 2), 5, channels=4, **kind, rngs=nnx.Rngs(0)).eval()
     if head == "tvmf":  # random directions are about equally far from all features
@@ -175,12 +184,12 @@ def test_a_resnet_in_onnx_equals_the_network(mirror, head):
         low, high = (-0.5, 0.5) if path[-1] == "mean" else (0.5, 1.5)
         leaf[...] = jnp.asarray(random.uniform(low, high, leaf.shape), jnp.float32)
     nnx.update(network, statistics)
-    program = Program(network, [20], False, {"class_names": list("abcde")}, mirror=mirror, temperature=0.6)
+    program = Program(network, [20], False, {"class_names": list("abcde")}, views=views, temperature=0.6)
     images = random.integers(0, 256, (3, 20, 20, 3), np.uint8)
     actual = onnx_file.runner(onnx_file.content(program))(images)
-    expected = of_squares(network, jnp.asarray(images), mirror=mirror, temperature=0.6)
+    expected = of_squares(network, jnp.asarray(images), views=views, temperature=0.6)
     np.testing.assert_allclose(actual, np.asarray(expected), atol=1e-5)
-    plain = np.log(np.asarray(of_squares(network, jnp.asarray(images), mirror=mirror))) / 0.6
+    plain = np.log(np.asarray(of_squares(network, jnp.asarray(images), views=views))) / 0.6
     np.testing.assert_allclose(actual, np.exp(plain) / np.exp(plain).sum(axis=1, keepdims=True), atol=1e-5)
     assert actual.max() - actual.min() > 0.01
 
@@ -224,12 +233,13 @@ def test_packages_that_are_missing_are_named(trained_run, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["onnx", "jax"])
-def test_a_program_averages_over_mirror_images_if_the_run_does(trained_run, held_out, kind):
+def test_a_program_averages_over_the_views_of_the_run(trained_run, held_out, kind):
     config = from_json((trained_run / "config.json").read_text())
     network, images = chimeramix_jax.restore_classifier(trained_run), held_out[:5]
     sides = [images.shape[1], config.classifier.image_side]
-    plain, mirrored = (
-        Program(network, sides, False, {"class_names": list("0123456789")}, mirror=mirror) for mirror in (False, True)
+    plain, mirrored, cropped = (
+        Program(network, sides, False, {"class_names": list("0123456789")}, views=views)
+        for views in (EvaluationViews(), EvaluationViews(mirror=True), EvaluationViews(shift=1))
     )
 
     def probabilities(program, images):
@@ -240,4 +250,10 @@ def test_a_program_averages_over_mirror_images_if_the_run_does(trained_run, held
     flipped = np.ascontiguousarray(images[:, :, ::-1])
     average = (probabilities(plain, images) + probabilities(plain, flipped)) / 2
     np.testing.assert_allclose(probabilities(mirrored, images), average, atol=1e-5)
+    assert np.abs(probabilities(plain, images) - average).max() > 1e-4
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    side, corners = images.shape[1], [(1, 1), (0, 0), (0, 2), (2, 0), (2, 2)]
+    crops = np.concatenate([padded[:, row : row + side, column : column + side] for row, column in corners])
+    average = probabilities(plain, crops).reshape(5, 5, 10).mean(axis=0)
+    np.testing.assert_allclose(probabilities(cropped, images), average, atol=1e-5)
     assert np.abs(probabilities(plain, images) - average).max() > 1e-4
