@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import own_code
 from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.extensions import registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +25,9 @@ class DatasetEntry:
     # it writes them, but few-shot splits are defined in the published order.
     position_feature: str = "index"
     published_position: Callable[[Any], int] = int  # converts the value of that feature to the position, counted from 0
-    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
-    source: Literal["archive", "directory"] | None = None
+    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none; "function" if a
+    # function returns the images.
+    source: Literal["archive", "directory", "function"] | None = None
     # Whether TFDS's builder writes the images with TensorFlow. Reading never needs it.
     preparing_needs_tensorflow: bool = False
     hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
@@ -61,6 +64,8 @@ _ENTRIES: dict[str, DatasetEntry] = {
     )
 }
 
+registry.reserve(registry.DATASET, lambda name: name in _ENTRIES)
+
 DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 
@@ -85,4 +90,6 @@ def dataset_entry(name: str) -> DatasetEntry:
     """Returns the properties of a data set; raises InputError, which suggests a similar name, if there is none."""
     if name in _ENTRIES:
         return _ENTRIES[name]
-    raise not_one_of("dataset.name", name, DATASET_NAMES)
+    if own_code.is_known("dataset.name", name):
+        return DatasetEntry(name, image_side=None, classes=None, source="function")
+    raise not_one_of("dataset.name", name, [*DATASET_NAMES, *own_code.names("dataset.name")])

@@ -9,14 +9,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config import catalog
+from chimeramix_jax.config import catalog, own_code
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import AUTO
 from chimeramix_jax.config.retired import RETIRED
+from chimeramix_jax.config.rules import PUBLISHED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
@@ -26,9 +28,14 @@ STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of -
 FILES_OF_IMAGES = (".csv", ".npz")  # what dataset.directory may be instead of a folder
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
+_WIDE_RESNET = r"wrn-(\d+)-(\d+)(-early)?"
+registry.reserve(registry.NETWORK, lambda name: name == "resnet-50" or re.fullmatch(_WIDE_RESNET, name) is not None)
+
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
     """Raises InputError unless all keys are present and known, and all values are of the right type and consistent.
+
+    Also records the code of the own ideas that the settings name (``own_code``) in them.
 
     Args:
         config: the settings.
@@ -43,6 +50,8 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         if key not in settings:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
         check_value(key, settings[key])
+    own_code.record(config, stored=stored)
+    settings = flatten(config)
     parse_seeds(settings["seeds"])
     _check_folds(settings)
     _check_dataset(settings)
@@ -52,6 +61,11 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         raise InputError(
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
             "both must be True, or evaluation.mirror False"
+        )
+    if (smoothing := settings["classifier.label_smoothing"]) and own_code.is_own("classifier.loss", settings):
+        raise InputError(
+            f"classifier.label_smoothing: {smoothing}, but {settings['classifier.loss']!r} is an own loss, which sees "
+            "one label of each image; it must be 0"
         )
     if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
         raise InputError(
@@ -67,7 +81,10 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
 
 def check_value(key: str, value: Any) -> None:
     """Raises InputError unless a setting may have this value, whatever the others are."""
-    if not SETTINGS[key].holds(value):
+    rule = SETTINGS[key]
+    if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
+        raise not_one_of(key, value, filter(None, [*rule.names, *own_code.names(key)]))
+    if not rule.holds(value):
         raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
 
 
@@ -122,7 +139,7 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
         takers = catalog.names_taking(key)
         if settings[f"dataset.{key}"] and entry.name not in takers:
             raise InputError(f"dataset.{key}: {settings[f'dataset.{key}']!r}, but only {', '.join(takers)} can use it")
-    if settings["dataset.fit"] != "crop" and entry.source != "directory":
+    if settings["dataset.fit"] != "crop" and entry.source not in ("directory", "function"):
         raise InputError(
             f"dataset.fit: {settings['dataset.fit']!r}, but the images of {entry.name} are square already; only "
             f"{', '.join(catalog.names_taking('directory'))} can use it, and it must be crop for others"
@@ -167,9 +184,11 @@ def _check_data_dir(data_dir: str, source: str) -> None:
 
 
 def _check_model(model: str) -> None:
-    if model == "resnet-50":
+    parts = re.fullmatch(_WIDE_RESNET, model)
+    if model == "resnet-50" or (parts is None and own_code.is_known("classifier.model", model)):
         return
-    parts = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model)
+    if parts is None and (own := own_code.names("classifier.model")):
+        raise not_one_of("classifier.model", model, ["resnet-50", "wrn-<depth>-<width>", *own])
     if parts is None or int(parts[2]) < 1:
         raise InputError(
             f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as "
@@ -193,6 +212,11 @@ def _check_logging(settings: Mapping[str, Any]) -> None:
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:
     check_mixed_images(settings, settings["max_labels_per_class"], "max_labels_per_class")
+    if settings["mixing.shares"] != PUBLISHED and own_code.is_own("mixing.mask", settings):
+        raise InputError(
+            f"mixing.shares: {settings['mixing.shares']!r}, but {settings['mixing.mask']!r} is an own mask, which "
+            f"deals images by a rule of its own; it must be {PUBLISHED}"
+        )
     of_features = settings["mixing.of"] == "features"
     if settings["mixing.discriminator_candidates"] > 1 and not of_features:
         raise InputError(

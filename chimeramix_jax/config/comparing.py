@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import own_code
 from chimeramix_jax.config.storing import config_to_dict, flatten
 from chimeramix_jax.paths import without_links
 
@@ -33,7 +34,12 @@ NO_EFFECT_ON_RESULTS = (
 
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
-_AS_BEFORE = {"dataset.fit": "crop"}
+_AS_BEFORE = {
+    "augment.own": "",
+    "classifier.loss": "cross_entropy",
+    "dataset.fit": "crop",
+    **dict.fromkeys(own_code.CODES, ""),
+}
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
 OF_MEASURING = ("evaluation.mirror",)
@@ -66,6 +72,9 @@ def differences(
         if among is not None and not _belongs(key, tuple(among)):
             continue
         if key in old and key in new and old[key] == new[key]:
+            continue
+        if key in own_code.CODES:
+            lines += own_code.change(key, old, new)
             continue
         before, after = (repr(side[key]) if key in side else "not set" for side in (old, new))
         lines.append(f"{key}: {before} stored, {after} requested")
@@ -100,6 +109,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "max_labels_per_class",
         "precision",
         "dataset.name",
+        "dataset.code",
         "dataset.image_side",
         "dataset.fit",
         "dataset.skip_unreadable",
@@ -108,6 +118,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
+        "mixing.mask_code",
         "mixing.shares",
         *OF_MASKS.get(config.mixing.mask, ()),
         "generator",

@@ -1,14 +1,18 @@
 """Builds classifiers by the names used in ``classifier.model``."""
 
 import re
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
 
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import lookup, registry
+from chimeramix_jax.models.pooled import PooledClassifier
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
-Classifier = WideResNet | ResNet
+Classifier = WideResNet | ResNet | PooledClassifier
 
 
 def build(
@@ -18,6 +22,7 @@ def build(
     dropout_rate: float = 0.0,
     dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
+    code: str = "",
 ) -> Classifier:
     """Returns a newly initialized classifier in training mode.
 
@@ -27,10 +32,14 @@ def build(
         dropout_rate: between the convolutions of a wide ResNet's blocks. ResNet-50 has no dropout and ignores it.
         dtype: the dtype of the computation; None: that of the parameters, float32.
         rngs: the source of the initial parameters.
+        code: that of an own network of this name, as settings record it; "": none is meant.
 
     Raises:
         ValueError: there is no classifier of that name.
+        InputError: the code of an own network is not at hand.
     """
+    if code:
+        return _own(model_name, code, num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
     if model_name == "resnet-50":
         return ResNet(RESNET_50, num_classes, dtype=dtype, rngs=rngs)
     wide = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model_name)
@@ -39,3 +48,16 @@ def build(
         raise ValueError(f"unknown classifier {model_name!r}; it must be {names}")
     depth, width, early = int(wide[1]), int(wide[2]), wide[3] is not None
     return WideResNet(depth, width, num_classes, early=early, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
+
+
+def _own(name: str, code: str, num_classes: int, **arguments: Any) -> PooledClassifier:
+    """Builds an own network; raises InputError if it cannot be built or is not of the right class."""
+    build_own = lookup.find(registry.NETWORK, name, code)
+    with lookup.failures_named(registry.NETWORK, name, code):
+        network = build_own(num_classes, **arguments)
+    if not isinstance(network, PooledClassifier):
+        raise InputError(
+            f"{lookup.place_of(registry.NETWORK, name, code)}: network {name!r} is a {type(network).__name__}; it must "
+            "be a PooledClassifier (chimeramix_jax.models.pooled)"
+        )
+    return network

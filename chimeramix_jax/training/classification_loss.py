@@ -1,9 +1,15 @@
-"""The cross entropy that the classifier minimises: with smoothed labels and weights of the classes, if they are set."""
+"""The losses that the classifier can minimise: with smoothed labels and weights of the classes, if they are set."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
+
+from chimeramix_jax.extensions import lookup, registry
 
 
 def cross_entropies(
@@ -27,3 +33,26 @@ def cross_entropies(
     else:
         entropies = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return entropies if class_weights is None else entropies * class_weights[labels].astype(jnp.float32)
+
+
+def own_losses(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    *,
+    of: Any,
+    smoothing: float = 0.0,
+    class_weights: Float[Array, "classes"] | None = None,
+) -> Float[Array, "batch"]:
+    """Returns the values of an own loss (``of``) of every image, for labels that are not smoothed."""
+    assert not smoothing, "config/checking.py refuses smoothed labels"
+    losses = of(logits, labels)
+    return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
+
+
+# By the value of ``classifier.loss``.
+LOSSES: Mapping[str, Callable[..., Float[Array, "batch"]]] = {"cross_entropy": cross_entropies}
+
+
+def loss_of(name: str, code: str = "") -> Callable[..., Float[Array, "batch"]]:
+    """Returns the loss called ``name``, a function like ``cross_entropies``; ``code`` is that of an own loss."""
+    return partial(own_losses, of=lookup.find(registry.LOSS, name, code)) if code else LOSSES[name]

@@ -27,7 +27,7 @@ from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.classification_loss import cross_entropies
+from chimeramix_jax.training.classification_loss import loss_of
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
@@ -87,6 +87,8 @@ class ClassifierStage:
             sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
             settings.label_smoothing,
             settings.averaged_weights,
+            settings.loss,
+            settings.loss_code,
         )
         self.network = nnx.graphdef(classifier.eval())  # in evaluation mode
         self._predict = jax.jit(partial(predict_with_features, self.network, mirror=config.evaluation.mirror))
@@ -254,6 +256,8 @@ class ClassificationStep:
     optimizer: optax.GradientTransformation
     label_smoothing: float = 0.0
     averaged_weights: float = 0.0
+    loss_name: str = "cross_entropy"  # see ``classification_loss.loss_of``
+    loss_code: str = ""
 
     def initial_state(self, classifier: Classifier) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
@@ -315,14 +319,15 @@ class ClassificationStep:
         blend: Blend | None,
         class_weights: Float[Array, "classes"] | None = None,
     ) -> tuple[Float[Array, ""], LossDetails]:
-        """Returns the mean cross entropy of a batch; the arguments are those of ``update``."""
+        """Returns the mean loss of a batch; the arguments are those of ``update``."""
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
         images = images if blend is None else blend.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
-        entropy = partial(cross_entropies, smoothing=self.label_smoothing, class_weights=class_weights)
-        entropies = entropy(logits, labels) if blend is None else blend.cross_entropy(logits, labels, entropy)
+        per_image = loss_of(self.loss_name, self.loss_code)
+        loss = partial(per_image, smoothing=self.label_smoothing, class_weights=class_weights)
+        losses = loss(logits, labels) if blend is None else blend.cross_entropy(logits, labels, loss)
         correct = jnp.argmax(logits, axis=-1) == labels
-        mean = jnp.mean(entropies, where=example_mask)
+        mean = jnp.mean(losses, where=example_mask)
         return mean, LossDetails(nnx.state(classifier, nnx.BatchStat), jnp.mean(correct, where=example_mask))
 
 
@@ -355,7 +360,8 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Cl
     """Builds the classifier described by the settings, in training mode."""
     settings = config.classifier
     dtype = computation_dtype(config.precision)
-    return models.build(settings.model, num_classes, dropout_rate=settings.dropout_rate, dtype=dtype, rngs=rngs)
+    rate, code = settings.dropout_rate, settings.model_code
+    return models.build(settings.model, num_classes, dropout_rate=rate, dtype=dtype, rngs=rngs, code=code)
 
 
 def predict(

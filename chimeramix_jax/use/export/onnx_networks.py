@@ -3,6 +3,7 @@
 import numpy as np
 from flax import nnx
 
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import Bottleneck, ResNet
@@ -14,7 +15,12 @@ def logits(graph: GraphBuilder, network: Classifier, images: str) -> str:
     """Returns the logits, of shape (batch, classes), for images in [-1, 1] of shape (batch, 3, side, side)."""
     if isinstance(network, WideResNet):
         return _wide_resnet(graph, network, images)
-    return _resnet(graph, network, images)
+    if isinstance(network, ResNet):
+        return _resnet(graph, network, images)
+    raise InputError(
+        f"--format=onnx: {type(network).__name__} is an own network, which cannot be written as ONNX; choose "
+        "stablehlo or savedmodel, the formats for any network"
+    )
 
 
 def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str) -> str:
