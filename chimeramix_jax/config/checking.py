@@ -83,7 +83,11 @@ def check_value(key: str, value: Any) -> None:
     """Raises InputError unless a setting may have this value, whatever the others are."""
     rule = SETTINGS[key]
     if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
-        raise not_one_of(key, value, filter(None, [*rule.names, *own_code.names(key)]))
+        known = [*filter(None, rule.names), *own_code.names(key)]
+        near = difflib.get_close_matches(value, known, n=1)
+        allowed = f"one of {', '.join(known)}" if known else "empty, or the name of an own idea (docs/own_ideas.md)"
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
     if not rule.holds(value):
         raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
 

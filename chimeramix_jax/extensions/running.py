@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.extensions import registry
 from chimeramix_jax.extensions.registry import STATE, Source
 
@@ -103,9 +103,8 @@ def failed(error: Exception, path: Path, otherwise: str | None = None) -> InputE
             if Path(file).parent == path.parent:
                 place = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
-    message = one_line(error)
-    name = type(error).__name__
-    return InputError(f"{place}: {name}" + ("" if message == name else f": {message}"))
+    name, message = type(error).__name__, str(error).strip().partition("\n")[0]  # JAX adds lines of advice
+    return InputError(f"{place}: {name}" + (f": {in_one_line(message)}" if message else ""))
 
 
 def _forget_changed() -> None:

@@ -99,7 +99,7 @@ class Workdir:
         differing = settings.differences(stored, config, measuring=measuring)
         if differing:
             copies = settings.differences(stored, config, among=settings.CODES) and self.extensions.is_dir()
-            instead = f", or go on with the run's own copy, which is in {self.extensions}" if copies else ""
+            instead = f", or put back the file as it was, of which {self.extensions} has a copy" if copies else ""
             raise InputError(
                 f"--workdir={self.path}: holds a run with other settings ({settings.shortened(differing)}); "
                 f"choose another with --workdir{instead}"

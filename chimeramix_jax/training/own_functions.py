@@ -3,6 +3,7 @@
 JAX traces them with the shapes that a run would give them, so nothing is computed.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from chimeramix_jax.training.classifier import build_classifier
 
 _CLASSES = 3  # for networks and losses; how many there are is known only when the data are loaded
 _IMAGES = 2  # for networks
+_KEY = partial(jax.eval_shape, lambda: jax.random.key(0))  # without computing one
 
 
 def check(config: ConfigDict) -> None:
@@ -39,7 +41,7 @@ def _check_augmentation(config: ConfigDict) -> None:
     side, batch = config.classifier.image_side, config.classifier.batch_size
     images = jax.ShapeDtypeStruct((batch, side, side, 3), jnp.float32)
     named = registry.AUGMENTATION, config.augment.own, config.augment.own_code
-    returned = _traced(named, jax.random.key(0), images)
+    returned = _traced(named, _KEY(), images)
     _require(named, returned, {(images.shape, "float32")}, "as it gets them")
 
 
@@ -49,7 +51,7 @@ def _check_mask(config: ConfigDict) -> None:
     batch = config.classifier.batch_size
     named = registry.MASK, config.mixing.mask, config.mixing.mask_code
     for images in sorted({config.mixing.images, config.generator.images}):
-        returned = _traced(named, jax.random.key(0), batch, side, images)
+        returned = _traced(named, _KEY(), batch, side, images)
         owners, weights = ((batch, side, side), "int32"), ((images, batch, side, side, 1), "float32")
         _require(named, returned, {owners, weights}, f"with the numbers of images from 0 to {images - 1}, or weights")
 
@@ -90,7 +92,7 @@ def _check_feature_maps(
         return nnx.merge(graph, state).feature_maps(images, example_mask=mask, dropout_key=key)
 
     with lookup.failures_named(*named):
-        maps = jax.eval_shape(feature_maps, state, images, mask, jax.random.key(0))
+        maps = jax.eval_shape(feature_maps, state, images, mask, _KEY())
     shape = tuple(getattr(maps, "shape", ()))
     if len(shape) != 4 or shape[0] != _IMAGES or shape[3] != channels:
         raise InputError(
