@@ -200,7 +200,7 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     policy = flat_config["augment.policy"]
     unused += [] if policy == "autoaugment" else ["augment.autoaugment_policy"]
     unused += [] if policy == "randaugment" else ["augment.randaugment_operations", "augment.randaugment_magnitude"]
-    if flat_config["dataset.name"] not in catalog.names_taking("directory"):
+    if flat_config["dataset.name"] not in catalog.names_taking("directory") and not flat_config["dataset.code"]:
         unused += ["dataset.image_side", "dataset.holdout_fraction", "dataset.holdout_seed"]
     flat = settings.leaving_out(flat_config, (*settings.NO_EFFECT_ON_RESULTS, *_ADDRESS_KEYS, *unused))
     if flat["precision"] == "auto":

@@ -11,6 +11,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions.registry import STATE
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training import own_functions
 
 SMALL = {key: value for key, value in TINY.items() if key != "classifier.model"}
 EXAMPLES = ("focal_loss.py", "shapes.py", "small_network.py", "speckle.py", "stripes.py")
@@ -44,6 +45,16 @@ def test_every_example_has_valid_settings(make_settings, name):
     config = make_settings(name)
     settings.check(config, environment=False)
     assert len(settings.codes(config)) == (len(EXAMPLES) if name == "all_together.py" else 1)
+
+
+def test_the_file_on_the_page_is_one(tmp_path):
+    page = (ROOT / "docs" / "own_ideas.md").read_text()
+    file, get_config = (block.partition("```")[0] for block in page.split("```python\n")[1:3])
+    (tmp_path / "mine.py").write_text(f"{file}\n{get_config}".replace("speckle", "grain"))  # which no other file has
+    config = settings.load(f"{tmp_path}/mine.py:grain")
+    own_functions.check(config)
+    assert config.augment.own_code.startswith("mine.py ") and config.dataset.directory == "photos"
+    assert settings.load(f"{tmp_path}/mine.py:chimeramix_grid").mixing.mask == "grid"
 
 
 def test_a_run_keeps_copies_of_the_files_and_names_them_in_its_report(run):
