@@ -14,11 +14,12 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from chimeramix_jax.config import defaults, own_code, shipped
+from chimeramix_jax.config import own_code, shipped
 from chimeramix_jax.config.checking import check_key
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
+from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import registry, running
 from chimeramix_jax.extensions.registry import Registration
@@ -53,7 +54,7 @@ def load(source: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
     config.lock()
-    if set(config.keys()) >= set(defaults.get_config().keys()):  # otherwise ``check`` says what is missing
+    if set(flatten(config)) >= set(SETTINGS):  # otherwise ``check`` says what is missing
         own_code.record(config)
     return config
 
@@ -69,9 +70,9 @@ def _own_experiment(source: str, own: Sequence[Registration], name: str | None =
     return load(f"{chosen.value.config}:{name or chosen.name}")
 
 
-def own_experiments(source: str) -> list[str]:
-    """Returns the names of the experiments that a config file registers."""
-    return [experiment.name for experiment in registry.experiments_of(str(_module(source).__file__))]
+def register_from(path: str) -> None:
+    """Runs a config file for what it registers, before its settings are needed."""
+    _module(path)
 
 
 def load_search_space(source: str) -> dict[str, Any] | None:

@@ -67,11 +67,15 @@ def record(config: ConfigDict, *, stored: bool = False) -> None:
 
 
 def _present_code(key: str, name: str, recorded: str, stored: bool) -> str:
-    """Returns the code that a name stands for at present; empty if nothing is registered under it."""
+    """Returns the code that a name stands for at present; empty if it is not the name of an own idea."""
     kind, code_key = _KINDS[key]
     registration = lookup.current(kind, name)
-    if registration is None or (recorded and stored):
-        return recorded if (key, name, recorded) in _stored else ""
+    if recorded and (stored or registration is None):
+        return recorded  # it is looked for only where it is needed
+    if registration is None:
+        if is_known(key, name):
+            raise InputError(f"{key}: {name!r} is registered by no file or package that is loaded, only by stored runs")
+        return ""
     present = registration.source.code
     if recorded and lookup.label_of(recorded) == lookup.label_of(present):
         raise InputError(

@@ -87,7 +87,7 @@ def select(
     """
     sources = _config_sources(datasets)
     for source in sources:
-        settings.own_experiments(source)  # a file of the user's may register some
+        settings.register_from(source)  # own experiments, which can be named then
     names = _chosen("--experiments", experiments, known_experiments(), {"study": list(STUDY)})
     numbers = _images(images)
     try:

@@ -7,18 +7,14 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import Arrays, lookup
-from chimeramix_jax.extensions.registry import STATE
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 8, 10, 3), dtype=np.uint8)
 LABELS = np.arange(8) % 2
 
 
 @pytest.fixture
-def loaded(tmp_path, data_dir, monkeypatch):
+def loaded(tmp_path, data_dir, nothing_registered):
     """Loads what a registered function returns."""
-    for name in ("current", "by_digest"):
-        monkeypatch.setattr(STATE, name, {})
-    monkeypatch.setattr(lookup, "_copies", {})
 
     def load_returned(returned):
         path = tmp_path / "mine.py"

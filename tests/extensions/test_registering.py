@@ -23,12 +23,7 @@ extensions.experiment("rings", {{"mixing.mask": "rings"}})
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch):
-    """Forgets what a test has registered."""
-    for name in ("current", "by_digest"):
-        monkeypatch.setattr(STATE, name, {})
-    monkeypatch.setattr(lookup, "_copies", {})
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.extensions import lookup
-from chimeramix_jax.extensions.registry import STATE
 from chimeramix_jax.training import own_functions
 
 BEGINNING = """import jax.numpy as jnp
@@ -23,11 +21,7 @@ class Mine(PooledClassifier):
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch):
-    for name in ("current", "by_digest"):
-        monkeypatch.setattr(STATE, name, {})
-    monkeypatch.setattr(lookup, "_copies", {})
+pytestmark = pytest.mark.usefixtures("nothing_registered")
 
 
 @pytest.fixture

@@ -66,10 +66,8 @@ def test_a_run_keeps_copies_of_the_files_and_names_them_in_its_report(run):
     assert json.loads((run / "results.json").read_text())["config"]["mixing"]["mask_code"].startswith("stripes.py ")
 
 
-def test_the_run_can_be_used_without_the_files(run, monkeypatch):
+def test_the_run_can_be_used_without_the_files(run, nothing_registered):
     results = json.loads((run / "results.json").read_text())
-    for name in ("current", "by_digest"):
-        monkeypatch.setattr(STATE, name, {})
     again = chimeramix_jax.train_and_evaluate(Workdir(run).read_config(), run, stage="evaluate")
     assert again["test"]["loss"] == results["test"]["loss"]
     (prediction,) = chimeramix_jax.predict(run, run / "images.png")
