@@ -240,7 +240,7 @@ def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
 
 def _obstacle(trial: Trial, baseline: Trial) -> str:
     """Says why two trials of one seed cannot be compared; empty if they can."""
-    by_design = EXPERIMENT_SETTINGS
+    by_design: tuple[str, ...] = EXPERIMENT_SETTINGS
     if any(compared.settings.get("classifier.model_code") for compared in (trial, baseline)):
         by_design = (*by_design, "classifier.model")  # an own network is compared with one of the program's
     ours, theirs = (settings.leaving_out(compared.settings, by_design) for compared in (trial, baseline))

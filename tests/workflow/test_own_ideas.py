@@ -17,6 +17,14 @@ SMALL = {key: value for key, value in TINY.items() if key != "classifier.model"}
 EXAMPLES = ("focal_loss.py", "shapes.py", "small_network.py", "speckle.py", "stripes.py")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_afterwards():
+    """Forgets in the end what these tests have registered, which others would find among the program's own."""
+    before = dict(STATE.current)
+    yield
+    STATE.current = before
+
+
 @pytest.fixture(scope="module")
 def own_files(tmp_path_factory):
     """A copy of the examples, which tests may change."""
