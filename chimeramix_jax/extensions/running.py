@@ -26,7 +26,7 @@ def run_file(path: Path) -> ModuleType:
     registry.forget(source.place)
     with importable(path.parent):
         module = _executed(path, source)
-    for registration in STATE.current.values():
+    for registration in list(STATE.current.values()):
         kept = registration.kind != registry.EXPERIMENT and registration.source.content is not None
         if kept and Path(registration.source.place).parent == path.parent:
             _refuse_imports_beside(registration.source)
@@ -48,7 +48,7 @@ def run_copy(path: Path, content: bytes) -> None:
 def _executed(path: Path, source: Source) -> ModuleType:
     """Executes exactly the content whose digest is recorded, even if the file changes meanwhile."""
     assert source.content is not None
-    code = compile(source.content, str(path), "exec")
+    code = compile(source.content, str(path), "exec", dont_inherit=True)
     module = ModuleType(f"chimeramix_file_{source.digest[:16]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # where dataclasses, for one, look for their module
@@ -137,6 +137,7 @@ def _refuse_imports_beside(source: Source) -> None:
             continue
         for name in names:
             if name in sys.modules and _lies_in(name, Path(source.place).parent):
+                registry.forget(source.place)
                 raise InputError(
                     f"{source.place}:{node.lineno}: imports {name}, a file beside it, but a run keeps a copy of "
                     f"{source.label} alone; put what is registered and what it needs into one file"

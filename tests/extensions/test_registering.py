@@ -108,6 +108,7 @@ def test_a_file_whose_copy_would_lack_another_file_is_refused(written):
     written("SIDE = 3", "constants_of_mine.py")
     message = refusal(written("import constants_of_mine\n" + MASK.format(value=0)))
     assert "mine.py:1: imports constants_of_mine, a file beside it" in message
+    assert lookup.current(registry.MASK, "rings") is None
 
 
 def test_both_versions_of_a_changed_file_can_be_used(written):
