@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 
 from chimeramix_jax.config import load
+from chimeramix_jax.extensions import lookup
+from chimeramix_jax.extensions.registry import STATE
 from chimeramix_jax.runtime import xla_flags
 
 xla_flags.keep_convolutions_from_ynnpack()  # as in a run: what tests compute here and there has to be the same
@@ -136,6 +138,14 @@ def tmp_path(tmp_path):
     path = tmp_path / "alone"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def nothing_registered(monkeypatch):
+    """Forgets own ideas that are registered, and afterwards those that the test registers."""
+    for name in ("current", "by_digest"):
+        monkeypatch.setattr(STATE, name, {})
+    monkeypatch.setattr(lookup, "_copies", {})
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The augmentation of training images on the device, in the published order."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,9 @@ from chimeramix_jax.augment import erasing
 from chimeramix_jax.augment.geometry import RandomViews, ViewDraw
 from chimeramix_jax.augment.policies import Draws, Policy
 from chimeramix_jax.data.sampling import ResidentData
+from chimeramix_jax.extensions import lookup, registry
+
+_OWN_DRAWS = 2**31 - 1  # the address of an own augmentation's random numbers; larger than those of the other draws
 
 
 class Augmented(NamedTuple):
@@ -23,12 +26,13 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A policy, crop and mirroring, Random Erasing and Cutout; each only if it is set."""
+    """A policy, crop and mirroring, Random Erasing, Cutout and an own augmentation; each only if it is set."""
 
     views: RandomViews
     policy: Policy | None = None
     random_erasing_probability: float = 0.0
     cutout_side: int | None = None
+    own: Any = None  # a function of key and images (``extensions.augmentation``)
 
     @classmethod
     def for_generator(cls, settings: ConfigDict, side: int) -> "Augmentation":
@@ -46,6 +50,7 @@ class Augmentation:
             Policy.of(settings),
             settings.random_erasing_probability,
             settings.cutout_side if settings.cutout else None,
+            lookup.find(registry.AUGMENTATION, settings.own, settings.own_code) if settings.own else None,
         )
 
     @property
@@ -72,6 +77,8 @@ class Augmentation:
             images = erasing.random_erasing(erasing_key, images, self.random_erasing_probability)
         if self.cutout_side is not None:
             images = erasing.cutout(cutout_key, images, self.cutout_side)
+        if self.own is not None:
+            images = self.own(jax.random.fold_in(key, _OWN_DRAWS), images)
         return Augmented(images, segments)
 
     def _moved_segments(

@@ -89,8 +89,9 @@ HELP = Help(
             Flag(
                 "config=FILE[:EXPERIMENT]",
                 "The settings: a Python file, or the name of one in configs/. docs/experiments.md lists the "
-                f"experiments. Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it. On "
-                "a GPU, the name image_folder stands for image_folder_gpu.",
+                "experiments, and docs/own_ideas.md says how a file adds experiments, networks and more of your own. "
+                f"Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it. On a GPU, the "
+                "name image_folder stands for image_folder_gpu.",
             ),
             Entry(
                 "--config.KEY=VALUE",

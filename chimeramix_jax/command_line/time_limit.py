@@ -22,8 +22,8 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
         InputError: an override changes what the experiment itself sets, or the file has experiments of its own.
     """
     name = config.experiment
-    if name not in experiments.EXPERIMENTS:
-        raise InputError(f"--minutes: experiment {name!r} is not one of the program's; its epochs must be set instead")
+    if name not in experiments.known():
+        raise InputError(f"--minutes: experiment {name!r} is not known to the program; set its epochs instead")
     for key in ("classifier.epochs", "generator.epochs"):
         if any(argument.partition("=")[0] == f"--config.{key}" for argument in overrides):
             raise InputError(f"--minutes: {key} was set, but the time decides on it; give only one of the two")

@@ -24,8 +24,9 @@ from chimeramix_jax.config.comparing import (
 )
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import AUTO, USUAL_FOLDS, parse_recipes
-from chimeramix_jax.config.loading import load, load_search_space, override, shipped_settings
+from chimeramix_jax.config.loading import load, load_search_space, override, register_from, shipped_settings
 from chimeramix_jax.config.naming import default_workdir
+from chimeramix_jax.config.own_code import CODES, codes
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides

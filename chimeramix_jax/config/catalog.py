@@ -9,7 +9,9 @@ from typing import Literal
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import own_code
 from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.extensions import registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +21,9 @@ class DatasetEntry:
     name: str
     image_side: int | None  # pixels per side of the stored images; None: the value of ``dataset.image_side``
     classes: int | None  # the number of classes; None: as many as the images have
-    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none.
-    source: Literal["archive", "directory"] | None = None
+    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none; "function" if a
+    # function returns the images.
+    source: Literal["archive", "directory", "function"] | None = None
     hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
 
     @property
@@ -48,6 +51,8 @@ FILES_OF_IMAGES = (*LISTS, ".npz")  # what dataset.directory may be instead of a
 TFDS_PREFIX = "tfds:"  # in front of the names of data sets that TensorFlow Datasets (TFDS) has
 _TFDS_NAME = re.compile(TFDS_PREFIX + r"(?P<name>[A-Za-z_]\w*)(/(?P<config>[^:/]+))?(:(?P<version>\d+\.\d+\.\d+))?")
 
+registry.reserve(registry.DATASET, lambda name: name in _ENTRIES)
+
 DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 
@@ -63,7 +68,7 @@ def names_with_any_side() -> tuple[str, ...]:
 
 def has_any_side(name: str) -> bool:
     """Returns whether a data set's images may have any size; ``name`` need not be known."""
-    return name.startswith(TFDS_PREFIX) or name in names_with_any_side()
+    return name not in _ENTRIES or not _ENTRIES[name].is_fixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,4 +114,6 @@ def dataset_entry(name: str) -> DatasetEntry:
         return _ENTRIES[name]
     if tfds_name(name):
         return DatasetEntry(name, image_side=None, classes=None)
-    raise not_one_of("dataset.name", name, (*DATASET_NAMES, f"{TFDS_PREFIX}NAME"))
+    if own_code.is_known("dataset.name", name):
+        return DatasetEntry(name, image_side=None, classes=None, source="function")
+    raise not_one_of("dataset.name", name, [*DATASET_NAMES, *own_code.names("dataset.name"), f"{TFDS_PREFIX}NAME"])

@@ -9,14 +9,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config import catalog
+from chimeramix_jax.config import catalog, own_code
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import AUTO, parse_recipes
 from chimeramix_jax.config.retired import RETIRED
+from chimeramix_jax.config.rules import PUBLISHED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
@@ -30,9 +32,14 @@ TFDS_SETTINGS = tuple(
 )
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
+_WIDE_RESNET = r"wrn-(\d+)-(\d+)(-early)?"
+registry.reserve(registry.NETWORK, lambda name: name == "resnet-50" or re.fullmatch(_WIDE_RESNET, name) is not None)
+
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
     """Raises InputError unless all keys are present and known, and all values are of the right type and consistent.
+
+    Also records the code of the own ideas that the settings name (``own_code``) in them.
 
     Args:
         config: the settings.
@@ -47,24 +54,16 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         if key not in settings:
             raise InputError(f"{key}: missing; it must be {rule.allowed}")
         check_value(key, settings[key])
+    own_code.record(config, stored=stored)
+    settings = flatten(config)
     parse_seeds(settings["seeds"])
     _check_folds(settings)
     _check_dataset(settings)
     _check_model(settings["classifier.model"])
-    _check_head(settings)
+    _check_loss_and_head(settings)
     parse_growing_sides(settings["classifier.growing_sides"], settings[_SIDE])
     _check_choice(settings)
-    if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
-        raise InputError(
-            "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
-            "both must be True, or evaluation.mirror False"
-        )
-    if settings["evaluation.crops"] > 1 and settings["augment.crop_padding_fraction"] * settings[_SIDE] < 1:
-        raise InputError(
-            f"evaluation.crops: {settings['evaluation.crops']}, but with augment.crop_padding_fraction "
-            f"{settings['augment.crop_padding_fraction']:g} the classifier never sees shifted images; it must be 1, or "
-            f"augment.crop_padding_fraction at least {1 / settings[_SIDE]:g}"
-        )
+    _check_evaluation(settings)
     if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
         raise InputError(
             f"augment.cutmix_probability: {settings['augment.cutmix_probability']}, but augment.mixup blends every "
@@ -79,7 +78,14 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
 
 def check_value(key: str, value: Any) -> None:
     """Raises InputError unless a setting may have this value, whatever the others are."""
-    if not SETTINGS[key].holds(value):
+    rule = SETTINGS[key]
+    if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
+        known = [*filter(None, rule.names), *own_code.names(key)]
+        near = difflib.get_close_matches(value, known, n=1)
+        allowed = f"one of {', '.join(known)}" if known else "empty, or the name of an own idea (docs/own_ideas.md)"
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
+    if not rule.holds(value):
         raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
 
 
@@ -221,9 +227,11 @@ def _check_data_dir(data_dir: str, source: str) -> None:
 
 
 def _check_model(model: str) -> None:
-    if model == "resnet-50":
+    parts = re.fullmatch(_WIDE_RESNET, model)
+    if model == "resnet-50" or (parts is None and own_code.is_known("classifier.model", model)):
         return
-    parts = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model)
+    if parts is None and (own := own_code.names("classifier.model")):
+        raise not_one_of("classifier.model", model, ["resnet-50", "wrn-<depth>-<width>", *own])
     if parts is None or int(parts[2]) < 1:
         raise InputError(
             f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as "
@@ -239,8 +247,39 @@ def _check_model(model: str) -> None:
         )
 
 
-def _check_head(settings: Mapping[str, Any]) -> None:
+def _check_evaluation(settings: Mapping[str, Any]) -> None:
+    if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
+        raise InputError(
+            "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
+            "both must be True, or evaluation.mirror False"
+        )
+    if settings["evaluation.crops"] > 1 and settings["augment.crop_padding_fraction"] * settings[_SIDE] < 1:
+        raise InputError(
+            f"evaluation.crops: {settings['evaluation.crops']}, but with augment.crop_padding_fraction "
+            f"{settings['augment.crop_padding_fraction']:g} the classifier never sees shifted images; it must be 1, or "
+            f"augment.crop_padding_fraction at least {1 / settings[_SIDE]:g}"
+        )
+
+
+def _check_loss_and_head(settings: Mapping[str, Any]) -> None:
     head, loss = settings["classifier.head"], settings["classifier.loss"]
+    if (smoothing := settings["classifier.label_smoothing"]) and own_code.is_own("classifier.loss", settings):
+        raise InputError(
+            f"classifier.label_smoothing: {smoothing}, but {settings['classifier.loss']!r} is an own loss, which sees "
+            "one label of each image; it must be 0"
+        )
+    if own_code.is_own("classifier.model", settings):
+        for key, only in (("head", "linear"), ("convolutions", "standard")):
+            if (value := settings[f"classifier.{key}"]) != only:
+                raise InputError(
+                    f"classifier.{key}: {value!r}, but {settings['classifier.model']!r} is an own network, which has "
+                    f"its own; it must be {only}"
+                )
+        if loss == "cosine":
+            raise InputError(
+                f"classifier.loss: 'cosine', but {settings['classifier.model']!r} is an own network, whose outputs need "
+                "not be cosines; it must be another loss, or an own one"
+            )
     if head != "linear" and loss == "cosine":
         raise InputError(
             f"classifier.head: {head!r}, but classifier.loss 'cosine' compares the outputs of a linear layer with "
@@ -256,6 +295,11 @@ def _check_logging(settings: Mapping[str, Any]) -> None:
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:
     check_mixed_images(settings, settings["max_labels_per_class"], "max_labels_per_class")
+    if settings["mixing.shares"] != PUBLISHED and own_code.is_own("mixing.mask", settings):
+        raise InputError(
+            f"mixing.shares: {settings['mixing.shares']!r}, but {settings['mixing.mask']!r} is an own mask, which "
+            f"deals images by a rule of its own; it must be {PUBLISHED}"
+        )
     of_features = settings["mixing.of"] == "features"
     if settings["mixing.discriminator_candidates"] > 1 and not of_features:
         raise InputError(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config import own_code
 from chimeramix_jax.config.storing import config_to_dict, flatten
 from chimeramix_jax.paths import without_links
 
@@ -37,6 +38,7 @@ NO_EFFECT_ON_RESULTS = (
 # Settings that were added later, with the value for which everything is as it was before. With this value they are left
 # out of digests, so that the runs and generators of earlier versions are found under their names.
 _AS_BEFORE = {
+    "augment.own": "",
     "dataset.fit": "crop",
     "dataset.division": -1,
     "dataset.train_split": "",
@@ -50,6 +52,7 @@ _AS_BEFORE = {
     "classifier.tvmf_kappa": 16.0,
     "classifier.members": 1,
     "evaluation.crops": 1,
+    **dict.fromkeys(own_code.CODES, ""),
 }
 
 # A trained classifier can be evaluated again, and can predict, with other values of these.
@@ -84,6 +87,9 @@ def differences(
             continue
         if key in old and key in new and old[key] == new[key]:
             continue
+        if key in own_code.CODES:
+            lines += own_code.change(key, old, new)
+            continue
         before, after = (repr(side[key]) if key in side else "not set" for side in (old, new))
         lines.append(f"{key}: {before} stored, {after} requested")
     return lines
@@ -117,6 +123,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "max_labels_per_class",
         "precision",
         "dataset.name",
+        "dataset.code",
         "dataset.image_side",
         "dataset.fit",
         "dataset.division",
@@ -131,6 +138,7 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
         "augment.crop_padding_fraction",
         "augment.horizontal_flip",
         "mixing.mask",
+        "mixing.mask_code",
         "mixing.shares",
         *OF_MASKS.get(config.mixing.mask, ()),
         "generator",

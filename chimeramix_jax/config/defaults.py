@@ -32,6 +32,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "auto": float32 on CPU, else bfloat16
     "precision": ("auto", rules.choice("auto", "float32", "tensorfloat32", "bfloat16")),
     "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog and docs/datasets.md
+    "dataset.code": ("", rules.TEXT),  # the code of an own data set; set by the program, see config/own_code.py
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
     # the unused images of the train split; in a fold's run, the fold that was left out
@@ -85,10 +86,14 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "augment.mixup": (False, rules.YES_OR_NO),  # mixup: blend images of any classes, and their losses
     # Probability that a rectangle of every image of a batch is another image's, and that share of its loss (CutMix)
     "augment.cutmix_probability": (0.0, rules.PROBABILITY),
+    # An own augmentation, which is the last one that images get; "": none. See docs/own_ideas.md
+    "augment.own": ("", rules.choice_or_own("")),
+    "augment.own_code": ("", rules.TEXT),  # its code; set by the program
     # Which batches mixup or CutMix blends, if masks mix some: "unmixed" (the others) or "all" (also the mixed ones)
     "augment.mixup_of": ("unmixed", rules.choice("unmixed", "all")),
-    # "grid", "segmentation", or "none": no mixing
-    "mixing.mask": ("grid", rules.choice(*rules.MASKS)),
+    # "grid", "segmentation", "none": no mixing, or an own mask's name
+    "mixing.mask": ("grid", rules.choice_or_own(*rules.MASKS)),
+    "mixing.mask_code": ("", rules.TEXT),  # the code of an own mask; set by the program
     # "features" of the generator, or "pixels" at generator.image_side, without generator
     "mixing.of": ("features", rules.choice("features", "pixels")),
     # Probability that a batch is mixed; otherwise its images are shown unmixed
@@ -131,8 +136,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # Weight of the Laplacian pyramid loss of both reconstructions
     "generator.perceptual_weight": (1.0, rules.NOT_NEGATIVE),
     # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
-    # or "resnet-50"
+    # or "resnet-50", or an own network's name
     "classifier.model": ("wrn-16-8", rules.TEXT),
+    "classifier.model_code": ("", rules.TEXT),  # the code of an own network; set by the program
     # "standard", or "harmonic": kernels larger than 1x1 are learned combinations of the filters of a cosine transform
     "classifier.convolutions": ("standard", rules.choice(*rules.CONVOLUTIONS)),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
@@ -147,8 +153,10 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.learning_rate": (4.6e-3, rules.POSITIVE),  # SGD, cosine schedule to 0
     "classifier.momentum": (0.9, rules.BELOW_ONE),  # Nesterov
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
-    # "cross_entropy", or "cosine": 1 minus the cosine of the angle between outputs and one-hot label, without scale
-    "classifier.loss": ("cross_entropy", rules.choice(*rules.LOSSES)),
+    # "cross_entropy", "cosine" (1 minus the cosine of the angle between outputs and one-hot label, without scale), or
+    # an own loss's name
+    "classifier.loss": ("cross_entropy", rules.choice_or_own(*rules.LOSSES)),
+    "classifier.loss_code": ("", rules.TEXT),  # the code of an own loss; set by the program
     # "linear", or "tvmf": a similarity of the angles between features and class weights, times a learned scale
     "classifier.head": ("linear", rules.choice(*rules.HEADS)),
     # How fast the t-vMF similarity falls beside a class's direction; 0: it is the cosine

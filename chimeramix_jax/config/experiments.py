@@ -1,11 +1,15 @@
 """The experiments, those of the published study and a few more: the settings that each of them changes."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.extensions import lookup, registry
+from chimeramix_jax.extensions.registry import Registration
 
 # Without mixing there is no generator, and no separate baseline to compare with.
 _BASELINE: Mapping[str, Any] = {"mixing.mask": "none", "compare_with_baseline": False}
@@ -65,6 +69,8 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 AUTO = "auto"  # not an experiment: the program chooses a recipe, see chimeramix_jax/auto
 USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
 
+registry.reserve(registry.EXPERIMENT, lambda name: name == AUTO or name in EXPERIMENTS)
+
 
 def parse_recipes(text: str) -> tuple[str, ...]:
     """Returns the experiments in a list such as ``baseline,mixup``, for ``recipes``; an empty tuple for an empty text.
@@ -73,8 +79,8 @@ def parse_recipes(text: str) -> tuple[str, ...]:
     """
     names = tuple(part.strip() for part in text.split(",")) if text else ()
     for number, name in enumerate(names):
-        if name not in EXPERIMENTS:
-            raise not_one_of("recipes", name, EXPERIMENTS)
+        if name not in known():
+            raise not_one_of("recipes", name, known())
         if name in names[:number]:
             raise InputError(f"recipes: {text!r} lists {name} twice; every experiment must be listed once")
     return names
@@ -85,8 +91,30 @@ def apply(config: ConfigDict, experiment: str) -> ConfigDict:
     if experiment == AUTO:
         config.experiment, config.compare_with_baseline = AUTO, False
         return config
-    if experiment not in EXPERIMENTS:
-        raise not_one_of("experiment", experiment, EXPERIMENTS)
+    if experiment in EXPERIMENTS:
+        config.update_from_flattened_dict(EXPERIMENTS[experiment])
+    elif (own := lookup.current(registry.EXPERIMENT, experiment)) is not None:
+        _apply_own(config, own)
+    else:
+        raise not_one_of("experiment", experiment, known())
     config.experiment = experiment
-    config.update_from_flattened_dict(EXPERIMENTS[experiment])
     return config
+
+
+def known() -> list[str]:
+    """Returns the names of all experiments, those that own files and installed packages have registered included."""
+    return [*EXPERIMENTS, *lookup.names(registry.EXPERIMENT)]
+
+
+def _apply_own(config: ConfigDict, own: Registration) -> None:
+    """Changes settings to those of an own experiment; raises InputError, with its file and line, if they cannot be."""
+    for key, value in own.value.settings.items():
+        try:
+            if key not in SETTINGS:
+                near = difflib.get_close_matches(key, SETTINGS, n=1)
+                raise KeyError(f"there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{own.place}: experiment {own.name!r}: {key}: {value!r} is not allowed ({error.args[0]})"
+            ) from None

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import functools
-import importlib.util
 import inspect
 import os
 import re
@@ -15,12 +14,15 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from chimeramix_jax.config import shipped
+from chimeramix_jax.config import own_code, shipped
 from chimeramix_jax.config.checking import check_key
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
+from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import registry, running
+from chimeramix_jax.extensions.registry import Registration
 from chimeramix_jax.paths import local_path, refuse_address
 
 
@@ -28,24 +30,49 @@ def load(source: str) -> ConfigDict:
     """Calls ``get_config`` of a config file and returns its settings, locked (no new keys) and unchecked.
 
     ``source`` is ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The
-    path may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``. Raises InputError for a file
-    without a valid ``get_config``.
+    path may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``. A file that registers own
+    experiments needs no ``get_config``: then they change the settings of the config file that they name. Raises
+    InputError for a file without a valid ``get_config`` and without experiments, and for one that fails.
     """
     refuse_address(source, "--config")
     path, *arguments = source.split(":", 1)
     module = _module(path)
+    file = Path(str(module.__file__))
     get_config = getattr(module, "get_config", None)
-    if not callable(get_config):
-        raise InputError(f"--config={module.__file__}: the file defines no function get_config")
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError:
-        problem = "takes no experiment after ':'" if arguments else "needs an experiment: write file.py:experiment"
-        raise InputError(f"--config={source}: get_config of this file {problem}") from None
-    config = get_config(*arguments)
+    if get_config is None and (own := registry.experiments_of(str(file))):
+        config = _own_experiment(source, own, *arguments)
+    elif not callable(get_config):
+        raise InputError(f"--config={file}: the file defines no function get_config, and registers no experiment")
+    else:
+        try:
+            inspect.signature(get_config).bind(*arguments)
+        except TypeError:
+            problem = "takes no experiment after ':'" if arguments else "needs an experiment: write file.py:experiment"
+            raise InputError(f"--config={source}: get_config of this file {problem}") from None
+        with running.importable(file.parent), running.failures_named(file):
+            config = get_config(*arguments)
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
-    return config.lock()
+    config.lock()
+    if set(flatten(config)) >= set(SETTINGS):  # otherwise ``check`` says what is missing
+        own_code.record(config)
+    return config
+
+
+def _own_experiment(source: str, own: Sequence[Registration], name: str | None = None) -> ConfigDict:
+    """Returns the settings of an experiment that a file without ``get_config`` registers, or of another in its place.
+
+    ``own`` are the experiments that it registers, at least one.
+    """
+    if name is None and len(own) > 1:
+        raise InputError(f"--config={source}: registers several experiments; choose one, as in {source}:{own[0].name}")
+    chosen = next((experiment for experiment in own if experiment.name == name), own[0])
+    return load(f"{chosen.value.config}:{name or chosen.name}")
+
+
+def register_from(path: str) -> None:
+    """Runs a config file for what it registers, before its settings are needed."""
+    _module(path)
 
 
 def load_search_space(source: str) -> dict[str, Any] | None:
@@ -108,15 +135,12 @@ def _module(named: str) -> ModuleType:
     path = str(local_path(named, "--config"))
     if not os.path.isfile(path):
         raise InputError(f"--config={named}: no such file ({_hint(named, path)})")
-    specification = importlib.util.spec_from_file_location("chimeramix_config_file", path)
-    if specification is None or specification.loader is None:
+    if not path.endswith(".py"):
         raise InputError(f"--config={path}: not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(specification)
     try:
-        specification.loader.exec_module(module)
+        return running.run_file(Path(os.path.abspath(path)))
     except (SyntaxError, UnicodeDecodeError) as error:
         raise InputError(f"--config={path}: not valid Python: {error}") from None
-    return module
 
 
 def _hint(named: str, path: str) -> str:

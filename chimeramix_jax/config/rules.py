@@ -30,10 +30,14 @@ LARGEST_SEED = 2**31 - 1  # JAX uses 32 bits of a seed, so larger seeds would si
 
 @dataclass(frozen=True)
 class Rule:
-    """The allowed values of a setting: ``allowed`` is their description, ``holds`` a test that never raises."""
+    """The allowed values of a setting: ``allowed`` is their description, ``holds`` a test that never raises.
+
+    ``names`` are those of the program if a name may also be that of an own idea (``config/own_code.py`` knows these).
+    """
 
     allowed: str
     holds: Callable[[Any], bool]
+    names: tuple[str, ...] = ()
 
 
 def _is_integer(value: Any) -> bool:
@@ -61,6 +65,12 @@ def _number(allowed: str, within: Callable[[float], bool]) -> Rule:
 def choice(*names: str) -> Rule:
     """Returns the rule for one of these names."""
     return Rule("one of " + ", ".join(names), lambda value: isinstance(value, str) and value in names)
+
+
+def choice_or_own(*names: str) -> Rule:
+    """Returns the rule for one of these names, or that of an own idea."""
+    allowed = f"one of {', '.join(filter(None, names))}, or the name of an own idea"
+    return Rule(allowed, lambda value: isinstance(value, str) and (value in names or NAME.holds(value)), names)
 
 
 def _increasing_shares(value: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config import defaults, retired
+from chimeramix_jax.config import defaults, own_code, retired
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.files import plain
 from chimeramix_jax.stored_format import marked, unmarked
@@ -50,6 +50,7 @@ def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
     Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``.
     """
     settings = flatten(defaults.get_config()) | retired.translated(flatten(stored))
+    own_code.note(settings)
     config = defaults.unflattened((key, _restored(value)) for key, value in settings.items())
     return config.lock()
 

@@ -6,6 +6,7 @@ mask of a pair is the first of its partition.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.rules import PUBLISHED, SHARES
 from chimeramix_jax.errors import not_one_of
+from chimeramix_jax.extensions import lookup, registry
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,12 @@ class MaskRule:
     """How the masks of a run are drawn.
 
     Attributes:
-        kind: "grid" or "segmentation".
+        kind: "grid", "segmentation", or the name of an own mask.
         side: positions per side of a mask.
         mix_size: cells per side of a grid.
         segment_min_size: pixels below which a segment is joined to another.
         shares: how cells or segments are dealt to the images: "published", or one of ``draw_shares``.
+        own: the function of an own mask (``extensions.mask``); None: the mask is one of the program's.
     """
 
     kind: str
@@ -33,11 +36,14 @@ class MaskRule:
     mix_size: int
     segment_min_size: int
     shares: str = PUBLISHED
+    own: Any = None
 
     @classmethod
     def of(cls, settings: ConfigDict, side: int) -> "MaskRule":
         """Returns the rule set in ``config.mixing``, for masks of the given side."""
-        return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size, settings.shares)
+        code = settings.mask_code
+        own = lookup.find(registry.MASK, settings.mask, code) if code else None
+        return cls(settings.mask, side, settings.mix_size, settings.segmentation_min_size, settings.shares, own)
 
     def partitions(
         self,
@@ -60,6 +66,8 @@ class MaskRule:
         if self.shares != PUBLISHED:
             key, share_key = jax.random.split(key)
             shares = draw_shares(share_key, self.shares, batch_size, images)
+        if self.own is not None:
+            return own_partitions(self.own, key, batch_size, self.side, images)
         match self.kind:
             case "grid":
                 return grid_partitions(key, batch_size, self.side, self.mix_size, images, shares)
@@ -68,6 +76,14 @@ class MaskRule:
                 minimum = self.segment_min_size
                 return segment_partitions(key, segments, self.side, segment_labels, minimum, images, shares)
         raise NotImplementedError(f"mixing.mask {self.kind!r} has no case in MaskRule.partitions")
+
+
+def own_partitions(
+    draw: Any, key: PRNGKeyArray, batch_size: int, side: int, images: int
+) -> Float[Array, "images batch_size side side 1"]:
+    """Draws partitions by an own rule, which returns owners of positions or weights; see ``extensions.mask``."""
+    drawn = draw(key, batch_size, side, images)
+    return _one_hot(drawn, images) if jnp.issubdtype(drawn.dtype, jnp.integer) else drawn
 
 
 def draw_shares(key: PRNGKeyArray, kind: str, batch_size: int, images: int) -> Float[Array, "batch_size images"]:

@@ -1,12 +1,16 @@
 """Builds classifiers by the names used in ``classifier.model``."""
 
 import re
+from typing import Any
 
 from flax import nnx
 from jax.typing import DTypeLike
 
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.heads import LINEAR, HeadKind
+from chimeramix_jax.models.pooled import PooledClassifier
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
@@ -22,6 +26,7 @@ def build(
     head: HeadKind = LINEAR,
     dtype: DTypeLike | None = None,
     rngs: nnx.Rngs,
+    code: str = "",
 ) -> Network:
     """Returns a newly initialized network in training mode.
 
@@ -33,10 +38,14 @@ def build(
         head: what turns features into logits.
         dtype: the dtype of the computation; None: that of the parameters, float32.
         rngs: the source of the initial parameters.
+        code: that of an own network of this name, as settings record it; "": none is meant.
 
     Raises:
         ValueError: there is no classifier of that name.
+        InputError: the code of an own network is not at hand.
     """
+    if code:
+        return _own(model_name, code, num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
     if model_name == "resnet-50":
         return ResNet(RESNET_50, num_classes, harmonic=harmonic, head=head, dtype=dtype, rngs=rngs)
     wide = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model_name)
@@ -55,3 +64,16 @@ def build(
         dtype=dtype,
         rngs=rngs,
     )
+
+
+def _own(name: str, code: str, num_classes: int, **arguments: Any) -> PooledClassifier:
+    """Builds an own network; raises InputError if it cannot be built or is not of the right class."""
+    build_own = lookup.find(registry.NETWORK, name, code)
+    with lookup.failures_named(registry.NETWORK, name, code):
+        network = build_own(num_classes, **arguments)
+    if not isinstance(network, PooledClassifier):
+        raise InputError(
+            f"{lookup.place_of(registry.NETWORK, name, code)}: network {name!r} is a {type(network).__name__}; it must "
+            "be a PooledClassifier (chimeramix_jax.models.pooled)"
+        )
+    return network

@@ -10,10 +10,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from chimeramix_jax.models.layers import SwitchableModule
+from chimeramix_jax.models.pooled import PooledClassifier
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
 
-Network = WideResNet | ResNet
+Network = WideResNet | ResNet | PooledClassifier
 
 
 class Ensemble(SwitchableModule):

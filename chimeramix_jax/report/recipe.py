@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax import config as settings
 from chimeramix_jax.config import parse_growing_sides
 
 _POLICIES = {"autoaugment": "AutoAugment", "randaugment": "RandAugment", "trivialaugment": "TrivialAugment"}
@@ -14,7 +15,7 @@ def recipe_in_words(config: ConfigDict) -> list[str]:
     classifier, side = config.classifier, config.classifier.image_side
     otherwise = "not augmented" if config.mixing.mask == "none" else "not augmented in any other way"
     return [
-        f"The network is a {_network(classifier.model)} that sees {side}x{side} pixels. It began with random weights: "
+        f"The network is {_network(classifier)} that sees {side}x{side} pixels. It began with random weights: "
         "no pretrained network and no other images were used.",
         *_mixing(config),
         f"Its images were {_joined([*_augmentations(config)]) or otherwise}.",
@@ -25,11 +26,14 @@ def recipe_in_words(config: ConfigDict) -> list[str]:
     ]
 
 
-def _network(model: str) -> str:
+def _network(classifier: ConfigDict) -> str:
+    model = classifier.model
+    if classifier.model_code:
+        return f"an own one ({model!r})"
     if not model.startswith("wrn-"):
-        return model.replace("resnet", "ResNet")
+        return f"a {model.replace('resnet', 'ResNet')}"
     _, depth, width, *early = model.split("-")
-    return f"wide ResNet of depth {depth} and width {width}{' (with early halving of the side)' if early else ''}"
+    return f"a wide ResNet of depth {depth} and width {width}{' (with early halving of the side)' if early else ''}"
 
 
 def _mixing(config: ConfigDict) -> Iterator[str]:
@@ -39,7 +43,8 @@ def _mixing(config: ConfigDict) -> Iterator[str]:
         yield "No images were mixed by masks."
         return
     grid = f"a random grid of {mixing.mix_size}x{mixing.mix_size} cells"
-    mask = {"grid": grid, "segmentation": "the segments of one of the images"}[mixing.mask]
+    masks = {"grid": grid, "segmentation": "the segments of one of the images"}
+    mask = f"an own mask ({mixing.mask!r})" if mixing.mask_code else masks[mixing.mask]
     share = "All" if mixing.probability == 1 else f"On average, {mixing.probability:.0%}"
     yield (
         f"{share} of the batches were mixed: {mask} decided which of {mixing.images} images of one class each place "
@@ -66,6 +71,8 @@ def _augmentations(config: ConfigDict) -> Iterator[str]:
         yield f"partly filled with noise with a probability of {augment.random_erasing_probability:.0%}"
     if augment.cutout:
         yield f"covered by a square of {augment.cutout_side}x{augment.cutout_side} pixels"
+    if augment.own:
+        yield f"changed by an own augmentation ({augment.own!r})"
     if augment.mixup:
         yield "blended with images of any class (mixup)"
     if augment.cutmix_probability:
@@ -85,6 +92,8 @@ def _extras(config: ConfigDict) -> Iterator[str]:
         yield "It minimised the cosine loss instead of the cross entropy."
     if classifier.head == "tvmf":
         yield f"Its logits are t-vMF similarities of features and class weights (kappa {classifier.tvmf_kappa:g})."
+    if classifier.loss_code:
+        yield f"It was trained to minimise an own loss ({classifier.loss!r})."
     if classifier.label_smoothing:
         yield f"Labels were smoothed by {classifier.label_smoothing:g}."
     if classifier.averaged_weights:
@@ -108,6 +117,9 @@ def _views(config: ConfigDict) -> Iterator[str]:
         yield f"Probabilities are averaged over {config.evaluation.crops} shifted crops of an image{mirrored}."
     elif config.evaluation.mirror:
         yield "Probabilities are averaged over an image and its mirror image."
+    if code := settings.codes(config):
+        described = ("{} (SHA-256 {})".format(*one.rsplit(" ", 1)) for one in code)
+        yield f"Its own code is {_joined([*described])}."
 
 
 def _joined(parts: list[str]) -> str:

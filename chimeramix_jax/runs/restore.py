@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import lookup
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.ensemble import Ensemble, Network
@@ -178,6 +179,7 @@ def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple
     """Reads a stage's newest intact checkpoint: its ``about``, and the entries that ``select`` returns for it."""
     if not (directory / "checkpoints").is_dir():
         raise InputError(f"{directory}: holds no checkpoints")
+    lookup.remember_copies(Workdir(directory.parent).extensions)
     with StageCheckpoints(directory / "checkpoints", read_only=True) as stored:
         step = stored.latest_step()
         if step is None:

@@ -31,7 +31,7 @@ from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networ
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import determinism, stopping
-from chimeramix_jax.training import checkpoints, loop
+from chimeramix_jax.training import checkpoints, loop, own_functions
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predicted_classes
@@ -78,6 +78,8 @@ class Request:
         if not settings.needs_generator(self.config) and (self.stage == "generator" or named is not None):
             option = "stage: 'generator'" if self.stage == "generator" else f"--generator_workdir={named}"
             raise InputError(f"{option}, but experiment {self.config.experiment!r} uses no generator")
+        if self.stage not in settings.MEASURING_STAGES:
+            own_functions.check(self.config)
 
     def replaced(self) -> tuple[Path, ...]:
         """Returns the files to be made again and those that depend on them; none unless ``retrain``."""

@@ -3,6 +3,7 @@
 ::
 
     config.json          the settings, written when the run starts
+    extensions/          copies of the own files that the settings use, if any (docs/own_ideas.md)
     data.json            the identity of its data (data/identity.py), written at the same time
     check.json           what a look at the data found (data/findings.py), written at the same time
     images.png           training images of every class, as the networks see them before augmentation
@@ -40,6 +41,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import lookup
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.stored_format import marked
 
@@ -50,6 +52,7 @@ class Workdir:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = local_path(path, "--workdir")
         self.config = self.path / "config.json"
+        self.extensions = self.path / "extensions"
         self.data = self.path / "data.json"
         self.check_findings = self.path / "check.json"
         self.images_picture = self.path / "images.png"
@@ -93,11 +96,14 @@ class Workdir:
 
     def refuse_other_settings(self, config: ConfigDict, *, measuring: bool = False) -> None:
         """Raises InputError unless the directory holds a run with the same settings, as far as they affect results."""
-        differing = settings.differences(self.read_config(), config, measuring=measuring)
+        stored = self.read_config()
+        differing = settings.differences(stored, config, measuring=measuring)
         if differing:
+            copies = settings.differences(stored, config, among=settings.CODES) and self.extensions.is_dir()
+            instead = f", or put back the file as it was, of which {self.extensions} has a copy" if copies else ""
             raise InputError(
                 f"--workdir={self.path}: holds a run with other settings ({settings.shortened(differing)}); "
-                "choose another with --workdir"
+                f"choose another with --workdir{instead}"
             )
 
     def settings_like(self, config: ConfigDict | None) -> ConfigDict:
@@ -123,7 +129,9 @@ class Workdir:
         if not half_replaced:
             self._refuse_half_replaced()
         try:
-            return settings.from_json(self.config.read_text(encoding="utf-8"))
+            config = settings.from_json(self.config.read_text(encoding="utf-8"))
+            lookup.remember_copies(self.extensions)
+            return config
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
         except ValueError as error:  # not text, or not JSON as this program writes it
@@ -146,6 +154,7 @@ class Workdir:
 
     def claim(self, config: ConfigDict) -> None:
         """Records the settings; later runs in this directory must have the same."""
+        lookup.keep_copies(self.extensions, settings.codes(config))
         files.write_bytes(self.config, settings.to_json(config).encode())
 
     def read_data(self) -> DataIdentity | None:

@@ -22,10 +22,15 @@ EXPERIMENT_SETTINGS = (
     "augment.cutout",
     "augment.cutout_side",
     "augment.mixup",
+    "augment.own",
+    "augment.own_code",
     "augment.policy",
     "augment.randaugment_magnitude",
     "augment.randaugment_operations",
     "augment.random_erasing_probability",
+    "classifier.loss",
+    "classifier.loss_code",
+    "classifier.model_code",  # and with it "classifier.model"
     "generator",
     "mixing",
 )
@@ -235,7 +240,10 @@ def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
 
 def _obstacle(trial: Trial, baseline: Trial) -> str:
     """Says why two trials of one seed cannot be compared; empty if they can."""
-    ours, theirs = (settings.leaving_out(compared.settings, EXPERIMENT_SETTINGS) for compared in (trial, baseline))
+    by_design: tuple[str, ...] = EXPERIMENT_SETTINGS
+    if any(compared.settings.get("classifier.model_code") for compared in (trial, baseline)):
+        by_design = (*by_design, "classifier.model")  # an own network is compared with one of the program's
+    ours, theirs = (settings.leaving_out(compared.settings, by_design) for compared in (trial, baseline))
     differing = [key for key in {**ours, **theirs} if ours.get(key, _NOT_SET) != theirs.get(key, _NOT_SET)]
     if differing:
         return "different settings: " + ", ".join(

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
-from chimeramix_jax.config.experiments import EXPERIMENTS, STUDY
+from chimeramix_jax.config.experiments import STUDY
+from chimeramix_jax.config.experiments import known as known_experiments
 from chimeramix_jax.errors import InputError, not_one_of
 
 ALL = "all"  # as a number of images per class: all images
@@ -53,10 +54,17 @@ def arguments(runs: Sequence[SweepRun]) -> list[str]:
     return [
         f"--config={runs[0].source}",
         *runs[0].overrides,
+        *_own_code(runs[0].config),
         f"--config.max_labels_per_class={runs[0].config.max_labels_per_class}",
         f"--config.seed={seeds}" if len(runs) == 1 else f"--config.seeds={seeds}",
         f"--workdir={common_workdir(runs)}",
     ]
+
+
+def _own_code(config: ConfigDict) -> list[str]:
+    """Returns arguments by which a run is refused if own code has changed since the sweep was planned."""
+    flat = settings.flatten(config)
+    return [f"--config.{key}={flat[key]}" for key in settings.CODES if flat[key]]
 
 
 def common_workdir(runs: Sequence[SweepRun]) -> Path:
@@ -78,7 +86,9 @@ def select(
         overrides: arguments ``--config.key=value`` for all runs.
     """
     sources = _config_sources(datasets)
-    names = _chosen("--experiments", experiments, EXPERIMENTS, {"study": list(STUDY)})
+    for source in sources:
+        settings.register_from(source)  # own experiments, which can be named then
+    names = _chosen("--experiments", experiments, known_experiments(), {"study": list(STUDY)})
     numbers = _images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)

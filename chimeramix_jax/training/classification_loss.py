@@ -5,12 +5,15 @@ CutMix, has the mean of the losses of these classes, weighted by their shares.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.models.heads import unit_vectors
 
 
@@ -57,8 +60,27 @@ def cosine_losses(
     return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
 
 
+def own_losses(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    *,
+    of: Any,
+    smoothing: float = 0.0,
+    class_weights: Float[Array, "classes"] | None = None,
+) -> Float[Array, "batch"]:
+    """Returns the values of an own loss (``of``) of every image, for labels that are not smoothed."""
+    assert not smoothing, "config/checking.py refuses smoothed labels"
+    losses = of(logits, labels)
+    return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
+
+
 # By the value of ``classifier.loss``.
 LOSSES: Mapping[str, Callable[..., Float[Array, "batch"]]] = {
     "cross_entropy": cross_entropies,
     "cosine": cosine_losses,
 }
+
+
+def loss_of(name: str, code: str = "") -> Callable[..., Float[Array, "batch"]]:
+    """Returns the loss called ``name``, a function like ``cross_entropies``; ``code`` is that of an own loss."""
+    return partial(own_losses, of=lookup.find(registry.LOSS, name, code)) if code else LOSSES[name]

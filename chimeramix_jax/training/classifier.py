@@ -30,7 +30,7 @@ from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.classification_loss import LOSSES
+from chimeramix_jax.training.classification_loss import loss_of
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
@@ -92,6 +92,7 @@ class ClassifierStage:
             settings.label_smoothing,
             settings.averaged_weights,
             settings.loss,
+            settings.loss_code,
         )
         self._member: nnx.GraphDef[Network] = nnx.graphdef(classifier.eval())
         self._measure_with(classifier.eval())
@@ -274,7 +275,8 @@ class ClassificationStep:
     optimizer: optax.GradientTransformation
     label_smoothing: float = 0.0
     averaged_weights: float = 0.0
-    loss_name: str = "cross_entropy"  # in ``classification_loss.LOSSES``
+    loss_name: str = "cross_entropy"  # see ``classification_loss.loss_of``
+    loss_code: str = ""
 
     def initial_state(self, classifier: Network) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
@@ -340,7 +342,8 @@ class ClassificationStep:
         classifier = nnx.merge(self.classifier, parameters, statistics, copy=True)
         images = images if blend is None else blend.blend(images)
         logits = classifier(images, example_mask=example_mask, dropout_key=dropout_key)
-        loss = partial(LOSSES[self.loss_name], smoothing=self.label_smoothing, class_weights=class_weights)
+        per_image = loss_of(self.loss_name, self.loss_code)
+        loss = partial(per_image, smoothing=self.label_smoothing, class_weights=class_weights)
         losses = loss(logits, labels) if blend is None else blend.losses(logits, labels, loss)
         correct = jnp.argmax(logits, axis=-1) == labels
         mean = jnp.mean(losses, where=example_mask)
@@ -384,6 +387,7 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Ne
         head=head_kind(settings),
         dtype=dtype,
         rngs=rngs,
+        code=settings.model_code,
     )
 
 

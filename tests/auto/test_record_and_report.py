@@ -93,7 +93,7 @@ def test_recipes_with_the_same_masks_share_generators():
             "--minutes: trains experiment chimeramix_grid as it is, but mixing.mask was changed, which belongs to it",
         ),
         (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but the time"),
-        (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not one of the program's"),
+        (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not known to the program"),
         (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
         (["--config=digits:auto", "--minutes=0"], "--minutes: '0' is not allowed; it must be a whole number from 1"),
         (["--config=digits:auto", "--config.minutes=0"], "minutes: 0.0 is not allowed"),

@@ -35,6 +35,17 @@ def test_differences_are_only_between_equal_seeds():
     assert row.difference.count == 1 and row.difference.interval is None
 
 
+def test_own_ideas_are_compared_with_the_baseline_but_other_networks_of_the_program_are_not():
+    base = made_trial(0.5, 0, classifier__model="wrn-10-1", classifier__loss="cross_entropy")
+    network = {"classifier__model": "mine", "classifier__model_code": "mine.py 0f"}
+    own = made_trial(
+        0.6, 0, "own", augment__own="noise", augment__own_code="mine.py 0f", classifier__loss="mine", **network
+    )
+    wider = made_trial(0.6, 0, GRID, classifier__model="wrn-10-2", classifier__loss="cross_entropy")
+    compared = rows(summary_of(base, own, wider))
+    assert compared["own", 5].differences == {0: pytest.approx(0.1)} and not compared[GRID, 5].differences
+
+
 def test_test_and_validation_images_are_never_mixed():
     trials = [made_trial(0.5, 0), made_trial(0.9, 0, split="validation"), made_trial(0.8, 0, GRID)]
     summary = summary_of(*trials)

@@ -49,5 +49,11 @@ def make_builder(dataset_config: ConfigDict) -> Any:
                 skip_unreadable=dataset_config.skip_unreadable,
                 data_dir=data_dir,
             )
+        case name if dataset_config.code:
+            from chimeramix_jax.data.builders.function_arrays import scan_function
+            from chimeramix_jax.data.builders.own_images import OwnImages
+
+            contents = scan_function(name, dataset_config.code, dataset_config.evaluate_on)
+            return OwnImages(contents, dataset_config.image_side, fit=dataset_config.fit, data_dir=data_dir)
         case name:
             raise NotImplementedError(f"dataset.name {name!r} has no case in make_builder")

@@ -119,7 +119,7 @@ def refuse_validation_alone(contents: Contents, evaluate_on: str, place: Path) -
         first = next(iter(contents.validation)).name
         raise InputError(
             f"dataset.directory: {place} has validation images (such as {first}), but no test images; evaluate on them "
-            "with --config.dataset.evaluate_on=validation, call them test, or take them away to hold out a share of the "
+            "with --config.dataset.evaluate_on=validation, call them test, or take them away to hold out a part of the "
             "training images"
         )
 

@@ -16,6 +16,7 @@ from chimeramix_jax import files
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.extensions import lookup
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import model_archive, provenance, same_data
 from chimeramix_jax.runs.calibration import temperature_of
@@ -79,6 +80,12 @@ def export(
     path = _target(source, output, file_format)
     config = source.settings_like(config)
     trained = finished_classifier(source, config)
+    code = config.classifier.model_code
+    if file_format == export_formats.MODEL and lookup.is_file(code):
+        raise InputError(
+            f"--format=model: {config.classifier.model!r} is an own network, of {lookup.label_of(code)}, and a model "
+            "file holds no code; choose stablehlo or savedmodel, or share the run's folder"
+        )
     if file_format == export_formats.MODEL:
         stored, agreement = _model(source, trained), None
     else:

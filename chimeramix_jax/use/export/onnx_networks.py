@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.harmonic import Convolution, HarmonicStem, Stem
@@ -23,7 +24,12 @@ def _of_network(graph: GraphBuilder, network: Network, images: str, prefix: str)
     """Returns the logits of a network; ``prefix`` begins the names of its weights."""
     if isinstance(network, WideResNet):
         return _wide_resnet(graph, network, images, prefix)
-    return _resnet(graph, network, images, prefix)
+    if isinstance(network, ResNet):
+        return _resnet(graph, network, images, prefix)
+    raise InputError(
+        f"--format=onnx: {type(network).__name__} is an own network, which cannot be written as ONNX; choose "
+        "stablehlo or savedmodel, the formats for any network"
+    )
 
 
 def _wide_resnet(graph: GraphBuilder, network: WideResNet, images: str, prefix: str) -> str:
