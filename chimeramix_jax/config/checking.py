@@ -277,8 +277,8 @@ def _check_loss_and_head(settings: Mapping[str, Any]) -> None:
                 )
         if loss == "cosine":
             raise InputError(
-                f"classifier.loss: 'cosine', but {settings['classifier.model']!r} is an own network, whose outputs need "
-                "not be cosines; it must be another loss, or an own one"
+                f"classifier.loss: 'cosine', but {settings['classifier.model']!r} is an own network, whose outputs "
+                "need not be cosines; it must be another loss, or an own one"
             )
     if head != "linear" and loss == "cosine":
         raise InputError(

@@ -133,7 +133,7 @@ def test_a_file_that_differs_from_the_classifier_is_not_written(trained_run, tmp
     path, logits = tmp_path / "photos.onnx", onnx_networks.logits
 
     def wrong(graph, network, images):
-        return graph.multiply(logits(graph, network, images), graph.real(1.01))
+        return [graph.multiply(one, graph.real(1.01)) for one in logits(graph, network, images)]
 
     monkeypatch.setattr(onnx_networks, "logits", wrong)
     with pytest.raises(InputError, match=r"probabilities differ by up to 0\.\d+ .*, more than the 0\.0001 allowed"):
