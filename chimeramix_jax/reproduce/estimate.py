@@ -113,7 +113,8 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     if not known:
         return ""
     seconds = sum(_run_steps(job) * times.seconds[work_of(job)] for job in known)
-    measured = f"{times.runs} finished runs" if times.runs else "steps timed now"
+    runs = "finished run" if times.runs == 1 else "finished runs"
+    measured = f"{times.runs} {runs}" if times.runs else "steps timed now"
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
     line = f"estimate: {hours} on {times.device} for {len(known)} jobs, one at a time (from {measured})"
     left = len(pending) - len(known)

@@ -127,9 +127,8 @@ def standing(part: Part, summary: Summary) -> list[str]:
     inside = verdicts.count("inside it")
     sentences = [f"Published figures: {len(part.figures)}, of which {len(measured)} have finished runs beside them."]
     if verdicts:
-        sentences.append(
-            f"Comparisons with an interval of our mean: {len(verdicts)}, of which {inside} have the figure inside it."
-        )
+        about = "the published figure inside the interval of our mean"
+        sentences.append(f"Comparisons with at least two seeds: {len(verdicts)}, of which {inside} have {about}.")
     if part.not_filled:
         names = ", ".join(dataset.title for dataset in part.not_filled)
         sentences.append(f"Published figures only, since this program has no config file for the data set: {names}.")

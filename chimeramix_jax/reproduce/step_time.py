@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chimeramix_jax.training.generator import GeneratorStage
     from chimeramix_jax.training.stage_data import StageData
 
+COMMAND = [sys.executable, "-m", __name__]  # the process that times
 TIMED_SECONDS = 5.0  # of each kind of step, after the calls that compile it
 _CALLS_NOT_TIMED = 2  # the first compiles
 _FEWEST_STEPS = 8  # as batches are mixed or not by chance
@@ -44,8 +45,7 @@ def timed(jobs: Mapping[Work, Job]) -> StepTimes:
         }
         for job in jobs.values()
     ]
-    command = [sys.executable, "-m", __name__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         json.dump(wanted, process.stdin)
         process.stdin.close()
