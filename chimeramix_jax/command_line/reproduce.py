@@ -146,7 +146,7 @@ def _print_estimate(jobs: Sequence[Job], now: dict[Job, State], parsed: Argument
     if parsed.estimate and (unknown := estimate.unknown_jobs(now, times)):
         from chimeramix_jax.reproduce import step_time  # only here: the others do not start JAX
 
-        times.append(step_time.timed(unknown))
+        times = estimate.with_timed(times, step_time.timed(unknown))
     print(*estimate.lines(now, times), sep="\n", flush=True)
 
 

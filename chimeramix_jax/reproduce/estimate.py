@@ -7,8 +7,8 @@ finished run of any size and seed is enough to know it.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -28,7 +28,8 @@ class StepTimes:
     device: str  # its kind, as JAX names it
     backend: str  # "cpu", "gpu" or "tpu"
     seconds: Mapping[Work, float]
-    runs: int  # the number of finished runs that were measured; 0: steps were timed
+    runs: int = 0  # the number of finished runs that they are from
+    timed: bool = False  # whether steps were timed now
 
 
 @dataclass
@@ -71,8 +72,7 @@ def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:
             device = content["device"]
             on_device = found[str(device.get("kind")), str(device.get("backend"))]
             on_device.runs += 1
-            parts = {job.stage: job} | {"generator": Job(job.runs, "generator")}
-            for stage, part in (("classifier", parts[job.stage]), ("generator", parts["generator"])):
+            for stage, part in (("classifier", job), ("generator", Job(job.runs, "generator"))):
                 if (seconds := content["seconds"].get(stage)) is not None:
                     on_device.seconds[work_of(part)].append(seconds / steps_of(run.config, stage) / len(job.runs))
     times = [
@@ -97,15 +97,27 @@ def unknown_jobs(states: Mapping[Job, State], times: Iterable[StepTimes]) -> dic
     return {work_of(job): job for job in _pending(states) if work_of(job) not in known}
 
 
-def lines(states: Mapping[Job, State], times: Iterable[StepTimes]) -> list[str]:
-    """Returns a line per device with the hours of the pending jobs, as far as they are known."""
+def with_timed(times: Iterable[StepTimes], timed: StepTimes) -> list[StepTimes]:
+    """Returns the step times with those that were timed now, joined to those of finished runs on the same device."""
+    result, place = [], (timed.device, timed.backend)
+    for entry in times:
+        if (entry.device, entry.backend) == place:
+            timed = replace(timed, seconds={**timed.seconds, **entry.seconds}, runs=entry.runs)
+        else:
+            result.append(entry)
+    return [*result, timed]
+
+
+def lines(states: Mapping[Job, State], times: Sequence[StepTimes]) -> list[str]:
+    """Returns a line per device with the hours of the pending jobs that are known there, and one about the others."""
     pending = _pending(states)
     if not pending:
         return ["estimate: nothing is left to train"]
     found = [line for entry in times if (line := _line(pending, entry))]
-    return found or [
-        f"estimate: unknown for {len(pending)} jobs; --estimate times a few steps of each kind on this device"
-    ]
+    known = {work for entry in times for work in entry.seconds}
+    if left := sum(work_of(job) not in known for job in pending):
+        found.append(f"estimate: unknown for {left} jobs; --estimate times a few steps of each kind on this device")
+    return found
 
 
 def _line(pending: list[Job], times: StepTimes) -> str:
@@ -113,12 +125,11 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     if not known:
         return ""
     seconds = sum(_run_steps(job) * times.seconds[work_of(job)] for job in known)
-    runs = "finished run" if times.runs == 1 else "finished runs"
-    measured = f"{times.runs} {runs}" if times.runs else "steps timed now"
+    measured = [f"{times.runs} finished run{'' if times.runs == 1 else 's'}"] if times.runs else []
+    measured += ["steps timed now"] if times.timed else []
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
-    line = f"estimate: {hours} on {times.device} for {len(known)} jobs, one at a time (from {measured})"
-    left = len(pending) - len(known)
-    return f"{line}; unknown for {left} jobs, which --estimate times on this device" if left else line
+    jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"
+    return f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
 
 
 def _run_steps(job: Job) -> int:

@@ -211,10 +211,10 @@ def _protocol_table(part: Part, protocol: Protocol) -> Table:
     ours = beside.our_protocol(part)
     differs = {"yes": "yes", "no": "no", "unknown": "not known"}
     lines = tuple(
-        (title, protocol.aspects[key].said, ours[key], differs[protocol.aspects[key].differs])
+        (title, differs[protocol.aspects[key].differs], protocol.aspects[key].said, ours[key])
         for key, title in ASPECTS.items()
     )
-    return Table(("", "published", "here", "differs"), "llll", lines)
+    return Table(("aspect", "differs", "published", "here"), "llll", lines)
 
 
 def _protocols(part: Part) -> list[Protocol]:

@@ -53,7 +53,7 @@ def timed(jobs: Mapping[Work, Job]) -> StepTimes:
     if len(answers) != len(wanted) + 1:
         raise InputError("--estimate: the steps could not be timed; the lines above say why")
     seconds = {work: answer["seconds"] for work, answer in zip(jobs, answers[1:], strict=True)}
-    return StepTimes(answers[0]["kind"], answers[0]["backend"], seconds, runs=0)
+    return StepTimes(answers[0]["kind"], answers[0]["backend"], seconds, timed=True)
 
 
 def _answers(output: Iterable[str], jobs: list[Job]) -> list[dict[str, Any]]:

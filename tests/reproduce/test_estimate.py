@@ -52,12 +52,10 @@ def test_a_finished_run_tells_the_time_of_other_sizes_and_seeds(part):
     steps = {images: estimate.steps_of(run_of(part, "baseline", images).config, "classifier") for images in (5, 10)}
     record(run, classifier=2.0 * 3600 * steps[5])  # two hours a step
     states = states_of(part)
-    (line,) = estimate.lines(states, estimate.from_finished(states))
+    known, unknown = estimate.lines(states, estimate.from_finished(states))
     hours = 2 * (2 * steps[5] + 3 * steps[10])
-    assert line == (
-        f"estimate: {hours:,} GPU hours on H100 for 5 jobs, one at a time (from 1 finished run); unknown for 12 jobs, "
-        "which --estimate times on this device"
-    )
+    assert known == f"estimate: {hours:,} GPU hours on H100 for 5 of 17 jobs, one at a time (from 1 finished run)"
+    assert unknown == "estimate: unknown for 12 jobs; --estimate times a few steps of each kind on this device"
 
 
 def test_a_run_that_mixes_tells_the_time_of_its_generator_too(part):
@@ -82,7 +80,7 @@ def test_devices_are_never_averaged(part):
     record(run_of(part, "baseline", seed=1), classifier=1.0)
     record(run_of(part, "baseline", seed=2), classifier=1.0)
     states = states_of(part)
-    slow, fast = estimate.lines(states, estimate.from_finished(states))[::-1]
+    fast, slow, _ = estimate.lines(states, estimate.from_finished(states))
     assert "on cpu" in slow and "(from 1 finished run)" in slow and "on H100" in fast and "(from 2 finished" in fast
 
 
@@ -91,9 +89,13 @@ def test_timed_steps_fill_what_finished_runs_leave_unknown(part):
     states = states_of(part)
     unknown = estimate.unknown_jobs(states, estimate.from_finished(states))
     assert {work for work, _ in unknown} == {"chimeramix_grid", "generator (grid)"}
-    times = StepTimes("cpu", "cpu", dict.fromkeys(unknown, 3600.0), runs=0)
-    (line,) = estimate.lines(states, [times])
-    assert "hours on cpu for 12 jobs, one at a time (from steps timed now); unknown for 5 jobs" in line
+    for device in (("cpu", "cpu"), ("H100", "gpu")):
+        timed = StepTimes(*device, dict.fromkeys(unknown, 3600.0), timed=True)
+        *_, last = estimate.lines(states, estimate.with_timed(estimate.from_finished(states), timed))
+        if device[0] == "cpu":
+            assert " on cpu for 12 of 17 jobs, one at a time (from steps timed now)" in last
+        else:
+            assert " on H100 for 17 jobs, one at a time (from 1 finished run and steps timed now)" in last
 
 
 def test_finished_tables_need_no_time():
