@@ -16,7 +16,7 @@ from chimeramix_jax.command_line.flags import HELP_FLAGS
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 
-SUBCOMMANDS = ("sweep", "tune", "summarize", "serve")
+SUBCOMMANDS = ("sweep", "tune", "summarize", "reproduce", "serve")
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -60,6 +60,10 @@ def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:
         from chimeramix_jax.command_line import summarize
 
         return summarize, arguments[1:]
+    if name == "reproduce":
+        from chimeramix_jax.command_line import reproduce
+
+        return reproduce, arguments[1:]
     if name == "serve":
         from chimeramix_jax.command_line import serve
 

@@ -3,19 +3,12 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line import launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
-from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.paths import leaving_no_empty_folders, local_path
-from chimeramix_jax.runs import lock
-from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
-from chimeramix_jax.sweep.plan import Job, State
+from chimeramix_jax.paths import local_path
 from chimeramix_jax.sweep.selection import select
-
-SOME_FAILED = 1  # exit code: some runs failed
 
 HELP = Help(
     usage=("sweep --datasets=NAMES --experiments=NAMES [FLAGS]",),
@@ -62,37 +55,7 @@ HELP = Help(
             Flag("retry", "Run failed runs again.", default=False),
             Flag("seeds_per_job=N", "How many seeds one process trains together. Default: all on GPUs, else 1."),
         ),
-        "Where to run": (
-            Flag(
-                "launcher=local|slurm|ray",
-                "On this machine, as jobs of Slurm, or on a Ray cluster. Default: local.",
-                default="local",
-            ),
-            Flag(
-                "workers=N",
-                "local and ray: how many runs at once. Default for local: one per GPU or, without GPUs, one that uses "
-                "all cores; for ray: as many as the cluster has room for.",
-            ),
-        ),
-        "Ray": RAY_FLAGS,
-        "Slurm (defaults are the cluster's unless named)": (
-            Flag("slurm_partition=NAME", "The partition."),
-            Flag(
-                "slurm_minutes=N",
-                "Time limit of a job; an unfinished run continues in the next job. Default: 240.",
-                default=240,
-            ),
-            Flag("slurm_memory_gb=N", "Main memory of a job."),
-            Flag("slurm_cpus=N", "CPU cores of a job."),
-            Flag("slurm_gpus=N", "GPUs of a job. Default: none."),
-            Flag("slurm_parallel=N", "How many jobs of an array run at once. Default: 256.", default=256),
-            Flag(
-                "slurm_option=NAME=VALUE",
-                "Any other option of sbatch. May be given several times.",
-                default=(),
-                repeatable=True,
-            ),
-        ),
+        **launching.GROUPS,
     },
     exit_codes={
         0: "Everything is done, or submitted to Slurm.",
@@ -113,7 +76,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         if name not in parsed.given:
             raise InputError(f"--{name}: sweep needs it, such as --{name}={example}")
     parsed.workdir = local_path(parsed.workdir, "--workdir")
-    parsed.resources = _resources(parsed)
+    parsed.resources = launching.slurm_resources(parsed)
     return parsed
 
 
@@ -133,87 +96,13 @@ def after_stop(parsed: Arguments) -> str:
 
 
 def _sweep(parsed: Arguments) -> int:
-    folder = parsed.workdir
     runs = select(
-        folder, parsed.datasets, parsed.experiments, parsed.max_labels_per_class, parsed.seeds, parsed.overrides
+        parsed.workdir, parsed.datasets, parsed.experiments, parsed.max_labels_per_class, parsed.seeds, parsed.overrides
     )
-    plan.check_folder(folder, runs)
-    if parsed.launcher == "slurm":
-        slurm.require()
-    if parsed.launcher == "ray":
-        ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
-    # The kind of this machine's devices decides how many seeds a job has, unless that is given.
-    depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
-    devices = local.jax_devices() if depends_on_devices and parsed.launcher == "local" else None
-    # GPUs train several seeds together in little more than the time of a single seed.
-    jobs = plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if _on_gpus(parsed, devices) else 1))
+    jobs = launching.planned(runs, parsed)
     if parsed.dry_run:
-        _print(_states(jobs, parsed))
+        launching.show(launching.states(jobs, parsed))
         return 0
-    with leaving_no_empty_folders(folder):
-        Workdir(folder).create()
-        with lock.locked(folder):
-            states = _states(jobs, parsed)
-            waiting = State.TO_DO in states.values()
-            workers = local.workers(parsed.workers, devices) if waiting and parsed.launcher == "local" else []
-            plan.write(folder, runs)
-            if parsed.launcher == "slurm":
-                _submit(states, parsed)
-            else:
-                if parsed.launcher == "ray" and waiting:
-                    _run_on_ray(states, parsed)
-                elif waiting:
-                    pool.run(states, workers)
-                _print(states)
-    print(f"Summarize the runs: {program_name()} summarize {folder}")
-    return SOME_FAILED if State.FAILED in states.values() else 0
-
-
-def _on_gpus(parsed: Arguments, devices: tuple[str, int] | None) -> bool:
-    """Whether runs have GPUs, given the devices of this machine if they matter."""
-    if parsed.launcher == "local":
-        return devices is not None and devices[0] == "gpu"
-    return (parsed.slurm_gpus if parsed.launcher == "slurm" else parsed.ray_gpus) is not None
-
-
-def _run_on_ray(states: dict[Job, State], parsed: Arguments) -> None:
-    address = ray_cluster.address_of(parsed.ray_address)
-    with ray_cluster.connected(address, parsed.workdir, resources(parsed)) as cluster:
-        if cluster.warning:
-            exits.say(f"warning: {cluster.warning}")
-        pool.run(states, cluster.workers(parsed.workers or len(states)))  # Ray lets jobs wait for room
-
-
-def _states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:
-    queued = slurm.queued(parsed.workdir)  # whatever the launcher is now, Slurm's jobs must not run twice
-    return {job: job.state(retry=parsed.retry, queued=queued) for job in jobs}
-
-
-def _submit(states: dict[Job, State], parsed: Arguments) -> None:
-    submitted = slurm.submit(states, parsed.workdir, parsed.resources)
-    _print(states)
-    if submitted:
-        jobs = len(set(submitted.values()))
-        print(f"submitted: {jobs} jobs; the same command shows their progress and submits stopped ones again")
-
-
-def _resources(parsed: Arguments) -> slurm.Resources:
-    requested = {
-        name.removeprefix("slurm_"): value for name, value in vars(parsed).items() if name.startswith("slurm_")
-    }
-    options = {}
-    for option in requested.pop("option"):
-        name, separator, value = option.partition("=")
-        if not name or not separator:
-            raise InputError(
-                f"--slurm_option: {option!r} is not allowed; it must be NAME=VALUE, such as account=vision"
-            )
-        options[name] = value
-    return slurm.Resources(**requested, options=options)
-
-
-def _print(states: dict[Job, State]) -> None:
-    print(plan.table(states))
-    failures = plan.failure_lines(states)
-    if failures:
-        print("", *failures, "--retry runs the failed runs again", sep="\n")
+    code = launching.carry_out(runs, jobs, parsed)
+    print(f"Summarize the runs: {program_name()} summarize {parsed.workdir}")
+    return code

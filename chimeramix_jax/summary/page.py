@@ -54,24 +54,24 @@ def html(summary: Summary, title: str, svg: bytes | None, folder: Path) -> str:
         sections=[
             {
                 "title": section.title,
-                "overview": _experiment_first(tables.overview(section, summary), {}),
-                "seeds": _experiment_first(tables.every_seed(section, summary), _reports(section, folder)),
+                "overview": experiment_first(tables.overview(section, summary), {}),
+                "seeds": experiment_first(tables.every_seed(section, summary), reports(section, folder)),
                 "classes": [
-                    (images_in_words(size), _view(table))
+                    (images_in_words(size), view(table))
                     for size in section.sizes
                     if (table := tables.by_class(section, size, summary)) is not None
                 ],
             }
             for section in summary.sections
         ],
-        letters=None if letters is None else _view(letters),
+        letters=None if letters is None else view(letters),
         notes=tables.notes(summary),
         explanation=tables.EXPLANATION,
         environments=tables.environments(summary),
     )
 
 
-def _reports(section: Section, folder: Path) -> dict[tuple[int, int], str]:
+def reports(section: Section, folder: Path) -> dict[tuple[int, int], str]:
     """Returns the addresses of the existing reports, by line and column of ``tables.every_seed``."""
     links = {}
     for number, row in enumerate(section.rows):
@@ -83,7 +83,8 @@ def _reports(section: Section, folder: Path) -> dict[tuple[int, int], str]:
     return links
 
 
-def _view(table: Table, links: dict[tuple[int, int], str] | None = None) -> View:
+def view(table: Table, links: dict[tuple[int, int], str] | None = None) -> View:
+    """Lays out a table for the page, with links by line and column."""
     header = [Cell(text, side) for text, side in zip(table.header, table.alignment, strict=True)]
     lines = [
         Line(
@@ -104,18 +105,18 @@ def _view(table: Table, links: dict[tuple[int, int], str] | None = None) -> View
     return View(header, lines)
 
 
-def _experiment_first(table: Table, links: dict[tuple[int, int], str]) -> View:
+def experiment_first(table: Table, links: dict[tuple[int, int], str]) -> View:
     """Lays out a table with its second column, the experiments, before the first, the numbers of images per class.
 
     On a phone the first column stays in view, and it is all that says what a line is about.
     """
-    view = _view(table, links)
+    laid_out = view(table, links)
     lines = []
-    for number, line in enumerate(view.lines):
+    for number, line in enumerate(laid_out.lines):
         images, experiment, *rest = line.cells
         new = number > 0 and table.lines[number - 1][0] != images.text
         lines.append(Line([experiment, images, *rest], f"{images.text} per class", new))
-    images, experiment, *rest = view.header
+    images, experiment, *rest = laid_out.header
     return View([experiment, images, *rest], lines)
 
 

@@ -65,18 +65,19 @@ def _overview_line(row: Row, summary: Summary) -> tuple[str, ...]:
     return (
         images_in_words(row.images_per_class),
         summary.short_title(row),
-        _seed_count(row),
-        _mean(row.accuracy, ".2f"),
-        _interval(row.accuracy, ".2f"),
-        _mean(row.difference, "+.2f"),
-        _interval(row.difference, "+.2f"),
+        seed_count(row),
+        mean(row.accuracy, ".2f"),
+        interval(row.accuracy, ".2f"),
+        mean(row.difference, "+.2f"),
+        interval(row.difference, "+.2f"),
         str(len(row.differences)) if row.differences else NOTHING,
         _p(row.p_value),
         _p(row.corrected_p),
     )
 
 
-def _seed_count(row: Row) -> str:
+def seed_count(row: Row) -> str:
+    """Formats the number of finished seeds, and of all if some are not finished."""
     finished, expected = len(row.finished), len(row.trials)
     return str(finished) if finished == expected else f"{finished} of {expected}"
 
@@ -144,12 +145,12 @@ def markdown(summary: Summary, *, seeds: bool = True) -> str:
     """Returns the whole summary as Markdown; ``seeds`` includes the tables of all seeds."""
     parts = [f"Classifiers: {totals(summary)}."]
     for section in summary.sections:
-        parts += [f"## {section.title}", _markdown_table(overview(section, summary))]
+        parts += [f"## {section.title}", markdown_table(overview(section, summary))]
         if seeds:
-            parts += ["All seeds:", _markdown_table(every_seed(section, summary))]
+            parts += ["All seeds:", markdown_table(every_seed(section, summary))]
     settings = letters(summary)
     if settings is not None:
-        parts += ["## Settings that differ", _markdown_table(settings)]
+        parts += ["## Settings that differ", markdown_table(settings)]
     for heading, lines in notes(summary):
         parts += [f"## {heading}", "\n".join(f"- {_markdown_cell(line)}" for line in lines)]
     parts += [EXPLANATION, *(["Trained with: " + "; ".join(environments(summary)) + "."] if seeds else [])]
@@ -162,7 +163,8 @@ def environments(summary: Summary) -> list[str]:
     return [f"{environment} ({count})" for environment, count in ranked]
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """Returns a table as Markdown."""
     lines = [[_markdown_cell(cell) for cell in line] for line in (table.header, *table.lines)]
     for line, column in table.bold:
         lines[line + 1][column] = f"**{lines[line + 1][column]}**"
@@ -194,7 +196,7 @@ def latex(summary: Summary) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     contents: list[tuple[str, Callable[[Row], str]]] = [
         (f"{METRICS[summary.metric]} (%), mean ± standard deviation (finished/all seeds)", _latex_accuracy),
-        (f"{METRICS[summary.metric]} (%), 95 % interval of the mean", lambda row: _interval(row.accuracy, ".2f")),
+        (f"{METRICS[summary.metric]} (%), 95 % interval of the mean", lambda row: interval(row.accuracy, ".2f")),
         (f"difference to {summary.baseline} (percentage points), mean and 95 % interval", _latex_difference),
         (f"p-value of the paired t-test against {summary.baseline}", lambda row: _p(row.p_value)),
         ("the same p-value after Holm's correction", lambda row: _p(row.corrected_p)),
@@ -211,13 +213,13 @@ def latex(summary: Summary) -> str:
 
 def _latex_accuracy(row: Row) -> str:
     finished, expected = len(row.finished), len(row.trials)
-    return _mean(row.accuracy, ".2f") + (f" ({finished}/{expected})" if 0 < finished < expected else "")
+    return mean(row.accuracy, ".2f") + (f" ({finished}/{expected})" if 0 < finished < expected else "")
 
 
 def _latex_difference(row: Row) -> str:
     if row.difference is None:
         return NOTHING
-    return f"{100 * row.difference.mean:+.2f} [{_interval(row.difference, '+.2f').replace(' to ', ', ')}]"
+    return f"{100 * row.difference.mean:+.2f} [{interval(row.difference, '+.2f').replace(' to ', ', ')}]"
 
 
 def _latex_table(
@@ -368,14 +370,16 @@ def _p(p_value: float | None) -> str:
     return f"{p_value:.2g}" if p_value >= 0.001 else "below 0.001"
 
 
-def _mean(estimate: Estimate | None, form: str) -> str:
+def mean(estimate: Estimate | None, form: str) -> str:
+    """Formats a mean with its standard deviation, in percent or percentage points; ``form`` is that of the mean."""
     if estimate is None:
         return NOTHING
-    mean = format(100 * estimate.mean, form)
-    return mean if estimate.standard_deviation is None else f"{mean} ± {100 * estimate.standard_deviation:.2f}"
+    text = format(100 * estimate.mean, form)
+    return text if estimate.standard_deviation is None else f"{text} ± {100 * estimate.standard_deviation:.2f}"
 
 
-def _interval(estimate: Estimate | None, form: str) -> str:
+def interval(estimate: Estimate | None, form: str) -> str:
+    """Formats the interval of a mean, in percent or percentage points."""
     if estimate is None:
         return NOTHING
     if estimate.interval is None:

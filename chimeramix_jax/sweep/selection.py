@@ -88,8 +88,8 @@ def select(
     sources = _config_sources(datasets)
     for source in sources:
         settings.register_from(source)  # own experiments, which can be named then
-    names = _chosen("--experiments", experiments, known_experiments(), {"study": list(STUDY)})
-    numbers = _images(images)
+    names = matching("--experiments", experiments, known_experiments(), {"study": list(STUDY)})
+    numbers = numbers_of_images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
     except InputError as error:
@@ -108,7 +108,7 @@ def select(
     return runs
 
 
-def _chosen(
+def matching(
     flag: str, text: str, known: Iterable[str], groups: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> list[str]:
     """Returns the known names that match a list of names, of groups and of glob patterns, without duplicates."""
@@ -129,12 +129,12 @@ def _config_sources(text: str) -> list[str]:
         if part.endswith(".py"):
             sources.append(part)
         else:
-            names = _chosen("--datasets", part, shipped.names())
+            names = matching("--datasets", part, shipped.names())
             sources += [shipped.as_path(name) for name in names]
     return list(dict.fromkeys(sources))
 
 
-def _images(text: str | None) -> list[int | None]:
+def numbers_of_images(text: str | None) -> list[int | None]:
     """Parses numbers of images per class, with None for all images; the list is empty if the config files decide."""
     rule = settings.SETTINGS["max_labels_per_class"]
     numbers: list[int | None] = []

@@ -5,10 +5,17 @@ import shlex
 
 import pytest
 
-from chimeramix_jax.command_line import help_text, main_command, program, serve, summarize, sweep, tune
+from chimeramix_jax.command_line import help_text, main_command, program, reproduce, serve, summarize, sweep, tune
 from chimeramix_jax.command_line.flags import Flag, parse
 
-COMMANDS = {"run": main_command, "sweep": sweep, "tune": tune, "summarize": summarize, "serve": serve}
+COMMANDS = {
+    "run": main_command,
+    "sweep": sweep,
+    "tune": tune,
+    "summarize": summarize,
+    "reproduce": reproduce,
+    "serve": serve,
+}
 PROGRAMS = ("chimeramix", "python main.py", "python -m chimeramix_jax")
 
 every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -16,11 +23,11 @@ every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMAN
 
 @every_command
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_help_fits_80_columns_and_begins_with_an_example_for_photos(command, name):
+def test_help_fits_80_columns_and_begins_with_an_example_for_photos_if_it_is_about_any(command, name):
     text = help_text.render(command.HELP, name)
     assert max(map(len, text.splitlines())) < 80
     first_example = text.partition("Examples:\n")[2].partition("\n      ")[0]
-    assert first_example.startswith(f"  {name} ") and "photos" in first_example
+    assert first_example.startswith(f"  {name} ") and ("photos" in first_example or command is reproduce)
 
 
 @every_command
@@ -52,7 +59,7 @@ def test_every_paragraph_of_a_description_begins_a_line():
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("subcommand", [[], ["sweep"], ["tune"], ["summarize"], ["serve"]])
+@pytest.mark.parametrize("subcommand", [[], ["sweep"], ["tune"], ["summarize"], ["reproduce"], ["serve"]])
 def test_help_is_printed_whatever_other_flags_there_are(flag, subcommand, capsys):
     assert program.main([*subcommand, "--nosuch", flag]) == 0
     output, errors = capsys.readouterr()

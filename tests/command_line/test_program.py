@@ -98,7 +98,10 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         ),
         (["digits:baseline"], ["'digits:baseline': not a subcommand (did you mean --config=digits?)"]),
         (["predict"], ["'predict': not a subcommand (did you mean --stage=predict?)"]),
-        (["nothing-like-it"], ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize, serve"]),
+        (
+            ["nothing-like-it"],
+            ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize, reproduce, serve"],
+        ),
         (["--workdir"], ["--workdir: its value is missing"]),
         (["--count=0"], ["--count: '0' is not allowed; it must be a whole number from 1"]),
         (["--generate_seed=4294967296"], ["--generate_seed: '4294967296' is not allowed", "from 0 to 2147483647"]),

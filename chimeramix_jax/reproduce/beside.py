@@ -1,0 +1,164 @@
+"""Published figures beside the results of this program: what was measured, and where the published figure lies."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.reporting.statistics import Estimate
+from chimeramix_jax.reproduce.parts import Part
+from chimeramix_jax.reproduce.published import Figure, Protocol
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.summary.comparison import summarize
+from chimeramix_jax.summary.plan import PlannedRun
+from chimeramix_jax.summary.sections import Row, Summary
+from chimeramix_jax.summary.trials import Address, Trial, dataset_label, read_run
+from chimeramix_jax.sweep.selection import SweepRun
+
+EXPLANATION = (
+    "A published figure is a mean over runs whose single results are not published, so it cannot be paired with ours. "
+    "It is compared with the 95 % interval of our mean over seeds (Student's t). That a figure lies outside of it is a "
+    "hint, not a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
+    "chance. Where the protocols differ, the difference may come from that alone. Paired tests are between experiments "
+    "of this program, in the tables below."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published figure beside one experiment of this program."""
+
+    figure: Figure
+    experiment: str | None  # None: the program does not have the method or the data set
+    row: Row | None  # the experiment's runs; None if it was not chosen
+
+    @property
+    def measured(self) -> Estimate | None:
+        """The mean of the finished runs, in [0, 1]; None without any."""
+        return None if self.row is None else self.row.accuracy
+
+    @property
+    def difference(self) -> float | None:
+        """Our mean minus the published figure, in percentage points; None without a finished run."""
+        return None if self.measured is None else 100 * self.measured.mean - self.figure.percent
+
+    @property
+    def verdict(self) -> str:
+        """Where the published figure lies, seen from the interval of our mean, in words."""
+        if self.experiment is None:
+            return "not in this program"
+        if self.row is None:
+            return "not chosen"
+        if self.measured is None:
+            return "no finished run"
+        if self.measured.interval is None:
+            return "one seed, no interval"
+        low, high = (100 * end for end in self.measured.interval)
+        if low <= self.figure.percent <= high:
+            return "inside it"
+        return "above it" if self.figure.percent > high else "below it"
+
+
+def summary_of(part: Part) -> Summary:
+    """Returns the summary of a part's runs, with paired tests against the baseline; missing runs are shown as such."""
+    trials: list[Trial] = []
+    damaged: list[str] = []
+    for run in part.runs:
+        workdir = Workdir(run.workdir)
+        if workdir.config.exists() or workdir.results.exists():
+            found, problems = read_run(workdir, part.table.metric)
+            trials += found
+            damaged += problems
+    return summarize(trials, damaged, [PlannedRun(run.workdir, _address(run)) for run in part.runs], part.table.metric)
+
+
+def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, list[Comparison]]]]:
+    """Returns the comparisons by data set, and for each by protocol, since protocols must not share a table.
+
+    Data sets have their titles, and are in the order of the table.
+    """
+    rows: dict[tuple[str, str, int | None], list[Row]] = defaultdict(list)
+    for section in summary.sections:
+        for row in section.rows:
+            rows[section.dataset, row.experiment, row.images_per_class].append(row)
+    found: dict[str, list[tuple[Protocol, list[Comparison]]]] = {}
+    for dataset in part.table.datasets:
+        figures = [figure for figure in part.figures if figure.dataset == dataset.config]
+        by_protocol = []
+        for protocol in part.table.protocols:
+            same = sorted((one for one in figures if one.protocol == protocol), key=lambda one: one.images_per_class)
+            if same:
+                beside = [line for figure in same for line in _beside(figure, dataset.can_be_filled, rows)]
+                by_protocol.append((protocol, beside))
+        if by_protocol:
+            found[dataset.title] = by_protocol
+    return found
+
+
+def _beside(figure: Figure, known: bool, rows: Mapping[tuple[str, str, int | None], list[Row]]) -> Sequence[Comparison]:
+    """Returns a comparison for each experiment that may be the figure's, as sources do not always say which.
+
+    An experiment whose seeds differ in a setting has several rows. ``known`` says whether the program has the data set.
+    """
+    found = []
+    for experiment in figure.experiments if known else ():
+        of_experiment = rows.get((figure.dataset, experiment, figure.images_per_class), [])
+        found += [Comparison(figure, experiment, row) for row in of_experiment]
+        if not of_experiment:
+            found.append(Comparison(figure, experiment, None))
+    return found or [Comparison(figure, None, None)]
+
+
+def our_protocol(part: Part) -> dict[str, str]:
+    """Returns what the runs of this program have for each of ``published.ASPECTS``, by data set where that differs."""
+    configs = {dataset.title: _first_config(part, dataset.config) for dataset in part.datasets}
+    seeds = len({run.config.seed for run in part.runs})
+    count = f"{seeds} seeds, each with images" if seeds > 1 else "1 seed, with images"
+    return {
+        "data": "the same number of images of every class, drawn by the seed as in ChimeraMix's program; "
+        "all test images",
+        "network": _by_dataset(
+            {title: f"{config.classifier.model}, from scratch" for title, config in configs.items()}
+        ),
+        "training": _by_dataset({title: _training(config.classifier) for title, config in configs.items()}),
+        "tuning": _by_dataset(
+            {
+                title: f"nothing: learning rate {config.classifier.learning_rate:g} and weight decay "
+                f"{config.classifier.weight_decay:g} as in ChimeraMix's program"
+                for title, config in configs.items()
+            }
+        ),
+        "runs": f"{count} of its own",
+        "epoch": "the last",
+        "metric": {"top1": "top-1 accuracy", "macro_accuracy": "macro accuracy, which is balanced accuracy"}[
+            part.table.metric
+        ],
+    }
+
+
+def _training(classifier: ConfigDict) -> str:
+    return (
+        f"{classifier.epochs} epochs of about {classifier.num_dataset_repeats_base} images per class, cropped and "
+        f"mirrored, in batches of {classifier.batch_size}"
+    )
+
+
+def _first_config(part: Part, dataset: str) -> ConfigDict:
+    return next(run.config for run in part.runs if run.config.dataset.name == dataset)
+
+
+def _by_dataset(texts: Mapping[str, str]) -> str:
+    """Joins texts about data sets; the names of the data sets are left out where all have the same text."""
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    grouped: dict[str, list[str]] = {}
+    for title, text in texts.items():
+        grouped.setdefault(text, []).append(title)
+    return "; ".join(f"{', '.join(titles)}: {text}" for text, titles in grouped.items())
+
+
+def _address(run: SweepRun) -> Address:
+    config = run.config
+    dataset = dataset_label(config.dataset.name, config.dataset.directory)
+    return Address(dataset, config.dataset.evaluate_on, config.experiment, config.max_labels_per_class, config.seed)

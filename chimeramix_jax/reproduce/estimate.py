@@ -1,0 +1,148 @@
+"""Estimates the device hours of the pending jobs of a sweep, from finished runs or from steps that were timed.
+
+An epoch shows about the same number of images whatever the number of images per class, so the time of a run is the
+number of its steps times the time of a step. That depends on the data set, the experiment and the device, and one
+finished run of any size and seed is enough to know it.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from chimeramix_jax.config.catalog import dataset_entry
+from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.sweep.finished import is_finished, results
+from chimeramix_jax.sweep.plan import Job, State
+
+Work = tuple[str, str]  # jobs with the same steps: what they train, and the settings that the steps depend on
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds per step on a device, by work."""
+
+    device: str  # its kind, as JAX names it
+    backend: str  # "cpu", "gpu" or "tpu"
+    seconds: Mapping[Work, float]
+    runs: int = 0  # the number of finished runs that they are from
+    timed: bool = False  # whether steps were timed now
+
+
+@dataclass
+class _Found:
+    """The step times of the finished runs on a device."""
+
+    seconds: dict[Work, list[float]] = field(default_factory=lambda: defaultdict(list))
+    runs: int = 0
+
+
+def work_of(job: Job) -> Work:
+    """Returns the work of a job, which is the same for all numbers of images and seeds."""
+    relevant = json.loads(job.kind.settings)
+    relevant.pop("max_labels_per_class", None)
+    return job.kind.work, json.dumps(relevant)
+
+
+def steps_of(config: ConfigDict, stage: str) -> int:
+    """Returns the number of training steps of a stage, "generator" or "classifier", with images of a known data set."""
+    from chimeramix_jax.data.sampling import EpochPlan, repeats_per_epoch  # imports JAX, which takes a second
+
+    classes, images = dataset_entry(config.dataset.name).classes, config.max_labels_per_class
+    assert classes is not None and images is not None, "tables have data sets and sizes that are known"
+    settings = config[stage]
+    repeats = repeats_per_epoch(settings.num_dataset_repeats_base, images)
+    return settings.epochs * EpochPlan(classes * images, repeats, settings.batch_size).steps
+
+
+def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:
+    """Returns the step times of finished runs, one entry per kind of device, that with the most runs first.
+
+    The time that a run records is that of all seeds that were trained together, and is divided by their number.
+    """
+    found: dict[tuple[str, str], _Found] = defaultdict(_Found)
+    for job in jobs:
+        for run in job.runs if job.stage != "generator" else ():
+            content = results(run.workdir)
+            if content is None or not _has_times(content):
+                continue
+            device = content["device"]
+            on_device = found[str(device.get("kind")), str(device.get("backend"))]
+            on_device.runs += 1
+            for stage, part in (("classifier", job), ("generator", Job(job.runs, "generator"))):
+                if (seconds := content["seconds"].get(stage)) is not None:
+                    on_device.seconds[work_of(part)].append(seconds / steps_of(run.config, stage) / len(job.runs))
+    times = [
+        StepTimes(
+            kind,
+            backend,
+            {work: sum(values) / len(values) for work, values in on_device.seconds.items()},
+            on_device.runs,
+        )
+        for (kind, backend), on_device in found.items()
+    ]
+    return sorted(times, key=lambda entry: -entry.runs)
+
+
+def _has_times(content: Mapping[str, Any]) -> bool:
+    return isinstance(content.get("device"), Mapping) and "classifier" in content.get("seconds", {})
+
+
+def unknown_jobs(states: Mapping[Job, State], times: Iterable[StepTimes]) -> dict[Work, Job]:
+    """Returns a pending job for each work whose step time is not among ``times``."""
+    known = {work for entry in times for work in entry.seconds}
+    return {work_of(job): job for job in _pending(states) if work_of(job) not in known}
+
+
+def with_timed(times: Iterable[StepTimes], timed: StepTimes) -> list[StepTimes]:
+    """Returns the step times with those that were timed now, joined to those of finished runs on the same device."""
+    result, place = [], (timed.device, timed.backend)
+    for entry in times:
+        if (entry.device, entry.backend) == place:
+            timed = replace(timed, seconds={**timed.seconds, **entry.seconds}, runs=entry.runs)
+        else:
+            result.append(entry)
+    return [*result, timed]
+
+
+def lines(states: Mapping[Job, State], times: Sequence[StepTimes]) -> list[str]:
+    """Returns a line per device with the hours of the pending jobs that are known there, and one about the others."""
+    pending = _pending(states)
+    if not pending:
+        return ["estimate: nothing is left to train"]
+    found = [line for entry in times if (line := _line(pending, entry))]
+    known = {work for entry in times for work in entry.seconds}
+    if left := sum(work_of(job) not in known for job in pending):
+        found.append(f"estimate: unknown for {left} jobs; --estimate times a few steps of each kind on this device")
+    return found
+
+
+def _line(pending: list[Job], times: StepTimes) -> str:
+    known = [job for job in pending if work_of(job) in times.seconds]
+    if not known:
+        return ""
+    seconds = sum(_run_steps(job) * times.seconds[work_of(job)] for job in known)
+    measured = [f"{times.runs} finished run{'' if times.runs == 1 else 's'}"] if times.runs else []
+    measured += ["steps timed now"] if times.timed else []
+    hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
+    jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"
+    return f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
+
+
+def _run_steps(job: Job) -> int:
+    """Returns the steps of all runs of a job that are not finished."""
+    stage = "generator" if job.stage == "generator" else "classifier"
+    return sum(steps_of(run.config, stage) for run in job.runs if not is_finished(run.workdir, job.stage))
+
+
+def _pending(states: Mapping[Job, State]) -> list[Job]:
+    return [job for job, state in states.items() if state in (State.TO_DO, State.QUEUED)]
+
+
+def _hours(seconds: float, unit: str) -> str:
+    """Formats a time in hours with two digits or more, as further ones would pretend to be exact."""
+    hours = seconds / 3600
+    return duration(seconds) if hours < 1 else f"{hours:,.{0 if hours >= 10 else 1}f} {unit}"

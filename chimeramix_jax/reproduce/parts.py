@@ -1,0 +1,163 @@
+"""The part of a published table that a command is about: its runs, and the published figures beside them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.config.catalog import dataset_entry
+from chimeramix_jax.data.preparation import prepared_builder
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reproduce.published import Figure, PublishedTable, TableDataset
+from chimeramix_jax.sweep import selection
+from chimeramix_jax.sweep.selection import SweepRun
+
+_NO_EMBEDDED_BASELINE = "--config.compare_with_baseline=false"  # baselines are runs of the table
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table or a part of it."""
+
+    table: PublishedTable
+    datasets: tuple[TableDataset, ...]  # those that this program has, with the chosen numbers of images
+    runs: tuple[SweepRun, ...]  # ordered by seed, so that a stopped sweep has complete comparisons for the first seeds
+    figures: tuple[Figure, ...]  # published ones of the chosen data sets and numbers of images
+    not_filled: tuple[TableDataset, ...]  # chosen data sets that this program does not have
+
+
+def chosen(
+    table: PublishedTable,
+    folder: Path,
+    *,
+    datasets: str | None = None,
+    experiments: str | None = None,
+    images: str | None = None,
+    seeds: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Part:
+    """Returns the part of a table that the flags choose; None stands for all that the table has.
+
+    Args:
+        table: the published table.
+        folder: where the runs' directories are, or will be.
+        datasets: comma-separated names and glob patterns of its data sets.
+        experiments: the same for its experiments.
+        images: comma-separated numbers of images per class.
+        seeds: comma-separated numbers and ranges.
+        overrides: arguments ``--config.key=value`` for all runs.
+
+    Raises:
+        InputError: a name or number is not in the table, or nothing is left that this program can run.
+    """
+    sizes = _sizes(table, images)
+    wanted = _names("--datasets", datasets, [dataset.config for dataset in table.datasets])
+    entries = [_restricted(dataset, sizes) for dataset in table.datasets if dataset.config in wanted]
+    left = [dataset for dataset in entries if dataset.images_per_class]
+    if not left:
+        raise InputError(
+            f"--max_labels_per_class: {images!r} leaves nothing of {table.name}, which has {_places(table, wanted)}"
+        )
+    fillable = [dataset for dataset in left if dataset.can_be_filled]
+    if not fillable:
+        raise InputError(
+            f"--datasets: {', '.join(dataset.config for dataset in left)}: there is no config file for this data set, "
+            f"so only the published figures are known; {table.name} can be filled for "
+            f"{', '.join(dataset.config for dataset in table.datasets if dataset.can_be_filled)}"
+        )
+    names = _names("--experiments", experiments, table.experiments)
+    numbers = _seeds(table, seeds)
+    places = {(dataset.config, size) for dataset in left for size in dataset.images_per_class}
+    return Part(
+        table,
+        tuple(fillable),
+        tuple(_runs(folder, fillable, names, numbers, overrides)),
+        tuple(figure for figure in table.figures if (figure.dataset, figure.images_per_class) in places),
+        tuple(dataset for dataset in left if not dataset.can_be_filled),
+    )
+
+
+def check_data(runs: Iterable[SweepRun]) -> None:
+    """Prepares the data sets of the runs, so that a missing one is reported before anything is trained.
+
+    Raises InputError, which names the data set, what is missing and how to provide it.
+    """
+    by_name = {run.config.dataset.name: run.config.dataset for run in runs}
+    for name, dataset in by_name.items():
+        try:
+            prepared_builder(dataset_entry(name), dataset)
+        except InputError as error:
+            others = ", ".join(other for other in by_name if other != name)
+            rest = f"; --datasets={others.replace(', ', ',')} fills the rest" if others else ""
+            raise InputError(f"{name} is not available: {error}{rest}") from error
+
+
+def _runs(
+    folder: Path, datasets: Sequence[TableDataset], experiments: Sequence[str], seeds: str, overrides: Sequence[str]
+) -> list[SweepRun]:
+    given = any(override.startswith("--config.compare_with_baseline=") for override in overrides)
+    shared = overrides if given else [_NO_EMBEDDED_BASELINE, *overrides]
+    runs = [
+        run
+        for dataset in datasets
+        for run in selection.select(
+            folder,
+            dataset.config,
+            ",".join(experiments),
+            ",".join(map(str, dataset.images_per_class)),
+            seeds,
+            shared,
+        )
+    ]
+    return sorted(runs, key=lambda run: run.config.seed)  # a stable sort: the order is otherwise that of the table
+
+
+def _names(flag: str, text: str | None, known: Sequence[str]) -> list[str]:
+    names = list(known) if text is None else selection.matching(flag, text, known)
+    if not names:
+        raise InputError(f"{flag}: is empty; it must contain at least one value")
+    return names
+
+
+def _restricted(dataset: TableDataset, sizes: Sequence[int]) -> TableDataset:
+    left = tuple(size for size in dataset.images_per_class if size in sizes)
+    return TableDataset(dataset.config, dataset.title, left)
+
+
+def _sizes(table: PublishedTable, text: str | None) -> list[int]:
+    known = sorted({size for dataset in table.datasets for size in dataset.images_per_class})
+    if text is None:
+        return known
+    sizes = []
+    for number in selection.numbers_of_images(text):
+        if number is None or number not in known:
+            given = selection.ALL if number is None else number
+            raise InputError(
+                f"--max_labels_per_class: {given} is not in the table {table.name}; allowed: "
+                f"{', '.join(map(str, known))}"
+            )
+        sizes.append(number)
+    return sizes
+
+
+def _seeds(table: PublishedTable, text: str | None) -> str:
+    """Returns the chosen seeds as the text of a list; raises InputError if one is not in the table."""
+    try:
+        numbers = table.seeds if text is None else settings.parse_seeds(text)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
+    if not numbers:
+        raise InputError("--seeds: is empty; it must contain at least one value")
+    for number in numbers:
+        if number not in table.seeds:
+            allowed = ", ".join(map(str, table.seeds))
+            raise InputError(f"--seeds: {number} is not in the table {table.name}; allowed: {allowed}")
+    return ",".join(map(str, numbers))
+
+
+def _places(table: PublishedTable, datasets: Sequence[str]) -> str:
+    return "; ".join(
+        f"{', '.join(map(str, dataset.images_per_class))} for {dataset.config}"
+        for dataset in table.datasets
+        if dataset.config in datasets
+    )

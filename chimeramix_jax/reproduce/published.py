@@ -1,0 +1,163 @@
+"""Published tables as data: figures with their sources and protocols, and the sweep that fills a table.
+
+A table is a TOML file in ``tables/``. Its name is that of the file.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chimeramix_jax import config as settings
+from chimeramix_jax.config import shipped
+from chimeramix_jax.errors import not_one_of
+
+_FOLDER = Path(__file__).parent / "tables"
+
+ASPECTS = {
+    # What a protocol consists of, by the keys of the files.
+    "data": "training and test images",
+    "network": "network",
+    "training": "training",
+    "tuning": "what was tuned, and on what",
+    "runs": "runs per figure",
+    "epoch": "which epoch counts",
+    "metric": "metric",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A publication, or a page with figures of one."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """What a protocol says about one of ``ASPECTS``."""
+
+    said: str
+    differs: str  # from the runs of this program: "yes", "no", or "unknown" if the source does not say enough
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """How figures were obtained. Figures of different protocols are not comparable with each other."""
+
+    title: str
+    source: Source
+    aspects: Mapping[str, Aspect]  # by key of ``ASPECTS``
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A published accuracy."""
+
+    method: str  # in the publication's words
+    dataset: str  # the name of a config file
+    images_per_class: int
+    percent: float
+    deviation: float | None  # the published standard deviation over runs, in percentage points; None: not published
+    protocol: Protocol
+    source: Source
+    experiments: tuple[str, ...]  # the experiments of this program that train the same method; may be empty
+    note: str  # what the source leaves open; empty if nothing
+
+
+@dataclass(frozen=True)
+class TableDataset:
+    """A data set of a table."""
+
+    config: str  # the name of its config file, whether or not there is one
+    title: str
+    images_per_class: tuple[int, ...]
+
+    @property
+    def can_be_filled(self) -> bool:
+        """Whether this program has a config file for the data set."""
+        return self.config in shipped.names()
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A published table and the sweep that fills it."""
+
+    name: str
+    title: str
+    metric: str  # a key of ``summary.trials.METRICS``
+    datasets: tuple[TableDataset, ...]
+    experiments: tuple[str, ...]  # of the sweep
+    seeds: tuple[int, ...]
+    figures: tuple[Figure, ...]
+
+    @property
+    def protocols(self) -> list[Protocol]:
+        """The protocols of the figures, in the order of the figures."""
+        found: list[Protocol] = []
+        for figure in self.figures:
+            if figure.protocol not in found:
+                found.append(figure.protocol)
+        return found
+
+    @property
+    def runs(self) -> int:
+        """The number of runs of the sweep, for the data sets that this program has."""
+        sizes = sum(len(dataset.images_per_class) for dataset in self.datasets if dataset.can_be_filled)
+        return sizes * len(self.experiments) * len(self.seeds)
+
+
+def names() -> list[str]:
+    """Returns the names of all tables."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+@cache
+def load(name: str) -> PublishedTable:
+    """Returns a table; raises InputError, which suggests a similar name, if there is none of this name."""
+    if name not in names():
+        raise not_one_of("TABLE", name, names())
+    content = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    datasets = tuple(
+        TableDataset(entry["config"], entry["title"], tuple(entry["images_per_class"])) for entry in content["datasets"]
+    )
+    taken_over = [figure for other in content.get("figures_of", ()) for figure in load(other).figures]
+    places = {(dataset.config, images) for dataset in datasets for images in dataset.images_per_class}
+    return PublishedTable(
+        name=name,
+        title=content["title"],
+        metric=content["metric"],
+        datasets=datasets,
+        experiments=tuple(content["experiments"]),
+        seeds=settings.parse_seeds(content["seeds"]),
+        figures=(
+            *_figures(content),
+            *(figure for figure in taken_over if (figure.dataset, figure.images_per_class) in places),
+        ),
+    )
+
+
+def _figures(content: Mapping[str, Any]) -> list[Figure]:
+    """Returns the figures that a file has itself."""
+    sources = {key: Source(**about) for key, about in content["sources"].items()}
+    protocols = {
+        key: Protocol(about["title"], sources[about["source"]], {aspect: Aspect(**about[aspect]) for aspect in ASPECTS})
+        for key, about in content["protocols"].items()
+    }
+    return [
+        Figure(
+            method=entry["method"],
+            dataset=entry["dataset"],
+            images_per_class=entry["images_per_class"],
+            percent=entry["percent"],
+            deviation=entry.get("deviation"),
+            protocol=protocols[entry["protocol"]],
+            source=sources[entry["source"]],
+            experiments=tuple(entry["experiments"]),
+            note=entry.get("note", ""),
+        )
+        for entry in content["figures"]
+    ]
