@@ -1,7 +1,7 @@
 """The last layer of a classifier: turns an image's features into logits.
 
-Every head is, at the features of any single image, an affine function of them (``contributions``): the factors of the
-heads that are not linear depend on the image as a whole, but not on its pixels. Class activation maps need that.
+For a single image, every head can be written as an affine function of the features (``contributions``). For heads that
+are not linear, its factors depend on the image as a whole. Class activation maps need this form.
 """
 
 import math
