@@ -18,8 +18,8 @@ from chimeramix_jax.sweep.selection import SweepRun
 
 EXPLANATION = (
     "A published figure is a mean over runs whose single results are not published, so it cannot be paired with ours. "
-    "It is compared with the 95 % interval of our mean over seeds (Student's t). That a figure lies outside of it is a "
-    "hint, not a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
+    "It is compared with the 95 % interval of our mean over seeds (Student's t). A figure outside of it is a hint, not "
+    "the result of a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
     "chance. Where the protocols differ, the difference may come from that alone. Paired tests are between experiments "
     "of this program, in the tables below."
 )
