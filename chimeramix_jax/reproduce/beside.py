@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax import config as settings
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import Figure, Protocol
@@ -18,8 +19,8 @@ from chimeramix_jax.sweep.selection import SweepRun
 
 EXPLANATION = (
     "A published figure is a mean over runs whose single results are not published, so it cannot be paired with ours. "
-    "It is compared with the 95 % interval of our mean over seeds (Student's t). That a figure lies outside of it is a "
-    "hint, not a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
+    "It is compared with the 95 % interval of our mean over seeds (Student's t). A figure outside of it is a hint, not "
+    "the result of a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
     "chance. Where the protocols differ, the difference may come from that alone. Paired tests are between experiments "
     "of this program, in the tables below."
 )
@@ -110,6 +111,16 @@ def _beside(figure: Figure, known: bool, rows: Mapping[tuple[str, str, int | Non
     return found or [Comparison(figure, None, None)]
 
 
+def changed_settings(part: Part) -> list[str]:
+    """Returns the settings of the runs that differ from the shipped ones and can change a result, as ``key=value``."""
+    changed: dict[str, None] = {}
+    for run in {run.source: run for run in part.runs}.values():
+        ignored = (*settings.NO_EFFECT_ON_RESULTS, "seed", "max_labels_per_class")
+        shipped, actual = (settings.leaving_out(config, ignored) for config in (settings.load(run.source), run.config))
+        changed |= {f"{key}={value}": None for key, value in actual.items() if shipped.get(key) != value}
+    return list(changed)
+
+
 def our_protocol(part: Part) -> dict[str, str]:
     """Returns what the runs of this program have for each of ``published.ASPECTS``, by data set where that differs."""
     configs = {dataset.title: _first_config(part, dataset.config) for dataset in part.datasets}
@@ -125,7 +136,7 @@ def our_protocol(part: Part) -> dict[str, str]:
         "tuning": _by_dataset(
             {
                 title: f"nothing: learning rate {config.classifier.learning_rate:g} and weight decay "
-                f"{config.classifier.weight_decay:g} as in ChimeraMix's program"
+                f"{config.classifier.weight_decay:g} for all experiments"
                 for title, config in configs.items()
             }
         ),

@@ -132,6 +132,8 @@ def standing(part: Part, summary: Summary) -> list[str]:
     if part.not_filled:
         names = ", ".join(dataset.title for dataset in part.not_filled)
         sentences.append(f"Published figures only, since this program has no config file for the data set: {names}.")
+    if changed := beside.changed_settings(part):
+        sentences.append(f"Settings were changed, which the protocols below do not consider: {', '.join(changed)}.")
     return sentences
 
 

@@ -95,7 +95,7 @@ def seconds_per_step(config: ConfigDict, stage_name: str, at_least: float = TIME
 
     stage = _stage(config, stage_name)
     runner = EpochRunner(stage, config.steps_per_call)
-    state = runner_state(stage)
+    state = _initial_state(stage)
     steps, seconds, epoch = 0, 0.0, 0
     progress = runner.begin(state, epoch, jax.random.key(0))
     calls = 0
@@ -113,7 +113,7 @@ def seconds_per_step(config: ConfigDict, stage_name: str, at_least: float = TIME
     return seconds / steps
 
 
-def runner_state(stage: "GeneratorStage | ClassifierStage") -> "State":
+def _initial_state(stage: "GeneratorStage | ClassifierStage") -> "State":
     """Returns the state of a stage before its first step, committed to the device as that of a run is."""
     import jax
 

@@ -94,7 +94,7 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--stage=evaluate", "digits"], ["'digits': not understood"]),
         (
             ["sumarize", "runs"],
-            ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, tune, summarize, serve"],
+            ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, tune, summarize, reproduce, serve"],
         ),
         (["digits:baseline"], ["'digits:baseline': not a subcommand (did you mean --config=digits?)"]),
         (["predict"], ["'predict': not a subcommand (did you mean --stage=predict?)"]),
@@ -154,6 +154,7 @@ def test_mistakes_are_answered_without_importing_jax(tmp_path):
         "sweep --datasets=digits --experiments=baselin",
         "sweep --datasets=digits --experiments=baseline --config.generator.epochs=0",
         "summarize nowhere",
+        "reproduce chimeramx",
         "serve nowhere",
         "sumarize",
     ]

@@ -5,7 +5,7 @@ import io
 import re
 
 from benchmarks.made_runs import make_run
-from chimeramix_jax.reproduce import beside, page
+from chimeramix_jax.reproduce import beside, page, parts
 
 MEASURED = {"baseline": (0.55, 0.60, 0.65), "chimeramix_grid": (0.60, 0.61)}
 
@@ -93,6 +93,15 @@ def test_damaged_results_are_named_and_the_rest_is_shown(part, fill):
     (run.workdir / "results.json").write_text("{")
     summary = beside.summary_of(part)
     assert len(summary.damaged) == 1 and run.name in summary.damaged[0]
+
+
+def test_changed_settings_are_said_where_the_protocols_do_not_know_of_them(part, table, tmp_path):
+    assert beside.changed_settings(part) == []
+    changes = ["--config.classifier.epochs=3", "--config.dataset.data_dir=elsewhere"]
+    changed = parts.chosen(table, tmp_path, overrides=changes)
+    assert beside.changed_settings(changed) == ["classifier.epochs=3"]
+    sentence = "Settings were changed, which the protocols below do not consider: classifier.epochs=3."
+    assert sentence in page.standing(changed, beside.summary_of(changed))
 
 
 def test_the_protocol_here_is_read_from_the_settings(part):
