@@ -51,7 +51,7 @@ def test_pixels_and_losses_are_shared_in_the_same_proportion(photos):
     one_hot = np.eye(3)[np.asarray(labels)]
     target = float(drawn.share) * one_hot + (1 - float(drawn.share)) * one_hot[partners]
     np.testing.assert_allclose(
-        drawn.cross_entropy(logits, labels), optax.softmax_cross_entropy(logits, jnp.asarray(target)), rtol=1e-6
+        drawn.losses(logits, labels), optax.softmax_cross_entropy(logits, jnp.asarray(target)), rtol=1e-6
     )
 
 
