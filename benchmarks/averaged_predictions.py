@@ -114,7 +114,8 @@ def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
     from chimeramix_jax.runs.workdir import Workdir
     from chimeramix_jax.training import loop
     from chimeramix_jax.training.calls import drive
-    from chimeramix_jax.training.classifier import evaluated, predict
+    from chimeramix_jax.training.classification_step import evaluated
+    from chimeramix_jax.training.classifier import predict
     from chimeramix_jax.training.evaluation_views import EvaluationViews
     from chimeramix_jax.training.execution import OneDevice
     from chimeramix_jax.training.members import member_directories

@@ -13,7 +13,7 @@ from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
 from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.training import losses
-from chimeramix_jax.training.classifier import ClassificationStep, sgd
+from chimeramix_jax.training.classification_step import ClassificationStep, sgd
 from chimeramix_jax.training.generator import AdversarialStep
 
 FORWARD_TOLERANCE = 1e-4

@@ -23,7 +23,8 @@ from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, l
 from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
-from chimeramix_jax.training.classifier import ClassificationStep, build_classifier, sgd
+from chimeramix_jax.training.classification_step import ClassificationStep, sgd
+from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.generator import AdversarialStep, build_discriminator, build_generator
 
 FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"

@@ -29,7 +29,8 @@ from chimeramix_jax.paths import printable
 from chimeramix_jax.runs.nearest import Neighbours, nearest_by_cosine
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import State
-from chimeramix_jax.training.classifier import ClassifierStage, evaluated
+from chimeramix_jax.training.classification_step import evaluated
+from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import predicted_classes
 
 NEAREST = 3  # training images that are listed for each held-out image

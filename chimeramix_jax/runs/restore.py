@@ -23,7 +23,8 @@ from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
-from chimeramix_jax.training.classifier import abstract_classifier, build_classifier, evaluated, evaluated_entries
+from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
+from chimeramix_jax.training.classifier import abstract_classifier, build_classifier
 from chimeramix_jax.training.generator import build_discriminator, build_generator
 from chimeramix_jax.training.members import member_directories
 

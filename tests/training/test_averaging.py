@@ -14,7 +14,8 @@ from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.training import loop
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import drive
-from chimeramix_jax.training.classifier import ClassifierStage, evaluated
+from chimeramix_jax.training.classification_step import evaluated
+from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.stage_data import StageData
 

@@ -12,7 +12,8 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.models.wide_resnet import WideResNet
-from chimeramix_jax.training.classifier import ClassificationStep, ClassifierStage, predict, sgd
+from chimeramix_jax.training.classification_step import ClassificationStep, sgd
+from chimeramix_jax.training.classifier import ClassifierStage, predict
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.stage_data import StageData
 

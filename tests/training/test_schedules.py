@@ -4,8 +4,8 @@ import optax
 import pytest
 
 from chimeramix_jax.config import defaults
-from chimeramix_jax.training import classifier
-from chimeramix_jax.training.classifier import sgd
+from chimeramix_jax.training import classification_step
+from chimeramix_jax.training.classification_step import sgd
 from chimeramix_jax.training.generator import learning_rate_schedule
 
 
@@ -56,7 +56,7 @@ def test_the_classifiers_weight_decay_is_added_to_the_gradient_of_every_paramete
 
 
 def test_the_classifiers_learning_rate_follows_one_cosine_over_the_steps_of_all_epochs():
-    rates = np.array([float(classifier.learning_rate_schedule(0.1, 3 * 7)(step)) for step in range(22)])
+    rates = np.array([float(classification_step.learning_rate_schedule(0.1, 3 * 7)(step)) for step in range(22)])
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(22) / 21)), atol=1e-8)
     assert np.all(np.diff(rates) < 0)  # at every step, not only at the end of an epoch
 
