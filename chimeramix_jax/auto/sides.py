@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.auto.halving import Cost, Schedule, schedules
 
-# A side is used if the time is enough for this share of the recipe's usual epochs at it. The share is an assumption: more
-# pixels show more of a photo, but each step at them takes longer. No study has compared shares yet.
+# A side is used if the time is enough for this share of the recipe's usual epochs at it. The share is an assumption:
+# more pixels show more of a photo, but each step at them takes longer. No study has compared shares yet.
 LEAST_SHARE = 0.25
 
 
