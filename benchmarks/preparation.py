@@ -67,7 +67,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         one = json.loads(done.stdout.splitlines()[-1])
         seconds = [f"{one[key]:.1f} s" for key in ("prepare", "load")]
-        rows.append([name, f"{one['images']:,}", *seconds, f"{one['memory']:.2f} GiB", f"{one['stored']:.0f} MiB"])
+        rows.append([name, f"{one['images']:,.0f}", *seconds, f"{one['memory']:.2f} GiB", f"{one['stored']:.0f} MiB"])
     print(f"{processor()}, Python {sys.version.split()[0]}, {time.strftime('%Y-%m-%d')}\n")
     print(aligned(rows))
 
