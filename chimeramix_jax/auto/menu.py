@@ -27,6 +27,11 @@ def recipes_of(config: ConfigDict) -> tuple[str, ...]:
     return settings.parse_recipes(config.recipes) or MENU
 
 
+def recipes_setting(key: str, config: ConfigDict) -> tuple[str, ...]:
+    """Returns the recipes of a choice that set a setting themselves, so that its value in ``config`` is not used."""
+    return tuple(recipe for recipe in recipes_of(config) if key in experiments.settings_of(recipe))
+
+
 def config_of(recipe: str, config: ConfigDict, schedule: Schedule | None = None) -> ConfigDict:
     """Returns the settings of a recipe, with the epochs of a schedule; None: with those of ``config``.
 

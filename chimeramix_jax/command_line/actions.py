@@ -110,11 +110,22 @@ def _choose(arguments: Arguments) -> int:
     for name in ("retrain", "generator_workdir"):
         if name in arguments.given:
             raise InputError(f"--{name}: does not suit a run whose recipe is chosen; choose another --workdir instead")
+    _say_what_recipes_set(arguments)
     workdir = arguments.workdir or settings.default_workdir(arguments.config)
     results = chimeramix_jax.choose_and_train(arguments.config, workdir, stage=arguments.stage)
     text = reporting.closing_text(results) + _next_steps(workdir, results)
     print(text, end="\n" if text else "")
     return 0
+
+
+def _say_what_recipes_set(arguments: Arguments) -> None:
+    """Warns of settings on the command line that some of the recipes to choose from do not use."""
+    from chimeramix_jax.auto import menu  # loads JAX, as all of this package's public functions do
+
+    for argument in arguments.overrides:
+        key = argument.removeprefix("--config.").partition("=")[0]
+        if recipes := menu.recipes_setting(key, arguments.config):
+            exits.say(f"warning: {key}: has a value of its own, which is used instead, in {', '.join(recipes)}")
 
 
 def predict(arguments: Arguments) -> int:

@@ -101,6 +101,14 @@ def apply(config: ConfigDict, experiment: str) -> ConfigDict:
     return config
 
 
+def settings_of(experiment: str) -> Mapping[str, Any]:
+    """Returns the settings, with dotted keys, that a known experiment changes."""
+    if experiment in EXPERIMENTS:
+        return EXPERIMENTS[experiment]
+    own = lookup.current(registry.EXPERIMENT, experiment)
+    return {} if own is None else own.value.settings
+
+
 def known() -> list[str]:
     """Returns the names of all experiments, those that own files and installed packages have registered included."""
     return [*EXPERIMENTS, *lookup.names(registry.EXPERIMENT)]

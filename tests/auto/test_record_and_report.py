@@ -9,7 +9,7 @@ from chimeramix_jax import report
 from chimeramix_jax.auto import menu
 from chimeramix_jax.auto.halving import Schedule
 from chimeramix_jax.auto.record import Comparison, Record, Tried
-from chimeramix_jax.command_line import main_command
+from chimeramix_jax.command_line import actions, main_command
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.summary.trials import find_runs
@@ -73,6 +73,17 @@ def test_every_recipe_of_the_menu_has_valid_settings_that_change_nothing_else():
         expected.generator.epochs = 3
         assert settings.differences(expected, own) == []
     assert config.mixing.mask == "grid" and config.experiment == "auto"  # the given settings are unchanged
+
+
+def test_a_setting_that_recipes_set_themselves_is_said_to_be_theirs(capsys):
+    changes = ["--config.augment.policy=randaugment", "--config.classifier.learning_rate=0.5"]
+    recipes = "--config.recipes=baseline,mixup_trivialaugment,cutmix"
+    parsed = main_command.parse_arguments(["--config=digits:auto", recipes, *changes])
+    actions._say_what_recipes_set(parsed)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "chimeramix: warning: augment.policy: has a value of its own, which is used instead, in mixup_trivialaugment"
+    )
 
 
 def test_recipes_with_the_same_masks_share_generators():
