@@ -105,17 +105,16 @@ def drawn_images(name: str) -> tuple[UInt8[np.ndarray, "_ _ _ 3"], UInt8[np.ndar
 
 def write_cifair(path: Path, name: str) -> None:
     """Writes a zip of pickles, as ciFAIR is published."""
-    classes, label = (10, b"labels") if name == "cifair10" else (100, b"fine_labels")
-    builder = cifair.BUILDERS[name]
+    classes, layout = 10 if name == "cifair10" else 100, cifair.BUILDERS[name].LAYOUT
     train, test = drawn_images(name)
-    parts = np.split(train, len(builder.TRAIN_FILES))
+    parts = np.split(train, len(layout.train_files))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, images in (*zip(builder.TRAIN_FILES, parts, strict=True), (builder.TEST_FILES[0], test)):
+        for file, images in (*zip(layout.train_files, parts, strict=True), (layout.test_files[0], test)):
             rows = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-            content = {b"data": rows, label: [number % classes for number in range(len(images))]}
+            content = {b"data": rows, layout.labels_key.encode(): [number % classes for number in range(len(images))]}
             archive.writestr(f"{path.stem}/{file}", pickle.dumps(content, protocol=2))
-        names = {builder.NAMES_KEY.encode(): [f"class {number:02}".encode() for number in range(classes)]}
-        archive.writestr(f"{path.stem}/{builder.NAMES_FILE}", pickle.dumps(names, protocol=2))
+        names = {layout.names_key.encode(): [f"class {number:02}".encode() for number in range(classes)]}
+        archive.writestr(f"{path.stem}/{layout.names_file}", pickle.dumps(names, protocol=2))
 
 
 def write_stl10(path: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chimeramix_jax.data.archives import Archive
-from chimeramix_jax.data.builders.cifar_pickles import CifarPickles
+from chimeramix_jax.data.builders.cifar_pickles import HUNDRED_CLASSES, TEN_CLASSES, CifarPickles
 from chimeramix_jax.errors import InputError
 
 
@@ -40,11 +40,7 @@ class Cifair10(_Cifair):
         url="https://github.com/cvjena/cifair/releases/download/v1.0/ciFAIR-10.zip",
         md5="ca08fd390f0839693d3fc45c4e49585f",
     )
-    TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
-    TEST_FILES = ("test_batch",)
-    LABELS_KEY = "labels"
-    NAMES_FILE = "batches.meta"
-    NAMES_KEY = "label_names"
+    LAYOUT = TEN_CLASSES
 
 
 class Cifair100(_Cifair):
@@ -56,11 +52,7 @@ class Cifair100(_Cifair):
         url="https://github.com/cvjena/cifair/releases/download/v1.0/ciFAIR-100.zip",
         md5="ddc236ab4b12eeb8b20b952614861a33",
     )
-    TRAIN_FILES = ("train",)
-    TEST_FILES = ("test",)
-    LABELS_KEY = "fine_labels"
-    NAMES_FILE = "meta"
-    NAMES_KEY = "fine_label_names"
+    LAYOUT = HUNDRED_CLASSES
 
 
 BUILDERS: Mapping[str, type[_Cifair]] = {builder.DATASET: builder for builder in (Cifair10, Cifair100)}

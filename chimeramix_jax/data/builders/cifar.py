@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from chimeramix_jax.data.archives import Archive, read_tar_members
-from chimeramix_jax.data.builders.cifar_pickles import CifarPickles
+from chimeramix_jax.data.builders.cifar_pickles import HUNDRED_CLASSES, TEN_CLASSES, CifarPickles
 from chimeramix_jax.data.builders.examples import png_bytes
 from chimeramix_jax.data.tfds_sources import prepared_by_tfds
 
@@ -53,11 +53,7 @@ class Cifar10(_Cifar):
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         md5="c58f30108f718f92721af3b95e74349a",
     )
-    TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
-    TEST_FILES = ("test_batch",)
-    LABELS_KEY = "labels"
-    NAMES_FILE = "batches.meta"
-    NAMES_KEY = "label_names"
+    LAYOUT = TEN_CLASSES
 
 
 class Cifar100(_Cifar):
@@ -69,11 +65,7 @@ class Cifar100(_Cifar):
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         md5="eb9058c3a382ffc7106e4002c42a8d85",
     )
-    TRAIN_FILES = ("train",)
-    TEST_FILES = ("test",)
-    LABELS_KEY = "fine_labels"
-    NAMES_FILE = "meta"
-    NAMES_KEY = "fine_label_names"
+    LAYOUT = HUNDRED_CLASSES
 
 
 BUILDERS: Mapping[str, type[_Cifar]] = {builder.DATASET: builder for builder in (Cifar10, Cifar100)}

@@ -4,7 +4,9 @@ The pickles are dictionaries with ``data``, uint8 of shape (images, 3072), red p
 ``fine_labels``.
 """
 
+import abc
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +21,23 @@ from chimeramix_jax.data.safe_pickle import load_plain_pickle
 from chimeramix_jax.errors import InputError
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The files of an archive, and the keys of their dictionaries."""
+
+    train_files: tuple[str, ...]
+    test_files: tuple[str, ...]
+    labels_key: str
+    names_file: str  # has the names of the classes
+    names_key: str
+
+
+TEN_CLASSES = Layout(
+    tuple(f"data_batch_{number}" for number in range(1, 6)), ("test_batch",), "labels", "batches.meta", "label_names"
+)
+HUNDRED_CLASSES = Layout(("train",), ("test",), "fine_labels", "meta", "fine_label_names")
+
+
 class CifarPickles(tfds.core.GeneratorBasedBuilder):
     """The common base. Names of builders begin with the project's name, as TFDS has builders of its own."""
 
@@ -26,11 +45,7 @@ class CifarPickles(tfds.core.GeneratorBasedBuilder):
     DATASET: ClassVar[str]
     ARCHIVE: ClassVar[Archive]
     HOMEPAGE: ClassVar[str]
-    TRAIN_FILES: ClassVar[Sequence[str]]
-    TEST_FILES: ClassVar[Sequence[str]]
-    LABELS_KEY: ClassVar[str]
-    NAMES_FILE: ClassVar[str]
-    NAMES_KEY: ClassVar[str]
+    LAYOUT: ClassVar[Layout]
 
     def __init__(self, *, archive: str = "", **builder_arguments: Any) -> None:
         """Creates the builder; ``archive`` is the user's copy of the published archive; "": download it."""
@@ -41,16 +56,16 @@ class CifarPickles(tfds.core.GeneratorBasedBuilder):
         label = tfds.features.ClassLabel(num_classes=dataset_entry(self.DATASET).classes)
         return labelled_image_info(self, native_image_side(self.DATASET), label, self.HOMEPAGE)
 
+    @abc.abstractmethod
     def _read_members(self, path: Path, names: Sequence[str]) -> Mapping[str, bytes]:
         """Returns the content of the archive's files by base name; raises InputError if it is damaged or lacks one."""
-        raise NotImplementedError
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        path = obtain(self.ARCHIVE, self._archive, dl_manager)
-        members = self._read_members(path, (*self.TRAIN_FILES, *self.TEST_FILES, self.NAMES_FILE))
-        names = _unpickled(members[self.NAMES_FILE], self.NAMES_FILE, path)[self.NAMES_KEY]
+        layout, path = self.LAYOUT, obtain(self.ARCHIVE, self._archive, dl_manager)
+        members = self._read_members(path, (*layout.train_files, *layout.test_files, layout.names_file))
+        names = _unpickled(members[layout.names_file], layout.names_file, path)[layout.names_key]
         self.info.features["label"].names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-        splits = {"train": self.TRAIN_FILES, "test": self.TEST_FILES}
+        splits = {"train": layout.train_files, "test": layout.test_files}
         return {
             split: self._generate_examples(path, {file: members[file] for file in files})
             for split, files in splits.items()
@@ -68,7 +83,7 @@ class CifarPickles(tfds.core.GeneratorBasedBuilder):
         side = native_image_side(self.DATASET)
         try:
             planes = np.asarray(batch["data"], dtype=np.uint8).reshape(-1, 3, side, side)
-            labels = np.asarray(batch[self.LABELS_KEY], dtype=np.int64)
+            labels = np.asarray(batch[self.LAYOUT.labels_key], dtype=np.int64)
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"dataset.archive: {file} in {path} is not a batch of CIFAR images") from error
         return planes.transpose(0, 2, 3, 1), labels
