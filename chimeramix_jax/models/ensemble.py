@@ -11,10 +11,8 @@ from jaxtyping import Array, Float
 
 from chimeramix_jax.models.layers import SwitchableModule
 from chimeramix_jax.models.pooled import PooledClassifier
-from chimeramix_jax.models.resnet import ResNet
-from chimeramix_jax.models.wide_resnet import WideResNet
 
-Network = WideResNet | ResNet | PooledClassifier
+Network = PooledClassifier  # a single one
 
 
 class Ensemble(SwitchableModule):

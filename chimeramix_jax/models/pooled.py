@@ -1,21 +1,21 @@
-"""The base class of own networks: classifiers that end with global average pooling and a linear layer."""
+"""The base class of all networks that classify, own ones included: they end with global average pooling and a head."""
 
-from flax import nnx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from chimeramix_jax.models.heads import Head
 from chimeramix_jax.models.layers import SwitchableModule, mean_over_pixels
 
 
 class PooledClassifier(SwitchableModule):
-    """A classifier whose logits are a linear function of the means of its last feature maps.
+    """A classifier whose logits are a function, its head, of the means of its last feature maps.
 
-    A subclass sets ``head``, an ``nnx.Linear`` from the channels of the feature maps to the classes, and defines
-    ``feature_maps``. Heat maps, nearest training images and unknown classes are computed from these two. Its variables
-    may be parameters (``nnx.Param``) and batch statistics (``nnx.BatchStat``); dropout takes its random numbers from
-    ``dropout_key``, as in ``self.dropout(features, rngs=dropout_key)``.
+    A subclass sets ``head``, an ``nnx.Linear`` from the channels of the feature maps to the classes or another of
+    ``models.heads``, and defines ``feature_maps``. Heat maps, nearest training images and unknown classes are
+    computed from these two. Its variables may be parameters (``nnx.Param``) and batch statistics (``nnx.BatchStat``);
+    dropout takes its random numbers from ``dropout_key``, as in ``self.dropout(features, rngs=dropout_key)``.
     """
 
-    head: nnx.Linear
+    head: Head
 
     def __call__(
         self,
@@ -24,7 +24,7 @@ class PooledClassifier(SwitchableModule):
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch num_classes"]:
-        """Returns logits for images in [-1, 1]; the arguments are those of ``feature_maps``."""
+        """Returns logits (float32 or wider) for images in [-1, 1]; the arguments are those of ``feature_maps``."""
         maps = self.feature_maps(images, example_mask=example_mask, dropout_key=dropout_key)
         return self.head(mean_over_pixels(maps))
 

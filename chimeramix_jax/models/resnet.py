@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from chimeramix_jax.models.harmonic import first_convolution, first_features, inner_convolution
 from chimeramix_jax.models.heads import LINEAR, HeadKind
-from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
+from chimeramix_jax.models.layers import he_convolution, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
+from chimeramix_jax.models.pooled import PooledClassifier
 
 RESNET_50 = (3, 4, 6, 3)  # blocks per stage: 3 convolutions in each of the 16 blocks, the stem and the head make 50
 EXPANSION = 4  # a block's output channels per channel of its 3x3 convolution
@@ -82,7 +83,7 @@ class Projection(nnx.Module):
         return self.norm(self.convolution(features), example_mask)
 
 
-class ResNet(SwitchableModule):
+class ResNet(PooledClassifier):
     """A residual network whose ImageNet stem divides the side by 4; every stage after the first halves it again."""
 
     def __init__(
@@ -118,27 +119,14 @@ class ResNet(SwitchableModule):
         default_init = uniform_fan_in(in_channels)
         self.head = head.build(in_channels, num_classes, kernel_init=default_init, bias_init=default_init, rngs=rngs)
 
-    def __call__(
-        self,
-        images: Float[Array, "batch height width 3"],
-        *,
-        example_mask: Bool[Array, "batch"] | None = None,
-        dropout_key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "batch num_classes"]:
-        """Returns logits (float32 or wider) for images in [-1, 1].
-
-        In training mode, batch statistics ignore the examples where ``example_mask`` is False. ``dropout_key`` is
-        unused; it is there because other classifiers need it.
-        """
-        return self.head(mean_over_pixels(self.feature_maps(images, example_mask=example_mask)))
-
     def feature_maps(
         self,
         images: Float[Array, "batch height width 3"],
         *,
         example_mask: Bool[Array, "batch"] | None = None,
+        dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch map_height map_width channels"]:
-        """Returns the last feature maps; the head sees only their means over the pixels."""
+        """Returns the last feature maps. ``dropout_key`` is unused, since there is no dropout."""
         features = self.norm(first_features(self.stem, images, example_mask), example_mask, relu=True)
         features = nnx.max_pool(features, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         for stage in self.stages:

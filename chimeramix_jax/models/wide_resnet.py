@@ -7,8 +7,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from chimeramix_jax.models.harmonic import first_convolution, first_features, inner_convolution
 from chimeramix_jax.models.heads import LINEAR, HeadKind
-from chimeramix_jax.models.layers import SwitchableModule, he_convolution, mean_over_pixels, uniform_fan_in
+from chimeramix_jax.models.layers import he_convolution, uniform_fan_in
 from chimeramix_jax.models.normalization import BatchNorm
+from chimeramix_jax.models.pooled import PooledClassifier
 
 
 class WideBlock(nnx.Module):
@@ -54,7 +55,7 @@ class WideBlock(nnx.Module):
         return shortcut + self.convolution2(self.dropout(hidden, rngs=dropout_key))
 
 
-class WideResNet(SwitchableModule):
+class WideResNet(PooledClassifier):
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times ``width`` channels.
 
     The second and the third group halve height and width. In the "early" variant the first group does so, too, which
@@ -91,21 +92,6 @@ class WideResNet(SwitchableModule):
         self.norm = BatchNorm(channels)
         self.head = head.build(channels, num_classes, kernel_init=uniform_fan_in(channels), rngs=rngs)
 
-    def __call__(
-        self,
-        images: Float[Array, "batch height width 3"],
-        *,
-        example_mask: Bool[Array, "batch"] | None = None,
-        dropout_key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "batch num_classes"]:
-        """Returns logits (float32 or wider) for images in [-1, 1].
-
-        In training mode, batch statistics ignore the examples where ``example_mask`` is False, and ``dropout_key`` is
-        needed if the dropout rate is above 0.
-        """
-        maps = self.feature_maps(images, example_mask=example_mask, dropout_key=dropout_key)
-        return self.head(mean_over_pixels(maps))
-
     def feature_maps(
         self,
         images: Float[Array, "batch height width 3"],
@@ -113,7 +99,7 @@ class WideResNet(SwitchableModule):
         example_mask: Bool[Array, "batch"] | None = None,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "batch map_height map_width channels"]:
-        """Returns the last feature maps; the head sees only their means over the pixels. The side is a quarter."""
+        """Returns the last feature maps, whose side is a quarter; dropout needs ``dropout_key`` in training."""
         features = first_features(self.stem, images, example_mask)
         for index, block in enumerate(self.blocks):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
