@@ -3,11 +3,11 @@
 chimeramix --config=docs/own_ideas/all_together.py
 """
 
-import focal_loss  # noqa: F401
+import focal_loss
 import shapes
-import small_network  # noqa: F401
-import speckle  # noqa: F401
-import stripes  # noqa: F401
+import small_network
+import speckle
+import stripes
 
 from chimeramix_jax import extensions
 
