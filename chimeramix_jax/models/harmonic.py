@@ -31,7 +31,32 @@ def dct_filters(side: int) -> Float[np.ndarray, "filters side side"]:
     return filters / np.abs(filters).sum(axis=(1, 2), keepdims=True)
 
 
-class HarmonicConvolution(nnx.Module):
+class _OfFilters(nnx.Module):
+    """The common base of layers whose square kernel is made of ``dct_filters``: zero padding and no bias."""
+
+    def __init__(self, kernel_side: int, stride: int, padding: int, dtype: DTypeLike | None):
+        """Sets how the kernel is applied, with the attributes that ``nnx.Conv`` has for it."""
+        self.kernel_side = kernel_side
+        self.strides = (stride, stride)
+        self.padding = ((padding, padding), (padding, padding))
+        self.dtype = dtype
+
+    @property
+    def kernel(self) -> Float[Array, "side side in_channels kernels"]:
+        """The kernel, in float32."""
+        raise NotImplementedError(f"{type(self).__name__} defines no kernel")
+
+    def convolved(
+        self, features: Float[Array, "batch height width in_channels"]
+    ) -> Float[Array, "batch out_height out_width kernels"]:
+        """Returns the features convolved with the kernel."""
+        features, kernel = convolution.promote_dtype((features, self.kernel), dtype=self.dtype)
+        return convolution.conv_general_dilated(
+            features, kernel, self.strides, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+
+class HarmonicConvolution(_OfFilters):
     """A square convolution with zero padding and no bias, whose kernel is combined from ``dct_filters``."""
 
     def __init__(
@@ -46,12 +71,9 @@ class HarmonicConvolution(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Creates the layer; the coefficients' axes are (filter, in_channels, out_channels)."""
+        super().__init__(kernel_side, stride, padding, dtype)
         initialize = normal_fan_out(out_channels * kernel_side**2)
         self.coefficients = nnx.Param(initialize(rngs.params(), (kernel_side**2, in_channels, out_channels)))
-        self.kernel_side = kernel_side
-        self.strides = (stride, stride)
-        self.padding = ((padding, padding), (padding, padding))
-        self.dtype = dtype
 
     @property
     def kernel(self) -> Float[Array, "side side in_channels out_channels"]:
@@ -63,13 +85,10 @@ class HarmonicConvolution(nnx.Module):
         self, features: Float[Array, "batch height width in_channels"]
     ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the convolved features."""
-        features, kernel = convolution.promote_dtype((features, self.kernel), dtype=self.dtype)
-        return convolution.conv_general_dilated(
-            features, kernel, self.strides, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return self.convolved(features)
 
 
-class HarmonicStem(nnx.Module):
+class HarmonicStem(_OfFilters):
     """The first layer: every channel filtered by ``dct_filters``, batch norm, and a learned combination of the results.
 
     There are ``kernel_side**2`` responses for each channel of the input; those of the first channel come first.
@@ -87,11 +106,8 @@ class HarmonicStem(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Creates the layer."""
+        super().__init__(kernel_side, stride, padding, dtype)
         self.in_channels = in_channels
-        self.kernel_side = kernel_side
-        self.strides = (stride, stride)
-        self.padding = ((padding, padding), (padding, padding))
-        self.dtype = dtype
         responses = in_channels * kernel_side**2
         self.norm = BatchNorm(responses, affine=False)
         self.combination = he_convolution(responses, out_channels, 1, dtype=dtype, rngs=rngs)
@@ -107,11 +123,7 @@ class HarmonicStem(nnx.Module):
         self, images: Float[Array, "batch height width in_channels"], example_mask: Bool[Array, "batch"] | None = None
     ) -> Float[Array, "batch out_height out_width out_channels"]:
         """Returns the features; the batch statistics ignore the examples where ``example_mask`` is False."""
-        images, kernel = convolution.promote_dtype((images, self.kernel), dtype=self.dtype)
-        responses = convolution.conv_general_dilated(
-            images, kernel, self.strides, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return self.combination(self.norm(responses, example_mask))
+        return self.combination(self.norm(self.convolved(images), example_mask))
 
 
 Convolution = nnx.Conv | HarmonicConvolution
