@@ -53,7 +53,7 @@ def make_run(
     measured = {"classifier": _measured(loaded.experiment, top1, classes, examples)}
     if baseline_top1 is not None:
         measured["baseline"] = _measured("baseline", baseline_top1, classes, examples)
-    results_of(loaded, about, dataset, measured, workdir).write(workdir)
+    results_of(loaded, about, dataset, measured, {"generator": workdir.generator}).write(workdir)
     return path
 
 

@@ -36,6 +36,10 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.generator.learning_rate = 1e-3
     config.generator.learning_rate_drops = (0.6, 0.85)
 
+    config.pretraining.batch_size = 128
+    config.pretraining.num_dataset_repeats_base = 50
+    config.pretraining.epochs = 40
+
     config.classifier.model = "wrn-10-2"
     config.classifier.image_side = 16
     config.classifier.batch_size = 32

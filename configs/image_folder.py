@@ -56,6 +56,10 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config.generator.epochs = 25
     config.generator.learning_rate = 1e-3  # for a narrow generator and few steps
 
+    config.pretraining.batch_size = 128
+    config.pretraining.num_dataset_repeats_base = 100
+    config.pretraining.epochs = 25
+
     config.classifier.model = "wrn-10-4-early"
     config.classifier.image_side = IMAGE_SIDE
     config.classifier.growing_sides = "1/2:0.4,3/4:0.3"

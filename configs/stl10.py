@@ -28,6 +28,9 @@ def get_config(experiment: str = "chimeramix_grid") -> ConfigDict:
     config.mixing.segmentation_scale = 400.0
     config.mixing.segmentation_min_size = 400
 
+    config.pretraining.batch_size = 128
+    config.pretraining.num_dataset_repeats_base = 120
+
     config.classifier.model = "resnet-50"
     config.classifier.image_side = 96
     config.classifier.batch_size = 16

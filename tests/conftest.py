@@ -49,6 +49,10 @@ TINY = {
     "generator.num_dataset_repeats_base": 3,
     "generator.residual_blocks": 1,
     "max_labels_per_class": 2,
+    "pretraining.batch_size": 8,
+    "pretraining.epochs": 5,
+    "pretraining.num_dataset_repeats_base": 4,
+    "pretraining.projection_size": 8,
 }
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog, own_code
 from chimeramix_jax.config.defaults import SETTINGS
-from chimeramix_jax.config.experiments import AUTO, parse_recipes
+from chimeramix_jax.config.experiments import AUTO, parse_recipes, settings_of
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.rules import PUBLISHED
 from chimeramix_jax.config.seed_lists import parse_seeds
@@ -140,6 +140,17 @@ def _check_choice(settings: Mapping[str, Any]) -> None:
             f"classifier.members: {settings['classifier.members']}, but a choice of the recipe plans its time for one; "
             "it must be 1. Train the chosen recipe with more members in another run"
         )
+    pretrained = [recipe for recipe in parse_recipes(settings["recipes"]) if _pretrains(recipe)]
+    if settings["experiment"] == AUTO and (pretrained or settings["pretraining.method"] != "none"):
+        key = f"recipes: {pretrained[0]!r}" if pretrained else f"pretraining.method: {settings['pretraining.method']!r}"
+        raise InputError(
+            f"{key}, but a choice of the recipe, or of the epochs by --minutes, plans no time for pretraining; it must "
+            "be without it"
+        )
+
+
+def _pretrains(recipe: str) -> bool:
+    return settings_of(recipe).get("pretraining.method", "none") != "none"
 
 
 def _check_dataset(settings: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ _AS_BEFORE = {
     "classifier.head": "linear",
     "classifier.tvmf_kappa": 16.0,
     "classifier.members": 1,
+    "pretraining.method": "none",
     "evaluation.crops": 1,
     **dict.fromkeys(own_code.CODES, ""),
 }
@@ -80,7 +81,7 @@ def differences(
     classifier is only to be used or evaluated again, not trained.
     """
     ignored = (*NO_EFFECT_ON_RESULTS, *(OF_MEASURING if measuring else ()))
-    old, new = leaving_out(stored, ignored), leaving_out(requested, ignored)
+    old, new = (_with_effect(leaving_out(side, ignored)) for side in (stored, requested))
     lines = []
     for key in sorted({**old, **new}, key=lambda key: "." in key):
         if among is not None and not _belongs(key, tuple(among)):
@@ -108,7 +109,16 @@ def leaving_out(config: Mapping[str, Any] | ConfigDict, groups: tuple[str, ...])
 
 def in_digests(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings, with dotted keys, that digests are made of."""
-    return {key: value for key, value in settings.items() if key not in _AS_BEFORE or _AS_BEFORE[key] != value}
+    effective = _with_effect(settings)
+    return {key: value for key, value in effective.items() if key not in _AS_BEFORE or _AS_BEFORE[key] != value}
+
+
+def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out the details of pretraining where there is none, so that files in ``configs/`` may change them."""
+    method = "pretraining.method"
+    if settings.get(method, "none") != "none":
+        return dict(settings)
+    return {key: value for key, value in settings.items() if key == method or not key.startswith("pretraining.")}
 
 
 @functools.cache  # called very often when thousands of runs are compared

@@ -135,6 +135,15 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "generator.adversarial_weight": (1.0, rules.NOT_NEGATIVE),  # weight of the least-squares loss of the mixed image
     # Weight of the Laplacian pyramid loss of both reconstructions
     "generator.perceptual_weight": (1.0, rules.NOT_NEGATIVE),
+    # "none", or "simclr": before the classifier, train its network to recognise views of the same training image,
+    # without labels. A baseline that is compared with starts from the same network
+    "pretraining.method": ("none", rules.choice("none", "simclr")),
+    "pretraining.batch_size": (256, rules.BATCH_SIZE),  # images per step, each seen in two views
+    "pretraining.num_dataset_repeats_base": (500, rules.COUNT),  # images per class and epoch
+    "pretraining.epochs": (200, rules.COUNT),
+    "pretraining.learning_rate": (1e-3, rules.POSITIVE),  # Adam; a short warm-up, then along a cosine to 0
+    "pretraining.temperature": (0.5, rules.POSITIVE),  # divides the cosines of the loss
+    "pretraining.projection_size": (128, rules.CHANNELS),  # outputs of the projection that the loss compares
     # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
     # or "resnet-50", or an own network's name
     "classifier.model": ("wrn-16-8", rules.TEXT),

@@ -21,6 +21,7 @@ _TRIVIALAUGMENT: Mapping[str, Any] = {"augment.policy": "trivialaugment"}
 _COSINE: Mapping[str, Any] = {"classifier.loss": "cosine"}
 _TVMF: Mapping[str, Any] = {"classifier.head": "tvmf"}
 _HARMONIC: Mapping[str, Any] = {"classifier.convolutions": "harmonic"}
+_SIMCLR: Mapping[str, Any] = {"pretraining.method": "simclr"}
 # Four images a mix, dealt by shares; our own reading of a paper without public code (see below).
 _HYDRA: Mapping[str, Any] = {"mixing.images": 4, "generator.images": 4, "mixing.shares": "dirichlet"}
 
@@ -60,6 +61,10 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     "chimeramix_grid_tvmf": {**_GRID, **_TVMF},
     "baseline_harmonic": {**_BASELINE, **_HARMONIC},
     "chimeramix_grid_harmonic": {**_GRID, **_HARMONIC},
+    # The network is pretrained on the same images without their labels (SimCLR).
+    "baseline_simclr": {**_BASELINE, **_SIMCLR},
+    "mixup_trivialaugment_simclr": {**_BASELINE, **_TRIVIALAUGMENT, "augment.mixup": True, **_SIMCLR},
+    "chimeramix_grid_simclr": {**_GRID, **_SIMCLR},
     # More than two images a mix, after HydraMix (Reinders et al., 2025, arXiv 2501.09504).
     "hydramix_grid": {**_GRID, **_HYDRA},
     "hydramix_segmentation": {**_SEGMENTATION, **_HYDRA},

@@ -87,6 +87,7 @@ def write(
         "probabilities": _probabilities(workdir, results, of_folds["split"]),
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
+        "pretraining_charts": training_charts.pretraining_charts(workdir.pretraining),
         "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else evaluations, split),
         "members": members_in_words(results.get("members"), results[split]["examples"]),
         "data": data_section(workdir),

@@ -17,6 +17,7 @@ def recipe_in_words(config: ConfigDict) -> list[str]:
     return [
         f"The network is {_network(classifier)} that sees {side}x{side} pixels. It began with random weights: "
         "no pretrained network and no other images were used.",
+        *_pretraining(config),
         *_mixing(config),
         f"Its images were {_joined([*_augmentations(config)]) or otherwise}.",
         f"It was trained for {classifier.epochs} epochs in batches of {classifier.batch_size} by SGD with a momentum "
@@ -34,6 +35,14 @@ def _network(classifier: ConfigDict) -> str:
         return f"a {model.replace('resnet', 'ResNet')}"
     _, depth, width, *early = model.split("-")
     return f"a wide ResNet of depth {depth} and width {width}{' (with early halving of the side)' if early else ''}"
+
+
+def _pretraining(config: ConfigDict) -> Iterator[str]:
+    if config.pretraining.method == "simclr":
+        yield (
+            f"First, it learned for {config.pretraining.epochs} epochs to recognise views of the same training image, "
+            "without labels (SimCLR)."
+        )
 
 
 def _mixing(config: ConfigDict) -> Iterator[str]:

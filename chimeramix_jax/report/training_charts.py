@@ -1,4 +1,4 @@
-"""The training charts of both stages, made from their metrics logs."""
+"""The training charts of all stages, made from their metrics logs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +31,16 @@ def generator_charts(directory: Path) -> list[Chart]:
             ],
         ),
         chart("Generator loss", "weighted sum of losses", [_series(lines, "generator", "generator", 1)]),
+    )
+    return [chart for chart in charts if chart is not None]
+
+
+def pretraining_charts(directory: Path) -> list[Chart]:
+    """Returns the charts of pretraining; empty without a metrics log."""
+    lines = _read(directory)
+    charts = (
+        chart("Contrastive loss", "cross-entropy in nats", [_series(lines, "loss", "training", 1)]),
+        chart("Views recognised", "share of views", [_series(lines, "accuracy", "training", 1)], percent=True),
     )
     return [chart for chart in charts if chart is not None]
 

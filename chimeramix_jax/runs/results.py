@@ -1,6 +1,9 @@
 """The results of a run: the content of ``results.json``, and the rows of its closing table."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +63,7 @@ def results_of(
     about: dict[str, Any],
     dataset: FewShotDataset,
     measured: dict[str, Measured],
-    generator_home: Workdir,
+    earlier: Mapping[str, Path],
     of_folds: dict[str, dict[str, Any]] | None = None,
 ) -> Results:
     """Assembles a run's results.
@@ -70,10 +73,11 @@ def results_of(
         about: the data stored with its checkpoints.
         dataset: the run's data.
         measured: what has been measured, by "classifier" and, if there is one, "baseline".
-        generator_home: the directory of its generator.
+        earlier: the directories of the stages before the classifier, by name; those that it has not need not exist.
         of_folds: what the results say about the folds, for the same parts; None: there are no folds.
     """
-    generator = checkpoints.newest(generator_home.generator) or {}
+    newest = {stage: checkpoints.newest(directory) for stage, directory in earlier.items()}
+    before = {stage: about for stage, about in newest.items() if about is not None}
     alone = _right_alone(measured)
     only_folds = of_folds is not None and not len(dataset.held_out.labels)
     classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on
@@ -83,8 +87,8 @@ def results_of(
         "max_labels_per_class": config.max_labels_per_class,
         "seed": config.seed,
         split: dataclasses.asdict(classifier.evaluation),
-        "seconds": _of_each_part("seconds", measured, generator),
-        "rollbacks": _of_each_part("rollbacks", measured, generator),
+        "seconds": _of_each_part("seconds", measured, before),
+        "rollbacks": _of_each_part("rollbacks", measured, before),
         **provenance.record(),
         "config": about["config"],
         "class_names": about["class_names"],
@@ -96,7 +100,7 @@ def results_of(
     content |= _further(classifier)
     content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
     rows = [
-        _row(config, part, len(dataset.class_names), generator.get("seconds", 0.0), alone)
+        _row(config, part, len(dataset.class_names), _seconds_before(part, before), alone)
         for part in reversed(measured.values())
     ]
     if split == FOLDS:
@@ -129,10 +133,16 @@ def _further(measured: Measured) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _of_each_part(name: str, measured: dict[str, Measured], generator: dict[str, Any]) -> dict[str, Any]:
-    """Returns the seconds or the rollbacks of every trained part."""
+def _of_each_part(name: str, measured: dict[str, Measured], before: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the seconds or the rollbacks of every trained part, and of the stages before the classifier."""
     values = {part: getattr(figures, name) for part, figures in measured.items()}
-    return values | ({"generator": generator[name]} if generator else {})
+    return values | {stage: about[name] for stage, about in before.items()}
+
+
+def _seconds_before(measured: Measured, before: dict[str, dict[str, Any]]) -> float:
+    """Returns the seconds of the stages that a classifier needs before its own; the baseline needs no generator."""
+    unused = ("generator",) if measured.experiment == "baseline" else ()
+    return math.fsum(about["seconds"] for stage, about in before.items() if stage not in unused)
 
 
 def _right_alone(measured: dict[str, Measured]) -> list[int] | None:
@@ -147,16 +157,16 @@ def _right_alone(measured: dict[str, Measured]) -> list[int] | None:
 
 
 def _row(
-    config: ConfigDict, measured: Measured, num_classes: int, generator_seconds: float, alone: list[int] | None
+    config: ConfigDict, measured: Measured, num_classes: int, seconds_before: float, alone: list[int] | None
 ) -> SummaryRow:
-    """Returns a row of the closing table; the classifier's time includes that of its generator."""
+    """Returns a row of the closing table; its time includes that of the stages before the classifier."""
     is_baseline = measured.experiment == "baseline"
     return SummaryRow(
         experiment=measured.experiment,
         max_labels_per_class=config.max_labels_per_class,
         top_1=measured.evaluation.top1,
         top_5=measured.evaluation.top5 if num_classes > 5 else None,
-        seconds=measured.seconds + (0.0 if is_baseline else generator_seconds),
+        seconds=measured.seconds + seconds_before,
         examples=measured.evaluation.examples,
         alone=None if is_baseline else alone,
     )

@@ -6,7 +6,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predict
 from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.training.members import TrainedMembers, train_members
-from chimeramix_jax.training.stage_data import StageData, load_stage_data
+from chimeramix_jax.training.pretraining import PretrainingStage
+from chimeramix_jax.training.stage_data import StageData, epoch_plan, load_stage_data
 
 _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.WeakValueDictionary()
 
@@ -86,7 +87,7 @@ class Request:
         directory = self.workdir
         reports = (directory.report, directory.model_card, directory.update_record)
         measured = (directory.results, directory.held_out, *reports)
-        later = (directory.classifier, directory.baseline, *measured)
+        later = (directory.pretraining, directory.classifier, directory.baseline, *measured)
         drawn = (directory.picture, directory.masks_picture)
         if not self.retrain or not (self.trains_generator or self.trains_classifier):
             return ()
@@ -188,7 +189,8 @@ class Run:
             return None
         measured = yield from self._measure_classifiers(execution, out_of_fold)
         of_folds = None if out_of_fold is None else {part: out_of_fold.content(part) for part in measured}
-        results = results_of(self.config, self.about, self.dataset, measured, self.generator_home, of_folds)
+        earlier = {"generator": self.generator_home.generator, "pretraining": self.workdir.pretraining}
+        results = results_of(self.config, self.about, self.dataset, measured, earlier, of_folds)
         if self.request.stage != "report":
             results.write(self.workdir)
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
@@ -234,16 +236,28 @@ class Run:
         if self.config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", False)
         measured, epochs = {}, self.config.classifier.epochs
+        finished = {part for part in parts if checkpoints.is_finished(self.workdir.path / part, epochs)}
+        pretrained = None
+        if self.config.pretraining.method != "none" and self.request.trains_classifier and finished != set(parts):
+            pretrained = yield from self._pretrained(execution)
         for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
-            if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
-                stage = self.classifier_stage(mixes=mixes)
+            if self.request.trains_classifier or part in finished:
+                stage = self.classifier_stage(mixes=mixes, pretrained=pretrained)
                 title = f"classifier ({experiment})"
                 trained = yield from train_members(
                     stage, directory, self.config, self.about, title=title, execution=execution
                 )
                 measured[part] = self._measured(part, experiment, trained, out_of_fold)
         return measured
+
+    def _pretrained(self, execution: Execution | None) -> Running[State]:
+        """Pretrains the network of all classifiers, unless that is done; returns the state of pretraining."""
+        data, method = self.stage_data("classifier"), self.config.pretraining.method
+        plan = epoch_plan(self.config, "pretraining", self.dataset.train.labels)
+        stage = PretrainingStage(self.config, replace(data, plan=plan), len(self.dataset.class_names))
+        trained = yield from self._train(stage, self.workdir.pretraining, f"pretraining ({method})", execution)
+        return trained.state
 
     def _measured(self, part: str, experiment: str, trained: TrainedMembers, out_of_fold: OutOfFold | None) -> Measured:
         """Evaluates a trained classifier and, unless it is the baseline, says more about every held-out image.
@@ -291,12 +305,15 @@ class Run:
             return calibration.temperature_of(self.workdir)
         return 1.0 if calibrated is None else calibrated["temperature"] or 1.0
 
-    def classifier_stage(self, *, mixes: bool) -> ClassifierStage:
-        """Returns the stage that trains the classifier or, unless ``mixes``, the baseline, which mixes no batches."""
+    def classifier_stage(self, *, mixes: bool, pretrained: State | None = None) -> ClassifierStage:
+        """Returns the stage that trains the classifier or, unless ``mixes``, the baseline, which mixes no batches.
+
+        ``pretrained`` is the state of pretraining from whose network a new training starts; None: from a random one.
+        """
         uses_generator = mixes and settings.needs_generator(self.config)
-        networks = restore_mixing_networks(self.workdir.path) if uses_generator else (None, None)
-        data, classes = self.stage_data("classifier"), len(self.dataset.class_names)
-        return ClassifierStage(self.config, data, classes, self._test_set, mixes, *networks)
+        generator, discriminator = restore_mixing_networks(self.workdir.path) if uses_generator else (None, None)
+        data, classes, held_out = self.stage_data("classifier"), len(self.dataset.class_names), self._test_set
+        return ClassifierStage(self.config, data, classes, held_out, mixes, generator, discriminator, pretrained)
 
     def _train(
         self,

@@ -10,6 +10,7 @@
     generator/           stage 1: checkpoints/, metrics.jsonl, and pictures/ of mixes during training
     generator_from.json  if another run's generator is used instead: that run's directory, relative to this one
     generator_kept/      this run's copy of that generator, so that the other run may be deleted or retrained
+    pretraining/         training of the network without labels, if there is one: checkpoints/ and metrics.jsonl
     segments/            label maps of the training images, if masks follow segments
     classifier/          stage 2: checkpoints/ and metrics.jsonl; of an ensemble, those of the first member, and folders
                          member-2/, member-3/, ... with the same for the others
@@ -59,6 +60,7 @@ class Workdir:
         self.generator = self.path / "generator"
         self.generator_from = self.path / "generator_from.json"
         self.generator_kept = self.path / "generator_kept"
+        self.pretraining = self.path / "pretraining"
         self.segments = self.path / "segments"
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
@@ -206,4 +208,5 @@ class Workdir:
             self.masks_picture,
             self.update_record,
         )
-        return [part for part in (*shown, self.generator, self.classifier, self.baseline) if part.exists()]
+        stages = (self.generator, self.pretraining, self.classifier, self.baseline)
+        return [part for part in (*shown, *stages) if part.exists()]

@@ -33,6 +33,7 @@ EXPERIMENT_SETTINGS = (
     "classifier.model_code",  # and with it "classifier.model"
     "generator",
     "mixing",
+    "pretraining",
 )
 
 _NOT_SET = "not set"  # for a setting that another version of the program does not have

@@ -12,6 +12,7 @@ from typing import Any
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
 from chimeramix_jax.config import catalog, defaults, retired
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import FOLDS
 from chimeramix_jax.runs.workdir import Workdir
@@ -25,6 +26,8 @@ METRICS = {
 }
 
 _ADDRESS_KEYS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
+_STAGES, _EMBEDDED_STAGES = ("generator", "pretraining", "classifier"), ("pretraining", "baseline")
+_OF_MIXING = ("mixing.", "generator.", "compare_with_baseline")  # settings that a baseline need not share
 _NEEDED_KEYS = (*_ADDRESS_KEYS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
 
 
@@ -126,7 +129,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
             "mean_images": len(indices) / len(classes),
             "class_accuracies": _class_accuracies(figures[address.split].get("confusion"), classes),
             "environment": _environment(content),
-            "rollbacks": _rollbacks(content, ("baseline",) if about["embedded"] else ("generator", "classifier")),
+            "rollbacks": _rollbacks(content, _EMBEDDED_STAGES if about["embedded"] else _STAGES),
         }
         trials.append(Trial(address, Status.FINISHED, workdir.path, **about))
     return trials
@@ -152,9 +155,7 @@ class _Settings:
         mixes = self._flat["mixing.mask"] != "none"
         yield self._trial(self._flat["experiment"], mixes, backend, embedded=False)
         if mixes and self._flat["compare_with_baseline"]:
-            policy = self._flat["augment.policy"]  # an embedded baseline uses the same augmentation
-            experiment = "baseline" if policy == "none" else f"baseline_{policy}"
-            yield self._trial(experiment, False, backend, embedded=True)
+            yield self._trial(_embedded_baseline(self._flat), False, backend, embedded=True)
 
     def _trial(
         self, experiment: str, mixes: bool, backend: str | None, *, embedded: bool
@@ -186,6 +187,18 @@ class _Settings:
         )
 
 
+def _embedded_baseline(flat: Mapping[str, Any]) -> str:
+    """Returns the experiment that the baseline of a mixing run is: it has all of the run's settings but the mixing."""
+    known = settings.flatten(defaults.get_config())
+    of_classifiers = {key for changes in EXPERIMENTS.values() for key in changes if not key.startswith(_OF_MIXING)}
+    for name, changes in EXPERIMENTS.items():
+        alike = all(flat.get(key, known[key]) == changes.get(key, known[key]) for key in of_classifiers)
+        if changes.get("mixing.mask") == "none" and alike:
+            return name
+    policy = flat["augment.policy"]
+    return "baseline" if policy == "none" else f"baseline_{policy}"
+
+
 def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> dict[str, Any]:
     """Returns the settings, by dotted key, that affect a classifier's result and are not part of its address."""
     # Settings that did not exist yet had the values that are the defaults today.
@@ -193,6 +206,7 @@ def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> d
     generates = mixes and flat_config["mixing.of"] == "features"
     unused = [] if mixes else ["mixing"]
     unused += [] if generates else ["generator"]
+    unused += [] if flat_config["pretraining.method"] != "none" else ["pretraining"]
     unused += [key for mask, keys in settings.OF_MASKS.items() if flat_config["mixing.mask"] != mask for key in keys]
     unused += [] if flat_config.get("augment.cutout") else ["augment.cutout_side"]
     blends = flat_config["augment.mixup"] or flat_config["augment.cutmix_probability"]

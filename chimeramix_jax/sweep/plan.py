@@ -268,7 +268,7 @@ def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
     for job in jobs:
         finished = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
         for times in (run_results["seconds"] for run_results in finished if run_results is not None):
-            seconds[job.kind].append(times["classifier"] + times.get("baseline", 0.0))
+            seconds[job.kind].append(sum(times.values()) - times.get("generator", 0.0))
             if "generator" in times:
                 seconds[Job(job.runs, "generator").kind].append(times["generator"])
     return {kind: sum(values) / len(values) for kind, values in seconds.items()}

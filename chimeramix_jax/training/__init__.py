@@ -1,13 +1,14 @@
-"""The two training stages, the loop that runs them, and their checkpoints.
+"""The training stages, the loop that runs them, and their checkpoints.
 
 From the loop to a training step::
 
     loop.train                       epochs, metrics, checkpoints and rollbacks of one stage
       yields calls.StepCall          to whatever drives the run: calls.drive, or team.Team for several seeds
         epochs.EpochRunner           the compiled function, which runs some steps of an epoch in one call
-          GeneratorStage.train_step  or ClassifierStage.train_step: one step, as a pure function
+          GeneratorStage.train_step  or that of another stage: one step, as a pure function
 
-``GeneratorStage`` is in ``generator.py`` and ``ClassifierStage`` in ``classifier.py``. Each ``train_step`` shows
-everything that happens in a step, in order: views, masks or mixes, losses, updates. ``stage_data`` puts the few-shot
-set on the device and builds its augmentation; ``execution`` decides which devices run the calls.
+``GeneratorStage`` is in ``generator.py``, ``ClassifierStage`` in ``classifier.py``, and ``PretrainingStage``, which only
+some experiments have, in ``pretraining.py``. Each ``train_step`` shows everything that happens in a step, in order:
+views, masks or mixes, losses, updates. ``stage_data`` puts the few-shot set on the device and builds its augmentation;
+``execution`` decides which devices run the calls.
 """

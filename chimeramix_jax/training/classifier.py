@@ -59,6 +59,7 @@ class ClassifierStage:
         mixes: bool,
         generator: Generator | None = None,
         discriminator: Discriminator | None = None,
+        pretrained: State | None = None,
     ):
         """Prepares training on the given data.
 
@@ -70,10 +71,11 @@ class ClassifierStage:
             mixes: whether batches are mixed at all; the baseline's are not.
             generator: mixes features; None: pixels are mixed instead.
             discriminator: chooses among several mixes of an image, if ``config.mixing`` has more than one candidate.
+            pretrained: a state of pretraining, from whose network the training starts; None: from a random one.
         """
         settings, plan = config.classifier, data.plan
         self.config, self.epochs, self.plan, self.num_classes = config, settings.epochs, plan, num_classes
-        self._augmentation = data.augmentation
+        self._augmentation, self._pretrained = data.augmentation, pretrained
         self._mixer: Mixer | None = None
         networks: Parameters = {}
         if mixes:
@@ -202,8 +204,11 @@ class ClassifierStage:
         return jax.lax.cond(mixed, mixes, views)
 
     def initial_state(self, key: PRNGKeyArray) -> State:
-        """Draws a classifier and initialises its optimizer."""
-        return self._step.initial_state(build_classifier(self.config, self.num_classes, nnx.Rngs(params=key)))
+        """Draws a classifier, of which pretraining leaves only the head random, and initialises its optimizer."""
+        classifier = build_classifier(self.config, self.num_classes, nnx.Rngs(params=key))
+        if self._pretrained is not None:
+            update_all_but_head(classifier, self._pretrained)
+        return self._step.initial_state(classifier)
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
@@ -267,6 +272,12 @@ def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Ne
         rngs=rngs,
         code=settings.model_code,
     )
+
+
+def update_all_but_head(classifier: Network, pretrained: State) -> None:
+    """Gives a classifier, in place, the network of a state of pretraining; only its head stays as it is."""
+    parameters = {name: value for name, value in pretrained["parameters"].items() if name != "head"}
+    nnx.update(classifier, nnx.State(parameters), pretrained["batch_statistics"])
 
 
 def head_kind(settings: ConfigDict) -> HeadKind:

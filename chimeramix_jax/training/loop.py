@@ -1,4 +1,4 @@
-"""The training loop of both stages: epochs of compiled steps, metrics, checkpoints, and resuming."""
+"""The training loop of all stages: epochs of compiled steps, metrics, checkpoints, and resuming."""
 
 import dataclasses
 import time
@@ -26,7 +26,7 @@ from chimeramix_jax.training.profiling import StepProfiler
 
 # Random numbers come from keys that are folded from the run's seed with these addresses and are never stored. The
 # classifiers trained with and without mixing share an address, so they start equal and see images in the same order.
-_STAGE_ADDRESS = {"generator": 0, "classifier": 1}
+_STAGE_ADDRESS = {"generator": 0, "classifier": 1, "pretraining": 2}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
 _FIRST_MEMBER = 2**31  # within a stage, of the further members of an ensemble; larger than any epoch's address
 _FIRST_RETRY = 2**31  # within an epoch that is tried again; larger than any step's address

@@ -83,7 +83,12 @@ MADE_OF_OTHERS = [f"{mixing}_{policy}" for mixing in MIXING for policy in ("auto
 
 # These show the images of another experiment to another classifier, or with another loss.
 WITH_THE_SAME_IMAGES = [
-    f"{name}_{kind}" for name in ("baseline", "chimeramix_grid") for kind in ("cosine", "tvmf", "harmonic")
+    *(
+        f"{name}_{kind}"
+        for name in ("baseline", "chimeramix_grid")
+        for kind in ("cosine", "tvmf", "harmonic", "simclr")
+    ),
+    "mixup_trivialaugment_simclr",
 ]
 
 

@@ -70,10 +70,11 @@ def test_a_run_of_an_earlier_version_has_the_defaults_of_settings_added_later(tm
     assert read(old)[0][0].settings == read(new)[0][0].settings
 
 
-def test_an_embedded_baseline_is_named_after_its_augmentation_policy(tmp_path):
-    config = "configs/digits.py:chimeramix_grid_autoaugment"
+@pytest.mark.parametrize("kind", ["autoaugment", "cosine", "harmonic", "simclr"])
+def test_an_embedded_baseline_is_the_experiment_that_lacks_only_mixing(tmp_path, kind):
+    config = f"configs/digits.py:chimeramix_grid_{kind}"
     (_, compared), _ = read(make_run(tmp_path / "run", 0.8, config=config, baseline_top1=0.7))
-    (own,), _ = read(make_run(tmp_path / "own", 0.7, config="configs/digits.py:baseline_autoaugment"))
+    (own,), _ = read(make_run(tmp_path / "own", 0.7, config=f"configs/digits.py:baseline_{kind}"))
     assert (compared.address, compared.settings) == (own.address, own.settings)
 
 

@@ -1,0 +1,117 @@
+"""Contrastive pretraining of the classifier's network on the training images alone, without their labels (SimCLR)."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
+from ml_collections import ConfigDict
+
+from chimeramix_jax.augment.contrastive import contrastive_views
+from chimeramix_jax.data import sampling
+from chimeramix_jax.models.ensemble import Network
+from chimeramix_jax.models.layers import mean_over_pixels
+from chimeramix_jax.models.projection import Projection
+from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training.calls import Metrics, State
+from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.contrastive_loss import contrastive_loss
+from chimeramix_jax.training.stage_data import StageData
+
+_WARM_UP = 0.05  # share of the steps in which the learning rate rises: 10 of 200 epochs
+
+
+class PretrainingStage:
+    """Contrastive pretraining as the training loop sees it: its data, its initial state and its step.
+
+    Chen et al., *A simple framework for contrastive learning of visual representations*, ICML 2020. Ours: Adam instead
+    of LARS, since batches are small, and views of the same image are never told apart (``contrastive_loss``).
+
+    The state is a dictionary of ``parameters``, ``batch_statistics``, ``projection`` (parameters) and ``optimizer``.
+    """
+
+    name = "pretraining"
+
+    def __init__(self, config: ConfigDict, data: StageData, num_classes: int):
+        """Prepares pretraining on the given data, of which only the images and the plan are used."""
+        settings, plan = config.pretraining, data.plan
+        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
+        self._num_classes = num_classes
+        self._schedule = learning_rate_schedule(settings.learning_rate, self.epochs * plan.steps)
+        self._optimizer = optax.adam(self._schedule)
+        network, projection = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
+        self._network: nnx.GraphDef[Network] = nnx.graphdef(network)
+        self._projection: nnx.GraphDef[Projection] = nnx.graphdef(projection)
+
+    def train_step(
+        self,
+        state: State,
+        inputs: sampling.ResidentData,
+        indices: Int[Array, "batch"],
+        example_mask: Bool[Array, "batch"] | None,
+        key: PRNGKeyArray,
+        shared_key: PRNGKeyArray,
+    ) -> tuple[State, Metrics]:
+        """Updates the network and the projection once, as a pure function.
+
+        Args:
+            state: parameters, batch statistics and optimizer state.
+            inputs: the training images.
+            indices: positions of the batch's images among them.
+            example_mask: False where an image only pads an incomplete batch; None if there is no padding.
+            key: the source of the step's random numbers.
+            shared_key: the same for every seed; not used, since seeds share no random numbers in this stage.
+        """
+        del shared_key
+        first_key, second_key, dropout_key = jax.random.split(key, 3)
+        images = inputs.images[indices]
+        views = jnp.concatenate([contrastive_views(first_key, images), contrastive_views(second_key, images)])
+        counts = None if example_mask is None else jnp.concatenate([example_mask, example_mask])
+
+        def loss(trained: dict[str, PyTree]) -> tuple[Array, tuple[PyTree, Array]]:
+            network = nnx.merge(self._network, trained["parameters"], state["batch_statistics"], copy=True)
+            maps = network.feature_maps(views, example_mask=counts, dropout_key=dropout_key)
+            vectors = nnx.merge(self._projection, trained["projection"])(mean_over_pixels(maps))
+            first, second = jnp.split(vectors, 2)
+            temperature = self.config.pretraining.temperature
+            value, found = contrastive_loss(first, second, indices, temperature, example_mask)
+            return value, (nnx.state(network, nnx.BatchStat), found)
+
+        trained = {name: state[name] for name in ("parameters", "projection")}
+        with computing(self.config.precision):
+            (value, (statistics, found)), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+        updates, optimizer = self._optimizer.update(gradients, state["optimizer"], trained)
+        updated = optax.apply_updates(trained, updates)
+        return {**updated, "batch_statistics": statistics, "optimizer": optimizer}, {"loss": value, "accuracy": found}
+
+    def initial_state(self, key: PRNGKeyArray) -> State:
+        """Draws the network and the projection, and initialises their optimizer."""
+        network, projection = self._networks(key)
+        trained = {"parameters": nnx.state(network, nnx.Param), "projection": nnx.state(projection)}
+        return {
+            **trained,
+            "batch_statistics": nnx.state(network, nnx.BatchStat),
+            "optimizer": self._optimizer.init(trained),
+        }
+
+    def _networks(self, key: PRNGKeyArray) -> tuple[Network, Projection]:
+        rngs = nnx.Rngs(params=key)
+        network = build_classifier(self.config, self._num_classes, rngs)
+        channels = network.head.kernel[...].shape[0]
+        return network, Projection(channels, self.config.pretraining.projection_size, rngs=rngs)
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate at a step, counted from 0."""
+        return float(self._schedule(step))
+
+    def evaluate(self, state: State) -> dict[str, float]:
+        """Returns no metrics: without a trained head, the network classifies nothing yet."""
+        return {}
+
+
+def learning_rate_schedule(learning_rate: float, total_steps: int) -> optax.Schedule:
+    """Returns a schedule that rises evenly to ``learning_rate`` and then falls to 0 along a cosine."""
+    rising = max(round(_WARM_UP * total_steps), 1)
+    return optax.warmup_cosine_decay_schedule(
+        learning_rate / (rising + 1), learning_rate, rising, max(total_steps, rising + 1)
+    )

@@ -1,0 +1,136 @@
+"""Contrastive pretraining: what the classifier takes from it, and that runs with it resume and are measured."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+from flax import nnx
+
+import chimeramix_jax
+from chimeramix_jax.config import load
+from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.sampling import EpochPlan
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.training.classifier import build_classifier, update_all_but_head
+from chimeramix_jax.training.pretraining import PretrainingStage, learning_rate_schedule
+from chimeramix_jax.training.stage_data import StageData, load_stage_data
+
+
+def settings(data_dir, experiment="baseline_simclr", **changes):
+    config = load(f"configs/digits.py:{experiment}")
+    config.update_from_flattened_dict(TINY | {"dataset.data_dir": str(data_dir)} | changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def config(data_dir):
+    return settings(data_dir)
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """The directory of a finished run, and what it returned."""
+    workdir = tmp_path_factory.mktemp("pretraining") / "run"
+    return workdir, chimeramix_jax.train_and_evaluate(config, workdir)
+
+
+def weights(workdir):
+    network = chimeramix_jax.restore_classifier(workdir)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(network, nnx.Param, nnx.BatchStat))]
+
+
+def same(some, others):
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+def test_it_is_a_stage_of_its_own_with_time_curves_and_a_sentence_in_the_report(finished):
+    workdir, returned = finished
+    lines = [json.loads(line) for line in (workdir / "pretraining" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert {line["stage"] for line in lines} == {"pretraining"} and {"loss", "accuracy"} < lines[0].keys()
+    seconds = returned["seconds"]
+    assert seconds.keys() == {"pretraining", "classifier"} and seconds["pretraining"] > 0
+    assert returned["summary"][0]["seconds"] == pytest.approx(sum(seconds.values()))
+    assert "Curves of pretraining" in (workdir / "report.html").read_text()
+    assert "recognise views of the same training image" in (workdir / "model_card.md").read_text()
+
+
+def test_a_classifier_starts_from_the_pretrained_network_with_a_head_of_its_own(config):
+    fresh, pretrained = (build_classifier(config, 10, nnx.Rngs(seed)) for seed in (0, 1))
+    head = np.asarray(fresh.head.kernel[...])
+    state = {"parameters": nnx.state(pretrained, nnx.Param), "batch_statistics": nnx.state(pretrained, nnx.BatchStat)}
+    update_all_but_head(fresh, state)
+    np.testing.assert_array_equal(fresh.head.kernel[...], head)
+    pretrained.head = fresh.head
+    assert jax.tree.all(jax.tree.map(np.array_equal, nnx.state(fresh), nnx.state(pretrained)))
+
+
+def test_pretraining_changes_the_classifier_and_one_that_is_resumed_ends_the_same(finished, config, data_dir, tmp_path):
+    workdir, _ = finished
+    without = chimeramix_jax.train_and_evaluate(settings(data_dir, "baseline"), tmp_path / "without")
+    assert without["seconds"].keys() == {"classifier"}
+    assert not same(weights(workdir), weights(tmp_path / "without"))
+
+    again = tmp_path / "again"  # as if it had been killed after pretraining
+    shutil.copytree(workdir, again)
+    shutil.rmtree(again / "classifier")
+    (again / "results.json").unlink()
+    chimeramix_jax.train_and_evaluate(config, again)
+    assert same(weights(workdir), weights(again))
+
+
+def test_a_finished_run_is_measured_and_predicts_without_the_files_of_pretraining(finished, config, tmp_path):
+    workdir, returned = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    shutil.rmtree(copy / "pretraining")
+    measured = chimeramix_jax.train_and_evaluate(config, copy, stage="evaluate")
+    assert (measured["test"]["top1"], measured["test"]["loss"]) == (returned["test"]["top1"], returned["test"]["loss"])
+    chimeramix_jax.train_and_evaluate(config, copy)
+    assert not (copy / "pretraining").exists()  # nothing was left to train
+
+
+def test_retraining_the_classifier_pretrains_again_and_keeps_the_old_files(finished, config, tmp_path):
+    workdir, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    chimeramix_jax.train_and_evaluate(config, copy, stage="classifier", retrain=True)
+    assert (copy / "pretraining.replaced-1").is_dir() and (copy / "pretraining").is_dir()
+    assert same(weights(workdir), weights(copy))
+
+
+def test_the_loss_falls_and_labels_play_no_part(config):
+    config = config.copy_and_resolve_references()
+    config.pretraining.epochs, config.pretraining.learning_rate, config.classifier.dropout_rate = 150, 0.003, 0.0
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    states, indices = [], jnp.arange(20)
+    for labels in (dataset.train.labels, dataset.train.labels[::-1].copy()):
+        data = load_stage_data(config, "classifier", dataset.train.images, labels, 10)
+        stage = PretrainingStage(config, StageData(data.images, data.augmentation, EpochPlan(20, 1, 20)), 10)
+        state, losses = jax.jit(stage.initial_state)(jax.random.key(0)), []
+        step = jax.jit(lambda state, key, stage=stage: stage.train_step(state, stage.inputs, indices, None, key, key))
+        for number in range(150):
+            state, metrics = step(state, jax.random.key(number))
+            losses.append(float(metrics["loss"]))
+        assert np.mean(losses[-10:]) < np.log(39) - 0.2  # the loss if all views look the same
+        states.append(jax.tree.leaves(state["parameters"]))
+    assert same(*states)
+
+
+def test_the_learning_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_0():
+    rates = np.array([learning_rate_schedule(0.1, 200)(step) for step in range(200)])
+    assert rates.argmax() == 10 and rates.max() == pytest.approx(0.1)
+    assert np.all(np.diff(rates[:11]) > 0) and np.all(np.diff(rates[10:]) < 0) and rates[-1] < 1e-4
+
+
+def test_a_choice_of_the_recipe_refuses_it_because_it_plans_no_time_for_it(data_dir):
+    for changes, named in (
+        ({"recipes": "baseline,baseline_simclr"}, "recipes: 'baseline_simclr', but a choice"),
+        ({"pretraining.method": "simclr"}, "pretraining.method: 'simclr', but a choice"),
+    ):
+        with pytest.raises(InputError, match=named):
+            chimeramix_jax.choose_and_train(settings(data_dir, "auto", **changes), "unused")
