@@ -7,8 +7,8 @@ From the loop to a training step::
         epochs.EpochRunner           the compiled function, which runs some steps of an epoch in one call
           GeneratorStage.train_step  or that of another stage: one step, as a pure function
 
-``GeneratorStage`` is in ``generator.py``, ``ClassifierStage`` in ``classifier.py``, and ``PretrainingStage``, which only
-some experiments have, in ``pretraining.py``. Each ``train_step`` shows everything that happens in a step, in order:
-views, masks or mixes, losses, updates. ``stage_data`` puts the few-shot set on the device and builds its augmentation;
+``GeneratorStage`` is in ``generator.py``, ``ClassifierStage`` in ``classifier.py``, and ``PretrainingStage``, which few
+experiments have, in ``pretraining.py``. Each ``train_step`` shows everything that happens in a step, in order: views,
+masks or mixes, losses, updates. ``stage_data`` puts the few-shot set on the device and builds its augmentation;
 ``execution`` decides which devices run the calls.
 """
