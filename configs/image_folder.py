@@ -15,11 +15,13 @@ resolution, for a GPU.
 
 The default is the recipe that was best within five minutes in our measurements on validation images: TrivialAugment and
 mixup, images that grow during training, and the mean over each image and its mirror image in prediction. It does not
-mix features, which lost accuracy there. On three other sets of photos it was no better than crops and mirror images
-alone (``docs/results.md``), so compare recipes on your own. ``:chimeramix_grid`` and the other experiments mix; they
-train the generator first, and then the classifier with and without mixing, and print both accuracies.
+mix features, which lost accuracy there. On three other sets of photos it was no better on test images than a smaller
+network with crops and mirror images alone (``docs/results.md``), so compare recipes on your own. ``:chimeramix_grid``
+and the other experiments mix; they train the generator first, and then the classifier with and without mixing, and
+print both accuracies.
 
-``--minutes=10`` trains any of them for ten minutes altogether, on larger images if the time is enough.
+``--minutes=10`` trains any of them for ten minutes altogether, on larger images if the time is enough for all epochs
+at that side.
 
 ``:auto`` compares several recipes by folds of the training images instead and trains the best one on all of them,
 within the given time. How well it chooses has not been measured yet.

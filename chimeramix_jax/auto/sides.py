@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.auto.halving import Cost, Schedule, schedules
 
-# A side is used if the time is enough for this share of the recipe's usual epochs at it. The share is an assumption:
-# more pixels show more of a photo, but each step at them takes longer. No study has compared shares yet.
-LEAST_SHARE = 0.25
+# A side is used if the time is enough for this share of the recipe's usual epochs at it. More pixels show more of a
+# photo, but each step at them takes longer: with a quarter of the epochs, twice the side lost 2 to 10 points on three
+# sets of photos (docs/results.md, "Larger images in the same time"). Shares between a quarter and 1 were not tried.
+LEAST_SHARE = 1.0
 
 
 def config_at(config: ConfigDict, side: int) -> ConfigDict:

@@ -103,7 +103,9 @@ def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Itera
         name = argument.lstrip("-").partition("=")[0]
         near = [f"config.{key}" for key in keys if key == name or key.endswith(f".{name}")]
         near = near or difflib.get_close_matches(name, [flag.name for flag in definitions], n=1)
-        hint = f" (did you mean {' or '.join(f'--{other}' for other in near)}?)" if near else ""
+        *others, last = [f"--{other}" for other in near] or [""]
+        meant = f"{', '.join(others)} or {last}" if others else last
+        hint = f" (did you mean {meant}?)" if near else ""
         raise InputError(f"--{name}: unknown flag{hint}; --help lists the flags")
 
 

@@ -13,9 +13,9 @@ USUAL = Schedule(0, 128)
     ("of_photos", "seconds", "side"),
     [
         (160, 100, 32),
-        (160, 15 + 32 * 2.0 * 1.5**2 - 1, 32),  # a quarter of the usual epochs at 48 px, and a second less
-        (160, 15 + 32 * 2.0 * 1.5**2 + 1, 48),
-        (160, 15 + 32 * 2.0 * 2**2 + 1, 64),
+        (160, 15 + 128 * 2.0 * 1.5**2 - 1, 32),  # the usual epochs at 48 px, and a second less
+        (160, 15 + 128 * 2.0 * 1.5**2 + 1, 48),
+        (160, 15 + 128 * 2.0 * 2**2 + 1, 64),
         (160, 10_000, 96),
         (50, 10_000, 48),  # enlarging photos adds nothing
         (32, 10_000, 32),

@@ -90,7 +90,10 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--wrokdir=here"], ["--wrokdir: unknown flag (did you mean --workdir?)", "--help"]),
         (["--nosuch=1"], ["--nosuch: unknown flag; --help"]),
         (["--seeds=0:3"], ["--seeds: unknown flag (did you mean --config.seeds?)"]),
-        (["--epochs=3"], ["did you mean --config.generator.epochs or --config.classifier.epochs?"]),
+        (
+            ["--epochs=3"],
+            ["--config.generator.epochs, --config.pretraining.epochs or --config.classifier.epochs?"],
+        ),
         (["--stage=evaluate", "digits"], ["'digits': not understood"]),
         (
             ["sumarize", "runs"],

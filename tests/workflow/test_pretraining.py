@@ -15,6 +15,8 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.out_of_fold import folder_of_fold
+from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.classifier import build_classifier, update_all_but_head
 from chimeramix_jax.training.pretraining import PretrainingStage, learning_rate_schedule
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
@@ -41,6 +43,12 @@ def finished(config, tmp_path_factory):
 def weights(workdir):
     network = chimeramix_jax.restore_classifier(workdir)
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(network, nnx.Param, nnx.BatchStat))]
+
+
+def losses(workdir):
+    """The mean loss of every epoch of pretraining."""
+    lines = (workdir / "pretraining" / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
 
 
 def same(some, others):
@@ -134,3 +142,24 @@ def test_a_choice_of_the_recipe_refuses_it_because_it_plans_no_time_for_it(data_
     ):
         with pytest.raises(InputError, match=named):
             chimeramix_jax.choose_and_train(settings(data_dir, "auto", **changes), "unused")
+
+
+@pytest.mark.slow
+def test_seeds_that_are_trained_in_one_program_pretrain_together_and_end_as_alone(finished, config, tmp_path):
+    both = config.copy_and_resolve_references()
+    both.seeds, both.seeds_per_call = "0,1", 2
+    chimeramix_jax.train_and_evaluate_seeds(both, tmp_path / "seed-{seed}")
+    alone, together, other = (losses(place) for place in (finished[0], tmp_path / "seed-0", tmp_path / "seed-1"))
+    np.testing.assert_allclose(together[:2], alone[:2], rtol=2e-3)  # sums are rounded otherwise in every step
+    assert not np.allclose(other[:2], alone[:2], rtol=2e-3)
+    assert not same(weights(tmp_path / "seed-0"), weights(tmp_path / "seed-1"))
+
+
+@pytest.mark.slow
+def test_every_fold_is_pretrained_without_its_own_images(data_dir, tmp_path):
+    folds = settings(data_dir, folds=2)
+    returned = chimeramix_jax.train_and_evaluate(folds, tmp_path)
+    assert returned["folds"]["folds"] == 2
+    for fold in (1, 2):
+        about = checkpoints.newest(tmp_path / "folds" / folder_of_fold(folds, fold) / "pretraining")
+        assert len(about["train_indices"]) == 10 and about["epoch"] == 5
