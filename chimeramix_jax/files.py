@@ -19,6 +19,7 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
 _IN_EMPTY_FILE_SYSTEMS = "lost+found"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part")  # what ``_unused_name_beside`` returns
 _MOST_LINKS = 40  # links that lead to links, as on Linux
 
 
@@ -99,6 +100,16 @@ def _unused_name_beside(target: Path, folder: Path | None = None) -> Path:
     gives to new ones.
     """
     return (folder or target.parent) / f".{target.name or 'folder'}.{secrets.token_hex(8)}.part"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Deletes the temporary files in a folder that are left of writes whose process was killed.
+
+    No other process may be writing there.
+    """
+    for path in folder.iterdir():
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -33,6 +34,19 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
         files.write_bytes(target, b"new")
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_write_leaves_can_be_deleted_and_nothing_else_is(tmp_path):
+    killed = "import os, signal; from pathlib import Path; from chimeramix_jax import files; "
+    killed += "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); files.write_bytes(Path('a.json'), b'new')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.read_bytes() == b"new"
+    (tmp_path / "of a user.part").write_text("kept")
+    (tmp_path / f"{left.name[:-5]}.folder.part").mkdir()
+    files.remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"of a user.part", f"{left.name[:-5]}.folder.part"}
 
 
 def test_a_value_that_json_cannot_represent_leaves_no_file(tmp_path):

@@ -101,6 +101,7 @@ def discard(workdir: Workdir) -> None:
     for record in (workdir.replacing, workdir.update / _REPLACED):
         record.unlink(missing_ok=True)
     if workdir.update.exists():
+        files.remove_unfinished(workdir.update)  # a kill may have come while a record was being written
         workdir.update.rmdir()
 
 

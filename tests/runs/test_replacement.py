@@ -123,6 +123,7 @@ def test_photos_inside_the_run_stay_whatever_their_folder_is_called(workdir):
 
 def test_discarding_an_update_deletes_only_what_it_has_made(workdir):
     write(workdir.path, ("update/run/photo.jpg",), "user")
+    write(workdir.update, (".replacing.json.0123456789abcdef.part",), "left by a killed process")
     replacement.discard(workdir)
     assert holds(workdir.path, ("update/run/photo.jpg",), "user") and holds(workdir.path, OF_RUN, "old")
     assert not workdir.update.exists()
