@@ -23,8 +23,8 @@ def contrastive_views(
 ) -> Float[Array, "batch side side 3"]:
     """Returns a newly drawn view of every image.
 
-    The source changes brightness, contrast, saturation and hue in random order; here the order is this one. A crop that
-    would be wider or higher than the image is cut off there, where other programs draw again.
+    The source changes brightness, contrast, saturation and hue in random order; here the order is always this one. A
+    crop that would be wider or higher than the image ends at its border; torchvision draws such crops again.
 
     Args:
         key: the source of all random numbers.

@@ -144,8 +144,8 @@ def _check_choice(settings: Mapping[str, Any]) -> None:
     if settings["experiment"] == AUTO and (pretrained or settings["pretraining.method"] != "none"):
         key = f"recipes: {pretrained[0]!r}" if pretrained else f"pretraining.method: {settings['pretraining.method']!r}"
         raise InputError(
-            f"{key}, but a choice of the recipe, or of the epochs by --minutes, plans no time for pretraining; it must "
-            "be without it"
+            f"{key}, but neither the choice of a recipe nor --minutes plans time for pretraining; take an experiment "
+            "without it, or set the epochs instead"
         )
 
 

@@ -136,7 +136,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # Weight of the Laplacian pyramid loss of both reconstructions
     "generator.perceptual_weight": (1.0, rules.NOT_NEGATIVE),
     # "none", or "simclr": before the classifier, train its network to recognise views of the same training image,
-    # without labels. A baseline that is compared with starts from the same network
+    # without labels. If the run also trains a baseline, it starts from the same network
     "pretraining.method": ("none", rules.choice("none", "simclr")),
     "pretraining.batch_size": (256, rules.BATCH_SIZE),  # images per step, each seen in two views
     "pretraining.num_dataset_repeats_base": (500, rules.COUNT),  # images per class and epoch

@@ -12,7 +12,7 @@ class Projection(nnx.Module):
     """Two linear layers with a ReLU between them, then a scaling to length 1 (Chen et al., ICML 2020, section 2.1)."""
 
     def __init__(self, channels: int, outputs: int, *, rngs: nnx.Rngs):
-        """Creates layers with PyTorch's initial kernels and no bias; the hidden layer is as wide as the input."""
+        """Creates the layers: kernels as in PyTorch, biases of 0, a hidden layer as wide as the input."""
         init = uniform_fan_in(channels)
         self.hidden = nnx.Linear(channels, channels, kernel_init=init, rngs=rngs)
         self.output = nnx.Linear(channels, outputs, kernel_init=init, rngs=rngs)

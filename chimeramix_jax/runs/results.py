@@ -73,7 +73,7 @@ def results_of(
         about: the data stored with its checkpoints.
         dataset: the run's data.
         measured: what has been measured, by "classifier" and, if there is one, "baseline".
-        earlier: the directories of the stages before the classifier, by name; those that it has not need not exist.
+        earlier: the directories of the stages before the classifier, by name; some need not exist.
         of_folds: what the results say about the folds, for the same parts; None: there are no folds.
     """
     newest = {stage: checkpoints.newest(directory) for stage, directory in earlier.items()}

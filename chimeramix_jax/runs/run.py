@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -236,13 +236,10 @@ class Run:
         if self.config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", False)
         measured, epochs = {}, self.config.classifier.epochs
-        finished = {part for part in parts if checkpoints.is_finished(self.workdir.path / part, epochs)}
-        pretrained = None
-        if self.config.pretraining.method != "none" and self.request.trains_classifier and finished != set(parts):
-            pretrained = yield from self._pretrained(execution)
+        pretrained = yield from self._pretrained(parts, execution)
         for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
-            if self.request.trains_classifier or part in finished:
+            if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes, pretrained=pretrained)
                 title = f"classifier ({experiment})"
                 trained = yield from train_members(
@@ -251,9 +248,17 @@ class Run:
                 measured[part] = self._measured(part, experiment, trained, out_of_fold)
         return measured
 
-    def _pretrained(self, execution: Execution | None) -> Running[State]:
-        """Pretrains the network of all classifiers, unless that is done; returns the state of pretraining."""
-        data, method = self.stage_data("classifier"), self.config.pretraining.method
+    def _pretrained(self, parts: Iterable[str], execution: Execution | None) -> Running[State | None]:
+        """Pretrains the network of all classifiers, unless that is done; returns the state of pretraining.
+
+        Returns None if there is no pretraining, or no classifier in ``parts`` is left to be trained.
+        """
+        method, epochs = self.config.pretraining.method, self.config.classifier.epochs
+        if method == "none" or not self.request.trains_classifier:
+            return None
+        if all(checkpoints.is_finished(self.workdir.path / part, epochs) for part in parts):
+            return None
+        data = self.stage_data("classifier")
         plan = epoch_plan(self.config, "pretraining", self.dataset.train.labels)
         stage = PretrainingStage(self.config, replace(data, plan=plan), len(self.dataset.class_names))
         trained = yield from self._train(stage, self.workdir.pretraining, f"pretraining ({method})", execution)

@@ -2,6 +2,7 @@
 
 import enum
 import errno
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,13 +188,20 @@ class _Settings:
         )
 
 
+@functools.cache  # called for every run of a summary
+def _usual_of_classifiers() -> dict[str, Any]:
+    """Returns the defaults of the settings, except those of mixing, that experiments change."""
+    usual = settings.flatten(defaults.get_config())
+    changed = {key for changes in EXPERIMENTS.values() for key in changes}
+    return {key: usual[key] for key in sorted(changed) if not key.startswith(_OF_MIXING)}
+
+
 def _embedded_baseline(flat: Mapping[str, Any]) -> str:
     """Returns the experiment that the baseline of a mixing run is: it has all of the run's settings but the mixing."""
-    known = settings.flatten(defaults.get_config())
-    of_classifiers = {key for changes in EXPERIMENTS.values() for key in changes if not key.startswith(_OF_MIXING)}
+    usual = _usual_of_classifiers()
+    mine = {key: flat.get(key, value) for key, value in usual.items()}
     for name, changes in EXPERIMENTS.items():
-        alike = all(flat.get(key, known[key]) == changes.get(key, known[key]) for key in of_classifiers)
-        if changes.get("mixing.mask") == "none" and alike:
+        if changes.get("mixing.mask") == "none" and mine == {key: changes.get(key, usual[key]) for key in usual}:
             return name
     policy = flat["augment.policy"]
     return "baseline" if policy == "none" else f"baseline_{policy}"

@@ -16,7 +16,7 @@ def contrastive_loss(
 
     Chen et al., ICML 2020, equation 1. For every view, the cross entropy is that of the image's other view among the
     other view and all views of other images, whose logits are the cosines over the temperature. The source has every
-    image once in a batch. Here a batch may show an image several times, and its further views are not compared at all.
+    image once in a batch. Here a batch may show an image several times; pairs of its other views are left out.
 
     Args:
         first: vectors of length 1 for one view of every image.

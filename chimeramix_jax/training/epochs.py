@@ -44,7 +44,19 @@ class TrainStep(Protocol):
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """Runs a step, as a pure function; ``shared_key`` depends on the epoch and the step, but not on the seed."""
+        """Runs a step, as a pure function.
+
+        Args:
+            state: parameters, statistics and optimizer states.
+            inputs: the stage's ``inputs``.
+            indices: positions of the batch's images among the training images.
+            example_mask: False where an image only pads an incomplete batch; None if there is no padding.
+            key: the source of the step's random numbers.
+            shared_key: that of the draws that all seeds share: it depends on the epoch and the step, not on the seed.
+
+        Returns:
+            The state after the step, and its metrics by name.
+        """
 
 
 @runtime_checkable

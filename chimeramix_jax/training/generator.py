@@ -17,6 +17,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.calls import Metrics, State
+from chimeramix_jax.training.schedules import warm_cosine
 from chimeramix_jax.training.stage_data import StageData
 
 Images = Float[Array, "batch side side 3"]
@@ -58,15 +59,9 @@ class GeneratorStage:
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """Updates both networks once, as a pure function.
+        """Updates both networks once; the arguments are those of ``epochs.TrainStep``.
 
-        Args:
-            state: parameters and optimizer states.
-            inputs: the training images.
-            indices: positions of the batch's images among them.
-            example_mask: False where an image only pads an incomplete batch; None if there is no padding.
-            key: the source of the step's random numbers.
-            shared_key: the same for every seed; not used, since seeds share no random numbers in this stage.
+        ``inputs`` are the training images. Seeds share no random numbers in this stage.
         """
         del shared_key
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
@@ -253,10 +248,7 @@ def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> optax.
     ``cosine`` rises evenly in the first 3 % of the steps and then falls to 0 along a cosine.
     """
     if settings.learning_rate_schedule == "cosine":
-        steps = settings.epochs * steps_per_epoch
-        rising = max(round(_WARM_UP * steps), 1)
-        first = settings.learning_rate / (rising + 1)
-        return optax.warmup_cosine_decay_schedule(first, settings.learning_rate, rising, max(steps, rising + 1))
+        return warm_cosine(settings.learning_rate, settings.epochs * steps_per_epoch, _WARM_UP)
     ends = [max(round(share * settings.epochs), 1) * steps_per_epoch for share in settings.learning_rate_drops]
     factors = {end: settings.learning_rate_drop_factor ** ends.count(end) for end in ends}
     return optax.piecewise_constant_schedule(settings.learning_rate, factors)

@@ -16,6 +16,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
+from chimeramix_jax.training.schedules import warm_cosine
 from chimeramix_jax.training.stage_data import StageData
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises: 10 of 200 epochs
@@ -37,7 +38,7 @@ class PretrainingStage:
         settings, plan = config.pretraining, data.plan
         self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
         self._num_classes = num_classes
-        self._schedule = learning_rate_schedule(settings.learning_rate, self.epochs * plan.steps)
+        self._schedule = warm_cosine(settings.learning_rate, self.epochs * plan.steps, _WARM_UP)
         self._optimizer = optax.adam(self._schedule)
         network, projection = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._network: nnx.GraphDef[Network] = nnx.graphdef(network)
@@ -52,15 +53,9 @@ class PretrainingStage:
         key: PRNGKeyArray,
         shared_key: PRNGKeyArray,
     ) -> tuple[State, Metrics]:
-        """Updates the network and the projection once, as a pure function.
+        """Updates the network and the projection once; the arguments are those of ``epochs.TrainStep``.
 
-        Args:
-            state: parameters, batch statistics and optimizer state.
-            inputs: the training images.
-            indices: positions of the batch's images among them.
-            example_mask: False where an image only pads an incomplete batch; None if there is no padding.
-            key: the source of the step's random numbers.
-            shared_key: the same for every seed; not used, since seeds share no random numbers in this stage.
+        ``inputs`` are the training images. Seeds share no random numbers in this stage.
         """
         del shared_key
         first_key, second_key, dropout_key = jax.random.split(key, 3)
@@ -107,11 +102,3 @@ class PretrainingStage:
     def evaluate(self, state: State) -> dict[str, float]:
         """Returns no metrics: without a trained head, the network classifies nothing yet."""
         return {}
-
-
-def learning_rate_schedule(learning_rate: float, total_steps: int) -> optax.Schedule:
-    """Returns a schedule that rises evenly to ``learning_rate`` and then falls to 0 along a cosine."""
-    rising = max(round(_WARM_UP * total_steps), 1)
-    return optax.warmup_cosine_decay_schedule(
-        learning_rate / (rising + 1), learning_rate, rising, max(total_steps, rising + 1)
-    )

@@ -178,7 +178,8 @@ class TrialRun:
             if outcome.end is not End.DONE:
                 return outcome
         content = Workdir(folder).read_results()
-        measured, seconds = content["validation"], content["seconds"]["classifier"]
+        measured, times = content["validation"], content["seconds"]
+        seconds = sum(times.values()) - times.get("generator", 0.0)  # trials may share the generator
         return Outcome(End.DONE, measured["top1"], measured["examples"], seconds)
 
     def _provide_generator(self, folder: Path, config: ConfigDict, fold: int) -> Generator[None, None, Outcome]:

@@ -3,6 +3,7 @@
 import pytest
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import comparing
 from tests.config.changed_settings import changed
 
 
@@ -46,6 +47,16 @@ def test_settings_of_measuring_alone_make_a_difference_only_to_training(config):
     assert settings.differences(config, other, measuring=True) == []
     other.generator.epochs = 3
     assert settings.differences(config, other, measuring=True) == ["generator.epochs: 200 stored, 3 requested"]
+
+
+def test_details_of_pretraining_make_a_difference_only_to_runs_that_have_it(config):
+    config, longer = (changed(config, "pretraining.epochs", epochs) for epochs in (200, 7))
+    assert settings.differences(config, longer) == []
+    assert comparing.in_digests(settings.flatten(longer)) == comparing.in_digests(settings.flatten(config))
+    before = {key: value for key, value in settings.flatten(config).items() if not key.startswith("pretraining.")}
+    assert comparing.in_digests(before) == comparing.in_digests(settings.flatten(config))
+    some, others = (changed(one, "pretraining.method", "simclr") for one in (config, longer))
+    assert settings.differences(some, others) == ["pretraining.epochs: 200 stored, 7 requested"]
 
 
 def test_all_keys_listed_without_effect_on_results_exist(config):

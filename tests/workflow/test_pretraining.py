@@ -18,7 +18,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.classifier import build_classifier, update_all_but_head
-from chimeramix_jax.training.pretraining import PretrainingStage, learning_rate_schedule
+from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
 
 
@@ -129,16 +129,20 @@ def test_the_loss_falls_and_labels_play_no_part(config):
     assert same(*states)
 
 
-def test_the_learning_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_0():
-    rates = np.array([learning_rate_schedule(0.1, 200)(step) for step in range(200)])
+def test_the_learning_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_0(config, data_dir):
+    config = settings(data_dir, **{"pretraining.epochs": 200, "pretraining.learning_rate": 0.1})
+    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    data = load_stage_data(config, "classifier", dataset.train.images, dataset.train.labels, 10)
+    stage = PretrainingStage(config, StageData(data.images, data.augmentation, EpochPlan(20, 1, 20)), 10)
+    rates = np.array([stage.learning_rate(step) for step in range(200)])
     assert rates.argmax() == 10 and rates.max() == pytest.approx(0.1)
     assert np.all(np.diff(rates[:11]) > 0) and np.all(np.diff(rates[10:]) < 0) and rates[-1] < 1e-4
 
 
 def test_a_choice_of_the_recipe_refuses_it_because_it_plans_no_time_for_it(data_dir):
     for changes, named in (
-        ({"recipes": "baseline,baseline_simclr"}, "recipes: 'baseline_simclr', but a choice"),
-        ({"pretraining.method": "simclr"}, "pretraining.method: 'simclr', but a choice"),
+        ({"recipes": "baseline,baseline_simclr"}, "recipes: 'baseline_simclr', but neither the choice"),
+        ({"pretraining.method": "simclr"}, "pretraining.method: 'simclr', but neither the choice"),
     ):
         with pytest.raises(InputError, match=named):
             chimeramix_jax.choose_and_train(settings(data_dir, "auto", **changes), "unused")
