@@ -18,6 +18,8 @@ LOSSES = ("cross_entropy", "cosine")  # implemented in training/classification_l
 
 HEADS = ("linear", "tvmf")  # implemented in models/heads.py
 
+BATCH_STATISTICS = ("running", "unmixed")  # the latter in training/unmixed_statistics.py
+
 CONVOLUTIONS = ("standard", "harmonic")  # implemented in models/harmonic.py
 
 MASKS = ("grid", "segmentation", "none")  # drawn by MaskRule in mixing/masks.py; "none": no mixing

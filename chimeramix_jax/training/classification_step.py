@@ -117,6 +117,13 @@ def evaluated(state: State) -> tuple[PyTree, PyTree]:
     return source["parameters"], source["batch_statistics"]
 
 
+def with_statistics(state: State, statistics: PyTree) -> State:
+    """Returns the state with other batch statistics in place of those that ``evaluated`` returns."""
+    if "average" in state:
+        return state | {"average": state["average"] | {"batch_statistics": statistics}}
+    return state | {"batch_statistics": statistics}
+
+
 def evaluated_entries(classifier: Network, averaged_weights: float) -> State:
     """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
     parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)

@@ -27,11 +27,18 @@ from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.classification_step import ClassificationStep, evaluated, learning_rate_schedule, sgd
+from chimeramix_jax.training.classification_step import (
+    ClassificationStep,
+    evaluated,
+    learning_rate_schedule,
+    sgd,
+    with_statistics,
+)
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.stage_data import StageData
+from chimeramix_jax.training.unmixed_statistics import UnmixedStatistics
 
 _BALANCED_DRAWS = 2**31  # their address within a step; larger than the numbers of the step's other keys
 
@@ -93,6 +100,10 @@ class ClassifierStage:
             settings.loss,
             settings.loss_code,
         )
+        self._unmixed: UnmixedStatistics | None = None
+        if settings.batch_statistics == "unmixed":
+            balanced = settings.class_balance == "sampling"
+            self._unmixed = UnmixedStatistics(classifier, data.augmentation, settings.batch_size, balanced=balanced)
         self._member: nnx.GraphDef[Network] = nnx.graphdef(classifier.eval())
         self._measure_with(classifier.eval())
 
@@ -213,6 +224,13 @@ class ClassifierStage:
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
         return float(self._schedule(step))
+
+    def finished(self, state: State, key: PRNGKeyArray) -> State:
+        """Returns the state with the batch statistics that are to predict (``config.classifier.batch_statistics``)."""
+        if self._unmixed is None:
+            return state
+        with computing(self.config.precision):
+            return with_statistics(state, self._unmixed(*evaluated(state), self.inputs.data, key))
 
     def evaluate(self, state: State) -> dict[str, float]:
         """Returns top-1 accuracy and loss on the held-out images, if any, named after the split they come from."""

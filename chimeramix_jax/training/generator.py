@@ -131,6 +131,10 @@ class GeneratorStage:
         """Returns the learning rate of both optimizers at a step, counted from 0."""
         return float(self._schedule(step))
 
+    def finished(self, state: State, key: PRNGKeyArray) -> State:
+        """Returns the state as it is: nothing is left to be done after the last step."""
+        return state
+
     def evaluate(self, state: State) -> dict[str, float]:
         """Returns no metrics: generator training is measured by its losses alone."""
         return {}

@@ -28,6 +28,7 @@ from chimeramix_jax.training.profiling import StepProfiler
 # classifiers trained with and without mixing share an address, so they start equal and see images in the same order.
 _STAGE_ADDRESS = {"generator": 0, "classifier": 1, "pretraining": 2}
 _INITIAL_STATE, _FIRST_EPOCH = 0, 1  # within a stage
+_FINISHED = 2**31 - 1  # within a stage; larger than any epoch's address
 _FIRST_MEMBER = 2**31  # within a stage, of the further members of an ensemble; larger than any epoch's address
 _FIRST_RETRY = 2**31  # within an epoch that is tried again; larger than any step's address
 
@@ -49,8 +50,11 @@ class Stage(TrainStep, Protocol):
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
 
+    def finished(self, state: State, key: PRNGKeyArray) -> State:
+        """Returns the state that is evaluated, and stored after the last step, given that of the steps."""
+
     def evaluate(self, state: State) -> dict[str, float]:
-        """Measures the state during training; returns an empty dictionary if there is nothing to measure."""
+        """Measures a finished state during training; returns an empty dictionary if there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -228,10 +232,12 @@ class _Training:
         self._end_epoch(runner.means(progress.carry.sums), display)
 
     def _end_epoch(self, metrics: dict[str, float], display: ProgressDisplay) -> None:
-        """Evaluates the state if that is due, and records the epoch."""
-        epoch = self.position.epoch
-        if epoch + 1 < self.stage.epochs and (epoch + 1) % self.config.evaluation.every_epochs == 0:
-            metrics |= self.stage.evaluate(self.state)
+        """Finishes the state after the last epoch, evaluates it if that is due before, and records the epoch."""
+        epoch, key = self.position.epoch, jax.random.fold_in(self.key, _FINISHED)
+        if epoch + 1 == self.stage.epochs:
+            self.state = self.stage.finished(self.state, key)
+        elif (epoch + 1) % self.config.evaluation.every_epochs == 0:
+            metrics |= self.stage.evaluate(self.stage.finished(self.state, key))
             if self.draw is not None:
                 step = (epoch + 1) * self.stage.plan.steps
                 self.log.write_pictures(self.draw(self.state), epoch=epoch + 1, step=step)

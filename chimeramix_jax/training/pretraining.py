@@ -99,6 +99,10 @@ class PretrainingStage:
         """Returns the learning rate at a step, counted from 0."""
         return float(self._schedule(step))
 
+    def finished(self, state: State, key: PRNGKeyArray) -> State:
+        """Returns the state as it is: nothing is left to be done after the last step."""
+        return state
+
     def evaluate(self, state: State) -> dict[str, float]:
         """Returns no metrics: without a trained head, the network classifies nothing yet."""
         return {}

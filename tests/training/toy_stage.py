@@ -52,6 +52,9 @@ class ToyStage:
     def learning_rate(self, step):
         return 0.1
 
+    def finished(self, state, key):
+        return state
+
     def evaluate(self, state):
         stopping.raise_if_asked()
         return {"test_loss": float(jnp.sum(state["generator"]["weights"]))}
