@@ -38,8 +38,8 @@ class Comparison(NamedTuple):
 def compared(workdir: Path) -> list[Comparison]:
     """Returns the comparison of a run's classifier, and of its baseline if there is one; the classifier's first.
 
-    Raises InputError if there is no run, no finished classifier, or an ensemble, whose members would have to be finished
-    one by one.
+    Raises InputError if there is no run, no finished classifier, or an ensemble, whose members would have to be
+    finished one by one.
     """
     place = Workdir(workdir)
     parts = [part for part in (place.classifier, place.baseline) if part.exists()]
