@@ -70,4 +70,7 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config.classifier.num_dataset_repeats_base = 100
     config.classifier.epochs = 128
     config.classifier.learning_rate = 0.02
-    return experiments.apply(config, experiment)
+    experiments.apply(config, experiment)
+    if config.mixing.mask != "none" or experiment == experiments.AUTO:
+        config.classifier.batch_statistics = "unmixed"  # a small generator's mixes are unlike photos
+    return config
