@@ -152,7 +152,10 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
             "--launcher: 'cloud' is not known; allowed: local, slurm",
         ),
         (["--datasets=digits"], "--experiments: sweep needs it"),
-        (["--datasets=digits", "--experiments=baseline", "--epochs=3"], "did you mean --config.generator.epochs, --config.pretraining.epochs or"),
+        (
+            ["--datasets=digits", "--experiments=baseline", "--epochs=3"],
+            "did you mean --config.generator.epochs, --config.pretraining.epochs or",
+        ),
         (["--datasets=digits", "--experiments=baseline", "baseline"], "'baseline': not understood"),
         (["--datasets=digits", "--experiments=baseline", "--workdir={occupied}"], "is not empty and not a sweep"),
     ],
