@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.config.catalog import lists_of
+from chimeramix_jax.config.catalog import lists_of, place_of_images
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import Figure, Protocol, TableDataset
@@ -25,7 +26,6 @@ EXPLANATION = (
     "chance. Where the protocols differ, the difference may come from that alone. Paired tests are between experiments "
     "of this program, in the tables below."
 )
-
 
 # Rows by config file, experiment and ``max_labels_per_class``: data sets of several files may share ``dataset.name``.
 _Rows = dict[tuple[str, str, int | None], list[Row]]
@@ -99,8 +99,8 @@ def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, 
     return found
 
 
-def _rows_by_file(part: Part, summary: Summary) -> "_Rows":
-    """Returns a summary's rows; those with a run that was begun are found by its directory, others by the data set."""
+def _rows_by_file(part: Part, summary: Summary) -> _Rows:
+    """Returns a summary's rows, each by the file of its first run that was begun or, without one, of its data set."""
     by_directory = {run.workdir.resolve(): run.config_file for run in part.runs}
     by_label = {_address(run).dataset: run.config_file for run in part.runs}
     rows: _Rows = defaultdict(list)
@@ -112,7 +112,7 @@ def _rows_by_file(part: Part, summary: Summary) -> "_Rows":
     return rows
 
 
-def _beside(figure: Figure, dataset: TableDataset, rows: "_Rows") -> Sequence[Comparison]:
+def _beside(figure: Figure, dataset: TableDataset, rows: _Rows) -> Sequence[Comparison]:
     """Returns a comparison for each experiment that may be the figure's, as sources do not always say which.
 
     An experiment whose seeds differ in a setting has several rows.
@@ -142,7 +142,10 @@ def our_protocol(part: Part) -> dict[str, str]:
     seeds = len({run.config.seed for run in part.runs})
     return {
         "data": _by_dataset(
-            {title: f"{_training_images(config)}; all test images" for title, config in configs.items()}
+            {
+                title: f"{_training_images(config)}; all {config.dataset.evaluate_on} images"
+                for title, config in configs.items()
+            }
         ),
         "network": _by_dataset(
             {title: f"{config.classifier.model}, from scratch" for title, config in configs.items()}
@@ -167,7 +170,7 @@ def _training_images(config: ConfigDict) -> str:
     dataset, images = config.dataset, config.max_labels_per_class
     chosen = "all images" if images is None else f"{images} images of every class"
     if lists_of(dataset.name) is not None:
-        return f"{chosen} of the published list trainval{dataset.division}"
+        return f"{chosen} of the published list {Path(place_of_images(dataset)[0]).stem}"
     if dataset.division >= 0:
         return f"the published division {dataset.division}"
     return "the same number of images of every class, drawn by the seed as in ChimeraMix's program"

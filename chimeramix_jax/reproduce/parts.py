@@ -94,9 +94,9 @@ def check_data(runs: Iterable[SweepRun]) -> None:
     if missing:
         available = [name for name in by_file if name not in missing]
         rest = f"; --datasets={','.join(available)} fills the rest" if available else ""
-        (first, error), *others = missing.items()
+        (first, problem), *others = missing.items()
         also = f", nor {'is' if len(others) == 1 else 'are'} {', '.join(name for name, _ in others)}" if others else ""
-        raise InputError(f"{first} is not available{also}: {error}{rest}") from error
+        raise InputError(f"{first} is not available{also}: {problem}{rest}") from problem
 
 
 def _runs(
