@@ -12,6 +12,9 @@ from chimeramix_jax.command_line import program
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reproduce import beside, estimate, parts, step_time
 from chimeramix_jax.reproduce.published import TableDataset
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.summary.comparison import summarize
+from chimeramix_jax.summary.trials import read_run
 from tests.data.gem_files import write_gem
 
 FILES = ("cub", "isic2018", "eurosat", "clamm")
@@ -86,6 +89,20 @@ def test_missing_data_sets_are_all_named_with_the_flag_for_the_rest(gem, tmp_pat
     shutil.rmtree(tmp_path / "datasets" / "isic2018" / "ISIC2018_Task3_Training_Input")
     with pytest.raises(InputError, match=r"^isic2018 is not available: dataset.image_directory: \S+ is not a folder"):
         parts.check_data(baselines(gem, tmp_path, datasets="isic2018").runs)
+
+
+def test_runs_of_two_divisions_are_listed_separately_and_paired_only_within_one(tmp_path):
+    trials = []
+    for experiment, division, accuracy in (("baseline", 0, 0.5), ("baseline", 1, 0.6), ("baseline_cosine", 1, 0.65)):
+        changes = {"dataset__division": division, "dataset__directory": f"anywhere/{division}"}
+        path = make_run(tmp_path / f"{experiment}{division}", accuracy, config=f"isic2018:{experiment}", **changes)
+        trials += read_run(Workdir(path), "top1")[0]
+    (section,) = summarize(trials, [], None, "top1").sections
+    assert section.dataset == "isic2018"
+    assert [row.title for row in section.rows] == [
+        "baseline (dataset.division=0)", "baseline (dataset.division=1)", "baseline_cosine (dataset.division=1)"
+    ]  # fmt: skip
+    assert [round(value, 6) for value in section.rows[2].differences.values()] == [0.05]
 
 
 def test_two_config_files_of_one_data_set_are_told_apart(gem, tmp_path):
