@@ -4,6 +4,7 @@ The module imports neither TFDS nor NumPy, so that checking settings is quick; t
 """
 
 import dataclasses
+import os
 import re
 from typing import Literal
 
@@ -21,15 +22,23 @@ class DatasetEntry:
     name: str
     image_side: int | None  # pixels per side of the stored images; None: the value of ``dataset.image_side``
     classes: int | None  # the number of classes; None: as many as the images have
-    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none; "function" if a
-    # function returns the images.
-    source: Literal["archive", "directory", "function"] | None = None
+    # The setting that names the user's own copy: ``dataset.archive``, ``dataset.directory`` or none; "lists" if that
+    # directory has a benchmark's published lists (``BenchmarkLists``), "function" if a function returns the images.
+    source: Literal["archive", "directory", "lists", "function"] | None = None
     hub_name: str | None = None  # on the Hugging Face Hub, for model cards; None: it is not there under its own name
 
     @property
     def is_fixed(self) -> bool:
         """Whether sides, classes and splits are known beforehand, and not only when the images are read."""
         return self.image_side is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkLists:
+    """How a benchmark publishes a data set: numbered lists of files, beside the folder of all images."""
+
+    images: str  # the folder that listed paths are relative to, seen from the one with the lists
+    training_images: int  # in trainval0.txt, and as many in the lists of the other divisions
 
 
 _ENTRIES: dict[str, DatasetEntry] = {
@@ -42,7 +51,19 @@ _ENTRIES: dict[str, DatasetEntry] = {
         DatasetEntry("cifar100", image_side=32, classes=100, source="archive", hub_name="uoft-cs/cifar100"),
         DatasetEntry("stl10", image_side=96, classes=10, source="archive"),
         DatasetEntry("image_folder", image_side=None, classes=None, source="directory"),
+        DatasetEntry("cub", image_side=None, classes=200, source="lists"),
+        DatasetEntry("isic2018", image_side=None, classes=7, source="lists"),
+        DatasetEntry("eurosat", image_side=None, classes=10, source="lists"),
+        DatasetEntry("clamm", image_side=None, classes=12, source="lists"),
     )
+}
+
+# The data sets of GEM that have files (github.com/lorenzobrigato/gem), as its scripts download them.
+_LISTS: dict[str, BenchmarkLists] = {
+    "cub": BenchmarkLists("CUB_200_2011/images", training_images=5994),
+    "isic2018": BenchmarkLists("ISIC2018_Task3_Training_Input", training_images=560),
+    "eurosat": BenchmarkLists("RGB", training_images=500),
+    "clamm": BenchmarkLists("images", training_images=600),
 }
 
 LISTS = (".csv", ".txt")  # what lists a user's own images
@@ -58,7 +79,28 @@ DATASET_NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 def names_taking(source: str) -> tuple[str, ...]:
     """Returns the names of the data sets that use ``dataset.archive`` or ``dataset.directory`` (``source``)."""
-    return tuple(entry.name for entry in _ENTRIES.values() if entry.source == source)
+    sources = (source, "lists") if source == "directory" else (source,)
+    return tuple(entry.name for entry in _ENTRIES.values() if entry.source in sources)
+
+
+def lists_of(name: str) -> BenchmarkLists | None:
+    """Returns how a benchmark lists a data set; None for all others. ``name`` need not be known."""
+    return _LISTS.get(name)
+
+
+def place_of_images(dataset_config: ConfigDict) -> tuple[str, str]:
+    """Returns what names the images of a data set with files, and the folder that listed paths are relative to.
+
+    These are ``dataset.directory`` and ``dataset.image_directory`` or, of a benchmark, its list of the training images
+    and the folder where its scripts put the images. The list leaves out the validation images if these are to be
+    evaluated on.
+    """
+    lists, directory = lists_of(dataset_config.name), dataset_config.directory
+    if lists is None or not directory:
+        return directory, dataset_config.image_directory
+    part = "train" if dataset_config.evaluate_on == "validation" else "trainval"
+    images = dataset_config.image_directory or os.path.join(directory, lists.images)
+    return os.path.join(directory, f"{part}{dataset_config.division}.txt"), images
 
 
 def names_with_any_side() -> tuple[str, ...]:

@@ -171,7 +171,13 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
             f"dataset.fit: {settings['dataset.fit']!r}, but the images of {entry.name} are square already; only "
             f"{', '.join(catalog.names_with_any_side())} can use it, and it must be crop for others"
         )
-    if settings["dataset.division"] >= 0 and settings["max_labels_per_class"] is None:
+    if entry.source == "lists":
+        if settings["dataset.division"] < 0:
+            raise InputError(
+                f"dataset.division: {settings['dataset.division']}, but {entry.name} is published in numbered "
+                "divisions; it must be 0, 1 or 2"
+            )
+    elif settings["dataset.division"] >= 0 and settings["max_labels_per_class"] is None:
         raise InputError(
             f"dataset.division: {settings['dataset.division']}, but with max_labels_per_class None all images are "
             "training images; it must be -1, or max_labels_per_class must be a whole number"

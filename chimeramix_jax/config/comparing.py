@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import own_code
+from chimeramix_jax.config.catalog import place_of_images
 from chimeramix_jax.config.storing import config_to_dict, flatten
 from chimeramix_jax.paths import without_links
 
@@ -158,9 +159,9 @@ def generator_settings(config: ConfigDict) -> tuple[str, ...]:
 
 
 def generator_identity(config: ConfigDict) -> dict[str, Any]:
-    """Returns the values of these settings and the image folder. Runs for which all are equal share a generator."""
+    """Returns the values of these settings and the folder or list of images. Runs with equal ones share a generator."""
     groups = generator_settings(config)
     settings = in_digests(leaving_out(config, NO_EFFECT_ON_RESULTS))
     identity = {key: value for key, value in settings.items() if _belongs(key, groups)}
-    directory = config.dataset.directory
+    directory, _ = place_of_images(config.dataset)
     return identity | {"dataset.directory": without_links(directory) if directory else ""}

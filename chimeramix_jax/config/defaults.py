@@ -38,16 +38,19 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # the unused images of the train split; in a fold's run, the fold that was left out
     "dataset.evaluate_on": ("test", rules.choice("test", "validation")),
     # -1: draw the training images by seed. 0: the first max_labels_per_class images of each class in published order,
-    # 1: the next that many, and so on, whatever the seed, as the GEM benchmark divides ciFAIR-10
+    # 1: the next that many, and so on, whatever the seed, as the GEM benchmark divides ciFAIR-10. cub, isic2018,
+    # eurosat, clamm: the number of GEM's lists, as in trainval0.txt, whose images are then drawn by seed
     "dataset.division": (-1, rules.integer(-1, 1_000_000)),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
-    # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md)
+    # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md).
+    # cub, isic2018, eurosat, clamm: the folder with GEM's lists
     "dataset.directory": ("", rules.TEXT),
-    # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file
+    # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file. cub,
+    # isic2018, eurosat, clamm: the same, for GEM's lists; "": where GEM's scripts put the images, beside the lists
     "dataset.image_directory": ("", rules.TEXT),
-    # image_folder, tfds:NAME: pixels per side of the stored squares
+    # image_folder, tfds:NAME, cub, isic2018, eurosat, clamm: pixels per side of the stored squares
     "dataset.image_side": (64, rules.integer(8, 1024)),
     # image_folder, tfds:NAME: how photos that are not square become squares. "crop": only the largest central square is
     # seen; "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See

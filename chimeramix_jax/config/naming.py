@@ -7,6 +7,7 @@ import re
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.config.catalog import lists_of
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, in_digests, leaving_out
 from chimeramix_jax.config.experiments import parse_recipes
 from chimeramix_jax.config.loading import shipped_settings
@@ -29,7 +30,7 @@ def default_workdir(config: ConfigDict) -> str:
     """
     name, changed = _nearest_file(config)
     parts = [re.sub(r"[^\w.-]", "_", name)]
-    if config.dataset.directory:
+    if _has_own_folder(config):
         folder = short_name(without_links(config.dataset.directory))
         parts.append(re.sub(r"[^\w.-]", "_", folder))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
@@ -44,13 +45,18 @@ def default_workdir(config: ConfigDict) -> str:
     return os.path.join("runs", "-".join(parts))
 
 
+def _has_own_folder(config: ConfigDict) -> bool:
+    """Whether the images are those of a folder, and not of a data set whose name says which they are."""
+    return bool(config.dataset.directory) and lists_of(config.dataset.name) is None
+
+
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
     """Returns the shipped file, for this experiment, with the fewest different settings, and these settings.
 
     If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
-    if config.dataset.directory:
+    if _has_own_folder(config):
         mine["dataset.directory"] = without_links(config.dataset.directory)
     changed: dict[str, dict[str, object]] = {}
     for name, settings in shipped_settings(config.dataset.name, config.experiment).items():

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry
+from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry, place_of_images
 from chimeramix_jax.config.checking import check_value
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
@@ -111,7 +111,8 @@ def load_few_shot(
                 splits["test"] = splits["train"].at(np.arange(0))
             kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
             train = splits.pop("train")
-            if dataset_config.division < 0 or max_labels_per_class is None:
+            # The division of a benchmark's data set is that of its lists.
+            if dataset_config.division < 0 or max_labels_per_class is None or entry.source == "lists":
                 indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
             else:
                 indices = division_indices(train.labels, max_labels_per_class, dataset_config.division, class_names)
@@ -153,11 +154,11 @@ def _checked_entry(dataset_config: ConfigDict) -> DatasetEntry:
 
 def _directory_of_files(entry: DatasetEntry, dataset_config: ConfigDict) -> Path | None:
     """Returns the folder below which the images' files are; None if the data set has none."""
-    if entry.source != "directory":
+    if entry.source not in ("directory", "lists"):
         return None
     from chimeramix_jax.data.builders.own_images import folder_of
 
-    return folder_of(dataset_config.directory, dataset_config.image_directory)
+    return folder_of(*place_of_images(dataset_config))
 
 
 def _refuse_empty(held_out: "_Examples", dataset_config: ConfigDict, training_images: int) -> None:

@@ -3,13 +3,15 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config.catalog import lists_of, place_of_images
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.reproduce.parts import Part
-from chimeramix_jax.reproduce.published import Figure, Protocol
+from chimeramix_jax.reproduce.published import Figure, Protocol, TableDataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary.comparison import summarize
 from chimeramix_jax.summary.plan import PlannedRun
@@ -24,6 +26,9 @@ EXPLANATION = (
     "chance. Where the protocols differ, the difference may come from that alone. Paired tests are between experiments "
     "of this program, in the tables below."
 )
+
+# Rows by config file, experiment and ``max_labels_per_class``: data sets of several files may share ``dataset.name``.
+_Rows = dict[tuple[str, str, int | None], list[Row]]
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,7 @@ def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, 
 
     Data sets have their titles, and are in the order of the table.
     """
-    rows: dict[tuple[str, str, int | None], list[Row]] = defaultdict(list)
-    for section in summary.sections:
-        for row in section.rows:
-            rows[section.dataset, row.experiment, row.images_per_class].append(row)
+    rows = _rows_by_file(part, summary)
     found: dict[str, list[tuple[Protocol, list[Comparison]]]] = {}
     for dataset in part.table.datasets:
         figures = [figure for figure in part.figures if figure.dataset == dataset.config]
@@ -90,21 +92,34 @@ def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, 
         for protocol in part.table.protocols:
             same = sorted((one for one in figures if one.protocol == protocol), key=lambda one: one.images_per_class)
             if same:
-                beside = [line for figure in same for line in _beside(figure, dataset.can_be_filled, rows)]
+                beside = [line for figure in same for line in _beside(figure, dataset, rows)]
                 by_protocol.append((protocol, beside))
         if by_protocol:
             found[dataset.title] = by_protocol
     return found
 
 
-def _beside(figure: Figure, known: bool, rows: Mapping[tuple[str, str, int | None], list[Row]]) -> Sequence[Comparison]:
+def _rows_by_file(part: Part, summary: Summary) -> _Rows:
+    """Returns a summary's rows, each by the file of its first run that was begun or, without one, of its data set."""
+    by_directory = {run.workdir.resolve(): run.config_file for run in part.runs}
+    by_label = {_address(run).dataset: run.config_file for run in part.runs}
+    rows: _Rows = defaultdict(list)
+    for section in summary.sections:
+        for row in section.rows:
+            begun = next((trial.workdir for trial in row.trials if trial.workdir is not None), None)
+            file = by_label[section.dataset] if begun is None else by_directory[begun.resolve()]
+            rows[file, row.experiment, row.images_per_class].append(row)
+    return rows
+
+
+def _beside(figure: Figure, dataset: TableDataset, rows: _Rows) -> Sequence[Comparison]:
     """Returns a comparison for each experiment that may be the figure's, as sources do not always say which.
 
-    An experiment whose seeds differ in a setting has several rows. ``known`` says whether the program has the data set.
+    An experiment whose seeds differ in a setting has several rows.
     """
     found = []
-    for experiment in figure.experiments if known else ():
-        of_experiment = rows.get((figure.dataset, experiment, figure.images_per_class), [])
+    for experiment in figure.experiments if dataset.can_be_filled else ():
+        of_experiment = rows.get((dataset.config, experiment, dataset.size_of_runs(figure.images_per_class)), [])
         found += [Comparison(figure, experiment, row) for row in of_experiment]
         if not of_experiment:
             found.append(Comparison(figure, experiment, None))
@@ -125,14 +140,17 @@ def our_protocol(part: Part) -> dict[str, str]:
     """Returns what the runs of this program have for each of ``published.ASPECTS``, by data set where that differs."""
     configs = {dataset.title: _first_config(part, dataset.config) for dataset in part.datasets}
     seeds = len({run.config.seed for run in part.runs})
-    count = f"{seeds} seeds, each with images" if seeds > 1 else "1 seed, with images"
     return {
-        "data": "the same number of images of every class, drawn by the seed as in ChimeraMix's program; "
-        "all test images",
+        "data": _by_dataset(
+            {
+                title: f"{_training_images(config)}; all {config.dataset.evaluate_on} images"
+                for title, config in configs.items()
+            }
+        ),
         "network": _by_dataset(
             {title: f"{config.classifier.model}, from scratch" for title, config in configs.items()}
         ),
-        "training": _by_dataset({title: _training(config.classifier) for title, config in configs.items()}),
+        "training": _by_dataset({title: _training(config) for title, config in configs.items()}),
         "tuning": _by_dataset(
             {
                 title: f"nothing: learning rate {config.classifier.learning_rate:g} and weight decay "
@@ -140,7 +158,7 @@ def our_protocol(part: Part) -> dict[str, str]:
                 for title, config in configs.items()
             }
         ),
-        "runs": f"{count} of its own",
+        "runs": _by_dataset({title: _runs(seeds, config) for title, config in configs.items()}),
         "epoch": "the last",
         "metric": {"top1": "top-1 accuracy", "macro_accuracy": "macro accuracy, which is balanced accuracy"}[
             part.table.metric
@@ -148,15 +166,33 @@ def our_protocol(part: Part) -> dict[str, str]:
     }
 
 
-def _training(classifier: ConfigDict) -> str:
-    return (
-        f"{classifier.epochs} epochs of about {classifier.num_dataset_repeats_base} images per class, cropped and "
-        f"mirrored, in batches of {classifier.batch_size}"
-    )
+def _training_images(config: ConfigDict) -> str:
+    dataset, images = config.dataset, config.max_labels_per_class
+    chosen = "all images" if images is None else f"{images} images of every class"
+    if lists_of(dataset.name) is not None:
+        return f"{chosen} of the published list {Path(place_of_images(dataset)[0]).stem}"
+    if dataset.division >= 0:
+        return f"the published division {dataset.division}"
+    return "the same number of images of every class, drawn by the seed as in ChimeraMix's program"
 
 
-def _first_config(part: Part, dataset: str) -> ConfigDict:
-    return next(run.config for run in part.runs if run.config.dataset.name == dataset)
+def _runs(seeds: int, config: ConfigDict) -> str:
+    same_images = config.dataset.division >= 0
+    if seeds == 1:
+        return "1 seed" if same_images else "1 seed, with images of its own"
+    return f"{seeds} seeds, {'all on the same images' if same_images else 'each with images of its own'}"
+
+
+def _training(config: ConfigDict) -> str:
+    classifier = config.classifier
+    mirrored = " and mirrored" if config.augment.horizontal_flip else ""
+    base = classifier.num_dataset_repeats_base
+    shown = "all images once" if config.max_labels_per_class is None else f"about {base} images per class"
+    return f"{classifier.epochs} epochs of {shown}, cropped{mirrored}, in batches of {classifier.batch_size}"
+
+
+def _first_config(part: Part, file: str) -> ConfigDict:
+    return next(run.config for run in part.runs if run.config_file == file)
 
 
 def _by_dataset(texts: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.catalog import dataset_entry
+from chimeramix_jax.config.catalog import dataset_entry, lists_of
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.sweep.finished import is_finished, results
 from chimeramix_jax.sweep.plan import Job, State
@@ -51,11 +51,20 @@ def steps_of(config: ConfigDict, stage: str) -> int:
     """Returns the number of training steps of a stage, "generator" or "classifier", with images of a known data set."""
     from chimeramix_jax.data.sampling import EpochPlan, repeats_per_epoch  # imports JAX, which takes a second
 
-    classes, images = dataset_entry(config.dataset.name).classes, config.max_labels_per_class
-    assert classes is not None and images is not None, "tables have data sets and sizes that are known"
     settings = config[stage]
-    repeats = repeats_per_epoch(settings.num_dataset_repeats_base, images)
-    return settings.epochs * EpochPlan(classes * images, repeats, settings.batch_size).steps
+    repeats = repeats_per_epoch(settings.num_dataset_repeats_base, config.max_labels_per_class)
+    return settings.epochs * EpochPlan(training_images(config), repeats, settings.batch_size).steps
+
+
+def training_images(config: ConfigDict) -> int:
+    """Returns the number of training images of a run on a data set of a table, for which it is known beforehand."""
+    classes, images = dataset_entry(config.dataset.name).classes, config.max_labels_per_class
+    if images is not None:
+        assert classes is not None, "tables have data sets whose classes are known"
+        return classes * images
+    lists = lists_of(config.dataset.name)
+    assert lists is not None and not config.repeat_unlimited, "tables use all images of listed data sets only, once"
+    return lists.training_images
 
 
 def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:

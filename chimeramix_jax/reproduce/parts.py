@@ -1,12 +1,12 @@
 """The part of a published table that a command is about: its runs, and the published figures beside them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.catalog import dataset_entry
-from chimeramix_jax.data.preparation import prepared_builder
+from chimeramix_jax.data.preparation import prepared_builder, quiet_tfds
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reproduce.published import Figure, PublishedTable, TableDataset
 from chimeramix_jax.sweep import selection
@@ -80,16 +80,23 @@ def chosen(
 def check_data(runs: Iterable[SweepRun]) -> None:
     """Prepares the data sets of the runs, so that a missing one is reported before anything is trained.
 
-    Raises InputError, which names the data set, what is missing and how to provide it.
+    Raises InputError, which names the data sets that are missing, says how to provide the first of them, and which flag
+    fills the rest.
     """
-    by_name = {run.config.dataset.name: run.config.dataset for run in runs}
-    for name, dataset in by_name.items():
+    by_file = {run.config_file: run.config.dataset for run in runs}
+    missing: dict[str, InputError] = {}
+    for name, dataset in by_file.items():
         try:
-            prepared_builder(dataset_entry(name), dataset)
+            with quiet_tfds():
+                prepared_builder(dataset_entry(dataset.name), dataset)
         except InputError as error:
-            others = ", ".join(other for other in by_name if other != name)
-            rest = f"; --datasets={others.replace(', ', ',')} fills the rest" if others else ""
-            raise InputError(f"{name} is not available: {error}{rest}") from error
+            missing[name] = error
+    if missing:
+        available = [name for name in by_file if name not in missing]
+        rest = f"; --datasets={','.join(available)} fills the rest" if available else ""
+        (first, problem), *others = missing.items()
+        also = f", nor {'is' if len(others) == 1 else 'are'} {', '.join(name for name, _ in others)}" if others else ""
+        raise InputError(f"{first} is not available{also}: {problem}{rest}") from problem
 
 
 def _runs(
@@ -104,12 +111,18 @@ def _runs(
             folder,
             dataset.config,
             ",".join(experiments),
-            ",".join(map(str, dataset.images_per_class)),
+            _sizes_of_runs(dataset),
             seeds,
             shared,
         )
     ]
     return sorted(runs, key=lambda run: run.config.seed)  # a stable sort: the order is otherwise that of the table
+
+
+def _sizes_of_runs(dataset: TableDataset) -> str:
+    """Returns the numbers of images per class as the text of a list, as for a sweep."""
+    sizes = [dataset.size_of_runs(size) for size in dataset.images_per_class]
+    return ",".join(selection.ALL if size is None else str(size) for size in sizes)
 
 
 def _names(flag: str, text: str | None, known: Sequence[str]) -> list[str]:
@@ -120,8 +133,7 @@ def _names(flag: str, text: str | None, known: Sequence[str]) -> list[str]:
 
 
 def _restricted(dataset: TableDataset, sizes: Sequence[int]) -> TableDataset:
-    left = tuple(size for size in dataset.images_per_class if size in sizes)
-    return TableDataset(dataset.config, dataset.title, left)
+    return replace(dataset, images_per_class=tuple(size for size in dataset.images_per_class if size in sizes))
 
 
 def _sizes(table: PublishedTable, text: str | None) -> list[int]:

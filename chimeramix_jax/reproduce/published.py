@@ -75,6 +75,12 @@ class TableDataset:
     config: str  # the name of its config file, whether or not there is one
     title: str
     images_per_class: tuple[int, ...]
+    # Whether all images are trained on. The published number is then rounded, as some classes have fewer.
+    every_image: bool = False
+
+    def size_of_runs(self, images_per_class: int) -> int | None:
+        """Returns the value of ``max_labels_per_class`` in the runs for a published number of images per class."""
+        return None if self.every_image else images_per_class
 
     @property
     def can_be_filled(self) -> bool:
@@ -122,7 +128,8 @@ def load(name: str) -> PublishedTable:
         raise not_one_of("TABLE", name, names())
     content = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     datasets = tuple(
-        TableDataset(entry["config"], entry["title"], tuple(entry["images_per_class"])) for entry in content["datasets"]
+        TableDataset(entry["config"], entry["title"], tuple(entry["images_per_class"]), entry.get("every_image", False))
+        for entry in content["datasets"]
     )
     taken_over = [figure for other in content.get("figures_of", ()) for figure in load(other).figures]
     places = {(dataset.config, images) for dataset in datasets for images in dataset.images_per_class}

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reproduce.estimate import StepTimes, Work
+from chimeramix_jax.reproduce.estimate import StepTimes, Work, training_images
 from chimeramix_jax.sweep.plan import Job
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _data(config: ConfigDict, stage: str, classes: int) -> "StageData":
 
     from chimeramix_jax.training.stage_data import load_stage_data
 
-    labels = np.repeat(np.arange(classes), config.max_labels_per_class)
+    labels = np.sort(np.arange(training_images(config)) % classes)
     shape = len(labels), _TILES_PER_SIDE, _TILES_PER_SIDE, 3
     colours = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     places = np.arange(config[stage].image_side) * _TILES_PER_SIDE // config[stage].image_side

@@ -16,6 +16,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.config.catalog import lists_of
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
@@ -220,11 +221,15 @@ def _check_run_directory(workdir: Workdir, run: SweepRun) -> None:
 
 
 def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
-    """Checks that a folder of images has not changed, as finished runs are not run again and would not notice."""
-    stored = workdir.read_data() if run.config.dataset.directory else None
+    """Checks that a folder of images has not changed, as finished runs are not run again and would not notice.
+
+    Published data sets do not change, and need not be there for a report.
+    """
+    config = run.config
+    of_a_folder = config.dataset.directory and lists_of(config.dataset.name) is None
+    stored = workdir.read_data() if of_a_folder else None
     if stored is None:
         return
-    config = run.config
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
     if differing := changes(stored, dataset.identity):
         raise InputError(

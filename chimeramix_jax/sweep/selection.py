@@ -42,6 +42,11 @@ class SweepRun:
         return self.workdir.name
 
     @property
+    def config_file(self) -> str:
+        """The name of its config file, without folder and extension; data sets of shipped files are listed by it."""
+        return Path(self.source.partition(":")[0]).stem
+
+    @property
     def pattern(self) -> Path:
         """The run's directory with ``{seed}`` instead of the number, which is the same for all seeds."""
         begin, _, end = self.name.rpartition(f"seed-{self.config.seed}")

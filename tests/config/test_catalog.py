@@ -34,6 +34,10 @@ def test_properties_equal_those_of_the_published_data_sets():
         "cifar100": (32, 100),
         "stl10": (96, 10),
         "image_folder": (None, None),
+        "cub": (None, 200),
+        "isic2018": (None, 7),
+        "eurosat": (None, 10),
+        "clamm": (None, 12),
     }
     assert native_image_side("stl10") == 96
 

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from chimeramix_jax.config import load
-from chimeramix_jax.config.catalog import DATASET_NAMES
+from chimeramix_jax.config.catalog import DATASET_NAMES, lists_of
 from chimeramix_jax.data import few_shot_indices, load_few_shot
 from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.builders.digits import TRAIN_IMAGES, Digits
@@ -142,7 +142,7 @@ def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_p
     assert (tmp_path / PREPARED_DIGITS / "dataset_info.json").is_file()
 
 
-@pytest.mark.parametrize("name", DATASET_NAMES)
+@pytest.mark.parametrize("name", [name for name in DATASET_NAMES if not lists_of(name)])  # see test_benchmark_lists.py
 def test_every_data_set_of_the_catalog_has_a_builder(name, dataset_config, tmp_path):
     dataset_config.name, dataset_config.directory = name, str(tmp_path / "photos")
     for folder in ("train/ants", "train/bees", "test/ants", "test/bees"):

@@ -96,3 +96,9 @@ def fill():
                 make_run(run.workdir, values[config.seed], config=run.source, **changes)
 
     return write
+
+
+@pytest.fixture
+def gem():
+    """The shipped table of GEM."""
+    return published.load("gem")

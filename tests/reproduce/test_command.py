@@ -94,7 +94,7 @@ def test_runs_with_other_settings_are_refused(part, fill, tmp_path, capsys):
 
 
 def test_a_data_set_that_is_not_available_is_named_before_anything_starts(tmp_path, capsys):
-    arguments = ["--experiments=baseline", "--seeds=0", f"--workdir={tmp_path / 'runs'}"]
+    arguments = ["--datasets=cifair10", "--experiments=baseline", "--seeds=0", f"--workdir={tmp_path / 'runs'}"]
     archive = tmp_path / "ciFAIR-10.zip"
     archive.write_bytes(b"half of a download")
     arguments += [f"--config.dataset.data_dir={tmp_path / 'data'}", f"--config.dataset.archive={archive}"]

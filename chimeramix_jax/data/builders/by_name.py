@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.catalog import TFDS_PREFIX
+from chimeramix_jax.config.catalog import TFDS_PREFIX, lists_of
 
 
 def make_builder(dataset_config: ConfigDict) -> Any:
@@ -30,6 +30,17 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             return OwnImages(
                 scan(dataset_config.directory, dataset_config.evaluate_on, dataset_config.image_directory),
+                dataset_config.image_side,
+                fit=dataset_config.fit,
+                skip_unreadable=dataset_config.skip_unreadable,
+                data_dir=data_dir,
+            )
+        case name if lists_of(name):
+            from chimeramix_jax.data.builders.benchmark_lists import scan_benchmark
+            from chimeramix_jax.data.builders.own_images import OwnImages
+
+            return OwnImages(
+                scan_benchmark(dataset_config),
                 dataset_config.image_side,
                 fit=dataset_config.fit,
                 skip_unreadable=dataset_config.skip_unreadable,

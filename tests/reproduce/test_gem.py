@@ -1,0 +1,138 @@
+"""The table of GEM, whose data sets are folders of images with published lists."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from conftest import TINY
+
+from benchmarks.made_runs import make_run
+from chimeramix_jax.command_line import program
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.reproduce import beside, estimate, parts, step_time
+from chimeramix_jax.reproduce.published import TableDataset
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.summary.comparison import summarize
+from chimeramix_jax.summary.trials import read_run
+from tests.data.gem_files import write_gem
+
+FILES = ("cub", "isic2018", "eurosat", "clamm")
+ALL = ",".join(FILES)
+
+
+def baselines(gem, folder, datasets=ALL, seeds="0", **settings):
+    overrides = [f"--config.{key}={value}" for key, value in settings.items()]
+    return parts.chosen(gem, folder, datasets=datasets, experiments="baseline", seeds=seeds, overrides=overrides)
+
+
+def shown(part):
+    """What stands beside the published figures of the baseline, by data set: its mean in percent."""
+    found = {}
+    for title, by_protocol in beside.comparisons(part, beside.summary_of(part)).items():
+        (line,) = (line for _, lines in by_protocol for line in lines if line.experiment == "baseline")
+        found[title] = line.measured and round(100 * line.measured.mean, 6)
+    return found
+
+
+def test_all_five_data_sets_can_be_filled(gem):
+    assert all(dataset.can_be_filled for dataset in gem.datasets)
+    assert gem.runs == 5 * 6 * 10
+
+
+def test_runs_have_the_published_number_of_images_and_all_of_cub(gem, tmp_path):
+    runs = {run.config_file: run for run in baselines(gem, tmp_path).runs}
+    assert {name: run.config.max_labels_per_class for name, run in runs.items()} == {
+        "cub": None, "isic2018": 80, "eurosat": 50, "clamm": 50
+    }  # fmt: skip
+    assert runs["cub"].name == "cub-baseline-all-per-class-seed-0"
+    steps = {name: estimate.steps_of(run.config, "classifier") for name, run in runs.items()}
+    assert steps == {"cub": 200 * 375, "isic2018": 500 * 35, "eurosat": 500 * 20, "clamm": 500 * 38}
+
+
+def test_steps_are_timed_with_as_many_images_as_the_lists_have(gem, tmp_path):
+    (run,) = baselines(gem, tmp_path, datasets="cub").runs
+    run.config.update_from_flattened_dict({"classifier.image_side": 8})
+    data = step_time._data(run.config, "classifier", 200).images
+    counts = np.asarray(data.member_counts)
+    assert counts.sum() == 5994 and set(counts.tolist()) == {29, 30}
+
+
+def test_finished_runs_stand_beside_the_figures_of_their_own_data_set(gem, tmp_path):
+    part = baselines(gem, tmp_path, seeds="0,1")
+    for run in part.runs:
+        accuracy = (FILES.index(run.config_file) + 5) / 10
+        sizes = {"max_labels_per_class": run.config.max_labels_per_class}
+        make_run(run.workdir, accuracy, config=run.source, seed=run.config.seed, **sizes)
+    assert shown(part) == {"CUB": 50.0, "ISIC 2018": 60.0, "EuroSAT": 70.0, "CLaMM": 80.0}
+    assert not beside.changed_settings(part)
+
+
+def test_the_page_says_what_is_trained_on_by_data_set(gem, tmp_path):
+    ours = beside.our_protocol(baselines(gem, tmp_path, seeds="0,1"))
+    assert "CUB: all images of the published list trainval0; all test images" in ours["data"]
+    assert "ISIC 2018: 80 images of every class of the published list trainval0" in ours["data"]
+    assert ours["runs"] == "2 seeds, all on the same images"
+    assert "CLaMM: 500 epochs of about 50 images per class, cropped, in batches of 16" in ours["training"]
+    assert "CUB: 200 epochs of all images once, cropped and mirrored, in batches of 16" in ours["training"]
+
+
+def test_missing_data_sets_are_all_named_with_the_flag_for_the_rest(gem, tmp_path, data_dir, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_gem(tmp_path / "datasets" / "isic2018", "isic2018")
+    part = baselines(gem, tmp_path, **{"dataset.data_dir": data_dir, "dataset.image_side": 8})
+    with pytest.raises(InputError) as caught:
+        parts.check_data(part.runs)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith("; --datasets=isic2018 fills the rest")
+    assert message.startswith("cub is not available, nor are eurosat, clamm: dataset.directory: ")
+    shutil.rmtree(tmp_path / "datasets" / "isic2018" / "ISIC2018_Task3_Training_Input")
+    with pytest.raises(InputError, match=r"^isic2018 is not available: dataset.image_directory: \S+ is not a folder"):
+        parts.check_data(baselines(gem, tmp_path, datasets="isic2018").runs)
+
+
+def test_runs_of_two_divisions_are_listed_separately_and_paired_only_within_one(tmp_path):
+    trials = []
+    for experiment, division, accuracy in (("baseline", 0, 0.5), ("baseline", 1, 0.6), ("baseline_cosine", 1, 0.65)):
+        changes = {"dataset__division": division, "dataset__directory": f"anywhere/{division}"}
+        path = make_run(tmp_path / f"{experiment}{division}", accuracy, config=f"isic2018:{experiment}", **changes)
+        trials += read_run(Workdir(path), "top1")[0]
+    (section,) = summarize(trials, [], None, "top1").sections
+    assert section.dataset == "isic2018"
+    assert [row.title for row in section.rows] == [
+        "baseline (dataset.division=0)", "baseline (dataset.division=1)", "baseline_cosine (dataset.division=1)"
+    ]  # fmt: skip
+    assert [round(value, 6) for value in section.rows[2].differences.values()] == [0.05]
+
+
+def test_two_config_files_of_one_data_set_are_told_apart(gem, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    files = ("image_folder", "image_folder_gpu")
+    datasets = tuple(TableDataset(file, file.upper(), (80,), every_image=True) for file in files)
+    (figure,) = (one for one in gem.figures if one.dataset == "isic2018" and one.method.startswith("Cross"))
+    figures = tuple(dataclasses.replace(figure, dataset=file) for file in files)
+    table = dataclasses.replace(gem, datasets=datasets, figures=figures)
+    part = baselines(table, tmp_path / "runs", datasets="*", **{"dataset.directory": photos})
+    with pytest.raises(InputError, match=r"^image_folder is not available, nor is image_folder_gpu: "):
+        parts.check_data(part.runs)
+    for run, accuracy in zip(part.runs, (0.25, 0.75), strict=True):
+        make_run(run.workdir, accuracy, config=run.source, dataset__directory=str(photos))
+    assert shown(part) == {"IMAGE_FOLDER": 25.0, "IMAGE_FOLDER_GPU": 75.0}
+
+
+@pytest.mark.slow
+def test_a_run_of_cub_is_trained_and_stands_beside_the_published_figure(tmp_path, data_dir, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_gem(tmp_path / "datasets" / "cub", "cub")
+    values = {"dataset.data_dir": data_dir, "dataset.image_side": 8} | TINY
+    del values["max_labels_per_class"]
+    arguments = ["reproduce", "gem", "--datasets=cub", "--experiments=baseline", "--seeds=0", "--workdir=runs"]
+    arguments += [f"--config.{key}={value}" for key, value in values.items()]
+    assert program.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "jobs to do: 0" in output and "one seed, no interval" in output
+    shutil.rmtree(tmp_path / "datasets")
+    assert program.main([*arguments, "--report"]) == 0  # needs no images
+    assert program.main([*arguments, "--dry_run"]) == 0
+    assert "estimate: nothing is left to train" in capsys.readouterr().out
