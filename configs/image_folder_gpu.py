@@ -25,6 +25,7 @@ def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config.generator.image_side = IMAGE_SIDE
     config.generator.batch_size = 16
     config.generator.num_dataset_repeats_base = 60
+    published.classifier.batch_statistics = config.classifier.batch_statistics
     config.classifier = published.classifier
     config.classifier.image_side = IMAGE_SIDE
     config.classifier.model = "wrn-16-4"
