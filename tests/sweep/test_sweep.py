@@ -153,10 +153,7 @@ def test_a_dry_run_tells_the_plan_and_touches_nothing(tmp_path, capsys):
         ),
         (["--datasets=digits"], "--experiments: sweep needs it"),
         (
-            (
-                ["--datasets=digits", "--experiments=baseline", "--epochs=3"],
-                "did you mean --config.generator.epochs, --config.pretraining.epochs or",
-            ),
+            ["--datasets=digits", "--experiments=baseline", "--epochs=3"],
             "did you mean --config.generator.epochs, --config.pretraining.epochs or",
         ),
         (["--datasets=digits", "--experiments=baseline", "baseline"], "'baseline': not understood"),
