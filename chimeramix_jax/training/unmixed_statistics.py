@@ -18,8 +18,8 @@ from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.runtime import stopping
 
-VIEWS = 6400  # augmented images in all; half of them count
-FEWEST_BATCHES = 150  # after half of them, less than 0.1 % of a running average with momentum 0.1 is older
+VIEWS = 1600  # augmented images in all; half of them count
+FEWEST_BATCHES = 100  # after half of them, 0.5 % of a running average with momentum 0.1 is older
 
 
 class UnmixedStatistics:

@@ -12,7 +12,7 @@ from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.runs.restore import TrainedClassifier
-from chimeramix_jax.training import loop, unmixed_statistics
+from chimeramix_jax.training import loop
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.classification_step import evaluated
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -23,11 +23,6 @@ from chimeramix_jax.training.stage_data import StageData
 PIXELS = np.random.default_rng(0).integers(0, 100, (4, 8, 8, 3), np.uint8)
 PIXELS[:3] += 150
 LABELS = np.array([0, 0, 0, 1])
-
-
-@pytest.fixture(autouse=True)
-def fewer_views(monkeypatch):
-    monkeypatch.setattr(unmixed_statistics, "VIEWS", 800)
 
 
 def stage_of(**changes):
@@ -63,7 +58,7 @@ def test_they_are_the_means_and_variances_over_the_unmixed_images_as_often_as_th
     expected = np.tensordot(weights, features.mean((1, 2)), 1)
     deviation = np.sqrt(np.tensordot(weights, np.square(features).mean((1, 2)), 1) - expected**2)
     assert mean == pytest.approx(expected, abs=0.02 * deviation.max())
-    assert np.sqrt(variance) == pytest.approx(deviation, rel=0.02)
+    assert np.sqrt(variance) == pytest.approx(deviation, rel=0.05)
 
 
 def test_training_is_the_same_and_the_stored_network_has_the_new_statistics(tmp_path):
