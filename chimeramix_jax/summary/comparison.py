@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import not_one_of
 from chimeramix_jax.reporting.seed_table import rollback_lines
 from chimeramix_jax.reporting.statistics import holm
@@ -14,23 +15,20 @@ from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import Address, Status, Trial
 
-# The settings in which experiments differ by design. Classifiers that differ in others are not compared, as their
-# difference could be due to those.
+# The settings in which experiments differ by design: those that they change, with their details, and those of own ideas.
+# Classifiers that differ in others are not compared, as their difference could be due to those.
 EXPERIMENT_SETTINGS = (
+    *sorted({key for changes in EXPERIMENTS.values() for key in changes}),
     "augment.autoaugment_policy",
-    "augment.cutmix_probability",
-    "augment.cutout",
     "augment.cutout_side",
-    "augment.mixup",
     "augment.own",
     "augment.own_code",
-    "augment.policy",
     "augment.randaugment_magnitude",
     "augment.randaugment_operations",
-    "augment.random_erasing_probability",
-    "classifier.loss",
+    "classifier.batch_statistics",  # which matter where images are mixed
     "classifier.loss_code",
     "classifier.model_code",  # and with it "classifier.model"
+    "classifier.tvmf_kappa",
     "generator",
     "mixing",
     "pretraining",

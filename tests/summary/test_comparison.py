@@ -5,6 +5,8 @@ import pytest
 from scipy import stats
 from summary.made_trials import made_trial
 
+from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.summary.comparison import summarize
 from chimeramix_jax.summary.plan import PlannedRun
@@ -99,10 +101,15 @@ def test_an_experiment_with_other_classifier_settings_than_the_baseline_is_not_c
     assert any("classifier.epochs is 2 instead of 1" in warning for warning in summary.warnings)
 
 
-def test_settings_that_differ_by_design_do_not_prevent_a_comparison():
-    trials = [made_trial(0.5), made_trial(0.75, experiment=GRID, mixing__mask="grid", augment__policy="autoaugment")]
-    summary = summary_of(*trials)
-    assert rows(summary)[GRID, 5].differences == {0: 0.25}
+@pytest.mark.parametrize("config", ["digits", "image_folder"])
+def test_every_experiment_of_the_program_is_compared_with_the_baseline(config):
+    def flat(experiment):
+        values = settings.flatten(settings.config_to_dict(settings.load(f"{config}:{experiment}"))).items()
+        return {key.replace(".", "__"): str(value) for key, value in values if "." in key}
+
+    others = [name for name in EXPERIMENTS if name != "baseline"]
+    summary = summary_of(*(made_trial(0.5, experiment=name, **flat(name)) for name in ("baseline", *others)))
+    assert {name: rows(summary)[name, 5].differences for name in others} == dict.fromkeys(others, {0: 0.0})
     assert summary.warnings == ()
 
 
