@@ -15,7 +15,7 @@ from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import Address, Status, Trial
 
-# The settings in which experiments differ by design: those that they change, with their details, and those of own ideas.
+# The settings in which experiments differ by design: those that they change, their details, and those of own ideas.
 # Classifiers that differ in others are not compared, as their difference could be due to those.
 EXPERIMENT_SETTINGS = (
     *sorted({key for changes in EXPERIMENTS.values() for key in changes}),

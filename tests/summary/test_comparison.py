@@ -109,7 +109,7 @@ def test_every_experiment_of_the_program_is_compared_with_the_baseline(config):
 
     others = [name for name in EXPERIMENTS if name != "baseline"]
     summary = summary_of(*(made_trial(0.5, experiment=name, **flat(name)) for name in ("baseline", *others)))
-    assert {name: rows(summary)[name, 5].differences for name in others} == dict.fromkeys(others, {0: 0.0})
+    assert [name for name in others if rows(summary)[name, 5].differences != {0: 0.0}] == []
     assert summary.warnings == ()
 
 
