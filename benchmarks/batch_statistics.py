@@ -38,8 +38,8 @@ class Comparison(NamedTuple):
 def compared(workdir: Path) -> list[Comparison]:
     """Returns the comparison of a run's classifier, and of its baseline if there is one; the classifier's first.
 
-    Raises InputError if there is no run, no finished classifier, or an ensemble, whose members would have to be
-    finished one by one.
+    Raises InputError if there is no finished classifier, if the run has unmixed statistics already, or for an ensemble,
+    whose members would have to be finished one by one.
     """
     place = Workdir(workdir)
     parts = [part for part in (place.classifier, place.baseline) if part.exists()]
@@ -48,9 +48,13 @@ def compared(workdir: Path) -> list[Comparison]:
     rows = []
     for part in parts:
         trained = TrainedClassifier.newest(part)
+        config = settings.from_dict(trained.about["config"])
+        if trained.epochs < config.classifier.epochs:
+            raise InputError(f"{part}: is trained for {trained.epochs} of {config.classifier.epochs} epochs; finish it")
         if isinstance(trained.network, Ensemble):
             raise InputError(f"{workdir}: is an ensemble; only runs of single networks can be compared")
-        config = settings.from_dict(trained.about["config"])
+        if config.classifier.batch_statistics == "unmixed":
+            raise InputError(f"{workdir}: has unmixed statistics already; name runs with running averages")
         with prepared(Request(config, place, details=False)) as run:
             with run.config.unlocked():
                 run.config.classifier.batch_statistics = "unmixed"  # of what is computed here, not of the run

@@ -1,5 +1,8 @@
 """Batch norm statistics of images that are augmented but not mixed."""
 
+import itertools
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +15,8 @@ from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.runs.restore import TrainedClassifier
-from chimeramix_jax.training import loop
+from chimeramix_jax.runtime import stopping
+from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.classification_step import evaluated
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -71,6 +75,29 @@ def test_training_is_the_same_and_the_stored_network_has_the_new_statistics(tmp_
     for kind in stages:
         restored = TrainedClassifier.newest(tmp_path / kind).network
         np.testing.assert_allclose(restored(normalize(jnp.asarray(PIXELS))), logits[kind], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_is_stopped_while_they_are_computed_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, monkeypatch):
+    changes = {"classifier.batch_statistics": "unmixed", "checkpoint.every_seconds": 1000.0}
+    expected = trained(stage_of(**changes), tmp_path / "straight")
+    steps, calls = 16, itertools.count()
+
+    def stop_in_the_middle():
+        if next(calls) == steps + 7:  # also called after every step
+            raise stopping.Stopped(signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stopping, "raise_if_asked", stop_in_the_middle)
+        with pytest.raises(stopping.Stopped):
+            trained(stage_of(**changes), tmp_path / "stopped")
+    assert checkpoints.newest(tmp_path / "stopped")["steps_in_epoch"] == steps / 2
+    continued = trained(stage_of(**changes), tmp_path / "stopped")
+    assert checkpoints.is_finished(tmp_path / "stopped", 2)
+    for ours, theirs in zip(jax.tree.leaves(continued), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    images = normalize(jnp.asarray(PIXELS))
+    networks = [TrainedClassifier.newest(tmp_path / name).network for name in ("straight", "stopped")]
+    np.testing.assert_array_equal(*(network(images) for network in networks))
 
 
 def test_those_of_averaged_weights_are_replaced_and_those_of_the_last_ones_are_not():
