@@ -88,6 +88,11 @@ def lists_of(name: str) -> BenchmarkLists | None:
     return _LISTS.get(name)
 
 
+def own_folder(name: str, directory: str | None) -> str:
+    """Returns ``dataset.directory`` if it says which images a run has; empty if the data set's name does."""
+    return directory if directory and lists_of(name) is None else ""
+
+
 def place_of_images(dataset_config: ConfigDict) -> tuple[str, str]:
     """Returns what names the images of a data set with files, and the folder that listed paths are relative to.
 

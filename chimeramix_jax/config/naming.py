@@ -7,7 +7,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.catalog import lists_of
+from chimeramix_jax.config.catalog import own_folder
 from chimeramix_jax.config.comparing import NO_EFFECT_ON_RESULTS, in_digests, leaving_out
 from chimeramix_jax.config.experiments import parse_recipes
 from chimeramix_jax.config.loading import shipped_settings
@@ -30,9 +30,8 @@ def default_workdir(config: ConfigDict) -> str:
     """
     name, changed = _nearest_file(config)
     parts = [re.sub(r"[^\w.-]", "_", name)]
-    if _has_own_folder(config):
-        folder = short_name(without_links(config.dataset.directory))
-        parts.append(re.sub(r"[^\w.-]", "_", folder))
+    if folder := own_folder(config.dataset.name, config.dataset.directory):
+        parts.append(re.sub(r"[^\w.-]", "_", short_name(without_links(folder))))
     images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
     experiment = "-".join([config.experiment, *parse_recipes(config.recipes)])
     parts += [experiment, f"{images}-per-class", f"seed-{config.seed}"]
@@ -45,19 +44,14 @@ def default_workdir(config: ConfigDict) -> str:
     return os.path.join("runs", "-".join(parts))
 
 
-def _has_own_folder(config: ConfigDict) -> bool:
-    """Whether the images are those of a folder, and not of a data set whose name says which they are."""
-    return bool(config.dataset.directory) and lists_of(config.dataset.name) is None
-
-
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:
     """Returns the shipped file, for this experiment, with the fewest different settings, and these settings.
 
     If there is no such file, returns the data set's name and all settings that are not part of the run's name.
     """
     mine = leaving_out(config, (*NO_EFFECT_ON_RESULTS, *_NAMED))
-    if _has_own_folder(config):
-        mine["dataset.directory"] = without_links(config.dataset.directory)
+    if folder := own_folder(config.dataset.name, config.dataset.directory):
+        mine["dataset.directory"] = without_links(folder)
     changed: dict[str, dict[str, object]] = {}
     for name, settings in shipped_settings(config.dataset.name, config.experiment).items():
         theirs = leaving_out(settings, ())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from chimeramix_jax.config.catalog import lists_of
+from chimeramix_jax.config.catalog import own_folder
 from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
@@ -36,8 +36,7 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
     if differences:
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
         update = ""
-        of_a_folder = dataset.directory is not None and lists_of(dataset.name) is None
-        if of_a_folder and stored is not None and workdir.results.exists():
+        if own_folder(dataset.name, str(dataset.directory or "")) and stored is not None and workdir.results.exists():
             update = "update it with --stage=update, which compares the old model with the new one, "
         raise InputError(
             f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); {update}train it again "

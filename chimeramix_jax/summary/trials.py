@@ -76,8 +76,8 @@ class Trial:
 
 def dataset_label(name: str, directory: str) -> str:
     """Returns the name of a data set, followed by that of its folder if any images may be called so."""
-    named = not directory or catalog.lists_of(name) is not None
-    return name if named else f"{name} ({paths.short_name(directory)})"
+    folder = catalog.own_folder(name, directory)
+    return f"{name} ({paths.short_name(folder)})" if folder else name
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
@@ -163,9 +163,8 @@ class _Settings:
         self, experiment: str, mixes: bool, backend: str | None, *, embedded: bool
     ) -> tuple[Address, dict[str, Any]]:
         effective = _effective(self._config, mixes, backend)
-        directory = self._flat.get("dataset.directory")
-        if directory and catalog.lists_of(self._flat["dataset.name"]) is None:
-            effective["dataset.directory"] = paths.without_links(directory)  # others may have a folder of that name
+        if folder := catalog.own_folder(self._flat["dataset.name"], self._flat.get("dataset.directory")):
+            effective["dataset.directory"] = paths.without_links(folder)  # others may have a folder of that name
         shipped = settings.shipped_settings(self._flat["dataset.name"], experiment).values()
         originals = [settings.config_to_dict(original) for original in shipped]
         if not embedded and not mixes and any(original["mixing"]["mask"] != "none" for original in originals):

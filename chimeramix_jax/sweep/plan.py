@@ -16,7 +16,7 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.config.catalog import lists_of
+from chimeramix_jax.config.catalog import own_folder
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
@@ -226,8 +226,7 @@ def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
     Published data sets do not change, and need not be there for a report.
     """
     config = run.config
-    of_a_folder = config.dataset.directory and lists_of(config.dataset.name) is None
-    stored = workdir.read_data() if of_a_folder else None
+    stored = workdir.read_data() if own_folder(config.dataset.name, config.dataset.directory) else None
     if stored is None:
         return
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
