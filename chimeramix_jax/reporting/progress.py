@@ -34,10 +34,10 @@ _MATTERS = {
 class StageProgress:
     """Shows the progress of a stage: steps, rate, remaining time and the latest metrics.
 
-    On a terminal, this is a line that redraws itself, also while the first step compiles, with as many metrics as fit.
+    On a terminal, this is a line that redraws itself, also before the first step, with as many metrics as fit.
     Elsewhere it prints lines such as ``generator: 1200/4000 steps (30%), 41.3 steps/s, 1m 08s left, loss 0.213``, at
-    most one every ``SECONDS_BETWEEN_LINES`` seconds and one at the end. Use it in a ``with`` statement, or close it
-    explicitly.
+    most one every ``SECONDS_BETWEEN_LINES`` seconds, one at the end, and one at the start where something has to be
+    done before the first step. Use it in a ``with`` statement, or close it explicitly.
     """
 
     def __init__(
@@ -49,23 +49,28 @@ class StageProgress:
         stream: io.TextIOBase | None = None,
         clock: Callable[[], float] = time.monotonic,
         work: Callable[[int], float] = float,
+        beforehand: str | None = None,
     ) -> None:
         """Starts the display on ``stream`` (None: standard error), of steps that are called ``unit`` in the singular.
 
         ``first_step`` were completed by an earlier, interrupted run and do not count towards the rate. ``work`` returns
         how much work a number of steps is, in any unit, for the remaining time if steps take unequal time.
+        ``beforehand`` says what takes time before the first step, such as "compiling"; None: nothing does.
         """
         self._title, self._total, self._unit = title, total_steps, unit
+        self._beforehand = beforehand
         self._stream = cast(io.TextIOBase, sys.stderr) if stream is None else stream
         self._clock, self._work = clock, work
         self._step = self._shown_step = first_step
-        # Step and time of the first update; the time before it is spent compiling.
+        # Step and time of the first update; the time before it does not count towards the rate.
         self._timed_from: tuple[int, float] | None = None
         self._metrics: Mapping[str, str] = {}
         self._started_at = self._updated_at = self._shown_at = clock()
         self._screen = _screen(self._stream) if self._stream.isatty() else None
         if self._screen is not None:
             self._screen.open(self)
+        elif beforehand is not None:
+            print(f"{title}: {beforehand}", file=self._stream, flush=True)
 
     def update(self, step: int, **metrics: Any) -> None:
         """Reports that ``step`` steps are complete, counted from the start of the stage, and the latest metrics.
@@ -94,7 +99,7 @@ class StageProgress:
         """
         texts = [self._title]
         if self._timed_from is None:
-            return _row([*texts, f"compiling, {duration(self._clock() - self._started_at)}"])
+            return _row([*texts, f"{self._beforehand or 'starting'}, {duration(self._clock() - self._started_at)}"])
         texts.append(f"{self._step / max(self._total, 1):4.0%}")
         if (left := self._seconds_left()) is not None:
             texts.append(f"{duration(left)} left" if self._step < self._total else f"in {duration(self._elapsed())}")

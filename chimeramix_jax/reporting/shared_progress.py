@@ -29,7 +29,7 @@ class PartialProgress:
     """One seed's share in the display of a stage."""
 
     def __init__(self, stage: "_Stage", first_step: int):
-        self.first_step = self.step = first_step
+        self.step = first_step
         self.metrics: dict[str, float] = {}
         self.open = True
         self._stage = stage
@@ -54,19 +54,15 @@ class PartialProgress:
 
 
 class _Stage:
-    """The parts of a stage and its display, which is created on the first report, when most parts have registered."""
+    """The parts of a stage and its display, which is opened together with the first part."""
 
     def __init__(self, title: str, total_steps: int, work: Callable[[int], float]):
         self.parts: list[PartialProgress] = []
         self.closed = False
-        self._title, self._total, self._work = title, total_steps, work
-        self._display: StageProgress | None = None
+        title = f"{title}, mean over seeds"
+        self._display = StageProgress(title, total_steps, work=work, beforehand="compiling")
 
     def show(self) -> None:
-        if self._display is None:
-            first_step = self._mean(part.first_step for part in self.parts)
-            title = f"{self._title}, mean over seeds"
-            self._display = StageProgress(title, self._total, first_step, work=self._work)
         names = {name: None for part in self.parts for name in part.metrics}
         values = {name: [part.metrics[name] for part in self.parts if name in part.metrics] for name in names}
         means = {name: sum(numbers) / len(numbers) for name, numbers in values.items()}
@@ -75,8 +71,7 @@ class _Stage:
     def close_after_last_part(self) -> None:
         if not any(part.open for part in self.parts):
             self.closed = True
-            if self._display is not None:
-                self._display.close()
+            self._display.close()
 
     def _mean(self, steps: Any) -> int:
         return sum(steps) // len(self.parts)

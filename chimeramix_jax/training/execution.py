@@ -84,7 +84,7 @@ class OneDevice:
 
     def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns a progress bar for the stage alone."""
-        return StageProgress(title, total_steps, first_step, work=work)
+        return StageProgress(title, total_steps, first_step, work=work, beforehand="compiling")
 
 
 class SplitBatch(OneDevice):

@@ -22,8 +22,6 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
 
-CASES = 500
-
 SHORT = TINY | {
     "max_labels_per_class": 2,
     "generator.epochs": 1,
@@ -135,11 +133,11 @@ def run_main(arguments):
 
 
 @pytest.mark.parametrize(
-    "traced",
-    [3, pytest.param(60, marks=pytest.mark.slow), pytest.param(CASES, marks=pytest.mark.exhaustive)],
+    ("cases", "traced"),
+    [(150, 2), pytest.param(500, 60, marks=pytest.mark.slow), pytest.param(500, 500, marks=pytest.mark.exhaustive)],
 )
 def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_setting(
-    traced, tmp_path, data_dir, monkeypatch
+    cases, traced, tmp_path, data_dir, monkeypatch
 ):
     tracer = Tracer(at_most=traced)
     monkeypatch.setattr(chimeramix_jax, "train_and_evaluate", tracer)
@@ -149,7 +147,7 @@ def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_sett
 
     @seed(20261123)
     @hypothesis_settings(
-        max_examples=CASES,
+        max_examples=cases,
         phases=[Phase.generate],
         deadline=None,
         database=None,
@@ -171,6 +169,6 @@ def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_sett
             assert not (workdir / "config.json").exists()
 
     check()
-    assert outcomes.total() >= CASES
-    assert outcomes[0] >= 100 and outcomes[2] >= 100
+    assert outcomes.total() >= cases
+    assert min(outcomes[0], outcomes[2]) >= cases / 5
     assert tracer.traced == outcomes[0]

@@ -67,6 +67,15 @@ def test_compilation_before_the_first_update_does_not_count_towards_the_rate(clo
     ]
 
 
+def test_a_log_file_says_at_once_what_takes_time_before_the_first_step(clock):
+    stream = io.StringIO()
+    with StageProgress("classifier", 400, stream=stream, clock=clock, beforehand="compiling") as progress:
+        assert stream.getvalue() == "classifier: compiling\n"
+        clock.seconds = 60.0
+        progress.update(400)
+    assert stream.getvalue().splitlines() == ["classifier: compiling", "classifier: 400/400 steps (100%)"]
+
+
 def test_steps_of_an_earlier_run_count_towards_the_percentage_but_not_the_rate(clock):
     stream = io.StringIO()
     progress = StageProgress("generator", 400, first_step=300, stream=stream, clock=clock)
@@ -109,7 +118,12 @@ def line_of(progress: StageProgress, width: int) -> str:
 def display(clock):
     """A display on a terminal that is closed at the end; steps beyond the hundredth cost four times as much."""
     progress = StageProgress(
-        "classifier (mixup)", 200, stream=Terminal(), clock=clock, work=lambda steps: steps + 3 * max(steps - 100, 0)
+        "classifier (mixup)",
+        200,
+        stream=Terminal(),
+        clock=clock,
+        work=lambda steps: steps + 3 * max(steps - 100, 0),
+        beforehand="compiling",
     )
     yield progress
     progress.close()
@@ -118,6 +132,13 @@ def display(clock):
 def test_a_terminal_shows_that_the_first_step_compiles(display, clock):
     clock.seconds = 31.0
     assert line_of(display, 80) == "classifier (mixup)  compiling, 31s"
+
+
+def test_a_terminal_says_nothing_of_compiling_where_nothing_compiles(clock):
+    progress = StageProgress("segmentation", 40, unit="image", stream=Terminal(), clock=clock)
+    clock.seconds = 2.0
+    assert line_of(progress, 80) == "segmentation  starting, 2s"
+    progress.close()
 
 
 def test_a_terminal_shows_what_matters_most_as_far_as_it_fits(display, clock):
