@@ -15,6 +15,7 @@ from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
 from chimeramix_jax.training.generator import AdversarialStep
+from chimeramix_jax.training.schedules import Cosine
 
 FORWARD_TOLERANCE = 1e-4
 
@@ -164,7 +165,7 @@ def test_three_classifier_steps_equal_the_reference(fixture):
     logits = apply(load_wide_resnet(fixture.weights("classifier/")).train(), images)
     np.testing.assert_allclose(logits, fixture.arrays["out/classifier_logits_train"], atol=FORWARD_TOLERANCE)
 
-    step = ClassificationStep(nnx.graphdef(classifier), sgd(4.6e-3, momentum=0.9, weight_decay=5.3e-3, total_steps=10))
+    step = ClassificationStep(nnx.graphdef(classifier), sgd(Cosine.over(4.6e-3, 10), momentum=0.9, weight_decay=5.3e-3))
     state = step.initial_state(classifier)
     update, losses_seen = jax.jit(step.update), []
     for _ in range(3):

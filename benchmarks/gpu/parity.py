@@ -26,6 +26,7 @@ from chimeramix_jax.training import losses
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.generator import AdversarialStep, build_discriminator, build_generator
+from chimeramix_jax.training.schedules import Cosine
 
 FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"
 
@@ -168,7 +169,7 @@ def _gradients(precision: str, reference: Reference) -> dict[str, float]:
 def _classifier_steps(precision: str, reference: Reference) -> dict[str, dict[str, float]]:
     classifier = _classifier(precision, reference).train()
     images, labels = reference.images("in/classifier_images"), reference.arrays["in/classifier_labels"]
-    step = ClassificationStep(nnx.graphdef(classifier), sgd(4.6e-3, momentum=0.9, weight_decay=5.3e-3, total_steps=10))
+    step = ClassificationStep(nnx.graphdef(classifier), sgd(Cosine.over(4.6e-3, 10), momentum=0.9, weight_decay=5.3e-3))
     state = step.initial_state(classifier)
     before = jax.tree.map(np.asarray, state["parameters"])
     update, seen = jax.jit(step.update), []

@@ -12,12 +12,12 @@ from ml_collections import ConfigDict
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.menu import config_of
 from chimeramix_jax.auto.record import Tried
-from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_fold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import Running, StepCall, drive
+from chimeramix_jax.training.classifier import ClassifierInputs
 
 TIMING = "timing"  # the folder of runs that only measure what a recipe costs
 
@@ -96,7 +96,7 @@ def watched(running: Running[Result], generator: StageTimes, classifier: StageTi
             except BaseException as error:
                 call = running.throw(error)
             else:
-                times = generator if isinstance(call.inputs, ResidentData) else classifier
+                times = classifier if isinstance(call.inputs, ClassifierInputs) else generator
                 times.add(call, completed.seconds, time.monotonic())
                 call = running.send(completed)
     except StopIteration as end:

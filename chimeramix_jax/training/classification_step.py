@@ -1,5 +1,6 @@
 """A classifier's training step: the loss and the update of parameters and statistics, as pure functions."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.training.averaging import initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_loss import loss_of
+from chimeramix_jax.training.schedules import Schedule
 
 
 class LossDetails(NamedTuple):
@@ -48,6 +50,10 @@ class ClassificationStep:
             "optimizer": self.optimizer.init(parameters),
         }
         return state | ({"average": initial_average(parameters, statistics)} if self.averaged_weights else {})
+
+    def with_optimizer(self, optimizer: optax.GradientTransformation) -> "ClassificationStep":
+        """Returns the step with another optimizer, whose state has the same structure."""
+        return dataclasses.replace(self, optimizer=optimizer)
 
     def update(
         self,
@@ -132,12 +138,6 @@ def evaluated_entries(classifier: Network, averaged_weights: float) -> State:
     return {"parameters": parameters, "batch_statistics": statistics}
 
 
-def learning_rate_schedule(learning_rate: float, total_steps: int) -> optax.Schedule:
-    """Returns a schedule that falls from ``learning_rate`` to 0 along a cosine."""
-    return optax.cosine_decay_schedule(learning_rate, total_steps)
-
-
-def sgd(learning_rate: float, momentum: float, weight_decay: float, total_steps: int) -> optax.GradientTransformation:
-    """Returns Nesterov SGD as in PyTorch, with a cosine schedule: L2 decay of every parameter joins its gradient."""
-    schedule = learning_rate_schedule(learning_rate, total_steps)
+def sgd(schedule: Schedule, momentum: float, weight_decay: float | Float[Array, ""]) -> optax.GradientTransformation:
+    """Returns Nesterov SGD as in PyTorch: the L2 decay of every parameter is added to its gradient."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=True))

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
 from ml_collections import ConfigDict
@@ -30,13 +31,13 @@ from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_step import (
     ClassificationStep,
     evaluated,
-    learning_rate_schedule,
     sgd,
     with_statistics,
 )
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
+from chimeramix_jax.training.schedules import Cosine
 from chimeramix_jax.training.stage_data import StageData
 from chimeramix_jax.training.unmixed_statistics import UnmixedStatistics
 
@@ -46,10 +47,19 @@ _BALANCED_DRAWS = 2**31  # their address within a step; larger than the numbers 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ClassifierInputs:
-    """What training steps read: the training images, and the parameters of the frozen networks that mix them."""
+    """What training steps read.
+
+    Attributes:
+        data: the training images.
+        networks: the parameters of the frozen networks that mix them.
+        schedule: of the learning rate.
+        weight_decay: L2, of every parameter.
+    """
 
     data: sampling.ResidentData
     networks: Parameters
+    schedule: Cosine
+    weight_decay: Float[Array, "*seeds"]
 
 
 class ClassifierStage:
@@ -87,14 +97,15 @@ class ClassifierStage:
         networks: Parameters = {}
         if mixes:
             self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
-        self.inputs, self.test_set = ClassifierInputs(data.images, networks), test_set
-        classifier: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         total_steps = self.epochs * plan.steps
+        schedule = Cosine.over(settings.learning_rate, total_steps)
+        decay = jnp.asarray(settings.weight_decay, jnp.float32)
+        self.inputs, self.test_set = ClassifierInputs(data.images, networks, schedule, decay), test_set
+        classifier: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
-        self._schedule = learning_rate_schedule(settings.learning_rate, total_steps)
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
-            sgd(settings.learning_rate, settings.momentum, settings.weight_decay, total_steps),
+            self._optimizer(self.inputs),
             settings.label_smoothing,
             settings.averaged_weights,
             settings.loss,
@@ -106,6 +117,9 @@ class ClassifierStage:
             self._unmixed = UnmixedStatistics(classifier, data.augmentation, settings.batch_size, balanced=balanced)
         self._member: nnx.GraphDef[Network] = nnx.graphdef(classifier.eval())
         self._measure_with(classifier.eval())
+
+    def _optimizer(self, inputs: ClassifierInputs) -> optax.GradientTransformation:
+        return sgd(inputs.schedule, self.config.classifier.momentum, inputs.weight_decay)
 
     def _measure_with(self, classifier: Classifier) -> None:
         """Prepares measuring states of a classifier of this structure, which is in evaluation mode."""
@@ -170,8 +184,9 @@ class ClassifierStage:
             blend = blend.unless(mixed)
 
         # Loss and update.
+        step = self._step.with_optimizer(self._optimizer(inputs))
         with computing(self.config.precision):
-            return self._step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
+            return step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
 
     def blend(
         self,
@@ -223,7 +238,7 @@ class ClassifierStage:
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
-        return float(self._schedule(step))
+        return float(self.inputs.schedule(step))
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state with the batch statistics that are to predict (``config.classifier.batch_statistics``)."""

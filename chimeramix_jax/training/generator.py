@@ -1,5 +1,6 @@
 """Stage 1: trains the generator and the discriminator against each other (section 3 of the paper)."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax
@@ -17,8 +18,8 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.schedules import warm_cosine
-from chimeramix_jax.training.stage_data import StageData
+from chimeramix_jax.training.schedules import Drops, Schedule, WarmCosine
+from chimeramix_jax.training.stage_data import ScheduledData, StageData
 
 Images = Float[Array, "batch side side 3"]
 Sources = Float[Array, "images batch side side 3"]
@@ -36,15 +37,15 @@ class GeneratorStage:
     def __init__(self, config: ConfigDict, data: StageData):
         """Prepares training on the given data."""
         settings, plan = config.generator, data.plan
-        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
+        self.config, self.epochs, self.plan = config, settings.epochs, plan
+        self.inputs = ScheduledData(data.images, learning_rate_schedule(settings, plan.steps))
         self._augmentation = data.augmentation
         self._masks = MaskRule.of(config.mixing, Generator.features_side(settings.image_side))
-        self._schedule = learning_rate_schedule(settings, plan.steps)
         generator, discriminator = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._step = AdversarialStep(
             generator=nnx.graphdef(generator),
             discriminator=nnx.graphdef(discriminator),
-            optimizer=optax.adam(self._schedule, b1=settings.adam_b1, b2=settings.adam_b2),
+            optimizer=self._optimizer(self.inputs.schedule),
             reconstruction_weight=settings.reconstruction_weight,
             adversarial_weight=settings.adversarial_weight,
             perceptual_weight=settings.perceptual_weight,
@@ -53,7 +54,7 @@ class GeneratorStage:
     def train_step(
         self,
         state: State,
-        inputs: sampling.ResidentData,
+        inputs: ScheduledData,
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
@@ -61,25 +62,26 @@ class GeneratorStage:
     ) -> tuple[State, Metrics]:
         """Updates both networks once; the arguments are those of ``epochs.TrainStep``.
 
-        ``inputs`` are the training images. Seeds share no random numbers in this stage.
+        Seeds share no random numbers in this stage.
         """
         del shared_key
         view_key, mask_key, fake_mask_key, coin_key = jax.random.split(key, 4)
 
         # Sources: every image gets partners from its own class, and all are augmented independently.
-        images, segments = self._draw_sources(view_key, inputs, indices)
+        images, segments = self._draw_sources(view_key, inputs.data, indices)
 
         # Masks: one for the mixes that train the generator, another for those that train the discriminator.
-        partition = self._draw_partition(mask_key, inputs, len(indices), segments)
-        fake_partition = self._draw_partition(fake_mask_key, inputs, len(indices), segments)
+        partition = self._draw_partition(mask_key, inputs.data, len(indices), segments)
+        fake_partition = self._draw_partition(fake_mask_key, inputs.data, len(indices), segments)
 
         # Real images: one of every mix's sources, the first ones or their first partners, ...
         real = images[self._draw_real(coin_key)]
 
         # Losses and updates: first the generator, then the discriminator on mixes by the updated generator.
         weights = None if example_mask is None else example_mask.astype(images.dtype)
+        step = self._step.with_optimizer(self._optimizer(inputs.schedule))
         with computing(self.config.precision):
-            return self._step.update(state, images, partition, fake_partition, real, weights)
+            return step.update(state, images, partition, fake_partition, real, weights)
 
     def _draw_sources(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"]
@@ -119,6 +121,10 @@ class GeneratorStage:
         """Draws both networks and initialises their optimizers."""
         return self._step.initial_state(*self._networks(key))
 
+    def _optimizer(self, schedule: Schedule) -> optax.GradientTransformation:
+        settings = self.config.generator
+        return optax.adam(schedule, b1=settings.adam_b1, b2=settings.adam_b2)
+
     def _networks(self, key: PRNGKeyArray) -> tuple[Generator, Discriminator]:
         rngs = nnx.Rngs(params=key)
         return build_generator(self.config, rngs), build_discriminator(self.config, rngs)
@@ -129,7 +135,7 @@ class GeneratorStage:
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of both optimizers at a step, counted from 0."""
-        return float(self._schedule(step))
+        return float(self.inputs.schedule(step))
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state as it is: nothing is left to be done after the last step."""
@@ -159,6 +165,10 @@ class AdversarialStep:
         """Returns the state that starts from the parameters of the two networks."""
         parameters = {"generator": nnx.state(generator), "discriminator": nnx.state(discriminator)}
         return parameters | {f"{name}_optimizer": self.optimizer.init(value) for name, value in parameters.items()}
+
+    def with_optimizer(self, optimizer: optax.GradientTransformation) -> "AdversarialStep":
+        """Returns the step with another optimizer, whose state has the same structure."""
+        return dataclasses.replace(self, optimizer=optimizer)
 
     def update(
         self,
@@ -242,7 +252,7 @@ class AdversarialStep:
         return state | {name: optax.apply_updates(state[name], updates), f"{name}_optimizer": optimizer}
 
 
-def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> Drops | WarmCosine:
     """Returns the schedule of ``config.generator``, in steps.
 
     ``drops``, as published, multiplies the rate by ``learning_rate_drop_factor`` at each of ``learning_rate_drops``.
@@ -252,10 +262,9 @@ def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> optax.
     ``cosine`` rises evenly in the first 3 % of the steps and then falls to 0 along a cosine.
     """
     if settings.learning_rate_schedule == "cosine":
-        return warm_cosine(settings.learning_rate, settings.epochs * steps_per_epoch, _WARM_UP)
+        return WarmCosine.over(settings.learning_rate, settings.epochs * steps_per_epoch, _WARM_UP)
     ends = [max(round(share * settings.epochs), 1) * steps_per_epoch for share in settings.learning_rate_drops]
-    factors = {end: settings.learning_rate_drop_factor ** ends.count(end) for end in ends}
-    return optax.piecewise_constant_schedule(settings.learning_rate, factors)
+    return Drops.at(settings.learning_rate, ends, settings.learning_rate_drop_factor)
 
 
 def build_generator(config: ConfigDict, rngs: nnx.Rngs) -> Generator:

@@ -8,7 +8,6 @@ from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment.contrastive import contrastive_views
-from chimeramix_jax.data import sampling
 from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.models.projection import Projection
@@ -16,8 +15,8 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
-from chimeramix_jax.training.schedules import warm_cosine
-from chimeramix_jax.training.stage_data import StageData
+from chimeramix_jax.training.schedules import WarmCosine
+from chimeramix_jax.training.stage_data import ScheduledData, StageData
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises: 10 of 200 epochs
 
@@ -36,10 +35,10 @@ class PretrainingStage:
     def __init__(self, config: ConfigDict, data: StageData, num_classes: int):
         """Prepares pretraining on the given data, of which only the images and the plan are used."""
         settings, plan = config.pretraining, data.plan
-        self.config, self.epochs, self.plan, self.inputs = config, settings.epochs, plan, data.images
+        self.config, self.epochs, self.plan = config, settings.epochs, plan
         self._num_classes = num_classes
-        self._schedule = warm_cosine(settings.learning_rate, self.epochs * plan.steps, _WARM_UP)
-        self._optimizer = optax.adam(self._schedule)
+        schedule = WarmCosine.over(settings.learning_rate, self.epochs * plan.steps, _WARM_UP)
+        self.inputs = ScheduledData(data.images, schedule)
         network, projection = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._network: nnx.GraphDef[Network] = nnx.graphdef(network)
         self._projection: nnx.GraphDef[Projection] = nnx.graphdef(projection)
@@ -47,7 +46,7 @@ class PretrainingStage:
     def train_step(
         self,
         state: State,
-        inputs: sampling.ResidentData,
+        inputs: ScheduledData,
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
@@ -55,11 +54,11 @@ class PretrainingStage:
     ) -> tuple[State, Metrics]:
         """Updates the network and the projection once; the arguments are those of ``epochs.TrainStep``.
 
-        ``inputs`` are the training images. Seeds share no random numbers in this stage.
+        Seeds share no random numbers in this stage.
         """
         del shared_key
         first_key, second_key, dropout_key = jax.random.split(key, 3)
-        images = inputs.images[indices]
+        images = inputs.data.images[indices]
         views = jnp.concatenate([contrastive_views(first_key, images), contrastive_views(second_key, images)])
         counts = None if example_mask is None else jnp.concatenate([example_mask, example_mask])
 
@@ -75,7 +74,7 @@ class PretrainingStage:
         trained = {name: state[name] for name in ("parameters", "projection")}
         with computing(self.config.precision):
             (value, (statistics, found)), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
-        updates, optimizer = self._optimizer.update(gradients, state["optimizer"], trained)
+        updates, optimizer = optax.adam(inputs.schedule).update(gradients, state["optimizer"], trained)
         updated = optax.apply_updates(trained, updates)
         return {**updated, "batch_statistics": statistics, "optimizer": optimizer}, {"loss": value, "accuracy": found}
 
@@ -86,7 +85,7 @@ class PretrainingStage:
         return {
             **trained,
             "batch_statistics": nnx.state(network, nnx.BatchStat),
-            "optimizer": self._optimizer.init(trained),
+            "optimizer": optax.adam(self.inputs.schedule).init(trained),
         }
 
     def _networks(self, key: PRNGKeyArray) -> tuple[Network, Projection]:
@@ -97,7 +96,7 @@ class PretrainingStage:
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
-        return float(self._schedule(step))
+        return float(self.inputs.schedule(step))
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state as it is: nothing is left to be done after the last step."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
@@ -11,6 +12,7 @@ from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.data.sampling import EpochPlan, ResidentData, nearest_repeats, repeats_per_epoch, to_device
 from chimeramix_jax.data.segments import FelzenszwalbSettings, label_maps
+from chimeramix_jax.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,15 @@ class StageData:
     images: ResidentData
     augmentation: Augmentation
     plan: EpochPlan
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ScheduledData:
+    """What the steps of a stage without further networks read: its images, and the schedule of its learning rate."""
+
+    data: ResidentData
+    schedule: Schedule
 
 
 def load_stage_data(

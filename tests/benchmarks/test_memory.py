@@ -21,7 +21,7 @@ def test_a_step_with_masks_along_segments_compiles_and_needs_memory(stage_of):
     )
     stage = stage_of(config)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(stage.inputs))  # the GPU kit also runs the step
-    images = stage.inputs if stage.name == "generator" else stage.inputs.data
+    images = stage.inputs.data
     segments = [len(set(labels.ravel().tolist())) for labels in images.segments]
     assert max(segments) > 1  # a mask has segments to choose from
     given, working = memory.memory(memory.compiled(stage))

@@ -15,12 +15,13 @@ from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
 from chimeramix_jax.training.classifier import ClassifierStage, predict
 from chimeramix_jax.training.evaluation import TestSet
+from chimeramix_jax.training.schedules import Cosine
 from chimeramix_jax.training.stage_data import StageData
 
 
 def test_a_padded_batch_trains_as_the_shorter_one_would():
     classifier = WideResNet(10, 1, 3, rngs=nnx.Rngs(0))
-    step = ClassificationStep(nnx.graphdef(classifier), sgd(0.1, momentum=0.9, weight_decay=5e-3, total_steps=10))
+    step = ClassificationStep(nnx.graphdef(classifier), sgd(Cosine.over(0.1, 10), momentum=0.9, weight_decay=5e-3))
     state = step.initial_state(classifier)
     draw = np.random.default_rng(0).uniform
     images, padding = draw(-1, 1, (3, 8, 8, 3)).astype(np.float32), draw(-9, 9, (2, 8, 8, 3)).astype(np.float32)

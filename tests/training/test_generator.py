@@ -35,9 +35,9 @@ def draws(images=2, labels=(0, 0, 1, 1), **changes):
             "partitions": jnp.stack([partition, fake_partition]),
         }, {}
 
-    stage._step = SimpleNamespace(update=record)
+    stage._step = SimpleNamespace(with_optimizer=lambda _: SimpleNamespace(update=record))
     keys, shared_key = jax.random.split(jax.random.key(0), STEPS), jax.random.key(1)
-    step = jax.vmap(lambda key: stage.train_step({}, data, jnp.array([0, 2]), None, key, shared_key)[0])
+    step = jax.vmap(lambda key: stage.train_step({}, stage.inputs, jnp.array([0, 2]), None, key, shared_key)[0])
     return jax.tree.map(np.asarray, jax.jit(step)(keys))
 
 
