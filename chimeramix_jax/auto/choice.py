@@ -152,7 +152,7 @@ def _planned(
     """Returns a rung that begins now: its time is divided equally among its recipes and folds."""
     rung, seconds = plan[index], halving.rung_seconds(plan, index, clock.left())
     of_a_recipe = seconds / len(alive)
-    costs = {name: record.costs[name] for name in alive}
+    costs = {name: record.costs[name].compiled for name in alive}
     schedules = halving.schedules(of_a_recipe, rung.folds, costs, candidates.usual, candidates.families)
     return Comparison(of_a_recipe, rung.folds, clock.used() + seconds, schedules)
 
@@ -169,7 +169,7 @@ def _compare(
     """Runs a rung fold by fold, all recipes on each; leaves out the last folds if training is slower than measured."""
     for fold in range(1, comparison.folds + 1):
         missing = [name for name in comparison.schedules if comparison.find(name, fold) is None]
-        expected = _expected_seconds(missing, comparison, candidates, record, compiles=fold == 1)
+        expected = _expected_seconds(missing, comparison, candidates, record)
         is_begun = len(missing) < len(comparison.schedules)
         late = clock.used() + expected > comparison.until + SLACK * clock.budget
         if late and fold > 1 and not is_begun:
@@ -180,19 +180,16 @@ def _compare(
             if cost is not None:
                 known = record.costs[name]
                 measured = _with_the_generator_of_others(cost, name, candidates, record)
-                record.costs[name] = replace(measured, compiling=max(cost.compiling, known.compiling))
+                record.costs[name] = replace(measured, compiling=known.compiling)
             save()
 
 
-def _expected_seconds(
-    names: Sequence[str], comparison: Comparison, candidates: Candidates, record: Record, *, compiles: bool
-) -> float:
+def _expected_seconds(names: Sequence[str], comparison: Comparison, candidates: Candidates, record: Record) -> float:
     """Returns what runs will take, if recipes of a family train a single generator."""
     seconds, families = 0.0, set()
     for name in names:
         schedule, family = comparison.schedules[name], candidates.families[name]
         trained = Schedule(0 if family in families else schedule.generator, schedule.classifier)
-        cost = record.costs[name]
-        seconds += cost.of(trained) if compiles else cost.of(trained) - cost.compiling
+        seconds += record.costs[name].compiled.of(trained)
         families.add(family)
     return seconds

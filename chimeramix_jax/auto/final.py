@@ -118,8 +118,11 @@ class _Choosing:
         if larger and photos and not families[winner] and self._config.classifier.image_side == before:
             shorter = int(np.median([min(photo.width, photo.height) for photo in photos.train]))
             side = sides.chosen(before, larger, shorter, seconds, cost, usual[winner])
-            cost = sides.cost_at(cost, before, side)
             print(f"auto: the final model sees images of {side}x{side} pixels", file=sys.stderr)
+        if side != before:
+            cost = sides.cost_at(cost, before, side)
+        elif not self._config.folds:
+            cost = cost.compiled  # for the run that measured it
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
         self._record.side = None if side == before else side
 

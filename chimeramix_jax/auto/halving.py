@@ -8,7 +8,7 @@ to be better in fewer of them.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIRST_FOLDS = 2  # enough to see who is far behind
 KEPT = 2  # recipes that the first rung leaves for the second
@@ -30,7 +30,7 @@ SHORTEST = Schedule(1, 1)
 class Cost:
     """What a recipe's runs take, in seconds."""
 
-    compiling: float  # in the first run of a schedule; the other folds have the same programs
+    compiling: float  # in the first run; others with as many images have the same programs, whatever their schedules
     setup: float  # everything else in a run but the steps
     generator_epoch: float
     classifier_epoch: float
@@ -38,6 +38,11 @@ class Cost:
     def of(self, schedule: Schedule, runs: int = 1) -> float:
         """Returns the seconds of this many runs of a schedule."""
         return self.compiling + runs * (self.setup + self.training(schedule))
+
+    @property
+    def compiled(self) -> "Cost":
+        """The cost of runs whose programs have been compiled before."""
+        return replace(self, compiling=0.0)
 
     def training(self, schedule: Schedule) -> float:
         """Returns the seconds of a run's steps."""
@@ -103,11 +108,15 @@ def schedules(
 
 
 def least_seconds(plan: tuple[Rung, ...], costs: Mapping[str, Cost], used: float) -> float:
-    """Returns the least time for the whole plan, given what measuring the costs has taken: one epoch of everything."""
-    needed = [max(cost.of(SHORTEST) for cost in costs.values()) / final_share(plan)]
+    """Returns the least time for the whole plan, given what measuring the costs has taken: one epoch of everything.
+
+    If there are rungs, the final model has more images than the runs that were measured, and has to be compiled.
+    """
+    of_final = [cost if plan else cost.compiled for cost in costs.values()]
+    needed = [max(cost.of(SHORTEST) for cost in of_final) / final_share(plan)]
     for rung in plan:
         # All recipes of a rung have the same time, so the slowest one decides.
-        slowest = max(cost.of(SHORTEST, rung.folds) for cost in costs.values())
+        slowest = max(cost.compiled.of(SHORTEST, rung.folds) for cost in costs.values())
         needed.append(rung.recipes * slowest / rung.share)
     return used + max(needed)
 

@@ -15,6 +15,7 @@ from chimeramix_jax.auto.record import Tried
 from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_fold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import compilation_cache
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import Running, StepCall, drive
 from chimeramix_jax.training.classifier import ClassifierInputs
@@ -67,14 +68,6 @@ class StageTimes:
         self._steps_per_epoch = max(self._steps_per_epoch, int(call.span.end))
 
     @property
-    def seconds_of_compiling(self) -> float:
-        """The seconds by which the first calls took longer than their steps."""
-        return sum(
-            max(times.first_seconds - times.first_steps * times.seconds_per_step, 0.0)
-            for times in self._programs.values()
-        )
-
-    @property
     def seconds(self) -> float:
         """The seconds that all steps would take without compiling; 0 without calls."""
         return sum(times.seconds for times in self._programs.values())
@@ -118,7 +111,8 @@ class FoldTrials:
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
         """Completes a run in a folder; returns its predictions, and its cost if it had to be trained."""
         print(f"auto: {folder}, {f'fold {fold}' if fold else 'all images'}: {recipe}", file=sys.stderr)
-        started_at, generator, classifier = time.monotonic(), StageTimes(), StageTimes()
+        started_at, kept_before = time.monotonic(), compilation_cache.seconds_of_kept_programs()
+        generator, classifier = StageTimes(), StageTimes()
         finished = self._completed(recipe, schedule, folder, fold, generator, classifier)
         seconds = time.monotonic() - started_at
         path = os.path.relpath(finished.workdir.path, self._workdir.path)
@@ -126,7 +120,8 @@ class FoldTrials:
         tried = Tried(recipe, fold, path, seconds, predictions, finished.dataset.held_out.labels.tolist())
         if not classifier.seconds:
             return tried, None
-        compiling = generator.seconds_of_compiling + classifier.seconds_of_compiling if fold <= 1 else 0.0
+        # Runs after the timing find its programs compiled, as far as these are kept.
+        compiling = compilation_cache.seconds_of_kept_programs() - kept_before if folder == TIMING else 0.0
         setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
         return tried, Cost(compiling, setup, generator.seconds_per_epoch, classifier.seconds_per_epoch)
 

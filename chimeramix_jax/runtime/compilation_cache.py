@@ -1,11 +1,13 @@
 """Keeps compiled programs for later runs, so that only the first run of a configuration waits for the compiler."""
 
+import functools
 import hashlib
 import os
 import platform
 from pathlib import Path
 
 WORTH_KEEPING = 0.5  # seconds: programs that compile faster are not kept
+_COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event for every program that is compiled, or read
 
 
 def directory() -> Path | None:
@@ -35,6 +37,38 @@ def enable() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
+
+
+class _Kept:
+    """The seconds of all programs that were compiled and kept."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def add(self, event: str, duration_secs: float, **_: str | int) -> None:
+        import jax
+
+        values = jax.config.values
+        is_kept = duration_secs >= values["jax_persistent_cache_min_compile_time_secs"]
+        if event == _COMPILED and is_kept and values["jax_compilation_cache_dir"] is not None:
+            self.seconds += duration_secs
+
+
+@functools.cache
+def _kept() -> _Kept:
+    import jax
+
+    kept = _Kept()
+    jax.monitoring.register_event_duration_secs_listener(kept.add)
+    return kept
+
+
+def seconds_of_kept_programs() -> float:
+    """Returns how long this process has compiled programs that are kept, since the first call, which returns 0.
+
+    Later runs of the same programs save these seconds. Reading a program is usually too short to count.
+    """
+    return _kept().seconds
 
 
 def _processor() -> str:

@@ -58,7 +58,7 @@ class SimulatedTrials:
         speed *= self._slower if folder != "timing" else 1.0
         true = TRUE_COSTS[recipe]
         generator = 0.0 if shared else true.generator_epoch * speed
-        compiling = true.compiling if fold <= 1 else 0.0
+        compiling = true.compiling if folder == "timing" else 0.0
         measured = Cost(compiling, true.setup, generator, true.classifier_epoch * speed)
         seconds = measured.of(schedule)
         self.take(seconds)
@@ -120,7 +120,7 @@ def test_the_most_accurate_recipes_are_kept_and_everything_is_recorded():
 def test_every_recipe_has_the_same_time_in_a_rung_and_only_one_generator_is_trained_for_two():
     record, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
     first = record.rungs[0]
-    charged = {name: TRUE_COSTS[name].of(schedule, 2) for name, schedule in first.schedules.items()}
+    charged = {name: TRUE_COSTS[name].compiled.of(schedule, 2) for name, schedule in first.schedules.items()}
     assert all(first.seconds - 8 < seconds <= first.seconds for seconds in charged.values())
     assert first.schedules["grid"].generator == first.schedules["grid_policy"].generator
     taken = sum(run.seconds for run in first.tried)
@@ -199,8 +199,9 @@ def test_a_single_recipe_without_folds_is_measured_on_all_images_and_has_the_who
     choose(alone, 0, trials, clock, record, lambda: None)
     assert (record.winner, record.rungs, record.accuracy) == ("plain", [], None)
     assert trials.ran == [("plain", Schedule(0, 1), "timing", 0)]
-    final = halving.schedules(clock.left(), 1, record.costs, CANDIDATES.usual, CANDIDATES.families)["plain"]
-    assert trials.now + TRUE_COSTS["plain"].of(final) == pytest.approx(120, abs=2)
+    costs = {"plain": record.costs["plain"].compiled}
+    final = halving.schedules(clock.left(), 1, costs, CANDIDATES.usual, CANDIDATES.families)["plain"]
+    assert trials.now + TRUE_COSTS["plain"].compiled.of(final) == pytest.approx(120, abs=2)
     hurried = SimulatedTrials()
     with pytest.raises(InputError, match=r"^minutes: 0.2 is too short to train plain here; it must be at least [0-9.]"):
         choose(alone, 0, hurried, Clock(12, 0, lambda: hurried.now), Record({}), lambda: None)

@@ -62,8 +62,16 @@ def test_the_least_time_gives_every_run_one_epoch():
     plan = (Rung(3, 2, 1, 0.65),)
     least = least_seconds(plan, COSTS, used=40.0)
     of_a_recipe = rung_seconds(plan, 0, least - 40) / 3
-    assert of_a_recipe == pytest.approx(6 + 2 * (4 + 3 + 2.5))  # the slowest one's
-    assert schedules(of_a_recipe + 0.01, 2, COSTS, USUAL, FAMILIES)["mixed_more"] == Schedule(1, 1)
+    assert of_a_recipe == pytest.approx(2 * (4 + 3 + 2.5))  # the slowest one's
+    compiled = {name: cost.compiled for name, cost in COSTS.items()}
+    assert schedules(of_a_recipe + 0.01, 2, compiled, USUAL, FAMILIES)["mixed_more"] == Schedule(1, 1)
+    final = (least - 40) * 0.35
+    assert final > COSTS["mixed_more"].of(Schedule(1, 1))  # it has more images, so it is compiled again
+
+
+def test_a_recipe_that_is_only_trained_is_compiled_once():
+    alone = {"plain": COSTS["plain"]}
+    assert least_seconds((), alone, used=40.0) == pytest.approx(40 + 3 + 1)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(31, "1"), (61, "1.5"), (269, "4.5"), (270.1, "5"), (601, "11")])

@@ -24,7 +24,6 @@ def test_what_compiling_took_at_every_side_does_not_count_as_the_time_of_steps()
         now += seconds
         times.add(call_of(program, first, end), seconds, now)
     assert times.seconds == pytest.approx(6 * 0.5 + 4 * 2.0)
-    assert times.seconds_of_compiling == pytest.approx(40)
     assert times.seconds_per_epoch == pytest.approx(11.0)
 
 

@@ -10,7 +10,7 @@ from chimeramix_jax.runtime import compilation_cache
 
 
 @pytest.mark.slow
-def test_a_second_run_compiles_no_program_that_the_first_run_cached(tmp_path, data_dir):
+def test_a_second_run_compiles_no_program_that_the_first_run_cached_even_if_it_is_longer(tmp_path, data_dir):
     settings = TINY | {"dataset.data_dir": data_dir, "classifier.epochs": 1}
     command = [sys.executable, ROOT / "main.py", f"--config={ROOT}/configs/digits.py:baseline"]
     command += [f"--config.{key}={value}" for key, value in settings.items()]
@@ -19,14 +19,16 @@ def test_a_second_run_compiles_no_program_that_the_first_run_cached(tmp_path, da
     environment = os.environ | places
     environment.pop("JAX_COMPILATION_CACHE_DIR")
 
-    def programs_after(workdir):
-        arguments = [*map(str, command), f"--workdir={tmp_path / workdir}"]
+    def programs_after(workdir, *changes):
+        arguments = [*map(str, command), *changes, f"--workdir={tmp_path / workdir}"]
         subprocess.run(arguments, env=environment, check=True, capture_output=True, timeout=300)
         return {path.name for path in (tmp_path / "cache" / "chimeramix_jax").rglob("*-cache")}
 
     first = programs_after("first")
     assert first
     assert programs_after("second") == first
+    longer = ("--config.classifier.epochs=2", "--config.classifier.learning_rate=0.01", "--config.seed=3")
+    assert programs_after("longer", *longer) == first
 
 
 def test_a_cache_folder_chosen_by_the_user_is_kept(monkeypatch, tmp_path):
@@ -35,6 +37,25 @@ def test_a_cache_folder_chosen_by_the_user_is_kept(monkeypatch, tmp_path):
     before = jax.config.jax_compilation_cache_dir
     compilation_cache.enable()
     assert jax.config.jax_compilation_cache_dir == before is not None
+
+
+def test_only_programs_that_are_kept_count_as_saved_for_later_runs():
+    import jax
+    import jax.numpy as jnp
+
+    usual = jax.config.jax_persistent_cache_min_compile_time_secs
+
+    def seconds(least):
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+        before = compilation_cache.seconds_of_kept_programs()
+        jax.jit(lambda x: jnp.sin(x) + least).lower(1.0).compile()
+        return compilation_cache.seconds_of_kept_programs() - before
+
+    try:
+        assert seconds(0.0) > 0
+        assert seconds(1000.0) == 0
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", usual)
 
 
 def test_the_default_folder_depends_on_the_users_cache_and_the_processor(monkeypatch, tmp_path):
