@@ -33,8 +33,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
 
-# Real runs, but of networks and epochs that two cores train in seconds. A step of other sizes, or for another number of
-# epochs, is compiled anew, which takes longer than to train: so let most tests change neither.
+# Real runs, but of networks and epochs that two cores train in seconds. A step of other sizes is compiled anew, which
+# takes longer than to train: so let most tests keep them.
 TINY = {
     "classifier.batch_size": 8,
     "classifier.epochs": 5,
