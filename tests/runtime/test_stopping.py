@@ -88,7 +88,8 @@ def test_a_second_signal_ends_the_run_in_the_middle_of_a_step(start_toy, tmp_pat
     _, errors = process.communicate(timeout=30)
     assert time.monotonic() - sent_at < 5
     assert process.returncode == 143
-    assert errors.count("\n") == 1 and "second signal" in errors and "continues the run" in errors
+    assert errors.count("\n") == 2 and errors.startswith("toy: compiling\n")
+    assert "second signal" in errors and "continues the run" in errors
 
 
 def test_a_run_whose_step_takes_too_long_is_ended(start_toy, tmp_path):
