@@ -134,7 +134,7 @@ def run_main(arguments):
 
 @pytest.mark.parametrize(
     ("cases", "traced"),
-    [(150, 2), pytest.param(500, 60, marks=pytest.mark.slow), pytest.param(500, 500, marks=pytest.mark.exhaustive)],
+    [(150, 2), pytest.param(500, 40, marks=pytest.mark.slow), pytest.param(500, 500, marks=pytest.mark.exhaustive)],
 )
 def test_every_configuration_is_trained_or_refused_in_one_line_that_names_a_setting(
     cases, traced, tmp_path, data_dir, monkeypatch

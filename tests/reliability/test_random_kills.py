@@ -30,7 +30,7 @@ def run_to_the_end(process):
 
 
 @pytest.mark.parametrize(
-    "kills_per_stage", [pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.exhaustive)]
+    "kills_per_stage", [pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.exhaustive)]
 )
 def test_a_run_killed_again_and_again_ends_bit_for_bit_as_the_uninterrupted_one(start_main, tmp_path, kills_per_stage):
     uninterrupted, killed = tmp_path / "uninterrupted" / "run", tmp_path / "killed" / "run"
