@@ -24,7 +24,7 @@ print both accuracies. Everywhere but in the default, batch norm predicts with s
 at that side.
 
 ``:auto`` compares several recipes by folds of the training images instead and trains the best one on all of them,
-within the given time. How well it chooses has not been measured yet.
+within the given time. How well it chooses has been measured once only (``docs/results.md``).
 
 With 20 photos of each of the ten classes of CIFAR-10, expect 46 % on 10,000 test images, give or take 3 points for the
 choice of the photos; chance is 10 % (``docs/results.md``). Takes about five minutes on two cores, without the time for

@@ -34,6 +34,7 @@ from chimeramix_jax.report import (
 from chimeramix_jax.report.data_check import data_section
 from chimeramix_jax.reporting import lettering, web_page
 from chimeramix_jax.reporting.ensemble_text import members_in_words
+from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.results import FOLDS, split_of
 from chimeramix_jax.reporting.statistics import decimals
@@ -125,6 +126,7 @@ def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:
     return {
         "split": "out-of-fold" if split == FOLDS else split,
         "folds": results.get(FOLDS),
+        "shortfall": shortfall(results[FOLDS], results.get("test")) if FOLDS in results else "",
         "only_folds": split == FOLDS,
         "repeats": repeats,
         "noun": "prediction" if repeats > 1 else "image",

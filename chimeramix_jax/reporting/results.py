@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.ensemble_text import members_in_words
+from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
 
 _WIDTH = 80  # columns of a terminal
@@ -72,6 +73,8 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
     if FOLDS in results and split_of(results) != FOLDS:
         parts.append(_beside_the_test(results[FOLDS]))
+        if warning := shortfall(results[FOLDS], results.get("test")):
+            parts.append(textwrap.fill(warning, _WIDTH))
     if rows and (members := members_in_words(results.get("members"), rows[-1]["examples"])):
         parts.append(f"{rows[-1]['experiment']}: {members}")
     if rows and "calibration" in results:
