@@ -130,13 +130,14 @@ class Comparison:
         }
 
     def _file(self, side: str, seed: int, arm: str) -> Path:
-        return self._folder(side, seed) / f"{arm}.json"
+        return self.folder(side, seed) / f"{arm}.json"
 
-    def _folder(self, side: str, seed: int) -> Path:
+    def folder(self, side: str, seed: int) -> Path:
+        """Returns the folder of a side's trainings of a seed."""
         return self.workdir / side / f"seed{seed}"
 
     def _train_seed(self, side: str, seed: int, arms: Sequence[str], json_file: Path | None) -> None:
-        folder = self._folder(side, seed)
+        folder = self.folder(side, seed)
         folder.mkdir(parents=True, exist_ok=True)
         with lock.locked(folder):
             loaded = load_few_shot(self.dataset, self.images_per_class, seed)

@@ -122,7 +122,7 @@ class _Choosing:
         if side != before:
             cost = sides.cost_at(cost, before, side)
         elif not self._config.folds:
-            cost = cost.compiled  # for the run that measured it
+            cost = cost.compiled  # the run that measured it had the same images, so its programs are there
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
         self._record.side = None if side == before else side
 

@@ -66,7 +66,8 @@ def _kept() -> _Kept:
 def seconds_of_kept_programs() -> float:
     """Returns how long this process has compiled programs that are kept, since the first call, which returns 0.
 
-    Later runs of the same programs save these seconds. Reading a program is usually too short to count.
+    Later runs of the same programs save these seconds. Reading a program is usually too short to count. A version of
+    JAX that reports nothing leaves it at 0.
     """
     return _kept().seconds
 

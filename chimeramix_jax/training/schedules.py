@@ -2,9 +2,10 @@
 
 If a schedule were part of a compiled step, every other number of epochs and every other learning rate would have to be
 compiled anew. Each class holds arrays and is called with a step, counted from 0, as ``optax`` expects of a schedule.
-Those of several seeds may be stacked, as long as they are not called.
-On CPU the rates equal those of the schedules in ``optax`` that their docstrings name bit for bit, as XLA computes those
-from constants.
+Schedules of several seeds may be stacked, as long as they are not called.
+
+Compiled for a CPU, the rates equal those of the schedules in ``optax`` that the docstrings name, bit for bit, as XLA
+computes those from constants. Only drops at the same step may be rounded otherwise.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ _PI = np.float32(np.pi)
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Cosine:
-    """Falls from a learning rate to 0 along half a period of a cosine, like ``optax.cosine_decay_schedule``.
+    """A learning rate that falls to 0 along half a period of a cosine, like ``optax.cosine_decay_schedule``.
 
     Attributes:
         learning_rate: at the first step.
@@ -48,7 +49,7 @@ class Cosine:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class WarmCosine:
-    """Rises evenly to a learning rate and then falls to 0, like ``optax.warmup_cosine_decay_schedule``.
+    """A learning rate that rises evenly and then falls to 0, like ``optax.warmup_cosine_decay_schedule``.
 
     Attributes:
         first_difference: from the highest rate to that of the first step.
@@ -87,7 +88,7 @@ class WarmCosine:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Drops:
-    """Is multiplied by a factor at each of several steps, like ``optax.piecewise_constant_schedule``.
+    """A learning rate that is multiplied by a factor at several steps, like ``optax.piecewise_constant_schedule``.
 
     Attributes:
         learning_rate: before the first drop.

@@ -8,10 +8,8 @@ from PIL import Image
 from scipy import stats
 
 from benchmarks import accuracy
-from benchmarks.accuracy_generators import finished_generator
+from benchmarks.accuracy_generators import compare as compare_generators
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
-from benchmarks.reconstruction import error
-from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import shared_generator
 from chimeramix_jax.runs.workdir import Workdir
@@ -134,12 +132,12 @@ def test_our_settings_are_those_of_the_sizes(arm, images):
         assert config.mixing.probability == ARMS[arm]
 
 
-def error_of(generator, comparison):
-    """The error of reconstructing the training images, which is about 1 for a generator that knows nothing."""
-    return error(generator, load_few_shot(comparison.dataset, 3, 0).train.images)
+def test_generators_that_do_not_exist_are_not_compared(compare):
+    with pytest.raises(InputError, match="has no finished classifier that mixes"):
+        compare_generators(compare("ours"))
 
 
-def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkeypatch):
+def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkeypatch, capsys):
     comparison = compare("ours", arms=("coin",))
     comparison.train()
     (finished,) = comparison.results().values()
@@ -149,7 +147,8 @@ def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkey
     folder = comparison.workdir / "ours/seed0"
     every = config_of(comparison.dataset, 3, 0, "every", TINY)
     assert shared_generator.choose(Workdir(folder / "every"), every, None).path == folder / "coin"
-    assert 0 < error_of(finished_generator("ours", folder), comparison) < 1
+    compare_generators(comparison)
+    assert 0 < float(capsys.readouterr().out.splitlines()[-1].split()[2]) < 2
     monkeypatch.setattr(accuracy, "_train_ours", None)
     comparison.train()
     comparison.check()
@@ -157,7 +156,7 @@ def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkey
         compare("ours", images_per_class=2).check()
 
 
-def test_twin_is_trained_whole_and_reported(compare, twin, tmp_path):
+def test_twin_is_trained_whole_and_reported(compare, twin, tmp_path, capsys):
     comparison = compare("twin")
     comparison.train(tmp_path / "report.json")
     results = comparison.results()
@@ -165,8 +164,11 @@ def test_twin_is_trained_whole_and_reported(compare, twin, tmp_path):
     assert all(one["top1"] in (0, 0.25, 0.5, 0.75, 1) for one in results.values())
     # The arms share a generator.
     assert results["twin", 0, "coin"]["seconds"]["generator"] == results["twin", 0, "every"]["seconds"]["generator"]
-    assert 0 < error_of(finished_generator("twin", comparison.workdir / "twin/seed0"), comparison) < 1
-    assert finished_generator("ours", comparison.workdir / "ours/seed0") is None
+    capsys.readouterr()
+    compare_generators(comparison)
+    (line,) = capsys.readouterr().out.splitlines()[1:]  # our side is not finished
+    seed, side, *errors = line.split()
+    assert (seed, side) == ("0", "twin") and all(0 < float(error) < 2 for error in errors)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["results"] == list(results.values())
     assert report["estimates"]["every, ours"] is None
