@@ -7,7 +7,7 @@
 
 A recipe is ``NAME:EXPERIMENT[,SETTING=VALUE...]`` on top of ``configs/image_folder.py``. The generator's epochs are as
 its settings say. The classifier's epochs are chosen such that both stages together use the given time, which does not
-contain compiling and evaluation. Short runs of different lengths show what an epoch costs. They are made once for each
+contain compiling and evaluation. Runs of different lengths show what an epoch costs. They are made once for each
 folder, number of images and recipe, and all seeds then train for the same number of epochs.
 
 Processor time, summed over cores, hardly depends on other work on the machine. ``--threads=1`` makes it the time of
@@ -19,10 +19,13 @@ The same command resumes.
 
 import argparse
 import dataclasses
+import functools
 import json
+import math
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ from chimeramix_jax.runs import lock
 from chimeramix_jax.runtime import compilation_cache
 
 CONFIG_FILE = "configs/image_folder.py"
-SHORT, LONG = 4, 12  # epochs of the runs that show what an epoch costs
+SHORT, LONG = 4, 12  # epochs of the first runs that show what an epoch costs
 _NEVER = 1_000_000  # epochs
 
 
@@ -171,18 +174,19 @@ class Study:
     def _measured(self, recipe: Recipe) -> Epochs:
         """Returns a recipe's epochs, from the processor time of short runs."""
         folder = self.workdir / "timing" / recipe.name
+        shutil.rmtree(folder, ignore_errors=True)  # an interrupted run would go on where it was, and take less time
         config = self.config_of(recipe, self.seeds[0], classifier=LONG)
         mixes = config.mixing.mask != "none" and config.mixing.of == "features"
 
-        def seconds(name: str, generator: int, classifier: int) -> float:
+        @functools.cache  # a run that is finished takes no time
+        def seconds(generator: int, classifier: int) -> float:
             shorter = self.config_of(recipe, self.seeds[0], generator if mixes else None, classifier)
-            for attempt in ("compiling", "timed"):  # in folders of their own: runs beside each other share a generator
-                taken = _run(shorter, folder / name / attempt / "run")[1]
-            return taken
+            length = f"{generator}+{classifier}"  # in folders of their own: runs beside each other share a generator
+            return _run(shorter, folder / length / "run")[1]
 
-        least = seconds("least", 1, SHORT)
-        classifier = (seconds("classifier", 1, LONG) - least) / (LONG - SHORT)
-        generator = (seconds("generator", 3, SHORT) - least) / 2 if mixes else 0.0
+        seconds(1, 1)  # compiles what the others take from the cache
+        classifier = seconds_per_epoch(lambda epochs: seconds(1, epochs), SHORT, LONG)
+        generator = seconds_per_epoch(lambda epochs: seconds(epochs, SHORT), 1, 3) if mixes else 0.0
         generator_epochs = config.generator.epochs if mixes else 0
         left = self.seconds - generator * generator_epochs
         if left < classifier:
@@ -209,6 +213,30 @@ class Study:
 
     def _result_file(self, recipe: Recipe, seed: int) -> Path:
         return self.workdir / f"seed{seed}" / f"{recipe.name}.json"
+
+
+def seconds_per_epoch(seconds: Callable[[int], float], short: int, long: int) -> float:
+    """Returns what each further epoch of a run adds to its time, in seconds.
+
+    What a run takes besides its epochs differs from run to run. So the longer run gets more epochs until they take at
+    least as long as the whole short run.
+
+    Args:
+        seconds: the time of a run of so many epochs.
+        short: epochs of the shorter run.
+        long: epochs of the longer run at first.
+
+    Raises:
+        InputError: a million epochs do not take long enough.
+    """
+    least = seconds(short)
+    more = long - short
+    while more < _NEVER:
+        added = seconds(short + more) - least
+        if added >= least:
+            return added / more
+        more = math.ceil(more * min(max(1.2 * least / max(added, 1e-9), 1.5), 8.0))
+    raise InputError("an epoch takes too little time to be measured")
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def costs(monkeypatch):
     runs = []
 
     def run(config, workdir):
+        assert workdir not in [place for place, *_ in runs], "a finished run takes no time"
         mixes = config.mixing.mask != "none"
         runs.append((workdir, config.generator.epochs if mixes else 0, config.classifier.epochs))
         results = {"top1": 0.5 + 0.1 * config.seed + 0.05 * mixes, "examples": 16}
@@ -68,11 +69,44 @@ def test_both_stages_together_take_the_given_time(study, costs):
     assert [run[1:] for run in trained] == [(0, 100), (20, 50)] * 2  # of two seeds, which share the measurement
 
 
+@pytest.mark.parametrize("noise", [0.0, -2.0, 3.0, 8.0])
+def test_epochs_are_measured_even_if_the_rest_of_a_run_varies_by_more_than_they_take(noise):
+    runs = []
+
+    def seconds(epochs):
+        runs.append(epochs)
+        return 10.0 + 0.25 * epochs + (noise if len(runs) == 1 else 0.0)  # eight more epochs are two seconds
+
+    assert equal_time.seconds_per_epoch(seconds, 4, 12) == pytest.approx(0.25, rel=0.25)
+    assert runs[:2] == [4, 12]
+
+
+def test_epochs_that_take_no_time_are_not_divided_by():
+    with pytest.raises(InputError, match="too little time"):
+        equal_time.seconds_per_epoch(lambda epochs: 10.0, 4, 12)
+
+
 def test_a_generator_that_leaves_no_time_is_refused(study, costs):
     with pytest.raises(
         InputError, match=r"^--seconds=30: the generator of mixed takes 125; set generator.epochs lower$"
     ):
         study(MIXED).train()
+
+
+def test_an_interrupted_measurement_starts_anew(study, costs, monkeypatch, tmp_path):
+    run = equal_time._run
+
+    def interrupted(config, workdir):
+        workdir.mkdir(parents=True)
+        (workdir / "checkpoint").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(equal_time, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(PLAIN).train()
+    monkeypatch.setattr(equal_time, "_run", run)
+    study(PLAIN).train()
+    assert not list((tmp_path / "study" / "timing").rglob("checkpoint"))
 
 
 def test_the_table_has_differences_paired_by_seed(study, costs):
@@ -98,10 +132,10 @@ def test_what_is_finished_is_not_trained_again_and_another_time_is_refused(study
 @pytest.mark.slow
 def test_a_real_study_measures_and_trains_a_recipe(study, tmp_path):
     small = (("channels", "4"), ("discriminator_channels", "4"), ("residual_blocks", "1"), ("batch_size", "4"))
-    generator = (*small, ("num_dataset_repeats_base", "2"), ("epochs", "1"))
-    epochs = ("classifier.num_dataset_repeats_base", "40")  # long enough to be measured
+    generator = (*small, ("num_dataset_repeats_base", "20"), ("epochs", "1"))
+    epochs = ("classifier.num_dataset_repeats_base", "60")
     mixed = Recipe("mixed", "chimeramix_grid", (*TINY, *((f"generator.{key}", v) for key, v in generator), epochs))
-    compared = study(mixed, seconds=5.0, seeds=(3,))
+    compared = study(mixed, seconds=15.0, seeds=(3,))
     compared.check()
     compared.train()
     row = json.loads((tmp_path / "study" / "seed3" / "mixed.json").read_text())
