@@ -14,6 +14,11 @@ def normalize(images: UInt8[Array, "*batch height width 3"]) -> Float[Array, "*b
     return images.astype(jnp.float32) / 127.5 - 1
 
 
+def to_pixels(images: Float[Array, "*batch height width channels"]) -> UInt8[Array, "*batch height width channels"]:
+    """Returns images in [-1, 1] as pixels in 0..255; values outside are clipped."""
+    return jnp.round((jnp.clip(images, -1, 1) + 1) * 127.5).astype(jnp.uint8)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class ViewDraw:

@@ -28,11 +28,13 @@ class Mixes(NamedTuple):
 
     Attributes:
         images: the mixes, in [-1, 1].
+        views: the augmented images that they were mixed from.
         sources: positions of their source images among the training images.
         partition: which source each position of a mix is taken from.
     """
 
     images: Float[Array, "batch side side 3"]
+    views: Float[Array, "images batch side side 3"]
     sources: Int[Array, "images batch"]
     partition: Partition
 
@@ -104,7 +106,7 @@ class Mixer:
     def mix(
         self, key: PRNGKeyArray, data: sampling.ResidentData, indices: Int[Array, "batch"], parameters: Parameters
     ) -> Mixes:
-        """Returns mixes of the images at ``indices``, with their sources and masks."""
+        """Returns mixes of the images at ``indices``, with their views, sources and masks."""
         partner_key, view_key, mask_key = jax.random.split(key, 3)
         partners = [
             sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
@@ -125,7 +127,7 @@ class Mixer:
         else:
             with computing(self.precision):
                 mixed, partition = self._decoded(resized, partitions, parameters)
-        return Mixes(resize_align_corners(mixed, images.shape[2]), jnp.stack(sources), partition)
+        return Mixes(resize_align_corners(mixed, images.shape[2]), images, jnp.stack(sources), partition)
 
     def _decoded(
         self,

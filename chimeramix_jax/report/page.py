@@ -32,7 +32,7 @@ from chimeramix_jax.report import (
     verdict,
 )
 from chimeramix_jax.report.data_check import data_section
-from chimeramix_jax.reporting import lettering, web_page
+from chimeramix_jax.reporting import lettering, mix_quality_text, web_page
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
@@ -96,6 +96,11 @@ def write(
         "training_images": len(dataset.distinct_training),
         "divided": dataset.divided,
         "mixing": mixing_figure.prepare(workdir, dataset),
+        "mix_quality": [
+            mix_quality_text.in_words(results, split),
+            mix_quality_text.warning(results, split),
+            mix_quality_text.distance_in_words(results),
+        ],
         "legend": lettering.legend(names[: pictures.MOST_PAIRS]),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": changed_settings.divide(config),

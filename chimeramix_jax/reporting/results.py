@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting import mix_quality_text, statistics
 from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
@@ -75,6 +75,9 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts.append(_beside_the_test(results[FOLDS]))
         if warning := shortfall(results[FOLDS], results.get("test")):
             parts.append(textwrap.fill(warning, _WIDTH))
+    if rows and (warning := mix_quality_text.warning(results, split_of(results))):
+        measured = mix_quality_text.in_words(results, split_of(results))
+        parts.append(textwrap.fill(f"{measured} {warning}", _WIDTH, break_on_hyphens=False))
     if rows and (members := members_in_words(results.get("members"), rows[-1]["examples"])):
         parts.append(f"{rows[-1]['experiment']}: {members}")
     if rows and "calibration" in results:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import files
 from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.mixing.mix_quality import MixQuality
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import FOLDS, SummaryRow
 from chimeramix_jax.runs import provenance
@@ -65,6 +66,7 @@ def results_of(
     measured: dict[str, Measured],
     earlier: Mapping[str, Path],
     of_folds: dict[str, dict[str, Any]] | None = None,
+    mixes: MixQuality | None = None,
 ) -> Results:
     """Assembles a run's results.
 
@@ -75,6 +77,7 @@ def results_of(
         measured: what has been measured, by "classifier" and, if there is one, "baseline".
         earlier: the directories of the stages before the classifier, by name; some need not exist.
         of_folds: what the results say about the folds, for the same parts; None: there are no folds.
+        mixes: how good the generator's mixes are; None: not measured.
     """
     newest = {stage: checkpoints.newest(directory) for stage, directory in earlier.items()}
     before = {stage: about for stage, about in newest.items() if about is not None}
@@ -99,6 +102,8 @@ def results_of(
     }
     content |= _further(classifier)
     content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
+    if mixes is not None:
+        content["mixes"] = dataclasses.asdict(mixes)
     rows = [
         _row(config, part, len(dataset.class_names), _seconds_before(part, before), alone)
         for part in reversed(measured.values())

@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
@@ -20,6 +21,9 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.mixing import mix_quality
+from chimeramix_jax.mixing.mix_quality import MixQuality
+from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
@@ -187,10 +191,10 @@ class Run:
             self._picture_mixing()
         if self.request.stage == "generator":
             return None
-        measured = yield from self._measure_classifiers(execution, out_of_fold)
+        measured, mixes = yield from self._measure_classifiers(execution, out_of_fold)
         of_folds = None if out_of_fold is None else {part: out_of_fold.content(part) for part in measured}
         earlier = {"generator": self.generator_home.generator, "pretraining": self.workdir.pretraining}
-        results = results_of(self.config, self.about, self.dataset, measured, earlier, of_folds)
+        results = results_of(self.config, self.about, self.dataset, measured, earlier, of_folds, mixes)
         if self.request.stage != "report":
             results.write(self.workdir)
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
@@ -229,13 +233,16 @@ class Run:
 
     def _measure_classifiers(
         self, execution: Execution | None, out_of_fold: OutOfFold | None
-    ) -> Running[dict[str, Measured]]:
-        """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any."""
+    ) -> Running[tuple[dict[str, Measured], MixQuality | None]]:
+        """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any.
+
+        Also returns how good the generator's mixes are, if there is a baseline to measure them with.
+        """
         mixes = self.config.mixing.mask != "none"
         parts = {"classifier": (self.config.experiment, mixes)}
         if self.config.compare_with_baseline and mixes:
             parts["baseline"] = ("baseline", False)
-        measured, epochs = {}, self.config.classifier.epochs
+        measured, quality, epochs = {}, None, self.config.classifier.epochs
         pretrained = yield from self._pretrained(parts, execution)
         for part, (experiment, mixes) in parts.items():
             directory = self.workdir.path / part
@@ -246,7 +253,21 @@ class Run:
                     stage, directory, self.config, self.about, title=title, execution=execution
                 )
                 measured[part] = self._measured(part, experiment, trained, out_of_fold)
-        return measured
+                if part == "baseline":
+                    quality = self._mix_quality(trained)
+        return measured, quality
+
+    def _mix_quality(self, baseline: TrainedMembers) -> MixQuality | None:
+        """Measures the generator's mixes with the baseline; None without a generator, or if results are kept."""
+        if not settings.needs_generator(self.config) or self.request.stage == "report" or not self.request.details:
+            return None
+        generator, discriminator = restore_mixing_networks(self.workdir.path)
+        data = self.stage_data("generator")  # cropped and mirrored, but changed in no other way
+        mixer, networks = Mixer.of(self.config, data.augmentation, generator, discriminator)
+        key, side = jax.random.key(self.config.seed), self.config.classifier.image_side
+        return mix_quality.measure(
+            mixer, networks, data.images, key, partial(baseline.stage.logits_of, baseline.state), side
+        )
 
     def _pretrained(self, parts: Iterable[str], execution: Execution | None) -> Running[State | None]:
         """Pretrains the network of all classifiers, unless that is done; returns the state of pretraining.

@@ -58,6 +58,10 @@ def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finis
     *_, report, classify = output.splitlines()
     assert report == f"report:           {trained_run / 'report.html'}"
     assert classify.startswith("classify photos:  ") and f"--stage=predict --workdir={trained_run} " in classify
+    assert 0 <= results["mixes"]["recognized"] <= 1 and results["mixes"]["distance"] > 0
+    mixes = f"of {results['mixes']['examples']} mixes and of"
+    assert mixes in " ".join((finished / "report.html").read_text().split())
+    assert (mixes in " ".join(output.split())) == ("may become worse" in " ".join(output.split()))
     paired = results["against_baseline"]
     gained = paired["only_classifier_right"] - paired["only_baseline_right"]
     assert gained == round(697 * (results["test"]["top1"] - results["baseline"]["test"]["top1"]))

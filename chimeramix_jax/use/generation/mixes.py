@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray, UInt8
 
+from chimeramix_jax.augment.geometry import to_pixels
 from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.runtime import stopping
@@ -66,5 +67,5 @@ def _mixed(
     mixer: Mixer, key: PRNGKeyArray, data: ResidentData, indices: Int[Array, "batch"], parameters: Parameters
 ) -> tuple[UInt8[Array, "batch side side 3"], Int[Array, "images batch"], UInt8[Array, "batch mask_side mask_side"]]:
     mixes = mixer.mix(key, data, indices, parameters)
-    pixels = jnp.round((jnp.clip(mixes.images, -1, 1) + 1) * 127.5).astype(jnp.uint8)
+    pixels = to_pixels(mixes.images)
     return pixels, mixes.sources, jnp.argmax(mixes.partition, axis=0)[..., 0].astype(jnp.uint8)
