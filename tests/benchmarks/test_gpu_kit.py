@@ -235,16 +235,18 @@ def test_the_page_has_the_tolerances():
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", plan.PARTS)
-def test_a_rehearsal_of_each_part_passes(part, tmp_path):
-    """In tiny sizes, and two items at most for each function; goals and times do not count there."""
+@pytest.mark.parametrize(
+    "most", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.exhaustive)]
+)
+def test_a_rehearsal_of_each_part_passes(part, most, tmp_path):
+    """In tiny sizes, and so many items at most for each function; goals and times do not count there."""
     if part == "speed":
         pytest.importorskip("torch")
     by_function = {}
     for item in plan.items(part, work=tmp_path):
         by_function.setdefault(item.function, []).append(item.name)
-    only = ",".join(name for names in by_function.values() for name in names[:2])
+    only = ",".join(name for names in by_function.values() for name in names[:most])
     command = [sys.executable, "-m", "benchmarks.gpu", part, "--tiny", "--minutes=15", f"--only={only}"]
     command.append(f"--output={tmp_path / 'out'}")
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """Kills without warning, at random moments and inside checkpoint writes, of one run.
 
-Six take minutes (``python -m pytest -m slow``), twenty longer (``python -m pytest -m exhaustive``).
+Four take minutes (``python -m pytest -m slow``), twenty longer (``python -m pytest -m exhaustive``).
 """
 
 import random
