@@ -233,7 +233,7 @@ class ClassifierTraining(_Training):
         with self._mixed_precision():
             images = a
             if self._generator is not None and mask is not None:
-                images = self._mixes(self._generator, a, b, mask)
+                images = self.mixes(a, b, mask)
             logits = self._classifier(images)
         loss = F.cross_entropy(logits.to(a.dtype), labels)
         self._optimizer.zero_grad()
@@ -244,10 +244,12 @@ class ClassifierTraining(_Training):
         self._schedule.step()
         return {"loss": loss.detach()}
 
-    def _mixes(self, generator: Generator, a: Images, b: Images, mask: Mask) -> Images:
+    def mixes(self, a: Images, b: Images, mask: Mask) -> Images:
+        """Returns mixes of pairs of images by the frozen generator, which there has to be."""
+        assert self._generator is not None
         with torch.set_grad_enabled(self._published):
-            features_a, features_b = self._encode_pair(generator, self._resized(a), self._resized(b))
-            mixes = generator.decoder(blend(features_a, features_b, mask)).to(a.dtype)
+            features_a, features_b = self._encode_pair(self._generator, self._resized(a), self._resized(b))
+            mixes = self._generator.decoder(blend(features_a, features_b, mask)).to(a.dtype)
             return _resize(mixes, a.shape[-1])
 
     def _resized(self, images: Images) -> Images:

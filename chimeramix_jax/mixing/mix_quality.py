@@ -43,7 +43,7 @@ def measure(
     logits_of: Logits,
     side: int,
 ) -> MixQuality | None:
-    """Mixes training images, each equally often, and measures the mixes.
+    """Mixes training images, each about equally often, and measures the mixes.
 
     Args:
         mixer: mixes the images; its augmentation is part of what is measured.
@@ -57,13 +57,7 @@ def measure(
         The quality of ``MIXES`` mixes, less those of a single image; None if no others were drawn.
     """
     order_key, mix_key = jax.random.split(key)
-    count = len(data.labels)
-    order = np.concatenate(
-        [
-            np.asarray(jax.random.permutation(jax.random.fold_in(order_key, repeat), count))
-            for repeat in range(-(-MIXES // count))
-        ]
-    )[:MIXES]
+    order = np.resize(jax.random.permutation(order_key, len(data.labels)), MIXES)
     parts = [
         _mixed(mixer, jax.random.fold_in(mix_key, batch), data, jnp.asarray(indices), parameters, side)
         for batch, indices in enumerate(order.reshape(-1, _BATCH_SIZE))

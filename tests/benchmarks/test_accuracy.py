@@ -1,5 +1,6 @@
 """The accuracy comparison: whole trainings of both sides, tiny, and what is made of their results."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 
 from benchmarks import accuracy
 from benchmarks.accuracy_generators import compare as compare_generators
+from benchmarks.accuracy_mixes import compare as compare_mixes
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import shared_generator
@@ -137,6 +139,11 @@ def test_generators_that_do_not_exist_are_not_compared(compare):
         compare_generators(compare("ours"))
 
 
+def test_mixes_of_a_generator_that_does_not_exist_are_not_compared(compare):
+    with pytest.raises(InputError, match="PyTorch's training of seed 0 with arm 'coin' is not finished"):
+        compare_mixes(compare("twin", arms=("coin",)), 1)
+
+
 def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkeypatch, capsys):
     comparison = compare("ours", arms=("coin",))
     comparison.train()
@@ -169,6 +176,13 @@ def test_twin_is_trained_whole_and_reported(compare, twin, tmp_path, capsys):
     (line,) = capsys.readouterr().out.splitlines()[1:]  # our side is not finished
     seed, side, *errors = line.split()
     assert (seed, side) == ("0", "twin") and all(0 < float(error) < 2 for error in errors)
+    mixes = compare_mixes(dataclasses.replace(comparison, arms=("coin",)), 100)[0]
+    for kind in ("mixed", "unmixed"):
+        for name, (mean, error) in mixes[f"{kind}, ours"].items():
+            assert mean == pytest.approx(mixes[f"{kind}, PyTorch"][name][0], abs=6 * error), (kind, name)
+    (mixed, _), (unmixed, error) = (mixes[f"{kind}, ours"]["sharpness"] for kind in ("mixed", "unmixed"))
+    assert abs(mixed - unmixed) > 6 * error  # the measures tell images apart
+    assert "cross-entropy" in capsys.readouterr().out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["results"] == list(results.values())
     assert report["estimates"]["every, ours"] is None
