@@ -15,13 +15,14 @@ from chimeramix_jax.mixing.mixer import Mixer, Parameters
 
 MIXES = 400
 _BATCH_SIZE = 50
+_ROUNDING = 1e-4  # distances up to this are those of equal images
 
 Logits = Callable[[UInt8[np.ndarray, "mixes side side 3"]], Float[np.ndarray, "mixes classes"]]
 
 
 @dataclass(frozen=True)
 class MixQuality:
-    """What a sample of mixes is like. Those of views of one and the same image are left out.
+    """What a sample of mixes is like. Those of views of one image, or of equal images, are left out.
 
     Attributes:
         examples: the number of mixes.
@@ -54,7 +55,7 @@ def measure(
         side: pixels per side of its images.
 
     Returns:
-        The quality of ``MIXES`` mixes, less those of a single image; None if no others were drawn.
+        The quality of ``MIXES`` mixes, less those of a single image or of equal ones; None if there are no others.
     """
     order_key, mix_key = jax.random.split(key)
     order = np.resize(jax.random.permutation(order_key, len(data.labels)), MIXES)
@@ -84,7 +85,7 @@ def _mixed(
     pixels = to_pixels(resize_align_corners(mixes.images, side))
     nearest = jnp.min(jax.vmap(partial(_distance, mixes.images))(mixes.views), axis=0)
     apart = _distance(mixes.views[0], mixes.views[1])
-    return pixels, nearest, apart, jnp.any(mixes.sources != mixes.sources[0], axis=0)
+    return pixels, nearest, apart, jnp.any(mixes.sources != mixes.sources[0], axis=0) & (apart > _ROUNDING)
 
 
 def _distance(

@@ -67,6 +67,7 @@ def test_images_are_measured_at_the_side_of_the_classifier(mixing):
     assert sides == [(16, 16, 3)]
 
 
-def test_without_two_images_of_a_class_nothing_is_measured(mixing):
-    mixer, parameters, data = mixing("chimeramix_grid_direct", per_class=1)
+@pytest.mark.parametrize("images", [{"per_class": 1}, {"noise": 0}])
+def test_without_two_different_images_of_a_class_nothing_is_measured(mixing, images):
+    mixer, parameters, data = mixing("chimeramix_grid_direct", **images)
     assert mix_quality.measure(mixer, parameters, data, jax.random.key(0), by_grey_level, SIDE) is None
