@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from chimeramix_jax.reporting import mix_quality_text, statistics
@@ -73,17 +73,21 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
     if FOLDS in results and split_of(results) != FOLDS:
         parts.append(_beside_the_test(results[FOLDS]))
-        if warning := shortfall(results[FOLDS], results.get("test")):
-            parts.append(textwrap.fill(warning, _WIDTH))
-    if rows and (warning := mix_quality_text.warning(results, split_of(results))):
-        measured = mix_quality_text.in_words(results, split_of(results))
-        parts.append(textwrap.fill(f"{measured} {warning}", _WIDTH, break_on_hyphens=False))
+    parts += [textwrap.fill(warning, _WIDTH, break_on_hyphens=False) for warning in _warnings(results)]
     if rows and (members := members_in_words(results.get("members"), rows[-1]["examples"])):
         parts.append(f"{rows[-1]['experiment']}: {members}")
     if rows and "calibration" in results:
         parts.append(closing_line(results["calibration"]))
     parts.append(written_text(results.get("files", [])))
     return "\n\n".join(part for part in parts if part)
+
+
+def _warnings(results: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what speaks against trusting the accuracy of the folds, and against mixing, as far as anything does."""
+    if FOLDS in results and split_of(results) != FOLDS:
+        yield from filter(None, [shortfall(results[FOLDS], results.get("test"))])
+    if "mixes" in results and (warning := mix_quality_text.warning(results, split_of(results))):
+        yield f"{mix_quality_text.in_words(results, split_of(results))} {warning}"
 
 
 def written_text(paths: Sequence[str | os.PathLike[str]]) -> str:
