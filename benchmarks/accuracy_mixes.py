@@ -16,7 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from benchmarks.accuracy import TWIN, Comparison
 from benchmarks.accuracy_generators import trained_generator
@@ -96,7 +96,7 @@ class _Twin:
         from benchmarks.pytorch_twin import LEAN, ClassifierTraining
 
         sizes, folder = comparison.sizes, comparison.folder(TWIN, seed)
-        self._side, self._random = sizes.side, seed
+        self._side, self._seed = sizes.side, seed
 
         def load(name: str, network: str, module: torch.nn.Module) -> Any:
             stored = torch.load(folder / f"{name}.pt", weights_only=False, map_location="cpu")
@@ -117,12 +117,12 @@ class _Twin:
         )
 
     def batches(self, count: int) -> Batches:
-        """Yields mixed and unmixed images, and their labels, as in the twin's training."""
+        """Yields mixed and unmixed images in [-1, 1], and their labels, as in the twin's training."""
         import torch
 
         from benchmarks.pytorch_twin import grid_masks
 
-        torch.manual_seed(self._random)
+        torch.manual_seed(self._seed)
         for step in range(count):
             a, b, labels = self._batches.draw(step)
             mixes = self._training.mixes(a, b, grid_masks(len(a), self._side // 4, a.device))
@@ -147,7 +147,7 @@ class _Twin:
 
 
 def _ours(comparison: Comparison, dataset: FewShotDataset, seed: int, count: int) -> Batches:
-    """Yields mixed and unmixed images, and their labels, as in this program's training, with the twin's generator."""
+    """Yields what ``_Twin.batches`` does, as in this program's training, with the twin's generator."""
     config = config_of(comparison.dataset, comparison.images_per_class, seed, ARM, comparison.sizes)
     train, classes = dataset.train, len(dataset.class_names)
     data = load_stage_data(config, "classifier", train.images, train.labels, classes)
@@ -155,7 +155,7 @@ def _ours(comparison: Comparison, dataset: FewShotDataset, seed: int, count: int
     mixer, networks = Mixer.of(config, data.augmentation, generator, None)
 
     @jax.jit
-    def draw(key: Any, indices: Any) -> dict[str, Any]:
+    def draw(key: PRNGKeyArray, indices: Int[Array, "batch"]) -> dict[str, Float[Array, "batch side side 3"]]:
         views = data.augmentation(jax.random.fold_in(key, 1), data.images, indices).images
         return {"mixed": mixer(key, data.images, indices, networks), "unmixed": views}
 

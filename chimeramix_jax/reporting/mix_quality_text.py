@@ -5,6 +5,7 @@ from typing import Any
 
 from chimeramix_jax.reporting.statistics import is_significant, percent, wilson_interval
 
+_OR_PATCHES = " or works on patches (--config.generator.architecture=patches)"
 _NAMES = {"folds": "out-of-fold"}  # of the images, where they are not called as in the results
 
 
@@ -44,10 +45,11 @@ def warning(results: Mapping[str, Any], split: str) -> str:
     mixes, baseline = results["mixes"], results["baseline"][split]
     if _interval(mixes["recognized"], mixes)[1] >= _interval(baseline["top1"], baseline)[0]:
         return ""
+    patches = "" if results["config"]["generator"]["architecture"] == "patches" else _OR_PATCHES
     return (
         "So the mixes show their class less clearly than photos do, and a classifier that learns from them may become "
-        "worse. A generator that is trained for longer (--config.generator.epochs), or one for few minutes "
-        "(--config.generator.architecture=patches), makes clearer mixes."
+        f"worse. A generator that is trained for longer (--config.generator.epochs){patches} may make clearer mixes; "
+        "other recipes do not mix at all."
     )
 
 

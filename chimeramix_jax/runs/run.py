@@ -22,7 +22,6 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing import mix_quality
-from chimeramix_jax.mixing.mix_quality import MixQuality
 from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
@@ -233,7 +232,7 @@ class Run:
 
     def _measure_classifiers(
         self, execution: Execution | None, out_of_fold: OutOfFold | None
-    ) -> Running[tuple[dict[str, Measured], MixQuality | None]]:
+    ) -> Running[tuple[dict[str, Measured], mix_quality.MixQuality | None]]:
         """Trains the classifier, if requested and not done yet, and evaluates it; the same for the baseline, if any.
 
         Also returns how good the generator's mixes are, if there is a baseline to measure them with.
@@ -257,8 +256,11 @@ class Run:
                     quality = self._mix_quality(trained)
         return measured, quality
 
-    def _mix_quality(self, baseline: TrainedMembers) -> MixQuality | None:
-        """Measures the generator's mixes with the baseline; None without a generator, or if results are kept."""
+    def _mix_quality(self, baseline: TrainedMembers) -> mix_quality.MixQuality | None:
+        """Measures the generator's mixes with the baseline.
+
+        Returns None if there is no generator, if the request is without details, or if the results stay as they are.
+        """
         if not settings.needs_generator(self.config) or self.request.stage == "report" or not self.request.details:
             return None
         generator, discriminator = restore_mixing_networks(self.workdir.path)

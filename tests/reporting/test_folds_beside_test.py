@@ -1,3 +1,5 @@
+"""The warning that fewer test images are classified correctly than the folds suggest."""
+
 import pytest
 
 from chimeramix_jax.reporting.folds_beside_test import shortfall

@@ -8,13 +8,13 @@ from chimeramix_jax.reporting.results import closing_text
 MIXES = {"examples": 400, "recognized": 0.5, "distance": 0.62}
 
 
-def results(accuracy, paired=None, split="test", mixes=MIXES):
+def results(accuracy, paired=None, split="test", architecture="cyclegan"):
     measured = {"top1": accuracy, "examples": 640}
     about = {
         split: measured,
         "baseline": {split: measured},
-        "mixes": mixes,
-        "config": {"dataset": {"evaluate_on": split}},
+        "mixes": MIXES,
+        "config": {"dataset": {"evaluate_on": split}, "generator": {"architecture": architecture}},
     }
     return about | ({} if paired is None else {"against_baseline": paired})
 
@@ -31,6 +31,14 @@ def test_a_classifier_that_gained_is_no_reason_to_warn():
     assert mix_quality_text.warning(results(0.84, worse), "test")
     by_chance = {"only_classifier_right": 22, "only_baseline_right": 20, "mcnemar_p": 0.88}
     assert mix_quality_text.warning(results(0.84, by_chance), "test")
+
+
+def test_the_advice_is_not_what_the_run_already_did():
+    published, patches = (
+        mix_quality_text.warning(results(0.84, architecture=a), "test") for a in ("cyclegan", "patches")
+    )
+    assert "architecture=patches" in published and "patches" not in patches
+    assert "--config.generator.epochs" in published and "--config.generator.epochs" in patches
 
 
 def test_both_shares_and_their_images_are_named():
