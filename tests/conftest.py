@@ -110,12 +110,14 @@ def data_dir(shared_folder):
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(shared_folder):
-    """Compiles every function once for all the processes of the test session."""
-    directory = shared_folder / "compilation-cache"
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(directory)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    """Compiles every function once for all the processes of the test session.
+
+    If ``JAX_COMPILATION_CACHE_DIR`` names a folder, as in ``.ci/run``, it is also for later sessions.
+    """
+    directory = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(shared_folder / "compilation-cache"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture(scope="session")
