@@ -42,6 +42,7 @@ HELP = Help(
                 "max_labels_per_class=NUMBERS", "Training images per class, such as 10,50. Default: all of the table."
             ),
             Flag("seeds=NUMBERS", "Such as 0,1, or 0:3 for 0 to 2. Default: all of the table."),
+            Flag("divisions=NUMBERS", "Published divisions of its training images. Default: all of the table."),
             Entry("--config.KEY=VALUE", "Change one setting of all runs, such as dataset.archive or dataset.data_dir."),
         ),
         "What to do": (
@@ -120,6 +121,7 @@ def _reproduce(parsed: Arguments) -> int:
         experiments=parsed.experiments,
         images=parsed.max_labels_per_class,
         seeds=parsed.seeds,
+        divisions=parsed.divisions,
         overrides=parsed.overrides,
     )
     if parsed.report:

@@ -30,7 +30,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         seeds += range(first, end)
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
     if twice:
-        raise InputError(f"seeds: {text!r} names {twice[0]} twice; every seed must be given once")
+        raise InputError(f"seeds: {text!r} names {twice[0]} twice; each must be given once")
     return tuple(seeds)
 
 

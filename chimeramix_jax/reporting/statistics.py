@@ -24,9 +24,10 @@ class Estimate:
     """A mean over seeds, with its uncertainty."""
 
     mean: float
-    # The sample standard deviation (n - 1 in the denominator); None for a single value.
+    # The sample standard deviation (n - 1 in the denominator), within groups if there are several; None if there is
+    # a single value, or one for each group.
     standard_deviation: float | None
-    # The 95 % confidence interval of the mean by Student's t; None for a single value.
+    # The 95 % confidence interval of the mean by Student's t; None without a standard deviation.
     interval: tuple[float, float] | None
     count: int
 
@@ -48,6 +49,25 @@ def estimate(values: Sequence[float]) -> Estimate:
     deviation = float(np.std(values, ddof=1))
     quantile = float(special.stdtrit(count - 1, (1 + CONFIDENCE) / 2))  # as scipy.stats does, which is slow to import
     half_width = quantile * deviation / math.sqrt(count)
+    return Estimate(mean, deviation, (mean - half_width, mean + half_width), count)
+
+
+def stratified(groups: Sequence[Sequence[float]]) -> Estimate:
+    """Returns the mean of the groups' means, with an interval for these groups: no others are drawn in their place.
+
+    The values of a group are independent, and the standard deviation within a group is the same for all (pooled). With
+    a single group it is ``estimate``. Each group has at least one value.
+    """
+    if not groups:
+        raise ValueError("no groups: nothing to estimate")
+    mean = float(np.mean([np.mean(values) for values in groups]))
+    count = sum(map(len, groups))
+    if (freedom := count - len(groups)) == 0:
+        return Estimate(mean, None, None, count)
+    squares = sum(float(np.sum((np.asarray(values) - np.mean(values)) ** 2)) for values in groups)
+    deviation = math.sqrt(squares / freedom)
+    quantile = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    half_width = quantile * deviation * math.sqrt(sum(1 / len(values) for values in groups)) / len(groups)
     return Estimate(mean, deviation, (mean - half_width, mean + half_width), count)
 
 

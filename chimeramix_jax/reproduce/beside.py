@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.catalog import lists_of, place_of_images
-from chimeramix_jax.reporting.statistics import Estimate
+from chimeramix_jax.reporting.statistics import Estimate, stratified
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import Figure, Protocol, TableDataset
 from chimeramix_jax.runs.workdir import Workdir
@@ -19,7 +19,7 @@ from chimeramix_jax.summary.sections import Row, Summary
 from chimeramix_jax.summary.trials import Address, Trial, dataset_label, read_run
 from chimeramix_jax.sweep.selection import SweepRun
 
-EXPLANATION = (
+_EXPLANATION = (
     "A published figure is a mean over runs whose single results are not published, so it cannot be paired with ours. "
     "It is compared with the 95 % interval of our mean over seeds (Student's t). A figure outside of it is a hint, not "
     "the result of a test: the published mean has an uncertainty of its own, and with many figures some lie outside by "
@@ -27,8 +27,16 @@ EXPLANATION = (
     "of this program, in the tables below."
 )
 
+_NONE = -1  # the division of images that the seed draws
+
+_OF_DIVISIONS = (
+    " All divisions count the same in our mean, and the interval is for these divisions, since the published figure is "
+    "a mean over the same ones."
+)
+
 # Rows by config file, experiment and ``max_labels_per_class``: data sets of several files may share ``dataset.name``.
-_Rows = dict[tuple[str, str, int | None], list[Row]]
+# Those that differ only in the division of the images are together.
+_Rows = dict[tuple[str, str, int | None], list[tuple[Row, ...]]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,23 @@ class Comparison:
 
     figure: Figure
     experiment: str | None  # None: the program does not have the method or the data set
-    row: Row | None  # the experiment's runs; None if it was not chosen
+    rows: tuple[Row, ...]  # the experiment's runs: a row for each division of the images; none if it was not chosen
+
+    @property
+    def row(self) -> Row | None:
+        """The first of the rows, which has the experiment and the settings of all; None if it was not chosen."""
+        return self.rows[0] if self.rows else None
+
+    @property
+    def finished(self) -> int:
+        """The number of finished runs."""
+        return sum(len(row.finished) for row in self.rows)
 
     @property
     def measured(self) -> Estimate | None:
-        """The mean of the finished runs, in [0, 1]; None without any."""
-        return None if self.row is None else self.row.accuracy
+        """The mean of the finished runs, in [0, 1], in which all divisions count the same; None without any."""
+        accuracies = [[trial.accuracy for trial in row.finished] for row in self.rows if row.finished]
+        return stratified(accuracies).within(0.0, 1.0) if accuracies else None
 
     @property
     def difference(self) -> float | None:
@@ -54,16 +73,21 @@ class Comparison:
         """Where the published figure lies, seen from the interval of our mean, in words."""
         if self.experiment is None:
             return "not in this program"
-        if self.row is None:
+        if not self.rows:
             return "not chosen"
         if self.measured is None:
             return "no finished run"
         if self.measured.interval is None:
-            return "one seed, no interval"
+            return "one seed, no interval" if len(self.rows) == 1 else "one seed of a division, no interval"
         low, high = (100 * end for end in self.measured.interval)
         if low <= self.figure.percent <= high:
             return "inside it"
         return "above it" if self.figure.percent > high else "below it"
+
+
+def explanation(part: Part) -> str:
+    """Returns what the comparisons of a part mean, in sentences."""
+    return _EXPLANATION + (_OF_DIVISIONS if part.table.divisions else "")
 
 
 def summary_of(part: Part) -> Summary:
@@ -103,13 +127,18 @@ def _rows_by_file(part: Part, summary: Summary) -> _Rows:
     """Returns a summary's rows, each by the file of its first run that was begun or, without one, of its data set."""
     by_directory = {run.workdir.resolve(): run.config_file for run in part.runs}
     by_label = {_address(run).dataset: run.config_file for run in part.runs}
-    rows: _Rows = defaultdict(list)
+    by_variant: dict[tuple[str, str, int | None], dict[str | None, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for section in summary.sections:
         for row in section.rows:
             begun = next((trial.workdir for trial in row.trials if trial.workdir is not None), None)
             file = by_label[section.dataset] if begun is None else by_directory[begun.resolve()]
-            rows[file, row.experiment, row.images_per_class].append(row)
-    return rows
+            variant = None if begun is None else row.variant  # whose settings are only known of runs that were begun
+            by_variant[file, row.experiment, row.images_per_class][variant].append(row)
+    for variants in by_variant.values():
+        if len(variants) == 2 and None in variants:
+            (only,) = (variant for variant in variants if variant is not None)
+            variants[only] += variants.pop(None)
+    return {place: [tuple(rows) for rows in variants.values()] for place, variants in by_variant.items()}
 
 
 def _beside(figure: Figure, dataset: TableDataset, rows: _Rows) -> Sequence[Comparison]:
@@ -120,17 +149,18 @@ def _beside(figure: Figure, dataset: TableDataset, rows: _Rows) -> Sequence[Comp
     found = []
     for experiment in figure.experiments if dataset.can_be_filled else ():
         of_experiment = rows.get((dataset.config, experiment, dataset.size_of_runs(figure.images_per_class)), [])
-        found += [Comparison(figure, experiment, row) for row in of_experiment]
+        found += [Comparison(figure, experiment, rows_of_divisions) for rows_of_divisions in of_experiment]
         if not of_experiment:
-            found.append(Comparison(figure, experiment, None))
-    return found or [Comparison(figure, None, None)]
+            found.append(Comparison(figure, experiment, ()))
+    return found or [Comparison(figure, None, ())]
 
 
 def changed_settings(part: Part) -> list[str]:
     """Returns the settings of the runs that differ from the shipped ones and can change a result, as ``key=value``."""
+    of_the_table = ("seed", "max_labels_per_class", *(("dataset.division",) if part.table.divisions else ()))
+    ignored = (*settings.NO_EFFECT_ON_RESULTS, *of_the_table)
     changed: dict[str, None] = {}
     for run in {run.source: run for run in part.runs}.values():
-        ignored = (*settings.NO_EFFECT_ON_RESULTS, "seed", "max_labels_per_class")
         shipped, actual = (settings.leaving_out(config, ignored) for config in (settings.load(run.source), run.config))
         changed |= {f"{key}={value}": None for key, value in actual.items() if shipped.get(key) != value}
     return list(changed)
@@ -138,12 +168,13 @@ def changed_settings(part: Part) -> list[str]:
 
 def our_protocol(part: Part) -> dict[str, str]:
     """Returns what the runs of this program have for each of ``published.ASPECTS``, by data set where that differs."""
-    configs = {dataset.title: _first_config(part, dataset.config) for dataset in part.datasets}
+    by_division = {dataset.title: _by_division(part, dataset.config) for dataset in part.datasets}
+    configs = {title: next(iter(found.values())) for title, found in by_division.items()}
     seeds = len({run.config.seed for run in part.runs})
     return {
         "data": _by_dataset(
             {
-                title: f"{_training_images(config)}; all {config.dataset.evaluate_on} images"
+                title: f"{_training_images(by_division[title])}; all {config.dataset.evaluate_on} images"
                 for title, config in configs.items()
             }
         ),
@@ -158,7 +189,7 @@ def our_protocol(part: Part) -> dict[str, str]:
                 for title, config in configs.items()
             }
         ),
-        "runs": _by_dataset({title: _runs(seeds, config) for title, config in configs.items()}),
+        "runs": _by_dataset({title: _runs(seeds, found) for title, found in by_division.items()}),
         "epoch": "the last",
         "metric": {"top1": "top-1 accuracy", "macro_accuracy": "macro accuracy, which is balanced accuracy"}[
             part.table.metric
@@ -166,21 +197,38 @@ def our_protocol(part: Part) -> dict[str, str]:
     }
 
 
-def _training_images(config: ConfigDict) -> str:
-    dataset, images = config.dataset, config.max_labels_per_class
-    chosen = "all images" if images is None else f"{images} images of every class"
-    if lists_of(dataset.name) is not None:
-        return f"{chosen} of the published list {Path(place_of_images(dataset)[0]).stem}"
-    if dataset.division >= 0:
-        return f"the published division {dataset.division}"
+def _training_images(by_division: Mapping[int, ConfigDict]) -> str:
+    first = next(iter(by_division.values()))
+    images = first.max_labels_per_class
+    if lists_of(first.dataset.name) is not None:
+        chosen = "all images" if images is None else f"{images} images of every class"
+        lists = [Path(place_of_images(config.dataset)[0]).stem for config in by_division.values()]
+        return f"{chosen} of the published {_one_or_several('list', lists)}"
+    if _NONE not in by_division:
+        return f"the published {_one_or_several('division', list(by_division))}"
     return "the same number of images of every class, drawn by the seed as in ChimeraMix's program"
 
 
-def _runs(seeds: int, config: ConfigDict) -> str:
-    same_images = config.dataset.division >= 0
+def _runs(seeds: int, by_division: Mapping[int, ConfigDict]) -> str:
+    if len(by_division) > 1:
+        return f"{seeds} {'seed' if seeds == 1 else 'seeds'} on each of {len(by_division)} divisions"
+    drawn = _NONE in by_division
     if seeds == 1:
-        return "1 seed" if same_images else "1 seed, with images of its own"
-    return f"{seeds} seeds, {'all on the same images' if same_images else 'each with images of its own'}"
+        return "1 seed, with images of its own" if drawn else "1 seed"
+    return f"{seeds} seeds, {'each with images of its own' if drawn else 'all on the same images'}"
+
+
+def _by_division(part: Part, file: str) -> dict[int, ConfigDict]:
+    """Returns the settings of a data set's first run on each published division, or on none."""
+    found: dict[int, ConfigDict] = {}
+    for run in part.runs:
+        if run.config_file == file:
+            found.setdefault(run.config.dataset.division, run.config)
+    return found
+
+
+def _one_or_several(noun: str, names: Sequence[object]) -> str:
+    return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(map(str, names))}"
 
 
 def _training(config: ConfigDict) -> str:
@@ -189,10 +237,6 @@ def _training(config: ConfigDict) -> str:
     base = classifier.num_dataset_repeats_base
     shown = "all images once" if config.max_labels_per_class is None else f"about {base} images per class"
     return f"{classifier.epochs} epochs of {shown}, cropped{mirrored}, in batches of {classifier.batch_size}"
-
-
-def _first_config(part: Part, file: str) -> ConfigDict:
-    return next(run.config for run in part.runs if run.config_file == file)
 
 
 def _by_dataset(texts: Mapping[str, str]) -> str:
@@ -207,5 +251,5 @@ def _by_dataset(texts: Mapping[str, str]) -> str:
 
 def _address(run: SweepRun) -> Address:
     config = run.config
-    dataset = dataset_label(config.dataset.name, config.dataset.directory)
+    dataset = dataset_label(config.dataset.name, config.dataset.directory, config.dataset.division)
     return Address(dataset, config.dataset.evaluate_on, config.experiment, config.max_labels_per_class, config.seed)

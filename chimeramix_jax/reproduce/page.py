@@ -28,7 +28,7 @@ _CSV_COLUMNS = (
     "published_deviation",
     "experiment",
     "settings",
-    "seeds",
+    "runs",
     "measured",
     "interval_low",
     "interval_high",
@@ -79,7 +79,7 @@ def html(part: Part, summary: Summary, folder: Path) -> str:
             }
             for title, by_protocol in beside.comparisons(part, summary).items()
         ],
-        beside_explanation=beside.EXPLANATION,
+        beside_explanation=beside.explanation(part),
         sources=sources,
         protocols=[(protocol, _prose(_protocol_table(part, protocol))) for protocol in _protocols(part)],
         sections=[
@@ -108,7 +108,7 @@ def markdown(part: Part, summary: Summary, *, protocols: bool = True) -> str:
                 tables.markdown_table(_beside_table(comparisons, summary, sources)),
                 *_notes(comparisons),
             ]
-    blocks.append(beside.EXPLANATION)
+    blocks.append(beside.explanation(part))
     if protocols:
         blocks += ["Sources:", "\n".join(f"{n}. {one.title}, <{one.url}>" for n, one in enumerate(sources, 1))]
         for protocol in _protocols(part):
@@ -144,7 +144,7 @@ def _beside_table(comparisons: Sequence[Comparison], summary: Summary, sources: 
         "images per class",
         "published (%)",
         "experiment here",
-        "seeds",
+        "runs",
         "measured here (%)",
         "95 % interval",
         "published figure lies",
@@ -158,9 +158,9 @@ def _beside_table(comparisons: Sequence[Comparison], summary: Summary, sources: 
             (NOTHING,) * 3
             if row is None
             else (
-                tables.seed_count(row),
-                tables.mean(row.accuracy, ".2f"),
-                tables.interval(row.accuracy, ".2f"),
+                _run_count(line),
+                tables.mean(line.measured, ".2f"),
+                tables.interval(line.measured, ".2f"),
             )
         )
         experiment = line.experiment or NOTHING
@@ -178,6 +178,11 @@ def _beside_table(comparisons: Sequence[Comparison], summary: Summary, sources: 
         )
     table = Table(header, "lrrlrrrlrr", tuple(lines))
     return _without(_OURS, table) if only_published(comparisons) else table
+
+
+def _run_count(line: Comparison) -> str:
+    expected = sum(len(row.trials) for row in line.rows)
+    return str(expected) if line.finished == expected else f"{line.finished} of {expected}"
 
 
 def only_published(comparisons: Sequence[Comparison]) -> bool:
@@ -266,7 +271,7 @@ def _csv(part: Part, summary: Summary) -> str:
                         "published_deviation": figure.deviation,
                         "experiment": line.experiment,
                         "settings": row and row.variant,
-                        "seeds": row and len(row.finished),
+                        "runs": row and line.finished,
                         "measured": measured and 100 * measured.mean,
                         "interval_low": None if low is None else 100 * low,
                         "interval_high": None if high is None else 100 * high,

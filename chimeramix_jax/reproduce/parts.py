@@ -12,6 +12,7 @@ from chimeramix_jax.reproduce.published import Figure, PublishedTable, TableData
 from chimeramix_jax.sweep import selection
 from chimeramix_jax.sweep.selection import SweepRun
 
+_DIVISION = "--config.dataset.division"
 _NO_EMBEDDED_BASELINE = "--config.compare_with_baseline=false"  # baselines are runs of the table
 
 
@@ -34,6 +35,7 @@ def chosen(
     experiments: str | None = None,
     images: str | None = None,
     seeds: str | None = None,
+    divisions: str | None = None,
     overrides: Sequence[str] = (),
 ) -> Part:
     """Returns the part of a table that the flags choose; None stands for all that the table has.
@@ -45,6 +47,7 @@ def chosen(
         experiments: the same for its experiments.
         images: comma-separated numbers of images per class.
         seeds: comma-separated numbers and ranges.
+        divisions: the same for the numbers of its published divisions.
         overrides: arguments ``--config.key=value`` for all runs.
 
     Raises:
@@ -66,12 +69,13 @@ def chosen(
             f"{', '.join(dataset.config for dataset in table.datasets if dataset.can_be_filled)}"
         )
     names = _names("--experiments", experiments, table.experiments)
-    numbers = _seeds(table, seeds)
+    numbers = _numbers("--seeds", seeds, table.seeds, table.name)
+    of_images = _divisions(table, divisions, overrides)
     places = {(dataset.config, size) for dataset in left for size in dataset.images_per_class}
     return Part(
         table,
         tuple(fillable),
-        tuple(_runs(folder, fillable, names, numbers, overrides)),
+        tuple(_runs(folder, fillable, names, numbers, of_images, overrides)),
         tuple(figure for figure in table.figures if (figure.dataset, figure.images_per_class) in places),
         tuple(dataset for dataset in left if not dataset.can_be_filled),
     )
@@ -83,16 +87,16 @@ def check_data(runs: Iterable[SweepRun]) -> None:
     Raises InputError, which names the data sets that are missing, says how to provide the first of them, and which flag
     fills the rest.
     """
-    by_file = {run.config_file: run.config.dataset for run in runs}
+    by_images = {(run.config_file, run.config.dataset.division): run.config.dataset for run in runs}
     missing: dict[str, InputError] = {}
-    for name, dataset in by_file.items():
+    for (name, _), dataset in by_images.items():
         try:
             with quiet_tfds():
                 prepared_builder(dataset_entry(dataset.name), dataset)
         except InputError as error:
-            missing[name] = error
+            missing.setdefault(name, error)
     if missing:
-        available = [name for name in by_file if name not in missing]
+        available = [name for name in dict.fromkeys(name for name, _ in by_images) if name not in missing]
         rest = f"; --datasets={','.join(available)} fills the rest" if available else ""
         (first, problem), *others = missing.items()
         also = f", nor {'is' if len(others) == 1 else 'are'} {', '.join(name for name, _ in others)}" if others else ""
@@ -100,20 +104,27 @@ def check_data(runs: Iterable[SweepRun]) -> None:
 
 
 def _runs(
-    folder: Path, datasets: Sequence[TableDataset], experiments: Sequence[str], seeds: str, overrides: Sequence[str]
+    folder: Path,
+    datasets: Sequence[TableDataset],
+    experiments: Sequence[str],
+    seeds: str,
+    of_images: Sequence[Sequence[str]],
+    overrides: Sequence[str],
 ) -> list[SweepRun]:
+    """Returns the runs, given the arguments that choose the training images: one list for each division."""
     given = any(override.startswith("--config.compare_with_baseline=") for override in overrides)
     shared = overrides if given else [_NO_EMBEDDED_BASELINE, *overrides]
     runs = [
         run
         for dataset in datasets
+        for division in of_images
         for run in selection.select(
             folder,
             dataset.config,
             ",".join(experiments),
             _sizes_of_runs(dataset),
             seeds,
-            shared,
+            [*shared, *division],
         )
     ]
     return sorted(runs, key=lambda run: run.config.seed)  # a stable sort: the order is otherwise that of the table
@@ -152,18 +163,34 @@ def _sizes(table: PublishedTable, text: str | None) -> list[int]:
     return sizes
 
 
-def _seeds(table: PublishedTable, text: str | None) -> str:
-    """Returns the chosen seeds as the text of a list; raises InputError if one is not in the table."""
+def _divisions(table: PublishedTable, text: str | None, overrides: Sequence[str]) -> list[list[str]]:
+    """Returns the arguments of runs that choose the training images: a list for each chosen division, or an empty one.
+
+    Raises InputError if a division is not in the table, or if the overrides have one although the table does.
+    """
+    if not table.divisions:
+        if text is not None:
+            raise InputError(f"--divisions: {text!r}, but the table {table.name} has no published divisions")
+        return [[]]
+    for override in overrides:
+        if override.startswith(f"{_DIVISION}="):
+            raise InputError(f"{override}: the runs of {table.name} are on several; choose among them with --divisions")
+    numbers = _numbers("--divisions", text, table.divisions, table.name)
+    return [[f"{_DIVISION}={number}"] for number in numbers.split(",")]
+
+
+def _numbers(flag: str, text: str | None, known: Sequence[int], table: str) -> str:
+    """Returns the chosen numbers as the text of a list; raises InputError if one is not in the table."""
     try:
-        numbers = table.seeds if text is None else settings.parse_seeds(text)
+        numbers = known if text is None else settings.parse_seeds(text)
     except InputError as error:
-        raise InputError(f"--{error}") from None
+        raise InputError(f"{flag}: {str(error).removeprefix('seeds: ')}") from None
     if not numbers:
-        raise InputError("--seeds: is empty; it must contain at least one value")
+        raise InputError(f"{flag}: is empty; it must contain at least one value")
     for number in numbers:
-        if number not in table.seeds:
-            allowed = ", ".join(map(str, table.seeds))
-            raise InputError(f"--seeds: {number} is not in the table {table.name}; allowed: {allowed}")
+        if number not in known:
+            allowed = ", ".join(map(str, known))
+            raise InputError(f"{flag}: {number} is not in the table {table}; allowed: {allowed}")
     return ",".join(map(str, numbers))
 
 

@@ -5,7 +5,7 @@ A table is a TOML file in ``tables/``. Its name is that of the file.
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,7 @@ class PublishedTable:
     datasets: tuple[TableDataset, ...]
     experiments: tuple[str, ...]  # of the sweep
     seeds: tuple[int, ...]
+    divisions: tuple[int, ...]  # published divisions of the training images to train on; empty: drawn by the seed
     figures: tuple[Figure, ...]
 
     @property
@@ -113,7 +114,7 @@ class PublishedTable:
     def runs(self) -> int:
         """The number of runs of the sweep, for the data sets that this program has."""
         sizes = sum(len(dataset.images_per_class) for dataset in self.datasets if dataset.can_be_filled)
-        return sizes * len(self.experiments) * len(self.seeds)
+        return sizes * len(self.experiments) * len(self.seeds) * max(len(self.divisions), 1)
 
 
 def names() -> list[str]:
@@ -131,7 +132,7 @@ def load(name: str) -> PublishedTable:
         TableDataset(entry["config"], entry["title"], tuple(entry["images_per_class"]), entry.get("every_image", False))
         for entry in content["datasets"]
     )
-    taken_over = [figure for other in content.get("figures_of", ()) for figure in load(other).figures]
+    taken_over = [figure for other in content.get("figures_of", ()) for figure in _taken_over(other, content)]
     places = {(dataset.config, images) for dataset in datasets for images in dataset.images_per_class}
     return PublishedTable(
         name=name,
@@ -140,11 +141,28 @@ def load(name: str) -> PublishedTable:
         datasets=datasets,
         experiments=tuple(content["experiments"]),
         seeds=settings.parse_seeds(content["seeds"]),
+        divisions=settings.parse_seeds(content["divisions"]) if "divisions" in content else (),
         figures=(
             *_figures(content),
             *(figure for figure in taken_over if (figure.dataset, figure.images_per_class) in places),
         ),
     )
+
+
+def _taken_over(name: str, content: Mapping[str, Any]) -> list[Figure]:
+    """Returns the figures of another table, with the differences from the runs of the one that takes them over."""
+    differences = content.get("differences_from", {}).get(name, {})
+    protocols = {
+        protocol: replace(
+            protocol,
+            aspects={
+                key: replace(aspect, differs=differences.get(key, aspect.differs))
+                for key, aspect in protocol.aspects.items()
+            },
+        )
+        for protocol in load(name).protocols
+    }
+    return [replace(figure, protocol=protocols[figure.protocol]) for figure in load(name).figures]
 
 
 def _figures(content: Mapping[str, Any]) -> list[Figure]:

@@ -16,8 +16,8 @@ A program that starts a sweep may write ``sweep.json`` into the sweep's folder::
     }
 
 ``workdir`` is relative to that folder, and ``max_labels_per_class`` may be null (all images). Runs evaluated on
-validation images also have ``"evaluate_on": "validation"``, and runs on ``image_folder`` have ``"directory"``. Other
-keys are ignored.
+validation images also have ``"evaluate_on": "validation"``, runs on ``image_folder`` have ``"directory"``, and runs on
+a published division have ``"division"``. Other keys are ignored.
 """
 
 from collections.abc import Mapping
@@ -36,12 +36,13 @@ _SETTINGS = {
     # The keys of a planned run, and the settings that they stand for.
     "dataset": "dataset.name",
     "directory": "dataset.directory",
+    "division": "dataset.division",
     "evaluate_on": "dataset.evaluate_on",
     "experiment": "experiment",
     "max_labels_per_class": "max_labels_per_class",
     "seed": "seed",
 }
-_DEFAULTS = {"evaluate_on": "test", "directory": ""}
+_DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
             value = repr(values[key]) if key in values else "missing"
             raise InputError(f"{where}.{key}: {value}; it must be {rule.allowed}")
     address = Address(
-        dataset=dataset_label(values["dataset"], values["directory"]),
+        dataset=dataset_label(values["dataset"], values["directory"], values["division"]),
         split=values["evaluate_on"],
         experiment=values["experiment"],
         images_per_class=values["max_labels_per_class"],

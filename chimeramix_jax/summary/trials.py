@@ -26,10 +26,11 @@ METRICS = {
     "macro_accuracy": "macro accuracy",
 }
 
-_ADDRESS_KEYS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
+_NEEDED_OF_ADDRESS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
+_ADDRESS_KEYS = (*_NEEDED_OF_ADDRESS, "dataset.division")  # runs of earlier versions do not have the last one
 _STAGES, _EMBEDDED_STAGES = ("generator", "pretraining", "classifier"), ("pretraining", "baseline")
 _OF_MIXING = ("mixing.", "generator.", "compare_with_baseline")  # settings that a baseline need not share
-_NEEDED_KEYS = (*_ADDRESS_KEYS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
+_NEEDED_KEYS = (*_NEEDED_OF_ADDRESS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
 
 
 class Status(enum.StrEnum):
@@ -45,7 +46,7 @@ class Status(enum.StrEnum):
 class Address:
     """Identifies a trial among others."""
 
-    dataset: str  # the name of the data set, with that of its folder for ``image_folder``
+    dataset: str  # from ``dataset_label``
     split: str  # the evaluation split: "test", "validation" or "folds". They are never mixed
     experiment: str
     images_per_class: int | None  # training images per class; None: all
@@ -74,10 +75,14 @@ class Trial:
     rollbacks: Mapping[str, int] = field(default_factory=dict)
 
 
-def dataset_label(name: str, directory: str) -> str:
-    """Returns the name of a data set, followed by that of its folder if any images may be called so."""
+def dataset_label(name: str, directory: str, division: int) -> str:
+    """Returns the name of a data set, with that of its folder if any images may be called so, or with its division.
+
+    A division of -1 is none.
+    """
     folder = catalog.own_folder(name, directory)
-    return f"{name} ({paths.short_name(folder)})" if folder else name
+    label = f"{name} ({paths.short_name(folder)})" if folder else name
+    return label if division < 0 else f"{label}, division {division}"
 
 
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
@@ -181,7 +186,9 @@ class _Settings:
     def _address(self, experiment: str) -> Address:
         flat = self._flat
         return Address(
-            dataset=dataset_label(flat["dataset.name"], flat.get("dataset.directory") or ""),
+            dataset=dataset_label(
+                flat["dataset.name"], flat.get("dataset.directory") or "", flat.get("dataset.division", -1)
+            ),
             split=flat["dataset.evaluate_on"],
             experiment=experiment,
             images_per_class=flat["max_labels_per_class"],

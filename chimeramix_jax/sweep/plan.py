@@ -96,13 +96,13 @@ class Job:
         """The kind of the job, which determines its expected duration."""
         config = self.run.config
         work = f"generator ({config.mixing.mask})" if self.stage == "generator" else config.experiment
-        dataset = dataset_label(config.dataset.name, config.dataset.directory)
+        dataset = dataset_label(config.dataset.name, config.dataset.directory, division=-1)
         if self.stage == "generator":
             relevant = settings.generator_identity(config)
         else:
             relevant = settings.leaving_out(config, settings.NO_EFFECT_ON_RESULTS)
             relevant["compare_with_baseline"] = config.compare_with_baseline
-        del relevant["seed"]
+        relevant = settings.leaving_out(relevant, ("seed", "dataset.division"))  # neither affects the duration
         return Kind(dataset, work, config.max_labels_per_class, json.dumps(relevant))
 
     def state(self, *, retry: bool, queued: Collection[str] = ()) -> State:
@@ -256,6 +256,7 @@ def _planned(run: SweepRun) -> dict[str, Any]:
         "workdir": run.name,
         "dataset": dataset.name,
         "directory": dataset.directory,
+        "division": dataset.division,
         "evaluate_on": dataset.evaluate_on,
         "experiment": run.config.experiment,
         "max_labels_per_class": run.config.max_labels_per_class,

@@ -84,7 +84,7 @@ def test_published_images_are_used_as_they_are(config, gem, tmp_path):
 
 def test_what_is_missing_is_named_with_the_place_to_get_it_from(config, gem, tmp_path):
     config.dataset.division = 2
-    assert refused(config).endswith("has no trainval2.txt; it must be 0, 1 or 2")
+    assert refused(config).endswith("has no trainval2.txt; it must be the number of a list that is there")
     config.dataset.division = 0
     config.dataset.image_directory = str(tmp_path / "images")
     assert "images is not a folder; the script download_data.sh in " in refused(config)

@@ -50,7 +50,10 @@ def scan_benchmark(dataset_config: ConfigDict) -> Contents:
 def _refuse_missing_list(path: Path, name: str, division: int) -> None:
     """Raises InputError for a list that does not exist."""
     if path.with_name(path.name.replace(str(division), "0")).is_file():
-        raise InputError(f"dataset.division: {division}, but {path.parent} has no {path.name}; it must be 0, 1 or 2")
+        raise InputError(
+            f"dataset.division: {division}, but {path.parent} has no {path.name}; it must be the number of a list that "
+            "is there"
+        )
     raise InputError(
         f"dataset.directory: {path} does not exist; copy the folder {name} of {_PUBLISHED_AT} to {path.parent} and run "
         "its download_data.sh, or name another copy with --config.dataset.directory"
