@@ -125,10 +125,12 @@ def standing(part: Part, summary: Summary) -> list[str]:
     measured = {line.figure for line in lines if line.measured is not None}
     verdicts = [line.verdict for line in lines if line.measured is not None and line.measured.interval is not None]
     inside = verdicts.count("inside it")
-    sentences = [f"Published figures: {len(part.figures)}, of which {len(measured)} have finished runs beside them."]
+    have = "has" if len(measured) == 1 else "have"
+    sentences = [f"Published figures: {len(part.figures)}, of which {len(measured)} {have} finished runs beside them."]
     if verdicts:
         about = "the published figure inside the interval of our mean"
-        sentences.append(f"Comparisons with at least two seeds: {len(verdicts)}, of which {inside} have {about}.")
+        have = "has" if inside == 1 else "have"
+        sentences.append(f"Comparisons with at least two seeds: {len(verdicts)}, of which {inside} {have} {about}.")
     if part.not_filled:
         names = ", ".join(dataset.title for dataset in part.not_filled)
         sentences.append(f"Published figures only, since this program has no config file for the data set: {names}.")

@@ -135,6 +135,6 @@ def test_a_part_of_a_table_is_trained_and_shown(table, tmp_path, data_dir, capsy
     arguments += [f"--config.{key}={value}" for key, value in values.items()]
     assert main("small", f"--workdir={tmp_path / 'runs'}", *arguments) == 0
     output = capsys.readouterr().out
-    assert "jobs to do: 0" in output and "Published figures: 3, of which 1 have finished runs" in output
+    assert "jobs to do: 0" in output and "Published figures: 3, of which 1 has finished runs" in output
     assert main("small", f"--workdir={tmp_path / 'runs'}", *arguments, "--dry_run") == 0
     assert "estimate: nothing is left to train" in capsys.readouterr().out
