@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from data.gem_files import write_gem
 from reliability.ray_nodes import cluster, command_of, descendants
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -45,7 +46,7 @@ def start(checkout, data_dir, tmp_path, request, start_process):
     def command(subcommand, *arguments, count_to=30, at=None, **variables):
         at = at or request.getfixturevalue("nodes")
         environment = os.environ | at.variables | {"COUNT_TO": str(count_to)} | variables
-        line = [sys.executable, "-W", "error", "-m", f"chimeramix_jax.{subcommand}", "--launcher=ray"]
+        line = [sys.executable, "-W", "error", "-m", "chimeramix_jax", *subcommand.split(), "--launcher=ray"]
         line += [f"--ray_address={at.address}", f"--workdir={tmp_path / 'folder'}"]
         return start_process([*line, f"--config.dataset.data_dir={data_dir}", *arguments], checkout, environment)
 
@@ -166,6 +167,27 @@ def test_a_search_runs_its_trials_in_the_cluster(start, tmp_path):
     assert code == 0 and "trials: 4 done" in output, errors
     assert len(list(folder.glob("ray/trials/*.json"))) == 4
     assert json.loads((folder / "trials" / "0" / "results.json").read_text())["validation"]["top1"] == 0.5
+
+
+def test_a_published_table_is_filled_in_the_cluster(start, tmp_path):
+    lists = write_gem(tmp_path / "cub", "cub", divisions=(0, 1))
+    arguments = ["--datasets=cub", "--experiments=baseline", "--seeds=0", "--divisions=0,1"]
+    arguments += [f"--config.dataset.directory={lists}", "--config.dataset.image_side=8"]
+    code, output, errors = ended(start("reproduce gem", *arguments, count_to=3))
+    assert code == 0, errors
+    row = next(line for line in output.splitlines() if line.startswith("| Cross-entropy"))
+    assert [cell.strip() for cell in row.split("|")[4:7]] == ["baseline (A)", "2", "50.00"], row
+    assert (tmp_path / "folder" / "reproduce-gem.html").exists()
+
+
+def test_an_idea_from_an_own_file_is_trained_in_the_cluster(start, tmp_path):
+    file = shutil.copy(ROOT / "docs" / "own_ideas" / "focal_loss.py", tmp_path / "mine.py")
+    arguments = [f"--datasets={file}", "--experiments=focal", "--max_labels_per_class=2"]
+    code, _, errors = ended(start("sweep", *arguments, count_to=3))
+    assert code == 0, errors
+    (stored,) = (tmp_path / "folder").glob("*/config.json")
+    classifier = json.loads(stored.read_text())["classifier"]
+    assert classifier["loss"] == "focal" and classifier["loss_code"]
 
 
 def test_a_cluster_whose_first_node_dies_ends_the_command_and_its_runs(start, tmp_path):
