@@ -11,6 +11,7 @@ from scipy import stats
 from benchmarks import accuracy
 from benchmarks.accuracy_generators import compare as compare_generators
 from benchmarks.accuracy_mixes import compare as compare_mixes
+from benchmarks.accuracy_same_draws import compare as compare_on_the_same_draws
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import shared_generator
@@ -300,3 +301,13 @@ def test_command_line_has_the_published_coin_among_its_defaults():
     assert arguments.seeds == (0, 1, 2, 3, 4)
     assert [ARMS[arm] for arm in arguments.arms] == [0, 0.5, 1]
     assert arguments.sides == ["ours", "twin"]
+
+
+def test_whole_trainings_on_the_same_draws_end_alike(images, tmp_path):
+    sizes = dataclasses.replace(TINY, generator_epochs=10, classifier_epochs=20, dropout_rate=0.0)
+    dataset = dataset_config(str(images), str(tmp_path / "data"), sizes)
+    outcome = compare_on_the_same_draws(dataset, 3, 0, sizes)
+    np.testing.assert_allclose(*outcome.errors, rtol=1e-3)
+    assert outcome.accuracies[0] == outcome.accuracies[1] > 0.5 and outcome.same_class == 1
+    other = compare_on_the_same_draws(dataset, 3, 1, sizes)
+    assert abs(other.errors[0] / outcome.errors[0] - 1) > 2e-3  # so agreement is not because all runs end there

@@ -1,0 +1,199 @@
+"""Trains both programs of ``benchmarks.accuracy`` from the same initial weights and on the same draws.
+
+    python -m benchmarks.accuracy_same_draws --images=path/to/images --seeds=0:3 --epochs=5
+
+Initial weights, order, crops, mirroring, partners, masks and coins are PyTorch's on both sides. What is left of a
+difference comes from the steps: networks, losses, optimizers, schedules and batch norm. Both classifiers' images are
+mixed by the generator of PyTorch's side, and there is no dropout, whose draws cannot be shared. It needs PyTorch.
+
+For every seed it prints, for both sides, the mean squared error of the training images and their reconstructions (in
+[-1, 1]), the accuracy on the held-out images, and the share of these that both sides put into the same class.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
+from ml_collections import ConfigDict
+from torch import Tensor
+
+from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
+from benchmarks.accuracy_twin import CLASSIFIER, GENERATOR, Batches
+from benchmarks.pytorch_networks import Discriminator as TwinDiscriminator
+from benchmarks.pytorch_networks import Generator as TwinGenerator
+from benchmarks.pytorch_networks import WideResNet as TwinWideResNet
+from benchmarks.pytorch_twin import LEAN, AdversarialTraining, ClassifierTraining, grid_masks
+from benchmarks.reconstruction import error
+from chimeramix_jax.augment.geometry import normalize
+from chimeramix_jax.config import parse_seeds
+from chimeramix_jax.data import FewShotDataset, load_few_shot
+from chimeramix_jax.errors import InputError
+from chimeramix_jax.interop.pytorch import load_discriminator, load_generator, load_wide_resnet
+from chimeramix_jax.mixing.blending import as_many, mixed_images
+from chimeramix_jax.models.ensemble import Network
+from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.runtime import cpu_setup
+from chimeramix_jax.training.classification_step import ClassificationStep, sgd
+from chimeramix_jax.training.generator import AdversarialStep, learning_rate_schedule
+from chimeramix_jax.training.schedules import Cosine
+
+ARM = "coin"
+_BATCH = 200  # images per step of the evaluation
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What both sides end with, PyTorch's first.
+
+    Attributes:
+        errors: mean squared errors of the training images' reconstructions, in [-1, 1].
+        accuracies: of the held-out images, in [0, 1].
+        same_class: share of the held-out images that both put into the same class.
+    """
+
+    errors: tuple[float, float]
+    accuracies: tuple[float, float]
+    same_class: float
+
+
+def main() -> None:
+    """Prints a line for every seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="folder with train/<class>/* and test/<class>/*")
+    parser.add_argument("--images_per_class", type=int, default=20, help="training images of each class")
+    parser.add_argument("--seeds", default="0:3", help="such as 0,1,4, or 0:3 for 0 to 2")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each stage")
+    arguments = parser.parse_args()
+    cpu_setup.prepare()
+    lengths = {"generator_epochs": arguments.epochs, "classifier_epochs": arguments.epochs}
+    sizes = dataclasses.replace(Sizes(), dropout_rate=0.0, **lengths)
+    try:
+        if arguments.epochs < 2:  # the drops of the learning rate need an epoch before them
+            raise InputError(f"--epochs: {arguments.epochs} is not allowed; it must be at least 2")
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = dataset_config(arguments.images, folder, sizes)
+            print("seed  error, PyTorch     ours  accuracy, PyTorch     ours  same class")
+            for seed in parse_seeds(arguments.seeds):
+                outcome = compare(dataset, arguments.images_per_class, seed, sizes)
+                errors = "{:14.5f}  {:.5f}".format(*outcome.errors)
+                accuracies = "{:17.2%}  {:7.2%}".format(*outcome.accuracies)
+                print(f"{seed:4}  {errors}  {accuracies}  {outcome.same_class:10.2%}", flush=True)
+    except InputError as problem:
+        print(f"accuracy_same_draws: {problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+
+
+def compare(dataset: ConfigDict, images_per_class: int, seed: int, sizes: Sizes) -> Outcome:
+    """Trains both stages on both sides; ``sizes`` must have no dropout."""
+    config = config_of(dataset, images_per_class, seed, ARM, sizes)
+    loaded = load_few_shot(config.dataset, images_per_class, seed)
+    trainings = _Trainings(config, loaded, sizes)
+    twin_generator, generator = trainings.generators()
+    twin_classifier, classifier = trainings.classifiers(twin_generator)
+    seen, (images, labels) = loaded.train.images, (loaded.held_out.images, loaded.held_out.labels)
+    twin_predicted, predicted = _predicted(twin_classifier, images), _predicted(classifier, images)
+    return Outcome(
+        errors=(error(load_generator(_weights(twin_generator)), seen), error(generator, seen)),
+        accuracies=(float(np.mean(twin_predicted == labels)), float(np.mean(predicted == labels))),
+        same_class=float(np.mean(twin_predicted == predicted)),
+    )
+
+
+class _Trainings:
+    """Both sides' trainings of one seed; PyTorch's networks are returned first."""
+
+    def __init__(self, config: ConfigDict, dataset: FewShotDataset, sizes: Sizes):
+        self._config, self._dataset, self._sizes = config, dataset, sizes
+
+    def generators(self) -> tuple[TwinGenerator, Generator]:
+        """Trains the generators against their discriminators."""
+        sizes, settings = self._sizes, self._config.generator
+        torch.manual_seed(self._config.seed)
+        twin = TwinGenerator(sizes.channels, sizes.residual_blocks), TwinDiscriminator(sizes.discriminator_channels)
+        networks = load_generator(_weights(twin[0])), load_discriminator(_weights(twin[1]))
+        batches = self._batches(GENERATOR, sizes.generator_batch_size)
+        steps = batches.steps_per_epoch
+        drops = [round(share * sizes.generator_epochs) * steps for share in sizes.drops]
+        rate = sizes.generator_learning_rate
+        training = AdversarialTraining(*twin, LEAN, learning_rate=rate, drops=drops, drop_factor=sizes.drop_factor)
+        schedule = learning_rate_schedule(settings, steps)
+        step = AdversarialStep(
+            nnx.graphdef(networks[0]),
+            nnx.graphdef(networks[1]),
+            optax.adam(schedule, b1=settings.adam_b1, b2=settings.adam_b2),
+            settings.reconstruction_weight,
+            settings.adversarial_weight,
+            settings.perceptual_weight,
+        )
+        state, update = step.initial_state(*networks), jax.jit(step.update)
+        for a, b, _ in self._draws(batches, sizes.generator_epochs):
+            masks = self._masks(len(a)), self._masks(len(a))
+            real = a if torch.rand(()) < 0.5 else b
+            training.iteration(a, b, masks, real)
+            images, partition = as_many(_nhwc(a), _nhwc(b), _nhwc(masks[0]))
+            _, fake_partition = as_many(_nhwc(a), _nhwc(b), _nhwc(masks[1]))
+            state, _ = update(state, images, partition, fake_partition, _nhwc(real))
+        return twin[0].eval().requires_grad_(False), nnx.merge(step.generator, state["generator"])
+
+    def classifiers(self, twin_generator: TwinGenerator) -> tuple[Network, Network]:
+        """Trains the classifiers, both in this program's form; each side mixes with the same generator."""
+        sizes, settings = self._sizes, self._config.classifier
+        torch.manual_seed(self._config.seed)
+        twin = TwinWideResNet(sizes.depth, sizes.width, len(self._dataset.class_names), sizes.dropout_rate)
+        network = load_wide_resnet(_weights(twin), dropout_rate=sizes.dropout_rate)
+        batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
+        steps = sizes.classifier_epochs * batches.steps_per_epoch
+        rate = sizes.classifier_learning_rate
+        training = ClassifierTraining(
+            twin_generator, twin, LEAN, generator_side=sizes.side, total_steps=steps, learning_rate=rate
+        )
+        optimizer = sgd(Cosine.over(rate, steps), settings.momentum, jnp.float32(settings.weight_decay))
+        step = ClassificationStep(nnx.graphdef(network), optimizer)
+        state, update = step.initial_state(network), jax.jit(step.update)
+        generator, mix = load_generator(_weights(twin_generator)), nnx.jit(mixed_images)
+        for a, b, labels in self._draws(batches, sizes.classifier_epochs):
+            mask = self._masks(len(a)) if float(torch.rand(())) < ARMS[ARM] else None
+            training.iteration(a, b, labels, mask)
+            images = _nhwc(a) if mask is None else mix(generator, _nhwc(a), _nhwc(b), _nhwc(mask))
+            state, _ = update(state, images, labels.numpy().astype(np.int32))
+        ours = nnx.merge(step.classifier, state["parameters"], state["batch_statistics"])
+        return load_wide_resnet(_weights(twin)).eval(), ours.eval()
+
+    def _batches(self, stage: int, batch_size: int) -> Batches:
+        train = self._dataset.train
+        repeats = self._sizes.repeats(int(np.bincount(train.labels).max()))
+        return Batches(train.images, train.labels, repeats, batch_size, (self._config.seed, stage))
+
+    def _draws(self, batches: Batches, epochs: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        return map(batches.draw, range(epochs * batches.steps_per_epoch))
+
+    def _masks(self, count: int) -> Float[Tensor, "count 1 side/4 side/4"]:
+        return grid_masks(count, self._sizes.side // 4, torch.device("cpu"))
+
+
+def _weights(network: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+
+
+def _nhwc(images: Float[Tensor, "batch channels height width"]) -> Float[Array, "batch height width channels"]:
+    return jnp.asarray(images.permute(0, 2, 3, 1).numpy())
+
+
+def _predicted(classifier: Network, images: UInt8[np.ndarray, "examples side side 3"]) -> Int[np.ndarray, "examples"]:
+    predict = nnx.jit(lambda classifier, batch: jnp.argmax(classifier(normalize(batch)), axis=-1))
+    batches = [images[first : first + _BATCH] for first in range(0, len(images), _BATCH)]
+    return np.concatenate([predict(classifier, jnp.asarray(batch)) for batch in batches])
+
+
+if __name__ == "__main__":
+    main()
