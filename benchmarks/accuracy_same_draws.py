@@ -6,11 +6,16 @@ Initial weights, order, crops, mirroring, partners, masks and coins are PyTorch'
 difference comes from the steps: networks, losses, optimizers, schedules and batch norm. Both classifiers' images are
 mixed by the generator of PyTorch's side, and there is no dropout, whose draws cannot be shared. It needs PyTorch.
 
-For every seed it prints, for both sides, the mean squared error of the training images and their reconstructions (in
-[-1, 1]), the accuracy on the held-out images, and the share of these that both sides put into the same class.
+Rounding errors of classifiers grow by orders of magnitude within a few steps. So a second classifier of PyTorch's side
+starts from its weights changed by one part in a million, and shows what such errors come to.
+
+For every seed it prints the mean squared error of the training images and their reconstructions (in [-1, 1]) by both
+generators; the accuracies on the held-out images of PyTorch's classifier, of the changed one and of ours; and the
+shares of these images that the latter two put into the same class as the first.
 """
 
 import argparse
+import copy
 import dataclasses
 import sys
 import tempfile
@@ -23,7 +28,7 @@ import numpy as np
 import optax
 import torch
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 from torch import Tensor
 
@@ -48,22 +53,23 @@ from chimeramix_jax.training.generator import AdversarialStep, learning_rate_sch
 from chimeramix_jax.training.schedules import Cosine
 
 ARM = "coin"
+CHANGE = 1e-6  # of the weights of PyTorch's second classifier, relative: more than a rounding error in float32
 _BATCH = 200  # images per step of the evaluation
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What both sides end with, PyTorch's first.
+    """What the trainings end with.
 
     Attributes:
-        errors: mean squared errors of the training images' reconstructions, in [-1, 1].
-        accuracies: of the held-out images, in [0, 1].
-        same_class: share of the held-out images that both put into the same class.
+        errors: mean squared errors of the training images' reconstructions, in [-1, 1]: of PyTorch's generator, ours.
+        accuracies: of PyTorch's classifier, the changed one and ours on the held-out images, in [0, 1].
+        same_class: share of the held-out images that the changed one, and ours, put into the same class as PyTorch's.
     """
 
     errors: tuple[float, float]
-    accuracies: tuple[float, float]
-    same_class: float
+    accuracies: tuple[float, float, float]
+    same_class: tuple[float, float]
 
 
 def main() -> None:
@@ -82,12 +88,14 @@ def main() -> None:
             raise InputError(f"--epochs: {arguments.epochs} is not allowed; it must be at least 2")
         with tempfile.TemporaryDirectory() as folder:
             dataset = dataset_config(arguments.images, folder, sizes)
-            print("seed  error, PyTorch     ours  accuracy, PyTorch     ours  same class")
+            print("seed  errors: PyTorch, ours  accuracies: PyTorch, changed, ours  same class: changed, ours")
             for seed in parse_seeds(arguments.seeds):
                 outcome = compare(dataset, arguments.images_per_class, seed, sizes)
-                errors = "{:14.5f}  {:.5f}".format(*outcome.errors)
-                accuracies = "{:17.2%}  {:7.2%}".format(*outcome.accuracies)
-                print(f"{seed:4}  {errors}  {accuracies}  {outcome.same_class:10.2%}", flush=True)
+                errors = ", ".join(f"{value:.5f}" for value in outcome.errors)
+                accuracies, same = (
+                    ", ".join(f"{share:.2%}" for share in shares) for shares in (outcome.accuracies, outcome.same_class)
+                )
+                print(f"{seed:4}  {errors:>21}  {accuracies:>34}  {same:>25}", flush=True)
     except InputError as problem:
         print(f"accuracy_same_draws: {problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
@@ -99,13 +107,13 @@ def compare(dataset: ConfigDict, images_per_class: int, seed: int, sizes: Sizes)
     loaded = load_few_shot(config.dataset, images_per_class, seed)
     trainings = _Trainings(config, loaded, sizes)
     twin_generator, generator = trainings.generators()
-    twin_classifier, classifier = trainings.classifiers(twin_generator)
+    classifiers = trainings.classifiers(twin_generator)
     seen, (images, labels) = loaded.train.images, (loaded.held_out.images, loaded.held_out.labels)
-    twin_predicted, predicted = _predicted(twin_classifier, images), _predicted(classifier, images)
+    of_twin, of_changed, of_ours = (_predicted(classifier, images) for classifier in classifiers)
     return Outcome(
         errors=(error(load_generator(_weights(twin_generator)), seen), error(generator, seen)),
-        accuracies=(float(np.mean(twin_predicted == labels)), float(np.mean(predicted == labels))),
-        same_class=float(np.mean(twin_predicted == predicted)),
+        accuracies=(_share(of_twin == labels), _share(of_changed == labels), _share(of_ours == labels)),
+        same_class=(_share(of_changed == of_twin), _share(of_ours == of_twin)),
     )
 
 
@@ -145,8 +153,11 @@ class _Trainings:
             state, _ = update(state, images, partition, fake_partition, _nhwc(real))
         return twin[0].eval().requires_grad_(False), nnx.merge(step.generator, state["generator"])
 
-    def classifiers(self, twin_generator: TwinGenerator) -> tuple[Network, Network]:
-        """Trains the classifiers, both in this program's form; each side mixes with the same generator."""
+    def classifiers(self, twin_generator: TwinGenerator) -> tuple[Network, Network, Network]:
+        """Trains PyTorch's classifier, the changed one and ours, returned in this program's form.
+
+        All see mixes of the same generator, each side by its own program.
+        """
         sizes, settings = self._sizes, self._config.classifier
         torch.manual_seed(self._config.seed)
         twin = TwinWideResNet(sizes.depth, sizes.width, len(self._dataset.class_names), sizes.dropout_rate)
@@ -154,20 +165,25 @@ class _Trainings:
         batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
         steps = sizes.classifier_epochs * batches.steps_per_epoch
         rate = sizes.classifier_learning_rate
-        training = ClassifierTraining(
-            twin_generator, twin, LEAN, generator_side=sizes.side, total_steps=steps, learning_rate=rate
-        )
+        changed = _changed(twin)
+        trainings = [
+            ClassifierTraining(
+                twin_generator, one, LEAN, generator_side=sizes.side, total_steps=steps, learning_rate=rate
+            )
+            for one in (twin, changed)
+        ]
         optimizer = sgd(Cosine.over(rate, steps), settings.momentum, jnp.float32(settings.weight_decay))
         step = ClassificationStep(nnx.graphdef(network), optimizer)
         state, update = step.initial_state(network), jax.jit(step.update)
         generator, mix = load_generator(_weights(twin_generator)), nnx.jit(mixed_images)
         for a, b, labels in self._draws(batches, sizes.classifier_epochs):
             mask = self._masks(len(a)) if float(torch.rand(())) < ARMS[ARM] else None
-            training.iteration(a, b, labels, mask)
+            for training in trainings:
+                training.iteration(a, b, labels, mask)
             images = _nhwc(a) if mask is None else mix(generator, _nhwc(a), _nhwc(b), _nhwc(mask))
             state, _ = update(state, images, labels.numpy().astype(np.int32))
         ours = nnx.merge(step.classifier, state["parameters"], state["batch_statistics"])
-        return load_wide_resnet(_weights(twin)).eval(), ours.eval()
+        return load_wide_resnet(_weights(twin)).eval(), load_wide_resnet(_weights(changed)).eval(), ours.eval()
 
     def _batches(self, stage: int, batch_size: int) -> Batches:
         train = self._dataset.train
@@ -179,6 +195,19 @@ class _Trainings:
 
     def _masks(self, count: int) -> Float[Tensor, "count 1 side/4 side/4"]:
         return grid_masks(count, self._sizes.side // 4, torch.device("cpu"))
+
+
+@torch.no_grad()
+def _changed(network: TwinWideResNet) -> TwinWideResNet:
+    """Returns a copy whose weights differ by about ``CHANGE``; leaves PyTorch's random numbers as they are."""
+    changed, random = copy.deepcopy(network), torch.Generator().manual_seed(0)
+    for weights in changed.parameters():
+        weights.mul_(1 + CHANGE * torch.randn(weights.shape, generator=random))
+    return changed
+
+
+def _share(holds: Bool[np.ndarray, "examples"]) -> float:
+    return float(np.mean(holds))
 
 
 def _weights(network: torch.nn.Module) -> dict[str, np.ndarray]:

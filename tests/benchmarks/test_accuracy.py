@@ -308,6 +308,6 @@ def test_whole_trainings_on_the_same_draws_end_alike(images, tmp_path):
     dataset = dataset_config(str(images), str(tmp_path / "data"), sizes)
     outcome = compare_on_the_same_draws(dataset, 3, 0, sizes)
     np.testing.assert_allclose(*outcome.errors, rtol=1e-3)
-    assert outcome.accuracies[0] == outcome.accuracies[1] > 0.5 and outcome.same_class == 1
+    assert len(set(outcome.accuracies)) == 1 and outcome.accuracies[0] > 0.5 and outcome.same_class == (1, 1)
     other = compare_on_the_same_draws(dataset, 3, 1, sizes)
     assert abs(other.errors[0] / outcome.errors[0] - 1) > 2e-3  # so agreement is not because all runs end there
