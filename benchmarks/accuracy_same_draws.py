@@ -4,7 +4,8 @@
 
 Initial weights, order, crops, mirroring, partners, masks and coins are PyTorch's on both sides. What is left of a
 difference comes from the steps: networks, losses, optimizers, schedules and batch norm. Both classifiers' images are
-mixed by the generator of PyTorch's side, and there is no dropout, whose draws cannot be shared. It needs PyTorch.
+mixed by the generator of PyTorch's side, and there is no dropout, whose draws cannot be shared. It needs PyTorch:
+``pip install torch``.
 
 Rounding errors of classifiers grow by orders of magnitude within a few steps. So a second classifier of PyTorch's side
 starts from its weights changed by one part in a million, and shows what such errors come to.
@@ -26,18 +27,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
-from torch import Tensor
+
+try:
+    import torch
+    from torch import Tensor
+except ModuleNotFoundError:
+    print("accuracy_same_draws: needs PyTorch: pip install torch", file=sys.stderr)
+    sys.exit(2)
 
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
-from benchmarks.accuracy_twin import CLASSIFIER, GENERATOR, Batches
-from benchmarks.pytorch_networks import Discriminator as TwinDiscriminator
+from benchmarks.accuracy_twin import CLASSIFIER, GENERATOR, Batches, adversarial_training, batches_of, masks_of
 from benchmarks.pytorch_networks import Generator as TwinGenerator
 from benchmarks.pytorch_networks import WideResNet as TwinWideResNet
-from benchmarks.pytorch_twin import LEAN, AdversarialTraining, ClassifierTraining, grid_masks
+from benchmarks.pytorch_twin import LEAN, ClassifierTraining
 from benchmarks.reconstruction import error
 from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.config import parse_seeds
@@ -127,14 +132,10 @@ class _Trainings:
         """Trains the generators against their discriminators."""
         sizes, settings = self._sizes, self._config.generator
         torch.manual_seed(self._config.seed)
-        twin = TwinGenerator(sizes.channels, sizes.residual_blocks), TwinDiscriminator(sizes.discriminator_channels)
-        networks = load_generator(_weights(twin[0])), load_discriminator(_weights(twin[1]))
-        batches = self._batches(GENERATOR, sizes.generator_batch_size)
-        steps = batches.steps_per_epoch
-        drops = [round(share * sizes.generator_epochs) * steps for share in sizes.drops]
-        rate = sizes.generator_learning_rate
-        training = AdversarialTraining(*twin, LEAN, learning_rate=rate, drops=drops, drop_factor=sizes.drop_factor)
-        schedule = learning_rate_schedule(settings, steps)
+        batches = batches_of(self._dataset, self._config.seed, GENERATOR, sizes.generator_batch_size, sizes)
+        training = adversarial_training(sizes, batches.steps_per_epoch)
+        networks = load_generator(_weights(training.generator)), load_discriminator(_weights(training.discriminator))
+        schedule = learning_rate_schedule(settings, batches.steps_per_epoch)
         step = AdversarialStep(
             nnx.graphdef(networks[0]),
             nnx.graphdef(networks[1]),
@@ -145,13 +146,13 @@ class _Trainings:
         )
         state, update = step.initial_state(*networks), jax.jit(step.update)
         for a, b, _ in self._draws(batches, sizes.generator_epochs):
-            masks = self._masks(len(a)), self._masks(len(a))
+            masks = masks_of(len(a), sizes), masks_of(len(a), sizes)
             real = a if torch.rand(()) < 0.5 else b
             training.iteration(a, b, masks, real)
             images, partition = as_many(_nhwc(a), _nhwc(b), _nhwc(masks[0]))
             _, fake_partition = as_many(_nhwc(a), _nhwc(b), _nhwc(masks[1]))
             state, _ = update(state, images, partition, fake_partition, _nhwc(real))
-        return twin[0].eval().requires_grad_(False), nnx.merge(step.generator, state["generator"])
+        return training.generator.eval().requires_grad_(False), nnx.merge(step.generator, state["generator"])
 
     def classifiers(self, twin_generator: TwinGenerator) -> tuple[Network, Network, Network]:
         """Trains PyTorch's classifier, the changed one and ours, returned in this program's form.
@@ -162,7 +163,7 @@ class _Trainings:
         torch.manual_seed(self._config.seed)
         twin = TwinWideResNet(sizes.depth, sizes.width, len(self._dataset.class_names), sizes.dropout_rate)
         network = load_wide_resnet(_weights(twin), dropout_rate=sizes.dropout_rate)
-        batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
+        batches = batches_of(self._dataset, self._config.seed, CLASSIFIER, sizes.classifier_batch_size, sizes)
         steps = sizes.classifier_epochs * batches.steps_per_epoch
         rate = sizes.classifier_learning_rate
         changed = _changed(twin)
@@ -177,7 +178,7 @@ class _Trainings:
         state, update = step.initial_state(network), jax.jit(step.update)
         generator, mix = load_generator(_weights(twin_generator)), nnx.jit(mixed_images)
         for a, b, labels in self._draws(batches, sizes.classifier_epochs):
-            mask = self._masks(len(a)) if float(torch.rand(())) < ARMS[ARM] else None
+            mask = masks_of(len(a), sizes) if float(torch.rand(())) < ARMS[ARM] else None
             for training in trainings:
                 training.iteration(a, b, labels, mask)
             images = _nhwc(a) if mask is None else mix(generator, _nhwc(a), _nhwc(b), _nhwc(mask))
@@ -185,16 +186,8 @@ class _Trainings:
         ours = nnx.merge(step.classifier, state["parameters"], state["batch_statistics"])
         return load_wide_resnet(_weights(twin)).eval(), load_wide_resnet(_weights(changed)).eval(), ours.eval()
 
-    def _batches(self, stage: int, batch_size: int) -> Batches:
-        train = self._dataset.train
-        repeats = self._sizes.repeats(int(np.bincount(train.labels).max()))
-        return Batches(train.images, train.labels, repeats, batch_size, (self._config.seed, stage))
-
     def _draws(self, batches: Batches, epochs: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         return map(batches.draw, range(epochs * batches.steps_per_epoch))
-
-    def _masks(self, count: int) -> Float[Tensor, "count 1 side/4 side/4"]:
-        return grid_masks(count, self._sizes.side // 4, torch.device("cpu"))
 
 
 @torch.no_grad()

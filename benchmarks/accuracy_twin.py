@@ -136,6 +136,30 @@ def train(
     return (checkpoint.load() or {})["seconds"]
 
 
+def batches_of(dataset: FewShotDataset, seed: int, stage: int, batch_size: int, sizes: Sizes) -> Batches:
+    """Returns the batches of a stage of a seed's training."""
+    train = dataset.train
+    repeats = sizes.repeats(int(np.bincount(train.labels).max()))
+    return Batches(train.images, train.labels, repeats, batch_size, (seed, stage))
+
+
+def masks_of(count: int, sizes: Sizes) -> Float[Tensor, "count 1 side/4 side/4"]:
+    """Draws the masks of a batch of features."""
+    return grid_masks(count, sizes.side // 4, torch.device("cpu"))
+
+
+def adversarial_training(sizes: Sizes, steps_per_epoch: int) -> AdversarialTraining:
+    """Returns the training of a generator and a discriminator, whose initial weights are drawn now."""
+    return AdversarialTraining(
+        Generator(sizes.channels, sizes.residual_blocks),
+        Discriminator(sizes.discriminator_channels),
+        LEAN,
+        learning_rate=sizes.generator_learning_rate,
+        drops=[round(share * sizes.generator_epochs) * steps_per_epoch for share in sizes.drops],
+        drop_factor=sizes.drop_factor,
+    )
+
+
 class Twin:
     """The trainings of one seed: a generator, and a classifier for every arm."""
 
@@ -163,28 +187,16 @@ class Twin:
     def _checkpoint(self, name: str) -> Checkpoint:
         return Checkpoint(self._folder / f"{name}.pt", self._identity)
 
-    def _batches(self, stage: int, batch_size: int) -> Batches:
-        train = self._dataset.train
-        repeats = self._sizes.repeats(int(np.bincount(train.labels).max()))
-        return Batches(train.images, train.labels, repeats, batch_size, (self._seed, stage))
-
     def _generator(self) -> tuple[Generator, float]:
         """Trains the generator that the arms of the seed share; returns it in evaluation mode, and the seconds."""
         sizes = self._sizes
         torch.manual_seed(2 * self._seed + GENERATOR)
-        batches = self._batches(GENERATOR, sizes.generator_batch_size)
-        training = AdversarialTraining(
-            Generator(sizes.channels, sizes.residual_blocks),
-            Discriminator(sizes.discriminator_channels),
-            LEAN,
-            learning_rate=sizes.generator_learning_rate,
-            drops=[round(share * sizes.generator_epochs) * batches.steps_per_epoch for share in sizes.drops],
-            drop_factor=sizes.drop_factor,
-        )
+        batches = batches_of(self._dataset, self._seed, GENERATOR, sizes.generator_batch_size, sizes)
+        training = adversarial_training(sizes, batches.steps_per_epoch)
 
         def iteration(step: int) -> None:
             a, b, _ = batches.draw(step)
-            masks = (self._masks(len(a)), self._masks(len(a)))
+            masks = (masks_of(len(a), sizes), masks_of(len(a), sizes))
             training.iteration(a, b, masks, a if torch.rand(()) < 0.5 else b)
 
         steps = sizes.generator_epochs * batches.steps_per_epoch
@@ -196,7 +208,7 @@ class Twin:
         """Trains the classifier of an arm; returns it and the seconds. All arms start from the same weights."""
         sizes = self._sizes
         torch.manual_seed(2 * self._seed + CLASSIFIER)
-        batches = self._batches(CLASSIFIER, sizes.classifier_batch_size)
+        batches = batches_of(self._dataset, self._seed, CLASSIFIER, sizes.classifier_batch_size, sizes)
         steps = sizes.classifier_epochs * batches.steps_per_epoch
         classifier = WideResNet(sizes.depth, sizes.width, len(self._dataset.class_names), sizes.dropout_rate)
         training = ClassifierTraining(
@@ -211,13 +223,10 @@ class Twin:
         def iteration(step: int) -> None:
             a, b, labels = batches.draw(step)
             mixed = float(torch.rand(())) < ARMS[arm]  # one draw for the whole batch
-            training.iteration(a, b, labels, self._masks(len(a)) if mixed else None)
+            training.iteration(a, b, labels, masks_of(len(a), sizes) if mixed else None)
 
         title = f"twin, seed {self._seed}, {arm}"
         return classifier, train(training, iteration, steps, self._checkpoint(arm), title)
-
-    def _masks(self, batch_size: int) -> Tensor:
-        return grid_masks(batch_size, self._sizes.side // 4, torch.device("cpu"))
 
     @torch.no_grad()
     def _measure(self, classifier: WideResNet) -> float:

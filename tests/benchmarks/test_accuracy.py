@@ -11,7 +11,6 @@ from scipy import stats
 from benchmarks import accuracy
 from benchmarks.accuracy_generators import compare as compare_generators
 from benchmarks.accuracy_mixes import compare as compare_mixes
-from benchmarks.accuracy_same_draws import compare as compare_on_the_same_draws
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import shared_generator
@@ -304,6 +303,9 @@ def test_command_line_has_the_published_coin_among_its_defaults():
 
 
 def test_whole_trainings_on_the_same_draws_end_alike(images, tmp_path):
+    pytest.importorskip("torch").set_num_threads(1)
+    from benchmarks.accuracy_same_draws import compare as compare_on_the_same_draws
+
     sizes = dataclasses.replace(TINY, generator_epochs=10, classifier_epochs=20, dropout_rate=0.0)
     dataset = dataset_config(str(images), str(tmp_path / "data"), sizes)
     outcome = compare_on_the_same_draws(dataset, 3, 0, sizes)
