@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.auto import menu
 from chimeramix_jax.config import experiments
 from chimeramix_jax.errors import InputError
 
@@ -33,4 +34,16 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
     if changed:
         key = changed[0].partition(":")[0]
         raise InputError(f"--minutes: trains experiment {name} as it is, but {key} was changed, which belongs to it")
-    return f"{source.partition(':')[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
+    source = f"{source.partition(':')[0]}:{settings.AUTO}"
+    return source, [*overrides, f"--config.recipes={name}", *_set_for(config, source, overrides)]
+
+
+def _set_for(config: ConfigDict, source: str, overrides: Sequence[str]) -> list[str]:
+    """Returns arguments for what the config file sets for the experiment, but not for a choice.
+
+    With them, the experiment has the same settings with ``--minutes`` as without it, but for its epochs.
+    """
+    choice = settings.load(source)
+    settings.override(choice, overrides)
+    chosen, alone = (settings.flatten(menu.config_of(config.experiment, one)) for one in (choice, config))
+    return [f"--config.{key}={value}" for key, value in alone.items() if chosen[key] != value]

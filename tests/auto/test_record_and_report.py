@@ -123,3 +123,12 @@ def test_a_given_experiment_with_minutes_is_a_choice_among_it_alone():
     recipe = menu.config_of("cutout", config)
     assert (recipe.experiment, recipe.augment.cutout, recipe.classifier.learning_rate) == ("cutout", True, 0.5)
     assert "auto-cutout" in settings.default_workdir(config)
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "simclr" not in name])
+def test_minutes_change_nothing_but_the_epochs_of_an_experiment(experiment, tmp_path):
+    """A config file may have other settings for its default than for the rest, as that of folders has."""
+    arguments = [f"--config=image_folder:{experiment}", f"--config.dataset.directory={tmp_path}", "--config.folds=2"]
+    alone = main_command.parse_arguments(arguments).config
+    in_time = menu.config_of(experiment, main_command.parse_arguments([*arguments, "--minutes=5"]).config)
+    assert settings.differences(alone, in_time) == []
