@@ -12,6 +12,7 @@ from rich import filesize
 import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import device_settings, exits
 from chimeramix_jax.command_line.flags import Arguments
 from chimeramix_jax.errors import InputError, StorageError
@@ -120,8 +121,6 @@ def _choose(arguments: Arguments) -> int:
 
 def _say_what_recipes_set(arguments: Arguments) -> None:
     """Warns of settings on the command line that some of the recipes to choose from do not use."""
-    from chimeramix_jax.auto import menu  # loads JAX, as all of this package's public functions do
-
     for argument in arguments.overrides:
         key = argument.removeprefix("--config.").partition("=")[0]
         if recipes := menu.recipes_setting(key, arguments.config):

@@ -9,9 +9,10 @@ from chimeramix_jax import report
 from chimeramix_jax.auto import menu
 from chimeramix_jax.auto.halving import Schedule
 from chimeramix_jax.auto.record import Comparison, Record, Tried
-from chimeramix_jax.command_line import actions, main_command
+from chimeramix_jax.command_line import actions, device_settings, main_command
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime import backend
 from chimeramix_jax.summary.trials import find_runs
 from tests.report import finished_run
 
@@ -125,10 +126,17 @@ def test_a_given_experiment_with_minutes_is_a_choice_among_it_alone():
     assert "auto-cutout" in settings.default_workdir(config)
 
 
+@pytest.mark.parametrize("on_a_gpu", [False, True])
 @pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "simclr" not in name])
-def test_minutes_change_nothing_but_the_epochs_of_an_experiment(experiment, tmp_path):
-    """A config file may have other settings for its default than for the rest, as that of folders has."""
-    arguments = [f"--config=image_folder:{experiment}", f"--config.dataset.directory={tmp_path}", "--config.folds=2"]
-    alone = main_command.parse_arguments(arguments).config
-    in_time = menu.config_of(experiment, main_command.parse_arguments([*arguments, "--minutes=5"]).config)
+def test_minutes_change_nothing_but_the_epochs_of_an_experiment(experiment, on_a_gpu, tmp_path, monkeypatch):
+    """A config file may have other settings for its default than for the rest, as those of folders have."""
+    monkeypatch.setattr(backend, "on_accelerator", lambda: on_a_gpu)
+
+    def parsed(*more):
+        flags = [f"--config=image_folder:{experiment}", f"--config.dataset.directory={tmp_path}", "--config.folds=2"]
+        found = main_command.parse_arguments([*flags, *more])
+        return device_settings.chosen(found.config, found.source, found.overrides, None)
+
+    alone, in_time = parsed(), menu.config_of(experiment, parsed("--minutes=5"))
     assert settings.differences(alone, in_time) == []
+    assert alone.classifier.image_side == (96 if on_a_gpu else 32)
