@@ -16,6 +16,10 @@ class Clock:
         """Returns the seconds that have passed."""
         return self._now() - self._started_at
 
+    def end(self) -> float:
+        """Returns when the budget will be used up, by the clock that ``now`` reads."""
+        return self._started_at + self.budget
+
     def left(self) -> float:
         """Returns the seconds that are left; negative if the budget is exceeded."""
         return self.budget - self.used()

@@ -28,6 +28,7 @@ from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, stopping
 from chimeramix_jax.training.calls import drive
+from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.stage_data import epoch_plan
 from chimeramix_jax.workflow.completion import completed_with_report
 
@@ -131,10 +132,23 @@ class _Choosing:
         config = menu.config_of(self._record.winner, self._config, self._record.final)
         if self._record.side is not None:
             config = sides.config_at(config, self._record.side)
-        with prepared(Request(config, self._workdir, stage)) as run:
+        with prepared(Request(config, self._workdir, stage, limits=self._limits())) as run:
             returned = drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
         self._save()
         return returned
+
+    def _limits(self) -> dict[str, TimeLimit]:
+        """Returns the times that the stages of the final run may take, if their steps are slower than expected."""
+        assert self._record.final is not None  # it is planned before it is trained
+        final, cost = self._record.final, self._cost_of_final(self._record.winner)
+        if self._record.side is not None:
+            cost = sides.cost_at(cost, self._config.dataset.image_side, self._record.side)
+        end = self._clock.end() - cost.setup  # what is left to do after the training is a part of this
+        before_the_classifier = end - final.classifier * cost.classifier_epoch
+        return {
+            "generator": TimeLimit(before_the_classifier, cost.generator_epoch),
+            "classifier": TimeLimit(end, cost.classifier_epoch, cost.weights),
+        }
 
     def _save(self) -> None:
         self._record.used = self._clock.used()

@@ -34,6 +34,7 @@ class Cost:
     setup: float  # everything else in a run but the steps
     generator_epoch: float
     classifier_epoch: float
+    weights: tuple[float, ...] = ()  # the seconds of a classifier's step at each of its growing sides, if it has any
 
     def of(self, schedule: Schedule, runs: int = 1) -> float:
         """Returns the seconds of this many runs of a schedule."""

@@ -87,7 +87,7 @@ class Record:
             return cls(
                 **stored
                 | {
-                    "costs": {name: Cost(**cost) for name, cost in stored["costs"].items()},
+                    "costs": {name: _cost(cost) for name, cost in stored["costs"].items()},
                     "rungs": [_comparison(rung) for rung in stored["rungs"]],
                     "final": None if stored["final"] is None else Schedule(**stored["final"]),
                 }
@@ -95,6 +95,10 @@ class Record:
         except (AttributeError, KeyError, TypeError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise InputError(f"{workdir.auto_record}: cannot be read: {problem}; choose another --workdir") from None
+
+
+def _cost(stored: Mapping[str, Any]) -> Cost:
+    return Cost(**{**stored, "weights": tuple(stored.get("weights", ()))})
 
 
 def _comparison(stored: Mapping[str, Any]) -> Comparison:

@@ -78,6 +78,11 @@ class StageTimes:
         steps = sum(times.first_steps + times.later_steps for times in self._programs.values())
         return self._steps_per_epoch * self.seconds / steps if steps else 0.0
 
+    @property
+    def seconds_per_step(self) -> tuple[float, ...]:
+        """The seconds of a step of each program, in the order of their first calls."""
+        return tuple(times.seconds_per_step for times in self._programs.values())
+
 
 def watched(running: Running[Result], generator: StageTimes, classifier: StageTimes) -> Running[Result]:
     """Carries out a run and notes the times of its calls."""
@@ -123,7 +128,8 @@ class FoldTrials:
         # Runs after the timing find its programs compiled, as far as these are kept.
         compiling = compilation_cache.seconds_of_kept_programs() - kept_before if folder == TIMING else 0.0
         setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
-        return tried, Cost(compiling, setup, generator.seconds_per_epoch, classifier.seconds_per_epoch)
+        epochs = generator.seconds_per_epoch, classifier.seconds_per_epoch
+        return tried, Cost(compiling, setup, *epochs, classifier.seconds_per_step)
 
     def finished(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> FoldRun:
         """Returns a finished run, which is evaluated again if that was done by an earlier process."""

@@ -32,7 +32,7 @@ from chimeramix_jax.report import (
     verdict,
 )
 from chimeramix_jax.report.data_check import data_section
-from chimeramix_jax.reporting import lettering, mix_quality_text, web_page
+from chimeramix_jax.reporting import lettering, mix_quality_text, time_limit_text, web_page
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
@@ -78,6 +78,7 @@ def write(
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "auto": auto_choice.content(workdir),
+        "epochs_left_out": time_limit_text.epochs_left_out(results),
         "update": update.content(workdir),
         "examples": results[split]["examples"],
         "class_names": names,

@@ -10,6 +10,7 @@ from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.time_limit_text import epochs_left_out
 
 _WIDTH = 80  # columns of a terminal
 
@@ -78,6 +79,7 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts.append(f"{rows[-1]['experiment']}: {members}")
     if rows and "calibration" in results:
         parts.append(closing_line(results["calibration"]))
+    parts += [textwrap.fill(sentence, _WIDTH, break_on_hyphens=False) for sentence in epochs_left_out(results)]
     parts.append(written_text(results.get("files", [])))
     return "\n\n".join(part for part in parts if part)
 

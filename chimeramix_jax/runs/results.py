@@ -41,6 +41,7 @@ class Measured:
     held_out: HeldOutPredictions | None = None  # more about every held-out image; not of the baseline
     calibration: dict[str, Any] | None = None  # what the results say about its probabilities; None: nothing
     members: dict[str, Any] | None = None  # what the results say about each member of an ensemble; None: it is none
+    epochs_left_out: int = 0  # to keep to a time limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,7 @@ def results_of(
         split: dataclasses.asdict(classifier.evaluation),
         "seconds": _of_each_part("seconds", measured, before),
         "rollbacks": _of_each_part("rollbacks", measured, before),
+        "epochs_left_out": _of_each_part("epochs_left_out", measured, before),
         **provenance.record(),
         "config": about["config"],
         "class_names": about["class_names"],
@@ -139,9 +141,9 @@ def _further(measured: Measured) -> dict[str, Any]:
 
 
 def _of_each_part(name: str, measured: dict[str, Measured], before: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns the seconds or the rollbacks of every trained part, and of the stages before the classifier."""
+    """Returns the seconds, say, of every trained part, and of the stages before the classifier, as far as known."""
     values = {part: getattr(figures, name) for part, figures in measured.items()}
-    return values | {stage: about[name] for stage, about in before.items()}
+    return values | {stage: about[name] for stage, about in before.items() if name in about}
 
 
 def _seconds_before(measured: Measured, before: dict[str, dict[str, Any]]) -> float:

@@ -5,8 +5,8 @@ import hashlib
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predict
 from chimeramix_jax.training.execution import Execution, available_devices
 from chimeramix_jax.training.generator import GeneratorStage
 from chimeramix_jax.training.members import TrainedMembers, train_members
+from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.stage_data import StageData, epoch_plan, load_stage_data
 
@@ -60,6 +61,8 @@ class Request:
     # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
     details: bool = True  # whether to look at the data, draw pictures of mixing, and describe every held-out image
+    # The time that "generator" and "classifier" may take; any other stage takes as long as its epochs need.
+    limits: Mapping[str, TimeLimit] = field(default_factory=dict)
 
     @property
     def trains_generator(self) -> bool:
@@ -248,8 +251,9 @@ class Run:
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
                 stage = self.classifier_stage(mixes=mixes, pretrained=pretrained)
                 title = f"classifier ({experiment})"
+                limit = self.request.limits.get(part)
                 trained = yield from train_members(
-                    stage, directory, self.config, self.about, title=title, execution=execution
+                    stage, directory, self.config, self.about, title=title, execution=execution, limit=limit
                 )
                 measured[part] = self._measured(part, experiment, trained, out_of_fold)
                 if part == "baseline":
@@ -315,7 +319,7 @@ class Run:
             description = description.at_temperature(logits, self._temperature(calibrated))
         members = {"seconds": trained.seconds, "top1": accuracies} if len(trained.seconds) > 1 else None
         measured = experiment, evaluation, logits, predicted, labels, sum(trained.seconds), trained.rollbacks
-        return Measured(*measured, description, calibrated, members)
+        return Measured(*measured, description, calibrated, members, trained.epochs_left_out)
 
     def _calibration(
         self, stage: ClassifierStage, part: str, state: State, logits: calibration.Logits, folds: OutOfFold | None
@@ -351,7 +355,10 @@ class Run:
         execution: Execution | None,
         draw: loop.Draw | None = None,
     ) -> Running[loop.Trained]:
-        return loop.train(stage, directory, self.config, self.about, title=title, draw=draw, execution=execution)
+        limit = self.request.limits.get(stage.name)
+        return loop.train(
+            stage, directory, self.config, self.about, title=title, draw=draw, execution=execution, limit=limit
+        )
 
     def stage_data(self, stage: str) -> StageData:
         """Returns the training images, prepared for a stage, "generator" or "classifier"; they are loaded once."""

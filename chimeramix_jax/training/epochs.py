@@ -1,6 +1,6 @@
 """Runs an epoch's steps, compiled, several per call; how an epoch is divided into calls does not change a bit."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -193,9 +193,13 @@ class EpochRunner:
         draws = EpochDraws(order, counts, epoch_key)
         return Progress(epoch, draws, done, self._first_carry(state, draws, sums, self.program(epoch, done)))
 
-    def work(self, steps: int) -> float:
-        """Returns how much work the stage's first ``steps`` steps are, in steps at the full side."""
-        return float(steps) if self._growing is None else self._growing.work(steps)
+    def work(self, steps: int, weights: Sequence[float] = ()) -> float:
+        """Returns how much work the stage's first ``steps`` steps are; ``weights`` are those of ``GrowingSides``."""
+        return float(steps) if self._growing is None else self._growing.work(steps, weights)
+
+    def programs(self) -> int:
+        """Returns how many programs have been needed so far, each of which has to be compiled."""
+        return len(self._programs)
 
     def is_over(self, progress: Progress) -> bool:
         """Returns whether all steps of the epoch are completed."""

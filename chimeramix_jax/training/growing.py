@@ -1,6 +1,7 @@
 """Growing sides: the side at which each step of the classifier's training shows its images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chimeramix_jax.config import parse_growing_sides
@@ -37,10 +38,16 @@ class GrowingSides:
         """Returns the first later step at another side; None if there is none."""
         return min((start for start in self.starts if start > step), default=None)
 
-    def work(self, steps: int) -> float:
-        """Returns the work of the stage's first ``steps`` steps, in steps at the full side, by the number of pixels."""
+    def work(self, steps: int, weights: Sequence[float] = ()) -> float:
+        """Returns the work of the stage's first ``steps`` steps, in steps at the full side.
+
+        ``weights`` are the measured times of a step at each side, in any unit. Without one for each, the time of a step
+        is taken to be proportional to the number of pixels.
+        """
+        if len(weights) != len(self.sides):
+            weights = [side**2 for side in self.sides]
         ends = (*self.starts[1:], max(steps, self.starts[-1]))
         return math.fsum(
-            max(min(steps, end) - start, 0) * (side / self.sides[-1]) ** 2
-            for side, start, end in zip(self.sides, self.starts, ends, strict=True)
+            max(min(steps, end) - start, 0) * weight / weights[-1]
+            for weight, start, end in zip(weights, self.starts, ends, strict=True)
         )

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 from chimeramix_jax.training.execution import Execution, ProgressDisplay, for_one_run
+from chimeramix_jax.training.pace import Pace, TimeLimit, advanced
 from chimeramix_jax.training.profiling import StepProfiler
 
 # Random numbers come from keys that are folded from the run's seed with these addresses and are never stored. The
@@ -59,11 +61,19 @@ class Stage(TrainStep, Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its state, the seconds of training (interruptions excluded), and its rollbacks."""
+    """A finished stage.
+
+    Attributes:
+        state: after the last step.
+        seconds: of training, interruptions excluded.
+        rollbacks: a record of each.
+        epochs_left_out: how many epochs were not trained, to keep to a time limit.
+    """
 
     state: State
     seconds: float
     rollbacks: list[dict[str, Any]]
+    epochs_left_out: int
 
 
 @dataclass(frozen=True)
@@ -71,16 +81,18 @@ class Position:
     """The position in a stage's training: everything that a checkpoint stores besides the state.
 
     Attributes:
-        epoch: number of completed epochs.
+        epoch: number of completed epochs, those that were left out included.
         steps_in_epoch: number of completed steps of the next epoch.
         sums: the metrics, summed over those steps.
         rollbacks: a record of every return to a checkpoint because of non-finite numbers; see ``_roll_back``.
+        epochs_left_out: number of epochs that were not trained, to keep to a time limit.
     """
 
     epoch: int = 0
     steps_in_epoch: int = 0
     sums: dict[str, Any] = field(default_factory=dict)
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    epochs_left_out: int = 0
 
 
 def train(
@@ -94,11 +106,13 @@ def train(
     execution: Execution | None = None,
     member: int = 0,
     members: int = 1,
+    limit: TimeLimit | None = None,
 ) -> Running[Trained]:
     """Trains a stage to its last epoch, from its newest intact checkpoint or from the beginning.
 
     Every random number is determined by its address (seed, stage, epoch, step), so a resumed run is bit for bit the
-    same as an uninterrupted one. Those of an ensemble's further members are addressed by the member as well.
+    same as an uninterrupted one. Those of an ensemble's further members are addressed by the member as well. With a
+    time limit, how many epochs are left out depends on the machine, and so does the result.
 
     Args:
         stage: the stage to train.
@@ -112,6 +126,7 @@ def train(
         member: the number of the ensemble's member that is trained, from 0; the first has the random numbers of a
             classifier alone.
         members: how many members there are.
+        limit: the time that the stage may take; None: as long as all of its epochs need.
 
     Returns:
         A generator of the calls to be executed (``calls.py``), whose result is the trained stage.
@@ -124,7 +139,7 @@ def train(
     """
     log = StageLog(directory, config.logging, config_to_dict(config))
     with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
-        training = _Training(stage, log, checkpoints, config, about, title, draw, directory, (member, members))
+        training = _Training(stage, log, checkpoints, config, about, title, draw, directory, (member, members), limit)
         return (yield from training.run(execution))
 
 
@@ -145,9 +160,11 @@ class _Training:
         draw: Draw | None,
         directory: Path,
         place: tuple[int, int],
+        limit: TimeLimit | None,
     ):
         self.stage, self.log, self.checkpoints, self.config = stage, log, checkpoints, config
-        self.about, self.draw = about, draw
+        self.about, self.draw, self.limit = about, draw, limit
+        self.pace: Pace | None = None
         self.key = jax.random.fold_in(jax.random.key(config.seed), _STAGE_ADDRESS[stage.name])
         member, members = place
         if member:
@@ -171,13 +188,24 @@ class _Training:
             execution = execution or for_one_run(self.stage.plan.batch_size, self.config.devices, self.title)
             runner = EpochRunner(self.stage, self.config.steps_per_call, execution, self.program_title)
             self.state = execution.place(self.state)
+            self.pace = self._pace(runner)
             while self.position.epoch < self.stage.epochs:
                 try:
                     yield from self._epochs(runner, execution)
                 except NonFiniteError as error:
                     self._roll_back(error)
                     self.state = execution.place(self.state)
-        return Trained(self.state, self.seconds, self.position.rollbacks)
+        return Trained(self.state, self.seconds, self.position.rollbacks, self.position.epochs_left_out)
+
+    def _pace(self, runner: EpochRunner) -> Pace | None:
+        if self.limit is None:
+            return None
+        steps, weights = self.stage.plan.steps, self.limit.weights
+
+        def work(epochs: int) -> float:
+            return runner.work(epochs * steps, weights)
+
+        return Pace(self.limit, self.stage.epochs, work, runner.programs)
 
     def _restore_newest(self) -> None:
         """Restores the state and position of the newest intact checkpoint, or starts from the beginning."""
@@ -190,7 +218,8 @@ class _Training:
             self.checkpoints.set_aside_after(newest_step)
             abstract_state = jax.eval_shape(self.stage.initial_state, key)
             self.state, about = self.checkpoints.restore(newest_step, abstract_state)
-            self.position = Position(**{field.name: about[field.name] for field in dataclasses.fields(Position)})
+            known = {field.name for field in dataclasses.fields(Position)}
+            self.position = Position(**{name: value for name, value in about.items() if name in known})
             self.seconds = about["seconds"]
         self.saved = None if newest_step is None else self.position
         self.saved_at = time.monotonic()
@@ -200,7 +229,8 @@ class _Training:
         """Trains until the last epoch is over, a stop is requested, or a number is not finite."""
         self.log.rewind(self.position.epoch * self.stage.plan.steps)
         total_steps = self.stage.epochs * self.stage.plan.steps
-        with self.log, execution.progress(self.title, total_steps, self.step, runner.work) as display:
+        work = partial(runner.work, weights=() if self.limit is None else self.limit.weights)
+        with self.log, execution.progress(self.title, total_steps, self.step, work) as display:
             try:
                 while self.position.epoch < self.stage.epochs:
                     yield from self._epoch(runner, display)
@@ -245,7 +275,16 @@ class _Training:
         display.update(self.step, **metrics)
         metrics["learning_rate"] = self.stage.learning_rate(self.step - 1)
         self.log.write(stage=self.stage.name, epoch=epoch + 1, step=self.step, **metrics)
+        self._leave_out_epochs()
         self._save_if_due(epoch_ended=True)
+
+    def _leave_out_epochs(self) -> None:
+        """Goes on as if the next epochs were over, as many as the time limit requires."""
+        left_out = 0 if self.pace is None else self.pace.left_out_after(self.position.epoch)
+        if left_out:
+            self.state = advanced(self.state, left_out * self.stage.plan.steps)
+            epoch, before = self.position.epoch + left_out, self.position.epochs_left_out
+            self.position = dataclasses.replace(self.position, epoch=epoch, epochs_left_out=before + left_out)
 
     def _epoch_key(self) -> PRNGKeyArray:
         """Returns the key of the current epoch's random numbers, which changes when an epoch is tried again."""

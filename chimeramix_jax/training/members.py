@@ -15,6 +15,7 @@ from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.execution import Execution, for_one_run
+from chimeramix_jax.training.pace import TimeLimit
 
 
 def member_directories(directory: Path, members: int) -> list[Path]:
@@ -32,6 +33,7 @@ class TrainedMembers:
         seconds: of each member's training.
         rollbacks: of all members; those of an ensemble name the member, counted from 1.
         accuracies: each member's top-1 accuracy on the held-out images; None for a single one, or without such images.
+        epochs_left_out: of all members together, to keep to a time limit.
     """
 
     stage: ClassifierStage
@@ -39,6 +41,7 @@ class TrainedMembers:
     seconds: list[float]
     rollbacks: list[dict[str, Any]]
     accuracies: list[float] | None
+    epochs_left_out: int
 
 
 def train_members(
@@ -49,8 +52,11 @@ def train_members(
     *,
     title: str,
     execution: Execution | None = None,
+    limit: TimeLimit | None = None,
 ) -> Running[TrainedMembers]:
     """Trains all members, each from its newest intact checkpoint; the arguments are those of ``loop.train``.
+
+    A time limit is that of all members together.
 
     The first member, in the stage's own directory, is trained last. So a stage that has been trained to its last epoch
     has all members.
@@ -60,15 +66,25 @@ def train_members(
         execution = for_one_run(stage.plan.batch_size, config.devices, title)  # members share its compiled programs
     trained: list[loop.Trained] = []
     for member, place in reversed([*enumerate(directories)]):
+        of_member = None if limit is None else limit.shared_by(member + 1)
         result = yield from loop.train(
-            stage, place, config, about, title=title, execution=execution, member=member, members=len(directories)
+            stage,
+            place,
+            config,
+            about,
+            title=title,
+            execution=execution,
+            member=member,
+            members=len(directories),
+            limit=of_member,
         )
         trained.insert(0, result)
     seconds = [result.seconds for result in trained]
     if len(trained) == 1:
-        return TrainedMembers(stage, trained[0].state, seconds, trained[0].rollbacks, None)
+        return TrainedMembers(stage, trained[0].state, seconds, trained[0].rollbacks, None, trained[0].epochs_left_out)
     accuracies = None
     if len(stage.test_set.labels):
         accuracies = [stage.measure(result.state).top1 for result in trained]
     rollbacks = [record | {"member": n} for n, result in enumerate(trained, 1) for record in result.rollbacks]
-    return TrainedMembers(*stage.joined([result.state for result in trained]), seconds, rollbacks, accuracies)
+    left_out = sum(result.epochs_left_out for result in trained)
+    return TrainedMembers(*stage.joined([result.state for result in trained]), seconds, rollbacks, accuracies, left_out)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.calls import StepCall
 
 
 @pytest.fixture
@@ -162,3 +164,29 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
     config.larger_sides = ""
     with pytest.raises(InputError, match=r"holds a choice with other settings \(larger_sides: '16,24' stored, '' req"):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
+
+
+def test_on_a_machine_that_becomes_slower_fewer_epochs_are_trained_in_time(photo_settings, tmp_path, monkeypatch):
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
+    choice = {"recipes": "baseline", "minutes": 0.4, "classifier.batch_size": 2}  # four steps in an epoch
+    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
+    run_step = StepCall.run
+
+    def slower_after_the_timing(call):
+        time.sleep(0.03 if int(call.span.epoch) == 0 else 0.06)
+        return run_step(call)
+
+    monkeypatch.setattr(StepCall, "run", slower_after_the_timing)
+    results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / "auto.json").read_text())
+    assert record["used"] == pytest.approx(24, rel=0.15)
+    planned, left_out = record["final"]["classifier"], results["epochs_left_out"]["classifier"]
+    assert 0.3 * planned < left_out < 0.6 * planned
+    assert len((tmp_path / "run/classifier/metrics.jsonl").read_text().splitlines()) == planned - left_out
+    said = f"{left_out} of the {planned} epochs were left out to keep to the time"
+    assert said in closing_text(results)
+    assert said in " ".join((tmp_path / "run" / "report.html").read_text().split())

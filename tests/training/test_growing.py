@@ -74,6 +74,14 @@ def test_each_share_of_the_steps_is_at_its_side_and_the_rest_at_the_full_side():
     assert GrowingSides.of("", 32, 100) == GrowingSides((32,), (0,))
 
 
+def test_work_is_that_of_the_pixels_unless_the_steps_have_been_timed():
+    pixels = [(side / 16) ** 2 for side in SHOWN]
+    assert [SIDES.work(steps) for steps in range(16)] == pytest.approx([sum(pixels[:steps]) for steps in range(16)])
+    timed = [{8: 2 / 5, 12: 3 / 5, 16: 1}[side] for side in SHOWN]
+    assert [SIDES.work(n, (2.0, 3.0, 5.0)) for n in range(16)] == pytest.approx([sum(timed[:n]) for n in range(16)])
+    assert SIDES.work(15, (2.0, 3.0)) == SIDES.work(15)  # not one for each side, as in a timing of few steps
+
+
 def test_a_side_without_steps_in_a_short_training_is_skipped():
     short = GrowingSides.of("8:0.4,12:0.05", 16, 4)  # 1.6 and 1.8 are both rounded to 2
     assert [short.side(step) for step in range(4)] == [8, 8, 16, 16]
