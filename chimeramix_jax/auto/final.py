@@ -27,6 +27,7 @@ from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, stopping
+from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.stage_data import epoch_plan
@@ -81,7 +82,7 @@ class _Choosing:
         """Loads the data and prepares the candidates."""
         self._config, self._workdir, self._record = copy.deepcopy(config), workdir, record
         self._dataset, self._config.folds = _data_and_folds(config)
-        self._clock = Clock(config.minutes * 60, record.used)
+        self._clock = Clock(config.minutes * 60, max(record.used, self._used_by_the_final_run()))
         recipes = self._usable()
         if not recipes:
             raise InputError(f"recipes: {config.recipes!r}, but each needs more training images in every class")
@@ -125,6 +126,7 @@ class _Choosing:
         elif not self._config.folds:
             cost = cost.compiled  # the run that measured it had the same images, so its programs are there
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
+        self._record.planned_at = self._clock.used()
         self._record.side = None if side == before else side
 
     def complete(self, stage: str) -> dict[str, Any]:
@@ -132,10 +134,11 @@ class _Choosing:
         config = menu.config_of(self._record.winner, self._config, self._record.final)
         if self._record.side is not None:
             config = sides.config_at(config, self._record.side)
-        with prepared(Request(config, self._workdir, stage, limits=self._limits())) as run:
-            returned = drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
-        self._save()
-        return returned
+        try:
+            with prepared(Request(config, self._workdir, stage, limits=self._limits())) as run:
+                return drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
+        finally:
+            self._save()  # the time counts, even if the run is stopped
 
     def _limits(self) -> dict[str, TimeLimit]:
         """Returns the times that the stages of the final run may take, if their steps are slower than expected."""
@@ -149,6 +152,11 @@ class _Choosing:
             "generator": TimeLimit(before_the_classifier, cost.generator_epoch),
             "classifier": TimeLimit(end, cost.classifier_epoch, cost.weights),
         }
+
+    def _used_by_the_final_run(self) -> float:
+        """Returns the time that was used up to the final run's newest checkpoint, which a killed process leaves."""
+        stages = (checkpoints.newest(directory) for directory in (self._workdir.generator, self._workdir.classifier))
+        return self._record.planned_at + math.fsum(about["seconds"] for about in stages if about is not None)
 
     def _save(self) -> None:
         self._record.used = self._clock.used()

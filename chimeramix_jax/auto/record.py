@@ -69,6 +69,7 @@ class Record:
     accuracy: float | None = None  # of the winner, over the folds of the last rung
     optimism: float | None = None  # by how much that is too high because the winner was chosen by it
     final: Schedule | None = None
+    planned_at: float = 0.0  # the seconds that had been used when the final training was planned
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
 
     def write(self, workdir: Workdir) -> None:

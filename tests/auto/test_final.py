@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training.calls import StepCall
 
 
@@ -190,3 +192,32 @@ def test_on_a_machine_that_becomes_slower_fewer_epochs_are_trained_in_time(photo
     said = f"{left_out} of the {planned} epochs were left out to keep to the time"
     assert said in closing_text(results)
     assert said in " ".join((tmp_path / "run" / "report.html").read_text().split())
+
+
+def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
+    for number in range(12):
+        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(path)
+    choice = {"recipes": "baseline", "minutes": 0.5, "classifier.batch_size": 2, "checkpoint.every_seconds": 0.5}
+    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
+    run_step, began, stopping_after = StepCall.run, [], [4.0]
+
+    def slow_and_stopped(call):
+        time.sleep(0.05)
+        if int(call.span.epoch) > 0:  # the timing has a single epoch
+            began.append(time.monotonic())
+            if began[-1] - began[0] > stopping_after[0]:
+                raise Stopped(signal.SIGTERM)
+        return run_step(call)
+
+    monkeypatch.setattr(StepCall, "run", slow_and_stopped)
+    record = tmp_path / "run" / "auto.json"
+    with pytest.raises(Stopped):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    stored = json.loads(record.read_text())
+    assert stored["used"] > stored["planned_at"] + 4
+    record.write_text(json.dumps(stored | {"used": stored["planned_at"]}))  # as a kill leaves it
+    stopping_after[0] = 1000.0
+    chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert json.loads(record.read_text())["used"] > stored["planned_at"] + 4
