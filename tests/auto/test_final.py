@@ -32,6 +32,16 @@ def settings(data_dir):
     return make
 
 
+def write_photos(folder, count, sides):
+    """Writes photos of a dark and a light class, a third of them test images; ``sides`` are height and width."""
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 120, (*sides, 3)) + 120 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -143,12 +153,7 @@ def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings,
 
 @pytest.mark.slow
 def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(photo_settings, tmp_path, capsys):
-    draw = np.random.default_rng(0)
-    for number in range(24):
-        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = draw.integers(0, 120, (20, 30, 3)) + 120 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
+    write_photos(tmp_path / "photos", 24, (20, 30))
     choice = {"recipes": "baseline", "larger_sides": "16,24", "minutes": 0.5}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
@@ -169,11 +174,7 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
 
 
 def test_on_a_machine_that_becomes_slower_fewer_epochs_are_trained_in_time(photo_settings, tmp_path, monkeypatch):
-    draw = np.random.default_rng(0)
-    for number in range(12):
-        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw.integers(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
+    write_photos(tmp_path / "photos", 12, (8, 8))
     choice = {"recipes": "baseline", "minutes": 0.4, "classifier.batch_size": 2}  # four steps in an epoch
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     run_step = StepCall.run
@@ -195,10 +196,7 @@ def test_on_a_machine_that_becomes_slower_fewer_epochs_are_trained_in_time(photo
 
 
 def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
-    for number in range(12):
-        path = tmp_path / "photos" / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), 20 * number).save(path)
+    write_photos(tmp_path / "photos", 12, (8, 8))
     choice = {"recipes": "baseline", "minutes": 0.5, "classifier.batch_size": 2, "checkpoint.every_seconds": 0.5}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     run_step, began, stopping_after = StepCall.run, [], [4.0]
