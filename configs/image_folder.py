@@ -29,7 +29,7 @@ within the given time. How well it chooses has been measured once only (``docs/r
 With 20 photos of each of the ten classes of CIFAR-10, expect 46 % on 10,000 test images, give or take 3 points for the
 choice of the photos; chance is 10 % (``docs/results.md``). Takes about five minutes on two slow cores, without the time
 for test images, and three on fast ones. Longer training gains more: three subsets had 47.1 % on average, and
-49.6 % with ``--minutes=5`` on fast cores.
+49.4 % with ``--minutes=5`` on fast cores.
 """
 
 from ml_collections import ConfigDict
