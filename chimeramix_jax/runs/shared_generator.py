@@ -96,10 +96,12 @@ def _used_before_and_beside(workdir: Workdir, config: ConfigDict) -> Iterator[Wo
 
 
 def _can_share(folder: Path, config: ConfigDict) -> bool:
-    """Whether a folder holds a run with a finished generator of the same settings."""
+    """Whether a folder holds a run with a finished generator of the same settings, which left out no epochs."""
     try:
         other = Workdir(folder)
-        return not _changed_settings(other, config) and is_finished(other.generator, config.generator.epochs)
+        if _changed_settings(other, config) or not is_finished(other.generator, config.generator.epochs):
+            return False
+        return not (newest(other.generator) or {}).get("epochs_left_out")
     except (InputError, OSError):  # not a run, damaged, not readable, or written by a later version
         return False
 

@@ -13,6 +13,8 @@ import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs import shared_generator
+from chimeramix_jax.runs.workdir import Workdir
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,14 @@ def test_a_run_that_differs_in_what_a_generator_depends_on_trains_its_own(first,
     chimeramix_jax.train_and_evaluate(settings(seed=1), other, stage="generator")
     assert (other / "generator").is_dir()
     assert np.any(kernel(other) != kernel(first))
+
+
+def test_a_generator_that_left_out_epochs_to_keep_to_a_time_is_not_used_unasked(first, settings, monkeypatch):
+    other = Workdir(first.parent / "another")
+    assert shared_generator.choose(other, settings()).path == first
+    read = shared_generator.newest
+    monkeypatch.setattr(shared_generator, "newest", lambda directory: read(directory) | {"epochs_left_out": 2})
+    assert shared_generator.choose(other, settings()).path == other.path
 
 
 def test_a_generator_elsewhere_is_used_when_it_is_named(first, settings, tmp_path):
