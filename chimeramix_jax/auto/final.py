@@ -29,6 +29,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, stopping
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import drive
+from chimeramix_jax.training.members import member_directories
 from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.stage_data import epoch_plan
 from chimeramix_jax.workflow.completion import completed_with_report
@@ -134,8 +135,9 @@ class _Choosing:
         config = menu.config_of(self._record.winner, self._config, self._record.final)
         if self._record.side is not None:
             config = sides.config_at(config, self._record.side)
+        limits = self._limits() if stage == "all" else {}
         try:
-            with prepared(Request(config, self._workdir, stage, limits=self._limits())) as run:
+            with prepared(Request(config, self._workdir, stage, limits=limits)) as run:
                 return drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
         finally:
             self._save()  # the time counts, even if the run is stopped
@@ -154,8 +156,9 @@ class _Choosing:
         }
 
     def _used_by_the_final_run(self) -> float:
-        """Returns the time that was used up to the final run's newest checkpoint, which a killed process leaves."""
-        stages = (checkpoints.newest(directory) for directory in (self._workdir.generator, self._workdir.classifier))
+        """Returns the time that was used up to the final run's newest checkpoints, which a killed process leaves."""
+        members = member_directories(self._workdir.classifier, self._config.classifier.members)
+        stages = (checkpoints.newest(directory) for directory in (self._workdir.generator, *members))
         return self._record.planned_at + math.fsum(about["seconds"] for about in stages if about is not None)
 
     def _save(self) -> None:

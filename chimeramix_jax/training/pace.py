@@ -60,8 +60,7 @@ class Pace:
             programs: returns how many programs have been compiled.
             now: returns the time in seconds.
         """
-        seconds_per_work = limit.seconds_per_epoch * epochs / work(epochs)
-        self._planned = lambda completed: seconds_per_work * work(completed)
+        self._work, self._seconds_per_work = work, limit.seconds_per_epoch * epochs / work(epochs)
         self._until, self._epochs, self._programs, self._now = limit.until, epochs, programs, now
         self._kept = 0.5 ** (1 / max(_HALF_LIFE * epochs, _LEAST_HALF_LIFE))
         self._took = self._was_to_take = 0.0  # the epochs so far, the latest counting most
@@ -80,6 +79,10 @@ class Pace:
         left_out = max(min(int(self._owed), self._epochs - 1 - completed), 0)
         self._owed -= left_out
         return left_out
+
+    def _planned(self, completed: int) -> float:
+        """Returns the seconds that the first epochs were to take."""
+        return self._seconds_per_work * self._work(completed)
 
     @property
     def _slowdown(self) -> float:

@@ -1,5 +1,6 @@
 """A whole choice on the digits with tiny networks."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -18,7 +19,9 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.stopping import Stopped
+from chimeramix_jax.training import loop
 from chimeramix_jax.training.calls import StepCall
+from chimeramix_jax.training.pace import Pace
 
 
 @pytest.fixture
@@ -173,49 +176,54 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
 
 
-def test_on_a_machine_that_becomes_slower_fewer_epochs_are_trained_in_time(photo_settings, tmp_path, monkeypatch):
+def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(photo_settings, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 0.4, "classifier.batch_size": 2}  # four steps in an epoch
+    choice = {"recipes": "baseline", "minutes": 0.5, "classifier.batch_size": 2}  # four steps in an epoch
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
-    run_step = StepCall.run
+    limits, began = [], time.monotonic()
 
-    def slower_after_the_timing(call):
-        time.sleep(0.03 if int(call.span.epoch) == 0 else 0.06)
-        return run_step(call)
+    class Late(Pace):
+        def __init__(self, limit, *arguments):
+            limits.append(limit)
+            super().__init__(dataclasses.replace(limit, until=0.0), *arguments)
 
-    monkeypatch.setattr(StepCall, "run", slower_after_the_timing)
+    monkeypatch.setattr(loop, "Pace", Late)
     results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "auto.json").read_text())
-    assert record["used"] == pytest.approx(24, rel=0.15)
-    planned, left_out = record["final"]["classifier"], results["epochs_left_out"]["classifier"]
-    assert 0.3 * planned < left_out < 0.6 * planned
+    cost, planned = record["costs"]["baseline"], record["final"]["classifier"]
+    assert len(limits) == 1  # not of the timing
+    assert limits[0].until == pytest.approx(began + 30 - cost["setup"], abs=10)
+    assert (limits[0].seconds_per_epoch, list(limits[0].weights)) == (cost["classifier_epoch"], cost["weights"])
+    left_out = results["epochs_left_out"]["classifier"]
+    assert left_out == pytest.approx(0.75 * planned, abs=2)
     assert len((tmp_path / "run/classifier/metrics.jsonl").read_text().splitlines()) == planned - left_out
     said = f"{left_out} of the {planned} epochs were left out to keep to the time"
-    assert said in closing_text(results)
+    assert said in " ".join(closing_text(results).split())
     assert said in " ".join((tmp_path / "run" / "report.html").read_text().split())
 
 
 def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 0.5, "classifier.batch_size": 2, "checkpoint.every_seconds": 0.5}
+    choice = {"recipes": "baseline", "minutes": 2, "classifier.batch_size": 2}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
-    run_step, began, stopping_after = StepCall.run, [], [4.0]
+    run_step, steps_left = StepCall.run, [20]
 
-    def slow_and_stopped(call):
-        time.sleep(0.05)
+    def stopped_in_the_final_training(call):
         if int(call.span.epoch) > 0:  # the timing has a single epoch
-            began.append(time.monotonic())
-            if began[-1] - began[0] > stopping_after[0]:
+            time.sleep(0.2)
+            steps_left[0] -= 1
+            if steps_left[0] == 0:
                 raise Stopped(signal.SIGTERM)
         return run_step(call)
 
-    monkeypatch.setattr(StepCall, "run", slow_and_stopped)
+    monkeypatch.setattr(StepCall, "run", stopped_in_the_final_training)
     record = tmp_path / "run" / "auto.json"
     with pytest.raises(Stopped):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
     stored = json.loads(record.read_text())
-    assert stored["used"] > stored["planned_at"] + 4
+    assert stored["used"] > stored["planned_at"] + 3.8
     record.write_text(json.dumps(stored | {"used": stored["planned_at"]}))  # as a kill leaves it
-    stopping_after[0] = 1000.0
-    chimeramix_jax.choose_and_train(config, tmp_path / "run")
-    assert json.loads(record.read_text())["used"] > stored["planned_at"] + 4
+    steps_left[0] = 1
+    with pytest.raises(Stopped):
+        chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert json.loads(record.read_text())["used"] > stored["planned_at"] + 3.8

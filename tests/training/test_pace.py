@@ -72,9 +72,13 @@ def test_far_too_little_time_is_exceeded_rather_than_leaving_out_nearly_everythi
 
 def test_steps_that_take_longer_at_larger_sides_are_planned_as_such():
     """The second half has epochs of four times the work: as many seconds as planned, so nothing is left out."""
-    work = lambda epochs: min(epochs, 50) + 4 * max(epochs - 50, 0)  # noqa: E731
-    planned = 100 / work(100)
-    took = lambda epoch: planned * (1 if epoch < 50 else 4)  # noqa: E731
+
+    def work(epochs):
+        return min(epochs, 50) + 4 * max(epochs - 50, 0)
+
+    def took(epoch):
+        return 100 * (work(epoch + 1) - work(epoch)) / work(100)
+
     assert trained_epochs(100, took, 100, work=work)[0] == [*range(100)]
 
 
