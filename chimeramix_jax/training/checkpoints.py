@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,11 @@ _UNFINISHED = ".part"  # marks what is being written or deleted; Orbax appends a
 _DAMAGED = ".damaged"
 _REPLACED = ".replaced"  # an older checkpoint of the same step, until the new one has its name
 _SPECIAL = frozenset("[]*?\\")
+_WAIT_FOR_OTHERS = 60.0  # seconds
+
+# Otherwise the threads that write the parts would wait for ten minutes for a folder that could not be made, and the
+# program with them.
+_FOLDERS_FIRST = ocp.CompositeOptions(async_options=ocp.AsyncOptions(create_directories_asynchronously=False))
 
 _orbax = threading.Lock()  # Orbax is not thread-safe, and every open stage has a writing thread
 
@@ -50,7 +56,7 @@ class StageCheckpoints:
         not be used by any other process.
         """
         self._directory, self._keep = directory.absolute(), keep
-        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler(composite_options=_FOLDERS_FIRST))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         if not read_only:
@@ -155,7 +161,7 @@ class StageCheckpoints:
         items = {name: ocp.args.StandardSave(part) for name, part in state.items()}
         try:
             arguments = ocp.args.Composite(**items, **{ABOUT: ocp.args.JsonSave(about)})
-            with _orbax, _plain_path(self._directory) as directory:
+            with _orbax, _plain_path(self._directory) as directory, _all_of_it_ended():
                 self._checkpointer.save(directory / unfinished.name, args=arguments)
             checkpoint_manifest.seal(unfinished)
             if self._path(step).exists():  # written at the same step, before the epoch's evaluation
@@ -226,6 +232,25 @@ def newest(directory: Path) -> dict[str, Any] | None:
     with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:
         step = checkpoints.latest_step()
         return None if step is None else checkpoints.about(step)
+
+
+@contextlib.contextmanager
+def _all_of_it_ended() -> Iterator[None]:
+    """Waits, if something in the block fails, until Orbax has stopped writing everything else.
+
+    Orbax writes the parts of a checkpoint in threads of its own. The first part that fails ends ``save``, while others
+    still write. They would complain about a folder that is gone, and would leave files behind. ``_orbax`` must be held,
+    so that all of Orbax's threads belong to the block. After a minute it waits no longer, in case they wait for the
+    part that failed.
+    """
+    try:
+        yield
+    except BaseException:
+        end = time.monotonic() + _WAIT_FOR_OTHERS
+        for thread in threading.enumerate():
+            if type(thread).__module__.startswith("orbax.") and not thread.daemon:
+                threading.Thread.join(thread, max(0.0, end - time.monotonic()))  # Orbax's own would raise their errors
+        raise
 
 
 @contextlib.contextmanager

@@ -1,8 +1,11 @@
 """Checkpoints that are damaged, incomplete, or too large for the disk."""
 
+import errno
 import os
 import resource
 import shutil
+import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -206,4 +209,33 @@ def test_an_error_unrelated_to_the_disk_is_not_reported_as_a_full_disk(tmp_path)
         with pytest.raises(TypeError, match="not JSON serializable"):
             checkpoints.save(3, STATE, {"about": object()})
             checkpoints.wait()
-        assert checkpoints.latest_step() is None  # Orbax's own writers may leave something under another name
+        assert checkpoints.latest_step() is None
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_part_that_cannot_be_written_leaves_neither_files_nor_threads_that_still_write(tmp_path):
+    large = {f"layer {number}": jnp.ones((300, 300)) for number in range(20)}  # takes longer than the part that fails
+    with StageCheckpoints(tmp_path) as checkpoints:
+        for _ in range(3):
+            with pytest.raises(TypeError, match="not JSON serializable"):
+                checkpoints.save(3, {**STATE, "large": large}, {"about": object()})
+                checkpoints.wait()
+            writing = [thread.name for thread in threading.enumerate() if "orbax" in type(thread).__module__]
+            assert not writing and not list(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_made_are_reported_at_once(tmp_path, monkeypatch):
+    make = os.mkdir
+
+    def full(path, *arguments, **options):
+        if Path(path).name.startswith("network"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        make(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", full)
+    start = time.monotonic()
+    with pytest.raises(StorageError, match="No space left"), StageCheckpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, {"network": STATE["network"]}, {})
+    assert time.monotonic() - start < 30  # Orbax's threads would wait for the folder for ten minutes
+    assert not [thread for thread in threading.enumerate() if "orbax" in type(thread).__module__]
+    assert not list(tmp_path.iterdir())
