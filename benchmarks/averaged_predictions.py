@@ -17,10 +17,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from benchmarks.accuracy import OURS, prepare_machine, shown
@@ -31,6 +31,11 @@ from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runtime import compilation_cache
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+    from chimeramix_jax.models.classifier import Classifier
 
 CONFIG_FILE = "configs/image_folder.py"
 # Views that are averaged, by their places among those of ``EvaluationViews`` with crops and mirror images.
@@ -104,19 +109,45 @@ def accuracies(
     return found
 
 
+def view_log_probabilities(
+    config: ConfigDict,
+    network: "nnx.GraphDef[Classifier]",
+    states: Sequence[tuple[Any, Any]],
+    pixels: UInt8[np.ndarray, "examples side side 3"],
+) -> Float[np.ndarray, "members views examples classes"]:
+    """Returns what every member says of every view of ``VIEWS``: its class probabilities' logarithms.
+
+    Args:
+        config: the run's settings, with five crops and mirror images.
+        network: the members' structure.
+        states: each member's parameters and batch statistics.
+        pixels: images in 0..255 of the classifier's size.
+    """
+    import jax
+
+    from chimeramix_jax.training.classifier import predict
+    from chimeramix_jax.training.evaluation_views import EvaluationViews
+
+    @jax.jit
+    def of_views(parameters, statistics, images):
+        views = (view.astype(images.dtype) for view in EvaluationViews.of(config)(images.astype(jax.numpy.float32)))
+        return jax.numpy.stack([jax.nn.log_softmax(predict(network, parameters, statistics, view)) for view in views])
+
+    size = 100
+    padded = np.pad(pixels, ((0, -len(pixels) % size), (0, 0), (0, 0), (0, 0)))
+    batches = [jax.numpy.asarray(padded[start : start + size]) for start in range(0, len(padded), size)]
+    outputs = [np.concatenate([np.asarray(of_views(*member, batch)) for batch in batches], axis=1) for member in states]
+    return np.stack(outputs)[:, :, : len(pixels)]
+
+
 def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
     """Trains the members of a run, or continues them, and returns their accuracies on at most ``most`` images."""
-    import jax
-    from flax import nnx
-
     from chimeramix_jax.data.resizing import resize
     from chimeramix_jax.runs.run import Request, prepared
     from chimeramix_jax.runs.workdir import Workdir
     from chimeramix_jax.training import loop
     from chimeramix_jax.training.calls import drive
     from chimeramix_jax.training.classification_step import evaluated
-    from chimeramix_jax.training.classifier import predict
-    from chimeramix_jax.training.evaluation_views import EvaluationViews
     from chimeramix_jax.training.execution import OneDevice
     from chimeramix_jax.training.members import member_directories
 
@@ -142,22 +173,10 @@ def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
         held_out = run.dataset.held_out
         chosen = np.linspace(0, len(held_out.labels), min(most, len(held_out.labels)), endpoint=False, dtype=int)
         pixels = resize(held_out.images[chosen], config.classifier.image_side)
-
-    @jax.jit
-    def of_views(parameters, statistics, images):
-        views = EvaluationViews.of(config)(images)  # shifts and mirroring are the same for pixels in 0..255
-        network: nnx.GraphDef[Any] = stage.network
-        return jax.numpy.stack([jax.nn.log_softmax(predict(network, parameters, statistics, view)) for view in views])
-
-    size = 100
-    padded = np.pad(pixels, ((0, -len(pixels) % size), (0, 0), (0, 0), (0, 0)))
-    batches = [jax.numpy.asarray(padded[start : start + size]) for start in range(0, len(padded), size)]
-    outputs = [
-        np.concatenate([np.asarray(of_views(*evaluated(member.state), batch)) for batch in batches], axis=1)
-        for member in trained
-    ]
+    states = [evaluated(member.state) for member in trained]
+    outputs = view_log_probabilities(config, stage.network, states, pixels)
     return {
-        "accuracies": accuracies(np.stack(outputs)[:, :, : len(chosen)], held_out.labels[chosen]),
+        "accuracies": accuracies(outputs, held_out.labels[chosen]),
         "examples": len(chosen),
         "seconds": [member.seconds for member in trained],
         "epochs": config.classifier.epochs,
