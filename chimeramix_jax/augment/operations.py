@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped, UInt8
 
+from chimeramix_jax.runtime import backend
+
 
 class Operation(enum.IntEnum):
     """The codes of the operations. Comments give the meaning of the magnitude; operations without one ignore it."""
@@ -117,6 +119,9 @@ def _remap(
     }
     chosen = jnp.select([operation == candidate for candidate in tables], list(tables.values()), levels)
     table = jnp.broadcast_to(jnp.clip(chosen, 0, 255).astype(jnp.uint8), (256, 3))
+    if backend.uses_cpu_lowering():
+        # Written to an array, entry by entry. XLA:CPU would compute the entry of every pixel anew instead.
+        table = jnp.zeros_like(table).at[jnp.arange(256)].set(table, indices_are_sorted=True, unique_indices=True)
     return table[image, jnp.arange(3)]
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 # Some versions of XLA hand plain convolutions on CPU to YNNPACK, which is slower than XLA's own library for many of
 # the models' shapes (python -m benchmarks.convolutions). This flag leaves only matrix products to YNNPACK. XLA aborts
 # the process on a flag that it does not know, so only the versions that it was tested with get it; jaxlib 0.9 does not
-# need it.
+# need it. The value must be INDIVIDUAL_DOT: with DOT, a product whose right side is a number repeated is wrong or NaN.
 _KEEP_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type"
 _KEEP_CONVOLUTIONS_IN = ((0, 10), (0, 12))  # first and last version
 
@@ -31,5 +31,5 @@ def keep_convolutions_from_ynnpack() -> bool:
     first, last = _KEEP_CONVOLUTIONS_IN
     if not first <= jaxlib <= last or any(flag.startswith(_KEEP_CONVOLUTIONS) for flag in given()):
         return False
-    add(f"{_KEEP_CONVOLUTIONS}=LIBRARY_FUSION_TYPE_DOT")
+    add(f"{_KEEP_CONVOLUTIONS}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
     return True

@@ -18,6 +18,23 @@ convolve = jax.jit(lambda x, w: jax.lax.conv_general_dilated(
 print(convolve.lower(jnp.ones((32, 34, 34, 32)), jnp.ones((3, 3, 32, 32))).compile().as_text())
 """
 
+PRODUCTS = """
+from chimeramix_jax.runtime import xla_flags
+xla_flags.keep_convolutions_from_ynnpack()
+import jax, jax.numpy as jnp, numpy as np
+values = np.random.default_rng(0).standard_normal((64, 1024), np.float32)
+sides = {
+    "a number": (lambda v: jnp.full((1024, 8), 2.0), np.full((1024, 8), 2.0)),
+    "a number that is given": (lambda v: jnp.broadcast_to(v[0, 0], (1024, 8)), np.full((1024, 8), values[0, 0])),
+    "a row": (lambda v: jnp.broadcast_to(v[0, :8], (1024, 8)), np.tile(values[0, :8], (1024, 1))),
+    "a column": (lambda v: jnp.broadcast_to(v[0][:, None], (1024, 8)), np.tile(values[0][:, None], 8)),
+}
+for name, (side, same) in sides.items():
+    right, left = jax.jit(lambda v: (v @ side(v), side(v).T @ v.T))(values)
+    np.testing.assert_allclose(right, values @ same, rtol=1e-3, atol=1e-3, err_msg=name)
+    np.testing.assert_allclose(left, same.T @ values.T, rtol=1e-3, atol=1e-3, err_msg=name)
+"""
+
 
 FLAGS_AFTER_A_PUBLIC_NAME = """
 import os
@@ -49,6 +66,13 @@ def test_the_installed_xla_accepts_the_flag_and_computes_convolutions_with_its_o
     assert "convolution(" in program
     assert was_set == "True" or jax.version.__version_info__ < (0, 10), "this flag was not tested with this JAX"
     assert "__ynn_fusion" not in program
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="how products are computed on CPU")
+def test_products_with_repeated_numbers_are_right():
+    command = [sys.executable, "-c", PRODUCTS]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
 
 
 def test_existing_flags_are_kept_and_none_is_set_twice(monkeypatch):
@@ -84,4 +108,6 @@ def test_the_first_use_of_a_public_function_sets_the_same_flags_as_the_command_l
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     before, after = process.stdout.splitlines()
-    assert (before, after) == ("None", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"), process.stderr
+    assert (before, after) == ("None", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"), (
+        process.stderr
+    )
