@@ -7,7 +7,8 @@ the image alone, with its mirror image, with four shifted crops, and with the mi
 averaged weights (``classifier.averaged_weights``) is also measured with the newest ones, which are those of the same
 training without averaging. The images are those that the run was evaluated on. Choose settings by runs with
 ``--config.dataset.evaluate_on=validation`` only. Several runs of one folder get a line with their mean differences and
-Student's 95 % interval. The runs are not changed.
+Student's 95 % interval; ``--to=mirror`` compares with the mirror image instead of the image alone. The runs are not
+changed.
 """
 
 import argparse
@@ -77,24 +78,22 @@ def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:
         yield Measured(workdir, images, weights, len(pixels), of_views)
 
 
-def table(runs: list[Measured]) -> str:
-    """Returns a line per run, and one per folder of several runs, in percent.
+def table(runs: list[Measured], to: str = FIRST) -> str:
+    """Returns a line per run with its accuracies, and one per folder of several runs with mean differences, in percent.
 
-    Differences of a run are to the image alone with the same weights, mean ones to the image alone with the newest.
+    Differences are to the view ``to`` of the same run, with its newest weights if they were measured.
     """
     lines = [["run", "weights", "images", *VIEWS]]
     for run in runs:
-        first = run.accuracies[FIRST]
-        others = (run.accuracies[name] for name in VIEWS if name != FIRST)
-        changes = (f"{100 * other:.1f} ({100 * (other - first):+.1f})" for other in others)
-        lines.append([str(run.run), run.weights, str(run.examples), f"{100 * first:.1f}", *changes])
+        accuracies = (f"{100 * run.accuracies[name]:.1f}" for name in VIEWS)
+        lines.append([str(run.run), run.weights, str(run.examples), *accuracies])
     newest_last = sorted(runs, key=lambda run: run.weights == NEWEST)
-    firsts = {run.run: run.accuracies[FIRST] for run in newest_last}  # of the newest weights, if they are measured
+    firsts = {run.run: run.accuracies[to] for run in newest_last}
     for images, weights in dict.fromkeys((run.images, run.weights) for run in runs):
         same = [run for run in runs if (run.images, run.weights) == (images, weights)]
         if len(same) > 1:
             changes = (_change([run.accuracies[name] - firsts[run.run] for run in same]) for name in VIEWS)
-            lines.append([f"{images}: mean of {len(same)} differences", weights, "", *changes])
+            lines.append([f"{images}: {len(same)} differences to {to}", weights, "", *changes])
     return aligned(lines)
 
 
@@ -126,9 +125,11 @@ def main() -> int:
     """Prints the table of the given runs; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="directories of finished runs")
+    parser.add_argument("--to", choices=VIEWS, default=FIRST, help="what the others are compared with")
+    arguments = parser.parse_args()
     try:
-        runs = [(run, finished(run)) for run in parser.parse_args().runs]  # all are read before any is measured
-        print(table([found for run in runs for found in measured(*run)]))
+        runs = [(run, finished(run)) for run in arguments.runs]  # all are read before any is measured
+        print(table([found for run in runs for found in measured(*run)], arguments.to))
     except InputError as error:
         print(f"averaged_views: {error}", file=sys.stderr)
         return 2

@@ -52,18 +52,18 @@ def test_an_unfinished_run_and_one_trained_without_mirror_images_are_refused(con
         finished(tmp_path / "run")
 
 
-def test_mean_differences_are_to_the_image_alone_with_the_newest_weights(tmp_path):
+def test_mean_differences_are_to_one_view_with_the_newest_weights(tmp_path):
     def row(run, weights, *accuracies):
         return Measured(tmp_path / run, "photos", weights, 100, dict(zip(VIEWS, accuracies, strict=True)))
 
-    lines = table(
-        [
-            row("a", AVERAGED, 0.60, 0.61, 0.62, 0.63),
-            row("a", NEWEST, 0.50, 0.51, 0.52, 0.53),
-            row("b", AVERAGED, 0.62, 0.63, 0.64, 0.65),
-            row("b", NEWEST, 0.50, 0.51, 0.52, 0.53),
-        ]
-    ).splitlines()
-    assert lines[2].split()[-4:] == ["62.0", "(+2.0)", "63.0", "(+3.0)"]  # to the image alone, with the same weights
-    assert lines[-2].startswith("photos: mean of 2 differences") and "+11.00 (-1.71 to +23.71)" in lines[-2]
+    rows = [
+        row("a", AVERAGED, 0.60, 0.61, 0.62, 0.63),
+        row("a", NEWEST, 0.50, 0.51, 0.52, 0.53),
+        row("b", AVERAGED, 0.62, 0.63, 0.64, 0.65),
+        row("b", NEWEST, 0.50, 0.51, 0.52, 0.53),
+    ]
+    lines = table(rows).splitlines()
+    assert lines[2].split()[-5:] == ["100", "60.0", "61.0", "62.0", "63.0"]
+    assert lines[-2].startswith("photos: 2 differences to image") and "+11.00 (-1.71 to +23.71)" in lines[-2]
     assert lines[-1].split()[-4:] == ["+3.00", "(+3.00", "to", "+3.00)"]
+    assert table(rows, "mirror").splitlines()[-1].split()[-4:] == ["+2.00", "(+2.00", "to", "+2.00)"]
