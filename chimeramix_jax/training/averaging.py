@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+AVERAGE = "average"  # its entry in a classifier's state
+
 Average = dict[str, PyTree]
 
 

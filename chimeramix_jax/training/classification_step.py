@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from chimeramix_jax.augment.blend import Blend
 from chimeramix_jax.models.ensemble import Network
-from chimeramix_jax.training.averaging import initial_average, updated_average
+from chimeramix_jax.training.averaging import AVERAGE, initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_loss import loss_of
 from chimeramix_jax.training.schedules import Schedule
@@ -49,7 +49,7 @@ class ClassificationStep:
             "batch_statistics": statistics,
             "optimizer": self.optimizer.init(parameters),
         }
-        return state | ({"average": initial_average(parameters, statistics)} if self.averaged_weights else {})
+        return state | ({AVERAGE: initial_average(parameters, statistics)} if self.averaged_weights else {})
 
     def with_optimizer(self, optimizer: optax.GradientTransformation) -> "ClassificationStep":
         """Returns the step with another optimizer, whose state has the same structure."""
@@ -79,7 +79,7 @@ class ClassificationStep:
         Returns:
             The state after the step, and the batch's loss and accuracy.
         """
-        parameters, average = state["parameters"], state.get("average")
+        parameters, average = state["parameters"], state.get(AVERAGE)
         (loss, details), gradients = jax.value_and_grad(self.loss, has_aux=True)(
             parameters, state["batch_statistics"], images, labels, dropout_key, example_mask, blend, class_weights
         )
@@ -91,7 +91,7 @@ class ClassificationStep:
         }
         if average is not None:
             newest = state["parameters"], state["batch_statistics"]
-            state["average"] = updated_average(average, *newest, self.averaged_weights)
+            state[AVERAGE] = updated_average(average, *newest, self.averaged_weights)
         return state, {"loss": loss, "accuracy": details.accuracy}
 
     def loss(
@@ -119,14 +119,14 @@ class ClassificationStep:
 
 def evaluated(state: State) -> tuple[PyTree, PyTree]:
     """Returns the parameters and batch statistics that are evaluated and predict: averaged ones if there are any."""
-    source = state.get("average", state)
+    source = state.get(AVERAGE, state)
     return source["parameters"], source["batch_statistics"]
 
 
 def with_statistics(state: State, statistics: PyTree) -> State:
     """Returns the state with other batch statistics in place of those that ``evaluated`` returns."""
-    if "average" in state:
-        return state | {"average": state["average"] | {"batch_statistics": statistics}}
+    if AVERAGE in state:
+        return state | {AVERAGE: state[AVERAGE] | {"batch_statistics": statistics}}
     return state | {"batch_statistics": statistics}
 
 
@@ -134,7 +134,7 @@ def evaluated_entries(classifier: Network, averaged_weights: float) -> State:
     """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
     parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
     if averaged_weights:
-        return {"average": jax.eval_shape(initial_average, parameters, statistics)}
+        return {AVERAGE: jax.eval_shape(initial_average, parameters, statistics)}
     return {"parameters": parameters, "batch_statistics": statistics}
 
 

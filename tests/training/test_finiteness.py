@@ -37,3 +37,7 @@ def test_infinities_of_both_signs_do_not_cancel_and_large_numbers_are_no_fault()
 
 def test_whole_numbers_and_keys_are_no_fault():
     assert not bad_after_a_step({"count": jnp.int32(3), "array": jnp.zeros(4)})
+
+
+def test_a_moving_average_is_not_looked_at_as_it_follows_what_is():
+    assert not bad_after_a_step({"parameters": jnp.zeros(4), "average": jnp.full(4, jnp.inf)})
