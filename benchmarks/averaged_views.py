@@ -4,7 +4,7 @@
 
 Training does not depend on ``evaluation.mirror`` and ``evaluation.crops``, so each run's classifier is measured with
 the image alone, with its mirror image, with four shifted crops, and with the mirror images of all five. A run with
-averaged weights (``classifier.averaged_weights``) is also measured with the newest ones, which are those of the same
+averaged weights (``classifier.averaged_share``) is also measured with the newest ones, which are those of the same
 training without averaging. The images are those that the run was evaluated on. Choose settings by runs with
 ``--config.dataset.evaluate_on=validation`` only. Several runs of one folder get a line with their mean differences and
 Student's 95 % interval; ``--to=mirror`` compares with the mirror image instead of the image alone. The runs are not
@@ -31,6 +31,7 @@ from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
 from chimeramix_jax.training.classifier import build_classifier
@@ -65,9 +66,9 @@ def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:
         network, held_out = run.classifier_stage(mixes=False).network, run.dataset.held_out
     members = members_of(trained.network)
     states = [(nnx.state(member, nnx.Param), nnx.state(member, nnx.BatchStat)) for member in members]
-    averages = bool(config.classifier.averaged_weights)
-    kinds = {AVERAGED if averages else NEWEST: states}
-    if averages and len(members) == 1 and config.classifier.batch_statistics == "running":
+    averaged = averages(config.classifier)
+    kinds = {AVERAGED if averaged else NEWEST: states}
+    if averaged and len(members) == 1 and config.classifier.batch_statistics == "running":
         kinds[NEWEST] = [_newest(Workdir(workdir).classifier, config, len(trained.class_names))]
     pixels = resize(held_out.images, config.classifier.image_side)
     images = Path(config.dataset.directory).name if config.dataset.directory else config.dataset.name
@@ -100,7 +101,7 @@ def table(runs: list[Measured], to: str = FIRST) -> str:
 def _newest(directory: Path, config: ConfigDict, classes: int) -> tuple[Any, Any]:
     """Reads the parameters and batch statistics that a run's training ended with, which its predictions do not use."""
     network = nnx.eval_shape(lambda: build_classifier(config, classes, nnx.Rngs(0)))
-    entries = evaluated_entries(network, averaged_weights=0.0)
+    entries = evaluated_entries(network, averages=False)
     with StageCheckpoints(directory / "checkpoints", read_only=True) as stored:
         step = stored.latest_step()
         assert step is not None, "a finished classifier has a checkpoint"

@@ -63,6 +63,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
     _check_loss_and_head(settings)
     parse_growing_sides(settings["classifier.growing_sides"], settings[_SIDE])
     _check_choice(settings)
+    _check_average(settings)
     _check_evaluation(settings)
     if settings["augment.mixup"] and settings["augment.cutmix_probability"]:
         raise InputError(
@@ -275,6 +276,15 @@ def _check_evaluation(settings: Mapping[str, Any]) -> None:
             f"evaluation.crops: {settings['evaluation.crops']}, but with augment.crop_padding_fraction "
             f"{settings['augment.crop_padding_fraction']:g} the classifier never sees shifted images; it must be 1, or "
             f"augment.crop_padding_fraction at least {1 / settings[_SIDE]:g}"
+        )
+
+
+def _check_average(settings: Mapping[str, Any]) -> None:
+    weights, share = settings["classifier.averaged_weights"], settings["classifier.averaged_share"]
+    if weights and share:
+        raise InputError(
+            f"classifier.averaged_share: {share:g}, but classifier.averaged_weights is {weights:g}; both say how far "
+            "the average reaches back, so one of them must be 0"
         )
 
 

@@ -51,6 +51,7 @@ _AS_BEFORE = {
     "classifier.loss": "cross_entropy",
     "classifier.head": "linear",
     "classifier.tvmf_kappa": 16.0,
+    "classifier.averaged_share": 0.0,
     "classifier.batch_statistics": "running",
     "classifier.members": 1,
     "pretraining.method": "none",

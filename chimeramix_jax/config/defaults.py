@@ -177,6 +177,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.label_smoothing": (0.0, rules.BELOW_ONE),
     # Decay per step of the moving average of the parameters that is evaluated and predicts; 0: no average
     "classifier.averaged_weights": (0.0, rules.BELOW_ONE),
+    # The same, as the share of the training that the average reaches back over, whatever its length; 0: no average
+    "classifier.averaged_share": (0.0, rules.BELOW_ONE),
     # What batch norm predicts with: "running" averages over all batches of training, as published; "unmixed": computed
     # anew after training, from augmented images that no mask, mixup or CutMix has mixed
     "classifier.batch_statistics": ("running", rules.choice(*rules.BATCH_STATISTICS)),

@@ -107,6 +107,9 @@ def _extras(config: ConfigDict) -> Iterator[str]:
         yield f"Labels were smoothed by {classifier.label_smoothing:g}."
     if classifier.averaged_weights:
         yield f"Its weights are a moving average with a decay of {classifier.averaged_weights:g} per step."
+    if classifier.averaged_share:
+        share = f"{100 * classifier.averaged_share:g} %"
+        yield f"Its weights are a moving average that reaches back over about {share} of the training."
     if classifier.batch_statistics == "unmixed":
         yield "Batch norm predicts with statistics of augmented images that were not mixed, computed after training."
     if classifier.class_balance == "sampling":

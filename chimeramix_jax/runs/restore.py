@@ -21,6 +21,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
@@ -170,7 +171,7 @@ def _newest_network(directory: Path) -> tuple[dict[str, Any], Network]:
         config = settings.from_dict(about["config"])
         network = nnx.eval_shape(lambda: build_classifier(config, len(about["class_names"]), nnx.Rngs(0)))
         graphs.append(nnx.graphdef(network.eval()))
-        return evaluated_entries(network, config.classifier.averaged_weights)
+        return evaluated_entries(network, averages=averages(config.classifier))
 
     about, state = _newest(directory, select)
     return about, nnx.merge(graphs[0], *evaluated(state))

@@ -7,11 +7,24 @@ reach of about ``1 / (1 - decay)`` steps.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
+from ml_collections import ConfigDict
 
 AVERAGE = "average"  # its entry in a classifier's state
 
 Average = dict[str, PyTree]
+
+
+def averages(settings: ConfigDict) -> bool:
+    """Returns whether a classifier with the settings in ``config.classifier`` has a moving average."""
+    return bool(settings.averaged_weights or settings.averaged_share)
+
+
+def decay(settings: ConfigDict, steps: int) -> float:
+    """Returns the decay per step for a training of this many steps; 0 without a moving average."""
+    if settings.averaged_share:
+        return 1 - 1 / max(settings.averaged_share * steps, 1.0)
+    return float(settings.averaged_weights)
 
 
 def initial_average(parameters: PyTree, statistics: PyTree) -> Average:
@@ -20,7 +33,9 @@ def initial_average(parameters: PyTree, statistics: PyTree) -> Average:
     return {"parameters": parameters, "batch_statistics": statistics, "steps": jnp.zeros((), jnp.int32)}
 
 
-def updated_average(average: Average, parameters: PyTree, statistics: PyTree, decay: float) -> Average:
+def updated_average(
+    average: Average, parameters: PyTree, statistics: PyTree, decay: Float[Array, ""] | float
+) -> Average:
     """Returns the average after one more step.
 
     The weights of the steps fall by the factor ``decay`` from each to the one before, and add up to 1 from the first

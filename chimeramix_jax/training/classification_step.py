@@ -30,14 +30,15 @@ class LossDetails(NamedTuple):
 class ClassificationStep:
     """The loss and the SGD update of a classifier training step, as pure functions.
 
-    The state is a dictionary of ``parameters``, ``batch_statistics`` and ``optimizer``; with ``averaged_weights``, the
-    decay per step of the moving average, also of ``average``.
+    The state is a dictionary of ``parameters``, ``batch_statistics`` and ``optimizer``. If the step ``averages``, there
+    is also the moving average ``average``, of which ``average_decay`` is the decay per step.
     """
 
     classifier: nnx.GraphDef[Network]
     optimizer: optax.GradientTransformation
     label_smoothing: float = 0.0
-    averaged_weights: float = 0.0
+    averages: bool = False
+    average_decay: Float[Array, ""] | float = 0.0
     loss_name: str = "cross_entropy"  # see ``classification_loss.loss_of``
     loss_code: str = ""
 
@@ -49,11 +50,13 @@ class ClassificationStep:
             "batch_statistics": statistics,
             "optimizer": self.optimizer.init(parameters),
         }
-        return state | ({AVERAGE: initial_average(parameters, statistics)} if self.averaged_weights else {})
+        return state | ({AVERAGE: initial_average(parameters, statistics)} if self.averages else {})
 
-    def with_optimizer(self, optimizer: optax.GradientTransformation) -> "ClassificationStep":
-        """Returns the step with another optimizer, whose state has the same structure."""
-        return dataclasses.replace(self, optimizer=optimizer)
+    def with_arguments(
+        self, optimizer: optax.GradientTransformation, average_decay: Float[Array, ""]
+    ) -> "ClassificationStep":
+        """Returns the step with another optimizer, whose state has the same structure, and another decay."""
+        return dataclasses.replace(self, optimizer=optimizer, average_decay=average_decay)
 
     def update(
         self,
@@ -91,7 +94,7 @@ class ClassificationStep:
         }
         if average is not None:
             newest = state["parameters"], state["batch_statistics"]
-            state[AVERAGE] = updated_average(average, *newest, self.averaged_weights)
+            state[AVERAGE] = updated_average(average, *newest, self.average_decay)
         return state, {"loss": loss, "accuracy": details.accuracy}
 
     def loss(
@@ -130,10 +133,10 @@ def with_statistics(state: State, statistics: PyTree) -> State:
     return state | {"batch_statistics": statistics}
 
 
-def evaluated_entries(classifier: Network, averaged_weights: float) -> State:
+def evaluated_entries(classifier: Network, *, averages: bool) -> State:
     """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
     parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
-    if averaged_weights:
+    if averages:
         return {AVERAGE: jax.eval_shape(initial_average, parameters, statistics)}
     return {"parameters": parameters, "batch_statistics": statistics}
 

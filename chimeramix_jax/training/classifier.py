@@ -27,6 +27,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.heads import HeadKind
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.training import averaging
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_step import (
     ClassificationStep,
@@ -54,12 +55,14 @@ class ClassifierInputs:
         networks: the parameters of the frozen networks that mix them.
         schedule: of the learning rate.
         weight_decay: L2, of every parameter.
+        average_decay: of the moving average of the parameters, per step; 0 if there is none.
     """
 
     data: sampling.ResidentData
     networks: Parameters
     schedule: Cosine
     weight_decay: Float[Array, "*seeds"]
+    average_decay: Float[Array, "*seeds"]
 
 
 class ClassifierStage:
@@ -99,17 +102,23 @@ class ClassifierStage:
             self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
         total_steps = self.epochs * plan.steps
         schedule = Cosine.over(settings.learning_rate, total_steps)
-        decay = jnp.asarray(settings.weight_decay, jnp.float32)
-        self.inputs, self.test_set = ClassifierInputs(data.images, networks, schedule, decay), test_set
+        self.inputs = ClassifierInputs(
+            data.images,
+            networks,
+            schedule,
+            weight_decay=jnp.asarray(settings.weight_decay, jnp.float32),
+            average_decay=jnp.asarray(averaging.decay(settings, total_steps), jnp.float32),
+        )
+        self.test_set = test_set
         classifier: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
         self._step = ClassificationStep(
             nnx.graphdef(classifier.train()),
             self._optimizer(self.inputs),
             settings.label_smoothing,
-            settings.averaged_weights,
-            settings.loss,
-            settings.loss_code,
+            averaging.averages(settings),
+            loss_name=settings.loss,
+            loss_code=settings.loss_code,
         )
         self._unmixed: UnmixedStatistics | None = None
         if settings.batch_statistics == "unmixed":
@@ -184,7 +193,7 @@ class ClassifierStage:
             blend = blend.unless(mixed)
 
         # Loss and update.
-        step = self._step.with_optimizer(self._optimizer(inputs))
+        step = self._step.with_arguments(self._optimizer(inputs), inputs.average_decay)
         with computing(self.config.precision):
             return step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
 

@@ -7,7 +7,7 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def with_optimizer(self, _):
+    def with_arguments(self, *_):
         return self
 
     def update(self, *arguments):

@@ -10,9 +10,10 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.training import loop
-from chimeramix_jax.training.averaging import initial_average, updated_average
+from chimeramix_jax.training.averaging import decay, initial_average, updated_average
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.classification_step import evaluated
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -59,8 +60,10 @@ def stage_of(config):
     return ClassifierStage(config, data, 2, TestSet(PIXELS, LABELS, 4), mixes=False)
 
 
-def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path):
-    config = config_of(**{"classifier.averaged_weights": 0.5})
+# The average of three steps reaches back over two: the decay is 0.5, too.
+@pytest.mark.parametrize("setting", [{"classifier.averaged_weights": 0.5}, {"classifier.averaged_share": 2 / 3}])
+def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path, setting):
+    config = config_of(**setting)
     about = {"config": settings.config_to_dict(config), "class_names": ["no", "yes"]}
     stage, states = stage_of(config), []
 
@@ -87,6 +90,20 @@ def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path):
     np.testing.assert_allclose(network(normalize(jnp.asarray(PIXELS))), logits, rtol=1e-4, atol=1e-5)
     last = {name: value for name, value in trained.state.items() if name != "average"}
     assert np.max(np.abs(stage.logits(last) - logits)) > 1e-3
+
+
+def test_the_decay_follows_the_length_of_the_training():
+    of_share = config_of(**{"classifier.averaged_share": 0.08}).classifier
+    assert decay(of_share, 10_000) == pytest.approx(1 - 1 / 800)
+    assert decay(of_share, 5) == 0.0  # the newest weights alone
+    assert decay(config_of(**{"classifier.averaged_weights": 0.998}).classifier, 5) == 0.998
+    assert decay(config_of().classifier, 5) == 0.0
+
+
+def test_two_lengths_of_the_average_are_refused():
+    config = config_of(**{"classifier.averaged_weights": 0.998, "classifier.averaged_share": 0.08})
+    with pytest.raises(InputError, match=r"averaged_share: 0\.08, but classifier\.averaged_weights is 0\.998"):
+        settings.check(config)
 
 
 def test_without_it_the_state_has_no_average_and_is_evaluated_itself():
