@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line import exits, time_limit
 from chimeramix_jax.config import shipped
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import backend
@@ -39,8 +39,7 @@ def chosen(config: ConfigDict, source: str | None, overrides: Sequence[str], wor
     replaced_by = accelerators_source(source)
     if replaced_by is None or not backend.on_accelerator():
         return config
-    of_accelerators = settings.load(replaced_by)
-    settings.override(of_accelerators, overrides)
+    of_accelerators = time_limit.settings_of(replaced_by, overrides)
     stored = _stored(config, workdir)
     if stored is not None and _distance(stored, config) < _distance(stored, of_accelerators):
         return config

@@ -227,8 +227,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
         source = parsed.source or DEFAULT_CONFIG
         parsed.source, parsed.overrides = time_limit.choice_of_one(source, parsed.config, rest)
-        parsed.config = settings.load(parsed.source)
-        settings.override(parsed.config, parsed.overrides)
+    if parsed.source and ("minutes" in parsed.given or parsed.config.experiment == settings.AUTO):
+        parsed.config = time_limit.settings_of(parsed.source, parsed.overrides)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")

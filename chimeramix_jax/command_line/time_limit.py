@@ -34,16 +34,24 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
     if changed:
         key = changed[0].partition(":")[0]
         raise InputError(f"--minutes: trains experiment {name} as it is, but {key} was changed, which belongs to it")
-    source = f"{source.partition(':')[0]}:{settings.AUTO}"
-    return source, [*overrides, f"--config.recipes={name}", *_set_for(config, source, overrides)]
+    return f"{source.partition(':')[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
 
 
-def _set_for(config: ConfigDict, source: str, overrides: Sequence[str]) -> list[str]:
-    """Returns arguments for what the config file sets for the experiment, but not for a choice.
+def settings_of(source: str, overrides: Sequence[str]) -> ConfigDict:
+    """Returns the settings of a choice; one among a single recipe has what the config file sets for that recipe.
 
-    With them, the experiment has the same settings with ``--minutes`` as without it, but for its epochs.
+    So an experiment has the same settings with ``--minutes`` as without it, but for its epochs.
+
+    Args:
+        source: the value of ``--config``, with experiment "auto".
+        overrides: ``--config.KEY=VALUE`` and other arguments.
     """
     choice = settings.load(source)
     settings.override(choice, overrides)
-    chosen, alone = (settings.flatten(menu.config_of(config.experiment, one)) for one in (choice, config))
-    return [f"--config.{key}={value}" for key, value in alone.items() if chosen[key] != value]
+    recipes = settings.parse_recipes(choice.recipes)
+    if len(recipes) == 1:
+        alone = settings.load(f"{source.partition(':')[0]}:{recipes[0]}")
+        settings.override(alone, overrides)
+        chosen, own = (settings.flatten(menu.config_of(recipes[0], config)) for config in (choice, alone))
+        settings.override(choice, [f"--config.{key}={value}" for key, value in own.items() if chosen[key] != value])
+    return choice

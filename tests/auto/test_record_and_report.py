@@ -117,6 +117,15 @@ def test_times_that_do_not_fit_are_refused(arguments, expected):
     assert main_command.parse_arguments(["--config=digits:auto", "--minutes=5"]).config.minutes == 5
 
 
+def test_a_choice_among_one_recipe_has_what_the_config_file_sets_for_it(tmp_path):
+    folder = f"--config.dataset.directory={tmp_path}"
+    for flags in (["--config=image_folder", "--minutes=5"], ["--config=image_folder:auto", "--minutes=5"]):
+        parsed = main_command.parse_arguments([*flags, folder, "--config.recipes=mixup_trivialaugment"])
+        assert menu.config_of("mixup_trivialaugment", parsed.config).classifier.averaged_share > 0
+    several = main_command.parse_arguments(["--config=image_folder:auto", folder]).config
+    assert menu.config_of("mixup_trivialaugment", several).classifier.averaged_share == 0
+
+
 def test_a_given_experiment_with_minutes_is_a_choice_among_it_alone():
     arguments = ["--config=digits:cutout", "--minutes=5", "--config.classifier.learning_rate=0.5"]
     config = main_command.parse_arguments(arguments).config
