@@ -18,9 +18,9 @@ mixup, images that grow during training, averaged weights, and in prediction the
 their mirror images. It does not mix features, which lost accuracy there. On three other sets of photos its former
 version, without crops and averaged weights, was no better on test images than a smaller network with crops and mirror
 images alone (``docs/results.md``), so compare recipes on your own. ``:chimeramix_grid`` and the other experiments mix;
-they train the generator first, and then the classifier with and without mixing, and print both accuracies. Only the
-default averages weights and crops, and only its batch norm predicts with averages over all batches instead of
-statistics of unmixed images.
+they train the generator first, and then the classifier with and without mixing, and print both accuracies. All of them
+average weights and crops like the default, so that they can be compared with it. Everywhere but in the default, batch
+norm predicts with statistics of unmixed images.
 
 ``--minutes=10`` trains any of them for ten minutes altogether, on larger images if the time is enough for all epochs
 at that side.
@@ -52,6 +52,7 @@ def get_config(experiment: str = DEFAULT) -> ConfigDict:
     config.augment.cutout_side = IMAGE_SIDE // 4
     config.repeat_unlimited = True  # otherwise the epochs of a small folder would have few steps
     config.evaluation.mirror = True
+    config.evaluation.crops = 5
     config.evaluation.every_epochs = 32  # a folder may have thousands of test images
 
     config.generator.image_side = IMAGE_SIDE
@@ -74,9 +75,8 @@ def get_config(experiment: str = DEFAULT) -> ConfigDict:
     config.classifier.num_dataset_repeats_base = 100
     config.classifier.epochs = 128
     config.classifier.learning_rate = 0.02
+    config.classifier.averaged_share = 0.08
     config.classifier.batch_statistics = "unmixed"  # a small generator's mixes are unlike photos
-    if experiment == DEFAULT:  # what was measured with it alone
-        config.classifier.batch_statistics = "running"  # the others gained nothing
-        config.classifier.averaged_share = 0.08
-        config.evaluation.crops = 5
+    if experiment == DEFAULT:
+        config.classifier.batch_statistics = "running"  # it was measured with these, and the others gained nothing
     return experiments.apply(config, experiment)

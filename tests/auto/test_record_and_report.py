@@ -121,9 +121,9 @@ def test_a_choice_among_one_recipe_has_what_the_config_file_sets_for_it(tmp_path
     folder = f"--config.dataset.directory={tmp_path}"
     for flags in (["--config=image_folder", "--minutes=5"], ["--config=image_folder:auto", "--minutes=5"]):
         parsed = main_command.parse_arguments([*flags, folder, "--config.recipes=mixup_trivialaugment"])
-        assert menu.config_of("mixup_trivialaugment", parsed.config).classifier.averaged_share > 0
+        assert menu.config_of("mixup_trivialaugment", parsed.config).classifier.batch_statistics == "running"
     several = main_command.parse_arguments(["--config=image_folder:auto", folder]).config
-    assert menu.config_of("mixup_trivialaugment", several).classifier.averaged_share == 0
+    assert menu.config_of("mixup_trivialaugment", several).classifier.batch_statistics == "unmixed"
 
 
 def test_a_given_experiment_with_minutes_is_a_choice_among_it_alone():
