@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, stopping
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import drive
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.training.members import member_directories
 from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.stage_data import epoch_plan
@@ -115,15 +117,16 @@ class _Choosing:
         """Decides on the side of the final model's images, and for how many epochs the time that is left is enough."""
         winner, seconds, before = self._record.winner, self._clock.left(), self._config.dataset.image_side
         usual, families = self._candidates.usual, self._candidates.families
-        cost, side = self._cost_of_final(winner), before
+        cost, measuring = self._cost_of_final(winner)
+        side = before
         larger = settings.parse_larger_sides(self._config.larger_sides, before)
         photos = self._dataset.originals
         if larger and photos and not families[winner] and self._config.classifier.image_side == before:
             shorter = int(np.median([min(photo.width, photo.height) for photo in photos.train]))
-            side = sides.chosen(before, larger, shorter, seconds, cost, usual[winner])
+            side = sides.chosen(before, larger, shorter, seconds, cost, usual[winner], measuring)
             print(f"auto: the final model sees images of {side}x{side} pixels", file=sys.stderr)
         if side != before:
-            cost = sides.cost_at(cost, before, side)
+            cost = sides.cost_at(cost, before, side, measuring)
         elif not self._config.folds:
             cost = cost.compiled  # the run that measured it had the same images, so its programs are there
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
@@ -145,9 +148,9 @@ class _Choosing:
     def _limits(self) -> dict[str, TimeLimit]:
         """Returns the times that the stages of the final run may take, if their steps are slower than expected."""
         assert self._record.final is not None  # it is planned before it is trained
-        final, cost = self._record.final, self._cost_of_final(self._record.winner)
+        final, (cost, measuring) = self._record.final, self._cost_of_final(self._record.winner)
         if self._record.side is not None:
-            cost = sides.cost_at(cost, self._config.dataset.image_side, self._record.side)
+            cost = sides.cost_at(cost, self._config.dataset.image_side, self._record.side, measuring)
         end = self._clock.end() - cost.setup  # what is left to do after the training is a part of this
         before_the_classifier = end - final.classifier * cost.classifier_epoch
         return {
@@ -176,11 +179,19 @@ class _Choosing:
                 usable.append(recipe)
         return usable
 
-    def _cost_of_final(self, winner: str) -> Cost:
-        """Returns the cost of a run on all images, given that of a run without a fold."""
+    def _cost_of_final(self, winner: str) -> tuple[Cost, float]:
+        """Returns the cost of a run on all images, and how much of its set-up the test images take, in seconds."""
         config, cost = menu.config_of(winner, self._config), self._record.costs[winner]
+        of_test_images = partial(
+            evaluation_seconds,
+            len(self._dataset.held_out.labels),
+            EvaluationViews.of(config).count,
+            cost,
+            batch_size=config.classifier.batch_size,
+        )
         if not self._config.folds:
-            return cost  # measured on all images
+            steps_measured = epoch_plan(config, "classifier", self._dataset.train.labels).steps
+            return cost, min(of_test_images(steps_measured), cost.setup)  # measured on all images
         of_fold = load_few_shot(
             config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
         ).train.labels
@@ -190,15 +201,14 @@ class _Choosing:
             for stage in ("generator", "classifier")
         }
         more = {stage: final / fold for stage, (final, fold) in steps.items()}
-        measuring = evaluation_seconds(
-            len(self._dataset.held_out.labels), cost, steps["classifier"][1], config.classifier.batch_size
-        )
-        return replace(
+        measuring = of_test_images(steps["classifier"][1])
+        of_all = replace(
             cost,
             setup=cost.setup + measuring,
             generator_epoch=cost.generator_epoch * more["generator"],
             classifier_epoch=cost.classifier_epoch * more["classifier"],
         )
+        return of_all, measuring
 
     def _out_of_fold(self, config: ConfigDict) -> OutOfFold | None:
         """Returns the winner's predictions in the last rung, and by how much their accuracy is too high.

@@ -22,12 +22,25 @@ def config_at(config: ConfigDict, side: int) -> ConfigDict:
     return changed
 
 
-def cost_at(cost: Cost, before: int, side: int) -> Cost:
-    """Returns the cost of a recipe without a generator at another side: a step's time is proportional to its pixels."""
-    return replace(cost, classifier_epoch=cost.classifier_epoch * (side / before) ** 2)
+def cost_at(cost: Cost, before: int, side: int, measuring: float) -> Cost:
+    """Returns the cost of a recipe without a generator at another side: times are proportional to an image's pixels.
+
+    ``measuring`` is the part of the set-up in which the test images are classified, in seconds.
+    """
+    more = (side / before) ** 2
+    setup = cost.setup + (more - 1) * measuring
+    return replace(cost, setup=setup, classifier_epoch=cost.classifier_epoch * more)
 
 
-def chosen(image_side: int, larger: Sequence[int], of_photos: int, seconds: float, cost: Cost, usual: Schedule) -> int:
+def chosen(
+    image_side: int,
+    larger: Sequence[int],
+    of_photos: int,
+    seconds: float,
+    cost: Cost,
+    usual: Schedule,
+    measuring: float,
+) -> int:
     """Returns the largest side at which the time is enough for ``LEAST_SHARE`` of the usual epochs.
 
     Args:
@@ -37,12 +50,13 @@ def chosen(image_side: int, larger: Sequence[int], of_photos: int, seconds: floa
         seconds: the time for the final training.
         cost: of the recipe at ``image_side``; it has no generator.
         usual: its usual schedule.
+        measuring: the part of the set-up in which the test images are classified, in seconds.
     """
     affordable = [
         side
         for side in larger
         if side <= of_photos
-        and _epochs(seconds, cost_at(cost, image_side, side), usual) >= LEAST_SHARE * usual.classifier
+        and _epochs(seconds, cost_at(cost, image_side, side, measuring), usual) >= LEAST_SHARE * usual.classifier
     ]
     return max([image_side, *affordable])
 

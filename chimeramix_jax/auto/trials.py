@@ -163,13 +163,14 @@ class FoldTrials:
         return self._finished[path]
 
 
-def evaluation_seconds(images: int, cost: Cost, steps: int, batch_size: int) -> float:
+def evaluation_seconds(images: int, views: int, cost: Cost, steps: int, batch_size: int) -> float:
     """Estimates the time to classify images: a forward pass is about a third of a training step.
 
     Args:
         images: how many images.
+        views: how many of each, over which the probabilities are averaged.
         cost: of a training.
         steps: of an epoch of that training.
         batch_size: of a step.
     """
-    return images * cost.classifier_epoch / (3 * steps * batch_size)
+    return images * views * cost.classifier_epoch / (3 * steps * batch_size)

@@ -45,7 +45,7 @@ def watch(
     """Returns the first fault after one more step, as a pure function.
 
     The moving average of a classifier's weights is finite as long as they are. It is left out, because looking at so
-    many numbers takes a twentieth of a small step on CPU.
+    many numbers takes a noticeable part of a small step on CPU.
 
     Args:
         fault: the first fault of the earlier steps.

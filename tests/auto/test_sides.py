@@ -3,6 +3,7 @@ import pytest
 from chimeramix_jax import config as settings
 from chimeramix_jax.auto import sides
 from chimeramix_jax.auto.halving import Cost, Schedule
+from chimeramix_jax.auto.trials import evaluation_seconds
 from chimeramix_jax.errors import InputError
 
 COST = Cost(compiling=10.0, setup=5.0, generator_epoch=0.0, classifier_epoch=2.0)
@@ -23,7 +24,21 @@ USUAL = Schedule(0, 128)
     ],
 )
 def test_the_side_grows_with_the_time_but_not_beyond_the_photos(of_photos, seconds, side):
-    assert sides.chosen(32, (48, 64, 96), of_photos, seconds, COST, USUAL) == side
+    assert sides.chosen(32, (48, 64, 96), of_photos, seconds, COST, USUAL, measuring=0.0) == side
+
+
+def test_classifying_the_test_images_takes_longer_at_a_larger_side_too():
+    measuring = 4.0  # of the 5 seconds of set-up
+    at_64 = sides.cost_at(COST, 32, 64, measuring)
+    assert (at_64.setup, at_64.classifier_epoch, at_64.compiling) == (1 + 4 * 4.0, 8.0, 10.0)
+    enough = 10 + 17 + 128 * 8.0
+    for seconds, side in ((enough - 1, 32), (enough + 1, 64)):
+        assert sides.chosen(32, (64,), 160, seconds, COST, USUAL, measuring) == side
+
+
+def test_measuring_takes_as_long_as_there_are_images_and_views_of_each():
+    # An epoch of 10 steps of 16 images takes 2 s, a forward pass of an image a third of 12.5 ms.
+    assert evaluation_seconds(1000, 10, COST, steps=10, batch_size=16) == pytest.approx(1000 * 10 * 0.0125 / 3)
 
 
 def test_at_another_side_everything_that_belongs_to_the_images_scales_and_nothing_else_changes():
