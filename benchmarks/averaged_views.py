@@ -28,7 +28,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.ensemble import members_of
 from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import estimate
-from chimeramix_jax.runs.restore import TrainedClassifier
+from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.averaging import averages
@@ -50,13 +50,11 @@ class Measured(NamedTuple):
 
 
 def finished(workdir: Path) -> TrainedClassifier:
-    """Reads a run's classifier; raises InputError if it is missing, not finished, or cannot be shown shifted crops."""
-    trained = TrainedClassifier.newest(Workdir(workdir).classifier)
-    config = settings.from_dict(trained.about["config"])
-    if trained.epochs < config.classifier.epochs:
-        raise InputError(f"{workdir}: is trained for {trained.epochs} of {config.classifier.epochs} epochs; finish it")
+    """Reads a run's classifier; raises InputError if it is missing, not finished, or cannot be shown all views."""
+    place = Workdir(workdir)
+    config = place.read_config()
     settings.check(_with_all_views(config))
-    return trained
+    return finished_classifier(place, config)
 
 
 def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:

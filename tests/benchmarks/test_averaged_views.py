@@ -1,5 +1,7 @@
 """Mirror images and shifted crops, measured for runs that are finished."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -44,12 +46,17 @@ def test_views_are_measured_as_evaluation_does_and_the_run_stays_as_it_is(config
 
 
 def test_an_unfinished_run_and_one_trained_without_mirror_images_are_refused(config, tmp_path):
-    with pytest.raises(InputError, match="holds no checkpoints"):
+    with pytest.raises(InputError, match="cannot be read"):
         finished(tmp_path)
     config.augment.horizontal_flip = False
     chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
     with pytest.raises(InputError, match=r"evaluation\.mirror"):
         finished(tmp_path / "run")
+    config.augment.horizontal_flip, config.seed = True, 1
+    chimeramix_jax.train_and_evaluate(config, tmp_path / "other")
+    shutil.rmtree(tmp_path / "other" / "classifier")
+    with pytest.raises(InputError, match="holds no finished classifier"):
+        finished(tmp_path / "other")
 
 
 def test_mean_differences_are_to_one_view_with_the_newest_weights(tmp_path):
