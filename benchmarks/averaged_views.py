@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from flax import nnx
+from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from benchmarks.averaged_predictions import FIRST, VIEWS, accuracies, view_log_probabilities
@@ -39,6 +41,15 @@ from chimeramix_jax.training.classifier import build_classifier
 AVERAGED, NEWEST = "averaged weights", "newest weights"
 
 
+class Outputs(NamedTuple):
+    """What a run's classifier says of held-out images."""
+
+    images: str  # name of the folder or data set
+    weights: str  # AVERAGED or NEWEST
+    log_probabilities: Float[np.ndarray, "members views examples classes"]
+    labels: Int[np.ndarray, "examples"]
+
+
 class Measured(NamedTuple):
     """A run's accuracies, in [0, 1], by the name of what is averaged; those of an ensemble for an ensemble."""
 
@@ -57,8 +68,8 @@ def finished(workdir: Path) -> TrainedClassifier:
     return finished_classifier(place, config)
 
 
-def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:
-    """Yields the accuracies of a run's classifier on the images that the run was evaluated on."""
+def outputs(workdir: Path, trained: TrainedClassifier) -> Iterator[Outputs]:
+    """Yields what a run's classifier says of the images that the run was evaluated on."""
     config = settings.from_dict(trained.about["config"])
     with prepared(Request(config, Workdir(workdir), details=False)) as run:
         network, held_out = run.classifier_stage(mixes=False).network, run.dataset.held_out
@@ -71,10 +82,16 @@ def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:
     pixels = resize(held_out.images, config.classifier.image_side)
     images = Path(config.dataset.directory).name if config.dataset.directory else config.dataset.name
     for weights, of_members in kinds.items():
-        outputs = view_log_probabilities(_with_all_views(config), network, of_members, pixels)
-        found = accuracies(outputs, held_out.labels)
+        found = view_log_probabilities(_with_all_views(config), network, of_members, pixels)
+        yield Outputs(images, weights, found, held_out.labels)
+
+
+def measured(workdir: Path, trained: TrainedClassifier) -> Iterator[Measured]:
+    """Yields the accuracies of a run's classifier on the images that the run was evaluated on."""
+    for images, weights, log_probabilities, labels in outputs(workdir, trained):
+        found = accuracies(log_probabilities, labels)
         of_views = {name: found[name]["ensemble"] for name in VIEWS}
-        yield Measured(workdir, images, weights, len(pixels), of_views)
+        yield Measured(workdir, images, weights, len(labels), of_views)
 
 
 def table(runs: list[Measured], to: str = FIRST) -> str:
