@@ -1,8 +1,9 @@
 """Flags: their definition, and parsing them with absl in one style, ``--name=value``, for every subcommand."""
 
 import difflib
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +19,16 @@ HELP_FLAGS = ("--help", "-help", "-h", "-?")
 class Flag:
     """A flag of a subcommand, in the form in which the help shows it.
 
-    The value in the form says what is allowed: ``workers=N`` takes a whole number, ``reject_below=PROBABILITY`` a
-    number from 0 to 1, ``launcher=local|slurm|ray`` one of these names, and any other word, as in ``workdir=FOLDER``,
-    any text. A form without a value is a switch.
+    The value in the form says what is allowed: ``workers=N`` takes a whole number, ``minutes=MINUTES`` a number above
+    0, ``reject_below=PROBABILITY`` a number from 0 to 1, ``launcher=local|slurm|ray`` one of these names, and any other
+    word, as in ``workdir=FOLDER``, any text. A form without a value is a switch.
     """
 
     form: str
     description: str  # what it does, for the help; each line is a paragraph
     default: Any = None
     lowest: int = 1  # of a whole number
-    highest: int | None = None
+    highest: int | None = None  # of a number
     repeatable: bool = False  # it may be given several times; its value is a list, or the default
 
     @property
@@ -50,21 +51,29 @@ class Flag:
         if "|" in self.value and text not in self.value.split("|"):
             raise not_one_of(f"--{self.name}", text, self.value.split("|"))
         if self.value == "PROBABILITY":
-            return self._probability(text)
+            return self._decimal(text, lambda number: 0 <= number <= 1, "a number from 0 to 1, such as 0.6")
+        if self.value == "MINUTES":
+            highest = self.highest or math.inf
+            limit = "" if self.highest is None else f" and at most {self.highest}"
+            allowed = f"a number of minutes above 0{limit}, such as 10 or 1.5"
+            return self._decimal(text, lambda number: 0 < number <= highest, allowed)
         if self.value != "N":
             return text
         number = int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
         if number < self.lowest or (self.highest is not None and number > self.highest):
             allowed = f"a whole number from {self.lowest}" + ("" if self.highest is None else f" to {self.highest}")
-            raise InputError(f"--{self.name}: {text!r} is not allowed; it must be {allowed}")
+            raise self._refusal(text, allowed)
         return number
 
-    def _probability(self, text: str) -> float:
-        """Returns the number from 0 to 1 that a text stands for."""
+    def _decimal(self, text: str, is_allowed: Callable[[float], bool], allowed: str) -> float:
+        """Returns the number that a text stands for, in decimals without an exponent."""
         number = float(text) if re.fullmatch(r"[0-9]{0,18}\.?[0-9]{1,18}|[0-9]{1,18}\.", text, re.ASCII) else -1.0
-        if not 0 <= number <= 1:
-            raise InputError(f"--{self.name}: {text!r} is not allowed; it must be a number from 0 to 1, such as 0.6")
+        if not is_allowed(number):
+            raise self._refusal(text, allowed)
         return number
+
+    def _refusal(self, text: str, allowed: str) -> InputError:
+        return InputError(f"--{self.name}: {text!r} is not allowed; it must be {allowed}")
 
 
 class Arguments(SimpleNamespace):

@@ -10,6 +10,7 @@ from chimeramix_jax import files
 from chimeramix_jax.command_line import actions, exits, time_limit
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
+from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, usage
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import model_archive, replacement
@@ -49,10 +50,7 @@ _NEEDED_BY = (
 HELP = Help(
     usage=(
         "[FLAGS]",
-        "sweep --datasets=NAMES --experiments=NAMES [FLAGS]",
-        "tune --config=FILE [FLAGS]",
-        "summarize FOLDER [FOLDER ...] [FLAGS]",
-        "serve RUN [FLAGS]",
+        *map(usage, SUBCOMMANDS),
     ),
     summary="Trains an image classifier on very few labelled images with ChimeraMix, and measures its accuracy.",
     examples=(
@@ -79,11 +77,8 @@ HELP = Help(
         ),
     ),
     groups={
-        "Subcommands (each has its own --help)": (
-            Entry("sweep", "Run every combination of data sets, experiments, numbers of images and seeds."),
-            Entry("tune", "Search for better settings, judged by validation images or folds."),
-            Entry("summarize", "Average the runs in a folder over seeds, and write tables and curves."),
-            Entry("serve", "Try a classifier on a page in the browser."),
+        "Subcommands (each has its own --help)": tuple(
+            Entry(name, subcommand.summary) for name, subcommand in SUBCOMMANDS.items()
         ),
         "Settings": (
             Flag(
@@ -126,35 +121,36 @@ HELP = Help(
                 "predict, generate, export: use the trained networks; see below.",
                 default="all",
             ),
-            Flag("retrain", "Train the stage again although it is finished. The old files are kept.", default=False),
+            Flag("retrain", "Train the stage again even if it is finished. The old files are kept.", default=False),
             Flag(
                 "generator_workdir=FOLDER",
                 "Use the generator of the run in this folder instead of training one. Default: that of a run beside "
                 "this one, if it was trained with the same settings on the same images.",
             ),
         ),
-        "An estimate from few images": (
+        "Cross-validation: an accuracy from few images": (
             Flag(
                 "folds=N",
                 "Divide the training images into N folds and train a model without each, so that every image is "
-                "predicted once by a model that has not seen it; then train the final model on all of them. Their "
-                "accuracy is what to expect of the final model. Images in test/ are only used by the final model. "
-                "The same as --config.folds=N.",
+                "predicted once by a model that has not seen it; then train the final model on all of them. The "
+                "accuracy of these predictions is what to expect of the final model. Images in test/ are only used by "
+                "the final model. The same as --config.folds=N.",
                 lowest=2,
                 highest=1000,
             ),
             Flag(
                 "fold_repeats=N",
-                "Divide them N times, each time differently. The same as --config.fold_repeats=N.",
+                "Repeat the division N times, with different folds. The same as --config.fold_repeats=N.",
                 highest=1000,
             ),
         ),
         "A limit on the time": (
             Flag(
-                "minutes=N",
-                "Train for N minutes altogether: the number of epochs follows from the speed of this machine, and with "
-                "image_folder the size of the images, too. With --config=FILE:auto (30 minutes by default), recipes "
-                "are compared for most of the time, and the best is trained; --config.recipes=NAMES lists them.",
+                "minutes=MINUTES",
+                "Train for so many minutes altogether: the number of epochs depends on the machine's speed, and with "
+                "image_folder the size of the images does, too. With --config=FILE:auto (30 minutes by default), "
+                "recipes are compared for most of the time, and the best is trained; --config.recipes=NAMES chooses "
+                "which are compared.",
                 highest=100_000,
             ),
         ),
@@ -184,7 +180,7 @@ HELP = Help(
             ),
             Flag(
                 "format=NAME",
-                "predict: table, csv or json. Default: csv or json for an --output that ends so, else table.\n"
+                "predict: table, csv or json. Default: by the ending of --output (.csv, .json), else table.\n"
                 "generate: png (default) or array_record, a data set for TFDS.\n"
                 "export: onnx, stablehlo, savedmodel, or model: one file that predict, report and export take as "
                 "--workdir. Default: by the ending of --output: .onnx, .stablehlo, .savedmodel or .zip. "

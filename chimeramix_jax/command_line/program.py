@@ -13,10 +13,9 @@ from absl import logging
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import exits, help_text, main_command
 from chimeramix_jax.command_line.flags import HELP_FLAGS
+from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, module
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
-
-SUBCOMMANDS = ("sweep", "tune", "summarize", "reproduce", "serve")
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -48,26 +47,8 @@ def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:
     name = arguments[0] if arguments else ""
     if not name or name.startswith("-"):
         return main_command, arguments
-    if name == "sweep":
-        from chimeramix_jax.command_line import sweep  # imported only when needed: runs start without it
-
-        return sweep, arguments[1:]
-    if name == "tune":
-        from chimeramix_jax.command_line import tune
-
-        return tune, arguments[1:]
-    if name == "summarize":
-        from chimeramix_jax.command_line import summarize
-
-        return summarize, arguments[1:]
-    if name == "reproduce":
-        from chimeramix_jax.command_line import reproduce
-
-        return reproduce, arguments[1:]
-    if name == "serve":
-        from chimeramix_jax.command_line import serve
-
-        return serve, arguments[1:]
+    if name in SUBCOMMANDS:
+        return module(name), arguments[1:]
     raise InputError(f"{name!r}: not a subcommand{_hint(name)}; subcommands are {', '.join(SUBCOMMANDS)}")
 
 

@@ -6,6 +6,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import exits, launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
+from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting.results import aligned
@@ -17,7 +18,7 @@ from chimeramix_jax.sweep.plan import Job, State
 SOME_DAMAGED = 1  # exit code: some files could not be read
 
 HELP = Help(
-    usage=("reproduce", "reproduce TABLE [FLAGS]"),
+    usage=(usage("reproduce"),),
     summary="Fills a published table with runs of this program, and writes a page with the published figures, the "
     "measured ones, the differences between the protocols, and paired tests. Without TABLE, it lists the tables. The "
     "runs are an ordinary sweep, which the same command continues. The page shows what is finished so far.",

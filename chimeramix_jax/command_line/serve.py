@@ -10,6 +10,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import actions, exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
+from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path, printable
 from chimeramix_jax.runs import model_archive
@@ -31,7 +32,7 @@ _NOT_THE_SAME = (
 )
 
 HELP = Help(
-    usage=("serve RUN [FLAGS]",),
+    usage=(usage("serve"),),
     summary="Serves a page on this machine on which the classifier of a run can be tried: drop a photo, choose a file "
     "or use the camera, and see the classes with their probabilities, what speaks for the class and what against it, "
     "and the nearest training images. Other programs can send photos to /classify and get JSON. Photos stay in memory. "

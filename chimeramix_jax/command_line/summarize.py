@@ -6,6 +6,7 @@ from pathlib import Path
 from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
+from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.summary import curves, folders, tables
@@ -15,7 +16,7 @@ from chimeramix_jax.summary.trials import METRICS
 SOME_DAMAGED = 1  # exit code: some files could not be read
 
 HELP = Help(
-    usage=("summarize FOLDER [FOLDER ...] [FLAGS]",),
+    usage=(usage("summarize"),),
     summary="Averages the runs in folders, at any depth, over seeds, and compares them with the baseline. Runs are "
     "averaged only if they differ in nothing but the seed. Runs that are unfinished, damaged or missing are shown as "
     "such. Missing runs are those that a sweep planned (sweep.json) but did not start. Without a plan, every "

@@ -6,12 +6,13 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
+from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.sweep.selection import select
 
 HELP = Help(
-    usage=("sweep --datasets=NAMES --experiments=NAMES [FLAGS]",),
+    usage=(usage("sweep"),),
     summary="Runs every combination of data sets, experiments, numbers of images and seeds. Each run has its own "
     "folder, where log.txt has what it printed and error.txt says why it failed. A generator that several runs need is "
     "trained once. When a run fails, the others continue. The same command continues a sweep that was stopped.",

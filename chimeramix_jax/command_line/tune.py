@@ -15,6 +15,7 @@ from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import WIDTH, Entry, Help, program_name
 from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
+from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.loading import FewShotDataset
@@ -32,7 +33,7 @@ SOME_FAILED = 1  # exit code: some trials failed
 _FIXED = {"seeds": "", "fold": 0}  # settings that a search cannot use, and the value that they must have
 
 HELP = Help(
-    usage=("tune --config=FILE[:EXPERIMENT] [FLAGS]",),
+    usage=(usage("tune"),),
     summary="Searches for settings that make the classifier more accurate. Each trial is an ordinary run in its own "
     "folder, judged on validation images or folds; test images take no part. Trials that are behind are stopped "
     "early. The result is a config file with the best settings, and a page that shows what mattered. The same command "

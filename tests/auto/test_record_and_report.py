@@ -7,7 +7,7 @@ import pytest
 from chimeramix_jax import config as settings
 from chimeramix_jax import report
 from chimeramix_jax.auto import menu
-from chimeramix_jax.auto.halving import Schedule
+from chimeramix_jax.auto.halving import Schedule, minutes_in_words
 from chimeramix_jax.auto.record import Comparison, Record, Tried
 from chimeramix_jax.command_line import actions, device_settings, main_command
 from chimeramix_jax.config.experiments import EXPERIMENTS
@@ -107,7 +107,10 @@ def test_recipes_with_the_same_masks_share_generators():
         (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but the time"),
         (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not known to the program"),
         (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
-        (["--config=digits:auto", "--minutes=0"], "--minutes: '0' is not allowed; it must be a whole number from 1"),
+        (
+            ["--config=digits:auto", "--minutes=0"],
+            "--minutes: '0' is not allowed; it must be a number of minutes above 0",
+        ),
         (["--config=digits:auto", "--config.minutes=0"], "minutes: 0.0 is not allowed"),
     ],
 )
@@ -115,6 +118,13 @@ def test_times_that_do_not_fit_are_refused(arguments, expected):
     with pytest.raises(InputError, match=re.escape(expected)):
         main_command.parse_arguments(arguments)
     assert main_command.parse_arguments(["--config=digits:auto", "--minutes=5"]).config.minutes == 5
+
+
+@pytest.mark.parametrize("seconds", [61, 89, 290, 400])
+def test_the_least_time_that_a_message_names_can_be_given(seconds):
+    least = minutes_in_words(seconds)
+    config = main_command.parse_arguments(["--config=digits:auto", f"--minutes={least}"]).config
+    assert config.minutes >= seconds / 60
 
 
 def test_a_choice_among_one_recipe_has_what_the_config_file_sets_for_it(tmp_path):

@@ -5,8 +5,19 @@ import shlex
 
 import pytest
 
-from chimeramix_jax.command_line import help_text, main_command, program, reproduce, serve, summarize, sweep, tune
+from chimeramix_jax.command_line import (
+    help_text,
+    main_command,
+    program,
+    reproduce,
+    serve,
+    subcommands,
+    summarize,
+    sweep,
+    tune,
+)
 from chimeramix_jax.command_line.flags import Flag, parse
+from chimeramix_jax.command_line.subcommands import SUBCOMMANDS
 
 COMMANDS = {
     "run": main_command,
@@ -37,6 +48,15 @@ def test_help_names_every_flag_and_exit_code(command):
         assert re.search(rf"^  --(no)?{flag.name}\b", text, re.MULTILINE)
     for code in command.HELP.exit_codes:
         assert re.search(rf"^  {code} ", text.partition("Exit codes:")[2], re.MULTILINE)
+
+
+def test_the_programs_help_names_every_subcommand():
+    assert {name: subcommands.module(name) for name in SUBCOMMANDS} == {
+        name: command for name, command in COMMANDS.items() if command is not main_command
+    }
+    usage, _, described = help_text.render(main_command.HELP, "chimeramix").partition("Subcommands")
+    for name in SUBCOMMANDS:
+        assert f" chimeramix {name} " in usage and f"\n  {name}\n" in described
 
 
 @every_command
