@@ -4,11 +4,11 @@
     python main.py --config=configs/image_folder.py:chimeramix_grid --config.dataset.directory=path/to/images
     python main.py --config=configs/image_folder.py:auto --minutes=30 --config.dataset.directory=path/to/images
 
-The folder contains ``train/<class>/*`` and, if you have test images, ``test/<class>/*``; without ``test/`` a fixed
-share of every class is held out for testing. All training images are used (``--config.max_labels_per_class=10`` uses
-ten of each class), centre-cropped and resized to 32x32, which shows whether the classes can be distinguished at all.
-``--config.dataset.fit=pad`` shows whole photos instead of their central squares. ``image_folder_gpu.py`` has a higher
-resolution, for a GPU.
+The folder contains ``<class>/*`` or, if you have test images, ``train/<class>/*`` and ``test/<class>/*``; without
+``test/`` a fixed share of every class is held out for testing. All training images are used
+(``--config.max_labels_per_class=10`` uses ten of each class), centre-cropped and resized to 32x32, which shows whether
+the classes can be distinguished at all. ``--config.dataset.fit=pad`` shows whole photos instead of their central
+squares. ``image_folder_gpu.py`` has a higher resolution, for a GPU.
 
 ``--config.dataset.name=tfds:NAME`` instead of a directory takes the images of a data set of TensorFlow Datasets, and
 ``--config.dataset.directory=trainval.txt`` those of a published list of files (``docs/datasets.md``).
@@ -22,8 +22,8 @@ they train the generator first, and then the classifier with and without mixing,
 average weights and crops like the default, so that they can be compared with it. Everywhere but in the default, batch
 norm predicts with statistics of unmixed images.
 
-``--minutes=10`` trains any of them for ten minutes altogether, on larger images if the time is enough for all epochs
-at that side.
+``--minutes=10`` trains any of them for ten minutes altogether, and those without a generator on larger images if the
+time is enough for all epochs at that side.
 
 ``:auto`` compares several recipes by folds of the training images instead and trains the best one on all of them,
 within the given time. How well it chooses has been measured once only (``docs/results.md``).

@@ -2,9 +2,9 @@
 
     python main.py --config=configs/image_folder_gpu.py --config.dataset.directory=path/to/images
 
-Like ``image_folder.py``, but at 96x96 pixels, with a deeper classifier, a generator of the published width for the
-experiments that mix, and the published 200 epochs. On a GPU, the name ``--config=image_folder`` stands for this file.
-No accuracy was measured with these settings yet.
+Like ``image_folder.py``, but at 96x96 pixels, without averaged weights, with a deeper classifier, a generator of the
+published width for the experiments that mix, and the published 200 epochs. On a GPU, the name ``--config=image_folder``
+stands for this file. No accuracy was measured with these settings yet.
 """
 
 from ml_collections import ConfigDict

@@ -13,7 +13,7 @@ from chimeramix_jax import config as settings
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL | re.MULTILINE)
 PRINTED = (
-    r"\d+(\.\d)?% of \d test images are classified right",
+    r"\d+(\.\d)?% of \d test images are classified correctly",
     r"photos/(cat|dog)/\d\.png (cat|dog) \d+%",
     r"photos/cat/7\.png \{'(cat|dog)': .*\}\n\S+/dog/0\.png \{.*\}\nimages\[2\] \{.*\}\n--images: missing\.png does",
     r"\{'cat': .*, 'dog': .*\}",

@@ -14,7 +14,7 @@ from chimeramix_jax.augment.policies import Draws, Policy
 from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.extensions import lookup, registry
 
-_OWN_DRAWS = 2**31 - 1  # the address of an own augmentation's random numbers; larger than those of the other draws
+_OWN_DRAWS = 2**31 - 1  # the address of a custom augmentation's random numbers; larger than those of the other draws
 
 
 class Augmented(NamedTuple):
@@ -26,7 +26,7 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A policy, crop and mirroring, Random Erasing, Cutout and an own augmentation; each only if it is set."""
+    """A policy, crop and mirroring, Random Erasing, Cutout and a custom augmentation; each only if it is set."""
 
     views: RandomViews
     policy: Policy | None = None

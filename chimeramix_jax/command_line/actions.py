@@ -110,7 +110,9 @@ def _choose(arguments: Arguments) -> int:
     """Chooses a recipe and trains it, or measures the run whose recipe was chosen."""
     for name in ("retrain", "generator_workdir"):
         if name in arguments.given:
-            raise InputError(f"--{name}: does not suit a run whose recipe is chosen; choose another --workdir instead")
+            raise InputError(
+                f"--{name}: cannot be used with a run whose recipe was chosen; choose another --workdir instead"
+            )
     _say_what_recipes_set(arguments)
     workdir = arguments.workdir or settings.default_workdir(arguments.config)
     results = chimeramix_jax.choose_and_train(arguments.config, workdir, stage=arguments.stage)
@@ -124,7 +126,7 @@ def _say_what_recipes_set(arguments: Arguments) -> None:
     for argument in arguments.overrides:
         key = argument.removeprefix("--config.").partition("=")[0]
         if recipes := menu.recipes_setting(key, arguments.config):
-            exits.say(f"warning: {key}: has a value of its own, which is used instead, in {', '.join(recipes)}")
+            exits.say(f"warning: {key}: is overridden by {', '.join(recipes)}")
 
 
 def predict(arguments: Arguments) -> int:

@@ -63,8 +63,8 @@ HELP = Help(
         "Where": (
             Flag(
                 "host=ADDRESS",
-                "The address to listen at. Default: 127.0.0.1, which only this machine reaches. Everybody who reaches "
-                "another address can use the page, as there is no password.",
+                "The address to listen on. Default: 127.0.0.1, which only this machine reaches. There is no password: "
+                "whoever can reach another address can use the page.",
                 default="127.0.0.1",
             ),
             Flag("port=N", "The port. 0 stands for a free one. Default: 8765.", default=8765, lowest=0, highest=65535),

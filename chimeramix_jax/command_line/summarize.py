@@ -32,8 +32,8 @@ HELP = Help(
             Flag("baseline=EXPERIMENT", "What to compare with. Default: baseline.", default="baseline"),
         ),
         "What to write": (
-            Flag("output=FOLDER", "Where the files go. Default: FOLDER. Required for several folders."),
-            Flag("curves", "Draw no curves, which need matplotlib.", default=True),
+            Flag("output=FOLDER", "Where the files go. Default: the folder that is summarized. Required for several."),
+            Flag("curves", "Do not draw the curves, which takes matplotlib.", default=True),
         ),
         "The files": (
             Entry("summary.html", "Everything on one page."),

@@ -27,13 +27,13 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
         raise InputError(f"--minutes: experiment {name!r} is not known to the program; set its epochs instead")
     for key in ("classifier.epochs", "generator.epochs"):
         if any(argument.partition("=")[0] == f"--config.{key}" for argument in overrides):
-            raise InputError(f"--minutes: {key} was set, but the time decides on it; give only one of the two")
+            raise InputError(f"--minutes: {key} was set, but --minutes decides on it; give only one of the two")
     as_it_is = experiments.apply(copy.deepcopy(config), name)
     as_it_is.compare_with_baseline = config.compare_with_baseline  # a choice has no baseline
     changed = settings.differences(config, as_it_is)
     if changed:
         key = changed[0].partition(":")[0]
-        raise InputError(f"--minutes: trains experiment {name} as it is, but {key} was changed, which belongs to it")
+        raise InputError(f"--minutes: trains experiment {name} as it is, but {key}, which it sets, was changed")
     return f"{source.partition(':')[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
 
 

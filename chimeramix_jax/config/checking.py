@@ -83,7 +83,7 @@ def check_value(key: str, value: Any) -> None:
     if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
         known = [*filter(None, rule.names), *own_code.names(key)]
         near = difflib.get_close_matches(value, known, n=1)
-        allowed = f"one of {', '.join(known)}" if known else "empty, or the name of an own idea (docs/own_ideas.md)"
+        allowed = f"one of {', '.join(known)}" if known else "empty, or the name of your own (docs/own_ideas.md)"
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
     if not rule.holds(value):
@@ -111,7 +111,7 @@ def _check_folds(settings: Mapping[str, Any]) -> None:
         if not folds and settings[key] != default:
             raise InputError(f"{key}: {settings[key]}, but folds is 0; it must be {default}, or folds at least 2")
     if fold > folds * repeats:
-        raise InputError(f"fold: {fold}, but there are {folds * repeats} folds; it must be from 0 to that")
+        raise InputError(f"fold: {fold}, but there are {folds * repeats} folds; it must be from 0 to {folds * repeats}")
     if fold and settings["dataset.evaluate_on"] != "validation":
         raise InputError(
             f"dataset.evaluate_on: {settings['dataset.evaluate_on']!r}, but a model without fold {fold} is measured on "
@@ -176,7 +176,7 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
         if settings["dataset.division"] < 0:
             raise InputError(
                 f"dataset.division: {settings['dataset.division']}, but {entry.name} is published in numbered "
-                "divisions; it must be 0, 1 or 2"
+                "divisions; it must be the number of one, such as 0"
             )
     elif settings["dataset.division"] >= 0 and settings["max_labels_per_class"] is None:
         raise InputError(
@@ -215,8 +215,8 @@ def _check_directory(directory: str) -> None:
     is_file = path is not None and path.is_file() and path.suffix.lower() in catalog.FILES_OF_IMAGES
     if path is None or not (path.is_dir() or is_file):
         raise InputError(
-            f"dataset.directory: {directory!r} is not a folder; it must be one that contains train/<class>/, or a "
-            ".csv, .txt or .npz file of images"
+            f"dataset.directory: {directory!r} is not a folder; it must be one that contains a folder for each class, "
+            "or a .csv, .txt or .npz file of images"
         )
 
 
@@ -292,20 +292,20 @@ def _check_loss_and_head(settings: Mapping[str, Any]) -> None:
     head, loss = settings["classifier.head"], settings["classifier.loss"]
     if (smoothing := settings["classifier.label_smoothing"]) and own_code.is_own("classifier.loss", settings):
         raise InputError(
-            f"classifier.label_smoothing: {smoothing}, but {settings['classifier.loss']!r} is an own loss, which sees "
-            "one label of each image; it must be 0"
+            f"classifier.label_smoothing: {smoothing}, but {settings['classifier.loss']!r} is a custom loss, which "
+            "sees one label of each image; it must be 0"
         )
     if own_code.is_own("classifier.model", settings):
         for key, only in (("head", "linear"), ("convolutions", "standard")):
             if (value := settings[f"classifier.{key}"]) != only:
                 raise InputError(
-                    f"classifier.{key}: {value!r}, but {settings['classifier.model']!r} is an own network, which has "
+                    f"classifier.{key}: {value!r}, but {settings['classifier.model']!r} is a custom network, which has "
                     f"its own; it must be {only}"
                 )
         if loss == "cosine":
             raise InputError(
-                f"classifier.loss: 'cosine', but {settings['classifier.model']!r} is an own network, whose outputs "
-                "need not be cosines; it must be another loss, or an own one"
+                f"classifier.loss: 'cosine', but {settings['classifier.model']!r} is a custom network, whose outputs "
+                "need not be cosines; it must be another loss, or a custom one"
             )
     if head != "linear" and loss == "cosine":
         raise InputError(
@@ -324,7 +324,7 @@ def _check_mixing(settings: Mapping[str, Any]) -> None:
     check_mixed_images(settings, settings["max_labels_per_class"], "max_labels_per_class")
     if settings["mixing.shares"] != PUBLISHED and own_code.is_own("mixing.mask", settings):
         raise InputError(
-            f"mixing.shares: {settings['mixing.shares']!r}, but {settings['mixing.mask']!r} is an own mask, which "
+            f"mixing.shares: {settings['mixing.shares']!r}, but {settings['mixing.mask']!r} is a custom mask, which "
             f"deals images by a rule of its own; it must be {PUBLISHED}"
         )
     of_features = settings["mixing.of"] == "features"

@@ -18,13 +18,13 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "fold_repeats": (1, rules.integer(1, 1000)),  # how often to divide them, each time differently
     # Train only the model without this fold, counted from 1 and on through the repeats; 0: all. Set by the program
     "fold": (0, rules.COUNT_OR_0),
-    # The time for experiment "auto" to choose a recipe and to train it
+    # Minutes that experiment "auto", or any other with --minutes, may take: to choose among its recipes and to train
     "minutes": (30.0, rules.POSITIVE),
     # The experiments that "auto" compares, separated by commas; "": the menu in chimeramix_jax/auto/menu.py. A single
     # one is only trained, for as long as the time allows
     "recipes": ("", rules.TEXT),
-    # image_folder with "auto": sides that the final model's images may have instead of dataset.image_side, in pixels,
-    # if the time and the photos are large enough: "48,64". See chimeramix_jax/auto/sides.py
+    # image_folder with a limit on the time: sides that the final model's images may have instead of dataset.image_side,
+    # in pixels, if the time and the photos are large enough and no generator is trained: "48,64". See auto/sides.py
     "larger_sides": ("", rules.TEXT),
     # Also train the classifier without mixing, and print both accuracies
     "compare_with_baseline": (False, rules.YES_OR_NO),
@@ -32,7 +32,7 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # "auto": float32 on CPU, else bfloat16
     "precision": ("auto", rules.choice("auto", "float32", "tensorfloat32", "bfloat16")),
     "dataset.name": ("cifair10", rules.TEXT),  # see chimeramix_jax.config.catalog and docs/datasets.md
-    "dataset.code": ("", rules.TEXT),  # the code of an own data set; set by the program, see config/own_code.py
+    "dataset.code": ("", rules.TEXT),  # the code of a custom data set; set by the program, see config/own_code.py
     "dataset.data_dir": ("", rules.TEXT),  # where TFDS stores prepared data sets; "": TFDS's own default
     # "test", or "validation", to choose settings: the user's own validation images (val/) if there are any, otherwise
     # the unused images of the train split; in a fold's run, the fold that was left out
@@ -43,7 +43,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "dataset.division": (-1, rules.integer(-1, 1_000_000)),
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
-    # image_folder: the folder that contains train/<class>/* (and test/<class>/*, val/<class>/*), a .csv file of paths
+    # image_folder: the folder that contains <class>/* or train/<class>/* (and test/<class>/*, val/<class>/*), a .csv
+    # file of paths
     # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md).
     # cub, isic2018, eurosat, clamm: the folder with GEM's lists
     "dataset.directory": ("", rules.TEXT),
@@ -64,7 +65,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # tfds:NAME: the features that are the image and its class; "": the only ones of their types
     "dataset.image_feature": ("", rules.TEXT),
     "dataset.label_feature": ("", rules.TEXT),
-    "dataset.skip_unreadable": (False, rules.YES_OR_NO),  # the same: skip files that cannot be read, with a warning
+    # Data sets that are read from image files: skip those that cannot be read, with a warning
+    "dataset.skip_unreadable": (False, rules.YES_OR_NO),
     # image_folder: "refuse" the same pixels among both training and held-out images, or only "report" them
     "dataset.duplicates": ("refuse", rules.choice("refuse", "report")),
     # image_folder without test/, tfds:NAME without a test split: share of each class held out for testing
@@ -89,14 +91,14 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "augment.mixup": (False, rules.YES_OR_NO),  # mixup: blend images of any classes, and their losses
     # Probability that a rectangle of every image of a batch is another image's, and that share of its loss (CutMix)
     "augment.cutmix_probability": (0.0, rules.PROBABILITY),
-    # An own augmentation, which is the last one that images get; "": none. See docs/own_ideas.md
+    # A custom augmentation, which is the last one that images get; "": none. See docs/own_ideas.md
     "augment.own": ("", rules.choice_or_own("")),
     "augment.own_code": ("", rules.TEXT),  # its code; set by the program
     # Which batches mixup or CutMix blends, if masks mix some: "unmixed" (the others) or "all" (also the mixed ones)
     "augment.mixup_of": ("unmixed", rules.choice("unmixed", "all")),
-    # "grid", "segmentation", "none": no mixing, or an own mask's name
+    # "grid", "segmentation", "none": no mixing, or a custom mask's name
     "mixing.mask": ("grid", rules.choice_or_own(*rules.MASKS)),
-    "mixing.mask_code": ("", rules.TEXT),  # the code of an own mask; set by the program
+    "mixing.mask_code": ("", rules.TEXT),  # the code of a custom mask; set by the program
     # "features" of the generator, or "pixels" at generator.image_side, without generator
     "mixing.of": ("features", rules.choice("features", "pixels")),
     # Probability that a batch is mixed; otherwise its images are shown unmixed
@@ -148,9 +150,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "pretraining.temperature": (0.5, rules.POSITIVE),  # divides the cosines of the loss
     "pretraining.projection_size": (128, rules.CHANNELS),  # outputs of the projection that the loss compares
     # "wrn-<depth>-<width>", depth = 6k + 4; "wrn-<depth>-<width>-early", whose first group halves the side, too;
-    # or "resnet-50", or an own network's name
+    # or "resnet-50", or a custom network's name
     "classifier.model": ("wrn-16-8", rules.TEXT),
-    "classifier.model_code": ("", rules.TEXT),  # the code of an own network; set by the program
+    "classifier.model_code": ("", rules.TEXT),  # the code of a custom network; set by the program
     # "standard", or "harmonic": kernels larger than 1x1 are learned combinations of the filters of a cosine transform
     "classifier.convolutions": ("standard", rules.choice(*rules.CONVOLUTIONS)),
     "classifier.image_side": (32, rules.SIDE),  # pixels per side of the classifier's images
@@ -166,9 +168,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "classifier.momentum": (0.9, rules.BELOW_ONE),  # Nesterov
     "classifier.weight_decay": (5.3e-3, rules.NOT_NEGATIVE),  # L2 on every parameter, added to the gradient
     # "cross_entropy", "cosine" (1 minus the cosine of the angle between outputs and one-hot label, without scale), or
-    # an own loss's name
+    # a custom loss's name
     "classifier.loss": ("cross_entropy", rules.choice_or_own(*rules.LOSSES)),
-    "classifier.loss_code": ("", rules.TEXT),  # the code of an own loss; set by the program
+    "classifier.loss_code": ("", rules.TEXT),  # the code of a custom loss; set by the program
     # "linear", or "tvmf": a similarity of the angles between features and class weights, times a learned scale
     "classifier.head": ("linear", rules.choice(*rules.HEADS)),
     # How fast the t-vMF similarity falls beside a class's direction; 0: it is the cosine

@@ -120,7 +120,7 @@ def known() -> list[str]:
 
 
 def _apply_own(config: ConfigDict, own: Registration) -> None:
-    """Changes settings to those of an own experiment; raises InputError, with its file and line, if they cannot be."""
+    """Applies a custom experiment to settings; raises InputError, with its file and line, if it does not fit."""
     for key, value in own.value.settings.items():
         try:
             if key not in SETTINGS:

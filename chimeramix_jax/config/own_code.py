@@ -1,4 +1,4 @@
-"""Settings that may name an own idea, and the settings that record the code of it.
+"""Settings that may name a registered idea, and the settings that record the code of it.
 
 When settings are checked, the program writes beside the name what code the name stands for: the name of the file or the
 installed package, and the SHA-256 of its content. So runs with other code have other settings, and a stored run says
@@ -36,12 +36,12 @@ def names(key: str) -> list[str]:
 
 
 def is_known(key: str, name: str) -> bool:
-    """Whether a value of a setting is the name of an own idea, of now or of a stored run that has been read."""
+    """Whether a value of a setting is the name of a registered idea, of now or of a stored run that has been read."""
     return any((key, name) == known[:2] for known in _stored) or lookup.current(_KINDS[key][0], name) is not None
 
 
 def is_own(key: str, settings: Mapping[str, Any]) -> bool:
-    """Whether settings with dotted keys, which have been recorded, use an own idea for a setting."""
+    """Whether settings with dotted keys, which have been recorded, use a registered idea for a setting."""
     return settings[_KINDS[key][1]] != ""
 
 
@@ -67,7 +67,7 @@ def record(config: ConfigDict, *, stored: bool = False) -> None:
 
 
 def _present_code(key: str, name: str, recorded: str, stored: bool) -> str:
-    """Returns the code that a name stands for at present; empty if it is not the name of an own idea."""
+    """Returns the code that a name stands for at present; empty if it is not the name of a registered idea."""
     kind, code_key = _KINDS[key]
     registration = lookup.current(kind, name)
     if recorded and (stored or registration is None):
@@ -91,7 +91,7 @@ def _is_kept(key: str, name: str, recorded: str) -> bool:
 
 
 def change(code_key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Describes how the code of an own idea differs between settings with dotted keys; nothing if its name does."""
+    """Describes how a registered idea's code differs between settings with dotted keys; nothing if its name does."""
     key = _KEYS[code_key]
     before, after = old.get(code_key, ""), new.get(code_key, "")
     if not before or not after or old[key] != new[key]:
@@ -110,7 +110,7 @@ def codes(config: ConfigDict) -> list[str]:
 
 
 def _may_be_own(key: str, name: object) -> bool:
-    """Whether a value can be the name of an own idea, so that installed packages have to be searched for it."""
+    """Whether a value can be the name of a registered idea, so that installed packages have to be searched for it."""
     return isinstance(name, str) and name != "" and not registry.STATE.taken.get(_KINDS[key][0], lambda _: False)(name)
 
 

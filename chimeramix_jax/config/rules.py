@@ -34,7 +34,8 @@ LARGEST_SEED = 2**31 - 1  # JAX uses 32 bits of a seed, so larger seeds would si
 class Rule:
     """The allowed values of a setting: ``allowed`` is their description, ``holds`` a test that never raises.
 
-    ``names`` are those of the program if a name may also be that of an own idea (``config/own_code.py`` knows these).
+    ``names`` are those of the program if a name may also be that of a registered idea, which ``config/own_code.py``
+    knows.
     """
 
     allowed: str
@@ -70,8 +71,8 @@ def choice(*names: str) -> Rule:
 
 
 def choice_or_own(*names: str) -> Rule:
-    """Returns the rule for one of these names, or that of an own idea."""
-    allowed = f"one of {', '.join(filter(None, names))}, or the name of an own idea"
+    """Returns the rule for one of these names, or that of a registered idea."""
+    allowed = f"one of {', '.join(filter(None, names))}, or the name of your own"
     return Rule(allowed, lambda value: isinstance(value, str) and (value in names or NAME.holds(value)), names)
 
 

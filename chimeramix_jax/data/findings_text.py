@@ -45,8 +45,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     """Yields a line for everything but the table; up to ``most`` groups of copies are listed."""
     sources = {
         "train": f"{findings['evaluate_on']} images: held out of the training images",
-        "validation": "validation images: the data's own",
-        "test": "test images: the data's own",
+        "validation": "validation images: those that the data have",
+        "test": "test images: those that the data have",
         "folds": "no test images: accuracy is measured by folds of the training images",
     }
     yield sources[findings["held_out_from"]]

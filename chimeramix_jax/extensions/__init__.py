@@ -25,7 +25,7 @@ Registered = TypeVar("Registered")
 
 
 class Arrays(NamedTuple):
-    """What the function of an own data set returns.
+    """What the function of a custom data set returns.
 
     Images are uint8 from 0 to 255, of shape (images, height, width, 3), or (images, height, width) if they are grey.
     Labels are whole numbers from 0, one for each image. Without test images, a share of each class is held out.

@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The settings that an own experiment changes, with dotted keys, and the config file whose settings they are."""
+    """The settings that a custom experiment changes, with dotted keys, and the config file whose settings they are."""
 
     settings: Mapping[str, Any]
     config: str

@@ -23,12 +23,12 @@ class MaskRule:
     """How the masks of a run are drawn.
 
     Attributes:
-        kind: "grid", "segmentation", or the name of an own mask.
+        kind: "grid", "segmentation", or the name of a custom mask.
         side: positions per side of a mask.
         mix_size: cells per side of a grid.
         segment_min_size: pixels below which a segment is joined to another.
         shares: how cells or segments are dealt to the images: "published", or one of ``draw_shares``.
-        own: the function of an own mask (``extensions.mask``); None: the mask is one of the program's.
+        own: the function of a custom mask (``extensions.mask``); None: the mask is one of the program's.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class MaskRule:
 def own_partitions(
     draw: Any, key: PRNGKeyArray, batch_size: int, side: int, images: int
 ) -> Float[Array, "images batch_size side side 1"]:
-    """Draws partitions by an own rule, which returns owners of positions or weights; see ``extensions.mask``."""
+    """Draws partitions by a custom rule, which returns owners of positions or weights; see ``extensions.mask``."""
     drawn = draw(key, batch_size, side, images)
     return _one_hot(drawn, images) if jnp.issubdtype(drawn.dtype, jnp.integer) else drawn
 

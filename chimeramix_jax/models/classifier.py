@@ -38,11 +38,11 @@ def build(
         head: what turns features into logits.
         dtype: the dtype of the computation; None: that of the parameters, float32.
         rngs: the source of the initial parameters.
-        code: that of an own network of this name, as settings record it; "": none is meant.
+        code: that of a custom network of this name, as settings record it; "": none is meant.
 
     Raises:
         ValueError: there is no classifier of that name.
-        InputError: the code of an own network is not at hand.
+        InputError: the code of a custom network is not at hand.
     """
     if code:
         return _own(model_name, code, num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
@@ -67,7 +67,7 @@ def build(
 
 
 def _own(name: str, code: str, num_classes: int, **arguments: Any) -> PooledClassifier:
-    """Builds an own network; raises InputError if it cannot be built or is not of the right class."""
+    """Builds a custom network; raises InputError if it cannot be built or is not of the right class."""
     build_own = lookup.find(registry.NETWORK, name, code)
     with lookup.failures_named(registry.NETWORK, name, code):
         network = build_own(num_classes, **arguments)

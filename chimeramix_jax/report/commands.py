@@ -34,7 +34,7 @@ _CLASSIFY = _Use("Classify photos", {"stage": "predict", "images": "new-photos"}
 _USES = (
     _CLASSIFY,
     _Use("Try it on a page in the browser", {}, subcommand="serve", of_file=True),
-    _Use("Take the classifier along as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
+    _Use("Export the classifier as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
     _Use(
         "Write mixed images",
         {"stage": "generate", "count": "100"},

@@ -23,6 +23,8 @@ from chimeramix_jax.report.recipe import recipe_in_words
 from chimeramix_jax.report.verdict import Measured, Verdict
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import FOLDS
+from chimeramix_jax.reporting.time_limit_text import epochs_left_out
+from chimeramix_jax.training.averaging import averages
 
 MODEL_FILE = "model.zip"  # what the card calls the model file beside it
 
@@ -81,7 +83,8 @@ def text(
         "auto": auto,
         "calibration": measured.get("after") or measured.get("before"),
         "temperature": measured.get("temperature"),
-        "recipe": recipe_in_words(config),
+        "recipe": [*recipe_in_words(config), *(f"{text[0].upper()}{text[1:]}." for text in epochs_left_out(results))],
+        "averages": averages(config.classifier),
         "commands": commands.commands_of_file(MODEL_FILE),
         "model_file": MODEL_FILE,
     }

@@ -40,6 +40,7 @@ from chimeramix_jax.reporting.results import FOLDS, split_of
 from chimeramix_jax.reporting.statistics import decimals
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 MOST_CONFUSED_PAIRS = 8
 IMAGES_OF_A_PAIR = 5
@@ -87,6 +88,7 @@ def write(
         ),
         "commands": commands.commands(workdir, config),
         "probabilities": _probabilities(workdir, results, of_folds["split"]),
+        "averages_predictions": EvaluationViews.of(config).count * config.classifier.members > 1,
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "pretraining_charts": training_charts.pretraining_charts(workdir.pretraining),

@@ -30,7 +30,7 @@ def recipe_in_words(config: ConfigDict) -> list[str]:
 def _network(classifier: ConfigDict) -> str:
     model = classifier.model
     if classifier.model_code:
-        return f"an own one ({model!r})"
+        return f"a custom one ({model!r})"
     if not model.startswith("wrn-"):
         return f"a {model.replace('resnet', 'ResNet')}"
     _, depth, width, *early = model.split("-")
@@ -53,7 +53,7 @@ def _mixing(config: ConfigDict) -> Iterator[str]:
         return
     grid = f"a random grid of {mixing.mix_size}x{mixing.mix_size} cells"
     masks = {"grid": grid, "segmentation": "the segments of one of the images"}
-    mask = f"an own mask ({mixing.mask!r})" if mixing.mask_code else masks[mixing.mask]
+    mask = f"a custom mask ({mixing.mask!r})" if mixing.mask_code else masks[mixing.mask]
     share = "All" if mixing.probability == 1 else f"On average, {mixing.probability:.0%}"
     yield (
         f"{share} of the batches were mixed: {mask} decided which of {mixing.images} images of one class each place "
@@ -71,7 +71,7 @@ def _mixing(config: ConfigDict) -> Iterator[str]:
 def _augmentations(config: ConfigDict) -> Iterator[str]:
     augment = config.augment
     if augment.crop_padding_fraction:
-        yield f"shifted by up to {augment.crop_padding_fraction:.3g} of their side"
+        yield f"shifted by up to {100 * augment.crop_padding_fraction:.3g} % of their side"
     if augment.horizontal_flip:
         yield "mirrored left to right at random"
     if augment.policy != "none":
@@ -81,11 +81,12 @@ def _augmentations(config: ConfigDict) -> Iterator[str]:
     if augment.cutout:
         yield f"covered by a square of {augment.cutout_side}x{augment.cutout_side} pixels"
     if augment.own:
-        yield f"changed by an own augmentation ({augment.own!r})"
+        yield f"changed by a custom augmentation ({augment.own!r})"
     if augment.mixup:
         yield "blended with images of any class (mixup)"
     if augment.cutmix_probability:
-        yield f"given a rectangle of images of any class in {augment.cutmix_probability:.0%} of the batches (CutMix)"
+        share = f"{augment.cutmix_probability:.0%}"
+        yield f"partly covered by a rectangle of another image, of any class, in {share} of the batches (CutMix)"
 
 
 def _extras(config: ConfigDict) -> Iterator[str]:
@@ -102,7 +103,7 @@ def _extras(config: ConfigDict) -> Iterator[str]:
     if classifier.head == "tvmf":
         yield f"Its logits are t-vMF similarities of features and class weights (kappa {classifier.tvmf_kappa:g})."
     if classifier.loss_code:
-        yield f"It was trained to minimise an own loss ({classifier.loss!r})."
+        yield f"It was trained to minimise a custom loss ({classifier.loss!r})."
     if classifier.label_smoothing:
         yield f"Labels were smoothed by {classifier.label_smoothing:g}."
     if classifier.averaged_weights:
@@ -122,6 +123,9 @@ def _extras(config: ConfigDict) -> Iterator[str]:
             "probabilities are averaged."
         )
     yield from _views(config)
+    if code := settings.codes(config):
+        described = ("{} (SHA-256 {})".format(*one.rsplit(" ", 1)) for one in code)
+        yield f"Its own code is {_joined([*described])}."
 
 
 def _views(config: ConfigDict) -> Iterator[str]:
@@ -131,9 +135,6 @@ def _views(config: ConfigDict) -> Iterator[str]:
         yield f"Probabilities are averaged over {config.evaluation.crops} shifted crops of an image{mirrored}."
     elif config.evaluation.mirror:
         yield "Probabilities are averaged over an image and its mirror image."
-    if code := settings.codes(config):
-        described = ("{} (SHA-256 {})".format(*one.rsplit(" ", 1)) for one in code)
-        yield f"Its own code is {_joined([*described])}."
 
 
 def _joined(parts: list[str]) -> str:

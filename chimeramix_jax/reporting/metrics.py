@@ -19,7 +19,7 @@ class MetricsLog(Sink):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the log, which the first line creates; raises InputError if the file exists and is no metrics log."""
+        """Opens the log, which the first line creates; raises InputError for a file that is not a metrics log."""
         self.path = Path(path)
         if self.path.exists():
             self._keep(read(self.path))

@@ -54,7 +54,7 @@ def conclusion(record: Record) -> str:
         return f"Both models are right on {figures['new_right']} of the {of_all}."
     test = f"(exact McNemar test, {statistics.p_in_words(figures['mcnemar_p'])})"
     if statistics.is_significant(figures["mcnemar_p"]):
-        chance = f"a difference that chance alone rarely makes {test}"
+        chance = f"a difference that is unlikely to be due to chance {test}"
     else:
         chance = f"so small a difference could be chance {test}"
     return f"The new model is right on {abs(more)} {'more' if more > 0 else 'fewer'} of the {of_all}; {chance}."

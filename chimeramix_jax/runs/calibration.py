@@ -143,8 +143,8 @@ def _why_not(fitting: Predicted | None, has_own_images: bool) -> str | None:
     if fitting is None:
         validation = ", or add validation images (val/)" if has_own_images else ""
         return (
-            "No temperature was fitted, because that takes images that are neither training nor test images; train "
-            f"with --folds=5{validation}."
+            "No temperature was fitted, because fitting it takes images that are neither training nor test images; "
+            f"train with --folds=5{validation}."
         )
     images = len(set(fitting.images))
     if images < FEWEST_IMAGES:

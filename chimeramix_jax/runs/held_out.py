@@ -52,11 +52,11 @@ class HeldOutPredictions:
     maps: dict[int, Float[np.ndarray, "map_height map_width"]]
 
     def by_loss(self) -> Int[np.ndarray, "examples"]:
-        """Returns the positions of the images by falling loss; losses that are not a number come first."""
+        """Returns the positions of the images by decreasing loss; losses that are not a number come first."""
         return np.argsort(-np.where(np.isnan(self.losses), np.inf, self.losses), kind="stable")
 
     def mistakes(self) -> Int[np.ndarray, "mistakes"]:
-        """Returns the positions of the misclassified images by falling loss."""
+        """Returns the positions of the misclassified images by decreasing loss."""
         order = self.by_loss()
         return order[self.predicted[order] != self.labels[order]]
 

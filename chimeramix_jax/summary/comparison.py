@@ -241,7 +241,7 @@ def _obstacle(trial: Trial, baseline: Trial) -> str:
     """Says why two trials of one seed cannot be compared; empty if they can."""
     by_design: tuple[str, ...] = EXPERIMENT_SETTINGS
     if any(compared.settings.get("classifier.model_code") for compared in (trial, baseline)):
-        by_design = (*by_design, "classifier.model")  # an own network is compared with one of the program's
+        by_design = (*by_design, "classifier.model")  # a custom network is compared with one of the program's
     ours, theirs = (settings.leaving_out(compared.settings, by_design) for compared in (trial, baseline))
     differing = [key for key in {**ours, **theirs} if ours.get(key, _NOT_SET) != theirs.get(key, _NOT_SET)]
     if differing:

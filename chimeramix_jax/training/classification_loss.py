@@ -68,7 +68,7 @@ def own_losses(
     smoothing: float = 0.0,
     class_weights: Float[Array, "classes"] | None = None,
 ) -> Float[Array, "batch"]:
-    """Returns the values of an own loss (``of``) of every image, for labels that are not smoothed."""
+    """Returns the values of a custom loss (``of``) of every image, for labels that are not smoothed."""
     assert not smoothing, "config/checking.py refuses smoothed labels"
     losses = of(logits, labels)
     return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
@@ -82,5 +82,5 @@ LOSSES: Mapping[str, Callable[..., Float[Array, "batch"]]] = {
 
 
 def loss_of(name: str, code: str = "") -> Callable[..., Float[Array, "batch"]]:
-    """Returns the loss called ``name``, a function like ``cross_entropies``; ``code`` is that of an own loss."""
+    """Returns the loss called ``name``, a function like ``cross_entropies``; ``code`` is that of a custom loss."""
     return partial(own_losses, of=lookup.find(registry.LOSS, name, code)) if code else LOSSES[name]

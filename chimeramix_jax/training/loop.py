@@ -279,7 +279,7 @@ class _Training:
         self._save_if_due(epoch_ended=True)
 
     def _leave_out_epochs(self) -> None:
-        """Goes on as if the next epochs were over, as many as the time limit requires."""
+        """Skips as many of the next epochs as the time limit requires."""
         left_out = 0 if self.pace is None else self.pace.left_out_after(self.position.epoch)
         if left_out:
             self.state = advanced(self.state, left_out * self.stage.plan.steps)

@@ -23,7 +23,7 @@ _KEY = partial(jax.eval_shape, lambda: jax.random.key(0))  # without computing o
 
 
 def check(config: ConfigDict) -> None:
-    """Raises InputError, with file and line, if an own function that the settings name returns something else.
+    """Raises InputError, with file and line, if a custom function that the settings name returns something else.
 
     Shapes and types are checked, not values.
     """
@@ -84,7 +84,7 @@ def _check_network(config: ConfigDict) -> None:
 def _check_feature_maps(
     named: tuple[str, str, str], graph: nnx.GraphDef[Any], state: Any, side: int, channels: int
 ) -> None:
-    """Raises InputError unless an own network's feature maps have as many channels as its head has inputs."""
+    """Raises InputError unless a custom network's feature maps have as many channels as its head has inputs."""
     images = jax.ShapeDtypeStruct((_IMAGES, side, side, 3), jnp.float32)
     mask = jax.ShapeDtypeStruct((_IMAGES,), jnp.bool_)
 

@@ -38,7 +38,7 @@ class _Running:
         self.outcome: Outcome | None = None
 
     def step(self) -> Outcome | None:
-        """Goes on with the trial; returns how it ended, once it has."""
+        """Advances the trial; returns its outcome once it has ended."""
         try:
             next(self.steps)
         except StopIteration as end:

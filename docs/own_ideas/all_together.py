@@ -1,4 +1,4 @@
-"""An own experiment that uses all ideas of this folder at once; each comes from the file that is imported for it.
+"""A custom experiment that uses all ideas of this folder at once; each comes from the file that is imported for it.
 
 chimeramix --config=docs/own_ideas/all_together.py
 """

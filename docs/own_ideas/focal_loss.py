@@ -1,4 +1,4 @@
-"""An own loss: focal loss (Lin et al., ICCV 2017, arXiv 1708.02002, equation 4), which plays down images that are easy.
+"""A custom loss: focal loss (Lin et al., ICCV 2017, arXiv 1708.02002, equation 4), which plays down easy images.
 
 chimeramix --config=docs/own_ideas/focal_loss.py
 """

@@ -1,4 +1,4 @@
-"""An own data set: squares, discs and crosses of random size, place and brightness, drawn by a function.
+"""A custom data set: squares, discs and crosses of random size, place and brightness, drawn by a function.
 
 chimeramix --config=docs/own_ideas/shapes.py
 """

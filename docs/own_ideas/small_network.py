@@ -1,4 +1,4 @@
-"""An own network: three convolutions, for images of which there are so few that a residual network is too much.
+"""A custom network: three convolutions, for images of which there are so few that a residual network is too much.
 
 chimeramix --config=docs/own_ideas/small_network.py
 """

@@ -1,4 +1,4 @@
-"""An own augmentation: multiplies every pixel by a random factor, as the grain of radar and ultrasound images does.
+"""A custom augmentation: multiplies every pixel by a random factor, as the grain of radar and ultrasound images does.
 
 chimeramix --config=docs/own_ideas/speckle.py
 """

@@ -1,4 +1,4 @@
-"""An own mask: horizontal stripes, which two images of a class share in turn.
+"""A custom mask: horizontal stripes, which two images of a class share in turn.
 
 chimeramix --config=docs/own_ideas/stripes.py
 """

@@ -82,9 +82,7 @@ def test_a_setting_that_recipes_set_themselves_is_said_to_be_theirs(capsys):
     parsed = main_command.parse_arguments(["--config=digits:auto", recipes, *changes])
     actions._say_what_recipes_set(parsed)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == (
-        "chimeramix: warning: augment.policy: has a value of its own, which is used instead, in mixup_trivialaugment"
-    )
+    assert line == ("chimeramix: warning: augment.policy: is overridden by mixup_trivialaugment")
 
 
 def test_recipes_with_the_same_masks_share_generators():
@@ -102,9 +100,9 @@ def test_recipes_with_the_same_masks_share_generators():
     [
         (
             ["--config=digits", "--minutes=5", "--config.mixing.mask=none"],
-            "--minutes: trains experiment chimeramix_grid as it is, but mixing.mask was changed, which belongs to it",
+            "--minutes: trains experiment chimeramix_grid as it is, but mixing.mask, which it sets, was changed",
         ),
-        (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but the time"),
+        (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
         (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not known to the program"),
         (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
         (

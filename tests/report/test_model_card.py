@@ -62,7 +62,7 @@ def test_the_figures_are_those_of_the_results(trained_run):
     low, high = (statistics.percent(bound, 697) for bound in statistics.wilson_interval(right, 697))
     first = statistics.percent(test["top1"], 697)
     assert f"**{first}** ({right} of 697 test images are right; 95 % interval {low} to {high})." in body
-    assert "Guessing would have 10% right." in body
+    assert "Guessing would be right 10% of the time." in body
     assert "trained from scratch on 20 labelled images, 2 of each class" in body
     baseline = statistics.percent(results["baseline"]["test"]["top1"], 697)
     assert f"The same network, trained without mixing, has {baseline} (interval" in body

@@ -70,7 +70,7 @@ def test_a_run_keeps_copies_of_the_files_and_names_them_in_its_report(run):
     for name in EXAMPLES:
         assert (run / "extensions" / name).read_bytes() == (ROOT / "docs" / "own_ideas" / name).read_bytes()
     card = " ".join((run / "model_card.md").read_text().split())
-    assert "an own one ('small" in card and "an own loss ('focal')" in card and "speckle.py (SHA-256" in card
+    assert "a custom one ('small" in card and "a custom loss ('focal')" in card and "speckle.py (SHA-256" in card
     assert json.loads((run / "results.json").read_text())["config"]["mixing"]["mask_code"].startswith("stripes.py ")
 
 
@@ -81,7 +81,7 @@ def test_the_run_can_be_used_without_the_files(run, nothing_registered):
     (prediction,) = chimeramix_jax.predict(run, run / "images.png")
     assert prediction.predicted_class in ("square", "disc", "cross")
     assert STATE.current == {}  # all from the copies
-    with pytest.raises(InputError, match=r"'small-network' is an own network, of small_network\.py, and a model file"):
+    with pytest.raises(InputError, match=r"'small-network' is a custom network, of small_network\.py"):
         chimeramix_jax.export(run, run / "model.zip")
 
 

@@ -1,4 +1,4 @@
-"""The images of an own data set: arrays that a registered function returns (``extensions.dataset``)."""
+"""The images of a custom data set: arrays that a registered function returns (``extensions.dataset``)."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class FunctionImage:
 
 
 def scan_function(name: str, code: str, evaluate_on: str = "test") -> Contents:
-    """Calls the function of an own data set; raises InputError, with its file and line, if its arrays are unusable.
+    """Calls the function of a custom data set; raises InputError, with its file and line, if its arrays are unusable.
 
     Args:
         name: the name of the data set.

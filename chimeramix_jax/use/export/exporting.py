@@ -83,7 +83,7 @@ def export(
     code = config.classifier.model_code
     if file_format == export_formats.MODEL and lookup.is_file(code):
         raise InputError(
-            f"--format=model: {config.classifier.model!r} is an own network, of {lookup.label_of(code)}, and a model "
+            f"--format=model: {config.classifier.model!r} is a custom network, of {lookup.label_of(code)}, and a model "
             "file holds no code; choose stablehlo or savedmodel, or share the run's folder"
         )
     if file_format == export_formats.MODEL:

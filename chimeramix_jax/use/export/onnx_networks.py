@@ -27,7 +27,7 @@ def _of_network(graph: GraphBuilder, network: Network, images: str, prefix: str)
     if isinstance(network, ResNet):
         return _resnet(graph, network, images, prefix)
     raise InputError(
-        f"--format=onnx: {type(network).__name__} is an own network, which cannot be written as ONNX; choose "
+        f"--format=onnx: {type(network).__name__} is a custom network, which cannot be written as ONNX; choose "
         "stablehlo or savedmodel, the formats for any network"
     )
 
