@@ -40,8 +40,8 @@ from chimeramix_jax import files
 from chimeramix_jax.config import parse_seeds
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import Estimate, estimate
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runtime import host_memory
 

@@ -25,7 +25,7 @@ from chimeramix_jax.config import parse_seeds
 from chimeramix_jax.data import FewShotDataset, load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.mixer import Mixer
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.stage_data import load_stage_data
 

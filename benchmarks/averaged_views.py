@@ -28,8 +28,8 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.ensemble import members_of
-from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import estimate
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir

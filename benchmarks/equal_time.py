@@ -35,8 +35,8 @@ from benchmarks.accuracy import OURS, prepare_machine, shown
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import estimate
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runtime import compilation_cache
 

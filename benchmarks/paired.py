@@ -15,7 +15,7 @@ import numpy as np
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.workdir import Workdir
 
 

@@ -32,7 +32,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.archives import Archive
 from chimeramix_jax.data.builders import cifair, stl10
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 
 CIFAR_TEST_IMAGES, CIFAR_BATCHES, CIFAR_BATCH = 10_000, 5, 10_000
 STL_IMAGES: Mapping[str, int] = {"train": 5_000, "test": 8_000}

@@ -32,7 +32,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files, train_and_evaluate
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.workdir import Workdir
 

@@ -25,7 +25,7 @@ from scipy import special
 from benchmarks.averaged_views import Outputs, finished, outputs
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.calibration_error import calibration
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.training.temperature import fitted_temperature, probabilities
 
 

@@ -9,7 +9,7 @@ from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reproduce import beside, estimate, page, parts, published
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.sweep import plan

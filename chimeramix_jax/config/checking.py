@@ -3,8 +3,8 @@
 import difflib
 import importlib.util
 import os
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -19,6 +19,7 @@ from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_s
 from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.extensions import registry
+from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName, is_built_in
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path
 
@@ -32,8 +33,7 @@ TFDS_SETTINGS = tuple(
 )
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
 
-_WIDE_RESNET = r"wrn-(\d+)-(\d+)(-early)?"
-registry.reserve(registry.NETWORK, lambda name: name == "resnet-50" or re.fullmatch(_WIDE_RESNET, name) is not None)
+registry.reserve(registry.NETWORK, is_built_in)
 
 
 def check(config: ConfigDict, *, environment: bool = True, stored: bool = False) -> None:
@@ -245,23 +245,23 @@ def _check_data_dir(data_dir: str, source: str) -> None:
 
 
 def _check_model(model: str) -> None:
-    parts = re.fullmatch(_WIDE_RESNET, model)
-    if model == "resnet-50" or (parts is None and own_code.is_known("classifier.model", model)):
+    if model == RESNET:
         return
-    if parts is None and (own := own_code.names("classifier.model")):
-        raise not_one_of("classifier.model", model, ["resnet-50", "wrn-<depth>-<width>", *own])
-    if parts is None or int(parts[2]) < 1:
+    wide = WideResNetName.parse(model)
+    if wide is None and own_code.is_known("classifier.model", model):
+        return
+    if wide is None and (own := own_code.names("classifier.model")):
+        raise not_one_of("classifier.model", model, [RESNET, "wrn-<depth>-<width>", *own])
+    if wide is None or wide.width < 1:
         raise InputError(
-            f"classifier.model: {model!r} is not allowed; it must be resnet-50 or wrn-<depth>-<width>, such as "
-            "wrn-16-8, or wrn-<depth>-<width>-early, such as wrn-10-4-early"
+            f"classifier.model: {model!r} is not allowed; it must be {PATTERNS}, such as wrn-16-8 or wrn-10-4-early"
         )
-    depth, width, early = int(parts[1]), int(parts[2]), parts[3] or ""
-    if depth < 10 or depth % 6 != 4:
-        lower = depth - (depth - 4) % 6
-        neighbours = [f"wrn-{near}-{width}{early}" for near in (lower, lower + 6) if near >= 10]
+    if wide.depth < 10 or wide.depth % 6 != 4:
+        lower = wide.depth - (wide.depth - 4) % 6
+        neighbours = [str(replace(wide, depth=near)) for near in (lower, lower + 6) if near >= 10]
         raise InputError(
-            f"classifier.model: {model!r} has depth {depth}, which is not 10, 16, 22, ... (6k + 4); "
-            f"closest are {', '.join(neighbours or [f'wrn-10-{width}{early}'])}"
+            f"classifier.model: {model!r} has depth {wide.depth}, which is not 10, 16, 22, ... (6k + 4); "
+            f"closest are {', '.join(neighbours or [str(replace(wide, depth=10))])}"
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from chimeramix_jax.data.findings import MUCH_LOST
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group

@@ -1,6 +1,5 @@
 """Builds classifiers by the names used in ``classifier.model``."""
 
-import re
 from typing import Any
 
 from flax import nnx
@@ -10,6 +9,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.heads import LINEAR, HeadKind
+from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName
 from chimeramix_jax.models.pooled import PooledClassifier
 from chimeramix_jax.models.resnet import RESNET_50, ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
@@ -46,18 +46,16 @@ def build(
     """
     if code:
         return _own(model_name, code, num_classes, dropout_rate=dropout_rate, dtype=dtype, rngs=rngs)
-    if model_name == "resnet-50":
+    if model_name == RESNET:
         return ResNet(RESNET_50, num_classes, harmonic=harmonic, head=head, dtype=dtype, rngs=rngs)
-    wide = re.fullmatch(r"wrn-(\d+)-(\d+)(-early)?", model_name)
+    wide = WideResNetName.parse(model_name)
     if wide is None:
-        names = "wrn-<depth>-<width>, wrn-<depth>-<width>-early or resnet-50"
-        raise ValueError(f"unknown classifier {model_name!r}; it must be {names}")
-    depth, width, early = int(wide[1]), int(wide[2]), wide[3] is not None
+        raise ValueError(f"unknown classifier {model_name!r}; it must be {PATTERNS}")
     return WideResNet(
-        depth,
-        width,
+        wide.depth,
+        wide.width,
         num_classes,
-        early=early,
+        early=wide.early,
         harmonic=harmonic,
         dropout_rate=dropout_rate,
         head=head,

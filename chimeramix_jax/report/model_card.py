@@ -22,7 +22,7 @@ from chimeramix_jax.report.data_check import DataSection
 from chimeramix_jax.report.recipe import recipe_in_words
 from chimeramix_jax.report.verdict import Measured, Verdict
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import FOLDS
+from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
 from chimeramix_jax.training.averaging import averages
 
@@ -70,7 +70,7 @@ def text(
         "classes": len(names),
         "results": results,
         "of_folds": split == FOLDS,
-        "split": "out-of-fold" if split == FOLDS else split,
+        "split": split_name(split),
         "config": config,
         "own_images": _is_own(config),
         "verdict": verdict,

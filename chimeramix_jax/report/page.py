@@ -36,7 +36,7 @@ from chimeramix_jax.reporting import lettering, mix_quality_text, time_limit_tex
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.results import FOLDS, split_of
+from chimeramix_jax.reporting.splits import FOLDS, split_name, split_of
 from chimeramix_jax.reporting.statistics import decimals
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
@@ -132,7 +132,7 @@ def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:
     """Returns what the page says about folds, and how it names the images that were predicted."""
     repeats = results[FOLDS]["repeats"] if split == FOLDS else 1
     return {
-        "split": "out-of-fold" if split == FOLDS else split,
+        "split": split_name(split),
         "folds": results.get(FOLDS),
         "shortfall": shortfall(results[FOLDS], results.get("test")) if FOLDS in results else "",
         "only_folds": split == FOLDS,

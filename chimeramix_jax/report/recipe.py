@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import parse_growing_sides
+from chimeramix_jax.models.names import WideResNetName
 
 _POLICIES = {"autoaugment": "AutoAugment", "randaugment": "RandAugment", "trivialaugment": "TrivialAugment"}
 
@@ -31,10 +32,11 @@ def _network(classifier: ConfigDict) -> str:
     model = classifier.model
     if classifier.model_code:
         return f"a custom one ({model!r})"
-    if not model.startswith("wrn-"):
+    wide = WideResNetName.parse(model)
+    if wide is None:
         return f"a {model.replace('resnet', 'ResNet')}"
-    _, depth, width, *early = model.split("-")
-    return f"a wide ResNet of depth {depth} and width {width}{' (with early halving of the side)' if early else ''}"
+    early = " (with early halving of the side)" if wide.early else ""
+    return f"a wide ResNet of depth {wide.depth} and width {wide.width}{early}"
 
 
 def _pretraining(config: ConfigDict) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.statistics import decimals
 
 # In SVG units, as in ``curves``; the plotting area is a square.
@@ -125,8 +126,7 @@ def _of_error(measured: Mapping[str, Any], calibration: Mapping[str, Any], image
 
 
 def _of_temperature(calibration: Mapping[str, Any]) -> str:
-    of_folds = calibration["fitted_on"] == "folds"
-    source = "out-of-fold" if of_folds else calibration["fitted_on"]
+    source = split_name(calibration["fitted_on"])
     text = (
         f"The logits are divided by a temperature of {calibration['temperature']:.2f}, which was fitted on "
         f"{calibration['fitted_images']} {source} images and changes no predicted class. Without it, the calibration "
@@ -134,7 +134,7 @@ def _of_temperature(calibration: Mapping[str, Any]) -> str:
     )
     if calibration["cross_fitted"]:
         text += " Each fifth of the images was measured with a temperature that was fitted on the others."
-    if of_folds:
+    if calibration["fitted_on"] == FOLDS:
         text += " The models of the folds learned from fewer images than the final one, which may need another one."
     return text
 

@@ -50,11 +50,6 @@ class Calibration:
     accuracy: float
     bins: list[Bin]
 
-    @property
-    def differs_from_chance(self) -> bool:
-        """Whether the error is larger than chance explains."""
-        return self.error > self.error_by_chance
-
 
 @dataclass(frozen=True)
 class Rejection:

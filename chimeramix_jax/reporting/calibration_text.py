@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from chimeramix_jax.reporting.splits import split_name
 from chimeramix_jax.reporting.statistics import percent
 
 _EXACT = 1000  # errors get one decimal, as accuracies on this many images do
-_NAMES = {"folds": "out-of-fold"}  # of the images, where they are not called as in the results
 
 
 def closing_line(calibration: Mapping[str, Any]) -> str:
@@ -19,7 +19,7 @@ def closing_line(calibration: Mapping[str, Any]) -> str:
     source, after = calibration["fitted_on"], calibration["after"]
     return (
         f"probabilities: temperature {calibration['temperature']:.2f}, from {calibration['fitted_images']} "
-        f"{_NAMES.get(source, source)} images; calibration error {percent(after['error'], _EXACT)}, without the "
+        f"{split_name(source)} images; calibration error {percent(after['error'], _EXACT)}, without the "
         f"temperature {before}; chance alone would give up to {percent(after['error_by_chance'], _EXACT)}"
     )
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from chimeramix_jax.reporting.splits import split_name
 from chimeramix_jax.reporting.statistics import is_significant, percent, wilson_interval
 
 _OR_PATCHES = " or works on patches (--config.generator.architecture=patches)"
-_NAMES = {"folds": "out-of-fold"}  # of the images, where they are not called as in the results
 
 
 def in_words(results: Mapping[str, Any], split: str) -> str:
@@ -22,7 +22,7 @@ def in_words(results: Mapping[str, Any], split: str) -> str:
     recognized = percent(mixes["recognized"], mixes["examples"])
     return (
         f"The baseline, which was trained without mixes, recognises the class of {recognized} of {mixes['examples']} "
-        f"mixes and of {percent(baseline['top1'], baseline['examples'])} of the {_NAMES.get(split, split)} images."
+        f"mixes and of {percent(baseline['top1'], baseline['examples'])} of the {split_name(split)} images."
     )
 
 

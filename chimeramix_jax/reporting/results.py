@@ -10,11 +10,11 @@ from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.splits import FOLDS, split_of
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
 
 _WIDTH = 80  # columns of a terminal
-
-FOLDS = "folds"  # the part of ``results.json`` about images predicted by models trained without them
 
 
 class SummaryRow(TypedDict):
@@ -29,13 +29,6 @@ class SummaryRow(TypedDict):
     alone: list[int] | None  # images that only this, and only the baseline, has right; None: not compared
 
 
-def split_of(results: Mapping[str, Any]) -> str:
-    """Returns the key of a run's metrics in its results: "test", "validation", or ``FOLDS`` without test images."""
-    if FOLDS in results and "test" not in results and "validation" not in results:
-        return FOLDS
-    return results["config"]["dataset"]["evaluate_on"]
-
-
 def summary_table(rows: Sequence[SummaryRow]) -> str:
     """Returns the rows as an aligned table, followed by each experiment's gain over the baseline; empty without rows.
 
@@ -45,17 +38,6 @@ def summary_table(rows: Sequence[SummaryRow]) -> str:
         return ""
     table = [["experiment", "images per class", "top-1", "95% interval", "top-5", "time"], *map(_cells, rows)]
     return "\n".join([aligned(table), *_gains(rows)])
-
-
-def aligned(table: Sequence[Sequence[str]]) -> str:
-    """Formats rows of cells, the header first, as text; the first column is left-aligned, the others right-aligned."""
-    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-    lines = [
-        "  ".join([first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])
-        for first, *rest in table
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def closing_text(results: Mapping[str, Any]) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.results import aligned, written_text
+from chimeramix_jax.reporting.results import written_text
 from chimeramix_jax.reporting.statistics import CONFIDENCE, Estimate, decimals, estimate, percent, points
+from chimeramix_jax.reporting.text_table import aligned
 
 DIFFERENCE = "difference"  # the column with each seed's gain over its baseline
 

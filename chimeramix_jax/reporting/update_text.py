@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 
 Record = Mapping[str, Any]  # the content of ``update.json``
 

@@ -23,7 +23,7 @@ from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import calibration_error
-from chimeramix_jax.reporting.results import FOLDS
+from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.workdir import Workdir
@@ -150,7 +150,7 @@ def _why_not(fitting: Predicted | None, has_own_images: bool) -> str | None:
     if images < FEWEST_IMAGES:
         return (
             f"No temperature was fitted, because there are only {images} different "
-            f"{'out-of-fold' if fitting.source == FOLDS else fitting.source} images; it takes at least {FEWEST_IMAGES}."
+            f"{split_name(fitting.source)} images; it takes at least {FEWEST_IMAGES}."
         )
     if not np.all(np.isfinite(fitting.logits)):
         return "No temperature was fitted, because the outputs for the images to fit it on are not finite."

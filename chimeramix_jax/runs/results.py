@@ -15,7 +15,8 @@ from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.mixing.mix_quality import MixQuality
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import FOLDS, SummaryRow
+from chimeramix_jax.reporting.results import SummaryRow
+from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.runs import provenance
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
@@ -81,7 +82,7 @@ def results_of(
         mixes: how good the generator's mixes are; None: not measured.
     """
     newest = {stage: checkpoints.newest(directory) for stage, directory in earlier.items()}
-    before = {stage: about for stage, about in newest.items() if about is not None}
+    before = {stage: stored for stage, stored in newest.items() if stored is not None}
     alone = _right_alone(measured)
     only_folds = of_folds is not None and not len(dataset.held_out.labels)
     classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on

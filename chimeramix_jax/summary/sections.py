@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from chimeramix_jax.reporting.results import FOLDS
+from chimeramix_jax.reporting.splits import split_name
 from chimeramix_jax.reporting.statistics import Estimate, estimate, paired_t_test
 from chimeramix_jax.summary.trials import Status, Trial
 
@@ -78,7 +78,7 @@ class Section:
     @property
     def title(self) -> str:
         """The data set and the split."""
-        return f"{self.dataset}, {'out-of-fold' if self.split == FOLDS else self.split} images"
+        return f"{self.dataset}, {split_name(self.split)} images"
 
     @property
     def seeds(self) -> list[int]:

@@ -15,7 +15,7 @@ from chimeramix_jax import paths
 from chimeramix_jax.config import catalog, defaults, retired
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.results import FOLDS
+from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import read
 

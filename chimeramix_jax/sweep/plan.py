@@ -21,7 +21,7 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.results import split_of
+from chimeramix_jax.reporting.splits import split_of
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping

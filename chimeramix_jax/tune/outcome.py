@@ -19,8 +19,8 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.auto.optimism import SAMPLES, optimism
 from chimeramix_jax.config import shipped
-from chimeramix_jax.reporting.results import aligned
 from chimeramix_jax.reporting.statistics import percent
+from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.tune.space import Space, Value
 from chimeramix_jax.tune.trial import Plan

@@ -266,7 +266,6 @@ class _SamplerOfTrials(BaseSampler):
 
 
 SAMPLERS: Mapping[str, type[TPESampler] | type[RandomSampler]] = {"tpe": TPESampler, "random": RandomSampler}
-PRUNERS = ("halving", "hyperband", "none")
 
 
 def _sampler(name: str, seed: int) -> BaseSampler:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
@@ -31,7 +31,6 @@ TRIALS, GENERATORS = "trials", "generators"  # in the search's folder
 
 EVALUATIONS = 4  # of a trial that may be stopped early, the last one included
 
-_NOT_FINITE = 3  # the exit code of a run with a loss that is not finite
 _EVERY_EPOCHS = "evaluation.every_epochs"
 _NEVER = 1_000_000  # epochs
 
@@ -225,7 +224,9 @@ class TrialRun:
         if code in STOPPED:
             return Outcome(End.PRUNED if early is not None and early.stopped else End.STOPPED)
         (folder,) = task.workdirs
-        return Outcome(End.DIVERGED if code == _NOT_FINITE else End.FAILED, problem=f"{folder}: {last_error(folder)}")
+        return Outcome(
+            End.DIVERGED if code == NonFiniteError.exit_code else End.FAILED, problem=f"{folder}: {last_error(folder)}"
+        )
 
 
 class _Early:

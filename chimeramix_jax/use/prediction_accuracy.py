@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from chimeramix_jax.reporting import statistics
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 
 if TYPE_CHECKING:  # which would load JAX
     from chimeramix_jax.use.prediction_formats import Prediction

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.results import aligned
+from chimeramix_jax.reporting.text_table import aligned
 
 MOST_CLASSES = 5  # of an image in a table or file
 NONE_OF_THESE = "none of these"  # the answer for a rejected image

@@ -125,6 +125,9 @@ def test_unusual_settings_are_left_to_xla(case, monkeypatch):
     monkeypatch.delattr(convolution, "_convolve_on_cpu")
     settings = UNUSUAL[case]
     images, kernel = operands((1, 6, 6, 4), (3, 3, 4 // settings.get("feature_group_count", 1), 4), jnp.float32)
+    with pytest.raises(NameError, match="_convolve_on_cpu"):  # usual settings need what is missing
+        usual = jnp.zeros((3, 3, 4, 4), jnp.float32)
+        convolution.conv_general_dilated(images, usual, (1, 1), ((1, 1), (1, 1)), dimension_numbers=NHWC)
     convolution.conv_general_dilated(images, kernel, dimension_numbers=NHWC, **settings)
 
 

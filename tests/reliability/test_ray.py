@@ -129,7 +129,8 @@ def test_a_sweep_that_is_stopped_stops_its_runs_and_one_that_is_killed_ends_them
     code, _, errors = ended(sweep)
     assert code == 143 and errors.count("stopped; the same command continues it") == 2  # and not of what waited
     assert not processes_in(folder) and not list(folder.glob("*/lock.json"))
-    assert all("stopped (SIGTERM)" in path.read_text() for path in folder.glob("*/log.txt"))
+    logs = [path.read_text() for path in folder.glob("*/log.txt")]
+    assert len(logs) == 2 and all("stopped (SIGTERM)" in log for log in logs)
     reached = count(folder)
 
     sweep = start(*three, count_to=60)
