@@ -183,6 +183,16 @@ def storage_error(path: Path, needed: int, error: Exception) -> StorageError:
     )
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes text as UTF-8, atomically; see ``encoded``."""
+    write_bytes(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Returns text as UTF-8. Bytes of file names that are not UTF-8 become ``\\xfc``: they cannot be encoded."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace").encode()
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes a value as indented JSON, atomically. ``plain`` lists the types that the value may contain."""
     write_bytes(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())

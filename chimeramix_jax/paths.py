@@ -43,6 +43,21 @@ def refuse_address(text: str, named_by: str) -> None:
         raise InputError(f"{named_by}={text}: is a URL; it must be a path on this machine, so copy or mount it first")
 
 
+def refuse_other_encodings(path: Path, named_by: str) -> None:
+    """Raises InputError, which names the flag or setting ``named_by``, if a path is not UTF-8.
+
+    Libraries that write checkpoints and records cannot use such a path, wherever in it the other bytes are.
+    """
+    whole = os.path.realpath(path)
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{named_by}={printable(path)}: {printable(whole)} is not UTF-8, so nothing can be stored there; "
+            "choose a path whose folders have other names"
+        ) from None
+
+
 @contextlib.contextmanager
 def leaving_no_empty_folders(path: Path) -> Iterator[None]:
     """Removes the path and its parents at the end, as far as they were created inside ``with`` and are empty."""

@@ -241,3 +241,8 @@ def test_storage_errors_are_recognized_by_number_or_text(error, reason):
     assert files.reason_of_storage(wrapped) == reason
     if reason is not None:
         assert (" needed, " in str(files.storage_error(Path("x"), 1, error))) == (reason != "Permission denied")
+
+
+def test_bytes_of_names_that_are_not_utf_8_are_written_as_escapes(tmp_path):
+    files.write_text(tmp_path / "page", f"für {os.fsdecode(b'caf' + bytes([0xE9]))}")
+    assert (tmp_path / "page").read_text(encoding="utf-8") == "für caf\\xe9"

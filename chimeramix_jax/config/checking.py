@@ -21,7 +21,7 @@ from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName, is_built_in
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
-from chimeramix_jax.paths import local_path
+from chimeramix_jax.paths import local_path, refuse_other_encodings
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
@@ -241,7 +241,7 @@ def _check_data_dir(data_dir: str, source: str) -> None:
         if not any(importlib.util.find_spec(package) for package in packages):
             raise InputError(f"{source}: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}")
     else:
-        local_path(data_dir, source)
+        refuse_other_encodings(local_path(data_dir, source), source)
 
 
 def _check_model(model: str) -> None:

@@ -111,9 +111,9 @@ def write(
     matrix = np.asarray(results[split]["confusion"])
     content |= of_folds | _classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"])
     page = _environment().get_template("report.html.jinja").render(content)
-    files.write_bytes(workdir.report, page.encode())
+    files.write_text(workdir.report, page)
     card = model_card.text(results, split, dataset, content["verdict"], content["data"], content["auto"])
-    files.write_bytes(workdir.model_card, card.encode())
+    files.write_text(workdir.model_card, card)
 
 
 def _of_classifiers(

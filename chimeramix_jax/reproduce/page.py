@@ -41,8 +41,8 @@ _CSV_COLUMNS = (
 def write(part: Part, summary: Summary, folder: Path) -> list[Path]:
     """Writes the files into a folder and returns their paths; their names have that of the table."""
     contents = {
-        "html": html(part, summary, folder).encode(),
-        "md": markdown(part, summary).encode(),
+        "html": files.encoded(html(part, summary, folder)),
+        "md": files.encoded(markdown(part, summary)),
         "csv": _csv(part, summary).encode(),
     }
     paths = {kind: folder / f"reproduce-{part.table.name}.{kind}" for kind in contents}

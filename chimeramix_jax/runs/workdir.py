@@ -43,7 +43,7 @@ from chimeramix_jax import files, stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup
-from chimeramix_jax.paths import local_path
+from chimeramix_jax.paths import local_path, refuse_other_encodings
 from chimeramix_jax.stored_format import marked
 
 
@@ -78,7 +78,8 @@ class Workdir:
         self.replacing = self.update / "replacing.json"  # while the files of an old and a new model change places
 
     def create(self) -> None:
-        """Creates the directory, unless it exists; raises InputError if that fails or it is not writable."""
+        """Creates the directory, unless it exists; raises InputError if that fails or nothing can be stored in it."""
+        refuse_other_encodings(self.path, "--workdir")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -140,8 +141,15 @@ class Workdir:
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def _refuse_half_replaced(self) -> None:
-        """Raises InputError if an update was killed while its files were taking the place of the old ones."""
-        if self.replacing.exists():
+        """Raises InputError if an update was killed while its files were taking the place of the old ones.
+
+        Also raises InputError if the directory may not be entered, so that nobody can know.
+        """
+        try:
+            half_replaced = self.replacing.exists()
+        except OSError as error:
+            raise InputError(f"--workdir={self.path}: cannot be read: {error.strerror}") from None
+        if half_replaced:
             raise InputError(
                 f"--workdir={self.path}: an update was interrupted while it replaced the old model; finish it with "
                 "--stage=update, which only moves the remaining files"

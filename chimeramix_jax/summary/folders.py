@@ -46,11 +46,11 @@ def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> l
     figure = curves.draw(summary) if with_curves else None
     svg = None if figure is None else curves.svg(figure)
     contents = {
-        "summary.html": page.html(summary, title, svg, output).encode(),
-        "summary.md": f"# {title}\n\n{tables.markdown(summary)}".encode(),
-        "summary.tex": tables.latex(summary).encode(),
-        "summary.csv": tables.csv_rows(summary).encode(),
-        "summary-runs.csv": tables.csv_trials(summary).encode(),
+        "summary.html": files.encoded(page.html(summary, title, svg, output)),
+        "summary.md": files.encoded(f"# {title}\n\n{tables.markdown(summary)}"),
+        "summary.tex": files.encoded(tables.latex(summary)),
+        "summary.csv": files.encoded(tables.csv_rows(summary)),
+        "summary-runs.csv": files.encoded(tables.csv_trials(summary)),
     }
     if figure is not None and svg is not None:
         contents |= {"summary.png": curves.png(figure), "summary.svg": svg}

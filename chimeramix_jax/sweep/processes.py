@@ -181,7 +181,7 @@ def write_error(task: Task, lines: Sequence[str]) -> None:
     """Writes why a task failed into the directories of its unfinished runs."""
     for workdir in task.workdirs:
         if not is_finished(workdir, task.stage):
-            files.write_bytes(workdir / ERROR, ("\n".join(lines) + "\n").encode())
+            files.write_text(workdir / ERROR, "\n".join(lines) + "\n")
 
 
 def last_error(workdir: Path) -> str | None:

@@ -155,7 +155,7 @@ def get_config() -> ConfigDict:
     )
     return config
 '''
-    files.write_bytes(path, content.encode())
+    files.write_text(path, content)
 
 
 def _docstring(ranking: Ranking, plan: Plan, path: Path, program: str, only_folds: bool) -> str:

@@ -69,7 +69,7 @@ def write(ranking: Ranking, space: Space, importance: Mapping[str, float] | None
             area=(_LEFT, _RIGHT, _TOP, _BOTTOM),
         )
     )
-    files.write_bytes(path, content.encode())
+    files.write_text(path, content)
     return path
 
 

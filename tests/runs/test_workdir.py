@@ -166,3 +166,17 @@ def test_a_refused_run_leaves_no_folder_behind(tmp_path, seeds):
     with pytest.raises(InputError, match="contains no class folders"):
         train(config, tmp_path / "runs" / "mine")
     assert list(tmp_path.iterdir()) == [photos]
+
+
+def test_a_directory_that_may_not_be_entered_is_refused(workdir, monkeypatch):
+    workdir.path.mkdir()
+    exists = Path.exists
+
+    def closed(path, **options):  # root may enter everywhere
+        if path.is_relative_to(workdir.update):
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **options)
+
+    monkeypatch.setattr(Path, "exists", closed)
+    with pytest.raises(InputError, match=r"^--workdir=.*/run: cannot be read: Permission denied$"):
+        workdir.read_config()

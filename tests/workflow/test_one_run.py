@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import resource
 import shutil
 
@@ -16,6 +17,7 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
@@ -257,3 +259,28 @@ def test_a_run_in_bfloat16_keeps_its_parameters_in_float32_and_trains(settings, 
         lines = [json.loads(line) for line in (tmp_path / "run" / part / "metrics.jsonl").read_text().splitlines()]
         assert lines[-1][loss] < lines[0][loss]
     assert np.isfinite(results["test"]["loss"])
+
+
+def test_names_that_are_not_utf_8_are_shown_in_the_report_and_the_card(photo_settings, tmp_path):
+    photos = tmp_path / os.fsdecode(b"M\xfcller")
+    random = np.random.default_rng(0)
+    for number in range(20):
+        place = photos / f"class-{number % 2}" / os.fsdecode(b"caf\xe9-%d.png" % number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place)
+    (photos / "class-0" / os.fsdecode(b"damaged-\xe9.png")).write_bytes(b"\x89PNG\r\n\x1a\n")
+    config = photo_settings(photos, "baseline", **{"dataset.skip_unreadable": True, "classifier.epochs": 1})
+    with pytest.warns(SkippedWarning, match="damaged"):
+        chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    assert "M\\xfcller" in (tmp_path / "run" / "report.html").read_text()
+    assert (tmp_path / "run" / "model_card.md").read_text()
+
+
+def test_a_directory_that_is_not_utf_8_is_refused_before_anything_is_trained(settings, tmp_path):
+    config = settings()
+    with pytest.raises(InputError, match=r"^--workdir=.*Z.rich: .*Z.rich is not UTF-8"):
+        chimeramix_jax.train_and_evaluate(config, tmp_path / os.fsdecode(b"Z\xfcrich"))
+    config.dataset.data_dir = str(tmp_path / os.fsdecode(b"Z\xfcrich") / "data")
+    with pytest.raises(InputError, match=r"^dataset.data_dir=.*is not UTF-8"):
+        chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    assert not any(tmp_path.rglob("*"))
