@@ -92,12 +92,12 @@ def describe(
     rows = np.arange(len(labels))
     log_probabilities = _log_softmax(logits)
     predictions = HeldOutPredictions(
-        labels,
-        predicted,
-        np.exp(log_probabilities[rows, predicted]),
-        np.exp(log_probabilities[rows, labels]),
-        -log_probabilities[rows, labels],
-        Neighbours(distinct[nearest.indices], nearest.similarities),
+        labels=labels,
+        predicted=predicted,
+        probabilities=np.exp(log_probabilities[rows, predicted]),
+        true_probabilities=np.exp(log_probabilities[rows, labels]),
+        losses=-log_probabilities[rows, labels],
+        nearest=Neighbours(distinct[nearest.indices], nearest.similarities),
         maps={},
     )
     explained = predictions.mistakes()[:MOST_EXPLAINED]
@@ -121,12 +121,12 @@ def joined(
     count = min(part.nearest.indices.shape[1] for part, _ in parts)
     starts = np.cumsum([0, *(len(part.labels) for part, _ in parts)]).tolist()
     predictions = HeldOutPredictions(
-        np.concatenate([part.labels for part, _ in parts]),
-        np.concatenate([part.predicted for part, _ in parts]),
-        np.concatenate([part.probabilities for part, _ in parts]),
-        np.concatenate([part.true_probabilities for part, _ in parts]),
-        np.concatenate([part.losses for part, _ in parts]),
-        Neighbours(
+        labels=np.concatenate([part.labels for part, _ in parts]),
+        predicted=np.concatenate([part.predicted for part, _ in parts]),
+        probabilities=np.concatenate([part.probabilities for part, _ in parts]),
+        true_probabilities=np.concatenate([part.true_probabilities for part, _ in parts]),
+        losses=np.concatenate([part.losses for part, _ in parts]),
+        nearest=Neighbours(
             np.concatenate([positions[part.nearest.indices[:, :count]] for part, positions in parts]),
             np.concatenate([part.nearest.similarities[:, :count] for part, _ in parts]),
         ),

@@ -246,10 +246,10 @@ class Run:
             parts["baseline"] = ("baseline", False)
         measured, quality, epochs = {}, None, self.config.classifier.epochs
         pretrained = yield from self._pretrained(parts, execution)
-        for part, (experiment, mixes) in parts.items():
+        for part, (experiment, part_mixes) in parts.items():
             directory = self.workdir.path / part
             if self.request.trains_classifier or checkpoints.is_finished(directory, epochs):
-                stage = self.classifier_stage(mixes=mixes, pretrained=pretrained)
+                stage = self.classifier_stage(mixes=part_mixes, pretrained=pretrained)
                 title = f"classifier ({experiment})"
                 limit = self.request.limits.get(part)
                 trained = yield from train_members(
@@ -318,8 +318,19 @@ class Run:
         if description is not None:
             description = description.at_temperature(logits, self._temperature(calibrated))
         members = {"seconds": trained.seconds, "top1": accuracies} if len(trained.seconds) > 1 else None
-        measured = experiment, evaluation, logits, predicted, labels, sum(trained.seconds), trained.rollbacks
-        return Measured(*measured, description, calibrated, members, trained.epochs_left_out)
+        return Measured(
+            experiment,
+            evaluation=evaluation,
+            logits=logits,
+            predictions=predicted,
+            labels=labels,
+            seconds=sum(trained.seconds),
+            rollbacks=trained.rollbacks,
+            held_out=description,
+            calibration=calibrated,
+            members=members,
+            epochs_left_out=trained.epochs_left_out,
+        )
 
     def _calibration(
         self, stage: ClassifierStage, part: str, state: State, logits: calibration.Logits, folds: OutOfFold | None
