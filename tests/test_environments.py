@@ -113,3 +113,13 @@ def test_a_run_in_folders_that_read_as_patterns_can_be_used_afterwards(tmp_path,
         assert json.loads((folder / "generated.json").read_text())["count"] == 10
     assert program.main(["summarize", ".", "--no-curves"]) == 0
     assert "chimeramix_grid" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("platform", ["foo", "cuda"])
+def test_a_platform_that_jax_does_not_have_is_refused_in_one_line(platform, tmp_path, data_dir):
+    command = [sys.executable, "main.py", f"--config.dataset.data_dir={data_dir}", f"--workdir={tmp_path / 'run'}"]
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
+    assert f"JAX_PLATFORMS: '{platform}' cannot be used: " in ended.stderr
+    assert list(tmp_path.iterdir()) == []

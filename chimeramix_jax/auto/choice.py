@@ -57,6 +57,8 @@ def choose(
     Raises:
         InputError: the time is too short; the message says how much is needed at least.
     """
+    if record.winner:
+        return  # what is left to do is the training of the final model, or nothing
     plan = halving.rungs(len(candidates.names), folds)
     _measure_costs(candidates, plan, trials, clock, record, save)
     alive = list(candidates.names)
@@ -69,15 +71,12 @@ def choose(
             comparison.kept = comparison.ranked()[: rung.kept]
             save()
         alive = comparison.kept
-    if not record.winner and not plan:
-        record.winner = alive[0]
-        save()
-    elif not record.winner:
+    if plan:
         last = record.rungs[-1]
         correct = np.stack([last.correct(name) for name in last.schedules])
         record.accuracy, record.optimism = float(np.mean(last.correct(alive[0]))), optimism(correct)
-        record.winner = alive[0]
-        save()
+    record.winner = alive[0]
+    save()
 
 
 def _measure_costs(

@@ -36,6 +36,8 @@ from chimeramix_jax.training.pace import TimeLimit
 from chimeramix_jax.training.stage_data import epoch_plan
 from chimeramix_jax.workflow.completion import completed_with_report
 
+_OF_CHOOSING = ("recipes", "larger_sides", "minutes")  # settings without an effect on a given recipe
+
 
 def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, stage: str = "all") -> dict[str, Any]:
     """Compares recipes, trains the best on all images, and returns its results. A single recipe is only trained.
@@ -45,8 +47,9 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
     directory records everything that was tried.
 
     Args:
-        config: the settings, as in ``configs/``, with experiment "auto"; for stages "evaluate" and "report" of a
-            finished choice, the stored settings of the run are used instead.
+        config: the settings, as in ``configs/``, with experiment "auto". Stages "evaluate" and "report" also take the
+            stored settings of the finished run; what has no effect on training may be changed, such as where the
+            photos are.
         workdir: the directory of the final run. A choice that was interrupted continues; the time does not start anew.
         stage: "all" does everything; "evaluate" and "report" measure or draw the finished run again.
 
@@ -66,12 +69,12 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
     if stage in settings.MEASURING_STAGES:
         if record is None or record.final is None or not directory.has_config():
             raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
-        config = settings.from_dict(record.requested)
+        config = _choice_with_changes(record, directory, config)
     _check(config)
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):
-            record = _own_record(record, config, directory)
+            record = _own_record(record, config, directory, measuring=stage in settings.MEASURING_STAGES)
             choosing = _Choosing(config, directory, record)
             choosing.check_data(stage)
             choosing.choose()
@@ -234,16 +237,32 @@ def _check(config: ConfigDict) -> None:
             raise InputError(f"{key}: {config[key]!r}, but to choose a recipe it must be {only!r}")
 
 
-def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir) -> Record:
+def _choice_with_changes(record: Record, workdir: Workdir, config: ConfigDict) -> ConfigDict:
+    """Returns the settings of a finished choice, with what ``config`` changes in them or in those of its final run."""
+    choice = settings.from_dict(record.requested)
+    stored = choice if config.experiment == settings.AUTO else workdir.read_config()
+    if differing := settings.differences(stored, config, measuring=True):
+        raise InputError(
+            f"--workdir={workdir.path}: holds a run with other settings ({settings.shortened(differing)}); choose "
+            "another with --workdir"
+        )
+    before, requested = settings.flatten(stored), settings.flatten(config)
+    changed = {key: value for key, value in requested.items() if before[key] != value and key not in _OF_CHOOSING}
+    choice.update_from_flattened_dict(changed)
+    return choice
+
+
+def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, measuring: bool = False) -> Record:
     """Returns the record to continue; raises InputError if the directory belongs to something else."""
     requested = settings.config_to_dict(config)
     if record is None:
         if workdir.has_config():
             raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
         return Record(requested)
-    differing = settings.differences(settings.from_dict(record.requested), requested)
-    fixed = ("recipes", "larger_sides", *(("minutes",) if record.rungs or record.final else ()))
-    for key in fixed:  # these have no effect on a given recipe, so ``differences`` leaves them out
+    differing = settings.differences(settings.from_dict(record.requested), requested, measuring=measuring)
+    for key in _OF_CHOOSING:  # ``differences`` leaves these out
+        if key == "minutes" and not (record.rungs or record.final):
+            continue
         before = settings.from_dict(record.requested)[key]
         if before != requested[key]:
             differing.append(f"{key}: {before!r} stored, {requested[key]!r} requested")

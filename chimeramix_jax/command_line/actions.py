@@ -19,7 +19,7 @@ from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table, update_text
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
+from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, numbers, stopping
 from chimeramix_jax.use import prediction_accuracy, prediction_formats
 
 SOME_UNREADABLE = 1  # exit code: some images were not classified
@@ -28,12 +28,14 @@ SOME_UNREADABLE = 1  # exit code: some images were not classified
 def perform(arguments: Arguments) -> int:
     """Runs the stage, prints its results and returns the exit code."""
     cpu_setup.prepare()
+    numbers.use_own_settings()
     determinism.ask_for(arguments.config)
     compilation_cache.enable()
+    backend.check()
     arguments.config = device_settings.chosen(
         arguments.config, arguments.source, arguments.overrides, arguments.workdir
     )
-    with stopping.listening():
+    with stopping.listening(stopping.CONTINUES if arguments.stage in settings.STAGES else "nothing is finished"):
         return _ACTIONS.get(arguments.stage, train)(arguments)
 
 

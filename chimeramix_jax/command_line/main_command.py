@@ -25,7 +25,7 @@ USES = ("predict", "generate", "export")  # stages that use what a run has train
 
 _OF_A_RUN = (*USES, CHECK, UPDATE, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
 _TAKEN_BY = {  # the flags that only some stages take
-    "retrain": settings.STAGES,
+    "retrain": tuple(stage for stage in settings.STAGES if stage not in settings.MEASURING_STAGES),
     "generator_workdir": settings.STAGES,
     "folds": (*settings.STAGES, CHECK),
     "fold_repeats": (*settings.STAGES, CHECK),
@@ -214,16 +214,20 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
+    _refuse_settings_given_twice(parsed, rest)
     overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
     rest = [*overrides, *rest]
     parsed.source, parsed.overrides = parsed.config, rest
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
-    if "minutes" in parsed.given and parsed.config.experiment != settings.AUTO:
+    is_timed = parsed.stage == "all" and "minutes" in settings.overridden(rest)
+    if parsed.config.experiment == settings.AUTO:
+        time_limit.refuse_epochs(rest)
+    elif is_timed:
         source = parsed.source or DEFAULT_CONFIG
         parsed.source, parsed.overrides = time_limit.choice_of_one(source, parsed.config, rest)
-    if parsed.source and ("minutes" in parsed.given or parsed.config.experiment == settings.AUTO):
+    if parsed.source and (is_timed or parsed.config.experiment == settings.AUTO):
         parsed.config = time_limit.settings_of(parsed.source, parsed.overrides)
     settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
     if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
@@ -269,7 +273,21 @@ def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDi
             run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
         if parsed.stage in USES or run.has_config():
             return run.read_config()
+        raise InputError(
+            f"--workdir={parsed.workdir}: holds no run, so --stage={parsed.stage} also needs --config, such as "
+            f"--config={DEFAULT_CONFIG}"
+        )
     return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
+
+
+def _refuse_settings_given_twice(parsed: Arguments, overrides: Sequence[str]) -> None:
+    """Refuses a setting that has a flag and is set by ``--config.KEY``, too, and a seed beside several seeds."""
+    keys = settings.overridden(overrides)
+    for name in _SHORT_FOR_SETTINGS:
+        if name in parsed.given and name in keys:
+            raise InputError(f"--{name}: --config.{name} was given, too; they are the same, so give only one of them")
+    if "seed" in keys and _requested_seeds(overrides):
+        raise InputError("seed: was set, but seeds lists the seeds to train; give only one of the two")
 
 
 def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:

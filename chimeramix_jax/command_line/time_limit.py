@@ -25,9 +25,12 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
     name = config.experiment
     if name not in experiments.known():
         raise InputError(f"--minutes: experiment {name!r} is not known to the program; set its epochs instead")
-    for key in ("classifier.epochs", "generator.epochs"):
-        if any(argument.partition("=")[0] == f"--config.{key}" for argument in overrides):
-            raise InputError(f"--minutes: {key} was set, but --minutes decides on it; give only one of the two")
+    if config.recipes not in ("", name):
+        raise InputError(
+            f"recipes: {config.recipes!r}, but --minutes trains experiment {name} alone; it must be empty, or compare "
+            f"recipes with --config={source.partition(':')[0]}:{settings.AUTO}"
+        )
+    refuse_epochs(overrides)
     as_it_is = experiments.apply(copy.deepcopy(config), name)
     as_it_is.compare_with_baseline = config.compare_with_baseline  # a choice has no baseline
     changed = settings.differences(config, as_it_is)
@@ -35,6 +38,13 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
         key = changed[0].partition(":")[0]
         raise InputError(f"--minutes: trains experiment {name} as it is, but {key}, which it sets, was changed")
     return f"{source.partition(':')[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
+
+
+def refuse_epochs(overrides: Sequence[str]) -> None:
+    """Raises InputError if arguments set the number of epochs, which the time decides on."""
+    for key in ("classifier.epochs", "generator.epochs"):
+        if key in settings.overridden(overrides):
+            raise InputError(f"--minutes: {key} was set, but --minutes decides on it; give only one of the two")
 
 
 def settings_of(source: str, overrides: Sequence[str]) -> ConfigDict:

@@ -24,7 +24,14 @@ from chimeramix_jax.config.comparing import (
 )
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import AUTO, USUAL_FOLDS, parse_recipes
-from chimeramix_jax.config.loading import load, load_search_space, override, register_from, shipped_settings
+from chimeramix_jax.config.loading import (
+    load,
+    load_search_space,
+    overridden,
+    override,
+    register_from,
+    shipped_settings,
+)
 from chimeramix_jax.config.naming import default_workdir
 from chimeramix_jax.config.own_code import CODES, codes
 from chimeramix_jax.config.rules import LARGEST_SEED

@@ -106,18 +106,32 @@ class _IntegerOrNone(flags.ArgumentParser[int | None]):
 def override(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
     """Changes settings in place by arguments ``--config.KEY=VALUE``, and returns all other arguments.
 
-    Raises InputError for an unknown key, or a value of the wrong type.
+    Raises InputError for an unknown key, or a value of the wrong type, and for another experiment: its name alone would
+    change nothing but the name.
     """
-    for named in filter(None, (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)):
-        check_key(named[1], SETTINGS)
+    for key in overridden(arguments):
+        check_key(key, SETTINGS)
+    before = config.get("experiment")
     config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
     parsed = flags.FlagValues()
     parsed.set_gnu_getopt(True)
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=parsed, sys_argv=["", *arguments])
-        return parsed(["", *arguments], known_only=True)[1:]
+        rest = parsed(["", *arguments], known_only=True)[1:]
     except (flags.Error, ValueError) as error:
         raise InputError(_explain(str(error))) from None
+    if config.get("experiment") != before:
+        raise InputError(
+            f"experiment: {config.experiment!r}, but the settings are those of {before!r}; choose an experiment behind "
+            f"the config file, as in --config=FILE:{config.experiment}"
+        )
+    return rest
+
+
+def overridden(arguments: Sequence[str]) -> list[str]:
+    """Returns the keys that arguments such as ``--config.KEY=VALUE`` or ``--noconfig.KEY`` change, in their order."""
+    found = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)
+    return [named[1] for named in found if named]
 
 
 def _explain(flag_error: str) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runtime import stopping
 
@@ -43,7 +44,12 @@ def locked(directory: Path) -> Iterator[None]:
 def _acquire(path: Path) -> int:
     """Opens and locks the file; returns its descriptor."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:  # a folder, or the file of another user
+            if error.errno in files.NO_ROOM:
+                raise
+            raise InputError(f"{path}: cannot be locked: {error.strerror}; choose another --workdir") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):

@@ -26,14 +26,14 @@ from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs import calibration, data_check, same_data, shared_generator
+from chimeramix_jax.runs import calibration, data_check, same_data, same_settings, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import determinism, stopping
+from chimeramix_jax.runtime import determinism, numbers, stopping
 from chimeramix_jax.training import checkpoints, loop, own_functions
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -81,6 +81,7 @@ class Request:
         if self.stage not in settings.STAGES:
             raise not_one_of("--stage", self.stage, settings.STAGES)
         determinism.check(self.config)
+        numbers.check()
         named = self.generator_workdir
         if not settings.needs_generator(self.config) and (self.stage == "generator" or named is not None):
             option = "stage: 'generator'" if self.stage == "generator" else f"--generator_workdir={named}"
@@ -114,6 +115,7 @@ def prepared(request: Request) -> Iterator["Run"]:
         directory.create()
         with locked(directory.path):
             directory.check(config, measuring=request.stage == "evaluate")
+            same_settings.refuse_other_settings(directory, config, request.replaced())
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
                 checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)

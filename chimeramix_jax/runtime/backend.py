@@ -30,6 +30,20 @@ def on_accelerator() -> bool:
     return forced == _ACCELERATOR or jax.default_backend() != "cpu"
 
 
+def check() -> None:
+    """Raises InputError if JAX cannot compute on the platform that it was asked to use."""
+    import jax
+
+    try:
+        jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # JAX raises the latter where the platform's package is missing
+        reason = str(error).strip().partition("\n")[0] or "it is not installed"
+        requested = os.environ.get("JAX_PLATFORMS", "")
+        raise InputError(
+            f"JAX_PLATFORMS: {requested!r} cannot be used: {reason}; leave it out, or set it to cpu"
+        ) from None
+
+
 def automatic_precision() -> str:
     """Returns what ``config.precision`` "auto" stands for."""
     return "bfloat16" if on_accelerator() else "float32"

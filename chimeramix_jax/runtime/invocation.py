@@ -31,5 +31,8 @@ def _is_found(name: str, path: Path) -> bool:
 
 
 def _shortened(word: str) -> str:
-    below = os.path.isabs(word) and Path(word).is_relative_to(Path.cwd())
+    try:
+        below = os.path.isabs(word) and Path(word).is_relative_to(Path.cwd())
+    except FileNotFoundError:  # the current folder has been deleted
+        return word
     return os.path.relpath(word) if below else word

@@ -18,6 +18,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # After this time the process ends without another checkpoint; schedulers wait 10 s or more before they kill it.
 SECONDS_TO_STOP = 8.0
 
+CONTINUES = "the same command continues the run from its last checkpoint"
+
 
 class Stopped(BaseException):
     """The run stopped on a signal and saved its progress. This is not an error: ``except Exception`` ignores it."""
@@ -33,24 +35,28 @@ def exit_code(request: signal.Signals) -> int:
 
 
 class _Requests:
-    """The first signal, whether the main thread has responded, and what to call before the process ends at once."""
+    """The first signal, whether the main thread has responded, and what to do and say if the process ends at once."""
 
     def __init__(self):
         self.first: signal.Signals | None = None
         self.heard = threading.Event()  # set when the main thread has reached a point where it can stop
         self.farewells: list[Callable[[], None]] = []
+        self.after_stop = CONTINUES
 
 
 _requests = _Requests()
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[None]:
+def listening(after_stop: str = CONTINUES) -> Iterator[None]:
     """Replaces the signals' default effect inside the ``with`` statement: ``raise_if_asked`` reports them.
+
+    ``after_stop`` says what the user should know if the process has to end at once.
 
     A signal that was ignored when the process started stays ignored; shells ignore SIGINT in background jobs. Works
     in the main thread only.
     """
+    _requests.after_stop = after_stop
     try:
         with _received_by(_listen, SIGNALS):
             yield
@@ -141,10 +147,5 @@ def _end_at_once(request: signal.Signals | None, why: str) -> None:
     assert request is not None
     for farewell in _requests.farewells:
         farewell()
-    print(
-        f"chimeramix: stopped at once ({request.name}, {why}); "
-        "the same command continues the run from its last checkpoint",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"chimeramix: stopped at once ({request.name}, {why}); {_requests.after_stop}", file=sys.stderr, flush=True)
     os._exit(exit_code(request))

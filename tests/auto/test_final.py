@@ -202,6 +202,35 @@ def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(p
     assert said in " ".join((tmp_path / "run" / "report.html").read_text().split())
 
 
+def test_a_finished_run_that_has_used_its_time_is_measured_again_where_its_photos_are_now(
+    photo_settings, tmp_path, monkeypatch, capsys
+):
+    write_photos(tmp_path / "photos", 12, (8, 8))
+    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, recipes="baseline", minutes=0.3)
+    monkeypatch.setattr(Pace, "left_out_after", lambda pace, completed: max(pace._epochs - 1 - completed, 0))
+    run = tmp_path / "run"
+    results = chimeramix_jax.choose_and_train(config, run)
+    record = json.loads((run / "auto.json").read_text())
+    (run / "auto.json").write_text(json.dumps(record | {"used": 18.0}))
+    (run / "results.json").unlink()  # as a kill in the evaluation leaves it
+    capsys.readouterr()
+    again = chimeramix_jax.choose_and_train(config, run)
+    np.testing.assert_equal(again["test"], results["test"])
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    config.dataset.directory = str(tmp_path / "moved")
+    measured = chimeramix_jax.choose_and_train(config, run, stage="evaluate")
+    np.testing.assert_equal(measured["test"], results["test"])
+    (run / "report.html").unlink()
+    chimeramix_jax.choose_and_train(config, run, stage="report")
+    assert (run / "report.html").exists()
+    assert "steps" not in capsys.readouterr().err
+    of_the_run = Workdir(run).read_config()  # what the command line changes where only --workdir is given
+    assert of_the_run.dataset.directory == str(tmp_path / "moved")
+    of_the_run.classifier.learning_rate = 7.0
+    with pytest.raises(InputError, match=r"with other settings \(classifier.learning_rate: .* 7.0 requested"):
+        chimeramix_jax.choose_and_train(of_the_run, run, stage="report")
+
+
 def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, (8, 8))
     choice = {"recipes": "baseline", "minutes": 2, "classifier.batch_size": 2}

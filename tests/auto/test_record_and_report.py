@@ -103,7 +103,10 @@ def test_recipes_with_the_same_masks_share_generators():
             "--minutes: trains experiment chimeramix_grid as it is, but mixing.mask, which it sets, was changed",
         ),
         (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
-        (["--config=digits", "--minutes=5", "--config.experiment=own"], "experiment 'own' is not known to the program"),
+        (["--config=digits", "--minutes=5", "--config.recipes=cutmix"], "recipes: 'cutmix', but --minutes trains exp"),
+        (["--config=digits", "--minutes=5", "--config.minutes=9"], "--minutes: --config.minutes was given, too"),
+        (["--config=digits", "--config.minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
+        (["--config=digits:auto", "-config.classifier.epochs=3"], "--minutes: classifier.epochs was set, but"),
         (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
         (
             ["--config=digits:auto", "--minutes=0"],
@@ -116,6 +119,16 @@ def test_times_that_do_not_fit_are_refused(arguments, expected):
     with pytest.raises(InputError, match=re.escape(expected)):
         main_command.parse_arguments(arguments)
     assert main_command.parse_arguments(["--config=digits:auto", "--minutes=5"]).config.minutes == 5
+
+
+def test_an_experiment_that_the_program_does_not_know_is_not_trained_for_a_given_time(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from chimeramix_jax.config import load\n"
+        "def get_config():\n    config = load('digits')\n    config.experiment = 'own'\n    return config\n"
+    )
+    with pytest.raises(InputError, match="--minutes: experiment 'own' is not known to the program"):
+        main_command.parse_arguments([f"--config={file}", "--minutes=5"])
 
 
 @pytest.mark.parametrize("seconds", [61, 89, 290, 400])

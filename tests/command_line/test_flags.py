@@ -1,7 +1,10 @@
 """Parsing flags: the same forms for every subcommand."""
 
+import re
+
 import pytest
 
+from chimeramix_jax.command_line import main_command
 from chimeramix_jax.command_line.flags import Flag, parse, refuse_unknown
 from chimeramix_jax.errors import InputError
 
@@ -87,3 +90,21 @@ def test_what_no_flag_takes_is_refused_with_what_was_meant(argument, message):
     with pytest.raises(InputError) as error:
         refuse_unknown([argument], FLAGS, ["seed", "generator.epochs"])
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config.experiment=baseline"], "experiment: 'baseline', but the settings are those of 'chimeramix_grid'"),
+        (["--folds=5", "--config.folds=3"], "--folds: --config.folds was given, too"),
+        (["--config.seeds=0:2", "--config.seed=7"], "seed: was set, but seeds lists the seeds"),
+        (["--stage=evaluate", "--retrain"], "--retrain: --stage=evaluate does not take it"),
+        (
+            ["--stage=check", "--workdir=runs/none"],
+            "--workdir=runs/none: holds no run, so --stage=check also",
+        ),
+    ],
+)
+def test_what_would_be_ignored_or_mean_something_else_is_refused(arguments, expected):
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}"):
+        main_command.parse_arguments(arguments)

@@ -88,3 +88,9 @@ def test_a_process_cannot_lock_a_directory_twice_and_an_error_releases_it(tmp_pa
         pass
     with locked(tmp_path):
         pass
+
+
+def test_a_lock_that_is_a_folder_is_refused(tmp_path):
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(InputError, match=r"lock.json: cannot be locked: Is a directory"), locked(tmp_path):
+        pass

@@ -36,3 +36,10 @@ def test_an_installed_command_is_named_as_the_shell_finds_it(not_installed, monk
     assert invocation.from_anywhere() == [str(command)]
     monkeypatch.setenv("PATH", str(command.parent))
     assert invocation.from_anywhere() == ["chimeramix"]
+
+
+def test_a_current_folder_that_was_deleted_leaves_words_as_they_are(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert invocation.from_here() == invocation.from_anywhere()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 
@@ -20,6 +21,7 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.blending import mixed_images
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
 
@@ -177,6 +179,30 @@ def test_another_run_in_the_same_directory_is_refused_naming_the_differing_setti
     assert code == 2
     assert errors.count("\n") == 1 and "seed: 0 stored, 3 requested" in errors
     assert (finished / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "differing"),
+    [
+        ("baseline", {}, "experiment: 'chimeramix_grid' stored, 'baseline' requested"),
+        ("chimeramix_grid", {"classifier.learning_rate": 0.5}, "classifier.learning_rate: 0.1 stored, 0.5 requested"),
+        ("chimeramix_grid", {"generator.channels": 6}, "generator.channels: 4 stored, 6 requested"),
+    ],
+)
+def test_networks_of_other_settings_are_no_part_of_a_run_whose_settings_were_lost_or_edited(
+    settings, finished, tmp_path, experiment, changes, differing
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    requested = settings(experiment, **changes)
+    (run / "config.json").unlink()
+    with pytest.raises(InputError, match="was trained with other settings.*" + re.escape(differing)):
+        chimeramix_jax.train_and_evaluate(requested, run)
+    Workdir(run).claim(requested)
+    with pytest.raises(InputError, match=r"whatever config\.json says"):
+        chimeramix_jax.train_and_evaluate(requested, run, stage="evaluate")
+    (run / "config.json").unlink()
+    results = chimeramix_jax.train_and_evaluate(settings(), run)  # its own settings are accepted
+    assert results["test"]["top1"] == json.loads((finished / "results.json").read_text())["test"]["top1"]
 
 
 def test_more_labels_than_in_the_smallest_class_are_refused_and_the_directory_stays_unclaimed(run_main, tmp_path):
