@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,18 @@ def test_validation_arrays_are_used_on_request_and_changes_are_noticed(config, s
     saved(**content)
     after = load_few_shot(config, 2, seed=0)
     assert changes(before.identity, after.identity) == ["1 new image", "1 image missing"]
+
+
+def test_other_labels_are_noticed_even_if_the_file_has_the_same_size_and_date(config, tmp_path):
+    path, content, loaded = tmp_path / "mini.npz", arrays(), []
+    config.directory = str(path)
+    for labels in (content["train_labels"], content["train_labels"][::-1]):
+        np.savez(path, **content | {"train_labels": labels})
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        dataset = load_few_shot(config, None, seed=0)
+        loaded.append((path.stat().st_size, dict(zip(dataset.train.names, dataset.train.labels, strict=True))))
+    (size, before), (other_size, after) = loaded
+    assert size == other_size and all(before[name] + after[name] == 1 for name in before)
 
 
 def test_arrays_without_test_images_are_divided(config, saved):

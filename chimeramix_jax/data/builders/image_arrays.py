@@ -11,6 +11,7 @@ width, 3) in RGB. Labels are whole numbers, of shape (images,) or (images, 1); t
 order, to which few-shot splits refer, is that of the arrays.
 """
 
+import hashlib
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from chimeramix_jax.data.builders.contents import (
     fingerprint_of,
     named_if_unreadable,
     refuse_single_images,
+    state_of,
 )
 from chimeramix_jax.errors import InputError, one_line
 
@@ -147,9 +149,17 @@ def scan_arrays(path: Path) -> Contents:
     if set(splits) == {TRAIN}:
         refuse_single_images(splits[TRAIN], class_names, "test_images")
     with named_if_unreadable(path):
-        status = path.stat()
-    fingerprint = fingerprint_of([status.st_size, status.st_mtime_ns, class_names])
+        state = state_of(path.stat())
+    fingerprint = fingerprint_of([state, class_names, _digest(labels)])
     return Contents(class_names, splits[TRAIN], splits.get(VALIDATION), splits.get(TEST), fingerprint)
+
+
+def _digest(labels: dict[str, Int64[np.ndarray, "_"]]) -> str:
+    """Returns a hash of the labels of all splits, which are read anyway."""
+    digest = hashlib.sha256()
+    for split, of_split in labels.items():
+        digest.update(f"{split} {of_split.shape}".encode() + np.ascontiguousarray(of_split).tobytes())
+    return digest.hexdigest()
 
 
 def _labels(
