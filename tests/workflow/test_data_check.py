@@ -57,6 +57,40 @@ def test_check_prints_the_findings_names_every_problem_and_trains_nothing(run_ma
     assert stored["unreadable"] == [str(photos / "train/cat/broken.jpg")]
 
 
+def damage_a_class_with_heic_photos(photos):
+    shutil.rmtree(photos / "test")
+    for path in (photos / "train" / "dog").iterdir():
+        path.rename(path.with_suffix(".heic")).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    return [f"train/dog/{number}.heic" for number in range(3)], "no training image of class 'dog' can be read"
+
+
+def damage_everything(photos):
+    shutil.rmtree(photos / "test")
+    damaged = sorted(photos.rglob("*.png"))
+    for path in damaged:
+        path.write_bytes(b"x")
+    return [str(path.relative_to(photos)) for path in damaged], "no training image of class 'cat' can be read"
+
+
+def damage_one_of_two(photos):
+    shutil.rmtree(photos / "test")
+    (photos / "train" / "dog" / "2.png").unlink()
+    (photos / "train" / "dog" / "1.png").write_bytes(b"x")
+    return ["train/dog/1.png"], "class 'dog' cannot be divided: it has 1 different images"
+
+
+@pytest.mark.parametrize("damage", [damage_a_class_with_heic_photos, damage_everything, damage_one_of_two])
+def test_unreadable_files_are_named_even_if_the_others_are_not_enough(photos, config, tmp_path, damage):
+    files, reason = damage(photos)
+    with pytest.raises(InputError) as check:
+        chimeramix_jax.check_data(config, tmp_path / "run")
+    message = str(check.value)
+    assert "\n" not in message and reason in message and all(str(photos / file) in message for file in files)
+    with pytest.raises(InputError) as training:
+        chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    assert message.startswith(str(training.value)) and not (tmp_path / "run").exists()
+
+
 def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_reported(config, tmp_path):
     workdir = tmp_path / "run"
     with pytest.raises(InputError, match=r"dataset.duplicates: 1 test image is a copy .*duplicates=report"):
