@@ -55,6 +55,10 @@ def test_without_test_images_a_share_of_each_class_is_held_out(loaded):
         (Arrays(("cat", "dog"), IMAGES[..., :2], LABELS), r"train_images have the shape \(8, 8, 10, 2\); it must be"),
         (Arrays(("cat", "dog"), IMAGES, LABELS[:7]), r"train_labels have the shape \(7,\); it must be \(8,\)"),
         (Arrays(("cat", "dog"), IMAGES, LABELS / 1), "train_labels are float64; they must be integers"),
+        (
+            Arrays(("cat", "dog"), IMAGES, np.array([0] * 7 + [2**64 - 1], np.uint64)),
+            "train_labels are from 0 to 18446744073709551615; with 2 class names",
+        ),
         (Arrays(("cat", "dog"), IMAGES, LABELS + 1), "train_labels are from 1 to 2; with 2 class names .* from 0 to 1"),
         (Arrays(("cat", "dog"), IMAGES, LABELS, IMAGES, None), "test_labels are object; they must be integers"),
         (Arrays(("cat", "dog", "elk"), IMAGES, LABELS), "class 'elk' has 0 training images; every class needs two"),

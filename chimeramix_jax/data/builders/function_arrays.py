@@ -92,7 +92,7 @@ def _checked_labels(labels: Any, images: int, classes: int, wrong: str) -> Int64
     kind = np.asarray(labels).dtype
     if kind.kind not in "iu":
         raise InputError(f"{wrong} are {kind}; they must be integers, one for each image")
-    numbers = np.asarray(labels).astype(np.int64)
+    numbers = np.asarray(labels)
     if numbers.shape != (images,):
         raise InputError(f"{wrong} have the shape {numbers.shape}; it must be ({images},), one for each image")
     if numbers.min() < 0 or numbers.max() >= classes:
@@ -100,7 +100,7 @@ def _checked_labels(labels: Any, images: int, classes: int, wrong: str) -> Int64
             f"{wrong} are from {numbers.min()} to {numbers.max()}; with {classes} class names they must be from 0 to "
             f"{classes - 1}"
         )
-    return numbers
+    return numbers.astype(np.int64)
 
 
 def _refuse_few(splits: dict[str, tuple[FunctionImage, ...]], class_names: tuple[str, ...], wrong: str) -> None:

@@ -82,7 +82,7 @@ class _Archive:
         try:
             with np.load(self.path, allow_pickle=False) as arrays:
                 return arrays[key]
-        except Exception as error:  # NumPy and zipfile raise errors of many classes for a damaged file
+        except Exception as error:  # NumPy, zipfile and zlib raise errors of many classes for a damaged file
             raise InputError(f"dataset.directory: {key} in {self.path} cannot be read ({one_line(error)})") from error
 
     def headers(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -94,7 +94,9 @@ class _Archive:
                     for member in archive.namelist():
                         if member.endswith(".npy"):
                             headers[member.removesuffix(".npy")] = _header(archive, member)
-            except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            except OSError:
+                raise
+            except Exception as error:  # damaged, encrypted, or compressed in a way that zipfile does not know
                 raise InputError(
                     f"dataset.directory: {self.path} is not an .npz file of arrays ({one_line(error)})"
                 ) from None
@@ -186,4 +188,7 @@ def _labels(
             f"{wrong.format('labels')} have the shape {label_shape}, but there are {shape[0]} images; it must be "
             f"({shape[0]},) or ({shape[0]}, 1)"
         )
-    return archive.array(f"{prefix}_labels").reshape(-1).astype(np.int64)
+    labels = archive.array(f"{prefix}_labels").reshape(-1)
+    if labels.max() > np.iinfo(np.int64).max:  # it would become a negative number
+        raise InputError(f"{wrong.format('labels')} contain {labels.max()}; they must be below 2**63")
+    return labels.astype(np.int64)
