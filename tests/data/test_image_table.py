@@ -103,6 +103,30 @@ def test_an_unusable_table_is_refused_in_one_line(table, header, rows, message):
     assert str(table) in str(caught.value) or "class" in str(caught.value)
 
 
+@pytest.mark.parametrize("label", [".", "..", "a/../..", "b" * 201, "ä" * 101, "a\0"])
+def test_a_label_that_cannot_become_a_folder_is_refused(table, label):
+    rewritten(table, "path,label", *GOOD[:2], *((path, label) for path, _ in GOOD[2:]))
+    with pytest.raises(InputError, match=r"rename the label .*; its name must be .* at most 200 bytes") as caught:
+        scan(str(table))
+    assert str(table) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["a\u200b", "\ufeffa", "a\u00ad", "a\ufe0f", "\u200ea"])
+def test_labels_that_look_alike_are_refused_with_the_codes_of_what_cannot_be_seen(table, label):
+    rewritten(table, "path,label", *GOOD[:2], *((path, label) for path, _ in GOOD[2:]))
+    with pytest.raises(InputError, match="cannot be seen") as caught:
+        scan(str(table))
+    assert "'a'" in str(caught.value) and ascii(label) in str(caught.value)
+
+
+def test_labels_with_slashes_and_of_other_scripts_are_accepted(table):
+    labels = "a/b", "\u0646\u200c\u0646", "\U0001f469\u200d\U0001f52c", "a b", "a  b", "ä" * 100
+    rows = [(f"photos/{number}.png", label, "train") for number, label in enumerate(labels)]
+    write_images(table.parent / "held-out", 1)
+    contents = scan(str(rewritten(table, "path,label,split", *rows, ("held-out/0.png", "a/b", "test"))))
+    assert sorted(contents.class_names) == sorted(labels)
+
+
 def test_a_table_in_another_encoding_or_with_an_open_quote_is_refused(table):
     table.write_bytes("path,label\nphotos/0.png,Bär\n".encode("latin-1"))
     with pytest.raises(InputError, match="is not text in UTF-8"):

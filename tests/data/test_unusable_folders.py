@@ -76,6 +76,20 @@ def lay_out(folder, case):
         (folder / "test").mkdir()
     if case == "blanks":
         write_image(folder / "train" / "cow " / "0.png", 1)
+    if case == "long name":
+        write_image(folder / "cat" / "0.png", 1)
+        write_image(folder / ("é" * 101) / "0.png", 1)
+    if case == "twins":
+        write_image(cat, 1)
+        write_image(folder / "train" / "cat\u200b" / "0.png", 1)
+    if case == "one folder too many":
+        write_split(folder / "photos", {"cat": range(3), "dog": range(3)})
+        (folder / "__MACOSX").mkdir()
+    if case == "a whole data set below":
+        write_split(folder / "photos" / "train", {"cat": range(3), "dog": range(3)})
+        write_split(folder / "photos" / "test", {"cat": range(3), "dog": range(3)})
+    if case == "one folder too many in train":
+        write_split(folder / "train" / "photos", {"cat": range(3), "dog": range(3)})
     if case == "test alone":
         write_image(folder / "test" / "cat" / "0.png", 1)
     if case == "loose images":
@@ -96,6 +110,11 @@ def lay_out(folder, case):
         ("empty test", "{folder}/test contains no class folders with images"),
         ("unknown test class", "{folder}/test has classes that are not in the train part: 'cow'"),
         ("blanks", "rename the class folder 'cow ' in {folder}/train"),
+        ("long name", "rename the class folder 'éé"),
+        ("twins", "rename the class folder 'cat' or 'cat\\u200b' in {folder}/train; the names differ only in"),
+        ("one folder too many", "{folder} contains only the folder 'photos', which contains folders and not the"),
+        ("a whole data set below", "{folder} contains only the folder 'photos', which contains folders and not the"),
+        ("one folder too many in train", "{folder}/train contains only the folder 'photos', which contains folders"),
     ],
 )
 def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(config, folder, case, message):
@@ -105,6 +124,17 @@ def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(con
     assert str(caught.value).startswith("dataset.directory: " + message.format(folder=folder))
     assert "\n" not in str(caught.value)
     assert not Path(config.data_dir).exists()
+
+
+@pytest.mark.parametrize("inner", ["photos", "archive/photos", "archive/photos/v1"])
+@pytest.mark.parametrize("part", ["", "train"])
+def test_the_folder_that_was_probably_meant_is_suggested_and_works(folder, inner, part):
+    write_split(folder / inner / part, {"cat": range(3), "dog": range(3)})
+    with pytest.raises(InputError) as caught:
+        scan(folder)
+    message, _, suggested = str(caught.value).removesuffix("?").rpartition("--config.dataset.directory=")
+    assert message.endswith("did you mean ") and suggested == str(folder / inner)
+    assert scan(suggested).class_names == ("cat", "dog")
 
 
 def test_a_missing_directory_setting_is_named(config):

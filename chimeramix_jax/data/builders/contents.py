@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
+from chimeramix_jax.data.builders.class_names import problem_with
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError, one_line
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_NAMES = {TRAIN: TRAIN, TEST: TEST, **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION)}  # usual names
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
 
 
 @runtime_checkable
@@ -91,13 +89,10 @@ class Contents:
         return {name: images for name, images in parts.items() if images is not None}
 
 
-def refuse_odd_name(name: str, kind: str, place: Path) -> None:
-    """Raises InputError for a class name that TFDS cannot store: it writes them as lines of a UTF-8 text file."""
-    if name != name.strip() or len(name.splitlines()) != 1 or _SURROGATE.search(name):
-        raise InputError(
-            f"dataset.directory: rename the {kind} {name!r} in {place}; its name must be a line of Unicode text "
-            "without spaces at its ends"
-        )
+def refuse_odd_names(names: Sequence[str], kind: str, place: Path) -> None:
+    """Raises InputError for class names that cannot be stored, or cannot be told apart."""
+    if problem := problem_with(names, kind, f" in {place}"):
+        raise InputError(f"dataset.directory: {problem}")
 
 
 def refuse_single_images(images: Sequence[LabelledSource], class_names: Sequence[str], missing: str) -> None:

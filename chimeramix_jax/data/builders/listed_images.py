@@ -12,7 +12,7 @@ from chimeramix_jax.data.builders.contents import (
     ImageFile,
     fingerprint_of_files,
     named_if_unreadable,
-    refuse_odd_name,
+    refuse_odd_names,
     refuse_single_images,
 )
 from chimeramix_jax.errors import InputError
@@ -74,8 +74,7 @@ def _check_classes(source: Path, rows: Sequence[ListedImage], class_names: Seque
         raise InputError(
             f"dataset.directory: {source} contains only one class, {class_names[0]!r}; at least two are needed"
         )
-    for name in class_names:
-        refuse_odd_name(name, "label", source)
+    refuse_odd_names(class_names, "label", source)
     unknown = sorted({row.label for row in rows} - set(class_names), key=by_name)
     if unknown:
         listed = ", ".join(map(repr, unknown))
