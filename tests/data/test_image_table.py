@@ -65,6 +65,13 @@ def test_separators_quotes_other_columns_and_a_byte_order_mark_are_understood(ta
     assert [(image.name, image.label) for image in contents.train[:2]] == [("photos/0.png", 0), ("photos/1.png", 1)]
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_excels_line_with_the_separator_is_understood(table, first):
+    lines = [first, "path;label;a, b, c, d", *(f"photos/{number}.png;{'ab'[number % 2]};x" for number in range(6))]
+    table.write_text("\n".join(lines), encoding="utf-8-sig", newline="")
+    assert [image.name for image in scan(str(table)).train] == [f"photos/{number}.png" for number in range(6)]
+
+
 def test_absolute_paths_are_used_as_they_are(table):
     elsewhere = write_images(table.parent / "else", 2)
     rows = [(path, "a") for path in elsewhere] + [("photos/0.png", "b"), ("photos/1.png", "b")]
@@ -82,8 +89,14 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
         ("path,label,label", GOOD, "has 2 columns called 'label'"),
         ("path,label", (), "lists no images below its first line"),
         ("path,label", (*GOOD, ("photos/9.png", "a"), ("x.png", "b")), r"do not exist: photos/9.png \(line 6\), x.png"),
-        ("path,label", (*GOOD, ("photos", "a")), r"do not exist: photos \(line 6\)"),
+        ("path,label", (*GOOD, ("photos", "a")), r"lists photos \(line 6\), which is not a file but a folder"),
+        ("path,label", (*GOOD, ("~/0.png", "a")), r"~/0.png \(line 6\); .*~ does not stand for the home folder"),
+        ("path,label", (*GOOD, ("photos\\4.png", "a")), r"photos\\4.png \(line 6\); .*separated by / and not by \\"),
         ("path,label", (*GOOD, ("photos/0.png", "b")), "lists photos/0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("./photos/0.png", "b")), "lists ./photos/0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("photos/../photos/0.png", "b")), "0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("same/0.png", "b")), "same/0.png twice, in lines 2 and 6"),
+        ("sep=;\npath;label", [(f"photos/0.png;{name}",) for name in "ab"], "0.png twice, in lines 3 and 4"),
         ("path,label", (*GOOD, ("photos/4.png",)), "line 6, has no label"),
         ("path,label", (*GOOD, ("", "a")), "line 6, has no path"),
         ("path,label", GOOD[:2], "contains only one class, 'a'"),
@@ -97,6 +110,7 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
 )  # fmt: skip
 def test_an_unusable_table_is_refused_in_one_line(table, header, rows, message):
     rewritten(table, header, *rows)
+    (table.parent / "same").symlink_to("photos")
     with pytest.raises(InputError, match=message) as caught:
         scan(str(table))
     assert str(caught.value).startswith("dataset.directory: ") and "\n" not in str(caught.value)
