@@ -68,6 +68,7 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
             raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
         config = settings.from_dict(record.requested)
     _check(config)
+    directory.refuse_among_photos(config)
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):

@@ -126,6 +126,30 @@ def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(con
     assert not Path(config.data_dir).exists()
 
 
+@pytest.mark.parametrize(
+    ("part", "place", "is_refused"),
+    [
+        ("", "prepared", True),
+        ("", "cat/prepared", True),
+        ("", "..", False),
+        ("", ".prepared", False),
+        ("train", "prepared", False),
+        ("train", "train/prepared", True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::chimeramix_jax.data.image_paths.IgnoredFilesWarning")  # about the prepared data
+def test_prepared_data_may_not_lie_where_photos_are_looked_for(config, folder, part, place, is_refused):
+    write_split(folder / part, {"cat": range(3), "dog": range(100, 103)})
+    config.data_dir = str(folder / place)
+    if is_refused:
+        with pytest.raises(InputError, match=rf"--config.dataset.data_dir=.*{place}: lies in the folder of photos"):
+            load_few_shot(config, 1, seed=0)
+        assert sorted(path.suffix for path in folder.rglob("*") if path.is_file()) == [".png"] * 6
+    else:
+        for _ in range(2):
+            load_few_shot(config, 1, seed=0)
+
+
 @pytest.mark.parametrize("inner", ["photos", "archive/photos", "archive/photos/v1"])
 @pytest.mark.parametrize("part", ["", "train"])
 def test_the_folder_that_was_probably_meant_is_suggested_and_works(folder, inner, part):

@@ -1,10 +1,13 @@
 """Looking at the data alone, and before training, through the real command line."""
 
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 import chimeramix_jax
@@ -99,6 +102,43 @@ def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_report
     config.dataset.duplicates = "report"
     with prepared(Request(config, Workdir(workdir))) as run:
         assert len(run.dataset.held_out.labels) == 4
+
+
+def test_a_run_in_the_folder_of_photos_is_refused_in_one_line_and_leaves_nothing(photos, data_dir, start_process):
+    command = [sys.executable, str(ROOT / "main.py"), f"--config={ROOT / 'configs' / 'image_folder.py'}"]
+    settings = ["--config.dataset.directory=.", f"--config.dataset.data_dir={data_dir}"]
+    process = start_process([*command, *settings], photos / "train", os.environ)
+    output, errors = process.communicate(timeout=300)
+    assert (process.returncode, output, errors.count("\n")) == (2, "", 1), errors
+    assert "--workdir=runs/image_folder" in errors and f"lies in the folder of photos {photos / 'train'}" in errors
+    assert sorted(path.name for path in (photos / "train").iterdir()) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("place", [".", "run", "cat/run"])
+def test_every_kind_of_run_is_refused_in_the_folder_of_photos(photos, config, place):
+    config.dataset.directory = str(photos / "train")
+    workdir, before = photos / "train" / place, sorted(photos.rglob("*"))
+    several, choice = load("image_folder"), load("image_folder:auto")
+    for other in (several, choice):
+        other.dataset = config.dataset
+    several.seeds, choice.minutes = "0,1", 10.0
+    for attempt in (
+        lambda: chimeramix_jax.check_data(config, workdir),
+        lambda: chimeramix_jax.train_and_evaluate(config, workdir),
+        lambda: chimeramix_jax.train_and_evaluate_seeds(several, workdir),
+        lambda: chimeramix_jax.choose_and_train(choice, workdir),
+    ):
+        with pytest.raises(InputError, match=r"^--workdir=\S+: lies in the folder of photos") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    assert sorted(photos.rglob("*")) == before
+
+
+@pytest.mark.filterwarnings("ignore::chimeramix_jax.data.image_paths.IgnoredFilesWarning")  # about the run
+def test_a_run_may_lie_beside_training_and_test_photos(photos, config):
+    config.dataset.duplicates = "report"
+    for _ in range(2):
+        assert chimeramix_jax.check_data(config, photos / "runs" / "first")["images"]["train"] == 6
 
 
 def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):

@@ -20,6 +20,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from chimeramix_jax.data.builders.contents import (
     SPLIT_NAMES,
     TEST,
@@ -34,7 +36,7 @@ from chimeramix_jax.data.builders.contents import (
 )
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning, is_shown, may_be_image, warn_of_ignored
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.paths import by_name
+from chimeramix_jax.paths import by_name, local_path
 
 
 def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
@@ -65,6 +67,30 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
         refuse_single_images(train, class_names, "a test folder")
     fingerprint = fingerprint_of_files(class_names, [train, test or (), *([validation] if validation else [])])
     return Contents(class_names, tuple(train), validation, test, fingerprint)
+
+
+def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_config: ConfigDict) -> None:
+    """Raises InputError, which names a flag or setting, if a folder for other files is where photos are looked for.
+
+    Its files would be taken for classes or photos at the next look, if not at the first. Hidden folders are not looked
+    at, and neither are those beside ``train`` and ``test``. The folder need not exist.
+    """
+    if dataset_config.name != "image_folder" or not dataset_config.directory:
+        return
+    root = Path(os.path.realpath(local_path(dataset_config.directory, "dataset.directory")))
+    place = Path(os.path.realpath(path))
+    if not root.is_dir() or (root != place and root not in place.parents):
+        return
+    parts = place.relative_to(root).parts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IgnoredFilesWarning)  # they come with the look that follows
+        splits = _split_roots(root, [])
+    is_looked_at = not splits or (bool(parts) and root / parts[0] in splits.values())
+    if is_looked_at and all(map(is_shown, parts)):
+        raise InputError(
+            f"{named_by}={path}: lies in the folder of photos {root}, where it would be taken for a class or a photo; "
+            f"choose a folder outside it with --{named_by.removeprefix('--')}=PATH"
+        )
 
 
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
