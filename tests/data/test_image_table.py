@@ -90,6 +90,7 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
         ("path,label", (), "lists no images below its first line"),
         ("path,label", (*GOOD, ("photos/9.png", "a"), ("x.png", "b")), r"do not exist: photos/9.png \(line 6\), x.png"),
         ("path,label", (*GOOD, ("photos", "a")), r"lists photos \(line 6\), which is not a file but a folder"),
+        ("path,label", (*GOOD, ("photos\0/0.png", "a")), "lists files that do not exist"),
         ("path,label", (*GOOD, ("~/0.png", "a")), r"~/0.png \(line 6\); .*~ does not stand for the home folder"),
         ("path,label", (*GOOD, ("photos\\4.png", "a")), r"photos\\4.png \(line 6\); .*separated by / and not by \\"),
         ("path,label", (*GOOD, ("photos/0.png", "b")), "lists photos/0.png twice, in lines 2 and 6"),

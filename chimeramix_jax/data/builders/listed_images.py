@@ -97,6 +97,7 @@ def _existing_files(source: Path, root: Path, rows: Sequence[ListedImage], find:
                         "folder, a pipe or a device; it must be the path of an image"
                     )
                 missing.append(row)
+                continue
         place = Path(real_folder(path.parent), path.name)  # several ways may lead to a folder
         if place in first_line:
             raise InputError(
