@@ -79,7 +79,7 @@ def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_con
         return
     root = Path(os.path.realpath(local_path(dataset_config.directory, "dataset.directory")))
     place = Path(os.path.realpath(path))
-    if not root.is_dir() or (root != place and root not in place.parents):
+    if not os.path.isdir(root) or (root != place and root not in place.parents):
         return
     parts = place.relative_to(root).parts
     with warnings.catch_warnings():
@@ -89,7 +89,7 @@ def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_con
     if is_looked_at and all(map(is_shown, parts)):
         raise InputError(
             f"{named_by}={path}: lies in the folder of photos {root}, where it would be taken for a class or a photo; "
-            f"choose a folder outside it with --{named_by.removeprefix('--')}=PATH"
+            f"choose a folder outside it with {named_by}=PATH"
         )
 
 
