@@ -8,7 +8,6 @@ import posixpath
 import tarfile
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,8 +98,10 @@ def read_tar_members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
                     members[name] = content.read()
                 if len(members) == len(names):
                     break
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise InputError(f"dataset.archive: {path} cannot be read as a tar.gz: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # tarfile, gzip and zlib raise errors of many classes for a damaged file
+        raise InputError(f"dataset.archive: {path} cannot be read as a tar.gz: {one_line(error)}") from error
     missing = [name for name in names if name not in members]
     if missing:
         raise InputError(f"dataset.archive: {path} lacks {', '.join(missing)}")

@@ -207,11 +207,10 @@ def _identity_of(parts: Iterable[_Examples]) -> Split:
 
 def _originals(builder: Any, chosen: _Examples, held_out: _Examples, others: Iterable[_Examples]) -> Originals:
     """Describes the original images of a run, and names the files that were skipped."""
-    from chimeramix_jax.data.builders.examples import SKIPPED
+    from chimeramix_jax.data.preparation import skipped_files
 
     unused = tuple(original for part in others for original in part.originals or ())
-    skipped = tuple((builder.info.metadata or {}).get(SKIPPED, ()))
-    return Originals(chosen.originals or (), held_out.originals or (), unused, skipped)
+    return Originals(chosen.originals or (), held_out.originals or (), unused, skipped_files(builder))
 
 
 def _without_fold(dataset: FewShotDataset, folds: int, fold: int, draw: str) -> FewShotDataset:

@@ -1,11 +1,12 @@
 """Writes a data set to disk through TFDS on first use, and opens it from then on."""
 
 import contextlib
+import functools
 import glob
 import io
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import logging
@@ -43,20 +44,38 @@ def quiet_tfds() -> Iterator[None]:
 def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     """Returns the TFDS builder of a data set, and prepares the data set on disk if it is not there yet.
 
-    If several processes prepare at once, all use the data of the first to finish. Raises InputError if the data are not
-    available, or cannot be written to or read from ``dataset.data_dir``.
+    If several processes prepare at once, all use the data of the first to finish. Data that lack files which can be
+    read by now are prepared anew. Raises InputError if the data are not available, or cannot be written to or read from
+    ``dataset.data_dir``.
     """
-    from chimeramix_jax.data.builders.examples import SKIPPED
+    builder, is_new = _opened(entry, functools.partial(make_builder, dataset_config))
+    while not is_new and skipped_files(builder) and (make := builder.trying_again()) is not None:
+        builder, is_new = _opened(entry, make)
+    if skipped := skipped_files(builder):
+        message = f"dataset.skip_unreadable: skipped {len(skipped)} files that cannot be read: {', '.join(skipped)}"
+        warnings.warn(message, SkippedWarning, stacklevel=2)
+    return builder
 
-    builder = make_builder(dataset_config)
+
+def skipped_files(builder: Any) -> tuple[str, ...]:
+    """Returns the files that were skipped when a builder's data were prepared, where they are now."""
+    from chimeramix_jax.data.builders.own_images import OwnImages
+
+    return tuple(source.place for source in builder.skipped) if isinstance(builder, OwnImages) else ()
+
+
+def _opened(entry: DatasetEntry, make: Callable[[], Any]) -> tuple[Any, bool]:
+    """Returns a builder whose data are on disk, and whether they had to be prepared first."""
+    builder = make()
     if glob.has_magic(str(builder.data_dir)):
         raise InputError(
             f"dataset.data_dir: {str(builder.data_dir_root)!r} contains * ? or [, which TFDS reads as a pattern; "
             "choose another folder with --config.dataset.data_dir"
         )
-    if not builder.data_path.exists():
+    is_new = not builder.data_path.exists()
+    if is_new:
         write(builder, entry.name)
-        builder = make_builder(dataset_config)  # another process may have finished first: read its data
+        builder = make()  # another process may have finished first: read its data
     if not builder.is_prepared():
         raise InputError(
             f"dataset.data_dir: {builder.data_dir} is not a complete TFDS data set; delete that directory to prepare "
@@ -67,7 +86,4 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
             f"dataset.data_dir: {builder.data_dir} was prepared in the format {builder.info.file_format.value}, but "
             f"{FILE_FORMAT} is needed; choose another dataset.data_dir, or delete that directory to prepare it again"
         )
-    if skipped := (builder.info.metadata or {}).get(SKIPPED):
-        message = f"dataset.skip_unreadable: skipped {len(skipped)} files that cannot be read: {', '.join(skipped)}"
-        warnings.warn(message, SkippedWarning, stacklevel=2)
-    return builder
+    return builder, is_new

@@ -114,7 +114,7 @@ class ModelArchive:
         for name, shape in shapes.items():
             try:
                 array = np.lib.format.read_array(io.BytesIO(members[_member(name)]), allow_pickle=False)
-            except (ValueError, EOFError, OSError, SyntaxError) as error:
+            except Exception as error:  # NumPy raises errors of many classes for damaged headers
                 raise self._damaged(error) from None
             if array.shape != shape or array.dtype != np.float32:
                 raise self._damaged(f"{name} is {array.dtype} of shape {array.shape}, not float32 of shape {shape}")

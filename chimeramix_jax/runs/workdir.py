@@ -88,14 +88,21 @@ class Workdir:
             raise InputError(f"--workdir={self.path}: not writable; choose another with --workdir")
 
     def check(self, config: ConfigDict, *, measuring: bool = False) -> None:
-        """Creates the directory, and raises InputError if it holds a run with other settings.
+        """Creates the directory; raises InputError if it holds a run with other settings, or lies among the photos.
 
         ``measuring`` allows settings that only change how a trained classifier is measured to differ.
         """
         self._refuse_half_replaced()
+        self.refuse_among_photos(config)
         self.create()
         if self.config.exists():
             self.refuse_other_settings(config, measuring=measuring)
+
+    def refuse_among_photos(self, config: ConfigDict) -> None:
+        """Raises InputError if the directory is, or would be, in the folder of photos that the run learns from."""
+        from chimeramix_jax.data.builders.image_folder import refuse_among_photos
+
+        refuse_among_photos(self.path, "--workdir", config.dataset)
 
     def refuse_other_settings(self, config: ConfigDict, *, measuring: bool = False) -> None:
         """Raises InputError unless the directory holds a run with the same settings, as far as they affect results."""

@@ -206,6 +206,7 @@ def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
 
 
 def _check_run_directory(workdir: Workdir, run: SweepRun) -> None:
+    workdir.refuse_among_photos(run.config)
     if workdir.config.exists():
         differing = settings.differences(workdir.read_config(), run.config)
         if differing:

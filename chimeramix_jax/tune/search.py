@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from chimeramix_jax import config as settings
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.tune import outcome as states
 from chimeramix_jax.tune.claims import Claims
 from chimeramix_jax.tune.outcome import TrialRecord
@@ -64,12 +65,13 @@ class Search:
         self.claims = Claims(folder / CLAIMS)
 
     def check(self, source: str, data: Mapping[str, str]) -> None:
-        """Raises InputError if the folder holds something else; changes nothing.
+        """Raises InputError if the folder holds something else, or lies among the photos; changes nothing.
 
         Args:
             source: the config file, for the record.
             data: the digests of the images.
         """
+        Workdir(self.folder).refuse_among_photos(self._config)
         stored = stored_format.read(self.folder / ABOUT, "; choose another --workdir")
         if stored is None:
             if self.folder.exists() and (not self.folder.is_dir() or set(os.listdir(self.folder)) - {CLAIMS}):

@@ -69,7 +69,10 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
 
 
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
-    """Loads the data, without the files that cannot be read; returns the error that a run would raise for them."""
+    """Loads the data, without the files that cannot be read; returns the error that a run would raise for them.
+
+    Raises InputError, with all that is wrong, if what remains without those files cannot be used either.
+    """
     folds = config.folds or (settings.USUAL_FOLDS if config.experiment == settings.AUTO else 0)
     arguments = config.max_labels_per_class, config.seed, folds, config.fold
     try:
@@ -79,4 +82,7 @@ def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
         readable.skip_unreadable = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SkippedWarning)  # the findings name the files
-            return load_few_shot(readable, *arguments), [error]
+            try:
+                return load_few_shot(readable, *arguments), [error]
+            except InputError as other:  # such as a class without readable files, which are named by the first error
+                raise UnreadableFilesError(f"{error}; without them: {other}") from None

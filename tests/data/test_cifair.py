@@ -120,6 +120,16 @@ def test_a_file_that_is_not_a_zip_is_refused(config, published, monkeypatch):
         load_few_shot(config, 3, seed=0)
 
 
+def test_a_zip_whose_contents_cannot_be_decompressed_is_refused(config, published, monkeypatch):
+    content = write_zip(published.path, published.members).read_bytes()
+    place = content.index(b"data_batch_1") + len(b"data_batch_1")
+    published.path.write_bytes(content[:place] + b"\xff" * 40 + content[place + 40 :])
+    allow(monkeypatch, Cifair10, published.path)
+    with pytest.raises(InputError, match=r"dataset.archive: \S+ cannot be read as a zip: ") as caught:
+        load_few_shot(config, 3, seed=0)
+    assert "\n" not in str(caught.value)
+
+
 def test_without_a_local_archive_the_published_archive_is_downloaded_and_checked(config, published, monkeypatch):
     write_zip(published.path, published.members)
     config.archive = ""

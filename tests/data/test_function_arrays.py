@@ -51,10 +51,16 @@ def test_without_test_images_a_share_of_each_class_is_held_out(loaded):
     [
         ((IMAGES, LABELS), "mine.py:2: data set 'mine' returns a tuple; it must return extensions.Arrays"),
         (Arrays(("cat",), IMAGES, LABELS), r"class_names are \('cat',\); they must be two or more"),
+        (Arrays(("cat", ".."), IMAGES, LABELS), "rename the class '..'; its name must be a line"),
+        (Arrays(("cat", "cat\u200b"), IMAGES, LABELS), r"rename the class 'cat' or 'cat\\u200b'; the names differ"),
         (Arrays(("cat", "dog"), IMAGES / 255, LABELS), "train_images are float64; they must be uint8"),
         (Arrays(("cat", "dog"), IMAGES[..., :2], LABELS), r"train_images have the shape \(8, 8, 10, 2\); it must be"),
         (Arrays(("cat", "dog"), IMAGES, LABELS[:7]), r"train_labels have the shape \(7,\); it must be \(8,\)"),
         (Arrays(("cat", "dog"), IMAGES, LABELS / 1), "train_labels are float64; they must be integers"),
+        (
+            Arrays(("cat", "dog"), IMAGES, np.array([0] * 7 + [2**64 - 1], np.uint64)),
+            "train_labels are from 0 to 18446744073709551615; with 2 class names",
+        ),
         (Arrays(("cat", "dog"), IMAGES, LABELS + 1), "train_labels are from 1 to 2; with 2 class names .* from 0 to 1"),
         (Arrays(("cat", "dog"), IMAGES, LABELS, IMAGES, None), "test_labels are object; they must be integers"),
         (Arrays(("cat", "dog", "elk"), IMAGES, LABELS), "class 'elk' has 0 training images; every class needs two"),

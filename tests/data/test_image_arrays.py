@@ -1,3 +1,6 @@
+import os
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -60,6 +63,18 @@ def test_validation_arrays_are_used_on_request_and_changes_are_noticed(config, s
     assert changes(before.identity, after.identity) == ["1 new image", "1 image missing"]
 
 
+def test_other_labels_are_noticed_even_if_the_file_has_the_same_size_and_date(config, tmp_path):
+    path, content, loaded = tmp_path / "mini.npz", arrays(), []
+    config.directory = str(path)
+    for labels in (content["train_labels"], content["train_labels"][::-1]):
+        np.savez(path, **content | {"train_labels": labels})
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        dataset = load_few_shot(config, None, seed=0)
+        loaded.append((path.stat().st_size, dict(zip(dataset.train.names, dataset.train.labels, strict=True))))
+    (size, before), (other_size, after) = loaded
+    assert size == other_size and all(before[name] + after[name] == 1 for name in before)
+
+
 def test_arrays_without_test_images_are_divided(config, saved):
     content = {name: values for name, values in arrays().items() if name.startswith("train")}
     config.directory = str(saved(**content))
@@ -88,6 +103,14 @@ WHOLE = np.zeros((6, 8, 8), np.uint8)
         ({"test_labels": np.array([0, 3, 7])}, "test_labels in .* contain classes without training images: 7"),
         ({"test_images": None, "test_labels": None}, r"images \(such as val_images\[0\]\), but no test"),
         ({"train_labels": np.array([0, 0, 0, 3, 3, 3], object)}, "they must be integers"),
+        (
+            {"train_labels": np.array([0, 1, 2, 0, 1, 2**64 - 1], np.uint64)},
+            "train_labels in .* contain 18446744073709551615; they must be below",
+        ),
+        (
+            {"test_labels": np.array([0, 3, 2**63], np.uint64)},
+            "test_labels in .* contain 9223372036854775808; they must be below",
+        ),
     ],
 )
 def test_unusable_arrays_are_refused_in_one_line(saved, changed, message):
@@ -116,3 +139,50 @@ def test_damaged_files_are_named(config, saved):
     config.directory = str(path)
     with pytest.raises(InputError, match=r"mini.npz"):
         load_few_shot(config, None, seed=0)
+
+
+def with_field(content, place, value):
+    """Sets a field of two bytes, at its place in a local header of a zip, in all headers of all members."""
+    for signature, offset in ((b"PK\x03\x04", place), (b"PK\x01\x02", place + 2)):
+        first, *parts = content.split(signature)
+        parts = [part[: offset - 4] + value + part[offset - 2 :] for part in parts]
+        content = signature.join([first, *parts])
+    return content
+
+
+def encrypted(content):
+    return with_field(content, 6, b"\x01\0")
+
+
+def of_unknown_compression(content):
+    return with_field(content, 8, b"\x61\0")
+
+
+def damaged_from_the_start(content):
+    """Overwrites the beginning of every compressed array."""
+    for name in (b"train_images.npy", b"train_labels.npy"):
+        place = content.index(name) + len(name) + 20
+        content = content[:place] + b"\xff" * 40 + content[place + 40 :]
+    return content
+
+
+@pytest.mark.parametrize("damage", [encrypted, of_unknown_compression, damaged_from_the_start])
+def test_archives_that_cannot_be_decompressed_are_refused_in_one_line(saved, damage):
+    path = saved(**arrays())
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
+    assert path.read_bytes() != content
+    with pytest.raises(InputError, match=r"dataset.directory: \S+mini.npz is not an .npz file of arrays \(") as caught:
+        scan(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_whose_header_is_damaged_is_refused_in_one_line(saved):
+    path = saved(**arrays())
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(b"}", b" "))
+    with pytest.raises(InputError, match=r"mini.npz is not an .npz file of arrays \("):
+        scan(str(path))

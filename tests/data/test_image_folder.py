@@ -154,10 +154,68 @@ def test_each_image_side_is_prepared_separately(config, folder):
 def test_the_fingerprint_depends_on_the_files_but_not_on_the_location(folder, tmp_path):
     write_split(folder, {"cat": range(10), "dog": range(10)})
     before = scan(folder).fingerprint
-    shutil.copytree(folder, tmp_path / "moved")
+    folder.rename(tmp_path / "moved")
     assert scan(tmp_path / "moved").fingerprint == before
-    os.utime(folder / "cat" / "0.png", (1, 1))
-    assert scan(folder).fingerprint != before
+    os.utime(tmp_path / "moved" / "cat" / "0.png", (1, 1))
+    assert scan(tmp_path / "moved").fingerprint != before
+
+
+def write_bitmaps(folder):
+    """Writes photos of the same size and date, whose grey values are 10 to 13 for cats and 40 to 43 for dogs."""
+    for name, first in (("cat", 10), ("dog", 40)):
+        for number in range(4):
+            path = folder / name / f"{number}.bmp"
+            write_image(path, first + number)
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+def swap_classes(folder):
+    (folder / "cat").rename(folder / "kept")
+    (folder / "dog").rename(folder / "cat")
+    (folder / "kept").rename(folder / "dog")
+
+
+def swap_files(folder):
+    (folder / "cat" / "0.bmp").rename(folder / "kept.bmp")
+    (folder / "dog" / "0.bmp").rename(folder / "cat" / "0.bmp")
+    (folder / "kept.bmp").rename(folder / "dog" / "0.bmp")
+
+
+def edit_and_set_the_date_back(folder):
+    path = folder / "cat" / "0.bmp"
+    before = path.stat()
+    write_image(path, 99)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+
+
+def put_a_copy_with_its_date_in_its_place(folder):
+    shutil.copy2(folder / "dog" / "3.bmp", folder / "cat" / "0.bmp")
+
+
+@pytest.mark.parametrize(
+    "change", [swap_classes, swap_files, edit_and_set_the_date_back, put_a_copy_with_its_date_in_its_place]
+)
+def test_changes_that_keep_the_sizes_and_dates_of_all_files_are_noticed(config, folder, change):
+    write_bitmaps(folder)
+    before = load_few_shot(config, None, seed=0).identity
+    change(folder)
+    now = load_few_shot(config, None, seed=0)
+    assert changes(before, now.identity)
+    for images in (now.train, now.held_out):
+        for name, label, pixels in zip(images.names, images.labels, images.images, strict=True):
+            with Image.open(folder / name) as stored:
+                assert stored.getpixel((0, 0)) == pixels[0, 0, 0]
+            assert now.class_names[label] == Path(name).parent.name
+
+
+def test_a_copy_of_a_folder_is_prepared_anew_and_is_the_same_data(config, folder, tmp_path):
+    write_bitmaps(folder)
+    before = load_few_shot(config, None, seed=0).identity
+    shutil.copytree(folder, tmp_path / "copy")
+    config.directory = str(tmp_path / "copy")
+    assert changes(before, load_few_shot(config, None, seed=0).identity) == []
+    assert len(list(Path(config.data_dir).glob("chimeramix_image_folder/*"))) == 2
 
 
 def test_files_of_any_name_are_read(config, folder):
@@ -243,12 +301,12 @@ def test_unicode_forms_of_the_same_name_are_equal(folder, tmp_path):
     contents = scan(folder)
     assert contents.class_names == ("Baz", bear("NFC"))
     assert [file.label for file in contents.test] == [1]
-    shutil.copytree(folder, tmp_path / "moved")
+    folder.rename(tmp_path / "moved")
     (tmp_path / "moved" / "train" / bear("NFC")).rename(tmp_path / "moved" / "train" / bear("NFD"))
     assert scan(tmp_path / "moved").fingerprint == contents.fingerprint
-    write_split(folder / "train", {bear("NFD"): range(3)})
+    write_split(tmp_path / "moved" / "train", {bear("NFC"): range(3)})
     with pytest.raises(InputError, match="two folders called 'Bär'"):
-        scan(folder)
+        scan(tmp_path / "moved")
 
 
 def test_linked_class_folders_and_images_are_used_like_others(config, folder, tmp_path):

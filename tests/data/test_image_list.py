@@ -84,9 +84,24 @@ def test_unusable_lists_are_refused_with_the_line(lists):
     write_list(lists / "test0.txt", [(0, 0)])
     assert "lists 0 twice, in lines 2 of trainval0.txt and 1 of test0.txt" in refused(lists / "trainval0.txt", images)
     write_list(lists / "test0.txt", [(5, 3)])
-    assert "has labels without a training image: '3'" in refused(lists / "trainval0.txt", images)
+    assert "test0.txt has labels without a training image: 3 (line 1)" in refused(lists / "trainval0.txt", images)
     write_list(lists / "test0.txt", [(5, "cat")])
     assert "test0.txt, line 1, is '5 cat'; it must be the path of an image" in refused(lists / "trainval0.txt", images)
+
+
+def test_a_number_without_training_images_is_refused_even_if_a_class_folder_has_that_name(tmp_path):
+    for digit in range(4):
+        write_images(tmp_path / str(digit), 3, seed=digit)
+    trained, tested = (0, 1, 3), range(4)  # the numbers of the classes count from 1, the names of their folders from 0
+    write_list(tmp_path / "train.txt", [(f"{digit}/{image}.png", digit + 1) for digit in trained for image in (0, 1)])
+    write_list(tmp_path / "test.txt", [(f"{digit}/2.png", digit + 1) for digit in tested])
+    assert refused(tmp_path / "train.txt").endswith("test.txt has labels without a training image: 3 (line 3)")
+
+
+def test_a_number_of_thousands_of_digits_is_refused_with_its_line(lists):
+    write_list(lists / "test0.txt", [(5, 0), (6, "9" * 5000)])
+    message = refused(lists / "trainval0.txt", lists / "Input")
+    assert "test0.txt, line 2, is '6 999" in message and len(message) < 600
 
 
 def test_a_folder_of_listed_images_is_only_for_lists_and_must_exist(lists, tmp_path):

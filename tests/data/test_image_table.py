@@ -65,6 +65,13 @@ def test_separators_quotes_other_columns_and_a_byte_order_mark_are_understood(ta
     assert [(image.name, image.label) for image in contents.train[:2]] == [("photos/0.png", 0), ("photos/1.png", 1)]
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_excels_line_with_the_separator_is_understood(table, first):
+    lines = [first, "path;label;a, b, c, d", *(f"photos/{number}.png;{'ab'[number % 2]};x" for number in range(6))]
+    table.write_text("\n".join(lines), encoding="utf-8-sig", newline="")
+    assert [image.name for image in scan(str(table)).train] == [f"photos/{number}.png" for number in range(6)]
+
+
 def test_absolute_paths_are_used_as_they_are(table):
     elsewhere = write_images(table.parent / "else", 2)
     rows = [(path, "a") for path in elsewhere] + [("photos/0.png", "b"), ("photos/1.png", "b")]
@@ -82,8 +89,15 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
         ("path,label,label", GOOD, "has 2 columns called 'label'"),
         ("path,label", (), "lists no images below its first line"),
         ("path,label", (*GOOD, ("photos/9.png", "a"), ("x.png", "b")), r"do not exist: photos/9.png \(line 6\), x.png"),
-        ("path,label", (*GOOD, ("photos", "a")), r"do not exist: photos \(line 6\)"),
+        ("path,label", (*GOOD, ("photos", "a")), r"lists photos \(line 6\), which is not a file but a folder"),
+        ("path,label", (*GOOD, ("photos\0/0.png", "a")), "lists files that do not exist"),
+        ("path,label", (*GOOD, ("~/0.png", "a")), r"~/0.png \(line 6\); .*~ does not stand for the home folder"),
+        ("path,label", (*GOOD, ("photos\\4.png", "a")), r"photos\\4.png \(line 6\); .*separated by / and not by \\"),
         ("path,label", (*GOOD, ("photos/0.png", "b")), "lists photos/0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("./photos/0.png", "b")), "lists ./photos/0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("photos/../photos/0.png", "b")), "0.png twice, in lines 2 and 6"),
+        ("path,label", (*GOOD, ("same/0.png", "b")), "same/0.png twice, in lines 2 and 6"),
+        ("sep=;\npath;label", [(f"photos/0.png;{name}",) for name in "ab"], "0.png twice, in lines 3 and 4"),
         ("path,label", (*GOOD, ("photos/4.png",)), "line 6, has no label"),
         ("path,label", (*GOOD, ("", "a")), "line 6, has no path"),
         ("path,label", GOOD[:2], "contains only one class, 'a'"),
@@ -97,10 +111,35 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
 )  # fmt: skip
 def test_an_unusable_table_is_refused_in_one_line(table, header, rows, message):
     rewritten(table, header, *rows)
+    (table.parent / "same").symlink_to("photos")
     with pytest.raises(InputError, match=message) as caught:
         scan(str(table))
     assert str(caught.value).startswith("dataset.directory: ") and "\n" not in str(caught.value)
     assert str(table) in str(caught.value) or "class" in str(caught.value)
+
+
+@pytest.mark.parametrize("label", [".", "..", "a/../..", "b" * 201, "ä" * 101, "a\0"])
+def test_a_label_that_cannot_become_a_folder_is_refused(table, label):
+    rewritten(table, "path,label", *GOOD[:2], *((path, label) for path, _ in GOOD[2:]))
+    with pytest.raises(InputError, match=r"rename the label .*; its name must be .* at most 200 bytes") as caught:
+        scan(str(table))
+    assert str(table) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["a\u200b", "\ufeffa", "a\u00ad", "a\ufe0f", "\u200ea"])
+def test_labels_that_look_alike_are_refused_with_the_codes_of_what_cannot_be_seen(table, label):
+    rewritten(table, "path,label", *GOOD[:2], *((path, label) for path, _ in GOOD[2:]))
+    with pytest.raises(InputError, match="cannot be seen") as caught:
+        scan(str(table))
+    assert "'a'" in str(caught.value) and ascii(label) in str(caught.value)
+
+
+def test_labels_with_slashes_and_of_other_scripts_are_accepted(table):
+    labels = "a/b", "\u0646\u200c\u0646", "\U0001f469\u200d\U0001f52c", "a b", "a  b", "ä" * 100
+    rows = [(f"photos/{number}.png", label, "train") for number, label in enumerate(labels)]
+    write_images(table.parent / "held-out", 1)
+    contents = scan(str(rewritten(table, "path,label,split", *rows, ("held-out/0.png", "a/b", "test"))))
+    assert sorted(contents.class_names) == sorted(labels)
 
 
 def test_a_table_in_another_encoding_or_with_an_open_quote_is_refused(table):

@@ -1,10 +1,13 @@
 """Folders of images that cannot be used, or not completely: what is said about them."""
 
+import contextlib
+import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
@@ -73,6 +76,20 @@ def lay_out(folder, case):
         (folder / "test").mkdir()
     if case == "blanks":
         write_image(folder / "train" / "cow " / "0.png", 1)
+    if case == "long name":
+        write_image(folder / "cat" / "0.png", 1)
+        write_image(folder / ("é" * 101) / "0.png", 1)
+    if case == "twins":
+        write_image(cat, 1)
+        write_image(folder / "train" / "cat\u200b" / "0.png", 1)
+    if case == "one folder too many":
+        write_split(folder / "photos", {"cat": range(3), "dog": range(3)})
+        (folder / "__MACOSX").mkdir()
+    if case == "a whole data set below":
+        write_split(folder / "photos" / "train", {"cat": range(3), "dog": range(3)})
+        write_split(folder / "photos" / "test", {"cat": range(3), "dog": range(3)})
+    if case == "one folder too many in train":
+        write_split(folder / "train" / "photos", {"cat": range(3), "dog": range(3)})
     if case == "test alone":
         write_image(folder / "test" / "cat" / "0.png", 1)
     if case == "loose images":
@@ -93,6 +110,11 @@ def lay_out(folder, case):
         ("empty test", "{folder}/test contains no class folders with images"),
         ("unknown test class", "{folder}/test has classes that are not in the train part: 'cow'"),
         ("blanks", "rename the class folder 'cow ' in {folder}/train"),
+        ("long name", "rename the class folder 'éé"),
+        ("twins", "rename the class folder 'cat' or 'cat\\u200b' in {folder}/train; the names differ only in"),
+        ("one folder too many", "{folder} contains only the folder 'photos', which contains folders and not the"),
+        ("a whole data set below", "{folder} contains only the folder 'photos', which contains folders and not the"),
+        ("one folder too many in train", "{folder}/train contains only the folder 'photos', which contains folders"),
     ],
 )
 def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(config, folder, case, message):
@@ -102,6 +124,41 @@ def test_a_folder_with_the_wrong_layout_is_refused_with_its_path_in_one_line(con
     assert str(caught.value).startswith("dataset.directory: " + message.format(folder=folder))
     assert "\n" not in str(caught.value)
     assert not Path(config.data_dir).exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "is_refused"),
+    [
+        ("", "prepared", True),
+        ("", "cat/prepared", True),
+        ("", "..", False),
+        ("", ".prepared", False),
+        ("train", "prepared", False),
+        ("train", "train/prepared", True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::chimeramix_jax.data.image_paths.IgnoredFilesWarning")  # about the prepared data
+def test_prepared_data_may_not_lie_where_photos_are_looked_for(config, folder, part, place, is_refused):
+    write_split(folder / part, {"cat": range(3), "dog": range(100, 103)})
+    config.data_dir = str(folder / place)
+    if is_refused:
+        with pytest.raises(InputError, match=rf"--config.dataset.data_dir=.*{place}: lies in the folder of photos"):
+            load_few_shot(config, 1, seed=0)
+        assert sorted(path.suffix for path in folder.rglob("*") if path.is_file()) == [".png"] * 6
+    else:
+        for _ in range(2):
+            load_few_shot(config, 1, seed=0)
+
+
+@pytest.mark.parametrize("inner", ["photos", "archive/photos", "archive/photos/v1"])
+@pytest.mark.parametrize("part", ["", "train"])
+def test_the_folder_that_was_probably_meant_is_suggested_and_works(folder, inner, part):
+    write_split(folder / inner / part, {"cat": range(3), "dog": range(3)})
+    with pytest.raises(InputError) as caught:
+        scan(folder)
+    message, _, suggested = str(caught.value).removesuffix("?").rpartition("--config.dataset.directory=")
+    assert message.endswith("did you mean ") and suggested == str(folder / inner)
+    assert scan(suggested).class_names == ("cat", "dog")
 
 
 def test_a_missing_directory_setting_is_named(config):
@@ -175,10 +232,81 @@ def test_unreadable_files_are_skipped_on_request_with_a_warning_every_time(confi
         load_few_shot(config, None, seed=0)
 
 
-def test_a_class_without_readable_images_is_refused(config, folder):
-    write_split(folder, {"cat": range(3), "dog": range(3)})
-    for path in (folder / "dog").iterdir():
-        path.write_bytes(b"")
+@pytest.fixture
+def with_codec(monkeypatch):
+    """Returns a context in which Pillow reads files that begin with ``TOY!``, as after a package was installed."""
+
+    @contextlib.contextmanager
+    def installed():
+        with monkeypatch.context() as patch:
+            patch.setattr(Image, "ID", [*Image.ID, "TOY"])
+            opened = (lambda file, _: Image.open(io.BytesIO(file.read()[4:])), lambda start: start[:4] == b"TOY!")
+            patch.setitem(Image.OPEN, "TOY", opened)
+            yield
+
+    return installed
+
+
+def test_skipped_photos_are_used_as_soon_as_they_can_be_read(config, folder, with_codec):
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    write_split(folder / "test", {"cat": [7], "dog": [8]})
+    toy, damaged = folder / "train" / "cat" / "1.png", folder / "test" / "dog" / "1.png"
+    toy.write_bytes(b"TOY!" + toy.read_bytes())
+    damaged.write_bytes(b"x")
     config.skip_unreadable = True
-    with pytest.raises(InputError, match="no image of class 'dog' can be read"):
+
+    def loaded(skipped):
+        with pytest.warns(SkippedWarning, match=f"skipped {len(skipped)} files") as warned:
+            dataset = load_few_shot(config, None, seed=0)
+        assert all(str(path) in str(warned[0].message) for path in skipped)
+        assert sorted(dataset.originals.unreadable) == sorted(map(str, skipped))
+        return dataset.train.names
+
+    before = loaded([toy, damaged])
+    with with_codec():
+        for _ in range(2):
+            assert sorted({*loaded([damaged])} - {*before}) == ["train/cat/1.png"]
+    assert loaded([toy, damaged]) == before
+    with with_codec():
+        assert len(loaded([damaged])) == 6
+    assert len(list(Path(config.data_dir).glob("chimeramix_image_folder/*"))) == 2
+
+
+def test_skipped_photos_are_named_where_they_are_now(config, unreadable, folder, tmp_path):
+    config.skip_unreadable = True
+    with pytest.warns(SkippedWarning):
+        load_few_shot(config, None, seed=0)
+    config.directory = str(folder.rename(tmp_path / "moved"))
+    now = [str(tmp_path / "moved" / path.relative_to(folder)) for path in unreadable]
+    with pytest.warns(SkippedWarning) as warned:
+        assert sorted(load_few_shot(config, None, seed=0).originals.unreadable) == sorted(now)
+    assert all(path in str(warned[0].message) for path in now) and str(folder) + "/" not in str(warned[0].message)
+    assert len(list(Path(config.data_dir).glob("chimeramix_image_folder/*"))) == 1
+
+
+def make_unreadable(folder):
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+
+
+def test_a_class_without_readable_training_images_is_refused(config, folder):
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    write_split(folder / "test", {"cat": [7], "dog": range(2)})
+    make_unreadable(folder / "train" / "dog")
+    config.skip_unreadable = True
+    first = folder / "train" / "dog" / "0.png"
+    message = rf"no training image of class 'dog' can be read \(the first, {first}, is not an image"
+    with pytest.raises(InputError, match=message):
+        load_few_shot(config, None, seed=0)
+
+
+def test_a_class_may_lack_readable_test_images_but_not_all_classes(config, folder):
+    write_split(folder / "train", {"cat": range(3), "dog": range(3)})
+    write_split(folder / "test", {"cat": [7], "dog": range(2)})
+    make_unreadable(folder / "test" / "dog")
+    config.skip_unreadable = True
+    with pytest.warns(SkippedWarning, match="skipped 2 files"):
+        assert load_few_shot(config, None, seed=0).held_out.labels.tolist() == [0]
+    make_unreadable(folder / "test" / "cat")
+    with pytest.raises(InputError, match=r"no test image can be read \(the first, \S+test/cat/0\.png, is not an image"):
         load_few_shot(config, None, seed=0)

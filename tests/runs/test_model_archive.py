@@ -149,6 +149,9 @@ def test_damaged_contents_are_refused(model, photos, tmp_path, capsys):
         np.save(stored, other, allow_pickle=True)
         line = refusal(changed(model, path, stored.getvalue(), names[0]), photos, capsys)
         assert "damaged or incomplete" in line
+    np.save(stored := io.BytesIO(), kernel)
+    line = refusal(changed(model, path, stored.getvalue().replace(b"}", b" ", 1), names[0]), photos, capsys)
+    assert "damaged or incomplete" in line
 
 
 def test_truncated_and_flipped_bytes_are_noticed_or_harmless(model, tmp_path):

@@ -216,6 +216,16 @@ def test_runs_on_an_image_folder_that_has_changed_are_rejected(runs, tmp_path, f
         plan.check_folder(tmp_path / "sweep", [run])
 
 
+def test_a_sweep_in_the_folder_of_its_photos_is_rejected(runs, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    overrides = [f"--config.dataset.directory={tmp_path}"]
+    selected = runs("baseline", datasets="image_folder", overrides=overrides)
+    with pytest.raises(InputError, match=f"^--workdir=.*: lies in the folder of photos {tmp_path},"):
+        plan.check_folder(tmp_path / "sweep", selected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "dog"]
+
+
 def test_a_folder_inside_that_of_another_sweep_is_rejected(runs, tmp_path):
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": []}))
     with pytest.raises(InputError, match="the folder of another sweep"):

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.tune.claims import SECONDS_UNTIL_LOST
 from chimeramix_jax.tune.outcome import DIVERGED, DONE, PRUNED, RUNNING
 from chimeramix_jax.tune.search import Search
@@ -30,6 +31,16 @@ def search(tmp_path):
         return searching
 
     return join
+
+
+def test_a_search_in_the_folder_of_its_photos_is_refused(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    config = settings.load("image_folder:baseline")
+    config.dataset.directory = str(tmp_path)
+    searching = Search(tmp_path / "search", space_of(TEXT, config), config, 1, "tpe", "halving")
+    with pytest.raises(InputError, match=f"^--workdir=.*search: lies in the folder of photos {tmp_path},"):
+        searching.check("image_folder:baseline", {})
 
 
 def states(searching):

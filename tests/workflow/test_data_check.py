@@ -1,10 +1,13 @@
 """Looking at the data alone, and before training, through the real command line."""
 
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
 import chimeramix_jax
@@ -57,6 +60,40 @@ def test_check_prints_the_findings_names_every_problem_and_trains_nothing(run_ma
     assert stored["unreadable"] == [str(photos / "train/cat/broken.jpg")]
 
 
+def damage_a_class_with_heic_photos(photos):
+    shutil.rmtree(photos / "test")
+    for path in (photos / "train" / "dog").iterdir():
+        path.rename(path.with_suffix(".heic")).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    return [f"train/dog/{number}.heic" for number in range(3)], "no training image of class 'dog' can be read"
+
+
+def damage_everything(photos):
+    shutil.rmtree(photos / "test")
+    damaged = sorted(photos.rglob("*.png"))
+    for path in damaged:
+        path.write_bytes(b"x")
+    return [str(path.relative_to(photos)) for path in damaged], "no training image of class 'cat' can be read"
+
+
+def damage_one_of_two(photos):
+    shutil.rmtree(photos / "test")
+    (photos / "train" / "dog" / "2.png").unlink()
+    (photos / "train" / "dog" / "1.png").write_bytes(b"x")
+    return ["train/dog/1.png"], "class 'dog' cannot be divided: it has 1 different images"
+
+
+@pytest.mark.parametrize("damage", [damage_a_class_with_heic_photos, damage_everything, damage_one_of_two])
+def test_unreadable_files_are_named_even_if_the_others_are_not_enough(photos, config, tmp_path, damage):
+    files, reason = damage(photos)
+    with pytest.raises(InputError) as check:
+        chimeramix_jax.check_data(config, tmp_path / "run")
+    message = str(check.value)
+    assert "\n" not in message and reason in message and all(str(photos / file) in message for file in files)
+    with pytest.raises(InputError) as training:
+        chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    assert message.startswith(str(training.value)) and not (tmp_path / "run").exists()
+
+
 def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_reported(config, tmp_path):
     workdir = tmp_path / "run"
     with pytest.raises(InputError, match=r"dataset.duplicates: 1 test image is a copy .*duplicates=report"):
@@ -65,6 +102,43 @@ def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_report
     config.dataset.duplicates = "report"
     with prepared(Request(config, Workdir(workdir))) as run:
         assert len(run.dataset.held_out.labels) == 4
+
+
+def test_a_run_in_the_folder_of_photos_is_refused_in_one_line_and_leaves_nothing(photos, data_dir, start_process):
+    command = [sys.executable, str(ROOT / "main.py"), f"--config={ROOT / 'configs' / 'image_folder.py'}"]
+    settings = ["--config.dataset.directory=.", f"--config.dataset.data_dir={data_dir}"]
+    process = start_process([*command, *settings], photos / "train", os.environ)
+    output, errors = process.communicate(timeout=300)
+    assert (process.returncode, output, errors.count("\n")) == (2, "", 1), errors
+    assert "--workdir=runs/image_folder" in errors and f"lies in the folder of photos {photos / 'train'}" in errors
+    assert sorted(path.name for path in (photos / "train").iterdir()) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("place", [".", "run", "cat/run"])
+def test_every_kind_of_run_is_refused_in_the_folder_of_photos(photos, config, place):
+    config.dataset.directory = str(photos / "train")
+    workdir, before = photos / "train" / place, sorted(photos.rglob("*"))
+    several, choice = load("image_folder"), load("image_folder:auto")
+    for other in (several, choice):
+        other.dataset = config.dataset
+    several.seeds, choice.minutes = "0,1", 10.0
+    for attempt in (
+        lambda: chimeramix_jax.check_data(config, workdir),
+        lambda: chimeramix_jax.train_and_evaluate(config, workdir),
+        lambda: chimeramix_jax.train_and_evaluate_seeds(several, workdir),
+        lambda: chimeramix_jax.choose_and_train(choice, workdir),
+    ):
+        with pytest.raises(InputError, match=r"^--workdir=\S+: lies in the folder of photos") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    assert sorted(photos.rglob("*")) == before
+
+
+@pytest.mark.filterwarnings("ignore::chimeramix_jax.data.image_paths.IgnoredFilesWarning")  # about the run
+def test_a_run_may_lie_beside_training_and_test_photos(photos, config):
+    config.dataset.duplicates = "report"
+    for _ in range(2):
+        assert chimeramix_jax.check_data(config, photos / "runs" / "first")["images"]["train"] == 6
 
 
 def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):

@@ -26,8 +26,11 @@ def make_builder(dataset_config: ConfigDict) -> Any:
 
             return Stl10(archive=dataset_config.archive, data_dir=data_dir)
         case "image_folder":
+            from chimeramix_jax.data.builders.image_folder import refuse_among_photos
             from chimeramix_jax.data.builders.own_images import OwnImages, scan
 
+            if data_dir is not None:
+                refuse_among_photos(data_dir, "--config.dataset.data_dir", dataset_config)
             return OwnImages(
                 scan(dataset_config.directory, dataset_config.evaluate_on, dataset_config.image_directory),
                 dataset_config.image_side,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chimeramix_jax.data.archives import Archive
 from chimeramix_jax.data.builders.cifar_pickles import HUNDRED_CLASSES, TEN_CLASSES, CifarPickles
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 
 class _Cifair(CifarPickles):
@@ -27,8 +27,10 @@ class _Cifair(CifarPickles):
         try:
             with zipfile.ZipFile(path) as archive:
                 return {name: archive.read(_only_member(archive, name, path)) for name in names}
-        except (zipfile.BadZipFile, OSError, EOFError) as error:
-            raise InputError(f"dataset.archive: {path} cannot be read as a zip: {error}") from error
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # zipfile and zlib raise errors of many classes for a damaged file
+            raise InputError(f"dataset.archive: {path} cannot be read as a zip: {one_line(error)}") from error
 
 
 class Cifair10(_Cifair):

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-import re
+import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,12 @@ from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
+from chimeramix_jax.data.builders.class_names import problem_with
 from chimeramix_jax.data.image_files import read_rgb
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLIT_NAMES = {TRAIN: TRAIN, TEST: TEST, **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION)}  # usual names
-
-_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
 
 
 @runtime_checkable
@@ -81,7 +80,7 @@ class Contents:
     train: LabelledSources
     validation: LabelledSources | None  # None: there is no such split
     test: LabelledSources | None  # None: there is no such split
-    fingerprint: str  # changes with any file's name, size, modification time or split
+    fingerprint: str  # changes with any file's name or split, and when a file is changed or replaced
 
     @property
     def splits(self) -> dict[str, LabelledSources]:
@@ -90,13 +89,10 @@ class Contents:
         return {name: images for name, images in parts.items() if images is not None}
 
 
-def refuse_odd_name(name: str, kind: str, place: Path) -> None:
-    """Raises InputError for a class name that TFDS cannot store: it writes them as lines of a UTF-8 text file."""
-    if name != name.strip() or len(name.splitlines()) != 1 or _SURROGATE.search(name):
-        raise InputError(
-            f"dataset.directory: rename the {kind} {name!r} in {place}; its name must be a line of Unicode text "
-            "without spaces at its ends"
-        )
+def refuse_odd_names(names: Sequence[str], kind: str, place: Path) -> None:
+    """Raises InputError for class names that cannot be stored, or cannot be told apart."""
+    if problem := problem_with(names, kind, f" in {place}"):
+        raise InputError(f"dataset.directory: {problem}")
 
 
 def refuse_single_images(images: Sequence[LabelledSource], class_names: Sequence[str], missing: str) -> None:
@@ -125,16 +121,28 @@ def refuse_validation_alone(contents: Contents, evaluate_on: str, place: Path) -
 
 
 def fingerprint_of_files(class_names: Sequence[str], splits: Sequence[Sequence[ImageFile]]) -> str:
-    """Returns a hash of everything that the prepared data depend on except the image side; not of the location."""
-    parts: list[list[tuple[str, int, int, int]]] = []
+    """Returns a hash of everything that the prepared data depend on except the image side; not of the location.
+
+    A folder that is renamed or moved within its file system keeps its fingerprint, a copy of it has another one.
+    """
+    parts: list[list[tuple[str, int, int, int, int, int]]] = []
     for files in splits:
         parts.append([])
         for file in files:
             with named_if_unreadable(file.path):
-                status = file.path.stat()
-            name = unicodedata.normalize("NFC", file.name)
-            parts[-1].append((name, file.label, status.st_size, status.st_mtime_ns))
+                state = state_of(file.path.stat())
+            parts[-1].append((unicodedata.normalize("NFC", file.name), file.label, *state))
     return fingerprint_of([class_names, parts])
+
+
+def state_of(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Returns numbers that change when a file's content is changed, or when another file takes its place.
+
+    The modification time is not enough: ``cp -p``, archives and editors of metadata set it back, and files of the same
+    size may change places. Programs cannot set the time of the last change of any kind, and a file that is moved keeps
+    its inode.
+    """
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def fingerprint_of(content: object) -> str:
@@ -148,4 +156,4 @@ def named_if_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"dataset.directory: {path} cannot be read: {error.strerror}") from error
+        raise InputError(f"dataset.directory: {path} cannot be read: {error.strerror or one_line(error)}") from error

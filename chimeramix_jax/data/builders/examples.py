@@ -25,7 +25,7 @@ def labelled_image_info(
 ) -> tfds.core.DatasetInfo:
     """Describes examples with square RGB images from 0 to 255, and possibly ``more`` features, to TFDS.
 
-    ``metadata`` is stored with the prepared data; its ``SKIPPED`` lists the files that were skipped.
+    ``metadata`` is stored with the prepared data; its ``SKIPPED`` lists split and index of images that were skipped.
     """
     features = tfds.features.FeaturesDict(
         {

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
+from chimeramix_jax.data.builders.class_names import problem_with
 from chimeramix_jax.data.builders.contents import TEST, TRAIN, Contents, fingerprint_of
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import Arrays, lookup, registry
@@ -66,9 +67,11 @@ def scan_function(name: str, code: str, evaluate_on: str = "test") -> Contents:
 def _class_names(given: Any, wrong: str) -> tuple[str, ...]:
     """Returns the names of the classes; raises InputError unless they are at least two different lines of text."""
     names = tuple(given) if isinstance(given, list | tuple) else ()
-    lines = all(isinstance(name, str) and name.strip() == name and len(name.splitlines()) == 1 for name in names)
-    if len(names) < 2 or not lines or len(set(names)) < len(names):
+    texts = all(isinstance(name, str) for name in names)
+    if len(names) < 2 or not texts or len(set(names)) < len(names):
         raise InputError(f"{wrong}: class_names are {given!r}; they must be two or more different names, in a list")
+    if problem := problem_with(names, "class"):
+        raise InputError(f"{wrong}: {problem}")
     return names
 
 
@@ -92,7 +95,7 @@ def _checked_labels(labels: Any, images: int, classes: int, wrong: str) -> Int64
     kind = np.asarray(labels).dtype
     if kind.kind not in "iu":
         raise InputError(f"{wrong} are {kind}; they must be integers, one for each image")
-    numbers = np.asarray(labels).astype(np.int64)
+    numbers = np.asarray(labels)
     if numbers.shape != (images,):
         raise InputError(f"{wrong} have the shape {numbers.shape}; it must be ({images},), one for each image")
     if numbers.min() < 0 or numbers.max() >= classes:
@@ -100,7 +103,7 @@ def _checked_labels(labels: Any, images: int, classes: int, wrong: str) -> Int64
             f"{wrong} are from {numbers.min()} to {numbers.max()}; with {classes} class names they must be from 0 to "
             f"{classes - 1}"
         )
-    return numbers
+    return numbers.astype(np.int64)
 
 
 def _refuse_few(splits: dict[str, tuple[FunctionImage, ...]], class_names: tuple[str, ...], wrong: str) -> None:

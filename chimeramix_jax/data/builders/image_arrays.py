@@ -11,6 +11,7 @@ width, 3) in RGB. Labels are whole numbers, of shape (images,) or (images, 1); t
 order, to which few-shot splits refer, is that of the arrays.
 """
 
+import hashlib
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from chimeramix_jax.data.builders.contents import (
     fingerprint_of,
     named_if_unreadable,
     refuse_single_images,
+    state_of,
 )
 from chimeramix_jax.errors import InputError, one_line
 
@@ -80,7 +82,7 @@ class _Archive:
         try:
             with np.load(self.path, allow_pickle=False) as arrays:
                 return arrays[key]
-        except Exception as error:  # NumPy and zipfile raise errors of many classes for a damaged file
+        except Exception as error:  # NumPy, zipfile and zlib raise errors of many classes for a damaged file
             raise InputError(f"dataset.directory: {key} in {self.path} cannot be read ({one_line(error)})") from error
 
     def headers(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -92,7 +94,9 @@ class _Archive:
                     for member in archive.namelist():
                         if member.endswith(".npy"):
                             headers[member.removesuffix(".npy")] = _header(archive, member)
-            except (zipfile.BadZipFile, ValueError, EOFError) as error:
+            except OSError:
+                raise
+            except Exception as error:  # damaged, encrypted, or compressed in a way that zipfile does not know
                 raise InputError(
                     f"dataset.directory: {self.path} is not an .npz file of arrays ({one_line(error)})"
                 ) from None
@@ -147,9 +151,17 @@ def scan_arrays(path: Path) -> Contents:
     if set(splits) == {TRAIN}:
         refuse_single_images(splits[TRAIN], class_names, "test_images")
     with named_if_unreadable(path):
-        status = path.stat()
-    fingerprint = fingerprint_of([status.st_size, status.st_mtime_ns, class_names])
+        state = state_of(path.stat())
+    fingerprint = fingerprint_of([state, class_names, _digest(labels)])
     return Contents(class_names, splits[TRAIN], splits.get(VALIDATION), splits.get(TEST), fingerprint)
+
+
+def _digest(labels: dict[str, Int64[np.ndarray, "_"]]) -> str:
+    """Returns a hash of the labels of all splits, which are read anyway."""
+    digest = hashlib.sha256()
+    for split, of_split in labels.items():
+        digest.update(f"{split} {of_split.shape}".encode() + np.ascontiguousarray(of_split).tobytes())
+    return digest.hexdigest()
 
 
 def _labels(
@@ -176,4 +188,7 @@ def _labels(
             f"{wrong.format('labels')} have the shape {label_shape}, but there are {shape[0]} images; it must be "
             f"({shape[0]},) or ({shape[0]}, 1)"
         )
-    return archive.array(f"{prefix}_labels").reshape(-1).astype(np.int64)
+    labels = archive.array(f"{prefix}_labels").reshape(-1)
+    if labels.max() > np.iinfo(np.int64).max:  # it would become a negative number
+        raise InputError(f"{wrong.format('labels')} contain {labels.max()}; they must be below 2**63")
+    return labels.astype(np.int64)

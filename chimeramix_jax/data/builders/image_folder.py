@@ -20,6 +20,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from chimeramix_jax.data.builders.contents import (
     SPLIT_NAMES,
     TEST,
@@ -29,12 +31,12 @@ from chimeramix_jax.data.builders.contents import (
     ImageFile,
     fingerprint_of_files,
     named_if_unreadable,
-    refuse_odd_name,
+    refuse_odd_names,
     refuse_single_images,
 )
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning, is_shown, may_be_image, warn_of_ignored
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.paths import by_name
+from chimeramix_jax.paths import by_name, local_path
 
 
 def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
@@ -44,7 +46,7 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
     """
     ignored: list[Path] = []
     split_roots = _split_roots(root, ignored)
-    folders = _class_folders(split_roots.get(TRAIN, root), ignored)
+    folders = _class_folders(root, split_roots.get(TRAIN, root), ignored)
     class_names = tuple(folders)
     listing = _Listing(root, class_names, ignored)
     train = listing.files_of_classes(folders)
@@ -65,6 +67,30 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
         refuse_single_images(train, class_names, "a test folder")
     fingerprint = fingerprint_of_files(class_names, [train, test or (), *([validation] if validation else [])])
     return Contents(class_names, tuple(train), validation, test, fingerprint)
+
+
+def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_config: ConfigDict) -> None:
+    """Raises InputError, which names a flag or setting, if a folder for other files is where photos are looked for.
+
+    Its files would be taken for classes or photos at the next look, if not at the first. Hidden folders are not looked
+    at, and neither are those beside ``train`` and ``test``. The folder need not exist.
+    """
+    if dataset_config.name != "image_folder" or not dataset_config.directory:
+        return
+    root = Path(os.path.realpath(local_path(dataset_config.directory, "dataset.directory")))
+    place = Path(os.path.realpath(path))
+    if not os.path.isdir(root) or (root != place and root not in place.parents):
+        return
+    parts = place.relative_to(root).parts
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IgnoredFilesWarning)  # they come with the look that follows
+        splits = _split_roots(root, [])
+    is_looked_at = not splits or (bool(parts) and root / parts[0] in splits.values())
+    if is_looked_at and all(map(is_shown, parts)):
+        raise InputError(
+            f"{named_by}={path}: lies in the folder of photos {root}, where it would be taken for a class or a photo; "
+            f"choose a folder outside it with {named_by}=PATH"
+        )
 
 
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
@@ -94,6 +120,12 @@ def _warn(message: str) -> None:
     warnings.warn(f"dataset.directory: {message}", IgnoredFilesWarning, stacklevel=2)
 
 
+def _only_folder(path: Path) -> Path | None:
+    """Returns the only folder in a folder; None if there are several or none."""
+    folders = [inner for inner in _listed(path) if is_shown(inner.name) and _is_folder(inner)]
+    return folders[0] if len(folders) == 1 else None
+
+
 def _holds_folders(path: Path) -> bool:
     return any(is_shown(inner.name) and _is_folder(inner) for inner in _listed(path))
 
@@ -109,8 +141,8 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
 
 
-def _class_folders(split_root: Path, ignored: list[Path]) -> dict[str, Path]:
-    """Returns the class folders by class name."""
+def _class_folders(root: Path, split_root: Path, ignored: list[Path]) -> dict[str, Path]:
+    """Returns the class folders in the user's folder, or in its part ``split_root``, by class name."""
     folders: dict[str, Path] = {}
     for path in _listed(split_root):
         if not (is_shown(path.name) and _is_folder(path)):
@@ -123,11 +155,27 @@ def _class_folders(split_root: Path, ignored: list[Path]) -> dict[str, Path]:
     if not folders:
         raise InputError(f"dataset.directory: {split_root} contains no class folders with images")
     if len(folders) == 1:
-        only = next(iter(folders))
+        only, path = next(iter(folders.items()))
+        if _holds_folders(path):
+            _refuse_one_folder_too_many(root, split_root, path)
         raise InputError(f"dataset.directory: {split_root} contains only one class, {only!r}; at least two are needed")
-    for name in folders:
-        refuse_odd_name(name, "class folder", split_root)
+    refuse_odd_names(tuple(folders), "class folder", split_root)
     return folders
+
+
+def _refuse_one_folder_too_many(root: Path, split_root: Path, only: Path) -> None:
+    """Raises InputError for a folder whose only folder holds folders itself, as unpacked archives often do."""
+    inner = only
+    while (below := _only_folder(inner)) and below.name.casefold() not in SPLIT_NAMES and _holds_folders(below):
+        inner = below
+    if split_root == root:
+        advice = f"did you mean --config.dataset.directory={inner}?"
+    else:
+        advice = f"move the folders in {inner} to {split_root}"
+    raise InputError(
+        f"dataset.directory: {split_root} contains only the folder {only.name!r}, which contains folders and not the "
+        f"images of a class; {advice}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

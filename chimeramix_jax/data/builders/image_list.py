@@ -17,7 +17,7 @@ one of its own, and otherwise by the numbers.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chimeramix_jax.data.builders.contents import TEST, TRAIN, VALIDATION, Contents, named_if_unreadable
@@ -26,6 +26,8 @@ from chimeramix_jax.data.image_paths import may_be_image
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import in_any_form
 
+_MOST_DIGITS = 18  # of a class number: 64 bits; Python reads numbers of thousands of digits only on request
+_MOST_SHOWN = 200  # characters of a line that is refused
 _NAME = re.compile(r"(?P<part>train|trainval)(?P<division>\d*)\.txt", re.IGNORECASE)
 
 
@@ -39,8 +41,10 @@ def scan_list(path: Path, root: Path) -> Contents:
     files = _files_of_splits(path)
     lines = {split: _lines(file) for split, file in files.items()}
     names = _class_names(lines[TRAIN])
+    for split, of_split in lines.items():
+        _refuse_unknown(files[split], of_split, names)
     rows = [
-        ListedImage(f"{number} of {files[split].name}", name, names.get(label, str(label)), split)
+        ListedImage(f"{number} of {files[split].name}", name, names[label], split)
         for split, of_split in lines.items()
         for number, name, label in of_split
     ]
@@ -80,15 +84,28 @@ def _lines(file: Path) -> list[tuple[int, str, int]]:
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal():
+        if not name or not label.isdecimal() or len(label) > _MOST_DIGITS:
             raise InputError(
-                f"dataset.directory: {file}, line {number}, is {line.strip()!r}; it must be the path of an image, a "
-                "space, and the number of its class"
+                f"dataset.directory: {file}, line {number}, is {_shortened(line.strip())!r}; it must be the path of an "
+                f"image, a space, and the number of its class, of at most {_MOST_DIGITS} digits"
             )
         lines.append((number, name.rstrip(), int(label)))
     if not lines:
         raise InputError(f"dataset.directory: {file} lists no images")
     return lines
+
+
+def _shortened(line: str) -> str:
+    """Returns a line for an error message, which may be of any length if the file is not a list."""
+    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
+
+
+def _refuse_unknown(file: Path, lines: Sequence[tuple[int, str, int]], names: Mapping[int, str]) -> None:
+    """Raises InputError if a list has numbers of classes of which there are no training images."""
+    unknown = {label: number for number, _, label in reversed(lines) if label not in names}
+    if unknown:
+        listed = ", ".join(f"{label} (line {number})" for label, number in sorted(unknown.items()))
+        raise InputError(f"dataset.directory: {file} has labels without a training image: {listed}")
 
 
 def _class_names(lines: Sequence[tuple[int, str, int]]) -> dict[int, str]:

@@ -2,12 +2,13 @@
 
 The first line names the columns: ``path`` and ``label``, and optionally ``split`` with ``train``, ``val`` or ``test``;
 other columns are ignored. Paths are relative to the CSV file's folder, or to another that is given. Columns are
-separated by commas, semicolons or tabs. The published order, to which few-shot splits refer, is that of the lines;
-classes are sorted by name.
+separated by commas, semicolons or tabs; a line such as ``sep=;`` may precede the first, as Excel wants it. The
+published order, to which few-shot splits refer, is that of the lines; classes are sorted by name.
 """
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from chimeramix_jax.data.builders.listed_images import ListedImage, contents_of
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import by_name, in_any_form
 
+_SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>[,;\t])"?([\r\n]|$)', re.IGNORECASE)  # for Excel
 _PATH, _LABEL, _SPLIT = "path", "label", "split"
 
 
@@ -38,9 +40,11 @@ def _rows(table: Path) -> list[ListedImage]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"dataset.directory: {table} is not text in UTF-8; save it as CSV in UTF-8") from None
-    header = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    separator = _separator(text)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
+        if _SEPARATOR_LINE.match(text):
+            next(lines)
         columns = _columns(table, next(lines, []))
         rows = [_row(table, lines.line_num, columns, cells) for cells in lines if any(map(str.strip, cells))]
     except csv.Error as error:
@@ -48,6 +52,13 @@ def _rows(table: Path) -> list[ListedImage]:
     if not rows:
         raise InputError(f"dataset.directory: {table} lists no images below its first line")
     return rows
+
+
+def _separator(text: str) -> str:
+    """Returns what separates the columns: what a first line such as ``sep=;`` says, or what the header has most of."""
+    if named := _SEPARATOR_LINE.match(text):
+        return named["separator"]
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def _columns(table: Path, header: Sequence[str]) -> dict[str, int]:

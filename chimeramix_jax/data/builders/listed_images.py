@@ -1,5 +1,7 @@
 """A user's own images that a file lists, one a line: a CSV file (``image_table``) or split files (``image_list``)."""
 
+import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from chimeramix_jax.data.builders.contents import (
     ImageFile,
     fingerprint_of_files,
     named_if_unreadable,
-    refuse_odd_name,
+    refuse_odd_names,
     refuse_single_images,
 )
 from chimeramix_jax.errors import InputError
@@ -74,8 +76,7 @@ def _check_classes(source: Path, rows: Sequence[ListedImage], class_names: Seque
         raise InputError(
             f"dataset.directory: {source} contains only one class, {class_names[0]!r}; at least two are needed"
         )
-    for name in class_names:
-        refuse_odd_name(name, "label", source)
+    refuse_odd_names(class_names, "label", source)
     unknown = sorted({row.label for row in rows} - set(class_names), key=by_name)
     if unknown:
         listed = ", ".join(map(repr, unknown))
@@ -83,25 +84,40 @@ def _check_classes(source: Path, rows: Sequence[ListedImage], class_names: Seque
 
 
 def _existing_files(source: Path, root: Path, rows: Sequence[ListedImage], find: Callable[[str], Path]) -> list[Path]:
-    """Returns the lines' files; raises InputError if any is missing or listed twice."""
+    """Returns the lines' files; raises InputError if any is missing, not a file, or listed twice."""
     paths, missing, first_line = [], [], dict[Path, str]()
+    real_folder = functools.cache(os.path.realpath)
     for row in rows:
         path = find(row.path)
         with named_if_unreadable(path):
             if not path.is_file():
-                missing.append(f"{row.path} (line {row.line})")
-        if path in first_line:
+                if path.exists():
+                    raise InputError(
+                        f"dataset.directory: {source} lists {row.path} (line {row.line}), which is not a file but a "
+                        "folder, a pipe or a device; it must be the path of an image"
+                    )
+                missing.append(row)
+                continue
+        place = Path(real_folder(path.parent), path.name)  # several ways may lead to a folder
+        if place in first_line:
             raise InputError(
-                f"dataset.directory: {source} lists {row.path} twice, in lines {first_line[path]} and {row.line}; "
+                f"dataset.directory: {source} lists {row.path} twice, in lines {first_line[place]} and {row.line}; "
                 "keep one"
             )
-        first_line[path] = row.line
+        first_line[place] = row.line
         paths.append(path)
     if missing:
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        listed = ", ".join(missing[:_MOST_NAMED])
-        raise InputError(
-            f"dataset.directory: {source} lists files that do not exist: {listed}{more}; paths must be relative to "
-            f"{root}, or to the folder that --config.dataset.image_directory names"
-        )
+        _refuse_missing(source, root, missing)
     return paths
+
+
+def _refuse_missing(source: Path, root: Path, missing: Sequence[ListedImage]) -> None:
+    """Raises InputError for lines whose files do not exist."""
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    listed = ", ".join(f"{row.path} (line {row.line})" for row in missing[:_MOST_NAMED])
+    advice = f"paths must be relative to {root}, or to the folder that --config.dataset.image_directory names"
+    if any(row.path.startswith("~") for row in missing):
+        advice += "; ~ does not stand for the home folder in a list, so write the full path"
+    if os.sep != "\\" and any("\\" in row.path for row in missing):
+        advice += "; folders are separated by / and not by \\"
+    raise InputError(f"dataset.directory: {source} lists files that do not exist: {listed}{more}; {advice}")

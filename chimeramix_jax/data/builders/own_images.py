@@ -2,8 +2,9 @@
 arrays (``image_arrays``).
 """
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,14 @@ import tensorflow_datasets as tfds
 from chimeramix_jax.config.catalog import LISTS
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data.builders import image_arrays, image_folder, image_list, image_table
-from chimeramix_jax.data.builders.contents import Contents, LabelledSource, LabelledSources, refuse_validation_alone
+from chimeramix_jax.data.builders.contents import (
+    TRAIN,
+    Contents,
+    LabelledSource,
+    LabelledSources,
+    fingerprint_of,
+    refuse_validation_alone,
+)
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
@@ -45,16 +53,18 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         *,
         fit: Fit = "crop",
         skip_unreadable: bool = False,
+        attempt: str = "",
         **builder_arguments: Any,
     ) -> None:
         """Creates the builder for the contents that ``scan`` has found.
 
         With ``skip_unreadable``, files that cannot be read are listed in the metadata; else they are an InputError.
+        ``attempt`` tells data that were prepared with ``trying_again`` from those prepared before.
         """
         self._contents = contents
         self._image_side, self._fit = image_side, fit
         self._skip_unreadable = skip_unreadable
-        kind = ("_readable" if skip_unreadable else "") + ("" if fit == "crop" else f"_{fit}")
+        kind = (f"_readable{attempt}" if skip_unreadable else "") + ("" if fit == "crop" else f"_{fit}")
         config = tfds.core.BuilderConfig(name=f"side_{image_side}_{contents.fingerprint}{kind}")
         super().__init__(config=config, **builder_arguments)
 
@@ -66,18 +76,18 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         return labelled_image_info(self, self._image_side, label, metadata=metadata, **sides, **texts)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {name: self._generate_examples(images) for name, images in self._contents.splits.items()}
+        return {name: self._generate_examples(name, images) for name, images in self._contents.splits.items()}
 
-    def _generate_examples(self, images: LabelledSources) -> Iterator[tuple[int, dict[str, Any]]]:
-        labels, readable = set[int](), set[int]()
+    def _generate_examples(self, split: str, images: LabelledSources) -> Iterator[tuple[int, dict[str, Any]]]:
+        readable, unreadable = set[int](), dict[int, UnreadableImageError]()  # by label, the first error
         for index, source in enumerate(images):
-            labels.add(source.label)
             try:
                 image = source.read()
             except UnreadableImageError as error:
                 if not self._skip_unreadable:
                     raise self._all_unreadable(error) from None
-                self.info.metadata[SKIPPED].append(source.place)
+                self.info.metadata[SKIPPED].append([split, index])
+                unreadable.setdefault(source.label, error)
                 continue
             readable.add(source.label)
             yield (
@@ -93,9 +103,47 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                     "perceptual_hash": perceptual_hash(image),
                 },
             )
-        for label in sorted(labels - readable):
-            name = self._contents.class_names[label]
-            raise InputError(f"{self.NAMED_BY}: no image of class {name!r} can be read")
+        self._refuse_empty(split, readable, unreadable)
+
+    def _refuse_empty(self, split: str, readable: Set[int], unreadable: Mapping[int, UnreadableImageError]) -> None:
+        """Raises InputError if skipping files leaves a class without training images, or another split without any.
+
+        A class without test images is allowed, as it is in a folder whose test part lacks the class.
+        """
+        missing = sorted(unreadable.keys() - readable)
+        if not missing or (split != TRAIN and readable):
+            return
+        first, of_class = unreadable[missing[0]], f" of class {self._contents.class_names[missing[0]]!r}"
+        what = f"training image{of_class}" if split == TRAIN else f"{split} image"
+        raise InputError(f"{self.NAMED_BY}: no {what} can be read (the first, {first.path}, {first.reason})")
+
+    @property
+    def skipped(self) -> list[LabelledSource]:
+        """The images that the prepared data lack because they could not be read, where their files are now."""
+        positions = (self.info.metadata or {}).get(SKIPPED, ())
+        return [self._contents.splits[split][index : index + 1][0] for split, index in positions]
+
+    def trying_again(self) -> "Callable[[], OwnImages] | None":
+        """Returns a function that creates the builder of data with more images; None if no skipped file can be read.
+
+        Files become readable without being changed when a package such as pillow-heif is installed. The present data
+        stay, since another process may be reading them.
+        """
+        skipped = self.skipped
+        with ThreadPoolExecutor(os.cpu_count()) as readers:
+            still = [error is not None for error in readers.map(_unreadable, skipped)]
+        if all(still):
+            return None
+        attempt = fingerprint_of([self.builder_config.name, still])
+        return functools.partial(
+            type(self),
+            self._contents,
+            self._image_side,
+            fit=self._fit,
+            skip_unreadable=True,
+            attempt=f"_{attempt}",
+            data_dir=self.data_dir_root,
+        )
 
     def _all_unreadable(self, first: UnreadableImageError) -> UnreadableFilesError:
         """Returns an error that lists all unreadable files, after the first has been found."""

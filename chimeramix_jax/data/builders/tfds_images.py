@@ -22,6 +22,7 @@ from chimeramix_jax.data.builders.contents import (
     VALIDATION,
     Contents,
     fingerprint_of,
+    state_of,
 )
 from chimeramix_jax.data.builders.own_images import OwnImages
 from chimeramix_jax.data.builders.tfds_splits import choose_splits
@@ -59,8 +60,8 @@ def scan_tfds(dataset_config: ConfigDict, data_dir: str | None) -> Contents:
     records = {
         role: TfdsRecords(builder, split, role, image_feature, label_feature) for role, split in instructions.items()
     }
-    described = Path(builder.data_dir, "dataset_info.json").stat()
-    content = [builder.info.full_name, described.st_size, described.st_mtime_ns, image_feature, label_feature]
+    described = state_of(Path(builder.data_dir, "dataset_info.json").stat())
+    content = [builder.info.full_name, *described, image_feature, label_feature]
     return Contents(
         class_names,
         records[TRAIN],

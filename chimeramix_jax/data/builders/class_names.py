@@ -1,0 +1,51 @@
+"""Which names classes may have: TFDS writes them as lines of text, and they become names of folders and files."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_MOST_BYTES = 200  # file systems allow names of 255, and some files are named after a class with something added
+_RULE = (
+    "its name must be a line of Unicode text without spaces at its ends, of at most "
+    f"{_MOST_BYTES} bytes in UTF-8, and not . or .."
+)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
+_VARIATION_SELECTORS = range(0xFE00, 0xFE10)
+_TAGS = range(0xE0000, 0xE0080)  # invisible, but they tell flags apart
+
+
+def problem_with(names: Sequence[str], kind: str, place: str = "") -> str | None:
+    """Returns what is wrong with the names of classes, as the end of an error message; None: nothing is.
+
+    ``kind`` says what has the names, such as ``class folder``, and ``place`` may say where, such as `` in photos``.
+    """
+    for name in names:
+        if not _is_usable(name):
+            return f"rename the {kind} {name!r}{place}; {_RULE}"
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(_visible(name), name)
+        if other != name:
+            alike = f"{other!a} or {name!a}"  # with codes in place of what cannot be seen
+            return f"rename the {kind} {alike}{place}; the names differ only in characters that cannot be seen"
+    return None
+
+
+def _is_usable(name: str) -> bool:
+    """Returns whether a class may have this name: whether it follows ``_RULE``."""
+    if name != name.strip() or len(name.splitlines()) != 1 or "\0" in name or _SURROGATE.search(name):
+        return False
+    # Published labels may contain slashes, of which none must lead out of a folder.
+    return len(name.encode()) <= _MOST_BYTES and not {".", ".."} & set(name.split("/"))
+
+
+def _visible(name: str) -> str:
+    """Returns a name without invisible characters, with plain spaces, and with its letters composed."""
+    shown = "".join(" " if unicodedata.category(letter) == "Zs" else letter for letter in name if _is_shown(letter))
+    return unicodedata.normalize("NFC", shown.strip())
+
+
+def _is_shown(letter: str) -> bool:
+    code = ord(letter)
+    return code in _TAGS or not (unicodedata.category(letter) == "Cf" or code in _VARIATION_SELECTORS)
