@@ -78,8 +78,8 @@ def short_name(path: str) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Returns a path as text that can be encoded, with bytes that are not UTF-8 replaced."""
-    return os.fsencode(path).decode(errors="replace")
+    """Returns a path as text that can be encoded; bytes that are not UTF-8 are written as ``\\xe9``, for instance."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def forms(name: str) -> list[str]:

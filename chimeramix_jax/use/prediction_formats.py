@@ -3,8 +3,6 @@
 The formats take predictions of images that could be read.
 """
 
-import csv
-import io
 import itertools
 import json
 import os
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.reporting.text_table import aligned
 
 MOST_CLASSES = 5  # of an image in a table or file
@@ -78,15 +77,13 @@ def csv_text(predictions: Sequence[Prediction]) -> str:
     labelled, rejects = _has_true_classes(predictions), any(row.answered is not None for row in predictions)
     most = max(len(_most_probable(prediction)) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects])
+    rows: list[list[object]] = [["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects]]
     for prediction in predictions:
         true = [prediction.true_class or ""] * labelled
         answer = [prediction.answer] * rejects
         most_probable = (cell for pair in _most_probable(prediction) for cell in pair)
-        writer.writerow([prediction.name, *most_probable, *true, *answer])
-    return text.getvalue()
+        rows.append([prediction.name, *most_probable, *true, *answer])
+    return csv_rows(rows)
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:

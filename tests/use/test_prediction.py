@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -234,6 +235,20 @@ def test_a_run_can_be_used_when_its_training_images_are_gone(trained_run, photos
     again = chimeramix_jax.predict(workdir, photos)
     expected = chimeramix_jax.predict(trained_run, photos)
     assert [prediction.classes for prediction in again] == [prediction.classes for prediction in expected]
+
+
+def test_rows_of_files_with_odd_names_can_be_told_apart_in_every_format(trained_run, photos):
+    names = ["cr.png\r", "a\nb.png", "\x1b[31mred.png", "🐈.png", *map(os.fsdecode, (b"\xe8.png", b"\xe9.png"))]
+    for name in names:
+        shutil.copy(photos / "a.png", photos / name)
+    shown = [f"{photos}/{name}" for name in (*names[:4], r"\xe8.png", r"\xe9.png")]
+    predictions = chimeramix_jax.predict(trained_run, [photos / name for name in names], explain=photos.parent / "why")
+    written = (photos.parent / "why" / "explanations.csv").read_bytes().decode()
+    for text in (prediction_formats.csv_text(predictions), written):
+        assert [row["image"] for row in csv.DictReader(io.StringIO(text, newline=""))] == shown
+    assert [row["image"] for row in json.loads(prediction_formats.json_text(predictions))] == shown
+    table = prediction_formats.table(predictions)
+    assert len(table.splitlines()) == 8 and "\x1b" not in table and r"a\nb.png" in table and r"\xe9.png" in table
 
 
 @pytest.mark.parametrize(
