@@ -319,5 +319,5 @@ def _resolve_paths(parsed: Arguments) -> None:
         if name == "output" and writes_a_file and (path.is_dir() or value.endswith("/")):
             raise InputError(f"--output={value}: is a folder; --stage={parsed.stage} writes a file")
         if name == "output" and writes_a_file:
-            files.refuse_unwritable_folder(path, "--output")
+            files.refuse_unwritable(path, "--output")
         setattr(parsed, name, str(path))

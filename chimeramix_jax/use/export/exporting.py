@@ -118,7 +118,7 @@ def _target(source: Workdir | ModelArchive, output: str | os.PathLike[str] | Non
         raise InputError(f"--output={path}: is a folder; --format={file_format} is a file")
     if isinstance(source, ModelArchive) and path.exists() and path.samefile(source.path):
         raise InputError(f"--output={path}: is the model file that is to be exported; name another file")
-    files.refuse_unwritable_folder(path, "--output")
+    files.refuse_unwritable(path, "--output")
     return path
 
 
