@@ -251,9 +251,25 @@ def test_rows_of_files_with_odd_names_can_be_told_apart_in_every_format(trained_
     assert len(table.splitlines()) == 8 and "\x1b" not in table and r"a\nb.png" in table and r"\xe9.png" in table
 
 
+@pytest.mark.parametrize("output", ["o.xlsx", "O.TSV", "deep/o.jsonl", "photo.jpg"])
+def test_the_ending_of_a_format_that_is_not_written_is_refused_unless_the_format_is_given(trained_run, output, capsys):
+    arguments = ["--stage=predict", f"--workdir={trained_run}", "--images=none.png", f"--output={output}"]
+    message = "is not written; allowed: .csv, .json, .txt for a table, or any ending with --format=table, csv, json"
+    assert program.main(arguments) == 2 and message in capsys.readouterr().err
+    assert program.main([*arguments, "--format=csv"]) == 2 and "none.png does not exist" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
-    [(None, "table"), ("a.csv", "csv"), ("A.CSV", "csv"), ("b.json", "json"), ("c.txt", "table"), ("csv", "table")],
+    [
+        (None, "table"),
+        ("a.csv", "csv"),
+        ("A.CSV", "csv"),
+        ("b.json", "json"),
+        ("c.txt", "table"),
+        ("csv", "table"),
+        ("v1.2", "table"),
+    ],
 )
 def test_a_files_extension_determines_the_format(output, expected):
     assert format_of(output) == expected
