@@ -59,10 +59,14 @@ def in_any_form(path: Path) -> Path:
     """Returns the path in the Unicode form that exists; file systems differ in how they encode ``ä``, for instance."""
     if os.path.lexists(path):
         return path
-    found = Path()
-    for part in path.parts:
-        found = next((found / form for form in forms(part) if os.path.lexists(found / form)), found / part)
-    return found
+    found, parts = Path(), list(path.parts)
+    while parts:
+        existing = next((found / form for form in forms(parts[0]) if os.path.lexists(found / form)), None)
+        if existing is None:
+            break
+        found = existing
+        del parts[0]
+    return found.joinpath(*parts)
 
 
 def without_links(path: str) -> str:

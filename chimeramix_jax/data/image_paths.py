@@ -28,7 +28,6 @@ _OTHER_SUFFIXES = (
 MOST_NAMED = 5  # ignored files that a warning names
 
 _ANY_FOLDERS = "**"  # in a pattern
-_MOST_COMMAS = 10  # in the name of a file or folder, beside others
 
 
 class IgnoredFilesWarning(UserWarning):
@@ -89,7 +88,7 @@ def around(folder: Path, named: str | os.PathLike[str] | Iterable[str | os.PathL
     for part in _parts_of(named):
         literal, pattern = _split(paths.local_path(part, "--images"))
         base = Path(os.path.realpath(literal))
-        if literal.is_dir() and place.is_relative_to(base) and _means(place.relative_to(base).parts, pattern):
+        if os.path.isdir(literal) and place.is_relative_to(base) and _means(place.relative_to(base).parts, pattern):
             return part
     return None
 
@@ -111,36 +110,53 @@ def _means(below: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _parts_of(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[str]:
     """Yields each named file, folder or pattern."""
+    listed: dict[str, list[str]] = {}
     for name in [named] if isinstance(named, str | os.PathLike) else named:
-        yield from _parts(os.fspath(name))
+        text = os.fspath(name)
+        if text and _exists(text):
+            yield text
+        else:
+            yield from filter(None, (part.strip() for part in _parts(text, listed)))
 
 
-def _parts(text: str) -> Iterator[str]:
-    """Splits a text at its commas, except at those in the names of existing files and folders."""
-    if text and _exists(text):
-        yield text
-        return
-    pieces, first = text.split(","), 0
-    while first < len(pieces):
-        last = min(len(pieces), first + _MOST_COMMAS + 1)
-        while last > first + 1 and not _is_one(pieces[first:last]):
-            last -= 1
-        whole = ",".join(pieces[first:last])
-        part = whole if not _exists(whole.strip()) and _exists(whole) else whole.strip()
-        if part:
-            yield part
-        first = last
+def _parts(text: str, listed: dict[str, list[str]]) -> Iterator[str]:
+    """Splits a text at its commas, except at those in the names of existing files and folders.
 
-
-def _is_one(pieces: Sequence[str]) -> bool:
-    """Whether pieces between commas are a single name: that of an existing file, or one below an existing folder.
-
-    Of the latter, all commas must be in the folder's path.
+    ``listed`` gets the names with commas in each folder that is looked into.
     """
-    whole = ",".join(pieces).strip()
-    folder, _, _ = pieces[-1].partition(os.sep)
-    below = os.sep in pieces[-1] and _exists(",".join([*pieces[:-1], folder]).strip())
-    return below or _exists(whole)
+    pieces = text.split(",")
+    while pieces:
+        part, count = pieces[0], 1
+        while longer := _with_commas(pieces, count, listed):
+            part, count = ",".join(pieces[:longer]), longer
+        yield part
+        del pieces[:count]
+
+
+def _with_commas(pieces: Sequence[str], count: int, listed: dict[str, list[str]]) -> int:
+    """Returns how many pieces, of which the first ``count`` belong together, make up one more existing name.
+
+    That is a file or folder whose name goes on with a comma. The longest is meant. 0 if there is none.
+    """
+    folder, begin = os.path.split(os.path.expanduser(",".join(pieces[:count]).lstrip()))
+    if folder not in listed:
+        listed[folder] = _names_with_commas(folder)
+    possible = [name for name in listed[folder] if name.startswith(paths.by_name(f"{begin},")[0])]
+    for name in sorted(possible, key=lambda name: -name.count(",")):
+        more = count + name.count(",") - begin.count(",")
+        below = os.path.expanduser(",".join(pieces[:more]).lstrip())[len(folder) :].lstrip(os.sep)
+        whole, inside, _ = below.partition(os.sep)
+        if more <= len(pieces) and paths.by_name(whole if inside else whole.rstrip())[0] == name.rstrip():
+            return more
+    return 0
+
+
+def _names_with_commas(folder: str) -> list[str]:
+    """Returns the composed names with commas in a folder; none if it does not exist or may not be read."""
+    try:
+        return [paths.by_name(name)[0] for name in os.listdir(paths.in_any_form(Path(folder))) if "," in name]
+    except OSError:
+        return []
 
 
 def _exists(text: str) -> bool:

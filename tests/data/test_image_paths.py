@@ -141,6 +141,14 @@ def test_commas_in_names_of_existing_files_and_folders_separate_nothing(photos):
     assert names("my, trip/1.jpg,photos/a.png") == ["my, trip/1.jpg", "photos/a.png"]
     assert names("photos/a.png, x,y.png, my, trip/1.jpg") == ["photos/a.png", "x,y.png", "my, trip/1.jpg"]
     assert names("my, trip/none.jpg,my") == ["my, trip/none.jpg", "my"]
+    for name in ("my, trip/on, and/4, 5.jpg", "x,y.png,z.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert names("trip/3.jpg,my, trip/on, and/4, 5.jpg,my, trip/on, and/[4]*") == [
+        "trip/3.jpg",
+        "my, trip/on, and/4, 5.jpg",
+    ]
+    assert names("my,x,y.png,z.png ,x,y.png") == ["my", "x,y.png,z.png", "x,y.png"]
     assert names("trip/*.jpg, photos/*.png") == ["trip/3.jpg", "photos/a.png", "photos/b.png"]
 
 
