@@ -175,6 +175,8 @@ def predict(arguments: Arguments) -> int:
 def _refuse_output(arguments: Arguments) -> None:
     """Raises InputError if the file that ``--output`` names must not be replaced, before any image is read."""
     path = Path(arguments.output)
+    if arguments.explain is not None and path.absolute() == Path(arguments.explain).absolute():
+        raise InputError(f"--output={path}: is the folder of --explain; name another file")
     if not path.is_file() or files.leads_to_standard_output(path):
         return
     others = arguments.workdir, (arguments.source or "").partition(":")[0], arguments.config.dataset.directory

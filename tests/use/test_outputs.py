@@ -67,6 +67,7 @@ def refusal(capsys, workdir, *arguments):
         (["--images=photos/*.jpg", "--output=linked", "--format=csv"], "linked: is an input, photos/b.jpg"),
         (["--images=photos", "--output=mine.png", "--format=csv"], "mine.png: exists and is not text, so it is not"),
         (["--images=photos", "--output=own.py", "--format=csv", f"--config={OWN}"], "own.py: is an input, own.py"),
+        (["--images=photos", "--output=why", "--explain=./why"], "why: is the folder of --explain; name another file"),
     ],
 )
 def test_predictions_replace_neither_an_input_nor_a_file_that_is_no_text(trained_run, here, capsys, arguments, message):
