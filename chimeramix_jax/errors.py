@@ -4,6 +4,8 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class InputError(ValueError):
     """A setting, flag or file from the user cannot be used.
@@ -46,6 +48,22 @@ def one_line(error: BaseException) -> str:
 def in_one_line(text: str) -> str:
     """Replaces each line break by a single space. Other whitespace is kept, since it may be part of a file name."""
     return re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.strip())
+
+
+def without_control(text: str) -> str:
+    """Returns a text for people in which control characters, which would act on a terminal, are escaped.
+
+    So are ends of lines and paragraphs, what changes the direction of the text, and bytes of file names that are not
+    UTF-8. ``\\x1b``, for instance, stands for an escape.
+    """
+    return _CONTROL.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    letter = match[0]
+    if "\udc80" <= letter <= "\udcff":  # how Python keeps such a byte
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
 
 
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:

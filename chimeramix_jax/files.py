@@ -19,8 +19,11 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
 _IN_EMPTY_FILE_SYSTEMS = "lost+found"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part")  # what ``_unused_name_beside`` returns
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)  # what ``_unused_name_beside`` returns
+# Bytes that a temporary name has of its target's. With the 23 others, it is allowed wherever names may be long.
+_MOST_OF_A_NAME = 100
 _MOST_LINKS = 40  # links that lead to links, as on Linux
+_STANDARD_OUTPUT = 1  # its file descriptor
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -60,10 +63,20 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
     return None
 
 
-def refuse_unwritable_folder(path: Path, source: str) -> None:
-    """Raises InputError, which names the flag ``source``, if no file can be created here, before work is lost."""
-    if path.exists() and not path.is_file():
-        return  # a pipe or a device, which is written to directly
+def leads_to_standard_output(path: str | os.PathLike[str]) -> bool:
+    """Returns whether what is written to a path, such as ``/dev/stdout``, appears on this process's standard output."""
+    return _descriptor(path) == _STANDARD_OUTPUT
+
+
+def refuse_unwritable(path: Path, source: str) -> None:
+    """Raises InputError, which names the flag ``source``, if the file cannot be written, before work is lost.
+
+    This is so if no file can be created in its folder, or if it exists and is write-protected.
+    """
+    if _descriptor(path) is not None or (path.exists() and not path.is_file()):
+        return  # open already, or a pipe or a device, which are written to directly
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"{source}={path}: is write-protected; name another file, or allow writing to this one")
     target = Path(os.path.realpath(path))
     nearest = next(folder for folder in target.parents if os.path.lexists(folder))
     if not nearest.is_dir():
@@ -97,9 +110,17 @@ def _unused_name_beside(target: Path, folder: Path | None = None) -> Path:
     """Returns a hidden, random name in the target's folder, or in ``folder``.
 
     Unlike what ``tempfile`` creates, a file or folder made under this name has the permissions that the user's umask
-    gives to new ones.
+    gives to new ones. Of a long name it has only the beginning, since it must not be longer than names may be.
     """
-    return (folder or target.parent) / f".{target.name or 'folder'}.{secrets.token_hex(8)}.part"
+    name = target.name or "folder"
+    while len(os.fsencode(name)) > _MOST_OF_A_NAME:
+        name = name[:-1]
+    return (folder or target.parent) / f".{name}.{secrets.token_hex(8)}.part"
+
+
+def is_unfinished(name: str) -> bool:
+    """Returns whether a file or folder is a temporary one of this program, from its name."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -108,7 +129,7 @@ def remove_unfinished(folder: Path) -> None:
     No other process may be writing there.
     """
     for path in folder.iterdir():
-        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+        if is_unfinished(path.name) and path.is_file():
             path.unlink()
 
 

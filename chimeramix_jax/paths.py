@@ -74,10 +74,14 @@ def in_any_form(path: Path) -> Path:
     """Returns the path in the Unicode form that exists; file systems differ in how they encode ``ä``, for instance."""
     if os.path.lexists(path):
         return path
-    found = Path()
-    for part in path.parts:
-        found = next((found / form for form in forms(part) if os.path.lexists(found / form)), found / part)
-    return found
+    found, parts = Path(), list(path.parts)
+    while parts:
+        existing = next((found / form for form in forms(parts[0]) if os.path.lexists(found / form)), None)
+        if existing is None:
+            break
+        found = existing
+        del parts[0]
+    return found.joinpath(*parts)
 
 
 def without_links(path: str) -> str:
@@ -93,8 +97,8 @@ def short_name(path: str) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Returns a path as text that can be encoded, with bytes that are not UTF-8 replaced."""
-    return os.fsencode(path).decode(errors="replace")
+    """Returns a path as text that can be encoded; bytes that are not UTF-8 are written as ``\\xe9``, for instance."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def forms(name: str) -> list[str]:

@@ -216,12 +216,45 @@ def test_a_folder_that_takes_no_files_is_refused_beforehand(tmp_path, monkeypatc
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
     for closed in ("closed/new", "closed/deep/new", "link"):  # root may write everywhere, whatever the mode
         with pytest.raises(InputError, match=r"^--output=.*: cannot be written because .*/closed is not writable$"):
-            files.refuse_unwritable_folder(tmp_path / closed, "--output")
+            files.refuse_unwritable(tmp_path / closed, "--output")
     with pytest.raises(InputError, match=r"cannot be written because .*/file is not a folder"):
-        files.refuse_unwritable_folder(tmp_path / "file" / "new", "--output")
+        files.refuse_unwritable(tmp_path / "file" / "new", "--output")
     for fine in (tmp_path / "file", tmp_path / "a" / "b", Path("/dev/null"), Path("new")):
-        files.refuse_unwritable_folder(fine, "--output")
+        files.refuse_unwritable(fine, "--output")
     assert sorted(os.listdir(tmp_path)) == ["closed", "file", "link"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, 127 * "é", 63 * "🐈", os.fsdecode(200 * b"\xe9")])
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path, monkeypatch, name):
+    files.write_bytes(tmp_path / name, b"content")
+    assert (tmp_path / name).read_bytes() == b"content"
+    (tmp_path / "folder").mkdir()
+    with files.whole_folder(tmp_path / "folder" / name) as unfinished:
+        assert files.is_unfinished(unfinished.name)
+    assert os.listdir(tmp_path / "folder") == [name]
+    monkeypatch.setattr(os, "unlink", lambda path: None)
+    monkeypatch.setattr(os, "replace", lambda *_: 1 / 0)  # as if the process were killed
+    with pytest.raises(ZeroDivisionError):
+        files.write_bytes(tmp_path / name, b"new")
+    monkeypatch.undo()
+    of_earlier_versions = f".{'n' * 200}.0123456789abcdef.part"
+    (tmp_path / of_earlier_versions).touch()
+    assert len(os.listdir(tmp_path)) == 4
+    files.remove_unfinished(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(["folder", name])
+
+
+def test_a_write_protected_file_is_refused_beforehand(tmp_path, monkeypatch):
+    (tmp_path / "file").touch(0o444)
+    (tmp_path / "link").symlink_to("file")
+    for path in (tmp_path / "file", tmp_path / "link"):
+        if os.geteuid() != 0:
+            with pytest.raises(InputError, match=r"^--output=.*: is write-protected"):
+                files.refuse_unwritable(path, "--output")
+        monkeypatch.setattr(os, "access", lambda place, mode: False)  # root may write everything
+        with pytest.raises(InputError, match=r"^--output=\S+/(file|link): is write-protected; name another file"):
+            files.refuse_unwritable(path, "--output")
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(

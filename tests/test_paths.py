@@ -88,3 +88,8 @@ def test_new_folders_that_stay_empty_are_removed(tmp_path):
     with paths.leaving_no_empty_folders(tmp_path / "there"):
         pass
     assert (tmp_path / "there").is_dir()
+
+
+def test_names_that_differ_only_in_bytes_that_are_not_utf_8_can_be_told_apart():
+    names = [os.fsdecode(name) for name in (b"caf\xe8.png", b"caf\xe9.png", "café.png".encode())]
+    assert [paths.printable(name) for name in names] == [r"caf\xe8.png", r"caf\xe9.png", "café.png"]

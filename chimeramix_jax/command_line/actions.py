@@ -5,6 +5,7 @@ The package's public functions load JAX when they are first used, which is here,
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import filesize
@@ -15,12 +16,13 @@ from chimeramix_jax import files
 from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import device_settings, exits
 from chimeramix_jax.command_line.flags import Arguments
+from chimeramix_jax.data import image_paths
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table, update_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, numbers, stopping
-from chimeramix_jax.use import prediction_accuracy, prediction_formats
+from chimeramix_jax.use import outputs, prediction_accuracy, prediction_formats
 
 SOME_UNREADABLE = 1  # exit code: some images were not classified
 
@@ -137,6 +139,8 @@ def predict(arguments: Arguments) -> int:
     Anything more, such as the accuracy where true classes are known, follows on standard output, or on standard error
     if standard output is for other programs.
     """
+    if arguments.output is not None:
+        _refuse_output(arguments)
     images = chimeramix_jax.predict(
         arguments.workdir,
         arguments.images,
@@ -161,13 +165,25 @@ def predict(arguments: Arguments) -> int:
     if arguments.explain is not None:
         notes.append(f"written: pictures of {len(predictions)} images\n  {arguments.explain}\n")
     if notes:
-        below = arguments.output is None and arguments.format == "table"
-        for_programs = arguments.output is None and not below
-        print("\n" * below + "\n".join(notes), end="", file=sys.stderr if for_programs else sys.stdout)
+        printed = arguments.output is None or files.leads_to_standard_output(arguments.output)
+        below = printed and arguments.format == "table"
+        print("\n" * below + "\n".join(notes), end="", file=sys.stderr if printed and not below else sys.stdout)
     if len(predictions) < len(images):
         exits.say(f"{len(images) - len(predictions)} of {len(images)} images could not be read")
         return SOME_UNREADABLE
     return 0
+
+
+def _refuse_output(arguments: Arguments) -> None:
+    """Raises InputError if the file that ``--output`` names must not be replaced, before any image is read."""
+    path = Path(arguments.output)
+    if arguments.explain is not None and path.absolute() == Path(arguments.explain).absolute():
+        raise InputError(f"--output={path}: is the folder of --explain; name another file")
+    if not path.is_file() or files.leads_to_standard_output(path):
+        return
+    others = arguments.workdir, (arguments.source or "").partition(":")[0], arguments.config.dataset.directory
+    outputs.refuse_inputs(path, "--output", [*others, *image_paths.find(arguments.images)])
+    outputs.refuse_other_kind(path, "--output", "text", outputs.is_text)
 
 
 def warn_unless_calibrated(workdir: str) -> None:

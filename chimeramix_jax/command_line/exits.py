@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 
 from chimeramix_jax import files
-from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, in_one_line
+from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, in_one_line, without_control
 from chimeramix_jax.runtime import stopping
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
@@ -22,7 +22,7 @@ _LESS_MEMORY = (
 
 def say(message: str) -> None:
     """Prints one line on standard error."""
-    print(f"chimeramix: {in_one_line(message)}", file=sys.stderr)
+    print(f"chimeramix: {without_control(in_one_line(message))}", file=sys.stderr)
 
 
 def exit_code_of(action: Callable[[], int], after_stop: str) -> int:

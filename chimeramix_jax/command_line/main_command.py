@@ -16,7 +16,7 @@ from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import model_archive, replacement
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.use import export_formats, generation_formats, prediction_formats
+from chimeramix_jax.use import export_formats, generation_formats, outputs, prediction_formats
 
 DEFAULT_CONFIG = "digits"
 CHECK = "check"  # the stage that only looks at the data
@@ -189,9 +189,10 @@ HELP = Help(
             Flag("half", "export: store the weights in 16 bits, which halves the file.", default=False),
             Flag(
                 "output=PATH",
-                "predict: the file for the classes. Default: standard output.\ngenerate: a new folder for the images. "
-                "Default: generated, in the run's folder.\nexport: the file, or a new folder for a SavedModel. "
-                "Default: model.onnx and so on, in the run's folder.",
+                "predict: the file for the classes. Default, and -: standard output.\n"
+                "generate: a new folder for the images. Default: generated, in the run's folder.\n"
+                "export: the file, or a new folder for a SavedModel. Default: model.onnx and so on, in the run's "
+                "folder.",
             ),
         ),
         "Other flags": (
@@ -307,8 +308,8 @@ def _choose_format(parsed: Arguments) -> None:
     elif parsed.stage in USES:
         predicts = parsed.stage == "predict"
         known = tuple(prediction_formats.FORMATS) if predicts else generation_formats.FORMATS
-        default = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
-        parsed.format = parsed.format or default
+        if parsed.format is None:
+            parsed.format = prediction_formats.format_of(parsed.output) if predicts else generation_formats.PNG
         if parsed.format not in known:
             raise not_one_of("--format", parsed.format, known)
 
@@ -327,8 +328,12 @@ def _resolve_paths(parsed: Arguments) -> None:
     """Replaces ``~`` in paths by the home folder, and refuses paths that cannot hold files."""
     for name in ("workdir", "generator_workdir", "output", "explain"):
         value = getattr(parsed, name)
+        if name == "output" and value == outputs.STANDARD_OUTPUT and parsed.stage == "predict":
+            parsed.output = value = None
         if value is None:
             continue
+        if name in ("output", "explain"):
+            outputs.target(value, f"--{name}")
         path = local_path(value, f"--{name}")
         writes_a_file = parsed.stage == "predict" or (
             parsed.stage == "export"
@@ -337,5 +342,5 @@ def _resolve_paths(parsed: Arguments) -> None:
         if name == "output" and writes_a_file and (path.is_dir() or value.endswith("/")):
             raise InputError(f"--output={value}: is a folder; --stage={parsed.stage} writes a file")
         if name == "output" and writes_a_file:
-            files.refuse_unwritable_folder(path, "--output")
+            files.refuse_unwritable(path, "--output")
         setattr(parsed, name, str(path))

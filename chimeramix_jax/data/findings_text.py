@@ -5,6 +5,7 @@ from typing import Any
 
 from chimeramix_jax.data.findings import MUCH_LOST
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
+from chimeramix_jax.errors import without_control
 from chimeramix_jax.reporting.text_table import aligned
 
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
@@ -92,17 +93,15 @@ def _balance(ends: Mapping[str, Any], name: str) -> str:
     smallest, largest = ends["smallest"], ends["largest"]
     if smallest["images"] == largest["images"]:
         return f"{name} images per class: {smallest['images']}"
-    return (
-        f"{name} images per class: {smallest['images']} ({smallest['class']}) to {largest['images']} "
-        f"({largest['class']})"
-    )
+    few, many = without_control(smallest["class"]), without_control(largest["class"])
+    return f"{name} images per class: {smallest['images']} ({few}) to {largest['images']} ({many})"
 
 
 def _files(what: str, files: Sequence[str], most: int) -> Iterator[str]:
     if files:
         yield f"{what}: {len(files)}"
         for file in files[:most]:
-            yield f"  {file}"
+            yield f"  {without_control(file)}"
         if most and len(files) > most:
             yield f"  and {len(files) - most} more"
 
@@ -123,7 +122,7 @@ def _groups(
     )
     worst_first = sorted(groups, key=lambda group: (not group["across_the_split"], not group["between_classes"]))
     for group in worst_first[:most]:
-        files = [copy["file"] for copy in group["files"]]
+        files = [without_control(copy["file"]) for copy in group["files"]]
         more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
         yield f"  {f' {sign} '.join(files[:MOST_FILES])}{more}"
     if most and len(groups) > most:

@@ -1,13 +1,12 @@
 """The files about a table: published beside measured, as a self-contained page, as Markdown and as CSV."""
 
-import csv
-import io
 from collections.abc import Container, Sequence
 from pathlib import Path
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import web_page
+from chimeramix_jax.reporting.csv_rows import csv_records
 from chimeramix_jax.reproduce import beside
 from chimeramix_jax.reproduce.beside import Comparison
 from chimeramix_jax.reproduce.parts import Part
@@ -255,15 +254,13 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _csv(part: Part, summary: Summary) -> str:
     """Returns all comparisons as CSV; published figures and measured means are in percent, with all digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    records: list[dict[str, object]] = []
     for by_protocol in beside.comparisons(part, summary).values():
         for protocol, comparisons in by_protocol:
             for line in comparisons:
                 figure, row, measured = line.figure, line.row, line.measured
                 low, high = (measured and measured.interval) or (None, None)
-                writer.writerow(
+                records.append(
                     {
                         "dataset": figure.dataset,
                         "protocol": protocol.title,
@@ -282,4 +279,4 @@ def _csv(part: Part, summary: Summary) -> str:
                         "note": figure.note,
                     }
                 )
-    return text.getvalue()
+    return csv_records(_CSV_COLUMNS, records)

@@ -5,9 +5,7 @@ features is largest. These are the means of the last feature maps, from which th
 images look alike to the classifier. They are not the images that caused a prediction.
 """
 
-import csv
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.models.class_activation import contrast_maps
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.paths import printable
+from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.runs.nearest import Neighbours, nearest_by_cosine
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import State
@@ -145,13 +144,10 @@ def joined(
 def write_table(path: str | os.PathLike[str], predictions: HeldOutPredictions, dataset: FewShotDataset) -> None:
     """Writes the CSV file: a line per held-out image, highest loss first."""
     names, train = dataset.class_names, dataset.train
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     count = predictions.nearest.indices.shape[1]
     nearest = [f"nearest_{place}{part}" for place in range(1, count + 1) for part in ("", "_class", "_similarity")]
-    writer.writerow(
-        ["image", "true_class", "predicted_class", "probability", "probability_of_true_class", "loss", *nearest]
-    )
+    columns = ["image", "true_class", "predicted_class", "probability", "probability_of_true_class", "loss", *nearest]
+    rows = [columns]
     for index in predictions.by_loss():
         row = [
             printable(dataset.held_out.names[index]),
@@ -164,8 +160,8 @@ def write_table(path: str | os.PathLike[str], predictions: HeldOutPredictions, d
         neighbours = zip(predictions.nearest.indices[index], predictions.nearest.similarities[index], strict=True)
         for neighbour, similarity in neighbours:
             row += [printable(train.names[neighbour]), names[train.labels[neighbour]], f"{similarity:.4f}"]
-        writer.writerow(row)
-    files.write_bytes(path, text.getvalue().encode())
+        rows.append(row)
+    files.write_bytes(path, csv_rows(rows).encode())
 
 
 def _log_softmax(logits: Float[np.ndarray, "examples classes"]) -> Float[np.ndarray, "examples classes"]:

@@ -10,7 +10,6 @@ new run is in its place, but not yet that its report is.
 import datetime
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -118,9 +117,7 @@ def _belongs_to_run(name: str) -> bool:
     Anything else stays where it is; it may be the photos.
     """
     run = Workdir(".")
-    parts = {path.name for path in vars(run).values() if path.parent == run.path} - {run.update.name}
-    first = re.sub(r"\.replaced-\d+(?=\.|$)", "", name)  # what ``move_aside`` has renamed
-    return first in parts | _EXPORTED
+    return run.original_name(name) in (run.part_names() - {run.update.name}) | _EXPORTED
 
 
 def _move_generator_from(workdir: Workdir, before: Path) -> None:

@@ -33,6 +33,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,10 @@ from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup
 from chimeramix_jax.paths import local_path, refuse_other_encodings
+from chimeramix_jax.runs import lock
 from chimeramix_jax.stored_format import marked
+
+_OLD_RUN = re.compile(r"before-\d{4}-\d\d-\d\d(-\d+)?")
 
 
 class Workdir:
@@ -76,6 +80,32 @@ class Workdir:
         self.update_record = self.path / "update.json"
         self.update = self.path / "update.unfinished"
         self.replacing = self.update / "replacing.json"  # while the files of an old and a new model change places
+
+    @classmethod
+    def around(cls, path: Path) -> "Workdir | None":
+        """Returns the nearest run of which a path is a part, or would be if it existed; None if there is none."""
+        place = Path(os.path.realpath(path))
+        for folder in place.parents:
+            if _is_run(folder) and cls(folder).has_part(place.relative_to(folder).parts[0]):
+                return cls(folder)
+        return None
+
+    def has_part(self, name: str) -> bool:
+        """Whether the program itself writes a file or folder of this name directly into the directory of a run.
+
+        What ``generate`` and ``export`` write there unless they are told otherwise is no part of the run.
+        """
+        name = self.original_name(name).casefold()
+        return name in self.part_names() | {lock.NAME} or _OLD_RUN.fullmatch(name) is not None
+
+    def part_names(self) -> set[str]:
+        """Returns the names of all files and folders that a run may have, and that are listed above."""
+        return {part.name for part in vars(self).values() if part.parent == self.path}
+
+    @staticmethod
+    def original_name(name: str) -> str:
+        """Returns the name that a part had before ``move_aside`` renamed it, or else the name itself."""
+        return re.sub(r"\.replaced-\d+(?=\.|$)", "", name)
 
     def create(self) -> None:
         """Creates the directory, unless it exists; raises InputError if that fails or nothing can be stored in it."""
@@ -225,3 +255,12 @@ class Workdir:
         )
         stages = (self.generator, self.pretraining, self.classifier, self.baseline)
         return [part for part in (*shown, *stages) if part.exists()]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder has the settings of a run; other programs have files called ``config.json``, too."""
+    try:
+        stored = stored_format.read(folder / "config.json")
+    except InputError:
+        return False
+    return stored is not None and {"experiment", "dataset", "classifier"} <= stored.keys()

@@ -1,12 +1,11 @@
 """Summaries as text: Markdown, LaTeX and CSV."""
 
-import csv
-import io
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chimeramix_jax.reporting.csv_rows import csv_records
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import METRICS, Status
@@ -357,11 +356,7 @@ def _seeds(row: Row, status: Status) -> str:
 
 
 def _csv(lines: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, lines[0] if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    return csv_records(list(lines[0]) if lines else [], lines)
 
 
 def _p(p_value: float | None) -> str:

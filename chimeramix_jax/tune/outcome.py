@@ -1,7 +1,6 @@
 """The outcome of a search: the trials ranked, a table of the best, all as CSV, and the best as a config file."""
 
 import csv
-import io
 import json
 import math
 import os
@@ -19,6 +18,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.auto.optimism import SAMPLES, optimism
 from chimeramix_jax.config import shipped
+from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.workdir import Workdir
@@ -107,19 +107,17 @@ def table(ranking: Ranking, space: Space) -> str:
 
 def write_table(path: Path, ranking: Ranking, space: Space, plan: Plan) -> None:
     """Writes all trials as a CSV file, in the order in which they began."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     keys = [dimension.key for dimension in space]
-    writer.writerow(["trial", "state", "accuracy", "images", "seconds", *keys, "workdir", "problem"])
+    rows: list[list[object]] = [["trial", "state", "accuracy", "images", "seconds", *keys, "workdir", "problem"]]
     for record in ranking.records:
         accuracy = "" if math.isnan(record.accuracy) else f"{record.accuracy:.6f}"
         seconds = "" if math.isnan(record.seconds) else f"{record.seconds:.1f}"
         values = [record.values.get(key, "") for key in keys]
         folder = os.path.relpath(plan.folder_of(record.number), plan.folder)
-        writer.writerow(
+        rows.append(
             [record.number, record.state, accuracy, record.examples or "", seconds, *values, folder, record.problem]
         )
-    files.write_bytes(path, text.getvalue().encode())
+    files.write_bytes(path, csv_rows(rows).encode())
 
 
 def write_best(path: Path, ranking: Ranking, plan: Plan, program: str, *, only_folds: bool) -> None:

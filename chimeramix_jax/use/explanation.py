@@ -5,8 +5,6 @@ The maps are class activation maps, which decompose the classifier's logits exac
 """
 
 import contextlib
-import csv
-import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -29,6 +27,7 @@ from chimeramix_jax.models.class_activation import contrast_maps
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.paths import local_path, printable
 from chimeramix_jax.reporting import heat_maps, pictures
+from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 
@@ -103,9 +102,7 @@ class Explainer:
         """Writes the table of all pictures; raises InputError if there are none."""
         if not self._rows:
             raise InputError("--images: none of them can be read")
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *self._rows])
-        files.write_bytes(self._folder / TABLE, text.getvalue().encode())
+        files.write_bytes(self._folder / TABLE, csv_rows([_COLUMNS, *self._rows]).encode())
 
     def _draw(
         self,

@@ -6,9 +6,10 @@ not kept, so an iterator may produce any number of them.
 
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from PIL import Image
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.data.fitting import squared
-from chimeramix_jax.data.image_files import read_square_rgb, upright_rgb
+from chimeramix_jax.data.image_files import read_square_rgb, read_uploaded_rgb, upright_rgb
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import printable
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.use.labelled_folders import true_classes
 
 _AHEAD = 4  # files that are read ahead of their use, per thread
+_SECONDS_BETWEEN_LOOKS = 0.2  # for a signal, while a pipe is waited for
 
 # A path may lead to a file or a folder, or be a pattern; see ``data.image_paths.find``. Arrays are uint8 of shape
 # (height, width, 3) in RGB order, (height, width, 4) with opacity, or (height, width) and (height, width, 1) in grey.
@@ -106,9 +109,32 @@ def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tup
 def _of_file(path: Path, side: int, fit: Fit) -> _Square | InputError:
     """Reads a file; returns errors, so that they are in order with the images."""
     try:
-        return np.asarray(read_square_rgb(path, side, fit, named_by="--images"))
+        if not path.exists() or path.is_file():
+            return np.asarray(read_square_rgb(path, side, fit, named_by="--images"))
+        return np.asarray(squared(read_uploaded_rgb(_of_pipe(path), str(path), named_by="--images"), side, fit))
     except InputError as error:
         return error
+    except OSError as error:
+        return InputError(f"--images: {path} cannot be read: {error.strerror}")
+
+
+def _of_pipe(path: Path) -> bytes:
+    """Returns what a pipe or a device contains up to its end; raises Stopped if the program is asked to stop.
+
+    Its writer may never come, so a thread waits for it that is left behind at the end of the program.
+    """
+    content: Future[bytes] = Future()
+
+    def read() -> None:
+        try:
+            content.set_result(path.read_bytes())
+        except Exception as error:
+            content.set_exception(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    while not wait([content], _SECONDS_BETWEEN_LOOKS).done:
+        stopping.raise_if_asked()
+    return content.result()
 
 
 def _of_memory(name: str, value: object, side: int, fit: Fit) -> _Square | InputError:

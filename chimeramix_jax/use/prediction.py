@@ -23,6 +23,7 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
 from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.use import outputs
 from chimeramix_jax.use.explanation import Explainer, explaining
 from chimeramix_jax.use.images import Images, Named, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
@@ -56,7 +57,8 @@ def predict(
             width, channels) is several images.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
         explain: a new or empty folder for pictures of what speaks for each file's class, and a table of them; see
-            ``use.explanation``. None: no pictures.
+            ``use.explanation``. It must not be where the pictures would be taken for photos, in a folder of ``images``
+            or of the run's images. None: no pictures.
         reject_below: the answer for images whose most probable class has a lower probability than this, from 0 to 1,
             is "none of these"; None: every image is answered with its most probable class.
 
@@ -97,6 +99,8 @@ class Predictor:
     ) -> list[Prediction]:
         """Classifies images like the function ``predict``, and raises the same errors."""
         _check_threshold(reject_below)
+        if explain is not None:
+            outputs.refuse_among_photos(outputs.target(explain, "--explain"), "--explain", images, self.config)
         with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
             predictions = list(self._stream(images, explainer, reject_below))
             _raise_if_all_unreadable(predictions)
@@ -158,11 +162,12 @@ def _prediction(image: Named, row: Row, class_names: Sequence[str], reject_below
 
 
 def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, probabilities: Probabilities) -> None:
-    """Draws the images of a batch; raises InputError for images in memory, whose full size is not kept."""
+    """Draws the images of a batch; raises InputError for those that cannot be read again, in memory or from a pipe."""
     paths = []
     for image in images:
-        if image.path is None:
-            raise InputError(f"explain: takes files only, and {image.name} is in memory; save it as a file first")
+        if image.path is None or not image.path.is_file():
+            place = "in memory" if image.path is None else "a pipe or a device"
+            raise InputError(f"explain: takes files only, and {image.name} is {place}; save it as a file first")
         paths.append(image.path)
     explainer.add(paths, pixels, probabilities, [image.true_class for image in images])
 

@@ -3,8 +3,6 @@
 The formats take predictions of images that could be read.
 """
 
-import csv
-import io
 import itertools
 import json
 import os
@@ -13,10 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.reporting.text_table import aligned
 
 MOST_CLASSES = 5  # of an image in a table or file
 NONE_OF_THESE = "none of these"  # the answer for a rejected image
+
+# A table in a file with such a name would be opened by a program that cannot read it.
+_OF_OTHER_FORMATS = (
+    *(".tsv", ".tab", ".jsonl", ".ndjson", ".geojson", ".xls", ".xlsx", ".xlsm", ".ods", ".parquet", ".feather"),
+    *(".arrow", ".html", ".htm", ".xml", ".yaml", ".yml", ".toml", ".ini", ".md", ".rst", ".tex", ".pdf", ".doc"),
+    *(".docx", ".odt", ".rtf", ".db", ".sqlite", ".sqlite3", ".sql", ".npy", ".npz", ".pkl", ".pickle", ".h5", ".hdf5"),
+    *(".mat", ".rds", ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".svg", ".zip"),
+    *(".gz", ".tar", ".7z", ".onnx", ".stablehlo", ".savedmodel", ".py", ".ipynb", ".sh"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,15 +86,13 @@ def csv_text(predictions: Sequence[Prediction]) -> str:
     labelled, rejects = _has_true_classes(predictions), any(row.answered is not None for row in predictions)
     most = max(len(_most_probable(prediction)) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects])
+    rows: list[list[object]] = [["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects]]
     for prediction in predictions:
         true = [prediction.true_class or ""] * labelled
         answer = [prediction.answer] * rejects
         most_probable = (cell for pair in _most_probable(prediction) for cell in pair)
-        writer.writerow([prediction.name, *most_probable, *true, *answer])
-    return text.getvalue()
+        rows.append([prediction.name, *most_probable, *true, *answer])
+    return csv_rows(rows)
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
@@ -110,9 +116,17 @@ def json_text(predictions: Sequence[Prediction]) -> str:
 
 
 def format_of(output: str | None) -> str:
-    """Returns the format for a file's name, by its extension; "table" if there is none for it."""
-    extension = os.path.splitext(output or "")[1].removeprefix(".").lower()
-    return extension if extension in FORMATS else "table"
+    """Returns the format for a file's name, by its extension; "table" if it is none of a format.
+
+    Raises InputError for the extension of a format that is not written.
+    """
+    extension = os.path.splitext(output or "")[1].lower()
+    if extension in _OF_OTHER_FORMATS:
+        raise InputError(
+            f"--output={output}: {extension} is not written; allowed: .csv, .json, .txt for a table, or any "
+            f"ending with --format={', '.join(FORMATS)}"
+        )
+    return extension.removeprefix(".") if extension.removeprefix(".") in FORMATS else "table"
 
 
 def _has_true_classes(predictions: Sequence[Prediction]) -> bool:

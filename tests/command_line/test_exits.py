@@ -26,6 +26,7 @@ def raising(error):
     ("error", "code", "line"),
     [
         (InputError("seed: -1\nis not allowed"), 2, "seed: -1 is not allowed"),
+        (InputError("\x1b[31mred\udce9.png: no image"), 2, r"\x1b[31mred\xe9.png: no image"),
         (StorageError("results.json: no room"), 1, "results.json: no room"),
         (NonFiniteError("generator", 2, 7, ["reconstruction"]), 3, "generator: not finite in epoch 2, step 7"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 1, "a.bin: cannot be written: No space left"),

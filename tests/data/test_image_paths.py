@@ -1,12 +1,15 @@
 import os
+import shutil
+import tempfile
 import unicodedata
 import warnings
 from pathlib import Path
 
 import pytest
 
-from chimeramix_jax.data.image_paths import IgnoredFilesWarning, find
+from chimeramix_jax.data.image_paths import IgnoredFilesWarning, around, find
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.files import whole_folder
 
 
 @pytest.fixture(autouse=True)
@@ -126,4 +129,110 @@ def test_a_url_is_refused(photos):
 
 def test_a_tilde_is_expanded_to_the_home_folder(photos, monkeypatch):
     monkeypatch.setenv("HOME", str(Path.cwd()))
-    assert len(find("~/photos,~/x,y.png")) == 5
+    assert len(find("~/photos,~/x,y.png")) == 4
+
+
+def test_commas_in_names_of_existing_files_and_folders_separate_nothing(photos):
+    for name in ("my, trip/1.jpg", "my, trip/2.jpg", "trip/3.jpg", "my"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    trip = ["my, trip/1.jpg", "my, trip/2.jpg"]
+    assert names("my, trip/*.jpg") == names("photos/none.gif, my, trip/*.jpg")[1:] == trip
+    assert names("my, trip/1.jpg,photos/a.png") == ["my, trip/1.jpg", "photos/a.png"]
+    assert names("photos/a.png, x,y.png, my, trip/1.jpg") == ["photos/a.png", "x,y.png", "my, trip/1.jpg"]
+    assert names("my, trip/none.jpg,my") == ["my, trip/none.jpg", "my"]
+    for name in ("my, trip/on, and/4, 5.jpg", "x,y.png,z.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert names("trip/3.jpg,my, trip/on, and/4, 5.jpg,my, trip/on, and/[4]*") == [
+        "trip/3.jpg",
+        "my, trip/on, and/4, 5.jpg",
+    ]
+    assert names("my,x,y.png,z.png ,x,y.png") == ["my", "x,y.png,z.png", "x,y.png"]
+    assert names("trip/*.jpg, photos/*.png") == ["trip/3.jpg", "photos/a.png", "photos/b.png"]
+
+
+def test_a_pattern_ends_in_loops_of_links_however_many_lead_upwards(photos):
+    Path("loops/deep").mkdir(parents=True)
+    Path("loops/deep/1.jpg").touch()
+    for name in ("up", "again"):
+        Path("loops/deep", name).symlink_to("..")
+    assert names("loops/**/*.jpg") == names("loops/**/**/*.jpg") == names("**/deep/*.jpg") == ["loops/deep/1.jpg"]
+    assert names("loops/**") == ["loops/deep/1.jpg"]
+
+
+@pytest.fixture
+def closable():
+    """A folder that users other than root may enter; root becomes one of them, as every folder is open for root."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    for path in folder.glob("*"):
+        path.chmod(0o700)
+    os.seteuid(user)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])  # not to be listed, and to be listed only
+def test_a_pattern_through_a_closed_folder_is_refused(closable, mode):
+    for name in ("open/1.jpg", "closed/2.jpg", "closed/deep/3.jpg"):
+        (closable / name).parent.mkdir(parents=True, exist_ok=True)
+        (closable / name).touch()
+    (closable / "closed").chmod(mode)
+    for pattern in ("*/deep/*.jpg", "**/*.jpg", "*/*/*.jpg"):
+        with pytest.raises(InputError, match=r"^--images: \S+/closed\S* cannot be read: Permission denied$"):
+            find(f"{closable}/{pattern}")
+    assert names(f"{closable}/o*/*.jpg") == [f"{closable}/open/1.jpg"]
+
+
+@pytest.mark.parametrize("named", ["photos", "photos/*", "photos/**/*.png"])
+def test_pipes_among_images_are_ignored_with_a_word_and_read_only_if_named(photos, named):
+    os.mkfifo("photos/pipe.png")
+    Path("photos/link.png").symlink_to("pipe.png")
+    Path("photos/gone.png").symlink_to("nowhere")
+    with pytest.warns(IgnoredFilesWarning, match=r"ignored .*photos/link\.png, photos/pipe\.png"):
+        found = names(named)
+    assert [name for name in found if name.endswith("png")] == ["photos/a.png", "photos/b.png", "photos/gone.png"]
+    assert names("photos/pipe.png") == ["photos/pipe.png"]
+
+
+def test_temporary_files_and_folders_of_this_program_are_ignored_without_a_word(photos, tmp_path):
+    for name in (".hidden", "Thumbs.db"):
+        Path("photos", name).unlink()
+    with whole_folder(Path("photos/why")) as unfinished, warnings.catch_warnings():
+        (unfinished / "a.png").touch()
+        warnings.simplefilter("error")
+        assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
+
+
+def test_standard_input_has_no_short_name(photos):
+    with pytest.raises(InputError, match=r"--images=-: standard input is read only as /dev/stdin"):
+        find("-")
+    Path("-").touch()
+    assert names("./-") == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("named", "folder", "expected"),
+    [
+        ("photos", "photos/why", "photos"),
+        ("photos,more", "photos/new/why", "photos"),
+        (["x,y.png", Path("photos")], "photos/why", "photos"),
+        ("photos/**/*.png", "photos/why", "photos/**/*.png"),
+        ("photos/*", "photos/why", "photos/*"),
+        ("*/*.png", "why", "*/*.png"),
+        (".", "why", "."),
+        ("linked", "photos/why", "linked"),
+        ("photos/*.png", "photos/why", None),
+        ("photos/a.png", "photos/why", None),
+        ("photos/more/**", "photos/why", None),
+        ("photos", "photos-why", None),
+        ("none", "none/why", "none"),
+    ],
+)
+def test_a_folder_among_images_is_known_before_it_exists(photos, named, folder, expected):
+    Path("linked").symlink_to("photos")
+    assert around(Path(folder), named) == expected

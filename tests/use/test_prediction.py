@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -236,9 +237,39 @@ def test_a_run_can_be_used_when_its_training_images_are_gone(trained_run, photos
     assert [prediction.classes for prediction in again] == [prediction.classes for prediction in expected]
 
 
+def test_rows_of_files_with_odd_names_can_be_told_apart_in_every_format(trained_run, photos):
+    names = ["cr.png\r", "a\nb.png", "\x1b[31mred.png", "🐈.png", *map(os.fsdecode, (b"\xe8.png", b"\xe9.png"))]
+    for name in names:
+        shutil.copy(photos / "a.png", photos / name)
+    shown = [f"{photos}/{name}" for name in (*names[:4], r"\xe8.png", r"\xe9.png")]
+    predictions = chimeramix_jax.predict(trained_run, [photos / name for name in names], explain=photos.parent / "why")
+    written = (photos.parent / "why" / "explanations.csv").read_bytes().decode()
+    for text in (prediction_formats.csv_text(predictions), written):
+        assert [row["image"] for row in csv.DictReader(io.StringIO(text, newline=""))] == shown
+    assert [row["image"] for row in json.loads(prediction_formats.json_text(predictions))] == shown
+    table = prediction_formats.table(predictions)
+    assert len(table.splitlines()) == 8 and "\x1b" not in table and r"a\nb.png" in table and r"\xe9.png" in table
+
+
+@pytest.mark.parametrize("output", ["o.xlsx", "O.TSV", "deep/o.jsonl", "photo.jpg"])
+def test_the_ending_of_a_format_that_is_not_written_is_refused_unless_the_format_is_given(trained_run, output, capsys):
+    arguments = ["--stage=predict", f"--workdir={trained_run}", "--images=none.png", f"--output={output}"]
+    message = "is not written; allowed: .csv, .json, .txt for a table, or any ending with --format=table, csv, json"
+    assert program.main(arguments) == 2 and message in capsys.readouterr().err
+    assert program.main([*arguments, "--format=csv"]) == 2 and "none.png does not exist" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
-    [(None, "table"), ("a.csv", "csv"), ("A.CSV", "csv"), ("b.json", "json"), ("c.txt", "table"), ("csv", "table")],
+    [
+        (None, "table"),
+        ("a.csv", "csv"),
+        ("A.CSV", "csv"),
+        ("b.json", "json"),
+        ("c.txt", "table"),
+        ("csv", "table"),
+        ("v1.2", "table"),
+    ],
 )
 def test_a_files_extension_determines_the_format(output, expected):
     assert format_of(output) == expected

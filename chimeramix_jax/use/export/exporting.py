@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,8 @@ from ml_collections import ConfigDict
 from chimeramix_jax import files
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.loading import FewShotDataset
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.extensions import lookup
-from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import model_archive, provenance, same_data
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.model_archive import ModelArchive
@@ -27,7 +26,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.evaluation_views import EvaluationViews
-from chimeramix_jax.use import export_formats
+from chimeramix_jax.use import export_formats, outputs
 from chimeramix_jax.use.export import checking, stablehlo_file
 from chimeramix_jax.use.export.checking import Agreement, Runner
 from chimeramix_jax.use.export.program import Program
@@ -36,6 +35,13 @@ Compare = Callable[[Runner], Agreement]
 
 # What a model file has of the data stored with a checkpoint; those of early versions lack the data's digests.
 _OF_CHECKPOINTS = ("config", "class_names", "train_indices", "data", "epoch")
+
+# What may be replaced by a file of each format; the folder of a SavedModel must be new or empty.
+_KINDS: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
+    export_formats.MODEL: ("a model file of this program", outputs.is_model),
+    export_formats.ONNX: ("an ONNX file", outputs.is_onnx),
+    export_formats.STABLEHLO: ("a StableHLO file of this program", stablehlo_file.is_one),
+}
 
 
 @dataclass(frozen=True)
@@ -60,15 +66,15 @@ def export(
 
     Args:
         workdir: the directory of a run with a finished classifier, or a model file.
-        output: the file, which replaces an older one, or a new folder for "savedmodel"; None: ``model`` with the
-            format's extension, beside the run's other files or the model file.
+        output: the file, which replaces an older one of the same format, or a new folder for "savedmodel"; None:
+            ``model`` with the format's extension, beside the run's other files or the model file.
         file_format: "onnx", "stablehlo", "savedmodel" or "model"; None: as the extension of ``output`` says.
         half: store the weights in float16, which halves the file; not for "model".
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
 
     Raises:
-        InputError: there is no finished classifier, an argument is invalid, the held-out images are missing or have
-            changed, or the file does not agree with the classifier; nothing was written.
+        InputError: there is no finished classifier, an argument is invalid, the file may not be replaced, the held-out
+            images are missing or have changed, or the file does not agree with the classifier; nothing was written.
         StorageError: the disk is full.
         Stopped: the program was asked to stop; nothing was written.
     """
@@ -79,6 +85,8 @@ def export(
     source = source_of(workdir)
     path = _target(source, output, file_format)
     config = source.settings_like(config)
+    if file_format == export_formats.SAVEDMODEL and output is not None:
+        outputs.refuse_among_photos(path, "--output", (), config)
     trained = finished_classifier(source, config)
     code = config.classifier.model_code
     if file_format == export_formats.MODEL and lookup.is_file(code):
@@ -103,7 +111,7 @@ def export(
             return _saved_model(program, path, compare)
         stored, agreement = _file(program, file_format, compare)
     stopping.raise_if_asked()
-    files.write_bytes(path, stored)
+    _write(path, stored)
     return Exported(path, len(stored), agreement)
 
 
@@ -113,13 +121,24 @@ def _target(source: Workdir | ModelArchive, output: str | os.PathLike[str] | Non
         folder = source.path.parent if isinstance(source, ModelArchive) else source.path
         path = folder / f"model{export_formats.EXTENSIONS[file_format]}"
     else:
-        path = local_path(output, "--output")
+        path = outputs.target(output, "--output")
     if path.is_dir() and file_format != export_formats.SAVEDMODEL:
         raise InputError(f"--output={path}: is a folder; --format={file_format} is a file")
     if isinstance(source, ModelArchive) and path.exists() and path.samefile(source.path):
         raise InputError(f"--output={path}: is the model file that is to be exported; name another file")
-    files.refuse_unwritable_folder(path, "--output")
+    if file_format in _KINDS:
+        outputs.refuse_other_kind(path, "--output", *_KINDS[file_format])
+    files.refuse_unwritable(path, "--output")
     return path
+
+
+def _write(path: Path, stored: bytes) -> None:
+    try:
+        files.write_bytes(path, stored)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise InputError(f"--output={path}: cannot be written: {error.strerror}") from None
 
 
 def _model(source: Workdir | ModelArchive, trained: TrainedClassifier) -> bytes:

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -23,6 +24,15 @@ def content(program: Program) -> bytes:
         archive.writestr(PROGRAM, lowered.serialize())
         archive.writestr(METADATA, json.dumps(program.metadata, indent=2, ensure_ascii=False) + "\n")
     return stored.getvalue()
+
+
+def is_one(path: Path) -> bool:
+    """Returns whether a file is one that ``content`` made."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sorted(archive.namelist()) == sorted((PROGRAM, METADATA))
+    except Exception:  # zipfile raises errors of many classes for other files
+        return False
 
 
 def runner(

@@ -13,7 +13,6 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.mixer import Mixer
-from chimeramix_jax.paths import local_path
 from chimeramix_jax.runs import same_data, shared_generator
 from chimeramix_jax.runs.restore import restore_mixing_networks
 from chimeramix_jax.runs.run import Request, Run, load_dataset
@@ -21,6 +20,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.checkpoints import require_finished
+from chimeramix_jax.use import outputs
 from chimeramix_jax.use.generation import class_folders, mixes, records
 from chimeramix_jax.use.generation_formats import ARRAY_RECORD, FORMATS, PNG
 
@@ -45,7 +45,7 @@ def generate(
     Args:
         workdir: the directory of a run whose experiment mixes; its generator, if it uses one, must be finished.
         count: the number of images; if it is not a multiple of the number of classes, the first classes get one more.
-        output: a new or empty folder; None: ``generated`` in the run's directory.
+        output: a new or empty folder, not in that of the run's images; None: ``generated`` in the run's directory.
         seed: determines the pairs, their augmentation and the masks.
         file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
@@ -63,7 +63,9 @@ def generate(
     config = directory.settings_like(config)
     if config.mixing.mask == "none":
         raise InputError(f"--stage=generate: experiment {config.experiment!r} of {directory.path} mixes no images")
-    target = directory.path / "generated" if output is None else local_path(output, "--output")
+    target = directory.path / "generated" if output is None else outputs.target(output, "--output")
+    if output is not None:
+        outputs.refuse_among_photos(target, "--output", (), config)
     with contextlib.ExitStack() as unfinished:
         folder = unfinished.enter_context(files.whole_folder(target))
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))

@@ -23,6 +23,8 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.blending import blend
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
+from chimeramix_jax.use.generation import class_folders
+from chimeramix_jax.use.generation.mixes import Mix
 
 COUNT = 23  # not a multiple of the ten classes
 
@@ -167,3 +169,31 @@ def test_a_stopped_program_leaves_nothing_of_the_folder(trained_run, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         chimeramix_jax.generate(trained_run, 5, tmp_path / "new")
     assert not os.listdir(tmp_path)
+
+
+def test_every_class_has_a_folder_of_its_own_in_the_output_and_ordinary_names_are_kept(tmp_path):
+    names = [
+        "animals_cat",
+        "animals/cat",
+        "../../escape",
+        "..",
+        ".hidden",
+        "é" * 150,
+        "manifest.jsonl",
+        "a b",
+        "A",
+        "a",
+    ]
+    image, owners = np.zeros((2, 2, 3), np.uint8), np.zeros((1, 1), np.uint8)
+    folder = tmp_path / "deep" / "mixed"
+    folder.mkdir(parents=True)
+    class_folders.write([Mix(image, label, (0, 0), owners) for label in range(10)], names, [5], folder)
+    lines = manifest(folder)
+    assert [line["class"] for line in lines] == names and [line["label"] for line in lines] == list(range(10))
+    folders = [line["file"].removesuffix(f"/{place:07}.png") for place, line in enumerate(lines)]
+    assert folders[:5] == ["animals_cat", "animals_cat-2", "_._.._escape", "_.", "_hidden"]
+    assert folders[5:7] == ["é" * 100, "manifest.jsonl-2"] and {"a b", "A"} <= set(folders)
+    assert sorted([*folders, "manifest.jsonl"]) == sorted(os.listdir(folder)) and os.listdir(tmp_path / "deep") == [
+        "mixed"
+    ]
+    assert pixels(folder).shape == (10, 2, 2, 3)
