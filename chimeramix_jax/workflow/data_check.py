@@ -14,7 +14,7 @@ from chimeramix_jax.data.loading import FewShotDataset, load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
-from chimeramix_jax.runs import data_check
+from chimeramix_jax.runs import data_check, same_data
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.workdir import Workdir
 
@@ -24,21 +24,24 @@ class Checked:
     """The findings about a run's data."""
 
     config: ConfigDict
-    workdir: Workdir  # where they are recorded
+    workdir: Workdir
     findings: dict[str, Any]  # the content of ``check.json``
     problems: list[InputError]  # why the run would be refused; empty if it would not
+    recorded: bool  # False: the directory holds a run on other data, whose findings stay
 
     def text(self) -> str:
-        """Returns the findings as text, and where they are recorded."""
+        """Returns the findings as text, and where they are recorded, if they are."""
         lines = [findings_text.full_text(self.findings)]
-        return "\n".join(data_check.with_time_and_place(lines, self.workdir, self.config, self.findings))
+        if self.recorded:
+            lines = data_check.with_time_and_place(lines, self.workdir, self.config, self.findings)
+        return "\n".join(lines)
 
 
 def check_data(config: ConfigDict, workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """Examines the data of a run, records the findings in its directory and returns them.
 
     Nothing is trained or compiled. Writes ``check.json``, which has the same content, and ``images.png``, which shows
-    images of every class as the networks see them.
+    images of every class as the networks see them, unless the directory holds a run on other data.
 
     Args:
         config: the settings, as in ``configs/``, for one seed.
@@ -63,9 +66,14 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
                 data_check.refuse_copies(config, dataset)
             except InputError as error:
                 problems.append(error)
-            findings = data_check.examine(config, dataset)
-            data_check.record(directory, config, dataset, findings)
-    return Checked(config, directory, findings, problems)
+            findings, recorded = data_check.examine(config, dataset), True
+            try:
+                same_data.refuse_other_data(directory, dataset, "all")
+                data_check.record(directory, config, dataset, findings)
+            except InputError as error:
+                problems.append(error)
+                recorded = False
+    return Checked(config, directory, findings, problems, recorded)
 
 
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:

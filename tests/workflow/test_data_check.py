@@ -13,9 +13,10 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.runs.run import Request, prepared
+from chimeramix_jax.runs.run import Request, load_dataset, prepared
 from chimeramix_jax.runs.time_estimate import estimated_seconds
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.workflow.data_check import checked
 from tests.data.own_images import write_images
 
 
@@ -179,6 +180,21 @@ def test_a_check_in_the_directory_of_another_run_is_refused(config, trained_run)
     with pytest.raises(InputError, match="holds a run with other settings"):
         chimeramix_jax.check_data(config, trained_run)
     assert (trained_run / "check.json").exists() and (trained_run / "images.png").exists()  # the run's own
+
+
+def test_a_check_of_a_run_whose_photos_have_changed_says_so_and_keeps_the_runs_findings(photos, config, tmp_path):
+    run = Workdir(tmp_path / "run")
+    first = checked(config, run.path)
+    run.claim(config)
+    run.claim_data(load_dataset(config).identity)
+    before = run.check_findings.read_bytes()
+    write_images(photos / "train" / "cat", 4, 9)
+    second = checked(config, run.path)
+    said = [str(problem) for problem in second.problems[len(first.problems) :]]
+    assert len(said) == 1 and "holds a run on other data" in said[0]
+    assert second.findings["images"]["train"] == first.findings["images"]["train"] + 1
+    assert run.check_findings.read_bytes() == before and str(run.check_findings) in first.text()
+    assert str(run.check_findings) not in second.text()
 
 
 def test_a_run_prints_what_its_data_are_like_and_reports_it(trained_run):
