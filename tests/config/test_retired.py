@@ -1,12 +1,12 @@
 """Settings of earlier versions are refused in new runs and understood in stored ones."""
 
-import json
 import shutil
 
 import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
+from tests.runs import stored_settings
 
 
 def stored_without_probability(**mixing):
@@ -41,10 +41,12 @@ def test_settings_added_later_have_their_defaults_in_a_stored_run():
 def test_a_stored_run_with_a_share_can_predict_and_report_without_its_config_file(trained_run, tmp_path, run_main):
     old = tmp_path / "old"
     shutil.copytree(trained_run, old)
-    stored = json.loads((old / "config.json").read_text())
-    del stored["mixing"]["probability"]
-    stored["mixing"]["share"] = 0.5
-    (old / "config.json").write_text(json.dumps(stored))
+
+    def as_before(stored):
+        del stored["mixing"]["probability"]
+        stored["mixing"]["share"] = 0.5
+
+    stored_settings.change(old, as_before)
     code, output, errors = run_main("--stage=predict", f"--workdir={old}", f"--images={old / 'mixing.png'}")
     assert code == 0 and "mixing.png" in output, errors
     (old / "report.html").unlink()

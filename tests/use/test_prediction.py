@@ -24,6 +24,7 @@ from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.use import prediction_formats
 from chimeramix_jax.use.prediction_formats import format_of
+from tests.runs import stored_settings
 
 
 @pytest.fixture
@@ -71,10 +72,8 @@ def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_
 def mirrored_run(trained_run, tmp_path):
     """A copy of the run whose training is said to have mirrored images, and its settings, which average over both."""
     workdir = shutil.copytree(trained_run, tmp_path / "mirrored")
-    config = json.loads((workdir / "config.json").read_text())
-    config["augment"]["horizontal_flip"] = True
-    (workdir / "config.json").write_text(json.dumps(config))
-    config = from_json(json.dumps(config))
+    stored_settings.change(workdir, lambda config: config["augment"].update(horizontal_flip=True))
+    config = from_json((workdir / "config.json").read_text())
     config.evaluation.mirror = True
     return workdir, config
 

@@ -304,7 +304,7 @@ def test_names_that_are_not_utf_8_are_shown_in_the_report_and_the_card(photo_set
 
 def test_a_directory_that_is_not_utf_8_is_refused_before_anything_is_trained(settings, tmp_path):
     config = settings()
-    with pytest.raises(InputError, match=r"^--workdir=.*Z.rich: .*Z.rich is not UTF-8"):
+    with pytest.raises(InputError, match=r"^--workdir=.*Z\\xfcrich: .*Z\\xfcrich is not UTF-8"):
         chimeramix_jax.train_and_evaluate(config, tmp_path / os.fsdecode(b"Z\xfcrich"))
     config.dataset.data_dir = str(tmp_path / os.fsdecode(b"Z\xfcrich") / "data")
     with pytest.raises(InputError, match=r"^dataset.data_dir=.*is not UTF-8"):
