@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.command_line import actions, exits, time_limit
+from chimeramix_jax.command_line import actions, changed_settings, exits, time_limit
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, usage
@@ -215,7 +215,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
     overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
-    rest = [*overrides, *rest]
+    rest = changed_settings.spelled_out([*overrides, *rest])
     parsed.source, parsed.overrides = parsed.config, rest
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)

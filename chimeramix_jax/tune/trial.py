@@ -99,9 +99,10 @@ class Plan:
         own = self._own_settings(fold)
         if not any(argument.startswith(f"--config.{_EVERY_EPOCHS}=") for argument in self.overrides):
             own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else _NEVER
-        changes = [f"--config.{key}={value}" for key, value in {**values, **own}.items()]
+        changes = {f"--config.{key}": f"--config.{key}={value}" for key, value in {**values, **own}.items()}
+        shared = [override for override in self.overrides if override.partition("=")[0] not in changes]
         source = shipped.as_path(self.source)  # a name could stand for other settings on a GPU
-        return [f"--config={source}", *self.overrides, *changes]
+        return [f"--config={source}", *shared, *changes.values()]
 
     def _own_settings(self, fold: int) -> dict[str, Value]:
         """Returns the settings that make a run a trial."""

@@ -15,6 +15,8 @@ from chimeramix_jax.config import load, to_json
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
 
+SWEEP = ("sweep", "--datasets=digits", "--experiments=baseline")
+
 # Runs main.py with a training function that writes its arguments to a file instead of training.
 STUB = textwrap.dedent("""
     import json, os, runpy, signal, sys
@@ -106,6 +108,19 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
             ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize, reproduce, serve"],
         ),
         (["--workdir"], ["--workdir: its value is missing"]),
+        (["--workdir=a", "--workdir=b"], ["--workdir: is given twice, as 'a' and 'b'"]),
+        (["--config.seed=1", "--config.seed=2"], ["seed: is set twice, to '1' and '2'"]),
+        (["--folds=2", "--config.folds=3"], ["folds: is set twice, to '2' and '3'"]),
+        (["--noconfig.seed"], ["--noconfig.seed: is not understood; write --config.seed=VALUE"]),
+        (["--", "--retrain"], ["'--retrain': not understood"]),
+        (["summarize", "--", "--help"], ["--help: no such folder; it must be a folder of runs"]),
+        (["summarize", str(MAIN)], ["main.py: is not a folder; it must be a folder of runs"]),
+        ([*SWEEP, "--seeds=0", "--seeds=1"], ["--seeds: is given twice, as '0' and '1'; give it once, as in"]),
+        ([*SWEEP, "--slurm_partition=gpu"], ["--slurm_partition: --launcher=local does not take it; it needs --lau"]),
+        ([*SWEEP, "--ray_gpus=3"], ["--ray_gpus: --launcher=local does not take it; it needs --launcher=ray"]),
+        ([*SWEEP, "--launcher=slurm", "--ray_gpus=1"], ["--ray_gpus: --launcher=slurm does not take it"]),
+        ([*SWEEP, "--launcher=slurm", "--workers=4"], ["--workers: --launcher=slurm does not take it; it needs"]),
+        ([*SWEEP, "--launcher=ray", "--slurm_option=a=b"], ["--slurm_option: --launcher=ray does not take it"]),
         (["--count=0"], ["--count: '0' is not allowed; it must be a whole number from 1"]),
         (["--generate_seed=4294967296"], ["--generate_seed: '4294967296' is not allowed", "from 0 to 2147483647"]),
         (["--workdir="], ["--workdir=: is empty"]),

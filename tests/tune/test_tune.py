@@ -173,6 +173,8 @@ def test_another_search_in_the_folder_is_refused(tune, tmp_path, calls, argument
         (["--config=digits:baseline", "--workdir={occupied}"], "is not empty and not a search"),
         (["--config=digits:baseline", "--config.max_labels_per_class=None"], "--folds=5 judges trials by folds"),
         (["--config=digits:baseline", "--folds=9"], "folds: 9, but class"),
+        (["--config=digits:baseline", "--folds=5", "--config.folds=4"], "folds: is set twice, to '4' and '5'"),
+        (["--config=digits:baseline", "--ray_cpus=4"], "--ray_cpus: --launcher=local does not take it"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, data_dir, monkeypatch, arguments, named):
@@ -182,7 +184,8 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, data_
     (occupied / "thesis.tex").touch()
     filled = [argument.format(occupied=occupied) for argument in arguments]
     data = [f"--config.dataset.data_dir={data_dir}"]
-    assert program.main(["tune", f"--workdir={tmp_path / 'search'}", *filled, *data]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert program.main(["tune", *filled, *data]) == 2
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and named in errors
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
