@@ -19,9 +19,10 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
+from chimeramix_jax.reporting.splits import is_measured
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep.finished import has_generator, results
+from chimeramix_jax.sweep.finished import has_generator, results, seconds_of
 from chimeramix_jax.sweep.processes import STOPPED, Task, last_error
 from chimeramix_jax.sweep.workers import RunningTask, Worker
 from chimeramix_jax.tune.claims import Claims
@@ -171,16 +172,13 @@ class TrialRun:
             stage = "classifier"
             arguments.append(f"--generator_workdir={generator}")
         yield from self._until_free(folder)
-        if results(folder) is None:
+        if _measured(folder) is None:
             early = None if fold or not self._plan.prunes else _Early(folder, config.classifier.epochs, self._report)
             task = Task((*arguments, f"--workdir={folder}", f"--stage={stage}"), (folder,), stage)
             outcome = yield from self._processed(task, early)
             if outcome.end is not End.DONE:
                 return outcome
-        content = Workdir(folder).read_results()
-        measured, times = content["validation"], content["seconds"]
-        seconds = sum(times.values()) - times.get("generator", 0.0)  # trials may share the generator
-        return Outcome(End.DONE, measured["top1"], measured["examples"], seconds)
+        return _measured(folder) or Outcome(End.FAILED, problem=f"{Workdir(folder).results}: holds no accuracy")
 
     def _provide_generator(self, folder: Path, config: ConfigDict, fold: int) -> Generator[None, None, Outcome]:
         """Trains a generator, unless another trial has done so; waits for one that is doing so."""
@@ -228,6 +226,17 @@ class TrialRun:
         return Outcome(
             End.DIVERGED if code == NonFiniteError.exit_code else End.FAILED, problem=f"{folder}: {last_error(folder)}"
         )
+
+
+def _measured(folder: Path) -> Outcome | None:
+    """Returns the outcome of a finished run; None if it has no results, or none on validation images."""
+    content = results(folder) or {}
+    examples = content["validation"].get("examples") if is_measured(content, ["validation"]) else None
+    if not isinstance(examples, int) or examples < 1:
+        return None
+    times = seconds_of(content)
+    seconds = sum(times.values()) - times.get("generator", 0.0)  # trials may share the generator
+    return Outcome(End.DONE, content["validation"]["top1"], examples, seconds)
 
 
 class _Early:

@@ -14,6 +14,7 @@ from tune.conftest import RATE
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import program
+from chimeramix_jax.tune.trial import Plan
 
 TABLE_WIDTH = 80
 
@@ -114,6 +115,19 @@ def test_folds_judge_a_trial_together(tune, tmp_path, calls):
     (row,) = rows(tmp_path / "search")
     assert (row["images"], row["seconds"]) == ("50", "7.5") and "100%" in output
     assert settings.load(str(tmp_path / "search" / "best.py")).folds == 0  # the final model has test images
+
+
+def test_a_setting_that_is_searched_reaches_a_trial_once(tmp_path):
+    overrides = ("--config.classifier.learning_rate=0.5", "--config.compare_with_baseline=true", "--config.seed=1")
+    plan = Plan(tmp_path, "digits:baseline", overrides, settings.load("digits:baseline"), prunes=True)
+    changes = plan.arguments({"classifier.learning_rate": 0.1}, fold=0, epochs=8)[1:]
+    assert changes == [
+        "--config.seed=1",
+        "--config.classifier.learning_rate=0.1",
+        "--config.dataset.evaluate_on=validation",
+        "--config.compare_with_baseline=False",
+        "--config.evaluation.every_epochs=2",
+    ]
 
 
 def test_a_trial_that_diverges_is_one_of_the_results(tune, tmp_path):
@@ -232,13 +246,16 @@ def _wait_for(calls, count, process):
         time.sleep(0.05)
 
 
-def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_path, calls):
+@pytest.mark.parametrize("results", [None, "{}", '{"seconds": {"classifier": 1.0}}', '{"test": {"top1": 1}}'])
+def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_path, calls, results):
     process = start_tune(RATE, "--trials=2", seconds=60)
     _wait_for(calls, 1, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "the same command continues the search" in errors
     assert "trial 0: stopped; the same command continues it" in errors
+    if results is not None:  # without a validation accuracy, they are no results of a trial
+        (tmp_path / "search" / "trials" / "0" / "results.json").write_text(results)
     assert tune(RATE, "--trials=2")[0] == 0
     assert [call["workdir"].split("/")[-1] for call in calls()] == ["0", "0", "1"]
     assert rows(tmp_path / "search")[0]["state"] == "done"
