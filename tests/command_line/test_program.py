@@ -155,6 +155,37 @@ def test_a_mistake_is_answered_in_one_line_with_exit_code_2_before_anything_is_w
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"format": 1, "classifier": 5}', "classifier: 5 is not allowed; it must be a group, with classifier."),
+        ('{"format": 1, "seed": {"a": 1}}', "seed: is a group; it must be a whole number from 0 to 2147483647"),
+        ('{"format": 1, "seed": "x"}', "seed: 'x' is not allowed; it must be a whole number from 0 to 2147483647"),
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workdir=run"],
+        ["--workdir=run", "--stage=report"],
+        ["--workdir=run", "--stage=predict", "--images=photos"],
+        ["--workdir=run", "--stage=update"],
+        ["serve", "run"],
+    ],
+    ids=" ".join,
+)
+def test_stored_settings_that_cannot_be_used_are_named_by_their_file(
+    tmp_path, monkeypatch, capsys, arguments, content, problem
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(content)
+    assert program.main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1
+    assert errors.startswith(f"chimeramix: run/config.json: {problem}")
+
+
 def test_mistakes_are_answered_without_importing_jax(tmp_path):
     code = textwrap.dedent("""
         import sys
