@@ -70,5 +70,5 @@ def _hint(name: str) -> str:
         stage: f"--stage={stage}"
         for stage in (*settings.STAGES, main_command.CHECK, main_command.UPDATE, *main_command.USES)
     }
-    near = difflib.get_close_matches(name.partition(":")[0], meant, n=1)
+    near = difflib.get_close_matches(shipped.separated(name)[0], meant, n=1)
     return f" (did you mean {meant[near[0]]}?)" if near else ""

@@ -22,7 +22,7 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
         if isinstance(value, Mapping | ConfigDict):
             flat.update({f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()})
         else:
-            flat[key] = value
+            flat[str(key)] = value
     return flat
 
 
