@@ -239,6 +239,35 @@ def test_an_incomplete_line_that_a_kill_left_in_the_journal_is_removed(tune, tmp
     assert len(rows(tmp_path / "search")) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("search.json", lambda text: "{}", "has no config, which must be a JSON object; restore"),
+        (
+            "search.json",
+            lambda text: text.replace('"space": {', '"space": 5, "other": {'),
+            "has no space, which must be",
+        ),
+        ("search.json", lambda text: text.replace('"seed": 0', '"seed": "x"'), "seed: 'x' is not allowed; it must be"),
+        ("search.json", lambda text: text[:-9], "cannot be read: "),
+        ("search.log", lambda text: text + "garbage\n", "is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: text + "5\n", "b'5' is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: "\n" + text, "line 1: b'' is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: text + '{"op_code": 99}\n', "AssertionError: Should not reach.; restore the file"),
+        ("search.log", lambda text: text + '{"op_code": 4}\n', "; restore the file from a backup, or choose another"),
+    ],
+)
+def test_damaged_files_of_a_search_are_named_and_stay(tune, tmp_path, name, change, problem):
+    assert tune(RATE, "--trials=1")[0] == 0
+    path = tmp_path / "search" / name
+    damaged = change(path.read_text())
+    path.write_text(damaged)
+    code, output, errors = tune(RATE, "--trials=2")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"chimeramix: {path}: ") and problem in errors
+    assert path.read_text() == damaged
+
+
 def _wait_for(calls, count, process):
     until = time.monotonic() + 120
     while len(calls()) < count:
