@@ -255,7 +255,7 @@ class _Early:
             return False
         self._size = size
         for line in metrics.read(self._path):
-            accuracy, epoch = line.get("validation_top1"), line["epoch"]
+            accuracy, epoch = line.get("validation_top1"), line.get("epoch", 0)
             if accuracy is not None and self._last < epoch < self._epochs and not self.stopped:
                 self._last = epoch
                 self.stopped = self._report(round(100 * epoch / self._epochs), accuracy)
