@@ -63,9 +63,16 @@ def from_dict(stored: object, source: str | os.PathLike[str] = _STORED) -> Confi
     restored = {key: _restored(value) for key, value in settings.items()}
     for key, rule in defaults.SETTINGS.items():
         if not rule.holds(restored[key]):
-            raise InputError(f"{source}: {key}: {restored[key]!r} is not allowed; it must be {rule.allowed}")
+            raise _not_allowed(key, restored[key], source)
     own_code.note(restored)
+    for key, rule in defaults.SETTINGS.items():
+        if rule.names and restored[key] not in rule.names and not own_code.is_known(key, restored[key]):
+            raise _not_allowed(key, restored[key], source)
     return defaults.unflattened(restored.items()).lock()
+
+
+def _not_allowed(key: str, value: object, source: str | os.PathLike[str]) -> InputError:
+    return InputError(f"{source}: {key}: {value!r} is not allowed; it must be {defaults.SETTINGS[key].allowed}")
 
 
 def _refuse_other_structure(settings: Mapping[str, Any], source: str | os.PathLike[str]) -> None:

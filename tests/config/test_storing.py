@@ -23,6 +23,7 @@ def test_settings_from_json_have_tuples_and_none_and_are_valid(config):
         ({"mixing": {"mask": {"a": {"b": 1}}}}, "mixing.mask: is a group; it must be one of"),
         ({"other": {"a": 1}, "other.a": {"b": 2}}, "other.a: 1 is not allowed; it must be a group, with other.a.b"),
         ({"seed": "x"}, "seed: 'x' is not allowed; it must be a whole number from 0"),
+        ({"mixing": {"mask": "nosuch"}}, "mixing.mask: 'nosuch' is not allowed; it must be one of grid"),
         ({"seed": None}, "seed: None is not allowed; it must be a whole number from 0"),
         ({"mixing": {"mask_code": ["x"]}}, "mixing.mask_code: ('x',) is not allowed; it must be text"),
         ({"classifier": {"learning_rate": float("nan")}}, "classifier.learning_rate: nan is not allowed"),
