@@ -30,6 +30,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files, train_and_evaluate
+from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.text_table import aligned
@@ -155,8 +156,8 @@ def table(trainings: Sequence[Trained], best: Trained) -> str:
 
 def write_best(grid: Grid, best: Trained, final_epochs: int | None) -> Path:
     """Writes the chosen pair as a config file, with the epochs of the final model."""
-    file, colon, experiment = grid.source.partition(":")
-    source = f"{Path(file).absolute()}{colon}{experiment}" if Path(file).is_file() else grid.source
+    file, experiment = shipped.separated(grid.source)
+    source = shipped.joined(str(Path(file).absolute()), experiment) if Path(file).is_file() else grid.source
     content = f'''"""Learning rate and weight decay chosen by benchmarks.smallest_norm on the training images alone."""
 
 from ml_collections import ConfigDict

@@ -18,8 +18,8 @@ def accelerators_source(source: str | None) -> str | None:
 
     Only names are replaced, such as ``image_folder`` or ``image_folder:auto``. A path always means that file.
     """
-    name, *experiment = (source or "").split(":", 1)
-    return ":".join([FOR_ACCELERATORS[name], *experiment]) if name in FOR_ACCELERATORS else None
+    name, experiment = shipped.separated(source or "")
+    return shipped.joined(FOR_ACCELERATORS[name], experiment) if name in FOR_ACCELERATORS else None
 
 
 def chosen(config: ConfigDict, source: str | None, overrides: Sequence[str], workdir: str | None) -> ConfigDict:
@@ -44,7 +44,7 @@ def chosen(config: ConfigDict, source: str | None, overrides: Sequence[str], wor
     if stored is not None and _distance(stored, config) < _distance(stored, of_accelerators):
         return config
     settings.check(of_accelerators)
-    for_gpu, for_cpu = replaced_by.partition(":")[0], shipped.as_path(source or "")
+    for_gpu, for_cpu = shipped.separated(replaced_by)[0], shipped.as_path(source or "")
     exits.say(f"using the settings in {for_gpu}.py, which are for a GPU; --config={for_cpu} names those for a CPU")
     return of_accelerators
 

@@ -14,6 +14,8 @@ from chimeramix_jax.errors import InputError, not_one_of
 
 HELP_FLAGS = ("--help", "-help", "-h", "-?")
 
+_END = "--"  # behind it, nothing is a flag
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -85,14 +87,42 @@ class Arguments(SimpleNamespace):
 def parse(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
     """Parses the defined flags, wherever they stand, and returns the other arguments in their order.
 
-    Raises InputError for a flag without a value, or with one that is not allowed.
+    Raises InputError for a flag without a value, with one that is not allowed, or with two different ones; and for an
+    argument behind ``--``, which only commands that take names understand (``parse_with_names``).
     """
+    before, behind = at_the_end_of_flags(arguments)
+    if behind:
+        raise _not_understood(behind[0])
+    return _parsed(before, definitions)
+
+
+def parse_with_names(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str], list[str]]:
+    """Parses the defined flags as ``parse`` does, and returns the names and then the flags that are not defined.
+
+    Names are arguments that are no flags, such as those of folders; behind ``--``, all are names.
+    """
+    before, behind = at_the_end_of_flags(arguments)
+    parsed, rest = _parsed(before, definitions)
+    named = [argument for argument in rest if not argument.startswith("-")]
+    return parsed, [*named, *behind], [argument for argument in rest if argument.startswith("-")]
+
+
+def at_the_end_of_flags(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Returns the arguments before ``--``, which ends the flags, and those behind it; all are before it without it."""
+    end = list(arguments).index(_END) if _END in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
+
+
+def _parsed(arguments: Sequence[str], definitions: Iterable[Flag]) -> tuple[Arguments, list[str]]:
     defined = {flag.name: flag for flag in definitions}
     parsed = flags.FlagValues()
     parsed.set_gnu_getopt(True)  # flags may stand behind other arguments
-    for flag in defined.values():
-        define = flags.DEFINE_string if flag.value else flags.DEFINE_boolean
-        (flags.DEFINE_multi_string if flag.repeatable else define)(flag.name, None, "", flag_values=parsed)
+    for flag in defined.values():  # absl keeps only the last value of a flag, unless it may be given several times
+        if flag.value:
+            flags.DEFINE_multi_string(flag.name, None, "", flag_values=parsed)
+        else:
+            switch = flags.BooleanParser()
+            flags.DEFINE_multi(switch, flags.ArgumentSerializer(), flag.name, None, "", parsed, boolean=True)
     try:
         rest = parsed(["", *(_without_hyphen(argument, defined) for argument in arguments)], known_only=True)[1:]
     except (flags.Error, ValueError) as error:
@@ -108,7 +138,7 @@ def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Itera
     """
     for argument in rest:
         if not argument.startswith("-"):
-            raise InputError(f"{argument!r}: not understood; flags start with --, and --help lists them")
+            raise _not_understood(argument)
         name = argument.lstrip("-").partition("=")[0]
         near = [f"config.{key}" for key in keys if key == name or key.endswith(f".{name}")]
         near = near or difflib.get_close_matches(name, [flag.name for flag in definitions], n=1)
@@ -118,13 +148,23 @@ def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Itera
         raise InputError(f"--{name}: unknown flag{hint}; --help lists the flags")
 
 
+def _not_understood(argument: str) -> InputError:
+    return InputError(f"{argument!r}: not understood; flags start with --, and --help lists them")
+
+
 def _value(flag: Flag, parsed: Any) -> Any:
-    """Returns the value of a flag that absl has parsed."""
+    """Returns the value of a flag that absl has parsed; raises InputError for a single one that has several."""
     if not parsed.present:
         return flag.default
+    values = [flag.read(value) if flag.value else value for value in parsed.value]
     if flag.repeatable:
-        return [flag.read(value) for value in parsed.value]
-    return flag.read(parsed.value) if flag.value else parsed.value
+        return values
+    other = next((value for value in values if value != values[0]), None)
+    if other is not None:
+        given = f"is given twice, as {values[0]!r} and {other!r}" if flag.value else "is switched both on and off"
+        listed = f", as in --{flag.name}={values[0]},{other}" if flag.value in ("NAMES", "NUMBERS") else ""
+        raise InputError(f"--{flag.name}: {given}; give it once{listed}")
+    return values[0]
 
 
 def _without_hyphen(argument: str, defined: dict[str, Flag]) -> str:

@@ -16,6 +16,12 @@ from chimeramix_jax.sweep.selection import SweepRun
 
 SOME_FAILED = 1  # exit code: some runs failed
 
+_TAKEN_BY = {  # the launchers that take flags with names that begin so
+    "slurm_": ("slurm",),
+    "ray_": ("ray",),
+    "workers": ("local", "ray"),
+}
+
 GROUPS: Mapping[str, Sequence[Flag | Entry]] = {
     "Where to run": (
         Flag(
@@ -49,6 +55,15 @@ GROUPS: Mapping[str, Sequence[Flag | Entry]] = {
         ),
     ),
 }
+
+
+def refuse_flags_of_others(parsed: Arguments) -> None:
+    """Raises InputError for a flag that only other launchers take, which would be ignored."""
+    for name in sorted(parsed.given):
+        takers = next((takers for prefix, takers in _TAKEN_BY.items() if name.startswith(prefix)), None)
+        if takers is not None and parsed.launcher not in takers:
+            needed = " or ".join(f"--launcher={launcher}" for launcher in takers)
+            raise InputError(f"--{name}: --launcher={parsed.launcher} does not take it; it needs {needed}")
 
 
 def planned(runs: Sequence[SweepRun], parsed: Arguments) -> list[Job]:

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.command_line import actions, exits, time_limit
+from chimeramix_jax.command_line import actions, changed_settings, exits, time_limit
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, usage
@@ -215,9 +215,10 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``config``, the settings with their changes, checked."""
     parsed, rest = parse(arguments, HELP.flags)
     _resolve_paths(parsed)
-    _refuse_settings_given_twice(parsed, rest)
     overrides = [f"--config.{name}={getattr(parsed, name)}" for name in _SHORT_FOR_SETTINGS if name in parsed.given]
-    rest = [*overrides, *rest]
+    rest = changed_settings.spelled_out([*overrides, *rest])
+    if "seed" in settings.overridden(rest) and _requested_seeds(rest):
+        raise InputError("seed: was set, but seeds lists the seeds to train; give only one of the two")
     parsed.source, parsed.overrides = parsed.config, rest
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
@@ -279,16 +280,6 @@ def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDi
             f"--config={DEFAULT_CONFIG}"
         )
     return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
-
-
-def _refuse_settings_given_twice(parsed: Arguments, overrides: Sequence[str]) -> None:
-    """Refuses a setting that has a flag and is set by ``--config.KEY``, too, and a seed beside several seeds."""
-    keys = settings.overridden(overrides)
-    for name in _SHORT_FOR_SETTINGS:
-        if name in parsed.given and name in keys:
-            raise InputError(f"--{name}: --config.{name} was given, too; they are the same, so give only one of them")
-    if "seed" in keys and _requested_seeds(overrides):
-        raise InputError("seed: was set, but seeds lists the seeds to train; give only one of the two")
 
 
 def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:

@@ -12,7 +12,7 @@ from absl import logging
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import exits, help_text, main_command
-from chimeramix_jax.command_line.flags import HELP_FLAGS
+from chimeramix_jax.command_line.flags import HELP_FLAGS, at_the_end_of_flags
 from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, module
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
@@ -27,12 +27,13 @@ def run_process(arguments: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the subcommand that the arguments name; returns the exit code."""
-    if "--version" in arguments:
+    may_be_flags, _ = at_the_end_of_flags(arguments)
+    if "--version" in may_be_flags:
         print(f"chimeramix {version()}")
         return 0
     try:
         subcommand, rest = choose(arguments)
-        if set(HELP_FLAGS) & set(arguments):
+        if set(HELP_FLAGS) & set(may_be_flags):
             print(help_text.render(subcommand.HELP, help_text.program_name()))
             return 0
         parsed = subcommand.parse_arguments(rest)
@@ -69,5 +70,5 @@ def _hint(name: str) -> str:
         stage: f"--stage={stage}"
         for stage in (*settings.STAGES, main_command.CHECK, main_command.UPDATE, *main_command.USES)
     }
-    near = difflib.get_close_matches(name.partition(":")[0], meant, n=1)
+    near = difflib.get_close_matches(shipped.separated(name)[0], meant, n=1)
     return f" (did you mean {meant[near[0]]}?)" if near else ""

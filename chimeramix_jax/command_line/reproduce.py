@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits, launching
+from chimeramix_jax.command_line import changed_settings, exits, launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.command_line.subcommands import usage
@@ -73,16 +73,15 @@ HELP = Help(
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values, ``table`` (None: list the tables), and ``overrides``: changed settings of all runs."""
     parsed, rest = parse(arguments, HELP.flags)
-    parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
-    named = [argument for argument in rest if not argument.startswith("-")]
-    unknown = (argument for argument in rest if argument not in [*parsed.overrides, *named[:1]])
-    refuse_unknown(unknown, HELP.flags, settings.SETTINGS)
+    parsed.overrides, others = changed_settings.separated(rest)
+    named = [argument for argument in others if not argument.startswith("-")]
+    unknown = [argument for argument in others if argument.startswith("-")]
+    refuse_unknown([*unknown, *named[1:]], HELP.flags, settings.SETTINGS)
     if not named and arguments:
         raise InputError(f"TABLE: missing; it must be one of {', '.join(published.names())}")
     parsed.table = published.load(named[0]) if named else None
-    if parsed.report and (parsed.dry_run or parsed.estimate):
-        other = "dry_run" if parsed.dry_run else "estimate"
-        raise InputError(f"--report: only writes the page, so it cannot be combined with --{other}")
+    _refuse_flags_beside_report(parsed)
+    launching.refuse_flags_of_others(parsed)
     if parsed.table is not None:
         parsed.workdir = local_path(parsed.workdir or f"runs/{parsed.table.name}", "--workdir")
     parsed.resources = launching.slurm_resources(parsed)
@@ -105,6 +104,14 @@ def perform(parsed: Arguments) -> int:
 def after_stop(parsed: Arguments) -> str:
     """What the user should know when the program was stopped."""
     return "the same command continues, and with --report writes the page of what is finished"
+
+
+def _refuse_flags_beside_report(parsed: Arguments) -> None:
+    """Refuses flags that say how runs are started, if none is."""
+    of_launching = [flag.name for group in launching.GROUPS.values() for flag in group if isinstance(flag, Flag)]
+    for name in ("dry_run", "estimate", "retry", "seeds_per_job", *of_launching):
+        if parsed.report and name in parsed.given:
+            raise InputError(f"--report: only writes the page, so it cannot be combined with --{name}")
 
 
 def _listed() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import actions, exits
-from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse_with_names, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError
@@ -81,9 +81,8 @@ HELP = Help(
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``run``, the path of the run, whose settings are ``config``; all checked."""
-    parsed, rest = parse(arguments, HELP.flags)
-    named = [argument for argument in rest if not argument.startswith("-")]
-    refuse_unknown((argument for argument in rest if argument not in named), HELP.flags)
+    parsed, named, unknown = parse_with_names(arguments, HELP.flags)
+    refuse_unknown(unknown, HELP.flags)
     if not named:
         raise InputError("RUN: missing; name a run's folder, such as runs/photos, or a model file")
     if len(named) > 1:

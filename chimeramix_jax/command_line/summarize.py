@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chimeramix_jax.command_line import exits
-from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
+from chimeramix_jax.command_line.flags import Arguments, Flag, parse_with_names, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError
@@ -53,9 +53,8 @@ HELP = Help(
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``folders``, the folders of runs."""
-    parsed, rest = parse(arguments, HELP.flags)
-    named = [argument for argument in rest if not argument.startswith("-")]
-    refuse_unknown((argument for argument in rest if argument not in named), HELP.flags)
+    parsed, named, unknown = parse_with_names(arguments, HELP.flags)
+    refuse_unknown(unknown, HELP.flags)
     if not named:
         raise InputError("FOLDER: missing; name a folder of runs, such as runs/photos")
     if parsed.curves:
@@ -63,7 +62,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     parsed.folders = [local_path(folder, "FOLDER") for folder in named]
     for folder in parsed.folders:
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; it must be a folder of runs")
+            problem = "is not a folder" if folder.exists() else "no such folder"
+            raise InputError(f"{folder}: {problem}; it must be a folder of runs")
     if parsed.output is None and len(named) > 1:
         raise InputError("--output: needed to summarize several folders together; it must be a folder")
     parsed.output = parsed.folders[0] if parsed.output is None else local_path(parsed.output, "--output")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import launching
+from chimeramix_jax.command_line import changed_settings, launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help, program_name
 from chimeramix_jax.command_line.subcommands import usage
@@ -71,12 +71,13 @@ HELP = Help(
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Returns the flags' values and, as ``overrides``, the arguments that change settings of all runs."""
     parsed, rest = parse(arguments, HELP.flags)
-    parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
-    refuse_unknown((argument for argument in rest if argument not in parsed.overrides), HELP.flags, settings.SETTINGS)
+    parsed.overrides, unknown = changed_settings.separated(rest)
+    refuse_unknown(unknown, HELP.flags, settings.SETTINGS)
     for name, example in (("datasets", "cifair10,stl10"), ("experiments", "baseline,chimeramix_grid")):
         if name not in parsed.given:
             raise InputError(f"--{name}: sweep needs it, such as --{name}={example}")
     parsed.workdir = local_path(parsed.workdir, "--workdir")
+    launching.refuse_flags_of_others(parsed)
     parsed.resources = launching.slurm_resources(parsed)
     return parsed
 

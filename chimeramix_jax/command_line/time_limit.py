@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.auto import menu
-from chimeramix_jax.config import experiments
+from chimeramix_jax.config import experiments, shipped
 from chimeramix_jax.errors import InputError
 
 
@@ -28,7 +28,7 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
     if config.recipes not in ("", name):
         raise InputError(
             f"recipes: {config.recipes!r}, but --minutes trains experiment {name} alone; it must be empty, or compare "
-            f"recipes with --config={source.partition(':')[0]}:{settings.AUTO}"
+            f"recipes with --config={shipped.separated(source)[0]}:{settings.AUTO}"
         )
     refuse_epochs(overrides)
     as_it_is = experiments.apply(copy.deepcopy(config), name)
@@ -37,7 +37,7 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
     if changed:
         key = changed[0].partition(":")[0]
         raise InputError(f"--minutes: trains experiment {name} as it is, but {key}, which it sets, was changed")
-    return f"{source.partition(':')[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
+    return f"{shipped.separated(source)[0]}:{settings.AUTO}", [*overrides, f"--config.recipes={name}"]
 
 
 def refuse_epochs(overrides: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ def settings_of(source: str, overrides: Sequence[str]) -> ConfigDict:
     settings.override(choice, overrides)
     recipes = settings.parse_recipes(choice.recipes)
     if len(recipes) == 1:
-        alone = settings.load(f"{source.partition(':')[0]}:{recipes[0]}")
+        alone = settings.load(f"{shipped.separated(source)[0]}:{recipes[0]}")
         settings.override(alone, overrides)
         chosen, own = (settings.flatten(menu.config_of(recipes[0], config)) for config in (choice, alone))
         settings.override(choice, [f"--config.{key}={value}" for key, value in own.items() if chosen[key] != value])

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line import changed_settings, exits, launching
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import WIDTH, Entry, Help, program_name
 from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
@@ -124,10 +124,10 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     parsed, rest = parse(arguments, HELP.flags)
     if "config" not in parsed.given:
         raise InputError("--config: tune needs it, such as --config=digits:chimeramix_grid")
-    parsed.overrides = [argument for argument in rest if argument.startswith("--config.") and "=" in argument]
-    refuse_unknown((argument for argument in rest if argument not in parsed.overrides), HELP.flags, settings.SETTINGS)
-    if parsed.folds is not None:
-        parsed.overrides.append(f"--config.folds={parsed.folds}")
+    folds = [] if parsed.folds is None else [f"--config.folds={parsed.folds}"]
+    parsed.overrides, unknown = changed_settings.separated([*rest, *folds])
+    refuse_unknown(unknown, HELP.flags, settings.SETTINGS)
+    launching.refuse_flags_of_others(parsed)
     if importlib.util.find_spec("optuna") is None:
         raise InputError("tune: optuna is not installed; run pip install optuna")
     config = settings.load(parsed.config)

@@ -4,18 +4,18 @@ import contextlib
 import difflib
 import functools
 import inspect
+import numbers
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax.config import own_code, shipped
-from chimeramix_jax.config.checking import check_key
+from chimeramix_jax.config.checking import check_key, check_value
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
@@ -27,15 +27,17 @@ from chimeramix_jax.paths import local_path, refuse_address
 
 
 def load(source: str) -> ConfigDict:
-    """Calls ``get_config`` of a config file and returns its settings, locked (no new keys) and unchecked.
+    """Calls ``get_config`` of a config file and returns its settings, locked (no new keys), each checked by itself.
 
     ``source`` is ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The
     path may be replaced by the name of a shipped file: ``digits``, ``digits:baseline``. A file that registers own
     experiments needs no ``get_config``: then they change the settings of the config file that they name. Raises
-    InputError for a file without a valid ``get_config`` and without experiments, and for one that fails.
+    InputError for a file without a valid ``get_config`` and without experiments, for one that fails, and for settings
+    that are missing, unknown or of a value that none may have.
     """
     refuse_address(source, "--config")
-    path, *arguments = source.split(":", 1)
+    path, experiment = shipped.separated(source)
+    arguments = [] if experiment is None else [experiment]
     module = _module(path)
     file = Path(str(module.__file__))
     get_config = getattr(module, "get_config", None)
@@ -54,9 +56,23 @@ def load(source: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise InputError(f"--config={source}: get_config returned a {type(config).__name__}, not a ConfigDict")
     config.lock()
-    if set(flatten(config)) >= set(SETTINGS):  # otherwise ``check`` says what is missing
-        own_code.record(config)
+    _refuse_other_settings(config, file)
+    own_code.record(config)
     return config
+
+
+def _refuse_other_settings(config: ConfigDict, file: Path) -> None:
+    """Raises InputError, which names the config file, unless all settings are there, each with a possible value."""
+    values = flatten(config)
+    try:
+        for key in values:
+            check_key(key, SETTINGS)
+        for key, rule in SETTINGS.items():
+            if key not in values:
+                raise InputError(f"{key}: missing; it must be {rule.allowed}")
+            check_value(key, values[key])
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
 
 
 def _own_experiment(source: str, own: Sequence[Registration], name: str | None = None) -> ConfigDict:
@@ -75,15 +91,38 @@ def register_from(path: str) -> None:
     _module(path)
 
 
-def load_search_space(source: str) -> dict[str, Any] | None:
-    """Calls ``get_search_space`` of a config file, which says what ``chimeramix tune`` searches; None without it."""
-    get_search_space = getattr(_module(source.split(":", 1)[0]), "get_search_space", None)
+def load_search_space(source: str) -> dict[str, str | list[str]] | None:
+    """Calls ``get_search_space`` of a config file, which says what ``chimeramix tune`` searches; None without it.
+
+    Returns a range or a list of values, all as text, by setting. Raises InputError, which names the file, for a
+    function that fails or returns anything else.
+    """
+    module = _module(shipped.separated(source)[0])
+    get_search_space = getattr(module, "get_search_space", None)
     if get_search_space is None:
         return None
-    space = get_search_space()
-    if not isinstance(space, Mapping):
-        raise InputError(f"--config={source}: get_search_space returned a {type(space).__name__}, not a dictionary")
-    return dict(space)
+    file = Path(str(module.__file__))
+    if not callable(get_search_space):
+        raise InputError(f"--config={file}: get_search_space is a {type(get_search_space).__name__}, not a function")
+    with running.importable(file.parent), running.failures_named(file):
+        space = get_search_space()
+    if not isinstance(space, Mapping) or not space:
+        returned = "an empty dictionary" if isinstance(space, Mapping) else f"a {type(space).__name__}"
+        raise InputError(f"--config={file}: get_search_space returned {returned}; it must be a dictionary of settings")
+    return {key: _values_to_search(f"--config={file}: get_search_space", key, space[key]) for key in space}
+
+
+def _values_to_search(where: str, key: object, described: object) -> str | list[str]:
+    """Returns what a search space says of a setting, as text; raises InputError if it is of another type."""
+    if not isinstance(key, str):
+        raise InputError(f"{where}: the key {key!r} is not allowed; it must be the name of a setting, as text")
+    if isinstance(described, str):
+        return described
+    listed = described if isinstance(described, list | tuple | range) else [None]
+    if all(isinstance(value, str | numbers.Real) for value in listed):
+        return [str(value) for value in listed]
+    allowed = 'text such as "0.001:0.1:log" or "a|b", or a list of values'
+    raise InputError(f"{where}: {key}: {described!r} is not allowed; it must be {allowed}")
 
 
 @functools.cache
@@ -147,6 +186,8 @@ def _module(named: str) -> ModuleType:
     """Runs a config file, which is named by its path or is a shipped one, and returns it as a module."""
     named = str(shipped.folder() / f"{named}.py") if named in shipped.names() else named
     path = str(local_path(named, "--config"))
+    if os.path.isdir(path):
+        raise InputError(f"--config={named}: is a folder; it must be a Python file")
     if not os.path.isfile(path):
         raise InputError(f"--config={named}: no such file ({_hint(named, path)})")
     if not path.endswith(".py"):
@@ -160,7 +201,11 @@ def _module(named: str) -> ModuleType:
 def _hint(named: str, path: str) -> str:
     """Suggests a file for the name of a missing one."""
     folder, name = os.path.split(path)
-    beside = {file.name: os.path.join(folder, file.name) for file in sorted(Path(folder or ".").glob("*.py"))}
+    beside = {
+        file.name: os.path.join(folder, file.name)
+        for file in sorted(Path(folder or ".").glob("*.py"))
+        if file.is_file()
+    }
     known = ({} if os.path.dirname(named) else {stem: stem for stem in shipped.names()}) | beside
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {known[near[0]]}?" if near else f"shipped configs: {', '.join(shipped.names())}"

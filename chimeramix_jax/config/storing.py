@@ -1,6 +1,7 @@
 """Converts settings to plain dictionaries and JSON, and back."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.files import plain
 from chimeramix_jax.stored_format import marked, unmarked
 
+_STORED = "stored settings"  # what messages call them where their file is not known
+
 
 def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Returns the settings in order with dotted keys: ``{"seed": 0, "generator.epochs": 200, ...}``."""
@@ -19,7 +22,7 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
         if isinstance(value, Mapping | ConfigDict):
             flat.update({f"{key}.{inner}": leaf for inner, leaf in flatten(value).items()})
         else:
-            flat[key] = value
+            flat[str(key)] = value
     return flat
 
 
@@ -33,26 +36,57 @@ def to_json(config: Mapping[str, Any] | ConfigDict) -> str:
     return json.dumps(marked(config_to_dict(config)), indent=2, allow_nan=False) + "\n"
 
 
-def from_json(text: str) -> ConfigDict:
-    """Restores settings from ``to_json``, including tuples, and locks them; raises InputError for any other text."""
+def from_json(text: str, source: str | os.PathLike[str] = _STORED) -> ConfigDict:
+    """Restores settings from ``to_json``, including tuples, and locks them.
+
+    Raises InputError, which names ``source``, for any other text, and for values that are not allowed.
+    """
     try:
         stored = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"stored settings: not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:  # not JSON, or nested too deeply
+        raise InputError(f"{source}: cannot be read: not valid JSON: {error}") from None
     if not isinstance(stored, dict):
-        raise InputError(f"stored settings: contain a {type(stored).__name__}; they must be a JSON object")
-    return from_dict(unmarked(stored, "stored settings"))
+        raise InputError(f"{source}: cannot be read: it holds a {type(stored).__name__}; it must hold a JSON object")
+    return from_dict(unmarked(stored, source), source)
 
 
-def from_dict(stored: Mapping[str, Any]) -> ConfigDict:
+def from_dict(stored: object, source: str | os.PathLike[str] = _STORED) -> ConfigDict:
     """Restores settings from ``config_to_dict``, including tuples, and locks them.
 
-    Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``.
+    Settings that did not exist yet get their defaults; retired ones are converted by ``retired.translated``. Raises
+    InputError, which names ``source``, for a value that is not allowed, and for a group where a setting must be.
     """
+    if not isinstance(stored, Mapping):  # as in other files that hold settings
+        raise InputError(f"{source}: its settings are of the type {type(stored).__name__}; they must be a JSON object")
     settings = flatten(defaults.get_config()) | retired.translated(flatten(stored))
-    own_code.note(settings)
-    config = defaults.unflattened((key, _restored(value)) for key, value in settings.items())
-    return config.lock()
+    _refuse_other_structure(settings, source)
+    restored = {key: _restored(value) for key, value in settings.items()}
+    for key, rule in defaults.SETTINGS.items():
+        if not rule.holds(restored[key]):
+            raise _not_allowed(key, restored[key], source)
+    own_code.note(restored)
+    for key, rule in defaults.SETTINGS.items():
+        if rule.names and restored[key] not in rule.names and not own_code.is_known(key, restored[key]):
+            raise _not_allowed(key, restored[key], source)
+    return defaults.unflattened(restored.items()).lock()
+
+
+def _not_allowed(key: str, value: object, source: str | os.PathLike[str]) -> InputError:
+    return InputError(f"{source}: {key}: {value!r} is not allowed; it must be {defaults.SETTINGS[key].allowed}")
+
+
+def _refuse_other_structure(settings: Mapping[str, Any], source: str | os.PathLike[str]) -> None:
+    """Raises InputError if something with dotted keys is both a setting and a group of settings."""
+    for key in settings:
+        parts = key.split(".")
+        for end in range(1, len(parts)):
+            group = ".".join(parts[:end])
+            if group in defaults.SETTINGS:
+                raise InputError(f"{source}: {group}: is a group; it must be {defaults.SETTINGS[group].allowed}")
+            if group in settings:
+                raise InputError(
+                    f"{source}: {group}: {settings[group]!r} is not allowed; it must be a group, with {key}"
+                )
 
 
 def _restored(value: Any) -> Any:

@@ -24,7 +24,7 @@ def load_all() -> None:
                 loaded()
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             file, line = _innermost(error)
             package = entry.dist.name if entry.dist is not None else entry.module
             reason = f"{type(error).__name__}: {one_line(error)}"

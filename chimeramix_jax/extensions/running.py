@@ -87,11 +87,11 @@ def failures_named(path: Path, otherwise: str | None = None) -> Iterator[None]:
         yield
     except (InputError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failed(error, path, otherwise) from error
 
 
-def failed(error: Exception, path: Path, otherwise: str | None = None) -> InputError:
+def failed(error: Exception | SystemExit, path: Path, otherwise: str | None = None) -> InputError:
     """Returns the error that names the file and the line where own code failed: in ``path`` or in a file beside it."""
     place = otherwise or str(path)
     if isinstance(error, SyntaxError) and error.filename is not None:
@@ -103,6 +103,8 @@ def failed(error: Exception, path: Path, otherwise: str | None = None) -> InputE
             if Path(file).parent == path.parent:
                 place = f"{file}:{trace.tb_lineno}"
             trace = trace.tb_next
+    if isinstance(error, SystemExit):
+        return InputError(f"{place}: ends the program (exit {error.code}), which only the program itself may do")
     name, message = type(error).__name__, str(error).strip().partition("\n")[0]  # JAX adds lines of advice
     return InputError(f"{place}: {name}" + (f": {in_one_line(message)}" if message else ""))
 

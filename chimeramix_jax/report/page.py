@@ -69,7 +69,7 @@ def write(
     are those of the folds.
     """
     results = _results(workdir)
-    config = settings.from_dict(results["config"])
+    config = settings.from_dict(results["config"], workdir.results)
     split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)

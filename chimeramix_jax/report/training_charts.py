@@ -79,6 +79,7 @@ def _read(directory: Path) -> Lines:
 def _series(
     lines: Lines, name: str, label: str, colour: int, *, dashed: bool = False, final: float | None = None
 ) -> Series:
+    lines = [line for line in lines if line.get("epoch")]  # others were not written by this program
     points = [(line["epoch"], line[name]) for line in lines if name in line]
     if final is not None and lines:
         points.append((lines[-1]["epoch"], final))  # the last epoch is evaluated only in the results

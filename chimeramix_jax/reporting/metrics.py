@@ -1,6 +1,7 @@
 """The metrics log of a run: one JSON line per measurement, in chronological order."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.sinks import Sink
+
+_COUNTS = ("epoch", "step")
 
 
 class MetricsLog(Sink):
@@ -47,19 +50,39 @@ class MetricsLog(Sink):
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Returns all lines of a log, except a last line that a killed run left incomplete.
+    """Returns all lines of a log, except empty ones and a last line that a killed run left incomplete.
 
-    Raises InputError, with file and line, for a line that is not a JSON object.
+    Raises InputError, with file and line, for a line that is not a JSON object of numbers.
     """
-    *lines, incomplete = Path(path).read_bytes().split(b"\n")  # a complete log ends with a line break
-    del incomplete
+    *lines, last = Path(path).read_bytes().split(b"\n")
+    if _parsed(last) is not None:  # an editor may have left out the line break
+        lines.append(last)
     values = []
     for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
+        if not line.strip():
+            continue
+        value = _parsed(line)
+        if value is None:
             raise InputError(f"{path}: line {number}: {line[:60]!r} is not a JSON object; every line must be one")
+        for key, measured in value.items():
+            if not _is_allowed(key, measured):
+                allowed = "a whole number" if key in _COUNTS else "a number or null"
+                raise InputError(f"{path}: line {number}: {key}: {measured!r} is not allowed; it must be {allowed}")
         values.append(value)
     return values
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Returns the JSON object that a line holds; None if it holds anything else."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_allowed(key: str, value: object) -> bool:
+    """Whether a value may stand in a log under this name."""
+    if key in _COUNTS:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return key == "stage" or value is None or (isinstance(value, int | float) and math.isfinite(value))

@@ -9,13 +9,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import dataset_entry, lists_of
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.sweep.finished import is_finished, results
+from chimeramix_jax.sweep.finished import is_finished, results, seconds_of
 from chimeramix_jax.sweep.plan import Job, State
 
 Work = tuple[str, str]  # jobs with the same steps: what they train, and the settings that the steps depend on
@@ -76,13 +75,14 @@ def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:
     for job in jobs:
         for run in job.runs if job.stage != "generator" else ():
             content = results(run.workdir)
-            if content is None or not _has_times(content):
+            device = None if content is None else content.get("device")
+            times_of_run = {} if content is None else seconds_of(content)
+            if not isinstance(device, Mapping) or "classifier" not in times_of_run:
                 continue
-            device = content["device"]
             on_device = found[str(device.get("kind")), str(device.get("backend"))]
             on_device.runs += 1
             for stage, part in (("classifier", job), ("generator", Job(job.runs, "generator"))):
-                if (seconds := content["seconds"].get(stage)) is not None:
+                if (seconds := times_of_run.get(stage)) is not None:
                     on_device.seconds[work_of(part)].append(seconds / steps_of(run.config, stage) / len(job.runs))
     times = [
         StepTimes(
@@ -94,10 +94,6 @@ def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:
         for (kind, backend), on_device in found.items()
     ]
     return sorted(times, key=lambda entry: -entry.runs)
-
-
-def _has_times(content: Mapping[str, Any]) -> bool:
-    return isinstance(content.get("device"), Mapping) and "classifier" in content.get("seconds", {})
 
 
 def unknown_jobs(states: Mapping[Job, State], times: Iterable[StepTimes]) -> dict[Work, Job]:

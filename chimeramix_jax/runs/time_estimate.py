@@ -1,6 +1,7 @@
 """Estimates how long a run takes, from finished runs beside it. Without such runs there is no estimate."""
 
 import itertools
+import math
 import os
 import statistics
 from collections.abc import Iterator, Mapping
@@ -58,7 +59,8 @@ def _results_beside(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _machine(results: Mapping[str, Any]) -> tuple[object, object]:
     """Returns what the time depends on, as far as results record it."""
-    return results.get("device"), results.get("machine", {}).get("cpu_count")
+    machine = results.get("machine")
+    return results.get("device"), machine.get("cpu_count") if isinstance(machine, Mapping) else None
 
 
 def _comparable(results: Mapping[str, Any], config: ConfigDict, train: int, held_out: int) -> bool:
@@ -68,6 +70,7 @@ def _comparable(results: Mapping[str, Any], config: ConfigDict, train: int, held
         same_size = len(results["train_indices"]) == train and split["examples"] == held_out
         same_parts = ("baseline" in results) == (config.compare_with_baseline and config.mixing.mask != "none")
         stored.seed = config.seed
-        return same_size and same_parts and bool(results["seconds"]) and not settings.differences(stored, config)
-    except (InputError, KeyError, TypeError):  # of an earlier version, or damaged
+        has_times = math.fsum(results["seconds"].values()) > 0
+        return same_size and same_parts and has_times and not settings.differences(stored, config)
+    except (InputError, KeyError, TypeError, AttributeError):  # of an earlier version, or damaged
         return False

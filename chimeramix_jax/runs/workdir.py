@@ -169,12 +169,12 @@ class Workdir:
         if not half_replaced:
             self._refuse_half_replaced()
         try:
-            config = settings.from_json(self.config.read_text(encoding="utf-8"))
+            config = settings.from_json(self.config.read_text(encoding="utf-8"), self.config)
             lookup.remember_copies(self.extensions)
             return config
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
-        except ValueError as error:  # not text, or not JSON as this program writes it
+        except UnicodeDecodeError as error:
             raise InputError(f"{self.config}: cannot be read: {error}") from None
 
     def _refuse_half_replaced(self) -> None:

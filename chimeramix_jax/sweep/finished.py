@@ -1,9 +1,11 @@
 """Determines what a run has finished from its files, as reading its checkpoints would need JAX."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.splits import is_measured
 from chimeramix_jax.runs.workdir import Workdir
 
 
@@ -19,8 +21,17 @@ def has_generator(path: Path) -> bool:
 
 
 def results(path: Path) -> dict[str, Any] | None:
-    """Returns the run's results; None if they are missing or damaged, so that the run is evaluated again."""
+    """Returns the run's results; None if they are missing, damaged or without an accuracy: it is evaluated again."""
     try:
-        return Workdir(path).read_results()
+        content = Workdir(path).read_results()
     except InputError:
         return None
+    return content if is_measured(content) else None
+
+
+def seconds_of(content: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the seconds of each trained part, as far as a run's results record them."""
+    recorded = content.get("seconds")
+    if not isinstance(recorded, Mapping):
+        return {}
+    return {part: float(seconds) for part, seconds in recorded.items() if isinstance(seconds, int | float)}

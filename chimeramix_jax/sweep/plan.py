@@ -28,7 +28,7 @@ from chimeramix_jax.stored_format import marked
 from chimeramix_jax.summary.plan import FILE, read_plan
 from chimeramix_jax.summary.trials import dataset_label
 from chimeramix_jax.sweep import selection
-from chimeramix_jax.sweep.finished import has_generator, is_finished, results
+from chimeramix_jax.sweep.finished import has_generator, is_finished, results, seconds_of
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_error
 from chimeramix_jax.sweep.selection import ALL, SweepRun
 
@@ -194,6 +194,11 @@ def _owner(runs: Sequence[SweepRun]) -> SweepRun:
 
 def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
     """Raises InputError unless the folder and the runs' directories are new or of this sweep; changes nothing."""
+    if settings.SEED_PLACE in str(folder):
+        raise InputError(
+            f"--workdir={folder}: contains {settings.SEED_PLACE}, which stands for the seed in the folders of runs; "
+            "choose another folder, in which every run gets its own"
+        )
     outer = next((parent for parent in folder.absolute().parents if (parent / FILE).exists()), None)
     if outer is not None:
         raise InputError(f"--workdir={folder}: is inside {outer}, the folder of another sweep; choose another folder")
@@ -273,7 +278,7 @@ def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
     seconds: dict[Kind, list[float]] = defaultdict(list)
     for job in jobs:
         finished = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
-        for times in (run_results["seconds"] for run_results in finished if run_results is not None):
+        for times in filter(None, (seconds_of(content) for content in finished if content is not None)):
             seconds[job.kind].append(sum(times.values()) - times.get("generator", 0.0))
             if "generator" in times:
                 seconds[Job(job.runs, "generator").kind].append(times["generator"])

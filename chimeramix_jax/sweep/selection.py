@@ -44,7 +44,7 @@ class SweepRun:
     @property
     def config_file(self) -> str:
         """The name of its config file, without folder and extension; data sets of shipped files are listed by it."""
-        return Path(self.source.partition(":")[0]).stem
+        return Path(shipped.separated(self.source)[0]).stem
 
     @property
     def pattern(self) -> Path:

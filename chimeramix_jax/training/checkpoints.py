@@ -8,6 +8,7 @@ files. A checkpoint is written under a temporary name; once complete, it is rena
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -32,6 +33,7 @@ ABOUT = "about"
 _UNFINISHED = ".part"  # marks what is being written or deleted; Orbax appends a suffix of its own
 _DAMAGED = ".damaged"
 _REPLACED = ".replaced"  # an older checkpoint of the same step, until the new one has its name
+_STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint; there are digits of other scripts, and "007"
 _SPECIAL = frozenset("[]*?\\")
 _WAIT_FOR_OTHERS = 60.0  # seconds
 
@@ -198,7 +200,7 @@ class StageCheckpoints:
 
     def _steps(self) -> list[int]:
         names = {path.name.removesuffix(_REPLACED) for path in self._directory.iterdir()}
-        return [int(name) for name in names if name.isdigit()]
+        return [int(name) for name in names if _STEP.fullmatch(name)]
 
     def _path(self, step: int, ending: str = "") -> Path:
         return self._directory / f"{step}{ending}"

@@ -200,8 +200,8 @@ def _changes(before: ConfigDict, after: ConfigDict) -> dict[str, Value]:
 
 def _portable(source: str) -> str:
     """Returns the name of a shipped config file as it is, and the full path of any other."""
-    path, separator, experiment = source.partition(":")
-    return source if path in shipped.names() else f"{os.path.abspath(path)}{separator}{experiment}"
+    path, experiment = shipped.separated(source)
+    return source if path in shipped.names() else shipped.joined(os.path.abspath(path), experiment)
 
 
 def _correct(numbers: Sequence[int], plan: Plan) -> Bool[np.ndarray, "trials predictions"] | None:

@@ -6,6 +6,7 @@ continues it in its directory. If its process was on another machine and cannot 
 repeated as a new one.
 """
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ JOURNAL, ABOUT, CLAIMS = "search.log", "search.json", "claims"  # in the search'
 EXAMPLES, SECONDS, PROBLEM, DIVERGED, GIVEN_UP = "examples", "seconds", "problem", "diverged", "given_up"  # of a trial
 
 FEWEST_FOR_IMPORTANCE = 4  # finished trials; with fewer there is nothing to see
+
+_ADVICE = "; restore the file from a backup, or choose another --workdir"
 
 _NAME = "search"  # of the study in the journal
 _NEXT = "next"  # the claim of the process that chooses the next trial
@@ -72,13 +75,17 @@ class Search:
             data: the digests of the images.
         """
         Workdir(self.folder).refuse_among_photos(self._config)
-        stored = stored_format.read(self.folder / ABOUT, "; choose another --workdir")
+        path = self.folder / ABOUT
+        stored = stored_format.read(path, _ADVICE)
         if stored is None:
             if self.folder.exists() and (not self.folder.is_dir() or set(os.listdir(self.folder)) - {CLAIMS}):
                 raise InputError(f"--workdir={self.folder}: is not empty and not a search; choose another folder")
             return
+        for key in ("config", "space", "data"):
+            if not isinstance(stored.get(key), Mapping):
+                raise InputError(f"{path}: has no {key}, which must be a JSON object{_ADVICE}")
         about = self._about(source, data)
-        differing = settings.differences(settings.from_dict(stored["config"]), about["config"])
+        differing = settings.differences(settings.from_dict(stored["config"], path), about["config"])
         differing += [
             f"search of {key}: {stored['space'].get(key, 'none')} stored, {about['space'].get(key, 'none')} requested"
             for key in {**stored["space"], **about["space"]}
@@ -91,6 +98,7 @@ class Search:
                 f"--workdir={self.folder}: holds another search ({settings.shortened(differing)}); "
                 "choose another folder"
             )
+        _refuse_damaged_lines(_journal(self.folder))
 
     def begin(self, source: str, data: Mapping[str, str]) -> None:
         """Creates the search, or joins it; raises InputError if the folder holds something else."""
@@ -99,7 +107,11 @@ class Search:
             if not (self.folder / ABOUT).exists():
                 files.write_json(self.folder / ABOUT, stored_format.marked(self._about(source, data)))
             _remove_incomplete_line(_journal(self.folder))
-            if not self._study.get_trials(deepcopy=False):
+            try:
+                is_new = not self._study.get_trials(deepcopy=False)
+            except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+                raise _damaged(_journal(self.folder), f"{type(error).__name__}: {error}") from None
+            if is_new:
                 self._try_own_settings_first()
 
     def trials(self) -> list[FrozenTrial]:
@@ -300,6 +312,24 @@ def _claim(number: int) -> str:
 def _journal(folder: Path) -> str:
     """Returns the full path of the journal: Optuna's lock is a link to it, which would dangle with a relative one."""
     return str((folder / JOURNAL).absolute())
+
+
+def _refuse_damaged_lines(journal: str) -> None:
+    """Raises InputError, with file and line, for a line of the journal that Optuna has not written."""
+    if not os.path.exists(journal):
+        return
+    *lines, _ = Path(journal).read_bytes().split(b"\n")  # the last one may be incomplete
+    for number, line in enumerate(lines, start=1):
+        try:
+            written = "op_code" in json.loads(line)
+        except (ValueError, TypeError):
+            written = False
+        if not written:
+            raise _damaged(journal, f"line {number}: {line[:60]!r} is not an entry of Optuna's journal")
+
+
+def _damaged(journal: str, problem: str) -> InputError:
+    return InputError(f"{journal}: cannot be read: {problem}{_ADVICE}")
 
 
 def _remove_incomplete_line(journal: str) -> None:

@@ -19,9 +19,10 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
+from chimeramix_jax.reporting.splits import is_measured
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep.finished import has_generator, results
+from chimeramix_jax.sweep.finished import has_generator, results, seconds_of
 from chimeramix_jax.sweep.processes import STOPPED, Task, last_error
 from chimeramix_jax.sweep.workers import RunningTask, Worker
 from chimeramix_jax.tune.claims import Claims
@@ -99,9 +100,10 @@ class Plan:
         own = self._own_settings(fold)
         if not any(argument.startswith(f"--config.{_EVERY_EPOCHS}=") for argument in self.overrides):
             own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else _NEVER
-        changes = [f"--config.{key}={value}" for key, value in {**values, **own}.items()]
+        changes = {f"--config.{key}": f"--config.{key}={value}" for key, value in {**values, **own}.items()}
+        shared = [override for override in self.overrides if override.partition("=")[0] not in changes]
         source = shipped.as_path(self.source)  # a name could stand for other settings on a GPU
-        return [f"--config={source}", *self.overrides, *changes]
+        return [f"--config={source}", *shared, *changes.values()]
 
     def _own_settings(self, fold: int) -> dict[str, Value]:
         """Returns the settings that make a run a trial."""
@@ -170,16 +172,13 @@ class TrialRun:
             stage = "classifier"
             arguments.append(f"--generator_workdir={generator}")
         yield from self._until_free(folder)
-        if results(folder) is None:
+        if _measured(folder) is None:
             early = None if fold or not self._plan.prunes else _Early(folder, config.classifier.epochs, self._report)
             task = Task((*arguments, f"--workdir={folder}", f"--stage={stage}"), (folder,), stage)
             outcome = yield from self._processed(task, early)
             if outcome.end is not End.DONE:
                 return outcome
-        content = Workdir(folder).read_results()
-        measured, times = content["validation"], content["seconds"]
-        seconds = sum(times.values()) - times.get("generator", 0.0)  # trials may share the generator
-        return Outcome(End.DONE, measured["top1"], measured["examples"], seconds)
+        return _measured(folder) or Outcome(End.FAILED, problem=f"{Workdir(folder).results}: holds no accuracy")
 
     def _provide_generator(self, folder: Path, config: ConfigDict, fold: int) -> Generator[None, None, Outcome]:
         """Trains a generator, unless another trial has done so; waits for one that is doing so."""
@@ -229,6 +228,17 @@ class TrialRun:
         )
 
 
+def _measured(folder: Path) -> Outcome | None:
+    """Returns the outcome of a finished run; None if it has no results, or none on validation images."""
+    content = results(folder) or {}
+    examples = content["validation"].get("examples") if is_measured(content, ["validation"]) else None
+    if not isinstance(examples, int) or examples < 1:
+        return None
+    times = seconds_of(content)
+    seconds = sum(times.values()) - times.get("generator", 0.0)  # trials may share the generator
+    return Outcome(End.DONE, content["validation"]["top1"], examples, seconds)
+
+
 class _Early:
     """Reports a run's accuracies as it goes, and says when to stop it."""
 
@@ -245,7 +255,7 @@ class _Early:
             return False
         self._size = size
         for line in metrics.read(self._path):
-            accuracy, epoch = line.get("validation_top1"), line["epoch"]
+            accuracy, epoch = line.get("validation_top1"), line.get("epoch", 0)
             if accuracy is not None and self._last < epoch < self._epochs and not self.stopped:
                 self._last = epoch
                 self.stopped = self._report(round(100 * epoch / self._epochs), accuracy)

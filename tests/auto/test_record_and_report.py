@@ -104,7 +104,7 @@ def test_recipes_with_the_same_masks_share_generators():
         ),
         (["--config=digits", "--minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
         (["--config=digits", "--minutes=5", "--config.recipes=cutmix"], "recipes: 'cutmix', but --minutes trains exp"),
-        (["--config=digits", "--minutes=5", "--config.minutes=9"], "--minutes: --config.minutes was given, too"),
+        (["--config=digits", "--minutes=5", "--config.minutes=9"], "minutes: is set twice, to '5.0' and '9'"),
         (["--config=digits", "--config.minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
         (["--config=digits:auto", "-config.classifier.epochs=3"], "--minutes: classifier.epochs was set, but"),
         (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from chimeramix_jax.command_line import main_command
-from chimeramix_jax.command_line.flags import Flag, parse, refuse_unknown
+from chimeramix_jax.command_line.flags import Flag, parse, parse_with_names, refuse_unknown
 from chimeramix_jax.errors import InputError
 
 FLAGS = [
@@ -37,9 +37,38 @@ def test_a_probability_is_read(text, number):
     assert parse([f"--least={text}"], FLAGS)[0].least == number
 
 
-def test_a_repeatable_flag_keeps_every_value_and_others_the_last():
-    parsed, _ = parse(["--option=a", "--option=b=c", "--name=x", "--name=y"], FLAGS)
-    assert (parsed.option, parsed.name) == (["a", "b=c"], "y")
+def test_a_repeatable_flag_keeps_every_value_and_others_may_be_given_twice_with_the_same():
+    parsed, _ = parse(["--option=a", "--option=b=c", "--name=x", "--name", "x", "--retry", "--retry=true"], FLAGS)
+    assert (parsed.option, parsed.name, parsed.retry) == (["a", "b=c"], "x", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name=x", "-name", "y"], "--name: is given twice, as 'x' and 'y'; give it once"),
+        (["--seeds=0", "--seeds=1"], "--seeds: is given twice, as '0' and '1'; give it once, as in --seeds=0,1"),
+        (["--curves", "--retry", "--no-curves"], "--curves: is switched both on and off; give it once"),
+        (["--retry=false", "--retry"], "--retry: is switched both on and off; give it once"),
+    ],
+)
+def test_a_flag_with_two_values_is_refused(arguments, message):
+    with pytest.raises(InputError) as error:
+        parse(arguments, [*FLAGS, Flag("seeds=NUMBERS", "")])
+    assert str(error.value) == message
+
+
+def test_behind_two_dashes_everything_is_a_name():
+    parsed, named, unknown = parse_with_names(["a", "--count=2", "--nosuch", "b", "--", "-r", "--retry", "--"], FLAGS)
+    assert (parsed.count, parsed.retry) == (2, False)
+    assert (named, unknown) == (["a", "b", "-r", "--retry", "--"], ["--nosuch"])
+
+
+def test_two_dashes_end_the_flags_of_commands_without_names():
+    assert parse(["--count=2", "--"], FLAGS)[0].count == 2
+    with pytest.raises(InputError, match=r"^'--retry': not understood"):
+        parse(["--", "--retry"], FLAGS)
+    with pytest.raises(InputError, match=r"^--name: its value is missing"):
+        parse(["--name", "--"], FLAGS)
 
 
 @pytest.mark.parametrize("argument", ["--nocurves", "--no-curves", "--curves=false", "--curves=False"])
@@ -96,7 +125,7 @@ def test_what_no_flag_takes_is_refused_with_what_was_meant(argument, message):
     ("arguments", "expected"),
     [
         (["--config.experiment=baseline"], "experiment: 'baseline', but the settings are those of 'chimeramix_grid'"),
-        (["--folds=5", "--config.folds=3"], "--folds: --config.folds was given, too"),
+        (["--folds=5", "--config.folds=3"], "folds: is set twice, to '5' and '3'; set it once"),
         (["--config.seeds=0:2", "--config.seed=7"], "seed: was set, but seeds lists the seeds"),
         (["--stage=evaluate", "--retrain"], "--retrain: --stage=evaluate does not take it"),
         (

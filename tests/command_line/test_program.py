@@ -15,6 +15,8 @@ from chimeramix_jax.config import load, to_json
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
 
+SWEEP = ("sweep", "--datasets=digits", "--experiments=baseline")
+
 # Runs main.py with a training function that writes its arguments to a file instead of training.
 STUB = textwrap.dedent("""
     import json, os, runpy, signal, sys
@@ -106,6 +108,19 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
             ["'nothing-like-it': not a subcommand; subcommands are sweep, tune, summarize, reproduce, serve"],
         ),
         (["--workdir"], ["--workdir: its value is missing"]),
+        (["--workdir=a", "--workdir=b"], ["--workdir: is given twice, as 'a' and 'b'"]),
+        (["--config.seed=1", "--config.seed=2"], ["seed: is set twice, to '1' and '2'"]),
+        (["--folds=2", "--config.folds=3"], ["folds: is set twice, to '2' and '3'"]),
+        (["--noconfig.seed"], ["--noconfig.seed: is not understood; write --config.seed=VALUE"]),
+        (["--", "--retrain"], ["'--retrain': not understood"]),
+        (["summarize", "--", "--help"], ["--help: no such folder; it must be a folder of runs"]),
+        (["summarize", str(MAIN)], ["main.py: is not a folder; it must be a folder of runs"]),
+        ([*SWEEP, "--seeds=0", "--seeds=1"], ["--seeds: is given twice, as '0' and '1'; give it once, as in"]),
+        ([*SWEEP, "--slurm_partition=gpu"], ["--slurm_partition: --launcher=local does not take it; it needs --lau"]),
+        ([*SWEEP, "--ray_gpus=3"], ["--ray_gpus: --launcher=local does not take it; it needs --launcher=ray"]),
+        ([*SWEEP, "--launcher=slurm", "--ray_gpus=1"], ["--ray_gpus: --launcher=slurm does not take it"]),
+        ([*SWEEP, "--launcher=slurm", "--workers=4"], ["--workers: --launcher=slurm does not take it; it needs"]),
+        ([*SWEEP, "--launcher=ray", "--slurm_option=a=b"], ["--slurm_option: --launcher=ray does not take it"]),
         (["--count=0"], ["--count: '0' is not allowed; it must be a whole number from 1"]),
         (["--generate_seed=4294967296"], ["--generate_seed: '4294967296' is not allowed", "from 0 to 2147483647"]),
         (["--workdir="], ["--workdir=: is empty"]),
@@ -138,6 +153,37 @@ def test_a_mistake_is_answered_in_one_line_with_exit_code_2_before_anything_is_w
     for part in parts:
         assert part in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"format": 1, "classifier": 5}', "classifier: 5 is not allowed; it must be a group, with classifier."),
+        ('{"format": 1, "seed": {"a": 1}}', "seed: is a group; it must be a whole number from 0 to 2147483647"),
+        ('{"format": 1, "seed": "x"}', "seed: 'x' is not allowed; it must be a whole number from 0 to 2147483647"),
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--workdir=run"],
+        ["--workdir=run", "--stage=report"],
+        ["--workdir=run", "--stage=predict", "--images=photos"],
+        ["--workdir=run", "--stage=update"],
+        ["serve", "run"],
+    ],
+    ids=" ".join,
+)
+def test_stored_settings_that_cannot_be_used_are_named_by_their_file(
+    tmp_path, monkeypatch, capsys, arguments, content, problem
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(content)
+    assert program.main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1
+    assert errors.startswith(f"chimeramix: run/config.json: {problem}")
 
 
 def test_mistakes_are_answered_without_importing_jax(tmp_path):

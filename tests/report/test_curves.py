@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from chimeramix_jax.report import curves
 from chimeramix_jax.report.curves import Series, chart, linear_ticks, logarithmic_ticks
+from chimeramix_jax.report.training_charts import generator_charts
 
 finite = st.floats(-1e9, 1e9, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-9)
 
@@ -74,3 +75,12 @@ def test_a_constant_is_drawn():
 def test_without_measurements_there_is_no_chart():
     assert chart("loss", "nats", []) is None
     assert chart("loss", "nats", [Series("training", [(1, None)]), Series("test", [])]) is None
+
+
+def test_lines_of_a_log_without_an_epoch_are_not_drawn(tmp_path):
+    lines = '{"generator": 3.0}\n{"epoch": 0, "generator": 2.0}\n'
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert generator_charts(tmp_path) == []
+    (tmp_path / "metrics.jsonl").write_text(lines + '{"epoch": 1, "generator": 1.5}\n')
+    (drawn,) = generator_charts(tmp_path)
+    assert [point for line in drawn.lines for point in line.series.points] == [(1, 1.5)]

@@ -71,6 +71,35 @@ def test_a_file_that_is_not_a_log_is_rejected_by_line_and_left_unchanged(path):
     assert path.read_bytes() == content
 
 
+def test_what_an_editor_leaves_is_read(path):
+    MetricsLog(path).write(stage="generator", epoch=1, step=1)
+    path.write_text(path.read_text() + '\n \n{"epoch": 1, "step": 2}\r\n{"epoch": 2, "step": 3}')
+    assert steps(path) == [1, 2, 3]
+    MetricsLog(path).write(epoch=2, step=4)
+    assert steps(path) == [1, 2, 3, 4] and path.read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"epoch": "x", "loss": 1.0}', "epoch: 'x' is not allowed; it must be a whole number"),
+        ('{"epoch": null}', "epoch: None is not allowed; it must be a whole number"),
+        ('{"step": 1.5}', "step: 1.5 is not allowed; it must be a whole number"),
+        ('{"step": -1}', "step: -1 is not allowed; it must be a whole number"),
+        ('{"loss": "low"}', "loss: 'low' is not allowed; it must be a number or null"),
+        ('{"loss": [1]}', r"loss: \[1\] is not allowed; it must be a number or null"),
+        ('{"loss": NaN}', "loss: nan is not allowed; it must be a number or null"),
+    ],
+)
+def test_anything_but_numbers_is_rejected_by_line_and_left_unchanged(path, line, problem):
+    MetricsLog(path).write(step=1)
+    content = path.read_bytes() + line.encode() + b"\n"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"metrics.jsonl: line 2: {problem}"):
+        MetricsLog(path)
+    assert path.read_bytes() == content
+
+
 def test_a_full_disk_is_reported_with_the_file_and_earlier_lines_remain(path):
     log = MetricsLog(path)
     log.write(step=1)

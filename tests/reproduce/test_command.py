@@ -33,11 +33,11 @@ def test_a_dry_run_shows_the_plan_and_the_estimate_and_touches_nothing(table, tm
 def test_a_finished_part_is_only_shown_and_becomes_a_sweep(part, fill, tmp_path, capsys):
     fill(part, MEASURED)
     folder = tmp_path / "runs"
-    arguments = ["small", f"--workdir={folder}", "--max_labels_per_class=5", "--seeds_per_job=1"]
+    arguments = ["small", f"--workdir={folder}", "--max_labels_per_class=5"]
     assert main(*arguments, "--report") == 2  # not a sweep yet, and so it could be anything
     assert "is not empty and not a sweep" in capsys.readouterr().err
     (folder / "sweep.json").write_text(json.dumps({"runs": []}))
-    assert main(*arguments) == 0
+    assert main(*arguments, "--seeds_per_job=1") == 0
     output = capsys.readouterr().out
     assert "jobs to do: 0" in output and "| inside it " in output
     assert len(json.loads((folder / "sweep.json").read_text())["runs"]) == 6
@@ -64,6 +64,10 @@ def test_the_report_of_what_is_there_starts_nothing(part, fill, tmp_path, capsys
         (["small", "--datasets=digit"], "did you mean 'digits'"),
         (["small", "--dataset=digits"], "--dataset: unknown flag (did you mean --datasets?)"),
         (["small", "--report", "--estimate"], "--report: only writes the page"),
+        (["small", "--report", "--retry"], "--report: only writes the page, so it cannot be combined with --retry"),
+        (["small", "--report", "--launcher=slurm"], "so it cannot be combined with --launcher"),
+        (["small", "--ray_cpus=4"], "--ray_cpus: --launcher=local does not take it; it needs --launcher=ray"),
+        (["small", "another"], "'another': not understood"),
         (["small", "--report"], "no such folder; leave out --report to start the runs"),
         (["small", "--workdir={occupied}"], "is not empty and not a sweep"),
         (["small", "--config.classifier.epoch=3"], "there is no such setting"),

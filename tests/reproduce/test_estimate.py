@@ -20,7 +20,9 @@ def record(run, kind="H100", backend="gpu", **seconds):
     """Writes what the estimate reads of a finished run's results."""
     workdir = Workdir(run.workdir)
     workdir.claim(run.config)
-    files.write_json(workdir.results, {"seconds": seconds, "device": {"kind": kind, "backend": backend}})
+    files.write_json(
+        workdir.results, {"test": {"top1": 0.5}, "seconds": seconds, "device": {"kind": kind, "backend": backend}}
+    )
 
 
 def run_of(part, experiment, images=5, seed=0):

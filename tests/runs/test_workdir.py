@@ -110,7 +110,7 @@ def test_unreadable_stored_settings_are_refused(workdir, config):
 def test_damaged_stored_settings_are_refused_and_stay(workdir, config, content):
     workdir.path.mkdir()
     workdir.config.write_bytes(content)
-    assert "stored settings" in refusal(workdir, config)
+    assert f"{workdir.config}: cannot be read: " in refusal(workdir, config)
     assert workdir.config.read_bytes() == content
 
 

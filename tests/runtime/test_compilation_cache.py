@@ -13,22 +13,22 @@ from chimeramix_jax.runtime import compilation_cache
 def test_a_second_run_compiles_no_program_that_the_first_run_cached_even_if_it_is_longer(tmp_path, data_dir):
     settings = TINY | {"dataset.data_dir": data_dir, "classifier.epochs": 1}
     command = [sys.executable, ROOT / "main.py", f"--config={ROOT}/configs/digits.py:baseline"]
-    command += [f"--config.{key}={value}" for key, value in settings.items()]
     # Keep all programs, however quickly the machine compiles such small networks.
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     environment = os.environ | places
     environment.pop("JAX_COMPILATION_CACHE_DIR")
 
-    def programs_after(workdir, *changes):
-        arguments = [*map(str, command), *changes, f"--workdir={tmp_path / workdir}"]
+    def programs_after(workdir, **changes):
+        overrides = [f"--config.{key}={value}" for key, value in (settings | changes).items()]
+        arguments = [*map(str, command), *overrides, f"--workdir={tmp_path / workdir}"]
         subprocess.run(arguments, env=environment, check=True, capture_output=True, timeout=300)
         return {path.name for path in (tmp_path / "cache" / "chimeramix_jax").rglob("*-cache")}
 
     first = programs_after("first")
     assert first
     assert programs_after("second") == first
-    longer = ("--config.classifier.epochs=2", "--config.classifier.learning_rate=0.01", "--config.seed=3")
-    assert programs_after("longer", *longer) == first
+    longer = {"classifier.epochs": 2, "classifier.learning_rate": 0.01, "seed": 3}
+    assert programs_after("longer", **longer) == first
 
 
 def test_a_cache_folder_chosen_by_the_user_is_kept(monkeypatch, tmp_path):

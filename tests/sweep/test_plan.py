@@ -10,6 +10,7 @@ from chimeramix_jax.summary.plan import read_plan
 from chimeramix_jax.sweep import plan
 from chimeramix_jax.sweep.plan import State, jobs_of
 from chimeramix_jax.sweep.processes import ERROR
+from chimeramix_jax.sweep.selection import select
 
 GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
 
@@ -100,11 +101,34 @@ def test_finished_jobs_are_done(runs, states, finish):
     assert list(states(selected).values()) == [State.DONE, State.TO_DO, State.DONE]
 
 
-def test_a_run_with_damaged_results_is_not_done(runs, states, finish):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"dataset": ',
+        "{}",
+        '{"format": 1, "seconds": {"classifier": 1.0}}',
+        '{"test": {"loss": 1.0}, "seconds": {}}',
+        '{"test": {"top1": "0.5"}}',
+        '{"test": {"top1": true}}',
+        '{"folds": [0.5]}',
+    ],
+)
+def test_a_run_without_an_accuracy_in_its_results_is_not_done(runs, states, finish, content):
     (run,) = selected = runs("baseline")
     finish(run)
-    (run.workdir / "results.json").write_text('{"dataset": ')
+    (run.workdir / "results.json").write_text(content)
     assert list(states(selected).values()) == [State.TO_DO]
+    assert "unknown" in plan.table(dict.fromkeys(jobs_of(selected), State.TO_DO))
+
+
+@pytest.mark.parametrize("seconds", ['"long"', '{"classifier": null}', "{}", "null"])
+@pytest.mark.parametrize("split", ["test", "validation", "folds"])
+def test_a_run_with_an_accuracy_is_done_whatever_is_known_of_its_time(runs, states, finish, split, seconds):
+    (run,) = selected = runs("baseline")
+    finish(run)
+    (run.workdir / "results.json").write_text(f'{{"{split}": {{"top1": 1}}, "seconds": {seconds}}}')
+    assert list(states(selected).values()) == [State.DONE]
+    assert "unknown" in plan.table(dict.fromkeys(jobs_of(selected), State.DONE))
 
 
 def test_a_failed_run_is_only_run_again_with_retry(runs, states):
@@ -224,6 +248,12 @@ def test_a_sweep_in_the_folder_of_its_photos_is_rejected(runs, tmp_path):
     with pytest.raises(InputError, match=f"^--workdir=.*: lies in the folder of photos {tmp_path},"):
         plan.check_folder(tmp_path / "sweep", selected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "dog"]
+
+
+def test_a_folder_with_the_place_of_a_seed_is_rejected(tmp_path):
+    folder = tmp_path / "{seed}" / "sweep"
+    with pytest.raises(InputError, match=r"contains \{seed\}, which stands for the seed"):
+        plan.check_folder(folder, select(folder, "digits", "baseline", "5", "0,1"))
 
 
 def test_a_folder_inside_that_of_another_sweep_is_rejected(runs, tmp_path):

@@ -44,7 +44,8 @@ def test_runs_of_one_process_all_get_its_log_and_unfinished_ones_its_error(tmp_p
     first, second = tmp_path / "first", tmp_path / "second"
     second.mkdir()
     (second / "log.txt").write_text("alone\n")
-    code = f"open({str(first / 'results.json')!r}, 'w').write('{{}}'); import sys; sys.exit('no')"
+    results = '{"test": {"top1": 0.5}}'
+    code = f"open({str(first / 'results.json')!r}, 'w').write({results!r}); import sys; sys.exit('no')"
     assert RunProcess(Task((code,), (first, second), "all"), os.environ).wait(60) == 1
     assert (first / "log.txt").read_text() == "no\n"
     assert (second / "log.txt").read_text() == "alone\nno\n"

@@ -78,6 +78,14 @@ def test_training_falls_back_to_an_intact_checkpoint_with_a_warning_and_ends_the
         assert newest(tmp_path)["epoch"] == 3
 
 
+@pytest.mark.parametrize("name", ["²", "٣", "007", "+1", "1_0", "latest"])
+def test_folders_with_other_names_are_no_checkpoints(finished, tmp_path, name):
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints" / name).mkdir()
+    assert newest(tmp_path)["step"] == 18
+    assert weights(train(tmp_path)) == finished[0]
+
+
 def test_nothing_is_overwritten_if_no_checkpoint_is_intact(finished, tmp_path):
     shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
     for step in (12, 18):

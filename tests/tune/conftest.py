@@ -37,15 +37,16 @@ def calls(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command_line(data_dir, tmp_path):
-    """Returns the arguments of a search on the digits, in the folder ``search``."""
+    """Returns the arguments of a search on the digits, in the folder ``search`` unless others say otherwise."""
 
     def made(*more, config="digits:baseline"):
-        return [
-            f"--config={config}",
-            f"--config.dataset.data_dir={data_dir}",
-            f"--workdir={tmp_path / 'search'}",
-            *more,
-        ]
+        usual = {
+            "--config": config,
+            "--config.dataset.data_dir": data_dir,
+            "--workdir": tmp_path / "search",
+        }
+        given = {argument.partition("=")[0] for argument in more}
+        return [*(f"{flag}={value}" for flag, value in usual.items() if flag not in given), *more]
 
     return made
 

@@ -14,6 +14,7 @@ from tune.conftest import RATE
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import program
+from chimeramix_jax.tune.trial import Plan
 
 TABLE_WIDTH = 80
 
@@ -116,6 +117,19 @@ def test_folds_judge_a_trial_together(tune, tmp_path, calls):
     assert settings.load(str(tmp_path / "search" / "best.py")).folds == 0  # the final model has test images
 
 
+def test_a_setting_that_is_searched_reaches_a_trial_once(tmp_path):
+    overrides = ("--config.classifier.learning_rate=0.5", "--config.compare_with_baseline=true", "--config.seed=1")
+    plan = Plan(tmp_path, "digits:baseline", overrides, settings.load("digits:baseline"), prunes=True)
+    changes = plan.arguments({"classifier.learning_rate": 0.1}, fold=0, epochs=8)[1:]
+    assert changes == [
+        "--config.seed=1",
+        "--config.classifier.learning_rate=0.1",
+        "--config.dataset.evaluate_on=validation",
+        "--config.compare_with_baseline=False",
+        "--config.evaluation.every_epochs=2",
+    ]
+
+
 def test_a_trial_that_diverges_is_one_of_the_results(tune, tmp_path):
     wide = "--search=classifier.learning_rate=0.05:1000:log"
     code, output, errors = tune(wide, "--trials=4", "--sampler=random")
@@ -173,6 +187,8 @@ def test_another_search_in_the_folder_is_refused(tune, tmp_path, calls, argument
         (["--config=digits:baseline", "--workdir={occupied}"], "is not empty and not a search"),
         (["--config=digits:baseline", "--config.max_labels_per_class=None"], "--folds=5 judges trials by folds"),
         (["--config=digits:baseline", "--folds=9"], "folds: 9, but class"),
+        (["--config=digits:baseline", "--folds=5", "--config.folds=4"], "folds: is set twice, to '4' and '5'"),
+        (["--config=digits:baseline", "--ray_cpus=4"], "--ray_cpus: --launcher=local does not take it"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, data_dir, monkeypatch, arguments, named):
@@ -182,7 +198,8 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, data_
     (occupied / "thesis.tex").touch()
     filled = [argument.format(occupied=occupied) for argument in arguments]
     data = [f"--config.dataset.data_dir={data_dir}"]
-    assert program.main(["tune", f"--workdir={tmp_path / 'search'}", *filled, *data]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert program.main(["tune", *filled, *data]) == 2
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and named in errors
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
@@ -222,6 +239,35 @@ def test_an_incomplete_line_that_a_kill_left_in_the_journal_is_removed(tune, tmp
     assert len(rows(tmp_path / "search")) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("search.json", lambda text: "{}", "has no config, which must be a JSON object; restore"),
+        (
+            "search.json",
+            lambda text: text.replace('"space": {', '"space": 5, "other": {'),
+            "has no space, which must be",
+        ),
+        ("search.json", lambda text: text.replace('"seed": 0', '"seed": "x"'), "seed: 'x' is not allowed; it must be"),
+        ("search.json", lambda text: text[:-9], "cannot be read: "),
+        ("search.log", lambda text: text + "garbage\n", "is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: text + "5\n", "b'5' is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: "\n" + text, "line 1: b'' is not an entry of Optuna's journal; restore the file"),
+        ("search.log", lambda text: text + '{"op_code": 99}\n', "AssertionError: Should not reach.; restore the file"),
+        ("search.log", lambda text: text + '{"op_code": 4}\n', "; restore the file from a backup, or choose another"),
+    ],
+)
+def test_damaged_files_of_a_search_are_named_and_stay(tune, tmp_path, name, change, problem):
+    assert tune(RATE, "--trials=1")[0] == 0
+    path = tmp_path / "search" / name
+    damaged = change(path.read_text())
+    path.write_text(damaged)
+    code, output, errors = tune(RATE, "--trials=2")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"chimeramix: {path}: ") and problem in errors
+    assert path.read_text() == damaged
+
+
 def _wait_for(calls, count, process):
     until = time.monotonic() + 120
     while len(calls()) < count:
@@ -229,13 +275,16 @@ def _wait_for(calls, count, process):
         time.sleep(0.05)
 
 
-def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_path, calls):
+@pytest.mark.parametrize("results", [None, "{}", '{"seconds": {"classifier": 1.0}}', '{"test": {"top1": 1}}'])
+def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_path, calls, results):
     process = start_tune(RATE, "--trials=2", seconds=60)
     _wait_for(calls, 1, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "the same command continues the search" in errors
     assert "trial 0: stopped; the same command continues it" in errors
+    if results is not None:  # without a validation accuracy, they are no results of a trial
+        (tmp_path / "search" / "trials" / "0" / "results.json").write_text(results)
     assert tune(RATE, "--trials=2")[0] == 0
     assert [call["workdir"].split("/")[-1] for call in calls()] == ["0", "0", "1"]
     assert rows(tmp_path / "search")[0]["state"] == "done"
