@@ -46,10 +46,11 @@ def without_home(tmp_path):
 
 def test_a_run_needs_no_home_folder(without_home, tmp_path, data_dir):
     tiny = [f"--config.{key}={value}" for key, value in (TINY | {"classifier.epochs": 1}).items()]
-    asked = ["--config=digits:baseline", *tiny, f"--workdir={tmp_path / 'run'}"]
+    settings = ["--config=digits:baseline", *tiny]
+    asked = [*settings, f"--workdir={tmp_path / 'run'}"]
     code, output, errors = without_home("chimeramix_jax", *asked)
     assert (code, output, errors.count("\n")) == (2, "", 1) and "dataset.data_dir" in errors
-    code, output, errors = without_home("chimeramix_jax", *asked, "--workdir=~/run")
+    code, output, errors = without_home("chimeramix_jax", *settings, "--workdir=~/run")
     assert (code, errors.count("\n")) == (2, 1) and "the home folder for ~ is not known" in errors
     assert list(tmp_path.iterdir()) == []
 

@@ -73,6 +73,6 @@ def test_a_change_that_is_not_clear_is_refused(arguments, message):
 
 
 def test_many_runs_have_no_limit_on_their_time():
-    with pytest.raises(InputError, match="^minutes: only a single run is trained for a given time"):
+    with pytest.raises(InputError, match=r"^minutes: only a single run is trained for a given time"):
         separated(["--config.minutes=5"])
     assert spelled_out(["--config.minutes=5"]) == ["--config.minutes=5"]

@@ -65,13 +65,13 @@ def test_a_folder_with_files_is_not_overwritten(trained_run, photos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images=docs/mixing.png", "--explain="], "--explain=: is empty"),
+        (["--stage=predict", "--images=docs/mixing.png", "--explain="], "--explain=: is empty"),
         (["--stage=evaluate", "--explain=why"], "--explain: --stage=evaluate does not take it; it is for predict"),
     ],
 )
 def test_a_flag_that_cannot_be_used_is_refused_with_exit_code_2(trained_run, arguments, message, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    code = program.main(["--stage=predict", f"--workdir={trained_run}", *arguments])
+    code = program.main([f"--workdir={trained_run}", *arguments])
     output, errors = capsys.readouterr()
     assert (code, output) == (2, "")
     assert message in errors.splitlines()[-1]

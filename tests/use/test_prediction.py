@@ -206,7 +206,6 @@ def test_given_settings_must_equal_the_runs(trained_run, photos):
         ),
         (["--images=docs", "--count=3"], "--count: --stage=predict does not take it; it is for generate"),
         (["--images=docs", "--config.seeds=0:2"], "seeds: '0:2', but --stage=predict uses one run"),
-        (["--images=docs", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
     ],
 )
 def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments, message, monkeypatch, capsys):
@@ -215,6 +214,11 @@ def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments,
     output, errors = capsys.readouterr()
     assert (code, output) == (2, "")
     assert message in errors.splitlines()[-1]
+
+
+def test_a_directory_without_a_run_is_refused_with_exit_code_2(capsys):
+    assert program.main(["--stage=predict", "--workdir=nowhere", "--images=docs"]) == 2
+    assert "nowhere/config.json: cannot be read" in capsys.readouterr().err
 
 
 def test_an_unfinished_classifier_is_refused(trained_run, photos, tmp_path):

@@ -215,7 +215,6 @@ def test_export_needs_the_images_that_the_run_was_measured_on(trained_run, tmp_p
         (["--output=docs", "--format=onnx"], "--output=docs: is a folder; --stage=export writes a file"),
         (["--output=main.py/a.onnx"], "cannot be written because "),
         (["--format=onnx", "--images=docs"], "--images: --stage=export does not take it; it is for predict"),
-        (["--format=onnx", "--workdir=nowhere"], "nowhere/config.json: cannot be read"),
         (["--format=onnx", "--config.seeds=0:2"], "seeds: '0:2', but --stage=export uses one run"),
     ],
 )
