@@ -111,11 +111,7 @@ def load_few_shot(
                 splits["test"] = splits["train"].at(np.arange(0))
             kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
             train = splits.pop("train")
-            # The division of a benchmark's data set is that of its lists.
-            if dataset_config.division < 0 or max_labels_per_class is None or entry.source == "lists":
-                indices = few_shot_indices(train.labels, max_labels_per_class, seed, class_names, kept)
-            else:
-                indices = division_indices(train.labels, max_labels_per_class, dataset_config.division, class_names)
+            indices = _drawn(train.labels, entry, dataset_config, max_labels_per_class, seed, class_names, kept)
             chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
             # The rest of the train split serves as validation images, unless there are others.
             others = splits | {"rest" if "validation" in splits else "validation": rest}
@@ -142,6 +138,25 @@ def load_few_shot(
         fit=dataset_config.fit,
     )
     return _without_fold(dataset, folds, fold, f"{dataset_config.holdout_seed} {seed}") if fold else dataset
+
+
+def _drawn(
+    labels: Int32[np.ndarray, "examples"],
+    entry: DatasetEntry,
+    dataset_config: ConfigDict,
+    max_labels_per_class: int | None,
+    seed: int,
+    class_names: tuple[str, ...],
+    kept: Int64[np.ndarray, "classes"] | None,
+) -> Int64[np.ndarray, "chosen"]:
+    """Returns the positions of the few-shot subset in the train split: drawn by seed, or those of a division.
+
+    ``kept`` are the numbers of images of each class that were held out of the train split; None: none were.
+    """
+    # The division of a benchmark's data set is that of its lists.
+    if dataset_config.division < 0 or max_labels_per_class is None or entry.source == "lists":
+        return few_shot_indices(labels, max_labels_per_class, seed, class_names, kept)
+    return division_indices(labels, max_labels_per_class, dataset_config.division, class_names)
 
 
 def _checked_entry(dataset_config: ConfigDict) -> DatasetEntry:

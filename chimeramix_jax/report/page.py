@@ -75,6 +75,9 @@ def write(
     evaluations, logs = _of_classifiers(workdir, results, split)
     measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
     classifier, baseline = measured[results["experiment"]], measured.get("baseline")
+    images = f"{of_folds['split']} images"
+    judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
+    matrix = np.asarray(results[split]["confusion"])
     content = {
         "results": results,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
@@ -83,9 +86,7 @@ def write(
         "update": update.content(workdir),
         "examples": results[split]["examples"],
         "class_names": names,
-        "verdict": verdict.judge(
-            classifier, baseline, dataset.held_out.labels, predictions, names, f"{of_folds['split']} images"
-        ),
+        "verdict": judged,
         "commands": commands.commands(workdir, config),
         "probabilities": _probabilities(workdir, results, of_folds["split"]),
         "averages_predictions": EvaluationViews.of(config).count * config.classifier.members > 1,
@@ -98,18 +99,12 @@ def write(
         "training": _training_images(dataset),
         "training_images": len(dataset.distinct_training),
         "divided": dataset.divided,
-        "mixing": mixing_figure.prepare(workdir, dataset),
-        "mix_quality": [
-            mix_quality_text.in_words(results, split),
-            mix_quality_text.warning(results, split),
-            mix_quality_text.distance_in_words(results),
-        ],
-        "legend": lettering.legend(names[: pictures.MOST_PAIRS]),
         "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
         "settings": changed_settings.divide(config),
+        **_mixing(workdir, dataset, results, split),
+        **of_folds,
+        **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
     }
-    matrix = np.asarray(results[split]["confusion"])
-    content |= of_folds | _classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"])
     page = _environment().get_template("report.html.jinja").render(content)
     files.write_text(workdir.report, page)
     card = model_card.text(results, split, dataset, content["verdict"], content["data"], content["auto"])
@@ -126,6 +121,19 @@ def _of_classifiers(
         evaluations["baseline"] = results["baseline"][split]
         directories["baseline"] = workdir.path / "baseline"
     return evaluations, directories
+
+
+def _mixing(workdir: Workdir, dataset: FewShotDataset, results: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Returns what the page says about mixing."""
+    return {
+        "mixing": mixing_figure.prepare(workdir, dataset),
+        "mix_quality": [
+            mix_quality_text.in_words(results, split),
+            mix_quality_text.warning(results, split),
+            mix_quality_text.distance_in_words(results),
+        ],
+        "legend": lettering.legend(dataset.class_names[: pictures.MOST_PAIRS]),
+    }
 
 
 def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:

@@ -88,31 +88,43 @@ def export(
     if file_format == export_formats.SAVEDMODEL and output is not None:
         outputs.refuse_among_photos(path, "--output", (), config)
     trained = finished_classifier(source, config)
-    code = config.classifier.model_code
-    if file_format == export_formats.MODEL and lookup.is_file(code):
-        raise InputError(
-            f"--format=model: {config.classifier.model!r} is a custom network, of {lookup.label_of(code)}, and a model "
-            "file holds no code; choose stablehlo or savedmodel, or share the run's folder"
-        )
     if file_format == export_formats.MODEL:
+        _refuse_custom_code(config)
         stored, agreement = _model(source, trained), None
     else:
-        dataset = _dataset(source, config)
-        sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
-        temperature = temperature_of(source)
-        metadata = _metadata(trained, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
-        options = EvaluationViews.of(config), temperature, config.dataset.fit
-        program = Program(trained.in_float32(), sides, half, metadata, *options)
-        # A run with folds may have no held-out images; then training images show whether the file agrees.
-        kind = "held-out" if len(dataset.held_out.labels) else "training"
-        images = (dataset.held_out if kind == "held-out" else dataset.train).images
-        compare = partial(checking.check, program, held_out=images, kind=kind)
+        program, compare = _program(source, config, trained, half)
         if file_format == export_formats.SAVEDMODEL:
             return _saved_model(program, path, compare)
         stored, agreement = _file(program, file_format, compare)
     stopping.raise_if_asked()
     _write(path, stored)
     return Exported(path, len(stored), agreement)
+
+
+def _refuse_custom_code(config: ConfigDict) -> None:
+    """Raises InputError if a model file would lack the code of the network."""
+    code = config.classifier.model_code
+    if lookup.is_file(code):
+        raise InputError(
+            f"--format=model: {config.classifier.model!r} is a custom network, of {lookup.label_of(code)}, and a model "
+            "file holds no code; choose stablehlo or savedmodel, or share the run's folder"
+        )
+
+
+def _program(
+    source: Workdir | ModelArchive, config: ConfigDict, trained: TrainedClassifier, half: bool
+) -> tuple[Program, Compare]:
+    """Returns what a file computes, and the function that compares the file with the classifier."""
+    dataset = _dataset(source, config)
+    sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
+    temperature = temperature_of(source)
+    metadata = _metadata(trained, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
+    options = EvaluationViews.of(config), temperature, config.dataset.fit
+    program = Program(trained.in_float32(), sides, half, metadata, *options)
+    # A run with folds may have no held-out images; then training images show whether the file agrees.
+    kind = "held-out" if len(dataset.held_out.labels) else "training"
+    images = (dataset.held_out if kind == "held-out" else dataset.train).images
+    return program, partial(checking.check, program, held_out=images, kind=kind)
 
 
 def _target(source: Workdir | ModelArchive, output: str | os.PathLike[str] | None, file_format: str) -> Path:
