@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.paths import leaving_no_empty_folders, printable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
@@ -211,7 +211,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def encoded(text: str) -> bytes:
     """Returns text as UTF-8. Bytes of file names that are not UTF-8 become ``\\xfc``: they cannot be encoded."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace").encode()
+    return printable(text).encode()
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -97,8 +97,8 @@ def short_name(path: str) -> str:
 
 
 def printable(path: str | os.PathLike[str]) -> str:
-    """Returns a path as text that can be encoded; bytes that are not UTF-8 are written as ``\\xe9``, for instance."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """Returns a path, or a text with paths, that can be encoded: bytes that are not UTF-8 are written as ``\\xe9``."""
+    return os.fspath(path).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def forms(name: str) -> list[str]:

@@ -16,12 +16,13 @@ from chimeramix_jax import files
 from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import device_settings, exits
 from chimeramix_jax.command_line.flags import Arguments
+from chimeramix_jax.config import shipped
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table, update_text
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, numbers, stopping
+from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, jax_settings, stopping
 from chimeramix_jax.use import outputs, prediction_accuracy, prediction_formats
 
 SOME_UNREADABLE = 1  # exit code: some images were not classified
@@ -30,14 +31,15 @@ SOME_UNREADABLE = 1  # exit code: some images were not classified
 def perform(arguments: Arguments) -> int:
     """Runs the stage, prints its results and returns the exit code."""
     cpu_setup.prepare()
-    numbers.use_own_settings()
+    jax_settings.use_own()
     determinism.ask_for(arguments.config)
     compilation_cache.enable()
     backend.check()
     arguments.config = device_settings.chosen(
         arguments.config, arguments.source, arguments.overrides, arguments.workdir
     )
-    with stopping.listening(stopping.CONTINUES if arguments.stage in settings.STAGES else "nothing is finished"):
+    resumes = arguments.stage in (*settings.STAGES, "update")
+    with stopping.listening(stopping.CONTINUES if resumes else "nothing is finished"):
         return _ACTIONS.get(arguments.stage, train)(arguments)
 
 
@@ -181,7 +183,7 @@ def _refuse_output(arguments: Arguments) -> None:
         raise InputError(f"--output={path}: is the folder of --explain; name another file")
     if not path.is_file() or files.leads_to_standard_output(path):
         return
-    others = arguments.workdir, (arguments.source or "").partition(":")[0], arguments.config.dataset.directory
+    others = arguments.workdir, shipped.separated(arguments.source or "")[0], arguments.config.dataset.directory
     outputs.refuse_inputs(path, "--output", [*others, *image_paths.find(arguments.images)])
     outputs.refuse_other_kind(path, "--output", "text", outputs.is_text)
 
@@ -241,7 +243,7 @@ _ACTIONS: Mapping[str, Callable[[Arguments], int]] = {
 def _write(path: str, text: str) -> None:
     """Writes the file that ``--output`` names, replacing an older one."""
     try:
-        files.write_bytes(path, text.encode())
+        files.write_text(path, text)
     except StorageError:
         raise
     except OSError as error:

@@ -33,7 +33,7 @@ from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import determinism, numbers, stopping
+from chimeramix_jax.runtime import determinism, jax_settings, stopping
 from chimeramix_jax.training import checkpoints, loop, own_functions
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -81,7 +81,7 @@ class Request:
         if self.stage not in settings.STAGES:
             raise not_one_of("--stage", self.stage, settings.STAGES)
         determinism.check(self.config)
-        numbers.check()
+        jax_settings.check()
         named = self.generator_workdir
         if not settings.needs_generator(self.config) and (self.stage == "generator" or named is not None):
             option = "stage: 'generator'" if self.stage == "generator" else f"--generator_workdir={named}"

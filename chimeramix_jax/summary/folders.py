@@ -49,7 +49,7 @@ def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> l
         "summary.html": files.encoded(page.html(summary, title, svg, output)),
         "summary.md": files.encoded(f"# {title}\n\n{tables.markdown(summary)}"),
         "summary.tex": files.encoded(tables.latex(summary)),
-        "summary.csv": files.encoded(tables.csv_rows(summary)),
+        "summary.csv": files.encoded(tables.csv_summary(summary)),
         "summary-runs.csv": files.encoded(tables.csv_trials(summary)),
     }
     if figure is not None and svg is not None:

@@ -295,7 +295,7 @@ def _latex_cell(text: str) -> str:
     return re.sub(r"(?<![\w.])[+-]\d+(\.\d+)?", lambda number: f"${number[0]}$", escaped)
 
 
-def csv_rows(summary: Summary) -> str:
+def csv_summary(summary: Summary) -> str:
     """Returns the statistics of all rows as CSV, with all digits; accuracies are in [0, 1]."""
     lines = []
     for section in summary.sections:

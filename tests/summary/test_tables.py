@@ -80,7 +80,7 @@ def test_latex_escapes_every_special_character():
 
 
 def test_csv_has_all_digits_and_lists_missing_seeds(summary):
-    found = list(csv.DictReader(io.StringIO(tables.csv_rows(summary))))
+    found = list(csv.DictReader(io.StringIO(tables.csv_summary(summary))))
     row = next(line for line in found if line["experiment"] == "mix_grid" and line["images_per_class"] == "5")
     assert float(row["mean"]) == pytest.approx(0.62) and float(row["difference_mean"]) == pytest.approx(0.095)
     assert (row["seeds"], row["seeds_expected"], row["pairs"]) == ("2", "3", "2")

@@ -29,7 +29,7 @@ from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError
 from chimeramix_jax.data.perceptual_hash import perceptual_hash
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.paths import local_path
+from chimeramix_jax.paths import local_path, printable
 
 _READ_AT_ONCE = 1000  # bounds the memory, if sources hold their images
 
@@ -96,7 +96,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                     "index": index,
                     "image": png_bytes(squared(image, self._image_side, self._fit)),
                     "label": source.label,
-                    "file": os.fsencode(source.name).decode(errors="replace"),
+                    "file": printable(source.name),
                     "width": image.width,
                     "height": image.height,
                     "digest": image_digest(np.asarray(image)),

@@ -16,7 +16,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def use_own_settings() -> None:
+def use_own() -> None:
     """Gives JAX this program's settings, in a process that only runs this program."""
     import jax
 

@@ -6,7 +6,7 @@ import pytest
 import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.runtime import numbers
+from chimeramix_jax.runtime import jax_settings
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def settings_as_before():
 def test_a_setting_that_would_change_a_seeds_results_is_refused_and_the_program_replaces_it(
     name, value, settings_as_before, tmp_path
 ):
-    numbers.check()
+    jax_settings.check()
     jax.config.update(name, value)
     with pytest.raises(InputError, match=f"^{name}: {value!r}, but results are those of a seed only with "):
         chimeramix_jax.train_and_evaluate(load("digits"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    numbers.use_own_settings()
-    numbers.check()
+    jax_settings.use_own()
+    jax_settings.check()
