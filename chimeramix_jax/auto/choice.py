@@ -74,7 +74,8 @@ def choose(
     if plan:
         last = record.rungs[-1]
         correct = np.stack([last.correct(name) for name in last.schedules])
-        record.accuracy, record.optimism = float(np.mean(last.correct(alive[0]))), optimism(correct)
+        record.accuracy = float(np.mean(last.correct(alive[0])))
+        record.optimism = optimism(correct, preselected=len(plan) > 1)
     record.winner = alive[0]
     save()
 

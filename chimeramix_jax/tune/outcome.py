@@ -61,7 +61,10 @@ class Ranking:
         """Ranks trials; equally accurate ones by number. With a plan, also estimates the optimism."""
         finished = sorted((record for record in records if record.state == DONE), key=lambda one: -one.accuracy)
         correct = None if plan is None else _correct([record.number for record in finished], plan)
-        return cls(records, finished, None if correct is None else optimism(correct))
+        if correct is None:
+            return cls(records, finished)
+        pruned = any(record.state == PRUNED for record in records)
+        return cls(records, finished, optimism(correct, preselected=pruned))
 
     @property
     def best(self) -> TrialRecord | None:

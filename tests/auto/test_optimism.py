@@ -10,7 +10,9 @@ REPEATS = 120
 
 
 def chosen(rng, images, spread, shared, own, recipes=5, kept=2, first=0.4):
-    """Simulates a choice in two rungs; returns the winner's accuracy on the images, corrected, and its true one.
+    """Simulates a choice; returns the winner's accuracy on the images, corrected, and its true one.
+
+    It has two rungs if fewer recipes are ``kept`` than there are, the first on a share of the images.
 
     Predictions of an image are correlated: between recipes by its difficulty (``shared`` of the variance), and between
     the rungs of a recipe by what suits this recipe (``own``).
@@ -26,7 +28,7 @@ def chosen(rng, images, spread, shared, own, recipes=5, kept=2, first=0.4):
     alive = np.argsort(-early.mean(axis=0))[:kept]
     winner = alive[np.argmax(late[:, alive].mean(axis=0))]
     apparent = late[:, winner].mean()
-    return apparent, apparent - optimism(late[:, alive].T), true[winner]
+    return apparent, apparent - optimism(late[:, alive].T, preselected=kept < recipes), true[winner]
 
 
 @pytest.mark.parametrize(("images", "spread"), [(100, 0.0), (100, 0.04)])
@@ -40,13 +42,24 @@ def test_the_corrected_accuracy_is_not_too_high_and_hardly_too_low(images, sprea
     assert np.mean(corrected - true) > -0.015 - 2 * standard_error
 
 
+@pytest.mark.parametrize(("recipes", "spread"), [(2, 0.0), (20, 0.0), (20, 0.04)])
+def test_a_choice_among_all_recipes_at_once_is_corrected_neither_too_much_nor_too_little(recipes, spread):
+    rng = np.random.default_rng(0)
+    simulated = [chosen(rng, 200, spread, 0.5, 0.1, recipes, kept=recipes) for _ in range(REPEATS)]
+    apparent, corrected, true = np.array(simulated).T
+    standard_error = np.std(corrected - true) / np.sqrt(REPEATS)
+    assert np.mean(apparent - true) > 0.005
+    assert abs(np.mean(corrected - true)) < 0.005 + 2 * standard_error
+
+
 def test_a_single_recipe_and_a_clear_winner_need_no_correction():
     correct = np.random.default_rng(0).random((1, 200)) < 0.7
-    assert optimism(correct) == 0.0
+    assert optimism(correct, preselected=False) == 0.0
     clear = np.stack([np.arange(200) % 10 < 9, np.arange(200) % 10 < 1])
-    assert optimism(clear) < 0.005
+    assert optimism(clear, preselected=False) < 0.005
 
 
 def test_the_correction_is_reproducible():
     correct = np.random.default_rng(1).random((3, 50)) < 0.5
-    assert optimism(correct) == optimism(correct) > 0.0
+    first, second = (optimism(correct, preselected=True) for _ in range(2))
+    assert first == second > optimism(correct, preselected=False) > 0.0
