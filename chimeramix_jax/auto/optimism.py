@@ -20,8 +20,8 @@ SAMPLES = 1000
 
 EXPLANATION = (
     "The recipe was chosen by its accuracy on these images, which is therefore too high. What is subtracted comes from "
-    f"repeating the choice on {SAMPLES} bootstrap samples of the images: the chosen recipe does worse on images outside "
-    "the sample."
+    f"repeating the choice on {SAMPLES} bootstrap samples of the images: the chosen recipe does worse on images "
+    "outside the sample."
 )
 
 

@@ -51,3 +51,15 @@ def updated_average(
     old = average["parameters"], average["batch_statistics"]
     parameters, statistics = jax.tree.map(towards, old, (parameters, statistics))
     return {"parameters": parameters, "batch_statistics": statistics, "steps": steps}
+
+
+def aged_average(average: Average, decay: Float[Array, "*seeds"] | float, steps: int) -> Average:
+    """Returns the average with the weights that it would have after further steps which are not part of it.
+
+    The weights of a long average add up to nearly 1, as after infinitely many steps; those of an aged one add up to
+    less, as after a few. So it is aged by counting fewer steps, and the next ones count for more.
+    """
+    kept = jnp.asarray(decay, jnp.float32)
+    total = (1 - kept ** average["steps"]) * kept**steps
+    equal_steps = jnp.round(jnp.log1p(-total) / jnp.log(kept))
+    return average | {"steps": equal_steps.astype(average["steps"].dtype)}

@@ -38,6 +38,7 @@ from chimeramix_jax.training.classification_step import (
 from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
 from chimeramix_jax.training.growing import GrowingSides
+from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import Cosine
 from chimeramix_jax.training.stage_data import StageData
 from chimeramix_jax.training.unmixed_statistics import UnmixedStatistics
@@ -248,6 +249,14 @@ class ClassifierStage:
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
         return float(self.inputs.schedule(step))
+
+    def skip(self, state: State, steps: int) -> State:
+        """Returns the state with the learning rate that follows further steps, and with an average that has aged."""
+        state = advanced(state, steps)
+        if averaging.AVERAGE not in state:
+            return state
+        aged = averaging.aged_average(state[averaging.AVERAGE], self.inputs.average_decay, steps)
+        return state | {averaging.AVERAGE: aged}
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state with the batch statistics that are to predict (``config.classifier.batch_statistics``)."""

@@ -18,6 +18,7 @@ from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.calls import Metrics, State
+from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import Drops, Schedule, WarmCosine
 from chimeramix_jax.training.stage_data import ScheduledData, StageData
 
@@ -136,6 +137,10 @@ class GeneratorStage:
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of both optimizers at a step, counted from 0."""
         return float(self.inputs.schedule(step))
+
+    def skip(self, state: State, steps: int) -> State:
+        """Returns the state with the learning rates that follow further steps."""
+        return advanced(state, steps)
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state as it is: nothing is left to be done after the last step."""

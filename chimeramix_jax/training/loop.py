@@ -23,7 +23,7 @@ from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.epochs import EpochRunner, TrainStep
 from chimeramix_jax.training.execution import Execution, ProgressDisplay, for_one_run
-from chimeramix_jax.training.pace import Pace, TimeLimit, advanced
+from chimeramix_jax.training.pace import Pace, TimeLimit
 from chimeramix_jax.training.profiling import StepProfiler
 
 # Random numbers come from keys that are folded from the run's seed with these addresses and are never stored. The
@@ -51,6 +51,9 @@ class Stage(TrainStep, Protocol):
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
+
+    def skip(self, state: State, steps: int) -> State:
+        """Returns the state from which training goes on after steps that were left out to keep to a time limit."""
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state that is evaluated, and stored after the last step, given that of the steps."""
@@ -282,7 +285,7 @@ class _Training:
         """Skips as many of the next epochs as the time limit requires."""
         left_out = 0 if self.pace is None else self.pace.left_out_after(self.position.epoch)
         if left_out:
-            self.state = advanced(self.state, left_out * self.stage.plan.steps)
+            self.state = self.stage.skip(self.state, left_out * self.stage.plan.steps)
             epoch, before = self.position.epoch + left_out, self.position.epochs_left_out
             self.position = dataclasses.replace(self.position, epoch=epoch, epochs_left_out=before + left_out)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
+import optax
 
 from chimeramix_jax.training.calls import State
 
@@ -100,10 +101,16 @@ class Pace:
 
 
 def advanced(state: State, steps: int) -> State:
-    """Returns a state whose optimizers have counted further steps, which decides on the learning rate of the next."""
+    """Returns a state whose learning rates have counted further steps, but whose optimizers have not.
 
-    def count_on(path: tuple[object, ...], leaf: jax.Array) -> jax.Array:
-        return leaf + steps if getattr(path[-1], "name", "") == "count" else leaf
+    Adam divides by the number of gradients in its averages: if it counted steps without any, its updates would grow.
+    """
 
-    counted: State = jax.tree_util.tree_map_with_path(count_on, state)
+    def is_schedule(node: object) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    def count_on(node: object) -> object:
+        return optax.ScaleByScheduleState(count=node.count + steps) if is_schedule(node) else node
+
+    counted: State = jax.tree.map(count_on, state, is_leaf=is_schedule)
     return counted

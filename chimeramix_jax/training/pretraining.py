@@ -15,6 +15,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
+from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import WarmCosine
 from chimeramix_jax.training.stage_data import ScheduledData, StageData
 
@@ -97,6 +98,10 @@ class PretrainingStage:
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate at a step, counted from 0."""
         return float(self.inputs.schedule(step))
+
+    def skip(self, state: State, steps: int) -> State:
+        """Returns the state with the learning rates that follow further steps."""
+        return advanced(state, steps)
 
     def finished(self, state: State, key: PRNGKeyArray) -> State:
         """Returns the state as it is: nothing is left to be done after the last step."""

@@ -13,7 +13,7 @@ from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.training import loop
-from chimeramix_jax.training.averaging import decay, initial_average, updated_average
+from chimeramix_jax.training.averaging import aged_average, decay, initial_average, updated_average
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.classification_step import evaluated
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -42,6 +42,29 @@ def test_the_weights_fall_by_the_decay_per_step_and_add_up_to_one(decay):
         weights = decay ** np.arange(steps)[::-1]
         expected.append(weights @ values[:steps] / weights.sum())
     np.testing.assert_allclose(averages(values, decay), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.99])
+def test_steps_that_are_left_out_age_the_average(decay):
+    """One block of values, then steps left out, then another block: the weights are those of their distance in time."""
+    first, left_out, second = 40, 25, 30
+    average = initial_average(jnp.zeros(1), jnp.zeros(1))
+    for value, steps in ((1.0, first), (2.0, second)):
+        for _ in range(steps):
+            average = updated_average(average, jnp.full(1, value), jnp.full(1, value), decay)
+        if value == 1.0:
+            average = aged_average(average, decay, left_out)
+            assert average["parameters"] == 1 and average["steps"].dtype == jnp.int32
+    weights = decay ** np.arange(first + left_out + second)[::-1]
+    old, new = weights[:first].sum(), weights[first + left_out :].sum()
+    np.testing.assert_allclose(average["parameters"], (old + 2 * new) / (old + new), rtol=5e-3)
+
+
+def test_after_very_many_steps_that_are_left_out_only_the_next_one_counts():
+    average = aged_average(
+        updated_average(initial_average(jnp.zeros(1), jnp.zeros(1)), jnp.ones(1), jnp.ones(1), 0.5), 0.5, 99
+    )
+    assert updated_average(average, jnp.full(1, 3.0), jnp.full(1, 3.0), 0.5)["parameters"] == 3
 
 
 def test_after_the_first_step_the_average_is_that_steps_parameters():

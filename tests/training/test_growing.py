@@ -47,6 +47,9 @@ class SidesStage:
     def learning_rate(self, step):
         return 0.1
 
+    def skip(self, state, steps):
+        return state
+
     def finished(self, state, key):
         return state
 

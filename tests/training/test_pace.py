@@ -117,11 +117,11 @@ def test_a_stage_that_leaves_out_epochs_is_finished_records_it_and_stays_so_when
     assert without_limit.epochs_left_out == 0
 
 
-def classifier_stage():
+def classifier_stage(*changes):
     """A classifier on four noise images of two classes: 2 steps in each of 12 epochs, half of them at the half side."""
     config = settings.load("digits:baseline")
     growing = {"classifier.growing_sides": "8:0.5", "classifier.image_side": 16, "classifier.epochs": 12}
-    config.update_from_flattened_dict(TINY | growing)
+    config.update_from_flattened_dict(TINY | growing | dict([changes] if changes else []))
     pixels, labels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8), np.arange(4) % 2
     data = dataclasses.replace(load_stage_data(config, "classifier", pixels, labels, 2), plan=EpochPlan(4, 2, 4))
     return ClassifierStage(config, data, 2, TestSet(pixels, labels, 4), mixes=False), config
@@ -147,3 +147,24 @@ def test_counting_further_steps_moves_the_schedule_of_an_optimizer_and_nothing_e
     updates, _ = optimizer.update({"weights": jnp.ones(3)}, counted["optimizer"])
     np.testing.assert_allclose(updates["weights"], -0.5 / 5)
     np.testing.assert_array_equal(counted["parameters"]["weights"], 1)
+
+
+def test_steps_that_are_left_out_do_not_enlarge_the_updates_of_adam():
+    """The gradients are always 1, so that every update is the learning rate, whatever the number of updates."""
+    parameters, optimizer = {"weights": jnp.ones(3)}, optax.adam(lambda step: 0.5 / (1 + step), b1=0.5, b2=0.999)
+    state = {"generator": parameters, "generator_optimizer": optimizer.init(parameters)}
+    for _ in range(3):
+        _, state["generator_optimizer"] = optimizer.update(parameters, state["generator_optimizer"])
+    state = advanced(state, 40)
+    updates, _ = optimizer.update(parameters, state["generator_optimizer"])
+    np.testing.assert_allclose(updates["weights"], -0.5 / 44, rtol=1e-5)
+
+
+def test_a_stage_that_leaves_out_epochs_ages_its_average(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(loop, "Pace", partial(Pace, now=lambda: clock[0]))
+    stage, config = classifier_stage("classifier.averaged_share", 0.25)
+    limit = TimeLimit(24.0, 2.0, (1.0, 1.0))
+    trained = driven(loop.train(stage, tmp_path, config, {}, title="tiny", limit=limit), 2.0, clock)
+    assert trained.epochs_left_out
+    assert int(trained.state["average"]["steps"]) < 2 * (12 - trained.epochs_left_out)

@@ -52,6 +52,9 @@ class ToyStage:
     def learning_rate(self, step):
         return 0.1
 
+    def skip(self, state, steps):
+        return state
+
     def finished(self, state, key):
         return state
 
