@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from chimeramix_jax.reporting.splits import top1_of
 from chimeramix_jax.reporting.statistics import (
     Interval,
     decimals,
@@ -41,7 +42,7 @@ class Measured:
 
         In the evaluation by folds, ``examples`` counts every image once, although repeats predict it several times.
         """
-        examples, accuracy = evaluation["examples"], evaluation.get("expected_accuracy", evaluation["top1"])
+        examples, accuracy = evaluation["examples"], top1_of(evaluation)
         right = round(accuracy * examples)
         counted = evaluation.get("repeats", 1) == 1 and not evaluation.get("optimism")
         names = ("top5", "macro_accuracy", "loss") if classes > 5 else ("macro_accuracy", "loss")

@@ -21,6 +21,11 @@ def is_measured(results: Mapping[str, Any], splits: Collection[str] = ("test", "
     return False
 
 
+def top1_of(figures: Mapping[str, Any]) -> float:
+    """Returns the top-1 accuracy of a run's metrics; of folds that a recipe was chosen by, the corrected one."""
+    return figures.get("expected_accuracy", figures["top1"])
+
+
 def split_of(results: Mapping[str, Any]) -> str:
     """Returns the key of a run's metrics in its results: "test", "validation", or ``FOLDS`` without test images."""
     if FOLDS in results and "test" not in results and "validation" not in results:

@@ -186,7 +186,7 @@ def _positions(section: Section) -> dict[int | None, float]:
     """Returns the x position of each number of images per class; "all" is at the mean number of the runs."""
     counted = [trial.mean_images for row in section.rows if row.images_per_class is None for trial in row.finished]
     sizes = dict.fromkeys(row.images_per_class for row in section.rows if row.finished)
-    return {size: float(counted[0] or 1) if size is None else float(size) for size in sizes}
+    return {size: (sum(counted) / len(counted) or 1.0) if size is None else float(size) for size in sizes}
 
 
 def _format_axes(panel: "matplotlib.axes.Axes", title: str, positions: dict[int | None, float]) -> None:

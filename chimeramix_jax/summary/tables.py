@@ -20,8 +20,8 @@ EXPLANATION = (
     "intervals of the mean over seeds, clipped to the possible range and not corrected for multiple comparisons. A "
     "single seed has neither a standard deviation nor an interval. p is of a paired t-test of the differences, and "
     "Holm's correction is for all tests of a table: at 0.05, the chance of any false alarm among them is at most 5 %. "
-    "Tests and intervals cover the choice of training images and the randomness of training, but no test images that "
-    "all seeds share. Bold is the highest mean for its number of images, whether or not it differs significantly. "
+    "Tests and intervals cover the randomness of training and, where seeds have different training images, their "
+    "choice, but no test images that all seeds share. Bold is the highest mean for its number of images, whether or not it differs significantly. "
     "Unfinished seeds are not part of any mean. A letter after an experiment stands for settings that differ from "
     "those of the shipped experiment."
 )

@@ -73,6 +73,8 @@ class Trial:
     environment: str = ""  # the device and the versions, as text
     # How often the training of each part was rolled back after non-finite numbers.
     rollbacks: Mapping[str, int] = field(default_factory=dict)
+    # By how much the top-1 accuracy on folds was too high, as a recipe was chosen by it; ``accuracy`` is corrected.
+    optimism: float = 0.0
 
 
 def dataset_label(name: str, directory: str, division: int) -> str:
@@ -136,6 +138,7 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
             "mean_images": len(indices) / len(classes),
             "class_accuracies": _class_accuracies(figures[address.split].get("confusion"), classes),
             "environment": _environment(content),
+            "optimism": float(figures[address.split].get("optimism") or 0.0),
             "rollbacks": _rollbacks(content, _EMBEDDED_STAGES if about["embedded"] else _STAGES),
         }
         trials.append(Trial(address, Status.FINISHED, workdir.path, **about))
@@ -259,6 +262,8 @@ def _share(path: Path, figures: Any, split: str, metric: str, where: str) -> flo
     measured = figures.get(split) if isinstance(figures, Mapping) else None
     if not isinstance(measured, Mapping):
         raise InputError(f"{path}: {where}: missing; it must hold the evaluation on {split} images")
+    if metric == "top1" and "expected_accuracy" in measured:
+        metric = "expected_accuracy"
     share = measured.get(metric)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         value = repr(share) if metric in measured else "missing"

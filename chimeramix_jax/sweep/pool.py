@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.splits import split_of
+from chimeramix_jax.reporting.splits import split_of, top1_of
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
@@ -91,5 +91,5 @@ def _outcome(job: Job, code: int, seconds: float) -> str:
         return f"done in {duration(seconds)}"
     results = [Workdir(run.workdir).read_results() for run in job.runs]
     measured = (content[split_of(content)] for content in results)
-    accuracies = (percent(one["top1"], one["examples"]) for one in measured)
+    accuracies = (percent(top1_of(one), one["examples"]) for one in measured)
     return f"done in {duration(seconds)}, top-1 {', '.join(accuracies)}"

@@ -188,6 +188,20 @@ def test_intervals_are_clipped_to_the_possible_range():
     assert by_title[GRID, 5].difference.interval == (-1.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("top1", "the accuracy is 3.0 points lower than measured"),
+        ("macro_accuracy", "too high, which is not corrected"),
+    ],
+)
+def test_runs_whose_recipe_was_chosen_by_the_images_that_measure_them_are_named(metric, expected):
+    trials = [made_trial(0.5, seed, split="folds") for seed in range(3)]
+    trials[:2] = [replace(trial, optimism=share) for trial, share in zip(trials, (0.02, 0.04), strict=False)]
+    (warning,) = summarize(trials, [], None, metric).warnings
+    assert "the recipe of 2 runs was chosen by the images of the folds" in warning and expected in warning
+
+
 def test_a_rolled_back_run_in_a_mean_is_reported():
     trials = [made_trial(0.5, 0), replace(made_trial(0.6, 1), rollbacks={"classifier": 1})]
     (warning,) = summary_of(*trials).warnings

@@ -50,6 +50,24 @@ def test_another_metric_can_be_read(tmp_path):
     assert trial.accuracy == 0.875
 
 
+def measured_by_folds(path, **figures):
+    """Makes a run's test figures those of its folds."""
+    results = json.loads((path / "results.json").read_text())
+    change(path / "results.json", test=None, folds=results["test"] | figures)
+    return path
+
+
+def test_a_recipe_that_was_chosen_by_its_folds_counts_with_its_corrected_accuracy(tmp_path):
+    chosen = measured_by_folds(make_run(tmp_path / "run", 0.75), expected_accuracy=0.71, optimism=0.04)
+    (trial,), problems = read(chosen)
+    assert problems == [] and trial.address.split == "folds"
+    assert (trial.accuracy, trial.optimism) == (0.71, 0.04)
+    (trial,), _ = read(chosen, metric="macro_accuracy")
+    assert trial.accuracy != 0.71 and trial.optimism == 0.04  # which the summary says
+    (trial,), _ = read(measured_by_folds(make_run(tmp_path / "earlier", 0.75)))
+    assert (trial.accuracy, trial.optimism) == (0.75, 0.0)
+
+
 def test_an_embedded_baseline_has_the_settings_of_a_separate_one(tmp_path):
     embedded = make_run(tmp_path / "grid", 0.8, config="configs/digits.py:chimeramix_grid", baseline_top1=0.7)
     separate = make_run(tmp_path / "baseline", 0.7)
