@@ -19,7 +19,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def contrastive_views(
-    key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"]
+    key: PRNGKeyArray, images: UInt8[Array, "batch side side 3"], *, mirror: bool
 ) -> Float[Array, "batch side side 3"]:
     """Returns a newly drawn view of every image.
 
@@ -29,14 +29,17 @@ def contrastive_views(
     Args:
         key: the source of all random numbers.
         images: in 0..255.
+        mirror: whether half of the views are mirrored, as in the source. Not for images like digits, which mean
+            something else then: a network that is to ignore mirroring cannot tell them apart.
 
     Returns:
         The views, in [-1, 1].
     """
     crop_key, flip_key, colour_key, grey_key = jax.random.split(key, 4)
     views = _random_resized_crops(crop_key, images.astype(jnp.float32) / 255)
-    flipped = jax.random.bernoulli(flip_key, 0.5, (len(images), 1, 1, 1))
-    views = jnp.where(flipped, views[:, :, ::-1], views)
+    if mirror:
+        flipped = jax.random.bernoulli(flip_key, 0.5, (len(images), 1, 1, 1))
+        views = jnp.where(flipped, views[:, :, ::-1], views)
     views = _with_changed_colours(colour_key, views)
     to_grey = jax.random.bernoulli(grey_key, GREY_PROBABILITY, (len(images), 1, 1, 1))
     return 2 * jnp.where(to_grey, _grey(views), views) - 1

@@ -200,8 +200,10 @@ class _Choosing:
             config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
         ).train.labels
         labels = self._dataset.train.labels
+        config_of_fold = copy.deepcopy(config)
+        config_of_fold.update({"folds": self._config.folds, "fold": 1})
         steps = {
-            stage: (epoch_plan(config, stage, labels).steps, epoch_plan(config, stage, of_fold).steps)
+            stage: (epoch_plan(config, stage, labels).steps, epoch_plan(config_of_fold, stage, of_fold).steps)
             for stage in ("generator", "classifier")
         }
         more = {stage: final / fold for stage, (final, fold) in steps.items()}

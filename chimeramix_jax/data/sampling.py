@@ -91,15 +91,21 @@ def nearest_repeats(num_dataset_repeats_base: int, images_per_class: float) -> i
 
 
 def class_weights(data: ResidentData) -> Float[Array, "classes"]:
-    """Returns the mean number of images of a class over each class's own; their mean over the images is 1."""
-    classes = len(data.member_counts)
-    return (len(data.labels) / classes) / data.member_counts.astype(jnp.float32)
+    """Returns the mean number of images of a class over each class's own; their mean over the images is 1.
+
+    Classes without images are left out, and have the weight 0.
+    """
+    counts = data.member_counts.astype(jnp.float32)
+    mean = len(data.labels) / jnp.sum(counts > 0)
+    return jnp.where(counts > 0, mean / jnp.maximum(counts, 1), 0)
 
 
 def balanced_draws(key: PRNGKeyArray, data: ResidentData, count: int) -> Int[Array, "count"]:
-    """Draws the positions of ``count`` images, each uniformly from a class that is drawn uniformly."""
+    """Draws the positions of ``count`` images, each uniformly from a class with images that is drawn uniformly."""
     class_key, member_key = jax.random.split(key)
-    classes = jax.random.randint(class_key, (count,), 0, len(data.member_counts))
+    empty = data.member_counts == 0
+    with_images_first = jnp.argsort(empty, stable=True)
+    classes = with_images_first[jax.random.randint(class_key, (count,), 0, jnp.sum(~empty))]
     return data.members[classes, jax.random.randint(member_key, (count,), 0, data.member_counts[classes])]
 
 

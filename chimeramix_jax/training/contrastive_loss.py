@@ -21,7 +21,7 @@ def contrastive_loss(
     Args:
         first: vectors of length 1 for one view of every image.
         second: the same for another view.
-        images: the positions of the images in the training set, equal for the same image.
+        images: numbers of the images, equal for the same image and for copies of it.
         temperature: divides the cosines.
         example_mask: False for images that do not count; None: all count.
 

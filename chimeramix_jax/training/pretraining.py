@@ -1,13 +1,17 @@
 """Contrastive pretraining of the classifier's network on the training images alone, without their labels (SimCLR)."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment.contrastive import contrastive_views
+from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.models.projection import Projection
@@ -17,7 +21,24 @@ from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
 from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import WarmCosine
-from chimeramix_jax.training.stage_data import ScheduledData, StageData
+from chimeramix_jax.training.stage_data import StageData
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PretrainingInputs:
+    """What the steps of pretraining read.
+
+    Attributes:
+        data: the images.
+        numbers: of each image, equal for copies, as a fold's run has them.
+        schedule: of the learning rate.
+    """
+
+    data: ResidentData
+    numbers: Int[Array, "*seeds examples"]
+    schedule: WarmCosine
+
 
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises: 10 of 200 epochs
 
@@ -39,7 +60,7 @@ class PretrainingStage:
         self.config, self.epochs, self.plan = config, settings.epochs, plan
         self._num_classes = num_classes
         schedule = WarmCosine.over(settings.learning_rate, self.epochs * plan.steps, _WARM_UP)
-        self.inputs = ScheduledData(data.images, schedule)
+        self.inputs = PretrainingInputs(data.images, _numbers_without_copies(data.images), schedule)
         network, projection = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._network: nnx.GraphDef[Network] = nnx.graphdef(network)
         self._projection: nnx.GraphDef[Projection] = nnx.graphdef(projection)
@@ -47,7 +68,7 @@ class PretrainingStage:
     def train_step(
         self,
         state: State,
-        inputs: ScheduledData,
+        inputs: PretrainingInputs,
         indices: Int[Array, "batch"],
         example_mask: Bool[Array, "batch"] | None,
         key: PRNGKeyArray,
@@ -59,8 +80,10 @@ class PretrainingStage:
         """
         del shared_key
         first_key, second_key, dropout_key = jax.random.split(key, 3)
-        images = inputs.data.images[indices]
-        views = jnp.concatenate([contrastive_views(first_key, images), contrastive_views(second_key, images)])
+        images, mirror = inputs.data.images[indices], self.config.augment.horizontal_flip
+        views = jnp.concatenate(
+            [contrastive_views(own_key, images, mirror=mirror) for own_key in (first_key, second_key)]
+        )
         counts = None if example_mask is None else jnp.concatenate([example_mask, example_mask])
 
         def loss(trained: dict[str, PyTree]) -> tuple[Array, tuple[PyTree, Array]]:
@@ -69,7 +92,7 @@ class PretrainingStage:
             vectors = nnx.merge(self._projection, trained["projection"])(mean_over_pixels(maps))
             first, second = jnp.split(vectors, 2)
             temperature = self.config.pretraining.temperature
-            value, found = contrastive_loss(first, second, indices, temperature, example_mask)
+            value, found = contrastive_loss(first, second, inputs.numbers[indices], temperature, example_mask)
             return value, (nnx.state(network, nnx.BatchStat), found)
 
         trained = {name: state[name] for name in ("parameters", "projection")}
@@ -110,3 +133,10 @@ class PretrainingStage:
     def evaluate(self, state: State) -> dict[str, float]:
         """Returns no metrics: without a trained head, the network classifies nothing yet."""
         return {}
+
+
+def _numbers_without_copies(data: ResidentData) -> Int[Array, "examples"]:
+    """Returns a number for each image, from 0, that images of the same pixels share."""
+    seen: dict[bytes, int] = {}
+    numbers = [seen.setdefault(image.tobytes(), len(seen)) for image in np.asarray(data.images)]
+    return jnp.asarray(numbers, jnp.int32)

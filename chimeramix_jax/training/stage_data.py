@@ -64,10 +64,15 @@ def load_stage_data(
 
 
 def epoch_plan(config: ConfigDict, stage: str, labels: Int[np.ndarray, "examples"]) -> EpochPlan:
-    """Returns the plan of a stage's epochs, given the classes of the training images."""
+    """Returns the plan of a stage's epochs, given the classes of the training images.
+
+    A fold's run repeats its images more often than a run on all of them, so that both have as many steps, or nearly.
+    """
     base, images_per_class = config[stage].num_dataset_repeats_base, config.max_labels_per_class
     if images_per_class is None and config.repeat_unlimited:
         repeats = nearest_repeats(base, len(labels) / np.count_nonzero(np.bincount(labels)))
     else:
         repeats = repeats_per_epoch(base, images_per_class)
+        if config.fold:
+            repeats = nearest_repeats(repeats * config.folds, config.folds - 1)
     return EpochPlan(len(labels), repeats, config[stage].batch_size)

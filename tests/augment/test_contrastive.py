@@ -21,8 +21,12 @@ def image():
 @pytest.fixture(scope="module")
 def views(image):
     """Many views of the image, in [0, 1]."""
-    key, images = jax.random.key(0), jnp.broadcast_to(jnp.asarray(image), (COUNT, SIDE, SIDE, 3))
-    return (np.asarray(jax.jit(contrastive_views)(key, images)) + 1) / 2
+    return drawn(jax.random.key(0), jnp.broadcast_to(jnp.asarray(image), (COUNT, SIDE, SIDE, 3)))
+
+
+def drawn(key, images, mirror=True):
+    """Views of images, in [0, 1]."""
+    return (np.asarray(jax.jit(contrastive_views, static_argnames="mirror")(key, images, mirror=mirror)) + 1) / 2
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, -0.1, 1 / 3])
@@ -39,7 +43,7 @@ def test_hues_are_shifted_as_pythons_colorsys_shifts_them(shift):
 
 def test_a_fifth_of_the_views_is_grey_and_a_fifth_of_the_others_keeps_its_colours():
     flat = jnp.broadcast_to(jnp.array([60, 120, 80], jnp.uint8), (COUNT, SIDE, SIDE, 3))
-    colours = (np.asarray(jax.jit(contrastive_views)(jax.random.key(2), flat))[:, 0, 0] + 1) / 2
+    colours = drawn(jax.random.key(2), flat)[:, 0, 0]
     grey = np.ptp(colours, axis=-1) < 1e-6
     kept = np.all(np.abs(colours[~grey] - np.array([60, 120, 80]) / 255) < 1e-5, axis=-1)
     assert abs(grey.mean() - contrastive.GREY_PROBABILITY) < 0.03
@@ -63,3 +67,10 @@ def test_views_are_drawn_anew_for_every_image_and_in_range(views):
     assert len(np.unique(views.reshape(COUNT, -1).round(4), axis=0)) > 0.95 * COUNT  # some show one stripe in grey
     mirrored = views[:, :, 0].sum() - views[:, :, -1].sum()
     assert abs(mirrored) / views.sum() < 0.01  # half of the views are mirrored
+
+
+def test_images_that_may_not_be_mirrored_are_not():
+    ramp = jnp.broadcast_to(jnp.linspace(40, 200, SIDE).astype(jnp.uint8)[:, None], (COUNT, SIDE, SIDE, 3))
+    rising = [np.mean(np.ptp(views[:, 0, :, 0], axis=1) == views[:, 0, -1, 0] - views[:, 0, 0, 0])
+              for views in (drawn(jax.random.key(3), ramp, mirror) for mirror in (True, False))]  # fmt: skip
+    assert 0.4 < rising[0] < 0.6 and rising[1] == 1

@@ -156,3 +156,11 @@ def test_balanced_draws_take_every_class_alike_and_its_images_alike():
         ).pvalue
         > 1e-4
     )
+
+
+def test_a_class_without_images_is_never_drawn_and_takes_nothing_from_the_others():
+    with_empty, without = labelled([0, 1, 1, 3, 3, 3], 4), labelled([0, 1, 1, 2, 2, 2], 3)
+    drawn = [np.asarray(sampling.balanced_draws(jax.random.key(0), data, 3_000)) for data in (with_empty, without)]
+    np.testing.assert_array_equal(*drawn)
+    weights = np.asarray(sampling.class_weights(with_empty))
+    np.testing.assert_allclose(weights, [2, 1, 0, 2 / 3], rtol=1e-6)

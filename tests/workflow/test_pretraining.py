@@ -129,6 +129,14 @@ def test_the_loss_falls_and_labels_play_no_part(config):
     assert same(*states)
 
 
+def test_copies_of_an_image_are_not_told_apart(config):
+    """A fold's run may have an image twice, at different positions."""
+    dataset = load_few_shot(config.dataset, 2, config.seed)
+    images, labels = (np.concatenate([array, array[:3]]) for array in (dataset.train.images, dataset.train.labels))
+    data = load_stage_data(config, "classifier", images, labels, 10)
+    assert PretrainingStage(config, data, 10).inputs.numbers.tolist() == [*range(20), 0, 1, 2]
+
+
 def test_the_learning_rate_rises_for_a_twentieth_of_the_steps_and_falls_to_0(config, data_dir):
     config = settings(data_dir, **{"pretraining.epochs": 200, "pretraining.learning_rate": 0.1})
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
