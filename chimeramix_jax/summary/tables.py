@@ -22,8 +22,8 @@ EXPLANATION = (
     "Holm's correction is for all tests of a table: at 0.05, the chance of any false alarm among them is at most 5 %. "
     "Tests and intervals cover the randomness of training and, where seeds have different training images, their "
     "choice, but no test images that all seeds share. Bold is the highest mean for its number of images, whether or "
-    "not it differs significantly. Unfinished seeds are not part of any mean. A letter after an experiment stands for settings that differ from "
-    "those of the shipped experiment."
+    "not it differs significantly. Unfinished seeds are not part of any mean. A letter after an experiment stands for "
+    "settings that differ from those of the shipped experiment."
 )
 
 

@@ -1,8 +1,9 @@
 """Trains the members of an ensemble one after the other, and joins them to one classifier.
 
 All members see the same training images, and mix the same batches. They differ in everything else that is random:
-initial weights, the order of the images, augmentation and masks. Each has its checkpoints and log in a directory of its own: the first member in the stage's
-directory, which is that of a classifier without further members, and the others in folders of it.
+initial weights, the order of the images, augmentation and masks. Each has its checkpoints and log in a directory of
+its own: the first member in the stage's directory, which is that of a classifier without further members, and the
+others in folders of it.
 """
 
 from dataclasses import dataclass
