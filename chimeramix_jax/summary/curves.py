@@ -184,9 +184,10 @@ def _error_bar(estimate: Estimate) -> tuple[float, float]:
 
 def _positions(section: Section) -> dict[int | None, float]:
     """Returns the x position of each number of images per class; "all" is at the mean number of the runs."""
-    counted = [trial.mean_images for row in section.rows if row.images_per_class is None for trial in row.finished]
+    unlimited = [trial for row in section.rows if row.images_per_class is None for trial in row.finished]
+    counted = [trial.mean_images or 1.0 for trial in unlimited]
     sizes = dict.fromkeys(row.images_per_class for row in section.rows if row.finished)
-    return {size: (sum(counted) / len(counted) or 1.0) if size is None else float(size) for size in sizes}
+    return {size: sum(counted) / len(counted) if size is None else float(size) for size in sizes}
 
 
 def _format_axes(panel: "matplotlib.axes.Axes", title: str, positions: dict[int | None, float]) -> None:

@@ -8,6 +8,7 @@ leaves out are spread evenly over what remains, and the last epoch is always tra
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import jax
 import optax
@@ -106,7 +107,7 @@ def advanced(state: State, steps: int) -> State:
     Adam divides by the number of gradients in its averages: if it counted steps without any, its updates would grow.
     """
 
-    def is_schedule(node: object) -> bool:
+    def is_schedule(node: object) -> TypeGuard[optax.ScaleByScheduleState]:
         return isinstance(node, optax.ScaleByScheduleState)
 
     def count_on(node: object) -> object:
