@@ -8,7 +8,7 @@ a narrow classifier at 16x16, which is tested on 697 images. The classifier is a
 accuracies are printed. The images are not mirrored, because a mirrored digit is a different sign, and not shifted,
 because all digits are centred.
 
-Takes two minutes on two cores. Expect 82 % without and 83.5 % with mixing, give or take 2 points for the choice of the
+Takes two minutes on two cores. Expect 82 % without and 83 % with mixing, give or take 2 points for the choice of the
 five images (``docs/results.md``).
 """
 
