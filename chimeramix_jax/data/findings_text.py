@@ -11,6 +11,7 @@ from chimeramix_jax.reporting.text_table import aligned
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group
 CUT_WORTH_A_WORD = 0.25  # share of the images that lose much of their area to the central crop
+LARGE_GROUP, LARGE_SHARE = 10, 0.25  # a group of near duplicates with so many images, and this share of all, is a scene
 
 # By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
 _SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
@@ -78,6 +79,17 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         if findings["near_for_training_only"]:
             name += " of training images (there are too many to compare the others)"
         yield from _groups(name, findings["near_duplicates"], findings["evaluate_on"], most, sign="~")
+        yield from _all_alike(findings["near_duplicates"], images)
+
+
+def _all_alike(groups: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
+    """Yields a sentence if so many images are near one another that most of them are hardly copies."""
+    largest = max((len(group["files"]) for group in groups), default=0)
+    if largest >= max(LARGE_GROUP, LARGE_SHARE * images):
+        yield (
+            f"{largest} of {images} images are in one group of near duplicates: they look too much alike for this "
+            "search to tell copies from different photos of one scene"
+        )
 
 
 def _range(values: Sequence[int]) -> str:
