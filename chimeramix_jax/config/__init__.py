@@ -23,7 +23,7 @@ from chimeramix_jax.config.comparing import (
     shortened,
 )
 from chimeramix_jax.config.defaults import SETTINGS
-from chimeramix_jax.config.experiments import AUTO, USUAL_FOLDS, parse_recipes
+from chimeramix_jax.config.experiments import AUTO, folds_of_choice, parse_recipes
 from chimeramix_jax.config.loading import (
     load,
     load_search_space,

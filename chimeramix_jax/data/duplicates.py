@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -22,6 +22,7 @@ class Copy:
 
     original: Original
     split: str  # ``TRAIN``, ``HELD_OUT`` or ``UNUSED`` of data/identity.py
+    fold: int | None = None  # of a training image, from 0; None: it is in none
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Group:
     def across_the_split(self) -> bool:
         """Whether a classifier is evaluated on a copy of an image that it was trained on."""
         return {TRAIN, HELD_OUT} <= {copy.split for copy in self.copies}
+
+    @property
+    def across_folds(self) -> bool:
+        """Whether a fold's classifier predicts a copy of an image that it was trained on."""
+        return len({copy.fold for copy in self.copies if copy.fold is not None}) > 1
 
 
 def exact_groups(copies: Iterable[Copy]) -> list[Group]:
@@ -69,6 +75,14 @@ def near_groups(copies: Sequence[Copy]) -> list[Group]:
         if not is_alone[component]:
             components[component] += distinct[position]
     return [Group(tuple(component)) for component in components.values()]
+
+
+def near_any(hashes: Sequence[str], others: Sequence[str]) -> Bool[np.ndarray, "hashes"]:
+    """Returns for each perceptual hash whether one of ``others`` is near it; chains of near images do not count."""
+    found = np.zeros(len(hashes), bool)
+    for pairs in near_pairs([*hashes, *others], first=len(hashes)):
+        found[pairs[pairs[:, 1] >= len(hashes), 0]] = True
+    return found
 
 
 def _components(count: int, pairs: Iterable[Int64[np.ndarray, "pairs 2"]]) -> Int64[np.ndarray, "count"]:

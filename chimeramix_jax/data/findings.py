@@ -1,7 +1,7 @@
 """What a look at a run's data shows before training: its classes, splits and sides, copies, and odd images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Findings:
     # images; otherwise the split that they are.
     held_out_from: str
     class_names: tuple[str, ...]
+    folds: int  # into which the training images are divided, too; 0: none
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
@@ -46,6 +47,7 @@ class Findings:
             "dataset": self.dataset,
             "evaluate_on": self.evaluate_on,
             "held_out_from": self.held_out_from,
+            "folds": self.folds,
             "classes": self._classes(),
             "images": {split: len(labels) for split, labels in self.labels.items()},
             "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
@@ -85,11 +87,13 @@ class Findings:
                     "file": copy.original.file,
                     "class": self.class_names[copy.original.label],
                     "split": copy.split,
+                    "fold": None if copy.fold is None else copy.fold + 1,
                 }
                 for copy in group.copies
             ],
             "between_classes": group.between_classes,
             "across_the_split": group.across_the_split,
+            "across_folds": group.across_folds,
         }
 
 
@@ -115,6 +119,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         evaluate_on=evaluate_on,
         held_out_from=held_out_from(dataset, evaluate_on),
         class_names=dataset.class_names,
+        folds=0 if dataset.fold_of_each is None else dataset.folds,
         labels=labels,
         sides={name: [int(values.min()), int(np.median(values)), int(values.max())] for name, values in sides.items()},
         network_side=network_side,
@@ -147,12 +152,21 @@ def list_of_copies(dataset: FewShotDataset) -> list[Copy]:
     own = dataset.originals
     if own is not None:
         parts = {TRAIN: own.train, HELD_OUT: own.held_out, UNUSED: own.unused}
-        return [Copy(original, split) for split, originals in parts.items() for original in originals]
+        copies = {split: [Copy(original, split) for original in originals] for split, originals in parts.items()}
+        return [*_in_folds(copies[TRAIN], dataset), *copies[HELD_OUT], *copies[UNUSED]]
     identity = dataset.identity
     names = [f"training image {index}" for index in dataset.train_indices.tolist()]
     held_out = [f"held-out image {index}" for index in range(len(identity.held_out.labels))]
-    train = _stored(TRAIN, dataset, names)
+    train = _in_folds(_stored(TRAIN, dataset, names), dataset)
     return [*(train[position] for position in dataset.distinct_training), *_stored(HELD_OUT, dataset, held_out)]
+
+
+def _in_folds(train: list[Copy], dataset: FewShotDataset) -> list[Copy]:
+    """Returns the training images with their folds, if there are any."""
+    folds = dataset.fold_of_each
+    if folds is None:
+        return train
+    return [replace(copy, fold=fold) for copy, fold in zip(train, folds.tolist(), strict=True)]
 
 
 def _stored(split: str, dataset: FewShotDataset, names: Sequence[str]) -> list[Copy]:

@@ -73,13 +73,18 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
             yield _balance(findings["imbalance"][split], name)
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images that are almost of one colour", findings["flat"], most)
-    yield from _groups("exact duplicates", findings["exact_duplicates"], findings["evaluate_on"], most)
+    yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
     if findings["near_duplicates"] is not None:
         name = "near duplicates"
         if findings["near_for_training_only"]:
             name += " of training images (there are too many to compare the others)"
-        yield from _groups(name, findings["near_duplicates"], findings["evaluate_on"], most, sign="~")
+        yield from _groups(name, findings["near_duplicates"], findings, most, sign="~")
         yield from _all_alike(findings["near_duplicates"], images)
+
+
+def severity(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    """Returns what sorts groups of copies, the worst first: those that make an accuracy too high, then wrong labels."""
+    return not group["across_the_split"], not group.get("across_folds", False), not group["between_classes"]
 
 
 def _all_alike(groups: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
@@ -119,23 +124,34 @@ def _files(what: str, files: Sequence[str], most: int) -> Iterator[str]:
 
 
 def _groups(
-    what: str, groups: Sequence[Mapping[str, Any]], evaluate_on: str, most: int, sign: str = "="
+    what: str, groups: Sequence[Mapping[str, Any]], findings: Mapping[str, Any], most: int, sign: str = "="
 ) -> Iterator[str]:
-    """Yields a line with the numbers of groups, and up to ``most`` groups, the worst first."""
+    """Yields lines with the numbers of groups, and up to ``most`` groups, the worst first."""
     if not groups:
         yield f"{what}: none"
         return
-    across = sum(group["across_the_split"] for group in groups)
-    between = sum(group["between_classes"] for group in groups)
-    number = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
-    yield (
-        f"{what}: {number} of images; {across or 'none'} in both training and {evaluate_on} images, "
-        f"{between or 'none'} in several classes"
-    )
-    worst_first = sorted(groups, key=lambda group: (not group["across_the_split"], not group["between_classes"]))
+    keys = ("across_the_split", "across_folds", "between_classes")
+    across, folds, between = (sum(group.get(key, False) for group in groups) for key in keys)
+    where = [f"{between or 'none'} in several classes"]
+    if findings.get("folds"):  # earlier versions did not look at folds
+        where.insert(0, f"{folds or 'none'} in several folds")
+    if findings["images"][HELD_OUT]:
+        where.insert(0, f"{across or 'none'} in both training and {findings['evaluate_on']} images")
+    yield f"{what}: {_number_of_groups(len(groups))} of images; {', '.join(where)}"
+    if folds:
+        verb, images = ("spans", "its") if folds == 1 else ("span", "their")
+        yield (
+            f"{_number_of_groups(folds)} of {what} {verb} several folds: {images} images are predicted by models that "
+            "were trained on copies of them, so the expected accuracy is too high"
+        )
+    worst_first = sorted(groups, key=severity)
     for group in worst_first[:most]:
         files = [without_control(copy["file"]) for copy in group["files"]]
         more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
         yield f"  {f' {sign} '.join(files[:MOST_FILES])}{more}"
     if most and len(groups) > most:
         yield f"  and {len(groups) - most} more groups"
+
+
+def _number_of_groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"

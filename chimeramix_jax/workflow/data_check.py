@@ -81,16 +81,23 @@ def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
 
     Raises InputError, with all that is wrong, if what remains without those files cannot be used either.
     """
-    folds = config.folds or (settings.USUAL_FOLDS if config.experiment == settings.AUTO else 0)
+    is_choice = config.experiment == settings.AUTO
+    folds = settings.folds_of_choice(config) if is_choice else config.folds
     arguments = config.max_labels_per_class, config.seed, folds, config.fold
+
+    def load(dataset_config: ConfigDict) -> FewShotDataset:
+        dataset = load_few_shot(dataset_config, *arguments)
+        usual = is_choice and not config.folds  # so small classes have fewer
+        return dataset.with_folds(min(folds, dataset.smallest_class)) if usual else dataset
+
     try:
-        return load_few_shot(config.dataset, *arguments), []
+        return load(config.dataset), []
     except UnreadableFilesError as error:
         readable = ConfigDict(config.dataset)
         readable.skip_unreadable = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SkippedWarning)  # the findings name the files
             try:
-                return load_few_shot(readable, *arguments), [error]
+                return load(readable), [error]
             except InputError as other:  # such as a class without readable files, which are named by the first error
                 raise UnreadableFilesError(f"{error}; without them: {other}") from None

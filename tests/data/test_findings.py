@@ -66,6 +66,39 @@ def test_images_that_a_run_does_not_use_are_no_copies_across_the_split(config):
     assert not any(group["across_the_split"] for group in found["exact_duplicates"] + found["near_duplicates"])
 
 
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+@pytest.mark.parametrize("with_test_images", [False, True])
+def test_near_duplicates_are_in_the_folds_that_the_runs_of_folds_leave_out(config, tmp_path, with_test_images):
+    if not with_test_images:
+        for part in ("test", "val"):
+            shutil.rmtree(tmp_path / "photos" / part)
+    (tmp_path / "photos" / "train" / "dog" / "relabelled.png").unlink()
+    for number in range(5):
+        photo = Image.open(tmp_path / "photos" / "train" / "dog" / f"{number}.png").convert("RGB")
+        photo.save(tmp_path / "photos" / "train" / "dog" / f"{number}.jpg", quality=70)
+    dataset = load_few_shot(config, None, seed=3, folds=2)
+    found = findings_of(dataset, "test", network_side=24).to_dict()
+    left_out = {
+        name: fold for fold in (1, 2) for name in load_few_shot(config, None, seed=3, folds=2, fold=fold).held_out.names
+    }
+    assert left_out.keys() == set(dataset.train.names) and found["folds"] == 2
+    assert len(found["near_duplicates"]) == 5
+    for group in found["near_duplicates"]:
+        folds = {copy["file"]: copy["fold"] for copy in group["files"] if copy["split"] == "train"}
+        assert folds == {file: left_out[file] for file in folds}
+        assert group["across_folds"] == (len(set(folds.values())) > 1)
+    spanning = sum(group["across_folds"] for group in found["near_duplicates"])
+    assert 0 < spanning < 5 and not any(group["across_folds"] for group in found["exact_duplicates"])
+    text = findings_text.full_text(found)
+    assert f"{spanning} in several folds" in text and ("both training and test" in text) == with_test_images
+
+
+def test_folds_that_the_images_do_not_allow_are_left_to_the_runs_of_the_folds(config, tmp_path):
+    shutil.rmtree(tmp_path / "photos" / "val")
+    found = findings_of(load_few_shot(config, None, seed=0, folds=50), "test", network_side=24).to_dict()
+    assert found["folds"] == 0 and "folds" not in findings_text.full_text(found)
+
+
 @pytest.fixture
 def photos_of_shapes(dataset_config, tmp_path):
     """Returns a function that makes findings about photos of these sizes, each in two classes and both splits."""

@@ -61,6 +61,24 @@ def test_the_worst_copies_come_first_and_numbers_say_what_is_left_out(workdir):
     assert "training images per class: 5 (cat) to 20 (dog)" in section.sentences
 
 
+def test_the_page_and_the_card_say_which_copies_are_in_several_folds(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog"))
+    spanning = group(("e.png", "cat"), ("f.png", "cat")) | {"across_folds": True}
+    of_folds = {
+        "held_out_from": "folds",
+        "folds": 5,
+        "images": {"train": 25, "held_out": 0, "unused": 0},
+        "near_duplicates": [group(("g.png", "cat"), ("h.png", "dog")) | {"across_folds": False}, spanning],
+    }
+    files.write_json(workdir.check_findings, marked(FINDINGS | of_folds))
+    report.write(workdir, dataset, predictions)
+    page, card = workdir.report.read_text(), workdir.model_card.read_text()
+    assert "in several folds</th>" in page and "in both training and" not in page + card
+    assert "e.png<br>f.png</td><td>cat</td><td>yes</td></tr>" in page and page.index("e.png") < page.index("g.png")
+    for text in (page, card):
+        assert "1 group of near duplicates spans several folds" in text and "expected accuracy is too high" in text
+
+
 def test_a_run_of_an_earlier_version_has_no_section(tmp_path):
     assert data_section(Workdir(tmp_path)) is None
 
