@@ -71,6 +71,8 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
             raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
         config = _choice_with_changes(record, directory, config)
     _check(config)
+    if record is None:
+        settings.refuse_enlarged(config)
     directory.refuse_among_photos(config)
     with leaving_no_empty_folders(directory.path):
         directory.create()

@@ -11,6 +11,7 @@ from chimeramix_jax.config.checking import (
     check_mixed_images,
     check_value,
     needs_generator,
+    refuse_enlarged,
 )
 from chimeramix_jax.config.comparing import (
     NO_EFFECT_ON_RESULTS,

@@ -30,12 +30,14 @@ class Findings:
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
+    stored_side: int  # that of the stored images; if it is smaller, they are enlarged to the network's
     fit: str  # how images are fitted into squares: ``dataset.fit``
-    enlarged: int  # images that are smaller than that where it counts: a side or, if they are padded, the longer one
+    # Images that are smaller than both sides where it counts: a side or, if they are padded, the longer one.
+    enlarged: int
     elongated: int  # images that are at least ``ELONGATED`` times as long as wide
     # Images that lose more than ``MUCH_LOST`` per cent of their area to a central crop, or would if they were cropped.
     cut: int
-    flat: tuple[str, ...]  # images that are almost of one colour
+    flat: tuple[str, ...]  # images of almost a single colour
     unreadable: tuple[str, ...]  # files that were skipped
     exact: list[Group]
     near: list[Group] | None  # None: not searched, since only a user's own images are
@@ -53,6 +55,7 @@ class Findings:
             "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
             "sides": self.sides,
             "network_side": self.network_side,
+            "stored_side": self.stored_side,
             "fit": self.fit,
             "enlarged": self.enlarged,
             "elongated": self.elongated,
@@ -107,7 +110,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
     """
     copies = list_of_copies(dataset)
     originals = [copy.original for copy in copies]
-    own = dataset.originals
+    own, stored_side = dataset.originals, dataset.train.images.shape[1]
     sides = {name: np.array([getattr(original, name) for original in originals]) for name in ("width", "height")}
     shorter, longer = np.minimum(*sides.values()), np.maximum(*sides.values())
     labels = {
@@ -123,8 +126,9 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         labels=labels,
         sides={name: [int(values.min()), int(np.median(values)), int(values.max())] for name, values in sides.items()},
         network_side=network_side,
+        stored_side=stored_side,
         fit=dataset.fit,
-        enlarged=int(np.sum((longer if dataset.fit == "pad" else shorter) < network_side)),
+        enlarged=int(np.sum((longer if dataset.fit == "pad" else shorter) < min(network_side, stored_side))),
         elongated=int(np.sum(longer >= ELONGATED * shorter)),
         cut=int(np.sum(100 * shorter < (100 - MUCH_LOST) * longer)),
         flat=() if own is None else tuple(original.file for original in originals if not original.perceptual_hash),

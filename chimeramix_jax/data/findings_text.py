@@ -16,9 +16,9 @@ LARGE_GROUP, LARGE_SHARE = 10, 0.25  # a group of near duplicates with so many i
 # By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
 _SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
 _ELONGATED = {
-    "crop": "so that half or more of it is cut off",
+    "crop": "so that half or more of {each} is cut off",
     "pad": "so that half or more of what networks see is grey",
-    "stretch": "and is squeezed to half its length or less",
+    "stretch": "and {each} is squeezed to half its length or less",
 }
 
 
@@ -49,19 +49,22 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         "train": f"{findings['evaluate_on']} images: held out of the training images",
         "validation": "validation images: those that the data have",
         "test": "test images: those that the data have",
-        "folds": "no test images: accuracy is measured by folds of the training images",
+        "folds": "no test images: accuracy is measured by cross-validation on the training images",
     }
     yield sources[findings["held_out_from"]]
     width, height = findings["sides"]["width"], findings["sides"]["height"]
     fit = findings.get("fit", "crop")  # earlier versions cropped all photos
-    seen = f"{findings['network_side']}{_SEEN[fit]}"
-    yield f"sides in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
+    network = findings["network_side"]
+    stored = findings.get("stored_side", network)  # earlier versions did not record it
+    seen = f"{network}{f', enlarged from {stored}' if stored < network else ''}{_SEEN[fit]}"
+    yield f"image size in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
     for key, what in (
-        ("enlarged", "smaller than that, and enlarged"),
+        ("enlarged", f"smaller than {min(network, stored)} and {{are}} enlarged"),
         ("elongated", f"twice as long as wide or more, {_ELONGATED[fit]}"),
     ):
-        if findings[key]:
-            yield f"{_images(findings[key])} {what}"
+        if count := findings[key]:
+            are, each = ("is", "it") if count == 1 else ("are", "each")
+            yield f"{count} image{'' if count == 1 else 's'} {are} {what.format(are=are, each=each)}"
     cut, images = findings.get("cut", 0), sum(findings["images"].values())
     if fit == "crop" and cut > CUT_WORTH_A_WORD * images:
         yield (
@@ -72,7 +75,7 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         if findings["images"][split]:
             yield _balance(findings["imbalance"][split], name)
     yield from _files("unreadable files", findings["unreadable"], most)
-    yield from _files("images that are almost of one colour", findings["flat"], most)
+    yield from _files("images of almost a single colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
     if findings["near_duplicates"] is not None:
         name = "near duplicates"
@@ -100,10 +103,6 @@ def _all_alike(groups: Sequence[Mapping[str, Any]], images: int) -> Iterator[str
 def _range(values: Sequence[int]) -> str:
     low, median, high = values
     return f"{low}" if low == high else f"{low} to {high} (median {median})"
-
-
-def _images(count: int) -> str:
-    return f"{count} image is" if count == 1 else f"{count} images are"
 
 
 def _balance(ends: Mapping[str, Any], name: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,9 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
         directory.check(config)
         with locked(directory.path):
             dataset, problems = _loaded(config)
-            try:
-                data_check.refuse_copies(config, dataset)
-            except InputError as error:
-                problems.append(error)
+            problems += _refused(lambda: data_check.refuse_copies(config, dataset))
+            if not directory.is_of_existing_run():
+                problems += _refused(lambda: settings.refuse_enlarged(config))
             findings, recorded = data_check.examine(config, dataset), True
             try:
                 same_data.refuse_other_data(directory, dataset, "all")
@@ -74,6 +74,15 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
                 problems.append(error)
                 recorded = False
     return Checked(config, directory, findings, problems, recorded)
+
+
+def _refused(check: Callable[[], None]) -> list[InputError]:
+    """Returns the error that a check raises, if it does."""
+    try:
+        check()
+    except InputError as error:
+        return [error]
+    return []
 
 
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:

@@ -22,7 +22,7 @@ def config(dataset_config, tmp_path):
     shutil.copy(folder / "train/dog/0.png", folder / "test/dog/leaked.png")
     Image.open(folder / "train/dog/1.png").convert("RGB").save(folder / "test/dog/edited.jpg", quality=70)
     Image.new("RGB", (60, 20), "white").save(folder / "test/cat/flat.png")
-    dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8})
+    dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 24})
     return dataset_config
 
 
@@ -114,7 +114,7 @@ def photos_of_shapes(dataset_config, tmp_path):
                         0, 255, (4, 4, 3)
                     )
                     Image.fromarray(shade.astype(np.uint8)).resize(size).save(target)
-        dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8, "fit": fit})
+        dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 24, "fit": fit})
         return findings_of(load_few_shot(dataset_config, None, seed=0), "test", network_side=24).to_dict()
 
     return findings
@@ -147,11 +147,23 @@ def test_what_becomes_of_long_photos_depends_on_the_fit(photos_of_shapes):
         assert found["enlarged"] == 4  # the small ones; 30 pixels are more than the network's 24
 
 
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_images_that_are_stored_at_a_smaller_side_than_networks_see_are_said_to_be_enlarged(config):
+    config.image_side = 16
+    dataset = load_few_shot(config, None, seed=0, folds=2)
+    found = findings_of(dataset, "test", network_side=64).to_dict()
+    assert (found["network_side"], found["stored_side"], found["enlarged"]) == (64, 16, 0)
+    assert "networks see 64, enlarged from 16\n" in findings_text.full_text(found)
+    assert findings_of(dataset, "test", network_side=24).to_dict()["enlarged"] == 0  # the flat one has 20 pixels
+    del found["stored_side"]  # of an earlier version
+    assert "networks see 64\n" in findings_text.full_text(found)
+
+
 def test_findings_of_earlier_versions_are_shown_as_of_cropped_photos(photos_of_shapes):
     found = photos_of_shapes((90, 30), (20, 20))
     del found["fit"], found["cut"]
     text = findings_text.full_text(found)
-    assert "half or more of it is cut off" in text and "dataset.fit" not in text
+    assert "half or more of each is cut off" in text and "dataset.fit" not in text
 
 
 def test_a_published_data_set_has_exact_findings_only(dataset_config, data_dir):

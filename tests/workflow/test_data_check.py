@@ -152,6 +152,27 @@ def test_the_check_of_a_choice_has_the_folds_of_the_choice(config, tmp_path):
         assert findings["folds"] == folds == final._data_and_folds(choice)[0].folds  # a class has three photos
 
 
+def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_to_set(config, tmp_path, capsys):
+    config.dataset.duplicates, config.classifier.image_side = "report", 64
+    checks = checked(config, tmp_path / "check")
+    (problem,) = checks.problems
+    assert "set --config.dataset.image_side=64, too" in str(problem)
+    assert "networks see 64, enlarged from 32" in checks.text()
+    choice = load("image_folder:auto")
+    choice.dataset, choice.classifier.image_side, choice.minutes = config.dataset, 64, 1.0
+    for attempt in (chimeramix_jax.train_and_evaluate, chimeramix_jax.choose_and_train):
+        of_attempt = config if attempt is chimeramix_jax.train_and_evaluate else choice
+        with pytest.raises(InputError, match=r"^classifier.image_side: 64, but .*--config.dataset.image_side=64, too"):
+            attempt(of_attempt, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    run = Workdir(tmp_path / "existing")
+    run.create()
+    run.claim(config)
+    with prepared(Request(config, run)) as existing:
+        assert existing.config.classifier.image_side == 64
+    assert not checked(config, run.path).problems
+
+
 def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):
     config = load("digits")
     config.dataset.data_dir = str(data_dir)
