@@ -20,7 +20,7 @@ _PAIRS_AT_ONCE = 1_000_000  # bounds the memory of the search: some tens of MB, 
 
 
 def perceptual_hash(image: Image.Image) -> str:
-    """Returns the hash of an RGB image as 32 hexadecimal digits; an empty text if the image is almost of one colour."""
+    """Returns the hash of an RGB image as 32 hexadecimal digits; an empty text if it has almost a single colour."""
     import imagehash  # here, as only a user's own images are hashed
 
     factor = 2 * min(image.size) // _LARGE_SIDE

@@ -84,7 +84,7 @@ def data_section(workdir: Workdir) -> DataSection | None:
     ]
     lists = [
         FileList(title, findings[key][:MOST_FILES], len(findings[key]))
-        for title, key in (("Unreadable files", "unreadable"), ("Images of almost one colour", "flat"))
+        for title, key in (("Unreadable files", "unreadable"), ("Images of almost a single colour", "flat"))
         if findings[key]
     ]
     return DataSection(
