@@ -73,7 +73,7 @@ def _measure(folder: Path) -> list[tuple[int, Path, Path]]:
     start = time.process_time()
     hashes = [perceptual_hash(_photo(path)) for path in paths]
     hashed = time.process_time()
-    found = list(near_pairs(hashes, most=max(BOUNDS)))
+    found = [(a, b) for array in near_pairs(hashes, most=max(BOUNDS)) for a, b in array.tolist()]
     searched = time.process_time()
     distances = [_distance(hashes[a], hashes[b]) for a, b in found]
     print(

@@ -71,6 +71,8 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
             raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
         config = _choice_with_changes(record, directory, config)
     _check(config)
+    if record is None:
+        settings.refuse_enlarged(config)
     directory.refuse_among_photos(config)
     with leaving_no_empty_folders(directory.path):
         directory.create()
@@ -174,7 +176,7 @@ class _Choosing:
 
     def _usable(self) -> list[str]:
         """Returns the recipes that the smallest class has enough images for, when a fold is left out."""
-        smallest, folds = _smallest_class(self._dataset), self._config.folds
+        smallest, folds = self._dataset.smallest_class, self._config.folds
         training_images = smallest - (math.ceil(smallest / folds) if folds else 0)
         usable = []
         for recipe in menu.recipes_of(self._config):
@@ -281,28 +283,19 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, 
 def _data_and_folds(config: ConfigDict) -> tuple[FewShotDataset, int]:
     """Returns all training and test images, and the number of folds: as set, or else as usual or as classes allow.
 
-    A single recipe needs no folds, and has none unless they are set.
-
     Raises InputError if a class has fewer than two images to divide.
     """
-    if not config.folds and len(menu.recipes_of(config)) == 1:
-        return load_few_shot(config.dataset, config.max_labels_per_class, config.seed), 0
-    dataset = load_few_shot(
-        config.dataset, config.max_labels_per_class, config.seed, config.folds or settings.USUAL_FOLDS
-    )
-    smallest = _smallest_class(dataset)
-    if smallest < 2:
+    draw = config.dataset, config.max_labels_per_class, config.seed
+    dataset = load_few_shot(*draw, settings.folds_of_choice(config))
+    if not dataset.folds:
+        return dataset, 0
+    if dataset.smallest_class < 2:
         raise InputError(
             f"experiment: {config.experiment!r}, but a class has a single different training image (copies count "
             "once); every class needs at least two"
         )
-    folds = config.folds or min(settings.USUAL_FOLDS, smallest)
+    if not config.folds:
+        dataset = dataset.with_folds(min(dataset.folds, dataset.smallest_class))
     # Refuses folds that the images do not allow, before anything is compiled.
-    load_few_shot(config.dataset, config.max_labels_per_class, config.seed, folds, fold=1)
-    return dataset, folds
-
-
-def _smallest_class(dataset: FewShotDataset) -> int:
-    """Returns the number of different training images of the class that has fewest."""
-    images = np.array(dataset.identity.train.images)
-    return min(len(set(images[dataset.train.labels == label])) for label in range(len(dataset.class_names)))
+    load_few_shot(*draw, dataset.folds, fold=1)
+    return dataset, dataset.folds

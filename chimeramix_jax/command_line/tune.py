@@ -195,6 +195,7 @@ def _workers(parsed: Arguments) -> Iterator[Sequence[Worker]]:
 def _check(config: ConfigDict) -> None:
     """Raises InputError for settings that a search cannot use."""
     settings.check(config)
+    settings.refuse_enlarged(config)
     if config.experiment == settings.AUTO:
         raise InputError(f"experiment: {settings.AUTO!r} chooses among recipes itself; search another experiment")
     for key, only in _FIXED.items():

@@ -11,6 +11,7 @@ from chimeramix_jax.config.checking import (
     check_mixed_images,
     check_value,
     needs_generator,
+    refuse_enlarged,
 )
 from chimeramix_jax.config.comparing import (
     NO_EFFECT_ON_RESULTS,
@@ -23,7 +24,7 @@ from chimeramix_jax.config.comparing import (
     shortened,
 )
 from chimeramix_jax.config.defaults import SETTINGS
-from chimeramix_jax.config.experiments import AUTO, USUAL_FOLDS, parse_recipes
+from chimeramix_jax.config.experiments import AUTO, folds_of_choice, parse_recipes
 from chimeramix_jax.config.loading import (
     load,
     load_search_space,

@@ -77,6 +77,14 @@ USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
 registry.reserve(registry.EXPERIMENT, lambda name: name == AUTO or name in EXPERIMENTS)
 
 
+def folds_of_choice(config: ConfigDict) -> int:
+    """Returns the number of folds of a choice: as set, or else the usual one, which small classes may not allow.
+
+    A single recipe needs no folds, and has none unless they are set.
+    """
+    return config.folds or (0 if len(parse_recipes(config.recipes)) == 1 else USUAL_FOLDS)
+
+
 def parse_recipes(text: str) -> tuple[str, ...]:
     """Returns the experiments in a list such as ``baseline,mixup``, for ``recipes``; an empty tuple for an empty text.
 

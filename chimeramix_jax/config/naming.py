@@ -22,26 +22,55 @@ _NAMED = (
 )  # settings that are part of the name
 
 
+_MOST_BYTES = 240  # of a name; file systems allow 255, and some files are named after a run with something added
+_SHORTENED_BYTES = 200
+
+
 def default_workdir(config: ConfigDict) -> str:
     """Returns the default directory of a run, such as ``runs/digits-chimeramix_grid-5-per-class-seed-0``.
 
     The name begins with that of the most similar shipped config file, or else of the data set, and that of an image
     folder. If settings differ from the shipped experiment, or the folder's location does, it ends in a digest of these.
+    A name that would be too long for a file system has only the beginnings of the folder's and the recipes' names.
     """
     name, changed = _nearest_file(config)
-    parts = [re.sub(r"[^\w.-]", "_", name)]
-    if folder := own_folder(config.dataset.name, config.dataset.directory):
-        parts.append(re.sub(r"[^\w.-]", "_", short_name(without_links(folder))))
-    images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
+    file = re.sub(r"[^\w.-]", "_", name)
+    directory = own_folder(config.dataset.name, config.dataset.directory)
+    folder = re.sub(r"[^\w.-]", "_", short_name(without_links(directory))) if directory else ""
     experiment = "-".join([config.experiment, *parse_recipes(config.recipes)])
-    parts += [experiment, f"{images}-per-class", f"seed-{config.seed}"]
+    others = _numbers(config)
+    whole = _joined(file, folder, experiment, *others, _digest(changed) if changed else "")
+    if len(whole.encode()) > _MOST_BYTES:
+        digest = _digest({"changed": changed, "file": file, "folder": folder, "experiment": experiment})
+        file = _cut(file, _SHORTENED_BYTES // 3)
+        room = _SHORTENED_BYTES - len(_joined(file, *others, digest).encode()) - len("--")
+        folder = _cut(folder, max(room // 2, room - len(experiment.encode())))
+        whole = _joined(file, folder, _cut(experiment, room - len(folder.encode())), *others, digest)
+    return os.path.join("runs", whole)
+
+
+def _numbers(config: ConfigDict) -> list[str]:
+    """Returns the parts of a run's name that say how many images, and which, it learns from and is measured on."""
+    images = "all" if config.max_labels_per_class is None else config.max_labels_per_class
+    parts = [f"{images}-per-class", f"seed-{config.seed}"]
     if config.dataset.evaluate_on != "test":
         parts.append(config.dataset.evaluate_on)
     if config.folds:
         parts.append(f"{config.folds}-folds" + (f"-{config.fold_repeats}-times" if config.fold_repeats > 1 else ""))
-    if changed:
-        parts.append(hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6])
-    return os.path.join("runs", "-".join(parts))
+    return parts
+
+
+def _joined(*parts: str) -> str:
+    return "-".join(filter(None, parts))
+
+
+def _digest(content: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    """Returns the beginning of a text that has at most so many bytes in UTF-8, without a part of a character."""
+    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def _nearest_file(config: ConfigDict) -> tuple[str, dict[str, object]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -21,6 +22,7 @@ class Copy:
 
     original: Original
     split: str  # ``TRAIN``, ``HELD_OUT`` or ``UNUSED`` of data/identity.py
+    fold: int | None = None  # of a training image, from 0; None: it is in none
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Group:
     def across_the_split(self) -> bool:
         """Whether a classifier is evaluated on a copy of an image that it was trained on."""
         return {TRAIN, HELD_OUT} <= {copy.split for copy in self.copies}
+
+    @property
+    def across_folds(self) -> bool:
+        """Whether a fold's classifier predicts a copy of an image that it was trained on."""
+        return len({copy.fold for copy in self.copies if copy.fold is not None}) > 1
 
 
 def exact_groups(copies: Iterable[Copy]) -> list[Group]:
@@ -60,13 +67,34 @@ def near_groups(copies: Sequence[Copy]) -> list[Group]:
     distinct = list(by_digest.values())  # in the order of the first copies
     hashes = [same[0].original.perceptual_hash for same in distinct]
     train = sum(same[0].split == TRAIN for same in distinct)
-    pairs = list(near_pairs(hashes, first=train if len(distinct) > MOST_COMPARED else None))
-    if not pairs:
-        return []
-    rows, columns = np.array(pairs).T
-    graph = coo_array((np.ones(len(pairs)), (rows, columns)), shape=(len(distinct), len(distinct)))
+    pairs = near_pairs(hashes, first=train if len(distinct) > MOST_COMPARED else None)
+    component_of = _components(len(distinct), pairs)
+    is_alone = np.bincount(component_of, minlength=len(distinct)) == 1
     components: defaultdict[int, list[Copy]] = defaultdict(list)
-    _, component_of = connected_components(graph, directed=False)
-    for position in sorted({*rows.tolist(), *columns.tolist()}):
-        components[component_of[position]] += distinct[position]
+    for position, component in enumerate(component_of.tolist()):
+        if not is_alone[component]:
+            components[component] += distinct[position]
     return [Group(tuple(component)) for component in components.values()]
+
+
+def near_any(hashes: Sequence[str], others: Sequence[str]) -> Bool[np.ndarray, "hashes"]:
+    """Returns for each perceptual hash whether one of ``others`` is near it; chains of near images do not count."""
+    found = np.zeros(len(hashes), bool)
+    for pairs in near_pairs([*hashes, *others], first=len(hashes)):
+        found[pairs[pairs[:, 1] >= len(hashes), 0]] = True
+    return found
+
+
+def _components(count: int, pairs: Iterable[Int64[np.ndarray, "pairs 2"]]) -> Int64[np.ndarray, "count"]:
+    """Returns the number of the component that each of ``count`` images is in, if the images of a pair are joined.
+
+    Each array of pairs is merged before the next is made, so that memory does not grow with the number of pairs.
+    """
+    component_of = np.arange(count)
+    for array in pairs:
+        ends = component_of[array]
+        ends = ends[ends[:, 0] != ends[:, 1]]
+        if len(ends):
+            graph = coo_array((np.ones(len(ends)), ends.T), shape=(count, count))
+            component_of = connected_components(graph, directed=False)[1].astype(np.int64)[component_of]
+    return component_of

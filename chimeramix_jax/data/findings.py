@@ -1,7 +1,7 @@
 """What a look at a run's data shows before training: its classes, splits and sides, copies, and odd images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,18 @@ class Findings:
     # images; otherwise the split that they are.
     held_out_from: str
     class_names: tuple[str, ...]
+    folds: int  # into which the training images are divided, too; 0: none
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
+    stored_side: int  # that of the stored images; if it is smaller, they are enlarged to the network's
     fit: str  # how images are fitted into squares: ``dataset.fit``
-    enlarged: int  # images that are smaller than that where it counts: a side or, if they are padded, the longer one
+    # Images that are smaller than both sides where it counts: a side or, if they are padded, the longer one.
+    enlarged: int
     elongated: int  # images that are at least ``ELONGATED`` times as long as wide
     # Images that lose more than ``MUCH_LOST`` per cent of their area to a central crop, or would if they were cropped.
     cut: int
-    flat: tuple[str, ...]  # images that are almost of one colour
+    flat: tuple[str, ...]  # images of almost a single colour
     unreadable: tuple[str, ...]  # files that were skipped
     exact: list[Group]
     near: list[Group] | None  # None: not searched, since only a user's own images are
@@ -46,11 +49,13 @@ class Findings:
             "dataset": self.dataset,
             "evaluate_on": self.evaluate_on,
             "held_out_from": self.held_out_from,
+            "folds": self.folds,
             "classes": self._classes(),
             "images": {split: len(labels) for split, labels in self.labels.items()},
             "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
             "sides": self.sides,
             "network_side": self.network_side,
+            "stored_side": self.stored_side,
             "fit": self.fit,
             "enlarged": self.enlarged,
             "elongated": self.elongated,
@@ -85,11 +90,13 @@ class Findings:
                     "file": copy.original.file,
                     "class": self.class_names[copy.original.label],
                     "split": copy.split,
+                    "fold": None if copy.fold is None else copy.fold + 1,
                 }
                 for copy in group.copies
             ],
             "between_classes": group.between_classes,
             "across_the_split": group.across_the_split,
+            "across_folds": group.across_folds,
         }
 
 
@@ -103,7 +110,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
     """
     copies = list_of_copies(dataset)
     originals = [copy.original for copy in copies]
-    own = dataset.originals
+    own, stored_side = dataset.originals, dataset.train.images.shape[1]
     sides = {name: np.array([getattr(original, name) for original in originals]) for name in ("width", "height")}
     shorter, longer = np.minimum(*sides.values()), np.maximum(*sides.values())
     labels = {
@@ -115,11 +122,13 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         evaluate_on=evaluate_on,
         held_out_from=held_out_from(dataset, evaluate_on),
         class_names=dataset.class_names,
+        folds=0 if dataset.fold_of_each is None else dataset.folds,
         labels=labels,
         sides={name: [int(values.min()), int(np.median(values)), int(values.max())] for name, values in sides.items()},
         network_side=network_side,
+        stored_side=stored_side,
         fit=dataset.fit,
-        enlarged=int(np.sum((longer if dataset.fit == "pad" else shorter) < network_side)),
+        enlarged=int(np.sum((longer if dataset.fit == "pad" else shorter) < min(network_side, stored_side))),
         elongated=int(np.sum(longer >= ELONGATED * shorter)),
         cut=int(np.sum(100 * shorter < (100 - MUCH_LOST) * longer)),
         flat=() if own is None else tuple(original.file for original in originals if not original.perceptual_hash),
@@ -147,12 +156,21 @@ def list_of_copies(dataset: FewShotDataset) -> list[Copy]:
     own = dataset.originals
     if own is not None:
         parts = {TRAIN: own.train, HELD_OUT: own.held_out, UNUSED: own.unused}
-        return [Copy(original, split) for split, originals in parts.items() for original in originals]
+        copies = {split: [Copy(original, split) for original in originals] for split, originals in parts.items()}
+        return [*_in_folds(copies[TRAIN], dataset), *copies[HELD_OUT], *copies[UNUSED]]
     identity = dataset.identity
     names = [f"training image {index}" for index in dataset.train_indices.tolist()]
     held_out = [f"held-out image {index}" for index in range(len(identity.held_out.labels))]
-    train = _stored(TRAIN, dataset, names)
+    train = _in_folds(_stored(TRAIN, dataset, names), dataset)
     return [*(train[position] for position in dataset.distinct_training), *_stored(HELD_OUT, dataset, held_out)]
+
+
+def _in_folds(train: list[Copy], dataset: FewShotDataset) -> list[Copy]:
+    """Returns the training images with their folds, if there are any."""
+    folds = dataset.fold_of_each
+    if folds is None:
+        return train
+    return [replace(copy, fold=fold) for copy, fold in zip(train, folds.tolist(), strict=True)]
 
 
 def _stored(split: str, dataset: FewShotDataset, names: Sequence[str]) -> list[Copy]:

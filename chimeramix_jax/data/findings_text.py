@@ -11,13 +11,14 @@ from chimeramix_jax.reporting.text_table import aligned
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group
 CUT_WORTH_A_WORD = 0.25  # share of the images that lose much of their area to the central crop
+LARGE_GROUP, LARGE_SHARE = 10, 0.25  # a group of near duplicates with so many images, and this share of all, is a scene
 
 # By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
 _SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
 _ELONGATED = {
-    "crop": "so that half or more of it is cut off",
+    "crop": "so that half or more of {each} is cut off",
     "pad": "so that half or more of what networks see is grey",
-    "stretch": "and is squeezed to half its length or less",
+    "stretch": "and {each} is squeezed to half its length or less",
 }
 
 
@@ -48,19 +49,22 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         "train": f"{findings['evaluate_on']} images: held out of the training images",
         "validation": "validation images: those that the data have",
         "test": "test images: those that the data have",
-        "folds": "no test images: accuracy is measured by folds of the training images",
+        "folds": "no test images: accuracy is measured by cross-validation on the training images",
     }
     yield sources[findings["held_out_from"]]
     width, height = findings["sides"]["width"], findings["sides"]["height"]
     fit = findings.get("fit", "crop")  # earlier versions cropped all photos
-    seen = f"{findings['network_side']}{_SEEN[fit]}"
-    yield f"sides in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
+    network = findings["network_side"]
+    stored = findings.get("stored_side", network)  # earlier versions did not record it
+    seen = f"{network}{f', enlarged from {stored}' if stored < network else ''}{_SEEN[fit]}"
+    yield f"image size in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
     for key, what in (
-        ("enlarged", "smaller than that, and enlarged"),
+        ("enlarged", f"smaller than {min(network, stored)} and {{are}} enlarged"),
         ("elongated", f"twice as long as wide or more, {_ELONGATED[fit]}"),
     ):
-        if findings[key]:
-            yield f"{_images(findings[key])} {what}"
+        if count := findings[key]:
+            are, each = ("is", "it") if count == 1 else ("are", "each")
+            yield f"{count} image{'' if count == 1 else 's'} {are} {what.format(are=are, each=each)}"
     cut, images = findings.get("cut", 0), sum(findings["images"].values())
     if fit == "crop" and cut > CUT_WORTH_A_WORD * images:
         yield (
@@ -71,22 +75,34 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         if findings["images"][split]:
             yield _balance(findings["imbalance"][split], name)
     yield from _files("unreadable files", findings["unreadable"], most)
-    yield from _files("images that are almost of one colour", findings["flat"], most)
-    yield from _groups("exact duplicates", findings["exact_duplicates"], findings["evaluate_on"], most)
+    yield from _files("images of almost a single colour", findings["flat"], most)
+    yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
     if findings["near_duplicates"] is not None:
         name = "near duplicates"
         if findings["near_for_training_only"]:
             name += " of training images (there are too many to compare the others)"
-        yield from _groups(name, findings["near_duplicates"], findings["evaluate_on"], most, sign="~")
+        yield from _groups(name, findings["near_duplicates"], findings, most, sign="~")
+        yield from _all_alike(findings["near_duplicates"], images)
+
+
+def severity(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    """Returns what sorts groups of copies, the worst first: those that make an accuracy too high, then wrong labels."""
+    return not group["across_the_split"], not group.get("across_folds", False), not group["between_classes"]
+
+
+def _all_alike(groups: Sequence[Mapping[str, Any]], images: int) -> Iterator[str]:
+    """Yields a sentence if so many images are near one another that most of them are hardly copies."""
+    largest = max((len(group["files"]) for group in groups), default=0)
+    if largest >= max(LARGE_GROUP, LARGE_SHARE * images):
+        yield (
+            f"{largest} of {images} images are in one group of near duplicates: they look too much alike for this "
+            "search to tell copies from different photos of one scene"
+        )
 
 
 def _range(values: Sequence[int]) -> str:
     low, median, high = values
     return f"{low}" if low == high else f"{low} to {high} (median {median})"
-
-
-def _images(count: int) -> str:
-    return f"{count} image is" if count == 1 else f"{count} images are"
 
 
 def _balance(ends: Mapping[str, Any], name: str) -> str:
@@ -107,23 +123,34 @@ def _files(what: str, files: Sequence[str], most: int) -> Iterator[str]:
 
 
 def _groups(
-    what: str, groups: Sequence[Mapping[str, Any]], evaluate_on: str, most: int, sign: str = "="
+    what: str, groups: Sequence[Mapping[str, Any]], findings: Mapping[str, Any], most: int, sign: str = "="
 ) -> Iterator[str]:
-    """Yields a line with the numbers of groups, and up to ``most`` groups, the worst first."""
+    """Yields lines with the numbers of groups, and up to ``most`` groups, the worst first."""
     if not groups:
         yield f"{what}: none"
         return
-    across = sum(group["across_the_split"] for group in groups)
-    between = sum(group["between_classes"] for group in groups)
-    number = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
-    yield (
-        f"{what}: {number} of images; {across or 'none'} in both training and {evaluate_on} images, "
-        f"{between or 'none'} in several classes"
-    )
-    worst_first = sorted(groups, key=lambda group: (not group["across_the_split"], not group["between_classes"]))
+    keys = ("across_the_split", "across_folds", "between_classes")
+    across, folds, between = (sum(group.get(key, False) for group in groups) for key in keys)
+    where = [f"{between or 'none'} in several classes"]
+    if findings.get("folds"):  # earlier versions did not look at folds
+        where.insert(0, f"{folds or 'none'} in several folds")
+    if findings["images"][HELD_OUT]:
+        where.insert(0, f"{across or 'none'} in both training and {findings['evaluate_on']} images")
+    yield f"{what}: {_number_of_groups(len(groups))} of images; {', '.join(where)}"
+    if folds:
+        verb, images = ("spans", "its") if folds == 1 else ("span", "their")
+        yield (
+            f"{_number_of_groups(folds)} of {what} {verb} several folds: {images} images are predicted by models that "
+            "were trained on copies of them, so the expected accuracy is too high"
+        )
+    worst_first = sorted(groups, key=severity)
     for group in worst_first[:most]:
         files = [without_control(copy["file"]) for copy in group["files"]]
         more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
         yield f"  {f' {sign} '.join(files[:MOST_FILES])}{more}"
     if most and len(groups) > most:
         yield f"  and {len(groups) - most} more groups"
+
+
+def _number_of_groups(count: int) -> str:
+    return "1 group" if count == 1 else f"{count} groups"

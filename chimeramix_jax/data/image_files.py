@@ -5,11 +5,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_metadata, pillow_warnings
 from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_paths import is_raw
 from chimeramix_jax.errors import InputError, one_line
 
 _WHITE = (255, 255, 255, 255)
@@ -68,6 +69,8 @@ def read_uploaded_rgb(content: bytes, name: str, *, named_by: str) -> Image.Imag
 def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
     """Reads an image; in errors, its file is called ``name``."""
     unreadable = functools.partial(UnreadableImageError, named_by, name)
+    if is_raw(name.name):  # Pillow would read the small preview in many of them
+        raise unreadable("is a camera raw file, which is not read; convert it to JPEG, PNG or TIFF first")
     reads_heic = _enable_heic_if_installed()
     try:
         with pillow_warnings.handled():
@@ -97,12 +100,17 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """
     with pillow_warnings.handled():
         image.load()
-        return _to_rgb(_upright(image))
+        turned = _upright(image)
+        return _to_rgb(_inverted(turned) if _has_white_as_zero(image) else turned)
 
 
 def _upright_rgb(source: _Source) -> Image.Image:
     try:
-        with Image.open(source, formats=None if isinstance(source, Path) else _safe_formats()) as image:
+        if isinstance(source, io.BytesIO):
+            with Image.open(source, formats=_safe_formats()) as image:
+                return upright_rgb(image)
+        # Given a path, Pillow maps some files into memory, and then reads TIFF files that are to be turned wrongly.
+        with source.open("rb") as file, Image.open(file) as image:
             return upright_rgb(image)
     except Exception as error:  # perhaps only the metadata are damaged
         if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
@@ -114,6 +122,17 @@ def _upright_rgb(source: _Source) -> Image.Image:
         with Image.open(io.BytesIO(bare)) as image:
             image.load()
             return _to_rgb(_turned(image, image_metadata.orientation(content)))
+
+
+def _has_white_as_zero(image: Image.Image) -> bool:
+    """Whether an opened image is 16-bit grey whose values fall with brightness; Pillow only inverts those of 8 bits."""
+    tags = getattr(image, "tag_v2", {})  # only TIFF has them
+    return image.mode.startswith("I;16") and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+
+
+def _inverted(image: Image.Image) -> Image.Image:
+    """Returns a 16-bit grey image with its values reversed."""
+    return Image.fromarray(np.iinfo(np.uint16).max - np.asarray(image, np.uint16))
 
 
 def _upright(image: Image.Image) -> Image.Image:

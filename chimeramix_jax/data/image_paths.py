@@ -4,6 +4,7 @@ import errno
 import fnmatch
 import glob
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,13 @@ _OTHER_SUFFIXES = (
     *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log"),
     *(".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ini", ".db", ".sqlite", ".py", ".sh", ".zip"),
     *(".url", ".lnk", ".xmp", ".aae", ".thm", ".mov", ".mp4", ".m4v", ".avi", ".mkv", ".3gp", ".mp3", ".wav", ".m4a"),
+    *(".webm", ".svg", ".bak", "~"),
+)
+_BACKUP = re.compile(r"\.\w+_original", re.ASCII)  # how exiftool ends the name of a file that it has replaced
+# What cameras store before it is made into an image. Many are TIFF files whose first page is a small preview.
+_RAW_SUFFIXES = (
+    *(".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+    *(".3fr", ".iiq", ".x3f", ".erf", ".kdc", ".mrw", ".rwl"),
 )
 
 MOST_NAMED = 5  # ignored files that a warning names
@@ -41,7 +49,24 @@ def is_shown(name: str) -> bool:
 
 def may_be_image(name: str) -> bool:
     """Returns whether a file is to be read as an image: it is not hidden and has no other type's suffix."""
-    return is_shown(name) and not name.lower().endswith(_OTHER_SUFFIXES)
+    return (
+        is_shown(name)
+        and not name.lower().endswith(_OTHER_SUFFIXES)
+        and not is_raw(name)
+        and not _BACKUP.fullmatch(os.path.splitext(name)[1].lower())
+    )
+
+
+def is_raw(name: str) -> bool:
+    """Returns whether a file has the suffix of a camera's raw file."""
+    return name.lower().endswith(_RAW_SUFFIXES)
+
+
+def about_raw(names: Iterable[str | os.PathLike[str]]) -> str:
+    """Returns the end of a sentence about ignored files, which says what to do if there are raw files among them."""
+    if any(is_raw(os.fspath(name)) for name in names):
+        return "; camera raw files are not read, so convert them to JPEG, PNG or TIFF"
+    return ""
 
 
 def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], what: str = "images") -> None:
@@ -53,7 +78,8 @@ def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], wh
     if names:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         first = ", ".join(names[:MOST_NAMED])
-        message = f"{named_by}: ignored {len(names)} files and folders that are not {what}: {first}{more}"
+        listed = f"{first}{more}{about_raw(names)}"
+        message = f"{named_by}: ignored {len(names)} files and folders that are not {what}: {listed}"
         warnings.warn(message, IgnoredFilesWarning, stacklevel=2)
 
 
@@ -181,7 +207,7 @@ def _files_of(name: str, ignored: list[Path]) -> list[Path]:
         else:
             (files if _is_image_file(match) else ignored).append(match)
     if not files:
-        raise InputError(f"--images: no file that matches {name!r} is an image")
+        raise InputError(f"--images: no file that matches {name!r} is an image{about_raw(matches)}")
     return files
 
 
@@ -273,13 +299,15 @@ def _matches_part(name: str, pattern: str) -> bool:
 
 def _below(folder: Path, ignored: list[Path], *, may_be_empty: bool = False) -> list[Path]:
     files: list[Path] = []
+    others: list[Path] = []
     for parent, folders, names in paths.walk(folder, _refuse):
-        ignored += [Path(parent, name) for name in folders if not is_shown(name)]
+        others += [Path(parent, name) for name in folders if not is_shown(name)]
         folders[:] = sorted(filter(is_shown, folders), key=paths.by_name)
         for path in (Path(parent, name) for name in sorted(names, key=paths.by_name)):
-            (files if _is_image_file(path) else ignored).append(path)
+            (files if _is_image_file(path) else others).append(path)
     if not files and not may_be_empty:
-        raise InputError(f"--images: the folder {folder} contains no images")
+        raise InputError(f"--images: the folder {folder} contains no images{about_raw(others)}")
+    ignored += others
     return files
 
 

@@ -67,6 +67,8 @@ class FewShotDataset:
     own_validation: bool = False  # whether validation images are a split of their own, not part of the train split
     directory: Path | None = None  # the folder below which the images' files are; None: the data set has none
     fit: Fit = "crop"  # how the images were fitted into squares
+    folds: int = 0  # into which the training images are divided, too; 0: none, as in a fold's run
+    folds_seed: str = ""  # the seed of these divisions
 
     @cached_property
     def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
@@ -77,6 +79,28 @@ class FewShotDataset:
     def identity(self) -> DataIdentity:
         """The identity of the data, from their content."""
         return self.content or DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
+
+    @cached_property
+    def fold_of_each(self) -> Int64[np.ndarray, "images"] | None:
+        """The fold of each training image, from 0, in the first division; None without folds that the images allow."""
+        if not self.folds:
+            return None
+        try:
+            return division.fold_of_each(
+                self.identity.train.images, self.train.labels, self.folds, f"{self.folds_seed} 0", self.class_names
+            )
+        except InputError:  # it is for the folds' runs to refuse them
+            return None
+
+    @cached_property
+    def smallest_class(self) -> int:
+        """The number of different training images of the class that has fewest; no more folds are possible."""
+        images = np.array(self.identity.train.images)
+        return min(len(set(images[self.train.labels == label])) for label in range(len(self.class_names)))
+
+    def with_folds(self, folds: int) -> "FewShotDataset":
+        """Returns the data with another number of folds."""
+        return self if folds == self.folds else dataclasses.replace(self, folds=folds)
 
 
 def load_few_shot(
@@ -136,8 +160,10 @@ def load_few_shot(
         own_validation="validation" in splits,
         directory=_directory_of_files(entry, dataset_config),
         fit=dataset_config.fit,
+        folds=folds,
+        folds_seed=f"{dataset_config.holdout_seed} {seed}",
     )
-    return _without_fold(dataset, folds, fold, f"{dataset_config.holdout_seed} {seed}") if fold else dataset
+    return _without_fold(dataset, fold) if fold else dataset
 
 
 def _drawn(
@@ -228,19 +254,18 @@ def _originals(builder: Any, chosen: _Examples, held_out: _Examples, others: Ite
     return Originals(chosen.originals or (), held_out.originals or (), unused, skipped_files(builder))
 
 
-def _without_fold(dataset: FewShotDataset, folds: int, fold: int, draw: str) -> FewShotDataset:
+def _without_fold(dataset: FewShotDataset, fold: int) -> FewShotDataset:
     """Returns the data of a fold's run.
 
     Args:
-        dataset: all training images; its held-out images do not matter.
-        folds: the number of folds.
+        dataset: all training images, and their folds; its held-out images do not matter.
         fold: the fold to leave out, from 1, continued from one division to the next.
-        draw: the seed of the divisions.
     """
     images, own = dataset.train, dataset.originals
     digests = images.identity().images if dataset.content is None else dataset.content.train.images
-    repeat, left_out = divmod(fold - 1, folds)
-    numbers = division.fold_of_each(digests, images.labels, folds, f"{draw} {repeat}", dataset.class_names)
+    repeat, left_out = divmod(fold - 1, dataset.folds)
+    draw = f"{dataset.folds_seed} {repeat}"
+    numbers = division.fold_of_each(digests, images.labels, dataset.folds, draw, dataset.class_names)
     train = division.filled_training_positions(numbers, images.labels, left_out)
     out = np.flatnonzero(numbers == left_out)
     train_split, out_split = (
@@ -258,6 +283,7 @@ def _without_fold(dataset: FewShotDataset, folds: int, fold: int, draw: str) -> 
         content=DataIdentity(dataset.class_names, train_split, out_split),
         originals=own,
         own_validation=False,  # a fold is part of the train split, even if there are other validation images
+        folds=0,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chimeramix_jax.data.findings_text import lines
+from chimeramix_jax.data.findings_text import lines, severity
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.runs import data_check
 from chimeramix_jax.runs.workdir import Workdir
@@ -31,6 +31,7 @@ class CopiesRow:
     more: int  # files that are not in ``files``
     classes: tuple[str, ...]  # each once
     across_the_split: bool  # whether a classifier was evaluated on a copy of a training image
+    across_folds: bool  # whether a fold's classifier predicted a copy of an image that it was trained on
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class DataSection:
     sentences: list[str]  # everything that was found, in short
     splits: tuple[str, ...]  # the columns of the table of classes
     classes: list[ClassRow]
+    has_held_out: bool  # whether there are images that copies of training images may be among
+    has_folds: bool  # whether it is known which training images are in different folds
     copies: list[CopiesTable]  # kinds of which there are any
     files: list[FileList]  # problems of which there are any
 
@@ -81,10 +84,18 @@ def data_section(workdir: Workdir) -> DataSection | None:
     ]
     lists = [
         FileList(title, findings[key][:MOST_FILES], len(findings[key]))
-        for title, key in (("Unreadable files", "unreadable"), ("Images of almost one colour", "flat"))
+        for title, key in (("Unreadable files", "unreadable"), ("Images of almost a single colour", "flat"))
         if findings[key]
     ]
-    return DataSection(list(lines(findings, 0)), tuple(splits.values()), classes, copies, lists)
+    return DataSection(
+        sentences=list(lines(findings, 0)),
+        splits=tuple(splits.values()),
+        classes=classes,
+        has_held_out=bool(findings["images"][HELD_OUT]),
+        has_folds=bool(findings.get("folds")),
+        copies=copies,
+        files=lists,
+    )
 
 
 def _copies(title: str, groups: Sequence[Mapping[str, Any]]) -> CopiesTable:
@@ -94,8 +105,8 @@ def _copies(title: str, groups: Sequence[Mapping[str, Any]]) -> CopiesTable:
             max(len(group["files"]) - MOST_FILES_OF_A_GROUP, 0),
             tuple(dict.fromkeys(copy["class"] for copy in group["files"])),
             group["across_the_split"],
+            group.get("across_folds", False),
         )
-        for group in groups
+        for group in sorted(groups, key=severity)[:MOST_GROUPS]
     ]
-    rows.sort(key=lambda row: (not row.across_the_split, len(row.classes) == 1))
-    return CopiesTable(title, rows[:MOST_GROUPS], len(rows))
+    return CopiesTable(title, rows, len(groups))

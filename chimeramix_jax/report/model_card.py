@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
+from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.report import commands
 from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
@@ -79,6 +80,7 @@ def text(
         "training_images": len(dataset.distinct_training),
         "of_class": statistics.percent,
         "divided": dataset.divided,
+        "same_source": held_out_from(dataset, config.dataset.evaluate_on) == "train",
         "sentences": data.sentences if data else [],
         "auto": auto,
         "calibration": measured.get("after") or measured.get("before"),

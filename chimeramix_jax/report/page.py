@@ -43,6 +43,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 MOST_CONFUSED_PAIRS = 8
+MOST_PAIRS_OF_DENSE_TABLE = 20  # listed below a confusion matrix whose cells are too narrow for numbers
 IMAGES_OF_A_PAIR = 5
 MOST_CLASSES_LISTED = 12  # with more classes, only the best and the worst are listed
 BEST_AND_WORST = 5
@@ -180,8 +181,11 @@ def _classes(
 ) -> dict[str, Any]:
     """Prepares the confusion matrix, the most confused pairs (with or without images) and each class's accuracy."""
     accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats)
+    heat_table = confusion.heat_table(matrix, dataset.class_names)
+    most_listed = MOST_PAIRS_OF_DENSE_TABLE if heat_table.dense else 0
     return {
-        "heat_table": confusion.heat_table(matrix, dataset.class_names),
+        "heat_table": heat_table,
+        "confused": confusion.most_confused(matrix, dataset.class_names, most_listed),
         "levels": confusion.LEVELS,
         "pairs": [
             (pair, _misclassified_images(pair, dataset, predictions) if with_images else [])

@@ -48,7 +48,7 @@ def closing_text(results: Mapping[str, Any]) -> str:
         examples = results["validation"]["examples"]
         parts.append(f"measured on {examples} validation images{_validation_images(results)}")
     elif rows and FOLDS in results and "test" not in results:
-        parts.append(f"measured by {_folds_in_words(results[FOLDS])}: the expected accuracy of the final model")
+        parts.append(f"measured on {_folds_in_words(results[FOLDS])}: the expected accuracy of the final model")
         parts[-1] += _less_optimism(results[FOLDS])
     elif rows:
         parts.append(f"measured on {rows[0]['examples']} test images")
@@ -98,11 +98,11 @@ def _validation_images(results: Mapping[str, Any]) -> str:
 
 
 def _folds_in_words(folds: Mapping[str, Any]) -> str:
-    times = "" if folds["repeats"] == 1 else f", {folds['repeats']} times"
+    times = "" if folds["repeats"] == 1 else f", divided {folds['repeats']} times"
     measured, count = len(folds["runs"]), str(folds["folds"])
     if measured < folds["folds"] * folds["repeats"]:
         count = f"{measured} of {count}"
-    return f"{count} folds of {folds['examples']} images{times}, each predicted by a model trained without it"
+    return f"the {folds['examples']} images in {count} folds{times}, each predicted by a model trained without it"
 
 
 def _less_optimism(folds: Mapping[str, Any]) -> str:
@@ -117,7 +117,7 @@ def _beside_the_test(folds: Mapping[str, Any]) -> str:
     low, high = (statistics.percent(bound, folds["examples"]) for bound in folds["interval"])
     accuracy = statistics.percent(folds["expected_accuracy"], folds["examples"])
     interval = f"95% interval {low.removesuffix('%')} to {high}"
-    return f"expected by {_folds_in_words(folds)}: {accuracy}, {interval}{_less_optimism(folds)}"
+    return f"expected from {_folds_in_words(folds)}: {accuracy}, {interval}{_less_optimism(folds)}"
 
 
 def _cells(row: SummaryRow) -> list[str]:

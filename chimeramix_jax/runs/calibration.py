@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from ml_collections import ConfigDict
 
+from chimeramix_jax.data.duplicates import near_any
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.data.loading import FewShotDataset, load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
@@ -46,6 +47,7 @@ class Predicted:
     logits: Logits
     labels: Integer[np.ndarray, "predictions"]
     images: tuple[str, ...]  # the digest of each, as in ``DataIdentity``; copies have the same
+    left_out: int = 0  # other images of this source, which are copies or near duplicates of images used otherwise
 
     def at(self, positions: Integer[np.ndarray, "chosen"]) -> "Predicted":
         """Returns the predictions at these positions."""
@@ -148,9 +150,12 @@ def _why_not(fitting: Predicted | None, has_own_images: bool) -> str | None:
         )
     images = len(set(fitting.images))
     if images < FEWEST_IMAGES:
+        others = ""
+        if fitting.left_out:
+            others = f" that are neither copies nor near duplicates of training or test images ({fitting.left_out} are)"
         return (
             f"No temperature was fitted, because there are only {images} different "
-            f"{split_name(fitting.source)} images; it takes at least {FEWEST_IMAGES}."
+            f"{split_name(fitting.source)} images{others}; it takes at least {FEWEST_IMAGES}."
         )
     if not np.all(np.isfinite(fitting.logits)):
         return "No temperature was fitted, because the outputs for the images to fit it on are not finite."
@@ -160,7 +165,7 @@ def _why_not(fitting: Predicted | None, has_own_images: bool) -> str | None:
 def _of_validation(
     config: ConfigDict, dataset: FewShotDataset, logits_of: Callable[[np.ndarray], Logits]
 ) -> Predicted | None:
-    """Classifies the user's own validation images, if any; leaves out copies of training and test images."""
+    """Classifies the user's own validation images, if any; leaves out those that look like training or test images."""
     if not dataset.own_validation:
         return None
     settings = copy.deepcopy(config.dataset)
@@ -169,13 +174,28 @@ def _of_validation(
         for category in (IgnoredFilesWarning, SkippedWarning):  # already seen when the run's data were loaded
             warnings.simplefilter("ignore", category)
         loaded = load_few_shot(settings, config.max_labels_per_class, config.seed)
-    known = {*dataset.identity.train.images, *dataset.identity.held_out.images}
     digests, validation = loaded.identity.held_out.images, loaded.held_out
-    new = np.array([position for position, digest in enumerate(digests) if digest not in known], np.int64)
-    if not len(new):
-        return None
-    logits = logits_of(resize(validation.images[new], config.classifier.image_side))
-    return Predicted("validation", logits, validation.labels[new], tuple(digests[position] for position in new))
+    is_copy = _are_copies(loaded, dataset)
+    new = np.flatnonzero(~is_copy)
+    logits = np.zeros((0, len(dataset.class_names)), np.float32)
+    if len(new):
+        logits = logits_of(resize(validation.images[new], config.classifier.image_side))
+    images = tuple(digests[position] for position in new)
+    return Predicted("validation", logits, validation.labels[new], images, left_out=int(is_copy.sum()))
+
+
+def _are_copies(validation: FewShotDataset, dataset: FewShotDataset) -> Bool[np.ndarray, "images"]:
+    """Whether each held-out image of ``validation`` is a copy or near duplicate of one that ``dataset`` uses."""
+    known = {*dataset.identity.train.images, *dataset.identity.held_out.images}
+    exact = np.array([digest in known for digest in validation.identity.held_out.images], bool)
+    own, other = validation.originals, dataset.originals
+    if own is None or other is None:
+        return exact
+    hashes, others = (
+        [original.perceptual_hash for original in originals]
+        for originals in (own.held_out, other.train + other.held_out)
+    )
+    return exact | near_any(hashes, others)
 
 
 def _cross_fitted(measured: Predicted, fitting: Predicted) -> Float[np.ndarray, "predictions"]:

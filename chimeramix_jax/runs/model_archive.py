@@ -7,7 +7,7 @@
     model_card.md  the run's model card, if it has one
     weights/*.npy  parameters and batch statistics after the last epoch, in float32, by their places in the network
 
-It holds no optimizer, no generator, no images, no paths of folders and no pickles: reading it runs no code in it.
+It holds no optimizer state, no generator, no images, no paths of folders and no pickles: reading it runs no code in it.
 """
 
 import io

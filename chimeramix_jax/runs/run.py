@@ -115,6 +115,8 @@ def prepared(request: Request) -> Iterator["Run"]:
         directory.create()
         with locked(directory.path):
             directory.check(config, measuring=request.stage == "evaluate")
+            if not directory.is_of_existing_run():
+                settings.refuse_enlarged(config)
             same_settings.refuse_other_settings(directory, config, request.replaced())
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:

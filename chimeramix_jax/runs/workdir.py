@@ -161,6 +161,10 @@ class Workdir:
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
 
+    def is_of_existing_run(self) -> bool:
+        """Whether its settings are given: it holds a run, or belongs to the update of one."""
+        return self.has_config() or self.update.name in self.path.parts
+
     def read_config(self, *, half_replaced: bool = False) -> ConfigDict:
         """Returns the settings of the run; raises InputError if there are none, or they cannot be read.
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,9 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
         directory.check(config)
         with locked(directory.path):
             dataset, problems = _loaded(config)
-            try:
-                data_check.refuse_copies(config, dataset)
-            except InputError as error:
-                problems.append(error)
+            problems += _refused(lambda: data_check.refuse_copies(config, dataset))
+            if not directory.is_of_existing_run():
+                problems += _refused(lambda: settings.refuse_enlarged(config))
             findings, recorded = data_check.examine(config, dataset), True
             try:
                 same_data.refuse_other_data(directory, dataset, "all")
@@ -76,21 +76,37 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
     return Checked(config, directory, findings, problems, recorded)
 
 
+def _refused(check: Callable[[], None]) -> list[InputError]:
+    """Returns the error that a check raises, if it does."""
+    try:
+        check()
+    except InputError as error:
+        return [error]
+    return []
+
+
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
     """Loads the data, without the files that cannot be read; returns the error that a run would raise for them.
 
     Raises InputError, with all that is wrong, if what remains without those files cannot be used either.
     """
-    folds = config.folds or (settings.USUAL_FOLDS if config.experiment == settings.AUTO else 0)
+    is_choice = config.experiment == settings.AUTO
+    folds = settings.folds_of_choice(config) if is_choice else config.folds
     arguments = config.max_labels_per_class, config.seed, folds, config.fold
+
+    def load(dataset_config: ConfigDict) -> FewShotDataset:
+        dataset = load_few_shot(dataset_config, *arguments)
+        usual = is_choice and not config.folds  # so small classes have fewer
+        return dataset.with_folds(min(folds, dataset.smallest_class)) if usual else dataset
+
     try:
-        return load_few_shot(config.dataset, *arguments), []
+        return load(config.dataset), []
     except UnreadableFilesError as error:
         readable = ConfigDict(config.dataset)
         readable.skip_unreadable = True
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SkippedWarning)  # the findings name the files
             try:
-                return load_few_shot(readable, *arguments), [error]
+                return load(readable), [error]
             except InputError as other:  # such as a class without readable files, which are named by the first error
                 raise UnreadableFilesError(f"{error}; without them: {other}") from None

@@ -142,7 +142,7 @@ def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings,
     assert results["test"]["examples"] == 697 and len(results["train_indices"]) == 40
     final = from_json((run / "config.json").read_text())
     assert final.experiment == record["winner"] and final.classifier.epochs == record["final"]["classifier"]
-    assert "expected by" in closing_text(results)
+    assert "expected from the" in closing_text(results)
     capsys.readouterr()
     again = chimeramix_jax.choose_and_train(settings(minutes=minutes), run)
     np.testing.assert_equal(again["test"], results["test"])

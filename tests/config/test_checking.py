@@ -55,6 +55,36 @@ def test_an_unknown_experiment_is_refused_with_a_suggestion_and_all_names():
     assert all(name in message for name in experiments.EXPERIMENTS)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "changes", "message"),
+    [
+        ("baseline", {"classifier.image_side": 64}, "classifier.image_side: 64, but the images are stored at dataset."),
+        ("chimeramix_grid", {"generator.image_side": 40}, "generator.image_side: 40, but the images are stored at"),
+        ("baseline", {"generator.image_side": 40}, None),
+        ("chimeramix_grid", {"dataset.image_side": 16, "classifier.image_side": 16}, None),  # 32 is the smallest
+        ("baseline", {"classifier.image_side": 64, "dataset.image_side": 64}, None),
+        ("baseline", {"classifier.image_side": 64, "dataset.name": "digits"}, None),
+    ],
+)
+def test_images_that_would_be_stored_smaller_than_networks_see_them_are_refused(experiment, changes, message):
+    config = settings.load(f"image_folder:{experiment}")
+    config.update_from_flattened_dict(changes)
+    if message is None:
+        settings.refuse_enlarged(config)
+        return
+    with pytest.raises(InputError) as caught:
+        settings.refuse_enlarged(config)
+    key, value = next(iter(changes.items()))
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+    assert str(caught.value).endswith(f"set --config.dataset.image_side={value}, too, or lower {key} to 32")
+
+
+@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
+@pytest.mark.parametrize("file", shipped.names())
+def test_no_shipped_settings_enlarge_stored_images(file, experiment):
+    settings.refuse_enlarged(settings.load(f"{file}:{experiment}"))
+
+
 def test_every_setting_has_exactly_one_rule(config):
     assert set(settings.SETTINGS) == set(settings.flatten(config))
 
@@ -135,6 +165,11 @@ def test_a_value_out_of_range_is_refused_with_key_and_value(config, key, value):
 )
 def test_values_at_the_limits_of_the_range_are_allowed(config, key, value):
     settings.check(changed(config, key, value))
+
+
+def test_whole_numbers_of_any_size_are_refused_like_others_out_of_range(config):
+    for key, rule in settings.SETTINGS.items():
+        assert not rule.holds(10**400), key
 
 
 def test_a_mask_finer_than_the_feature_map_is_refused_with_the_largest_allowed_size(config):

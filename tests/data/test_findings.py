@@ -22,7 +22,7 @@ def config(dataset_config, tmp_path):
     shutil.copy(folder / "train/dog/0.png", folder / "test/dog/leaked.png")
     Image.open(folder / "train/dog/1.png").convert("RGB").save(folder / "test/dog/edited.jpg", quality=70)
     Image.new("RGB", (60, 20), "white").save(folder / "test/cat/flat.png")
-    dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8})
+    dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 24})
     return dataset_config
 
 
@@ -66,6 +66,39 @@ def test_images_that_a_run_does_not_use_are_no_copies_across_the_split(config):
     assert not any(group["across_the_split"] for group in found["exact_duplicates"] + found["near_duplicates"])
 
 
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+@pytest.mark.parametrize("with_test_images", [False, True])
+def test_near_duplicates_are_in_the_folds_that_the_runs_of_folds_leave_out(config, tmp_path, with_test_images):
+    if not with_test_images:
+        for part in ("test", "val"):
+            shutil.rmtree(tmp_path / "photos" / part)
+    (tmp_path / "photos" / "train" / "dog" / "relabelled.png").unlink()
+    for number in range(5):
+        photo = Image.open(tmp_path / "photos" / "train" / "dog" / f"{number}.png").convert("RGB")
+        photo.save(tmp_path / "photos" / "train" / "dog" / f"{number}.jpg", quality=70)
+    dataset = load_few_shot(config, None, seed=3, folds=2)
+    found = findings_of(dataset, "test", network_side=24).to_dict()
+    left_out = {
+        name: fold for fold in (1, 2) for name in load_few_shot(config, None, seed=3, folds=2, fold=fold).held_out.names
+    }
+    assert left_out.keys() == set(dataset.train.names) and found["folds"] == 2
+    assert len(found["near_duplicates"]) == 5
+    for group in found["near_duplicates"]:
+        folds = {copy["file"]: copy["fold"] for copy in group["files"] if copy["split"] == "train"}
+        assert folds == {file: left_out[file] for file in folds}
+        assert group["across_folds"] == (len(set(folds.values())) > 1)
+    spanning = sum(group["across_folds"] for group in found["near_duplicates"])
+    assert 0 < spanning < 5 and not any(group["across_folds"] for group in found["exact_duplicates"])
+    text = findings_text.full_text(found)
+    assert f"{spanning} in several folds" in text and ("both training and test" in text) == with_test_images
+
+
+def test_folds_that_the_images_do_not_allow_are_left_to_the_runs_of_the_folds(config, tmp_path):
+    shutil.rmtree(tmp_path / "photos" / "val")
+    found = findings_of(load_few_shot(config, None, seed=0, folds=50), "test", network_side=24).to_dict()
+    assert found["folds"] == 0 and "folds" not in findings_text.full_text(found)
+
+
 @pytest.fixture
 def photos_of_shapes(dataset_config, tmp_path):
     """Returns a function that makes findings about photos of these sizes, each in two classes and both splits."""
@@ -81,7 +114,7 @@ def photos_of_shapes(dataset_config, tmp_path):
                         0, 255, (4, 4, 3)
                     )
                     Image.fromarray(shade.astype(np.uint8)).resize(size).save(target)
-        dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 8, "fit": fit})
+        dataset_config.update({"name": "image_folder", "directory": str(folder), "image_side": 24, "fit": fit})
         return findings_of(load_few_shot(dataset_config, None, seed=0), "test", network_side=24).to_dict()
 
     return findings
@@ -114,11 +147,23 @@ def test_what_becomes_of_long_photos_depends_on_the_fit(photos_of_shapes):
         assert found["enlarged"] == 4  # the small ones; 30 pixels are more than the network's 24
 
 
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_images_that_are_stored_at_a_smaller_side_than_networks_see_are_said_to_be_enlarged(config):
+    config.image_side = 16
+    dataset = load_few_shot(config, None, seed=0, folds=2)
+    found = findings_of(dataset, "test", network_side=64).to_dict()
+    assert (found["network_side"], found["stored_side"], found["enlarged"]) == (64, 16, 0)
+    assert "networks see 64, enlarged from 16\n" in findings_text.full_text(found)
+    assert findings_of(dataset, "test", network_side=24).to_dict()["enlarged"] == 0  # the flat one has 20 pixels
+    del found["stored_side"]  # of an earlier version
+    assert "networks see 64\n" in findings_text.full_text(found)
+
+
 def test_findings_of_earlier_versions_are_shown_as_of_cropped_photos(photos_of_shapes):
     found = photos_of_shapes((90, 30), (20, 20))
     del found["fit"], found["cut"]
     text = findings_text.full_text(found)
-    assert "half or more of it is cut off" in text and "dataset.fit" not in text
+    assert "half or more of each is cut off" in text and "dataset.fit" not in text
 
 
 def test_a_published_data_set_has_exact_findings_only(dataset_config, data_dir):

@@ -4,13 +4,14 @@ import struct
 import sys
 import types
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from chimeramix_jax.data import image_files, image_metadata
-from chimeramix_jax.data.image_files import UnreadableImageError, read_square_rgb
+from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, read_square_rgb, read_uploaded_rgb
 from chimeramix_jax.errors import InputError
 
 
@@ -100,6 +101,29 @@ def test_shrinking_averages_instead_of_skipping_pixels(tmp_path):
     assert np.abs(pixels - 127).max() < 20
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_grey_of_16_bits_whose_zero_is_white_is_read_like_that_of_8_bits(tmp_path, orientation):
+    grey = np.linspace(0, 255, 48).astype(np.uint8).reshape(6, 8)
+    black_is_zero, white_is_zero = tmp_path / "black.tif", tmp_path / "white.tif"
+    Image.fromarray(grey.astype(np.uint16) * 257).save(black_is_zero, tiffinfo={262: 1, 274: orientation})
+    Image.fromarray((255 - grey).astype(np.uint16) * 257).save(white_is_zero, tiffinfo={262: 0, 274: orientation})
+    eight_bits = tmp_path / "eight.tif"
+    Image.fromarray(grey).save(eight_bits, tiffinfo={274: orientation})
+    expected = grey if orientation == 1 else np.rot90(grey, -1)
+    for path in (black_is_zero, white_is_zero, eight_bits):
+        np.testing.assert_array_equal(np.asarray(read_rgb(path))[..., 0], expected)
+
+
+@pytest.mark.parametrize("name", ["x.dng", "x.NEF", "x.cr3"])
+def test_a_raw_file_is_refused_though_pillow_would_read_its_preview(tmp_path, name):
+    Image.new("RGB", (16, 12)).save(tmp_path / name, "tiff")
+    expected = "is a camera raw file, which is not read; convert it to JPEG, PNG or TIFF first"
+    with pytest.raises(UnreadableImageError, match=expected):
+        read_rgb(tmp_path / name, named_by="--images")
+    with pytest.raises(UnreadableImageError, match=expected):
+        read_uploaded_rgb((tmp_path / name).read_bytes(), name, named_by="photo")
+
+
 def test_a_long_thin_image_is_enlarged_only_where_it_is_kept(tmp_path):
     assert read(saved(tmp_path, plain("L", 7, (60000, 1)), "x.png"), side=64).shape == (64, 64, 3)
 
@@ -145,10 +169,10 @@ def test_an_image_one_pixel_wide_is_enlarged(tmp_path, size):
 
 
 def test_a_file_without_read_permission_is_named_in_the_error(tmp_path, monkeypatch):
-    def refuse(path, **options):
+    def refuse(path, *options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(InputError, match=r"/x.png cannot be read: permission denied"):
         read(tmp_path / "x.png")
 

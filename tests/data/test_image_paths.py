@@ -114,6 +114,23 @@ def test_files_that_are_not_images_are_ignored_and_counted_in_one_line(photos):
         find("photos/*.txt")
 
 
+def test_raw_files_and_backup_copies_are_ignored_and_raw_files_are_said_not_to_be_read(photos):
+    for name in ("a.DNG", "a.nef", "a.jpg_original", "a.png~", "a.jpg.bak", "a.webm", "a.svg", "cat_original.jpg"):
+        (Path("photos") / name).touch()
+    with pytest.warns(IgnoredFilesWarning) as warned:
+        found = names("photos")
+    assert found == ["photos/a.png", "photos/b.png", "photos/cat_original.jpg", "photos/more/c.jpg"]
+    assert str(warned[0].message).startswith("--images: ignored 9 files and folders that are not images: ")
+    assert str(warned[0].message).endswith("; camera raw files are not read, so convert them to JPEG, PNG or TIFF")
+    assert names("photos/a.nef") == ["photos/a.nef"]  # it is named itself, so its reader refuses it
+    with pytest.raises(InputError, match=r"no file that matches .* is an image; camera raw files are not read"):
+        find("photos/*.nef")
+    os.mkdir("raw")
+    Path("raw/a.CR3").touch()
+    with pytest.raises(InputError, match="the folder raw contains no images; camera raw files are not read"):
+        find("raw")
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_are_found_in_both_unicode_forms(photos, form):
     other = "NFD" if form == "NFC" else "NFC"

@@ -134,8 +134,14 @@ def test_labels_that_look_alike_are_refused_with_the_codes_of_what_cannot_be_see
     assert "'a'" in str(caught.value) and ascii(label) in str(caught.value)
 
 
+def test_labels_that_differ_only_in_capitals_are_refused(table):
+    rewritten(table, "path,label", *GOOD[:2], *((path, "A") for path, _ in GOOD[2:]))
+    with pytest.raises(InputError, match=r"rename the label 'A' or 'a' in .*; the names differ only in capital"):
+        scan(str(table))
+
+
 def test_labels_with_slashes_and_of_other_scripts_are_accepted(table):
-    labels = "a/b", "\u0646\u200c\u0646", "\U0001f469\u200d\U0001f52c", "a b", "a  b", "ä" * 100
+    labels = "a/b", "\u0646\u200c\u0646", "\U0001f469\u200d\U0001f52c", "a b", "a  c", "ä" * 100
     rows = [(f"photos/{number}.png", label, "train") for number, label in enumerate(labels)]
     write_images(table.parent / "held-out", 1)
     contents = scan(str(rewritten(table, "path,label,split", *rows, ("held-out/0.png", "a/b", "test"))))

@@ -82,6 +82,16 @@ def lay_out(folder, case):
     if case == "twins":
         write_image(cat, 1)
         write_image(folder / "train" / "cat\u200b" / "0.png", 1)
+    if case == "capitals":
+        write_split(folder / "train", {"Black  cat": [1], "dog": [2], "black Cat": [3]})
+    for part in ("test", "val"):
+        if case == f"two forms in {part}":
+            write_split(folder / "train", {"B\u00e4r": [1, 2], "dog": [3, 4]})
+            write_split(folder / part, {"B\u00e4r": [5], "Ba\u0308r": [6], "dog": [7]})
+    if case == "only raw":
+        write_image(dog, 1)
+        (cat.parent).mkdir()
+        (cat.parent / "DSC_1.NEF").touch()
     if case == "one folder too many":
         write_split(folder / "photos", {"cat": range(3), "dog": range(3)})
         (folder / "__MACOSX").mkdir()
@@ -112,6 +122,10 @@ def lay_out(folder, case):
         ("blanks", "rename the class folder 'cow ' in {folder}/train"),
         ("long name", "rename the class folder 'éé"),
         ("twins", "rename the class folder 'cat' or 'cat\\u200b' in {folder}/train; the names differ only in"),
+        ("capitals", "rename the class folder 'Black  cat' or 'black Cat' in {folder}/train; the names differ only in"),
+        ("two forms in test", "{folder}/test has two folders called 'B\u00e4r'; merge them"),
+        ("two forms in val", "{folder}/val has two folders called 'B\u00e4r'; merge them"),
+        ("only raw", "the class folder {folder}/train/cat contains no images; camera raw files are not"),
         ("one folder too many", "{folder} contains only the folder 'photos', which contains folders and not the"),
         ("a whole data set below", "{folder} contains only the folder 'photos', which contains folders and not the"),
         ("one folder too many in train", "{folder}/train contains only the folder 'photos', which contains folders"),

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from chimeramix_jax import files, report
@@ -59,6 +61,36 @@ def test_the_worst_copies_come_first_and_numbers_say_what_is_left_out(workdir):
     assert (len(near.rows), near.total) == (MOST_GROUPS, MOST_GROUPS + 1)
     assert [(table.title, table.files, table.total) for table in section.files] == [("Unreadable files", [HOSTILE], 1)]
     assert "training images per class: 5 (cat) to 20 (dog)" in section.sentences
+
+
+def test_bars_of_classes_have_widths_that_browsers_understand(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog"))
+    files.write_json(workdir.check_findings, marked(FINDINGS))
+    report.write(workdir, dataset, predictions)
+    page = workdir.report.read_text()
+    assert re.findall(r'<td class="share" aria-hidden="true"><span class="bar fill-1" style="([^"]*)">', page) == [
+        "width: 25.0%",
+        "width: 100.0%",
+    ]
+    assert re.search(r"\.bar \{ display: block; height: ", page) and 'aria-label="Near duplicates"' in page
+
+
+def test_the_page_and_the_card_say_which_copies_are_in_several_folds(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog"))
+    spanning = group(("e.png", "cat"), ("f.png", "cat")) | {"across_folds": True}
+    of_folds = {
+        "held_out_from": "folds",
+        "folds": 5,
+        "images": {"train": 25, "held_out": 0, "unused": 0},
+        "near_duplicates": [group(("g.png", "cat"), ("h.png", "dog")) | {"across_folds": False}, spanning],
+    }
+    files.write_json(workdir.check_findings, marked(FINDINGS | of_folds))
+    report.write(workdir, dataset, predictions)
+    page, card = workdir.report.read_text(), workdir.model_card.read_text()
+    assert "in several folds</th>" in page and "in both training and" not in page + card
+    assert "e.png<br>f.png</td><td>cat</td><td>yes</td></tr>" in page and page.index("e.png") < page.index("g.png")
+    for text in (page, card):
+        assert "1 group of near duplicates spans several folds" in text and "expected accuracy is too high" in text
 
 
 def test_a_run_of_an_earlier_version_has_no_section(tmp_path):

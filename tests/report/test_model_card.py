@@ -112,7 +112,7 @@ def test_a_card_of_folds_says_that_there_are_no_test_images(tmp_path):
         "train",
         {"type": "accuracy", "value": 0.5, "name": "Expected accuracy by folds"},
     )
-    assert "**50%** of new images are expected to be right (95 % interval " in body
+    assert "The model is expected to classify **50%** of new images correctly (95 % interval " in body
     assert "There are no test images." in body and "`1f`" in body and "`2e`" not in body
     assert "| class | training images | predicted images |" in body
 

@@ -93,6 +93,37 @@ def test_the_sections_follow_what_a_reader_wants_to_know(written):
     assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
+def test_many_classes_have_their_numbers_in_lists_and_their_names_in_other_files(tmp_path):
+    names = tuple(f"class {number}" for number in range(25))
+    workdir, dataset, predictions = finished_run.make(tmp_path, names)
+    report.write(workdir, dataset, predictions)
+    page, results = workdir.report.read_text(encoding="utf-8"), json.loads(workdir.results.read_text())
+    text = words(Page(page))
+    counts = np.array(results["test"]["confusion"])
+    assert "All numbers of the matrix are in results.json, as confusion of test." in text
+    wrong = counts * ~np.eye(25, dtype=bool)
+    first = np.unravel_index(np.argmax(wrong), wrong.shape)
+    listed = re.findall(r'<tr><th scope="row">([^<]*)</th><td>([^<]*)</td><td class="number">(\d+)</td>', page)
+    assert len(listed) == min(20, np.count_nonzero(wrong))
+    assert listed[0] == (names[first[0]], names[first[1]], str(wrong.max()))
+    assert "model_card.md lists all 25 classes." in text
+    card = workdir.model_card.read_text(encoding="utf-8")
+    assert all(f"\n| {name} | " in card for name in names)
+    assert re.search(r'aria-label="95 % intervals of the accuracy: [^"]*chance 4.0\xa0%"', page)
+
+
+def test_every_table_that_may_scroll_can_be_reached_and_has_a_name(written):
+    regions = re.findall(r'<div class="wide"([^>]*)>', written[0].report.read_text(encoding="utf-8"))
+    assert len(regions) > 3
+    assert all(re.search('tabindex="0" role="region" aria-label="[^"]+"', region) for region in regions)
+
+
+def test_what_is_folded_has_its_summary_in_print(written):
+    page = written[0].report.read_text(encoding="utf-8")
+    printed = page[page.index("@media print") : page.index("</style>")]
+    assert "details" not in printed and "summary" not in printed
+
+
 @pytest.mark.parametrize(("repeats", "optimism"), [(1, 0.0), (2, 0.0), (1, 0.05)])
 def test_a_run_measured_by_folds_alone_shows_its_expected_accuracy(tmp_path, repeats, optimism):
     workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog", "owl"))

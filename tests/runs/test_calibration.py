@@ -1,6 +1,7 @@
 """Which images a temperature is fitted on, and what the results say about it; no networks are trained."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -118,6 +119,27 @@ def test_own_validation_images_give_the_temperature_without_copies_of_other_imag
     assert images.shape == (28, 8, 8, 3)  # number 1 is also a training photo, in both classes
     assert (found["fitted_on"], found["fitted_images"], found["measured_on"]) == ("validation", 28, "test")
     assert found["images"] == 4 and not found["cross_fitted"] and found["temperature"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_own_validation_images_that_nearly_equal_other_images_give_no_temperature(photos, tmp_path):
+    for part, number in (("train", 1), ("test", 60)):
+        for label in range(2):
+            image = Image.open(tmp_path / "photos" / part / f"class {label}" / f"{number}.png")
+            edited = np.asarray(image) // 4 * 4 + 1
+            Image.fromarray(edited).save(tmp_path / "photos" / "val" / f"class {label}" / f"{number % 50}.png")
+    found, (images,) = calibrated(photos, load_few_shot(photos.dataset, None, 0))
+    assert len(images) == found["fitted_images"] == 26  # of 30, four of which are edited copies
+
+
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_validation_images_that_are_all_copies_are_said_to_be(photos, tmp_path):
+    shutil.rmtree(tmp_path / "photos" / "val")
+    shutil.copytree(tmp_path / "photos" / "test", tmp_path / "photos" / "val")
+    found, others = calibrated(photos, load_few_shot(photos.dataset, None, 0))
+    assert found["temperature"] is None and not others
+    reason = "only 0 different validation images that are neither copies nor near duplicates of training or test images"
+    assert f"{reason} (4 are); it takes at least 20." in found["explanation"]
 
 
 def test_validation_images_that_a_run_is_measured_on_give_the_temperature_by_cross_fitting(photos):

@@ -11,6 +11,7 @@ from conftest import ROOT
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax.auto import final
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.run import Request, load_dataset, prepared
@@ -140,6 +141,36 @@ def test_a_run_may_lie_beside_training_and_test_photos(photos, config):
     config.dataset.duplicates = "report"
     for _ in range(2):
         assert chimeramix_jax.check_data(config, photos / "runs" / "first")["images"]["train"] == 6
+
+
+def test_the_check_of_a_choice_has_the_folds_of_the_choice(config, tmp_path):
+    choice = load("image_folder:auto")
+    choice.dataset, choice.dataset.duplicates = config.dataset, "report"
+    for number, (changes, folds) in enumerate([({}, 3), ({"folds": 2}, 2), ({"folds": 0, "recipes": "baseline"}, 0)]):
+        choice.update(changes)
+        findings = chimeramix_jax.check_data(choice, tmp_path / str(number))
+        assert findings["folds"] == folds == final._data_and_folds(choice)[0].folds  # a class has three photos
+
+
+def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_to_set(config, tmp_path, capsys):
+    config.dataset.duplicates, config.classifier.image_side = "report", 64
+    checks = checked(config, tmp_path / "check")
+    (problem,) = checks.problems
+    assert "set --config.dataset.image_side=64, too" in str(problem)
+    assert "networks see 64, enlarged from 32" in checks.text()
+    choice = load("image_folder:auto")
+    choice.dataset, choice.classifier.image_side, choice.minutes = config.dataset, 64, 1.0
+    for attempt in (chimeramix_jax.train_and_evaluate, chimeramix_jax.choose_and_train):
+        of_attempt = config if attempt is chimeramix_jax.train_and_evaluate else choice
+        with pytest.raises(InputError, match=r"^classifier.image_side: 64, but .*--config.dataset.image_side=64, too"):
+            attempt(of_attempt, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    run = Workdir(tmp_path / "existing")
+    run.create()
+    run.claim(config)
+    with prepared(Request(config, run)) as existing:
+        assert existing.config.classifier.image_side == 64
+    assert not checked(config, run.path).problems
 
 
 def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def test_the_results_are_those_of_all_predictions_and_said_to_be_the_expected_ac
     assert folds["interval"][0] <= folds["top1"] <= folds["interval"][1]
     assert [fold["workdir"] for fold in folds["runs"]] == ["folds/fold-1-of-2", "folds/fold-2-of-2"]
     text = closing_text(returned)
-    assert "measured by 2 folds of 50 images, each predicted by a model trained without it" in text
+    assert "measured on the 50 images in 2 folds, each predicted by a model trained without it" in text
     assert "the expected accuracy of the final model" in text
     assert returned["summary"][0]["top_1"] == folds["top1"]
 
@@ -211,7 +211,7 @@ def test_the_data_are_described_once_for_all_folds(finished):
     root, _ = finished
     lines = [line for line in (root / "printed").read_text().splitlines() if line.startswith("data: ")]
     assert lines[0] == "data: 10 classes, 50 training images"
-    assert "data: no test images: accuracy is measured by folds of the training images" in lines
+    assert "data: no test images: accuracy is measured by cross-validation on the training images" in lines
     assert sum("exact duplicates" in line for line in lines) == 1
     found = json.loads((root / "run" / "check.json").read_text())
     assert found["images"] == {"train": 50, "held_out": 0, "unused": 0}
@@ -314,7 +314,7 @@ def test_folds_repeated_beside_test_images_are_counted_per_image(settings, tmp_p
     assert names == ["fold-1-of-2", "fold-1-of-2-again-1", "fold-2-of-2", "fold-2-of-2-again-1"]
     text = closing_text(returned)
     assert "measured on 10 test images" in text
-    assert "expected by 2 folds of 40 images, 2 times, each predicted by a model trained without it" in text
+    assert "expected from the 40 images in 2 folds, divided 2 times, each predicted by a model trained without" in text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _MOST_BYTES = 200  # file systems allow names of 255, and some files are named after a class with something added
 _RULE = (
@@ -23,13 +23,29 @@ def problem_with(names: Sequence[str], kind: str, place: str = "") -> str | None
     for name in names:
         if not _is_usable(name):
             return f"rename the {kind} {name!r}{place}; {_RULE}"
+    if alike := _equal(names, _visible):
+        first, second = alike  # with codes in place of what cannot be seen
+        names_differ = f"{first!a} or {second!a}{place}; the names differ only in characters that cannot be seen"
+        return f"rename the {kind} {names_differ}"
+    if alike := _equal(names, _without_capitals):
+        first, second = alike
+        return f"rename the {kind} {first!r} or {second!r}{place}; the names differ only in capital letters or spaces"
+    return None
+
+
+def _equal(names: Sequence[str], form: Callable[[str], str]) -> tuple[str, str] | None:
+    """Returns the first two different names that are equal in a form; None if there are none."""
     first: dict[str, str] = {}
     for name in names:
-        other = first.setdefault(_visible(name), name)
+        other = first.setdefault(form(name), name)
         if other != name:
-            alike = f"{other!a} or {name!a}"  # with codes in place of what cannot be seen
-            return f"rename the {kind} {alike}{place}; the names differ only in characters that cannot be seen"
+            return other, name
     return None
+
+
+def _without_capitals(name: str) -> str:
+    """Returns a name in small letters and with single spaces: ``Cat`` and ``cat`` are hardly different classes."""
+    return " ".join(name.split()).casefold()
 
 
 def _is_usable(name: str) -> bool:

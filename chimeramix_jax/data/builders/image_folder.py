@@ -34,7 +34,13 @@ from chimeramix_jax.data.builders.contents import (
     refuse_odd_names,
     refuse_single_images,
 )
-from chimeramix_jax.data.image_paths import IgnoredFilesWarning, is_shown, may_be_image, warn_of_ignored
+from chimeramix_jax.data.image_paths import (
+    IgnoredFilesWarning,
+    about_raw,
+    is_shown,
+    may_be_image,
+    warn_of_ignored,
+)
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import by_name, local_path
 
@@ -52,7 +58,8 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
     train = listing.files_of_classes(folders)
     for label, name in enumerate(class_names):
         if not any(file.label == label for file in train):
-            raise InputError(f"dataset.directory: the class folder {folders[name]} contains no images")
+            raw = about_raw(path for path in ignored if path.parent == folders[name])
+            raise InputError(f"dataset.directory: the class folder {folders[name]} contains no images{raw}")
     validation, test = (
         tuple(listing.held_out_files(split_roots[split])) if split in split_roots else None
         for split in (VALIDATION, TEST)
@@ -143,6 +150,23 @@ def _is_folder(path: Path) -> bool:
 
 def _class_folders(root: Path, split_root: Path, ignored: list[Path]) -> dict[str, Path]:
     """Returns the class folders in the user's folder, or in its part ``split_root``, by class name."""
+    folders = _folders_by_name(split_root, ignored)
+    if not folders:
+        raise InputError(f"dataset.directory: {split_root} contains no class folders with images")
+    if len(folders) == 1:
+        only, path = next(iter(folders.items()))
+        if _holds_folders(path):
+            _refuse_one_folder_too_many(root, split_root, path)
+        raise InputError(f"dataset.directory: {split_root} contains only one class, {only!r}; at least two are needed")
+    refuse_odd_names(tuple(folders), "class folder", split_root)
+    return folders
+
+
+def _folders_by_name(split_root: Path, ignored: list[Path]) -> dict[str, Path]:
+    """Returns the folders in a part of the user's folder by their names in composed form; ``ignored`` gets the rest.
+
+    Raises InputError for names that differ only in their Unicode form.
+    """
     folders: dict[str, Path] = {}
     for path in _listed(split_root):
         if not (is_shown(path.name) and _is_folder(path)):
@@ -152,14 +176,6 @@ def _class_folders(root: Path, split_root: Path, ignored: list[Path]) -> dict[st
         if name in folders:
             raise InputError(f"dataset.directory: {split_root} has two folders called {name!r}; merge them")
         folders[name] = path
-    if not folders:
-        raise InputError(f"dataset.directory: {split_root} contains no class folders with images")
-    if len(folders) == 1:
-        only, path = next(iter(folders.items()))
-        if _holds_folders(path):
-            _refuse_one_folder_too_many(root, split_root, path)
-        raise InputError(f"dataset.directory: {split_root} contains only one class, {only!r}; at least two are needed")
-    refuse_odd_names(tuple(folders), "class folder", split_root)
     return folders
 
 
@@ -214,12 +230,7 @@ class _Listing:
 
     def held_out_files(self, split_root: Path) -> list[ImageFile]:
         """Returns the images of a test or validation folder, in published order."""
-        folders: dict[str, Path] = {}
-        for path in _listed(split_root):
-            if is_shown(path.name) and _is_folder(path):
-                folders[unicodedata.normalize("NFC", path.name)] = path
-            else:
-                self.ignored.append(path)
+        folders = _folders_by_name(split_root, self.ignored)
         unknown = [name for name in folders if name not in self.class_names]
         if unknown:
             listed = ", ".join(map(repr, unknown))
