@@ -44,15 +44,18 @@ class Models:
         model's time, and perhaps smaller images: they do not show how good that model is.
         """
         config, identity = workdir.read_config(), workdir.read_data()
+        was_chosen = workdir.auto_record.exists()  # and so cannot be trained again in its directory
         if identity is None:
             raise InputError(
                 f"--workdir={workdir.path}: holds a run of an earlier version, which did not record its photos, so "
-                "they cannot be compared; train it again with --retrain, or in another --workdir"
+                f"they cannot be compared; train it again {'' if was_chosen else 'with --retrain, or '}in another "
+                "--workdir"
             )
         if not _trained_on(workdir, config, identity):
             raise InputError(
                 f"--workdir={workdir.path}: its training is not finished, so there is no model to update; finish it "
-                "with the command that began it or, if its photos have changed since, start over with --retrain"
+                "with the command that began it or, if its photos have changed since, start over "
+                f"{'in another --workdir' if was_chosen else 'with --retrain'}"
             )
         left_out_by: dict[str, Path] = {}
         for fold in map(Workdir, _folds(workdir, config)):
