@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs import calibration, data_check, same_data, same_settings, shared_generator
+from chimeramix_jax.runs import calibration, data_check, retraining, same_data, same_settings, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
@@ -57,7 +57,7 @@ class Request:
     # "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
     # prepares for drawing the report again, "all" does everything.
     stage: str = "all"
-    retrain: bool = False  # whether to train the stage again even if it is finished
+    retrain: bool = False  # whether to train the stage again even if it is finished, or to go on with that
     # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
     details: bool = True  # whether to look at the data, draw pictures of mixing, and describe every held-out image
@@ -115,7 +115,8 @@ def prepared(request: Request) -> Iterator["Run"]:
         directory.create()
         with locked(directory.path):
             directory.check(config, measuring=request.stage == "evaluate")
-            same_settings.refuse_other_settings(directory, config, request.replaced())
+            continues = request.retrain and retraining.is_begun(directory, request.stage)
+            same_settings.refuse_other_settings(directory, config, () if continues else request.replaced())
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
                 checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
@@ -124,11 +125,15 @@ def prepared(request: Request) -> Iterator["Run"]:
             dataset = load_dataset(config)
             if request.stage not in settings.MEASURING_STAGES:
                 data_check.refuse_copies(config, dataset)
-            same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
+            continues = continues and not same_data.have_changed(directory, dataset)
+            replaced = () if continues else request.replaced()
+            same_data.refuse_other_data(directory, dataset, request.stage, replaced)
+            if continues:
+                print(f"{directory.path}: continues the training that --retrain has begun", file=sys.stderr)
             if generator_home is not directory:
                 generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
                 _require_generator(request, generator_home)
-            yield Run(request, dataset, generator_home)
+            yield Run(request, dataset, generator_home, replaced, continues_retraining=continues)
 
 
 def _generator_before_data(request: Request) -> Workdir:
@@ -159,11 +164,44 @@ def load_dataset(config: ConfigDict) -> FewShotDataset:
 class Run:
     """A prepared run: its settings, directory and data."""
 
-    def __init__(self, request: Request, dataset: FewShotDataset, generator_home: Workdir):
-        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator to use."""
-        self.request, self.dataset = request, dataset
+    def __init__(
+        self,
+        request: Request,
+        dataset: FewShotDataset,
+        generator_home: Workdir,
+        replaced: Sequence[Path] = (),
+        *,
+        continues_retraining: bool = False,
+    ):
+        """Takes what ``prepared`` has checked.
+
+        Args:
+            request: what to do.
+            dataset: the run's data.
+            generator_home: the directory of the generator to use.
+            replaced: the files to move aside.
+            continues_retraining: whether an earlier process has begun what ``request.retrain`` asks for.
+        """
+        self.request, self.dataset, self._replaced = request, dataset, replaced
+        self.continues_retraining = continues_retraining
         self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
         self._stage_data: dict[str, StageData] = {}
+
+    def begin(self) -> None:
+        """Moves the files aside that are to be made again; does so once.
+
+        That is the first thing that changes files, so that old ones are never mistaken for new ones, even if the run is
+        killed here.
+        """
+        replaced, self._replaced = self._replaced, ()
+        if replaced:
+            self.workdir.move_aside(*replaced)
+            retraining.begin(self.workdir, self.request.stage)
+
+    def end(self) -> None:
+        """Notes that nothing is left to be trained again; called when all runs of the request are complete."""
+        if self.request.stage not in settings.MEASURING_STAGES:
+            retraining.end(self.workdir, self.request.stage)
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -182,8 +220,7 @@ class Run:
 
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
-        # First, so that old files are never mistaken for new ones, even if the run is killed here.
-        self.workdir.move_aside(*self.request.replaced())
+        self.begin()
         self.workdir.claim(self.config)
         same_data.record(self.workdir, self.dataset)
         if self.request.details:

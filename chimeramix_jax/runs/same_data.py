@@ -77,6 +77,12 @@ def _refusal(workdir: Workdir, differences: Sequence[str], again: str, *, can_up
     )
 
 
+def have_changed(workdir: Workdir, dataset: FewShotDataset) -> bool:
+    """Whether a run has recorded other data than the current ones."""
+    stored = workdir.read_data()
+    return stored is not None and bool(changes(stored, dataset.identity))
+
+
 def record(workdir: Workdir, dataset: FewShotDataset) -> None:
     """Records the identity of the run's data, unless the run has parts of unknown data from an earlier version."""
     stored = workdir.read_data()

@@ -1,0 +1,80 @@
+"""Runs that are trained again, and stopped meanwhile: real ones, with tiny networks."""
+
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chimeramix_jax
+from chimeramix_jax.runtime.stopping import Stopped
+from chimeramix_jax.training.calls import StepCall
+
+
+def write_photos(folder, count):
+    """Writes photos of a dark and a light class."""
+    draw = np.random.default_rng(0)
+    for number in range(count):
+        path = folder / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 120, (8, 8, 3)) + 120 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def stopped_after(monkeypatch):
+    """Stops every training after this many calls; returns the list of those that were run."""
+    run_step, ran, most = StepCall.run, [], []
+
+    def run(call):
+        if most and len(ran) >= most[0]:
+            raise Stopped(signal.SIGTERM)
+        ran.append(call)
+        return run_step(call)
+
+    def set_most(count):
+        ran.clear()
+        most[:] = [] if count is None else [count]
+        return ran
+
+    monkeypatch.setattr(StepCall, "run", run)
+    return set_most
+
+
+def moved_aside(run):
+    return sorted(path.relative_to(run) for path in run.rglob("*.replaced-*"))
+
+
+def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(photo_settings, tmp_path, stopped_after):
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    write_photos(photos, 8)
+    config = photo_settings(photos, "baseline", folds=2, max_labels_per_class=None)
+
+    def retrain():
+        chimeramix_jax.train_and_evaluate(config, run, retrain=True)
+
+    ran = stopped_after(None)
+    chimeramix_jax.train_and_evaluate(config, run)
+    steps = len(ran)
+    assert not moved_aside(run)
+    stopped_after(steps - 2)  # in the final run, when both folds are finished
+    with pytest.raises(Stopped):
+        retrain()
+    aside = moved_aside(run)
+    assert {path.name for path in aside} >= {"classifier.replaced-1", "results.replaced-1.json"}
+    ran = stopped_after(None)
+    retrain()
+    assert len(ran) == 2 and moved_aside(run) == aside
+    assert (run / "results.json").exists() and not list(run.rglob("retraining.json"))
+    stopped_after(0)
+    with pytest.raises(Stopped):
+        retrain()
+    assert run / "classifier.replaced-2" in {run / path for path in moved_aside(run)}
+    again = moved_aside(run)
+    write_photos(photos, 10)  # what was begun is of no use for these
+    with pytest.raises(Stopped):
+        retrain()
+    assert len(moved_aside(run)) >= len(again)
+    ran = stopped_after(None)
+    retrain()
+    assert len(ran) >= steps and (run / "results.json").exists()
