@@ -19,15 +19,16 @@ from chimeramix_jax.auto.halving import Cost
 from chimeramix_jax.auto.record import Begun, Record
 from chimeramix_jax.auto.trials import FoldTrials, evaluation_seconds
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
-from chimeramix_jax.runs import data_check, same_data
+from chimeramix_jax.runs import data_check, same_data, same_settings
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import compilation_cache, stopping
+from chimeramix_jax.runtime import compilation_cache, precision, stopping
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.evaluation_views import EvaluationViews
@@ -104,10 +105,14 @@ class _Choosing:
     def refuse_other_data(self, stage: str) -> None:
         """Raises InputError, before anything is written, if the choice was begun with other images."""
         same_data.refuse_other_data(self._workdir, self._dataset, stage)
-        if self._workdir.read_data() is None:  # of an earlier version, which recorded the images of the trials only
-            tried = (Workdir(self._workdir.path / run.workdir) for rung in self._record.rungs for run in rung.tried)
-            for trial in tried:
-                same_data.refuse_data_of_another_fold(self._workdir, trial, self._dataset)
+        if self._workdir.read_data() is not None:
+            return
+        # An earlier version recorded the images of the trials only.
+        of_folds = {run.fold: run.workdir for rung in self._record.rungs for run in rung.tried}
+        for fold, place in of_folds.items():
+            stored = Workdir(self._workdir.path / place).read_data()
+            if stored is not None and (differences := changes(stored, self._data_of(fold).identity)):
+                raise same_data.refusal(self._workdir, differences)
 
     def begin(self) -> None:
         """Refuses unsuitable copies before anything is trained, records the data, and says what they are like."""
@@ -232,9 +237,7 @@ class _Choosing:
         if not self._config.folds:
             steps_measured = epoch_plan(config, "classifier", self._dataset.train.labels).steps
             return cost, min(of_test_images(steps_measured), cost.setup)  # measured on all images
-        of_fold = load_few_shot(
-            config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
-        ).train.labels
+        of_fold = self._data_of(1).train.labels
         labels = self._dataset.train.labels
         steps = {
             stage: (epoch_plan(config, stage, labels).steps, epoch_plan(config, stage, of_fold).steps)
@@ -249,6 +252,11 @@ class _Choosing:
             classifier_epoch=cost.classifier_epoch * more["classifier"],
         )
         return of_all, measuring
+
+    def _data_of(self, fold: int) -> FewShotDataset:
+        """Returns the data without a fold, whose images are held out."""
+        config = self._config
+        return load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, fold)
 
     def _out_of_fold(self, config: ConfigDict, stage: str) -> OutOfFold | None:
         """Returns the winner's predictions in the last rung, and by how much their accuracy is too high.
@@ -295,14 +303,18 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, 
     if record is None:
         if workdir.has_config():
             raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
-        return Record(requested)
-    differing = settings.differences(settings.from_dict(record.requested), requested, measuring=measuring)
+        return Record(requested, precision=precision.resolved(config.precision))
+    if not measuring and not workdir.results.exists():
+        same_settings.refuse_other_precision(workdir, "the choice was begun", record.precision or None, config)
+    stored = settings.from_dict(record.requested)
+    if stored.precision == "auto" and config.precision == record.precision:
+        requested["precision"] = "auto"  # it is the same
+    differing = settings.differences(stored, requested, measuring=measuring)
     for key in _OF_CHOOSING:  # ``differences`` leaves these out
         if key == "minutes" and not (record.rungs or record.final):
             continue
-        before = settings.from_dict(record.requested)[key]
-        if before != requested[key]:
-            differing.append(f"{key}: {before!r} stored, {requested[key]!r} requested")
+        if stored[key] != requested[key]:
+            differing.append(f"{key}: {stored[key]!r} stored, {requested[key]!r} requested")
     if differing:
         raise InputError(
             f"--workdir={workdir.path}: holds a choice with other settings ({settings.shortened(differing)}); choose "

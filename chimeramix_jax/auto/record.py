@@ -79,6 +79,7 @@ class Record:
     final: Schedule | None = None
     planned_at: float = 0.0  # the seconds that had been used when the final training was planned
     trial: Begun | None = None  # in progress
+    precision: str = ""  # what "auto" means; empty in choices of earlier versions
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
 
     def write(self, workdir: Workdir) -> None:

@@ -33,7 +33,7 @@ from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import determinism, jax_settings, stopping
+from chimeramix_jax.runtime import determinism, jax_settings, precision, stopping
 from chimeramix_jax.training import checkpoints, loop, own_functions
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -114,9 +114,10 @@ def prepared(request: Request) -> Iterator["Run"]:
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):
-            directory.check(config, measuring=request.stage == "evaluate")
+            directory.check(same_settings.as_begun(directory, config), measuring=request.stage == "evaluate")
             continues = request.retrain and retraining.is_begun(directory, request.stage)
-            same_settings.refuse_other_settings(directory, config, () if continues else request.replaced())
+            replaced = () if continues else request.replaced()
+            same_settings.refuse_other_settings(directory, config, replaced, request.stage)
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
                 checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
@@ -211,6 +212,7 @@ class Run:
             "class_names": list(self.dataset.class_names),
             "train_indices": self.dataset.train_indices.tolist(),
             "data": self.dataset.identity.digests(),
+            "precision": precision.resolved(self.config.precision),
         }
 
     def complete(
@@ -221,7 +223,7 @@ class Run:
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
         self.begin()
-        self.workdir.claim(self.config)
+        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
         same_data.record(self.workdir, self.dataset)
         if self.request.details:
             data_check.record_and_print(self.workdir, self.config, self.dataset)

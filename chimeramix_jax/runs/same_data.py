@@ -6,14 +6,13 @@ compared instead.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chimeramix_jax.config.catalog import own_folder
-from chimeramix_jax.data.identity import TRAIN, DataIdentity, Split, changes
+from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
@@ -38,28 +37,12 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
         is_own = bool(own_folder(dataset.name, str(dataset.directory or "")))
         can_update = is_own and stored is not None and workdir.results.exists()
-        raise _refusal(workdir, differences, again, can_update=can_update)
+        raise refusal(workdir, differences, again, can_update=can_update)
 
 
-def refuse_data_of_another_fold(workdir: Workdir, fold: Workdir, dataset: FewShotDataset) -> None:
-    """Raises InputError if a fold of the run in ``workdir`` was not one of the current training images."""
-    stored = fold.read_data()
-    if stored is None:
-        return
-    pairs = [(split.images, split.labels) for split in (stored.train, stored.held_out)]
-    then = Split(*(tuple(chain.from_iterable(parts)) for parts in zip(*pairs, strict=True)))
-    before = DataIdentity(stored.class_names, _sorted(then), Split((), ()))
-    now = DataIdentity(dataset.identity.class_names, _sorted(dataset.identity.train), Split((), ()))
-    if differences := changes(before, now, train_only=True):
-        raise _refusal(workdir, differences, "--retrain", can_update=False)
-
-
-def _sorted(split: Split) -> Split:
-    pairs = sorted(zip(split.images, split.labels, strict=True))
-    return Split(tuple(image for image, _ in pairs), tuple(label for _, label in pairs))
-
-
-def _refusal(workdir: Workdir, differences: Sequence[str], again: str, *, can_update: bool) -> InputError:
+def refusal(
+    workdir: Workdir, differences: Sequence[str], again: str = "--retrain", *, can_update: bool = False
+) -> InputError:
     """Returns the error for a run on other data, with what can be done about it.
 
     Args:

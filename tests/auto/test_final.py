@@ -115,6 +115,16 @@ def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path)
         final._own_record(Record(stored), settings(), Workdir(tmp_path))
 
 
+def test_a_choice_is_continued_in_the_precision_that_it_was_begun_in(settings, tmp_path):
+    requested = config_to_dict(settings())
+    with pytest.raises(InputError, match=r"the choice was begun in bfloat16, but .* --config\.precision=bfloat16"):
+        final._own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
+    as_resolved = settings(precision="float32")
+    continued = final._own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
+    assert continued.requested == requested
+    assert final._own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
+
+
 class Killed(BaseException):
     """Stands for the end of the process."""
 
@@ -140,7 +150,8 @@ def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, mon
         before = contents(run)
         with pytest.raises(InputError) as refused:
             chimeramix_jax.choose_and_train(others, run)
-        assert f"--workdir={run}: holds a run on other data (1 image missing); choose another" in str(refused.value)
+        assert str(refused.value).startswith(f"--workdir={run}: holds a run on other data (1 image missing")
+        assert str(refused.value).endswith("); choose another --workdir")
         assert contents(run) == before
         with pytest.raises(Stopped):
             chimeramix_jax.choose_and_train(config, run)

@@ -8,6 +8,7 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.runtime.stopping import Stopped
+from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import StepCall
 
 
@@ -62,8 +63,11 @@ def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(pho
         retrain()
     aside = moved_aside(run)
     assert {path.name for path in aside} >= {"classifier.replaced-1", "results.replaced-1.json"}
+    assert checkpoints.newest(run / "classifier")["precision"] == "float32"
+    config.precision = "float32"  # what "auto" meant
     ran = stopped_after(None)
     retrain()
+    config.precision = "auto"
     assert len(ran) == 2 and moved_aside(run) == aside
     assert (run / "results.json").exists() and not list(run.rglob("retraining.json"))
     stopped_after(0)

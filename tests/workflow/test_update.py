@@ -25,6 +25,8 @@ from chimeramix_jax.reporting import update_text
 from chimeramix_jax.reporting.statistics import mcnemar
 from chimeramix_jax.runs import old_and_new, replacement
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import config_of_fold
+from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.unseen import Models
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.workflow import update as update_module
@@ -260,15 +262,20 @@ def assert_every_model_sees_images_of_its_own_side(run, photos, copied):
     np.testing.assert_array_equal(now.right(pixels, names, [copied / fold] * len(files)), right)
 
 
-def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path):
+def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path, capfd):
     photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
     chimeramix_jax.train_and_evaluate(settings(photos, folds=2), run)
     assert_folds_of_a_choice_do_not_stand_in_for_its_model(run, tmp_path / "chosen")
     assert_every_model_sees_images_of_its_own_side(run, photos, tmp_path / "larger final")
+    # An update that was killed while its folds were trained, for photos that have changed again since.
+    fold = Workdir(run / "update.unfinished" / "run" / "folds" / "fold-2-of-2")
+    fold.path.mkdir(parents=True)
+    fold.claim_data(load_dataset(config_of_fold(settings(photos, folds=2), 2)).identity)
     for number in range(4):
         write_photo(photos / "class 1" / f"new {number}.png", 9000 + number)
         write_photo(photos / "kiwi" / f"{number}.png", 8000 + number)
     updated = chimeramix_jax.update(run)
+    assert "the photos have changed again since the update was begun, so it starts over" in capfd.readouterr().err
     assert updated["changes"] == ["class 'kiwi' is new", "class 1: 4 new photos", "kiwi: 4 new photos"]
     record = updated["update"]
     kept = run / record["before"]
