@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax import report
+from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import StepCall
@@ -82,3 +84,34 @@ def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(pho
     ran = stopped_after(None)
     retrain()
     assert len(ran) >= steps and (run / "results.json").exists()
+
+
+def test_seeds_that_are_finished_are_not_trained_once_more_when_the_others_continue(
+    photo_settings, tmp_path, monkeypatch, stopped_after
+):
+    write_photos(tmp_path / "photos", 8)
+    config = photo_settings(tmp_path / "photos", "baseline", seeds="0,1", max_labels_per_class=None)
+    runs = [tmp_path / f"run-{seed}" for seed in (0, 1)]
+    write = report.write
+
+    def stopped_when_the_first_is_finished(*arguments):
+        write(*arguments)
+        monkeypatch.setattr(stopping._requests, "first", signal.SIGTERM)
+
+    def retrain():
+        chimeramix_jax.train_and_evaluate_seeds(config, tmp_path / "run-{seed}", retrain=True)
+
+    ran = stopped_after(None)
+    retrain()  # nothing is there yet
+    steps = len(ran)
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(report, "write", stopped_when_the_first_is_finished)
+        retrain()
+    monkeypatch.setattr(stopping._requests, "first", None)
+    assert [(run / "results.json").exists() for run in runs] == [True, False]
+    ran = stopped_after(None)
+    retrain()
+    assert len(ran) < steps / 2
+    for run in runs:
+        assert not (run / "classifier.replaced-2").exists() and not (run / "retraining.json").exists()
+        assert (run / "results.json").exists()
