@@ -92,11 +92,11 @@ def _measure_costs(
     for name in candidates.names:
         if record.costs and clock.left() <= 0 and not record.rungs:
             _refuse_too_little_time(candidates, plan, clock, record)
-        if name in record.costs:
+        if name in record.costs and _is_known(record.costs[name], name, candidates):
             continue
         shortest = SHORTEST if candidates.families[name] else Schedule(0, SHORTEST.classifier)
         _, cost = trials.run(name, shortest, "timing", 1 if plan else 0)
-        assert cost is not None  # it is always trained here, even if an interrupted process has finished it
+        assert cost is not None  # it is always trained from the beginning
         record.costs[name] = _with_the_generator_of_others(cost, name, candidates, record)
         save()
     if not record.rungs:
@@ -112,6 +112,11 @@ def _spare_the_first(candidates: Candidates, record: Record) -> None:
     first = candidates.names[0]
     least = min(cost.setup for cost in record.costs.values())
     record.costs[first] = replace(record.costs[first], setup=least)
+
+
+def _is_known(cost: Cost, name: str, candidates: Candidates) -> bool:
+    """Whether a stored cost is complete: earlier versions stored 0 for a generator that they had not measured."""
+    return cost.generator_epoch > 0 or not candidates.families[name]
 
 
 def _with_the_generator_of_others(cost: Cost, name: str, candidates: Candidates, record: Record) -> Cost:

@@ -16,18 +16,19 @@ from chimeramix_jax.auto import halving, menu, sides
 from chimeramix_jax.auto.choice import Candidates, choose
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import Cost
-from chimeramix_jax.auto.record import Record
+from chimeramix_jax.auto.record import Begun, Record
 from chimeramix_jax.auto.trials import FoldTrials, evaluation_seconds
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
-from chimeramix_jax.runs import data_check
+from chimeramix_jax.runs import data_check, same_data, same_settings
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import compilation_cache, stopping
+from chimeramix_jax.runtime import compilation_cache, precision, stopping
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.evaluation_views import EvaluationViews
@@ -65,8 +66,8 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
     directory = Workdir(workdir)
     if stage not in ("all", *settings.MEASURING_STAGES):
         raise InputError(f"--stage={stage}: a chosen recipe is trained as a whole; it must be all, evaluate or report")
-    record = Record.read(directory)
-    if stage in settings.MEASURING_STAGES:
+    record, measuring = Record.read(directory), stage in settings.MEASURING_STAGES
+    if measuring:
         if record is None or record.final is None or not directory.has_config():
             raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
         config = _choice_with_changes(record, directory, config)
@@ -77,11 +78,12 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):
-            record = _own_record(record, config, directory, measuring=stage in settings.MEASURING_STAGES)
-            choosing = _Choosing(config, directory, record)
-            choosing.check_data(stage)
-            choosing.choose()
-    return choosing.complete(stage)
+            choosing = _Choosing(config, directory, _own_record(record, config, directory, measuring=measuring))
+            choosing.refuse_other_data(stage)
+            if not measuring:
+                choosing.begin()
+                choosing.choose()
+    return choosing.measure(stage) if measuring else choosing.complete()
 
 
 class _Choosing:
@@ -91,7 +93,7 @@ class _Choosing:
         """Loads the data and prepares the candidates."""
         self._config, self._workdir, self._record = copy.deepcopy(config), workdir, record
         self._dataset, self._config.folds = _data_and_folds(config)
-        self._clock = Clock(config.minutes * 60, max(record.used, self._used_by_the_final_run()))
+        self._clock = Clock(config.minutes * 60, max(record.used + self._uncounted(), self._used_by_the_final_run()))
         recipes = self._usable()
         if not recipes:
             raise InputError(f"recipes: {config.recipes!r}, but each needs more training images in every class")
@@ -100,12 +102,25 @@ class _Choosing:
             {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
             {recipe: menu.family(recipe, config) for recipe in recipes},
         )
-        self._trials = FoldTrials(self._config, workdir)
+        self._trials = FoldTrials(self._config, workdir, self._save_before)
 
-    def check_data(self, stage: str) -> None:
-        """Refuses unsuitable copies before anything is trained, and says what the data are like."""
-        if stage not in settings.MEASURING_STAGES:
-            data_check.refuse_copies(self._config, self._dataset)
+    def refuse_other_data(self, stage: str) -> None:
+        """Raises InputError, before anything is written, if the choice was begun with other images."""
+        same_data.refuse_other_data(self._workdir, self._dataset, stage)
+        if self._workdir.read_data() is not None:
+            return
+        # An earlier version recorded the images of the trials only.
+        of_folds = {run.fold: run.workdir for rung in self._record.rungs for run in rung.tried}
+        for fold, place in of_folds.items():
+            stored = Workdir(self._workdir.path / place).read_data()
+            if stored is not None and (differences := changes(stored, self._data_of(fold).identity)):
+                raise same_data.refusal(self._workdir, differences)
+
+    def begin(self) -> None:
+        """Refuses unsuitable copies before anything is trained, records the data, and says what they are like."""
+        data_check.refuse_copies(self._config, self._dataset)
+        self._save()
+        same_data.record(self._workdir, self._dataset)
         data_check.record_and_print(self._workdir, self._config, self._dataset)
 
     def choose(self) -> None:
@@ -139,17 +154,27 @@ class _Choosing:
         self._record.planned_at = self._clock.used()
         self._record.side = None if side == before else side
 
-    def complete(self, stage: str) -> dict[str, Any]:
-        """Trains the winner on all images, or measures or draws it again; returns its results."""
+    def complete(self) -> dict[str, Any]:
+        """Trains the winner on all images; returns its results."""
+        with prepared(Request(self._config_of_final(), self._workdir, limits=self._limits())) as run:
+            try:
+                return drive(completed_with_report(run, out_of_fold=self._out_of_fold(run.config, "all")))
+            finally:
+                self._save()  # the time counts, even if the run is stopped
+
+    def measure(self, stage: str) -> dict[str, Any]:
+        """Measures the finished final model again, or draws its report; returns its results.
+
+        The record has the settings that were changed only if that succeeds.
+        """
+        with prepared(Request(self._config_of_final(), self._workdir, stage)) as run:
+            results = drive(completed_with_report(run, out_of_fold=self._out_of_fold(run.config, stage)))
+            self._record.write(self._workdir)
+        return results
+
+    def _config_of_final(self) -> ConfigDict:
         config = menu.config_of(self._record.winner, self._config, self._record.final)
-        if self._record.side is not None:
-            config = sides.config_at(config, self._record.side)
-        limits = self._limits() if stage == "all" else {}
-        try:
-            with prepared(Request(config, self._workdir, stage, limits=limits)) as run:
-                return drive(completed_with_report(run, out_of_fold=self._out_of_fold(config)))
-        finally:
-            self._save()  # the time counts, even if the run is stopped
+        return config if self._record.side is None else sides.config_at(config, self._record.side)
 
     def _limits(self) -> dict[str, TimeLimit]:
         """Returns the times that the stages of the final run may take, if their steps are slower than expected."""
@@ -166,12 +191,28 @@ class _Choosing:
 
     def _used_by_the_final_run(self) -> float:
         """Returns the time that was used up to the final run's newest checkpoints, which a killed process leaves."""
-        members = member_directories(self._workdir.classifier, self._config.classifier.members)
-        stages = (checkpoints.newest(directory) for directory in (self._workdir.generator, *members))
-        return self._record.planned_at + math.fsum(about["seconds"] for about in stages if about is not None)
+        return self._record.planned_at + self._seconds_of_checkpoints(self._workdir)
 
-    def _save(self) -> None:
-        self._record.used = self._clock.used()
+    def _uncounted(self) -> float:
+        """Returns what the trial that a killed process left took up to its newest checkpoints, if there is one."""
+        if self._record.trial is None:
+            return 0.0
+        trained = self._seconds_of_checkpoints(Workdir(self._workdir.path / self._record.trial.workdir))
+        return max(trained - self._record.trial.counted, 0.0)
+
+    def _seconds_of_checkpoints(self, workdir: Workdir) -> float:
+        """Returns how long a run has been trained, as its newest checkpoints say."""
+        members = member_directories(workdir.classifier, self._config.classifier.members)
+        stages = (checkpoints.newest(directory) for directory in (workdir.generator, *members))
+        return math.fsum(about["seconds"] for about in stages if about is not None)
+
+    def _save_before(self, trial: Workdir) -> None:
+        """Saves the record when a trial begins, so that the time is counted even if the process is killed."""
+        place = os.path.relpath(trial.path, self._workdir.path)
+        self._save(Begun(place, self._seconds_of_checkpoints(trial)))
+
+    def _save(self, trial: Begun | None = None) -> None:
+        self._record.used, self._record.trial = self._clock.used(), trial
         self._record.write(self._workdir)
 
     def _usable(self) -> list[str]:
@@ -198,9 +239,7 @@ class _Choosing:
         if not self._config.folds:
             steps_measured = epoch_plan(config, "classifier", self._dataset.train.labels).steps
             return cost, min(of_test_images(steps_measured), cost.setup)  # measured on all images
-        of_fold = load_few_shot(
-            config.dataset, config.max_labels_per_class, config.seed, self._config.folds, fold=1
-        ).train.labels
+        of_fold = self._data_of(1).train.labels
         labels = self._dataset.train.labels
         config_of_fold = copy.deepcopy(config)
         config_of_fold.update({"folds": self._config.folds, "fold": 1})
@@ -218,10 +257,15 @@ class _Choosing:
         )
         return of_all, measuring
 
-    def _out_of_fold(self, config: ConfigDict) -> OutOfFold | None:
+    def _data_of(self, fold: int) -> FewShotDataset:
+        """Returns the data without a fold, whose images are held out."""
+        config = self._config
+        return load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, fold)
+
+    def _out_of_fold(self, config: ConfigDict, stage: str) -> OutOfFold | None:
         """Returns the winner's predictions in the last rung, and by how much their accuracy is too high.
 
-        Returns None for a single recipe that was only trained.
+        The stage is carried out for the folds, too. Returns None for a single recipe that was only trained.
         """
         record, index = self._record, len(self._record.rungs)
         if not record.rungs:
@@ -229,7 +273,7 @@ class _Choosing:
         rung = record.rungs[-1]
         folds = sorted(run.fold for run in rung.tried if run.recipe == record.winner)
         schedule = rung.schedules[record.winner]
-        runs = [self._trials.finished(record.winner, schedule, f"rung-{index}", fold) for fold in folds]
+        runs = [self._trials.finished(record.winner, schedule, f"rung-{index}", fold, stage) for fold in folds]
         of_winner = OutOfFold.of(runs, config, self._dataset, self._workdir, complete=len(folds) == self._config.folds)
         return replace(of_winner, optimism=record.optimism or 0.0)
 
@@ -263,14 +307,18 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, 
     if record is None:
         if workdir.has_config():
             raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
-        return Record(requested)
-    differing = settings.differences(settings.from_dict(record.requested), requested, measuring=measuring)
+        return Record(requested, precision=precision.resolved(config.precision))
+    if not measuring and not workdir.results.exists():
+        same_settings.refuse_other_precision(workdir, "the choice was begun", record.precision or None, config)
+    stored = settings.from_dict(record.requested)
+    if stored.precision == "auto" and config.precision == record.precision:
+        requested["precision"] = "auto"  # it is the same
+    differing = settings.differences(stored, requested, measuring=measuring)
     for key in _OF_CHOOSING:  # ``differences`` leaves these out
         if key == "minutes" and not (record.rungs or record.final):
             continue
-        before = settings.from_dict(record.requested)[key]
-        if before != requested[key]:
-            differing.append(f"{key}: {before!r} stored, {requested[key]!r} requested")
+        if stored[key] != requested[key]:
+            differing.append(f"{key}: {stored[key]!r} stored, {requested[key]!r} requested")
     if differing:
         raise InputError(
             f"--workdir={workdir.path}: holds a choice with other settings ({settings.shortened(differing)}); choose "

@@ -57,6 +57,14 @@ class Comparison:
         return sorted(self.schedules, key=lambda recipe: -float(np.mean(self.correct(recipe))))
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that was begun when the record was written."""
+
+    workdir: str  # relative to the directory of the final run
+    counted: float  # the seconds up to its checkpoints that are in ``Record.used``
+
+
 @dataclass
 class Record:
     """Everything that was tried and decided."""
@@ -70,6 +78,8 @@ class Record:
     optimism: float | None = None  # by how much that is too high because the winner was chosen by it
     final: Schedule | None = None
     planned_at: float = 0.0  # the seconds that had been used when the final training was planned
+    trial: Begun | None = None  # in progress
+    precision: str = ""  # what "auto" means; empty in choices of earlier versions
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
 
     def write(self, workdir: Workdir) -> None:
@@ -91,6 +101,7 @@ class Record:
                     "costs": {name: _cost(cost) for name, cost in stored["costs"].items()},
                     "rungs": [_comparison(rung) for rung in stored["rungs"]],
                     "final": None if stored["final"] is None else Schedule(**stored["final"]),
+                    "trial": None if stored.get("trial") is None else Begun(**stored["trial"]),
                 }
             )
         except (AttributeError, KeyError, TypeError) as error:

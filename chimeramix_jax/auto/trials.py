@@ -1,9 +1,10 @@
 """The runs that are tried: ordinary runs that leave out a fold, whose steps are timed as they go."""
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +17,6 @@ from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_f
 from chimeramix_jax.runs.run import Request, prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache
-from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import Running, StepCall, drive
 from chimeramix_jax.training.classifier import ClassifierInputs
 
@@ -108,17 +108,28 @@ class FoldTrials:
     The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Workdir):
-        """Prepares runs with these settings, whose ``folds`` is the number of folds; 0: all are of fold 0."""
-        self._config, self._workdir = config, workdir
+    def __init__(self, config: ConfigDict, workdir: Workdir, before: Callable[[Workdir], None]):
+        """Prepares runs with these settings, whose ``folds`` is the number of folds; 0: all are of fold 0.
+
+        ``before`` is called before a run with its directory.
+        """
+        self._config, self._workdir, self._before = config, workdir, before
         self._finished: dict[str, FoldRun] = {}
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
-        """Completes a run in a folder; returns its predictions, and its cost if it had to be trained."""
+        """Completes a run in a folder; returns its predictions, and its cost if it had to be trained.
+
+        A run that measures the cost is trained from the beginning: what an interrupted process trained of it would not
+        be measured.
+        """
         print(f"auto: {folder}, {f'fold {fold}' if fold else 'all images'}: {recipe}", file=sys.stderr)
+        workdir = Workdir(self._directory(recipe, folder, fold))
+        if folder == TIMING and workdir.path.exists():
+            shutil.rmtree(workdir.path)
+        self._before(workdir)
         started_at, kept_before = time.monotonic(), compilation_cache.seconds_of_kept_programs()
         generator, classifier = StageTimes(), StageTimes()
-        finished = self._completed(recipe, schedule, folder, fold, generator, classifier)
+        finished = self._completed(recipe, schedule, workdir, fold, (generator, classifier))
         seconds = time.monotonic() - started_at
         path = os.path.relpath(finished.workdir.path, self._workdir.path)
         predictions = finished.results.predictions["classifier"].tolist()
@@ -131,11 +142,11 @@ class FoldTrials:
         epochs = generator.seconds_per_epoch, classifier.seconds_per_epoch
         return tried, Cost(compiling, setup, *epochs, classifier.seconds_per_step)
 
-    def finished(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> FoldRun:
-        """Returns a finished run, which is evaluated again if that was done by an earlier process."""
+    def finished(self, recipe: str, schedule: Schedule, folder: str, fold: int, stage: str = "all") -> FoldRun:
+        """Returns a finished run, which is evaluated again if that was done by an earlier process, as a stage says."""
         path = self._directory(recipe, folder, fold)
         if path not in self._finished:
-            self._completed(recipe, schedule, folder, fold, StageTimes(), StageTimes())
+            self._completed(recipe, schedule, Workdir(path), fold, (StageTimes(), StageTimes()), stage)
         return self._finished[path]
 
     def _directory(self, recipe: str, folder: str, fold: int) -> str:
@@ -146,21 +157,19 @@ class FoldTrials:
         self,
         recipe: str,
         schedule: Schedule,
-        folder: str,
+        workdir: Workdir,
         fold: int,
-        generator: StageTimes,
-        classifier: StageTimes,
+        times: tuple[StageTimes, StageTimes],
+        stage: str = "all",
     ) -> FoldRun:
+        """Completes a run, and notes the times of the steps of its generator and its classifier."""
         config = config_of(recipe, self._config, schedule)
         config = config_of_fold(config, fold) if fold else config
-        path = self._directory(recipe, folder, fold)
-        workdir = Workdir(path)
-        again = folder == TIMING and checkpoints.is_finished(workdir.classifier, schedule.classifier)
-        with prepared(Request(config, workdir, retrain=again, details=False)) as run:
-            results = drive(watched(run.complete(), generator, classifier))
-            assert results is not None  # the stage is "all"
-            self._finished[path] = FoldRun(run.workdir, run.dataset, results)
-        return self._finished[path]
+        with prepared(Request(config, workdir, stage, details=False)) as run:
+            results = drive(watched(run.complete(), *times))
+            assert results is not None  # the stage is not "generator"
+            finished = self._finished[str(workdir.path)] = FoldRun(run.workdir, run.dataset, results)
+        return finished
 
 
 def evaluation_seconds(images: int, views: int, cost: Cost, steps: int, batch_size: int) -> float:

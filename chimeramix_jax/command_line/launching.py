@@ -14,7 +14,7 @@ from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import SweepRun
 
-SOME_FAILED = 1  # exit code: some runs failed
+SOME_FAILED = 1  # exit code: some runs failed, or were stopped
 
 _TAKEN_BY = {  # the launchers that take flags with names that begin so
     "slurm_": ("slurm",),
@@ -98,6 +98,9 @@ def carry_out(runs: Sequence[SweepRun], jobs: Sequence[Job], parsed: Arguments) 
                 elif waiting:
                     pool.run(now, workers)
                 show(now)
+                if State.TO_DO in now.values():
+                    _say_what_is_left(now)
+                    return SOME_FAILED
     return SOME_FAILED if State.FAILED in now.values() else 0
 
 
@@ -144,6 +147,13 @@ def _submit(now: dict[Job, State], parsed: Arguments) -> None:
     if submitted:
         jobs = len(set(submitted.values()))
         print(f"submitted: {jobs} jobs; the same command shows their progress and submits stopped ones again")
+
+
+def _say_what_is_left(now: Mapping[Job, State]) -> None:
+    """Says which jobs are not done and have not failed: they were stopped from outside, or wait for one that was."""
+    left = [job.name for job, state in now.items() if state == State.TO_DO and job.blocked_by(now) is None]
+    if left:
+        print(f"stopped or waiting: {', '.join(left)}; the same command continues them")
 
 
 def show(now: Mapping[Job, State]) -> None:

@@ -121,7 +121,12 @@ HELP = Help(
                 "predict, generate, export: use the trained networks; see below.",
                 default="all",
             ),
-            Flag("retrain", "Train the stage again even if it is finished. The old files are kept.", default=False),
+            Flag(
+                "retrain",
+                "Train the stage again even if it is finished. The old files are kept. If that is interrupted, the "
+                "same command continues it.",
+                default=False,
+            ),
             Flag(
                 "generator_workdir=FOLDER",
                 "Use the generator of the run in this folder instead of training one. Default: that of a run beside "
@@ -206,7 +211,7 @@ HELP = Help(
         2: "A flag, setting or file cannot be used.",
         3: "A loss or a gradient was not finite.",
         130: "Stopped by Ctrl-C. The same command continues the run.",
-        143: "Stopped by SIGTERM or SIGUSR1. The same command continues the run.",
+        143: "Stopped by SIGTERM or SIGUSR1, or its terminal was closed. The same command continues the run.",
     },
 )
 
@@ -223,7 +228,9 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
-    is_timed = parsed.stage == "all" and "minutes" in settings.overridden(rest)
+    is_timed = "minutes" in settings.overridden(rest)
+    if is_timed and parsed.stage != "all" and parsed.config.experiment != settings.AUTO:
+        raise InputError(f"minutes: --stage={parsed.stage} does not take it; it is for all")
     if parsed.config.experiment == settings.AUTO:
         time_limit.refuse_epochs(rest)
     elif is_timed:

@@ -62,10 +62,10 @@ HELP = Help(
     },
     exit_codes={
         0: "Everything is done, or submitted to Slurm.",
-        1: "Some runs failed, or a file cannot be read or written.",
+        1: "Some runs failed or were stopped, or a file cannot be read or written.",
         2: "A flag, setting or file cannot be used, or a data set is not available.",
         130: "Stopped by Ctrl-C. The same command continues.",
-        143: "Stopped by SIGTERM or SIGUSR1. The same command continues.",
+        143: "Stopped by SIGTERM or SIGUSR1, or its terminal was closed. The same command continues.",
     },
 )
 

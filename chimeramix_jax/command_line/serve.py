@@ -16,7 +16,7 @@ from chimeramix_jax.paths import local_path, printable
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import compilation_cache, cpu_setup, determinism, stopping
+from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, jax_settings, stopping
 
 if TYPE_CHECKING:
     import chimeramix_jax.serve.application
@@ -127,8 +127,10 @@ def after_stop(parsed: Arguments) -> str:
 def _application(parsed: Arguments) -> "chimeramix_jax.serve.application.Application":
     """Restores and compiles the classifier, so that the first photo is answered as fast as any other."""
     cpu_setup.prepare()
+    jax_settings.use_own()
     determinism.ask_for(parsed.config)
     compilation_cache.enable()
+    backend.check()
     from chimeramix_jax.serve import page  # these load JAX
     from chimeramix_jax.serve.application import Application, Limits
     from chimeramix_jax.serve.examination import Examiner

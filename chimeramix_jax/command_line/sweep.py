@@ -60,10 +60,10 @@ HELP = Help(
     },
     exit_codes={
         0: "Everything is done, or submitted to Slurm.",
-        1: "Some runs failed, or a file cannot be written.",
+        1: "Some runs failed or were stopped, or a file cannot be written.",
         2: "A flag, setting or file cannot be used.",
         130: "Stopped by Ctrl-C. The same command continues the sweep.",
-        143: "Stopped by SIGTERM or SIGUSR1. The same command continues the sweep.",
+        143: "Stopped by SIGTERM or SIGUSR1, or its terminal was closed. The same command continues the sweep.",
     },
 )
 

@@ -28,7 +28,7 @@ from chimeramix_jax.tune import outcome, page, space
 from chimeramix_jax.tune.outcome import FAILED, RUNNING, Ranking
 from chimeramix_jax.tune.trial import Plan
 
-SOME_FAILED = 1  # exit code: some trials failed
+SOME_FAILED = 1  # exit code: some trials failed, or were stopped
 
 _FIXED = {"seeds": "", "fold": 0}  # settings that a search cannot use, and the value that they must have
 
@@ -111,10 +111,10 @@ HELP = Help(
     },
     exit_codes={
         0: "All trials have ended.",
-        1: "Some trials failed, or a file cannot be written.",
+        1: "Some trials failed or were stopped, or a file cannot be written.",
         2: "A flag, setting or file cannot be used, or several trials failed in a row.",
         130: "Stopped by Ctrl-C. The same command continues the search.",
-        143: "Stopped by SIGTERM or SIGUSR1. The same command continues the search.",
+        143: "Stopped by SIGTERM or SIGUSR1, or its terminal was closed. The same command continues the search.",
     },
 )
 
@@ -164,14 +164,17 @@ def perform(parsed: Arguments) -> int:
     def write() -> None:
         _write(Ranking.of(search.records()), parsed, plan, only_folds=only_folds)
 
+    stopped: set[int] = set()
     if search.unfinished():
         with _workers(parsed) as workers:
-            pool.run(search, plan, workers, write)
+            stopped = pool.run(search, plan, workers, write)
     ranking = Ranking.of(search.records(), plan)
     _write(ranking, parsed, plan, only_folds=only_folds)
     page.write(ranking, parsed.space, search.importance(), plan, f"Search of {parsed.config}")
     _print(ranking, parsed, plan)
-    return SOME_FAILED if ranking.count(FAILED) else 0
+    if left := [record.number for record in ranking.records if record.number in stopped and record.state == RUNNING]:
+        print(f"stopped from outside: trials {', '.join(map(str, left))}; the same command continues them")
+    return SOME_FAILED if ranking.count(FAILED) or left else 0
 
 
 def after_stop(parsed: Arguments) -> str:

@@ -80,7 +80,9 @@ def notes(record: Record) -> list[str]:
         lines.append(f"Not compared, because only the new model was trained on them: {' and '.join(parts)}.")
     if count := left_out["no_longer_training_photos"]:
         lines.append(f"Not compared, because only the old model was trained on them: {_photos(count)}.")
-    by_folds = record["by_folds"]
+    was_chosen, by_folds = record["recipe_was_chosen"], record["by_folds"]
+    if count := left_out.get("training_photos_of_both", 0):
+        lines.append(_about_photos_without_a_fold(count, was_chosen=was_chosen))
     if by_folds["old"] or by_folds["new"]:
         lines.append("With folds, training photos are predicted by models that were trained without them.")
     if by_folds["new"] and "new photos" in record["photos"]:
@@ -88,12 +90,21 @@ def notes(record: Record) -> list[str]:
             "The old run predicts new training photos with its final model, the new one with the models of its folds, "
             "which were trained on fewer photos. That favours the old model a little."
         )
-    if record["recipe_was_chosen"]:
+    if was_chosen:
+        lines.append("The recipe was kept, not chosen again.")
+    if was_chosen and by_folds["old"]:  # in comparisons of earlier versions
         lines.append(
-            "The recipe was kept, not chosen again. It was chosen by the old model's predictions of the old photos, "
-            "which favours the old model a little."
+            "For old training photos, the old run's models are those of its choice, which were trained for a part of "
+            "the time only. That favours the new model."
         )
     return lines
+
+
+def _about_photos_without_a_fold(count: int, *, was_chosen: bool) -> str:
+    line = f"Not compared, because the old run has no model like its final one without them: {_photos(count, 'old ')}."
+    if not was_chosen:
+        return line
+    return f"{line} The models that its choice trained without them had a part of the time only."
 
 
 def _about_new_classes(classes: Mapping[str, Any]) -> str:

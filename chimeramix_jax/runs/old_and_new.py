@@ -46,8 +46,8 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
     """Returns the comparison in JSON's types, as ``update.json`` stores it.
 
     A photo counts if both runs have a model that was not trained on it: the final model or, with folds, one that left
-    it out. So photos count that are held out in both runs or new, and all photos if both have folds. Photos of classes
-    that the old model does not know only say how often the new model is right.
+    it out and was trained as long. So photos count that are held out in both runs or new, and all photos if both have
+    folds. Photos of classes that the old model does not know only say how often the new model is right.
 
     Args:
         old: the models of the run that is replaced.
@@ -57,7 +57,7 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
     photos = _Photos.of(dataset)
     of_old, of_new = old.unseen_by(photos.digests), new.unseen_by(photos.digests)
     both = np.array([None not in pair for pair in zip(of_old, of_new, strict=True)], bool)
-    left_out = _left_out(photos, old, of_old, of_new)
+    left_out = _left_out(photos, old, new, of_old, of_new)
     chosen = np.flatnonzero(both)
     photos = photos.at(chosen)
     of_old, of_new = ([models[index] for index in chosen] for models in (of_old, of_new))
@@ -83,15 +83,17 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
 
 
 def _left_out(
-    photos: _Photos, old: Models, of_old: Sequence[Path | None], of_new: Sequence[Path | None]
+    photos: _Photos, old: Models, new: Models, of_old: Sequence[Path | None], of_new: Sequence[Path | None]
 ) -> dict[str, int]:
-    """Counts the photos that only one of the models was trained on, so that they cannot be compared."""
+    """Counts the photos that only one of the runs has a model for, so that they cannot be compared."""
     by_old, by_new = (np.array([model is None for model in models], bool) for models in (of_old, of_new))
-    before = _in_folder_before(old, photos.digests)
+    before, in_new = _in_folder_before(old, photos.digests), set(new.identity.train.images)
+    still = np.array([image in in_new for image in photos.digests], bool)
     counts = {
         "new_training_photos": by_new & ~by_old & ~before,
         "now_training_photos": by_new & ~by_old & before,
-        "no_longer_training_photos": by_old & ~by_new,
+        "no_longer_training_photos": by_old & ~by_new & ~still,
+        "training_photos_of_both": by_old & ~by_new & still,  # the new run alone has folds for them
     }
     return {name: int(np.sum(members)) for name, members in counts.items()}
 

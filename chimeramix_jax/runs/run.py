@@ -5,7 +5,7 @@ import hashlib
 import os
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,14 +26,14 @@ from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs import calibration, data_check, same_data, same_settings, shared_generator
+from chimeramix_jax.runs import calibration, data_check, retraining, same_data, same_settings, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
 from chimeramix_jax.runs.results import Measured, Results, results_of
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import determinism, jax_settings, stopping
+from chimeramix_jax.runtime import determinism, jax_settings, precision, stopping
 from chimeramix_jax.training import checkpoints, loop, own_functions
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
@@ -57,7 +57,7 @@ class Request:
     # "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" only
     # prepares for drawing the report again, "all" does everything.
     stage: str = "all"
-    retrain: bool = False  # whether to train the stage again even if it is finished
+    retrain: bool = False  # whether to train the stage again even if it is finished, or to go on with that
     # The directory of the run whose generator to use; None: not specified.
     generator_workdir: str | os.PathLike[str] | None = None
     details: bool = True  # whether to look at the data, draw pictures of mixing, and describe every held-out image
@@ -114,10 +114,12 @@ def prepared(request: Request) -> Iterator["Run"]:
     with leaving_no_empty_folders(directory.path):
         directory.create()
         with locked(directory.path):
-            directory.check(config, measuring=request.stage == "evaluate")
+            directory.check(same_settings.as_begun(directory, config), measuring=request.stage == "evaluate")
             if not directory.is_of_existing_run():
                 settings.refuse_enlarged(config)
-            same_settings.refuse_other_settings(directory, config, request.replaced())
+            continues = request.retrain and retraining.is_begun(directory, request.stage)
+            replaced = () if continues else request.replaced()
+            same_settings.refuse_other_settings(directory, config, replaced, request.stage)
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
                 checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
@@ -126,11 +128,15 @@ def prepared(request: Request) -> Iterator["Run"]:
             dataset = load_dataset(config)
             if request.stage not in settings.MEASURING_STAGES:
                 data_check.refuse_copies(config, dataset)
-            same_data.refuse_other_data(directory, dataset, request.stage, request.replaced())
+            continues = continues and not same_data.have_changed(directory, dataset)
+            replaced = () if continues else request.replaced()
+            same_data.refuse_other_data(directory, dataset, request.stage, replaced)
+            if continues:
+                print(f"{directory.path}: continues the training that --retrain has begun", file=sys.stderr)
             if generator_home is not directory:
                 generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
                 _require_generator(request, generator_home)
-            yield Run(request, dataset, generator_home)
+            yield Run(request, dataset, generator_home, replaced, continues_retraining=continues)
 
 
 def _generator_before_data(request: Request) -> Workdir:
@@ -161,11 +167,44 @@ def load_dataset(config: ConfigDict) -> FewShotDataset:
 class Run:
     """A prepared run: its settings, directory and data."""
 
-    def __init__(self, request: Request, dataset: FewShotDataset, generator_home: Workdir):
-        """Takes what ``prepared`` has checked; ``generator_home`` is the directory of the generator to use."""
-        self.request, self.dataset = request, dataset
+    def __init__(
+        self,
+        request: Request,
+        dataset: FewShotDataset,
+        generator_home: Workdir,
+        replaced: Sequence[Path] = (),
+        *,
+        continues_retraining: bool = False,
+    ):
+        """Takes what ``prepared`` has checked.
+
+        Args:
+            request: what to do.
+            dataset: the run's data.
+            generator_home: the directory of the generator to use.
+            replaced: the files to move aside.
+            continues_retraining: whether an earlier process has begun what ``request.retrain`` asks for.
+        """
+        self.request, self.dataset, self._replaced = request, dataset, replaced
+        self.continues_retraining = continues_retraining
         self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
         self._stage_data: dict[str, StageData] = {}
+
+    def begin(self) -> None:
+        """Moves the files aside that are to be made again; does so once.
+
+        That is the first thing that changes files, so that old ones are never mistaken for new ones, even if the run is
+        killed here.
+        """
+        replaced, self._replaced = self._replaced, ()
+        if replaced:
+            self.workdir.move_aside(*replaced)
+            retraining.begin(self.workdir, self.request.stage)
+
+    def end(self) -> None:
+        """Notes that nothing is left to be trained again; called when all runs of the request are complete."""
+        if self.request.stage not in settings.MEASURING_STAGES:
+            retraining.end(self.workdir, self.request.stage)
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -175,6 +214,7 @@ class Run:
             "class_names": list(self.dataset.class_names),
             "train_indices": self.dataset.train_indices.tolist(),
             "data": self.dataset.identity.digests(),
+            "precision": precision.resolved(self.config.precision),
         }
 
     def complete(
@@ -184,9 +224,8 @@ class Run:
 
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
-        # First, so that old files are never mistaken for new ones, even if the run is killed here.
-        self.workdir.move_aside(*self.request.replaced())
-        self.workdir.claim(self.config)
+        self.begin()
+        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
         same_data.record(self.workdir, self.dataset)
         if self.request.details:
             data_check.record_and_print(self.workdir, self.config, self.dataset)

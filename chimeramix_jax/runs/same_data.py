@@ -35,13 +35,35 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
             differences = _test_data_changes(workdir, dataset)
     if differences:
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
-        update = ""
-        if own_folder(dataset.name, str(dataset.directory or "")) and stored is not None and workdir.results.exists():
-            update = "update it with --stage=update, which compares the old model with the new one, "
-        raise InputError(
-            f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); {update}train it again "
-            f"with {again}, which moves the old files aside, or choose another --workdir"
-        )
+        is_own = bool(own_folder(dataset.name, str(dataset.directory or "")))
+        can_update = is_own and stored is not None and workdir.results.exists()
+        raise refusal(workdir, differences, again, can_update=can_update)
+
+
+def refusal(
+    workdir: Workdir, differences: Sequence[str], again: str = "--retrain", *, can_update: bool = False
+) -> InputError:
+    """Returns the error for a run on other data, with what can be done about it.
+
+    Args:
+        workdir: the run's directory.
+        differences: how the data differ.
+        again: the flags that train the run again; a run whose recipe was chosen does not take them.
+        can_update: whether the run can be updated.
+    """
+    advice = ["update it with --stage=update, which compares the old model with the new one"] if can_update else []
+    if not workdir.auto_record.exists():
+        advice.append(f"train it again with {again}, which moves the old files aside")
+    choices = f"{', '.join(advice)}, or choose" if advice else "choose"
+    return InputError(
+        f"--workdir={workdir.path}: holds a run on other data ({'; '.join(differences)}); {choices} another --workdir"
+    )
+
+
+def have_changed(workdir: Workdir, dataset: FewShotDataset) -> bool:
+    """Whether a run has recorded other data than the current ones."""
+    stored = workdir.read_data()
+    return stored is not None and bool(changes(stored, dataset.identity))
 
 
 def record(workdir: Workdir, dataset: FewShotDataset) -> None:

@@ -123,9 +123,10 @@ def refuse_other_data(home: Workdir, dataset: FewShotDataset, flag: str) -> None
         InputError: it was trained on other data.
     """
     if differing := _data_changes(home, dataset):
+        again = "" if home.auto_record.exists() else "by --retrain or "  # which a run whose recipe was chosen refuses
         raise InputError(
             f"{flag}: the generator of {home.path} was trained on other data ({'; '.join(differing)}); train another "
-            "for these, by --retrain or in another --workdir, or name one with --generator_workdir"
+            f"for these, {again}in another --workdir, or name one with --generator_workdir"
         )
 
 

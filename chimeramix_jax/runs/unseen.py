@@ -1,6 +1,5 @@
 """The models of a finished run, and for every photo one of them that was not trained on it."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,6 @@ from flax import nnx
 from jaxtyping import Bool, UInt8
 from ml_collections import ConfigDict
 
-from chimeramix_jax import stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
@@ -42,18 +40,22 @@ class Models:
     def of(cls, workdir: Workdir) -> "Models":
         """Finds the models in a run's directory; raises InputError if its classifier is not finished.
 
-        Folds whose models are not finished are left out, as a choice within a given time may have skipped them.
+        Folds whose models are not finished are left out. So are those of a choice, which had a part of the final
+        model's time, and perhaps smaller images: they do not show how good that model is.
         """
         config, identity = workdir.read_config(), workdir.read_data()
+        was_chosen = workdir.auto_record.exists()  # and so cannot be trained again in its directory
         if identity is None:
             raise InputError(
                 f"--workdir={workdir.path}: holds a run of an earlier version, which did not record its photos, so "
-                "they cannot be compared; train it again with --retrain, or in another --workdir"
+                f"they cannot be compared; train it again {'' if was_chosen else 'with --retrain, or '}in another "
+                "--workdir"
             )
         if not _trained_on(workdir, config, identity):
             raise InputError(
                 f"--workdir={workdir.path}: its training is not finished, so there is no model to update; finish it "
-                "with the command that began it or, if its photos have changed since, start over with --retrain"
+                "with the command that began it or, if its photos have changed since, start over "
+                f"{'in another --workdir' if was_chosen else 'with --retrain'}"
             )
         left_out_by: dict[str, Path] = {}
         for fold in map(Workdir, _folds(workdir, config)):
@@ -95,7 +97,7 @@ class Models:
     def _right_by(
         self, directory: Path, pixels: UInt8[np.ndarray, "photos side side 3"], true_names: Sequence[str]
     ) -> Bool[np.ndarray, "photos"]:
-        trained, config = TrainedClassifier.newest(directory / "classifier"), self.config
+        trained, config = TrainedClassifier.newest(directory / "classifier"), Workdir(directory).read_config()
         numbers = {name: label for label, name in enumerate(trained.class_names)}
         labels = np.array([numbers.get(name, 0) for name in true_names], np.int64)
         tests = TestSet(resize(pixels, config.classifier.image_side), labels, config.evaluation.batch_size)
@@ -115,14 +117,11 @@ def _trained_on(workdir: Workdir, config: ConfigDict, identity: DataIdentity) ->
 
 
 def _folds(workdir: Workdir, config: ConfigDict) -> Iterator[Path]:
-    """Yields the directories of the runs that left out a fold, in the first division into folds."""
-    record = stored_format.read(workdir.auto_record)
-    if record is None:
-        for fold in range(1, config.folds + 1):
-            yield workdir.folds / folder_of_fold(config, fold)
+    """Yields the directories of the runs that left out a fold, and else trained as the final one did.
+
+    They are those of the first division into folds; a run whose recipe was chosen has none.
+    """
+    if workdir.auto_record.exists():
         return
-    # The folds on which the chosen recipe was last compared with others.
-    with stored_format.checked(workdir.auto_record):
-        last = record["rungs"][-1]["tried"] if record["rungs"] else []  # a single recipe may have been trained only
-        tried = [run["workdir"] for run in last if run["recipe"] == record["winner"]]
-    yield from (workdir.path / os.fspath(path) for path in tried)
+    for fold in range(1, config.folds + 1):
+        yield workdir.folds / folder_of_fold(config, fold)

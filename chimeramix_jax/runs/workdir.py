@@ -28,6 +28,7 @@
     update.json          how the photos had changed when the model was updated, and a comparison with the old model
     before-2026-11-28/   the run that an update replaced on that day: a directory like this one
     update.unfinished/   the new run while an update is not finished (runs/replacement.py)
+    retraining.json      while the run is trained again (runs/retraining.py)
     lock.json            the process that is working here, if any
 """
 
@@ -77,6 +78,7 @@ class Workdir:
         self.held_out = self.path / "held_out.csv"
         self.report = self.path / "report.html"
         self.model_card = self.path / "model_card.md"
+        self.retraining = self.path / "retraining.json"
         self.update_record = self.path / "update.json"
         self.update = self.path / "update.unfinished"
         self.replacing = self.update / "replacing.json"  # while the files of an old and a new model change places

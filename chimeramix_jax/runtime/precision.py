@@ -13,7 +13,7 @@ def computation_dtype(precision: str) -> jnp.dtype | None:
 
     "auto" is bfloat16 on an accelerator and float32 on CPU. None stands for the parameters' own dtype, float32.
     """
-    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[_resolved(precision)]
+    return {"float32": None, "tensorfloat32": None, "bfloat16": jnp.dtype(jnp.bfloat16)}[resolved(precision)]
 
 
 def computing(precision: str) -> contextlib.AbstractContextManager[None]:
@@ -22,11 +22,12 @@ def computing(precision: str) -> contextlib.AbstractContextManager[None]:
     By default JAX lets a GPU or TPU multiply float32 numbers in fewer bits, such as TensorFloat-32: 8 bits of exponent
     and 10 of fraction. A CPU always multiplies all bits.
     """
-    resolved = _resolved(precision)
-    if resolved == "bfloat16" or not backend.shortens_float32_products():
+    name = resolved(precision)
+    if name == "bfloat16" or not backend.shortens_float32_products():
         return contextlib.nullcontext()
-    return jax.default_matmul_precision(resolved)  # JAX has the same names
+    return jax.default_matmul_precision(name)  # JAX has the same names
 
 
-def _resolved(precision: str) -> str:
+def resolved(precision: str) -> str:
+    """Returns the precision that ``config.precision`` means on this machine."""
     return backend.automatic_precision() if precision == "auto" else precision

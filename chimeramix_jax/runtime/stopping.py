@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-# Slurm sends SIGTERM before it takes a machine away; users of Slurm often choose SIGUSR1 as an earlier warning.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# Slurm sends SIGTERM before it takes a machine away; users of Slurm often choose SIGUSR1 as an earlier warning. SIGHUP
+# comes when the terminal is closed or the connection is lost, and is ignored where nohup started the process.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 # After this time the process ends without another checkpoint; schedulers wait 10 s or more before they kill it.
 SECONDS_TO_STOP = 8.0
@@ -53,8 +54,8 @@ def listening(after_stop: str = CONTINUES) -> Iterator[None]:
 
     ``after_stop`` says what the user should know if the process has to end at once.
 
-    A signal that was ignored when the process started stays ignored; shells ignore SIGINT in background jobs. Works
-    in the main thread only.
+    A signal that was ignored when the process started stays ignored; shells ignore SIGINT in background jobs, and nohup
+    ignores SIGHUP. Works in the main thread only.
     """
     _requests.after_stop = after_stop
     try:
@@ -127,9 +128,11 @@ def _listen(receiver: int) -> None:
         numbers = os.read(receiver, 1)
         if not numbers:
             return
-        if numbers[0] not in SIGNALS:
+        first = _requests.first
+        # The system and the shell both send SIGHUP when a terminal is closed, and some send it beside SIGTERM.
+        if numbers[0] not in SIGNALS or (first is not None and numbers[0] == signal.SIGHUP):
             continue
-        if _requests.first is not None:
+        if first not in (None, signal.SIGHUP):
             _end_at_once(signal.Signals(numbers[0]), "second signal")
         _requests.first = signal.Signals(numbers[0])
 

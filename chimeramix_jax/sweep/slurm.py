@@ -83,6 +83,11 @@ def queued(folder: Path) -> dict[str, str]:
     submitted = _submitted(folder)
     if not submitted:
         return {}
+    if shutil.which("squeue") is None:
+        raise InputError(
+            f"{folder / JOBS}: Slurm may have jobs of this folder, but there is no squeue on this machine; use a "
+            "machine with Slurm or, if none of the jobs is left, remove the file"
+        )
     process = subprocess.run(["squeue", "--me", "--noheader", "--array", "--format=%i"], capture_output=True, text=True)
     if process.returncode:
         raise InputError(f"--launcher=slurm: squeue failed: {process.stderr.strip()}")

@@ -208,10 +208,15 @@ def _portable(source: str) -> str:
 
 
 def _correct(numbers: Sequence[int], plan: Plan) -> Bool[np.ndarray, "trials predictions"] | None:
-    """Returns which predictions of these trials are correct; None if they are too many or not known of each."""
+    """Returns which predictions of these trials are correct; None if they are too many or not known of each.
+
+    Each image counts once: the bootstrap draws images, and the predictions of an image in several divisions into folds
+    are not independent. They are those of the first division.
+    """
     rows: list[list[bool]] = []
     for number in numbers:
-        row = [right for folder in plan.folders_of_runs(number) for right in _correct_by_image(folder)]
+        folders = plan.folders_of_runs(number)[: plan.config.folds or 1]
+        row = [right for folder in folders for right in _correct_by_image(folder)]
         if not row or len(row) * SAMPLES > _MOST_PREDICTIONS or (rows and len(row) != len(rows[0])):
             return None
         rows.append(row)

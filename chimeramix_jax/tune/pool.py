@@ -17,15 +17,19 @@ SECONDS_BETWEEN_LOOKS = 10.0
 MOST_FAILURES = 3  # in a row; then something else than the settings is wrong
 
 
-def run(search: Search, plan: Plan, workers: Sequence[Worker], after_trial: Callable[[], None]) -> None:
+def run(search: Search, plan: Plan, workers: Sequence[Worker], after_trial: Callable[[], None]) -> set[int]:
     """Carries out trials until none is left for this process; calls ``after_trial`` after each that has ended.
+
+    Returns the numbers of trials whose process was stopped from outside; they are left for the next command.
 
     Raises:
         Stopped: a signal arrived; the trials in progress have written checkpoints.
         InputError: several trials failed one after the other.
     """
     with stopping.listening(), Display() as display:
-        polling.run(_Pool(search, plan, workers, display, after_trial))
+        pool = _Pool(search, plan, workers, display, after_trial)
+        polling.run(pool)
+        return pool.stopped
 
 
 class _Running:
@@ -61,6 +65,7 @@ class _Pool:
         self._idle = list(workers)
         self._running: list[_Running] = []
         self._look_again_at = 0.0  # for trials that other processes have left behind, if none is to be begun
+        self.stopped: set[int] = set()
         self._ended = 0
         self._failures = 0  # since the last trial that did not fail
 
@@ -76,7 +81,7 @@ class _Pool:
     def start(self) -> bool:
         """Starts trials on idle workers; returns whether any trial is running."""
         while self._idle and time.monotonic() >= self._look_again_at:
-            if (started := self._search.next()) is None:
+            if (started := self._search.next(self.stopped)) is None:
                 self._look_again_at = time.monotonic() + SECONDS_BETWEEN_LOOKS
                 break
             worker = self._idle.pop(0)
@@ -100,11 +105,16 @@ class _Pool:
             if outcome is None:
                 continue
             self._running.remove(running)
-            self._ended += outcome.end is not End.STOPPED
-            if outcome.end is not End.STOPPED:
-                self._idle.append(running.run.worker)
-            self._search.finish(running.started, outcome)
-            self._display.print(f"trial {running.started.number}: {_in_words(outcome)}")
+            self._idle.append(running.run.worker)
+            number = running.started.number
+            if not self._search.finish(running.started, outcome):
+                self._display.print(f"trial {number}: given up by another machine, which repeats it")
+                continue
+            if outcome.end is End.STOPPED:
+                self.stopped.add(number)
+            else:
+                self._ended += 1
+            self._display.print(f"trial {number}: {_in_words(outcome)}")
             if not stopping_all and outcome.end is not End.STOPPED:
                 self._after_trial()
                 self._refuse_failures(outcome)

@@ -9,7 +9,7 @@ repeated as a new one.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 from ml_collections import ConfigDict
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -139,10 +140,15 @@ class Search:
         evaluator = FanovaImportanceEvaluator(seed=self._config.seed)
         return get_param_importances(self._study, evaluator=evaluator)
 
-    def next(self) -> Started | None:
-        """Returns a trial to carry out, an interrupted one first; None if all are finished or in other hands."""
+    def next(self, leaving_out: Collection[int] = ()) -> Started | None:
+        """Returns a trial to carry out, an interrupted one first; None if all are finished or in other hands.
+
+        Interrupted trials with the numbers in ``leaving_out`` are not continued.
+        """
         with self.claims.briefly(_NEXT):
             for frozen in self.trials():
+                if frozen.number in leaving_out:
+                    continue
                 if frozen.state is TrialState.RUNNING and not self.claims.holds(_claim(frozen.number)):
                     if self.claims.take(_claim(frozen.number)):
                         return self._started(Trial(self._study, self._id(frozen.number)))
@@ -157,16 +163,37 @@ class Search:
             return self._started(trial)
 
     def report(self, started: Started, percent: int, accuracy: float) -> bool:
-        """Records an accuracy during training; returns whether to stop the trial early."""
-        reported = self._study.get_trials(deepcopy=False)[started.number].intermediate_values
-        if percent >= _LAST or percent in reported:  # reported before the trial was interrupted
-            return False
-        started.trial.report(accuracy, percent)
-        return started.trial.should_prune()
+        """Records an accuracy during training; returns whether to stop the trial early.
 
-    def finish(self, started: Started, outcome: Outcome) -> None:
-        """Records how a trial ended; one that was stopped can be continued by any process."""
-        trial = started.trial
+        It is also stopped if another machine has given it up.
+        """
+        trial = self._study.get_trials(deepcopy=False)[started.number]
+        if GIVEN_UP in trial.user_attrs:
+            return True
+        if percent >= _LAST or percent in trial.intermediate_values:  # reported before the trial was interrupted
+            return False
+        try:
+            started.trial.report(accuracy, percent)
+            return started.trial.should_prune()
+        except UpdateFinishedTrialError:  # given up at this moment
+            return True
+
+    def finish(self, started: Started, outcome: Outcome) -> bool:
+        """Records how a trial ended; one that was stopped can be continued by any process.
+
+        Returns False if another machine had given the trial up, so that nothing is recorded.
+        """
+        try:
+            if GIVEN_UP in self._study.get_trials(deepcopy=False)[started.number].user_attrs:
+                return False
+            self._record_end(started.trial, outcome)
+        except UpdateFinishedTrialError:  # given up at this moment
+            return False
+        finally:
+            self.claims.drop(_claim(started.number))
+        return True
+
+    def _record_end(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.end is End.DONE:
             trial.set_user_attr(EXAMPLES, outcome.examples)
             trial.set_user_attr(SECONDS, outcome.seconds)
@@ -179,7 +206,6 @@ class Search:
         elif outcome.end is End.FAILED:
             trial.set_user_attr(PROBLEM, outcome.problem)
             self._study.tell(trial, state=TrialState.FAIL)
-        self.claims.drop(_claim(started.number))
 
     @cached_property
     def _storage(self) -> JournalStorage:

@@ -144,7 +144,8 @@ class TrialRun:
                         return Outcome(End.PRUNED)
         except InputError as error:
             return Outcome(End.FAILED, problem=str(error))
-        return Outcome(End.DONE, correct / examples, examples, seconds)
+        # An image counts once, however often it was predicted in other divisions into folds.
+        return Outcome(End.DONE, correct / examples, examples // self._plan.config.fold_repeats, seconds)
 
     def ask_to_stop(self) -> None:
         """Asks the process of the trial, if there is one, to write a checkpoint and exit; no other will start."""

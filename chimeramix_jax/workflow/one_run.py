@@ -34,7 +34,7 @@ def train_and_evaluate(
         stage: "generator" and "classifier" train one stage, "evaluate" evaluates trained classifiers, "report" draws
             the report of a finished run again, "all" does everything.
         retrain: whether to train the stage again even if it is finished, and with it everything that depends on it; the
-            old files are moved aside.
+            old files are moved aside. If that was interrupted, the same call continues it.
         generator_workdir: the directory of another run whose generator to use instead of training one; None: that of a
             run in the same folder, if one has a finished generator with the same settings and images.
 
@@ -61,4 +61,6 @@ def train_and_evaluate(
     if config.get("folds") and not config.fold:
         return completed_with_folds(request)
     with prepared(request) as run:
-        return drive(completed_with_report(run))
+        results = drive(completed_with_report(run))
+        run.end()
+    return results

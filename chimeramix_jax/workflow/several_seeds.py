@@ -58,9 +58,11 @@ def train_and_evaluate_seeds(
     with contextlib.ExitStack() as stack:
         runs = [stack.enter_context(prepared(request)) for request in requests]
         outcomes = _completed(runs)
-    for outcome in outcomes:
-        if outcome.error is not None:
-            raise outcome.error
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+        for run in runs:
+            run.end()
     return [_seed_results(run, outcome.result or {}) for run, outcome in zip(runs, outcomes, strict=True)]
 
 

@@ -20,8 +20,9 @@ from chimeramix_jax.data.identity import changes
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.photo_changes import photo_changes
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.runs import old_and_new, replacement
+from chimeramix_jax.runs import old_and_new, replacement, same_settings
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import config_of_fold, folder_of_fold
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.unseen import Models
 from chimeramix_jax.runs.workdir import Workdir
@@ -57,7 +58,7 @@ def update(workdir: str | os.PathLike[str], *, config: ConfigDict | None = None)
     with locked(directory.path):
         if directory.replacing.exists():
             replacement.finish(directory)
-        directory.check(config)
+        directory.check(same_settings.as_begun(directory, config))
         old = Models.of(directory)
         dataset = load_dataset(config)
         differences = photo_changes(old.identity, dataset.identity)
@@ -91,7 +92,7 @@ def _replaced_by_new(
 ) -> dict[str, Any]:
     """Trains and compares the new run and puts it into the place of the old one; returns its results."""
     new = replacement.new_run(directory)
-    if replacement.is_replaced(directory) or _is_on_other_photos(new, dataset):
+    if replacement.is_replaced(directory) or _is_on_other_photos(new, config, dataset):
         replacement.discard(directory)
     for line in differences:
         print(f"update: {line}", file=sys.stderr)
@@ -112,10 +113,19 @@ def _replaced_by_new(
     return results
 
 
-def _is_on_other_photos(new: Workdir, dataset: FewShotDataset) -> bool:
+def _is_on_other_photos(new: Workdir, config: ConfigDict, dataset: FewShotDataset) -> bool:
     """Whether an update was begun for photos that have changed again since, so that its run is of no use."""
-    stored = new.read_data()
-    if stored is None or not changes(stored, dataset.identity):
+    if not _has_changed(new, config, dataset):
         return False
     print("update: the photos have changed again since the update was begun, so it starts over", file=sys.stderr)
     return True
+
+
+def _has_changed(new: Workdir, config: ConfigDict, dataset: FewShotDataset) -> bool:
+    """Whether an unfinished run has recorded other photos; before it has, its folds may have."""
+    if (stored := new.read_data()) is not None:
+        return bool(changes(stored, dataset.identity))
+    for fold in range(1, config.folds * config.fold_repeats + 1):
+        if (stored := Workdir(new.folds / folder_of_fold(config, fold)).read_data()) is not None:
+            return bool(changes(stored, load_dataset(config_of_fold(config, fold)).identity))
+    return False

@@ -36,24 +36,30 @@ def completed_with_folds(request: Request) -> dict[str, Any]:
         )
     with contextlib.ExitStack() as stack:
         final = stack.enter_context(prepared(request))
-        folds = [stack.enter_context(prepared(_request_of_fold(request, fold))) for fold in _numbers(request)]
+        again = request.retrain and not final.continues_retraining
+        folds = [stack.enter_context(prepared(_request_of_fold(request, fold, again))) for fold in _numbers(request)]
+        for run in (*folds, final):  # the final run last: it notes that all have begun
+            run.begin()
         data_check.record_and_print(final.workdir, final.config, final.dataset)
         results = _completed(folds)
         out_of_fold = None
         if request.stage != "generator":
             runs = [FoldRun(run.workdir, run.dataset, measured) for run, measured in zip(folds, results, strict=True)]
             out_of_fold = OutOfFold.of(runs, request.config, final.dataset, request.workdir)
-        return drive(completed_with_report(final, out_of_fold=out_of_fold))
+        completed = drive(completed_with_report(final, out_of_fold=out_of_fold))
+        for run in (*folds, final):
+            run.end()
+    return completed
 
 
 def _numbers(request: Request) -> range:
     return range(1, request.config.folds * request.config.fold_repeats + 1)
 
 
-def _request_of_fold(request: Request, fold: int) -> Request:
+def _request_of_fold(request: Request, fold: int, retrain: bool) -> Request:
     """Returns the request for a fold's run; it never uses a generator that was trained on other images."""
     workdir = Workdir(request.workdir.folds / folder_of_fold(request.config, fold))
-    return Request(config_of_fold(request.config, fold), workdir, request.stage, request.retrain)
+    return Request(config_of_fold(request.config, fold), workdir, request.stage, retrain)
 
 
 def _completed(runs: Sequence[Run]) -> list[Results]:

@@ -174,6 +174,15 @@ def test_a_time_that_is_too_short_is_refused_with_the_least_which_suffices(minut
         assert clock.used() == pytest.approx(least * 60, rel=0.1)
 
 
+def test_a_generator_that_an_earlier_version_recorded_as_free_is_measured_again():
+    stored = {name: replace(cost, generator_epoch=0.0) for name, cost in TRUE_COSTS.items()}
+    trials = SimulatedTrials(noise=0.0)
+    record, clock, _ = carry_out(trials, 30, Record({}, costs=stored))
+    measured_again = [recipe for recipe, _, folder, _ in trials.ran if folder == "timing"]
+    assert measured_again == [name for name in CANDIDATES.names if CANDIDATES.families[name]]
+    assert record.costs["grid_policy"].generator_epoch == 3.0 and clock.used() == pytest.approx(1800, rel=0.1)
+
+
 def test_the_first_recipe_does_not_pay_for_what_the_first_run_of_a_process_takes_longer():
     trials = SimulatedTrials(noise=0.0)
     run = trials.run

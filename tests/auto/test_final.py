@@ -12,14 +12,16 @@ from conftest import TINY
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import final, menu
-from chimeramix_jax.auto.record import Record
+from chimeramix_jax.auto import final, menu, trials
+from chimeramix_jax.auto.halving import Cost, Schedule
+from chimeramix_jax.auto.record import Comparison, Record, Tried
 from chimeramix_jax.config import config_to_dict, from_json, load
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.stopping import Stopped
-from chimeramix_jax.training import loop
+from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import StepCall
 from chimeramix_jax.training.pace import Pace
 
@@ -111,6 +113,134 @@ def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path)
         InputError, match=r"holds a choice with other settings \(dataset\.fit: 'pad' stored, 'crop' req"
     ):
         final._own_record(Record(stored), settings(), Workdir(tmp_path))
+
+
+def test_a_choice_is_continued_in_the_precision_that_it_was_begun_in(settings, tmp_path):
+    requested = config_to_dict(settings())
+    with pytest.raises(InputError, match=r"the choice was begun in bfloat16, but .* --config\.precision=bfloat16"):
+        final._own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
+    as_resolved = settings(precision="float32")
+    continued = final._own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
+    assert continued.requested == requested
+    assert final._own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def interrupted(*arguments):
+    raise Stopped(signal.SIGTERM)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, monkeypatch):
+    write_photos(tmp_path / "photos", 24, (8, 8))
+    shutil.copytree(tmp_path / "photos", tmp_path / "others")
+    (tmp_path / "others/train/0/2.png").unlink()
+    of_two = {"recipes": "baseline,baseline_trivialaugment", "folds": 2, "max_labels_per_class": None}
+    config, others = (photo_settings(tmp_path / folder, "auto", **of_two) for folder in ("photos", "others"))
+    run = tmp_path / "run"
+    monkeypatch.setattr(final, "choose", interrupted)
+
+    def assert_only_the_same_photos_continue():
+        before = contents(run)
+        with pytest.raises(InputError) as refused:
+            chimeramix_jax.choose_and_train(others, run)
+        assert str(refused.value).startswith(f"--workdir={run}: holds a run on other data (1 image missing")
+        assert str(refused.value).endswith("); choose another --workdir")
+        assert contents(run) == before
+        with pytest.raises(Stopped):
+            chimeramix_jax.choose_and_train(config, run)
+
+    with pytest.raises(Stopped):
+        chimeramix_jax.choose_and_train(config, run)
+    assert_only_the_same_photos_continue()
+    (run / "data.json").unlink()  # an earlier version recorded the images of the trials only
+    trial = Workdir(run / "auto/rung-1/fold-1-of-2/baseline")
+    trial.path.mkdir(parents=True)
+    trial.claim_data(load_few_shot(config.dataset, None, config.seed, 2, 1).identity)
+    record = Record.read(Workdir(run))
+    record.rungs = [Comparison(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
+    record.write(Workdir(run))
+    assert_only_the_same_photos_continue()
+
+
+def killed(*arguments, **options):
+    raise Killed
+
+
+def test_the_time_of_a_trial_that_was_killed_counts_once(settings, tmp_path, monkeypatch):
+    run, place, seconds = tmp_path / "run", "auto/timing/fold-1-of-2/baseline", 1e6
+    monkeypatch.setattr(trials, "prepared", killed)
+
+    def used_at_the_next_kill():
+        with pytest.raises(Killed):
+            chimeramix_jax.choose_and_train(settings(), run)
+        stored = json.loads((run / "auto.json").read_text())
+        assert stored["trial"]["workdir"] == place
+        return stored["used"]
+
+    first = used_at_the_next_kill()
+    about = {run / place / "classifier": {"seconds": seconds, "data": {}}}
+    monkeypatch.setattr(checkpoints, "newest", about.get)
+    second = used_at_the_next_kill()
+    assert second >= first + seconds
+    assert second <= used_at_the_next_kill() < second + seconds
+
+
+def test_what_an_interrupted_process_trained_of_a_timing_is_trained_again(settings, tmp_path, monkeypatch):
+    run = Workdir(tmp_path / "run")
+    monkeypatch.setattr(trials, "prepared", killed)
+    for folder, is_kept in ((trials.TIMING, False), ("rung-1", True)):
+        generator = run.auto / folder / "fold-1-of-2" / "chimeramix_grid" / "generator"
+        generator.mkdir(parents=True)
+        of_folds = trials.FoldTrials(settings(), run, lambda _: None)
+        with pytest.raises(Killed):
+            of_folds.run("chimeramix_grid", Schedule(1, 1), folder, 1)
+        assert generator.exists() == is_kept
+
+
+def chosen_by_folds(config, run):
+    """Makes a run with folds one whose recipe was chosen by them."""
+    chimeramix_jax.train_and_evaluate(menu.config_of("baseline", config, Schedule(0, 5)), run)
+    tried = []
+    for fold in (1, 2):
+        place = f"auto/rung-1/fold-{fold}-of-2/baseline"
+        (run / place).parent.mkdir(parents=True)
+        (run / "folds" / f"fold-{fold}-of-2").rename(run / place)
+        tried.append(Tried("baseline", fold, place, 1.0, [0], [0]))
+    rung = Comparison(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
+    cost = Cost(1.0, 1.0, 0.0, 1.0)
+    chosen = Record(config_to_dict(config), 9.0, {"baseline": cost}, [rung], "baseline", 0.5, 0.0, Schedule(0, 5))
+    chosen.write(Workdir(run))
+
+
+def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_change_no_file(photo_settings, tmp_path):
+    write_photos(tmp_path / "photos", 12, (8, 8))
+    of_two = {"recipes": "baseline,baseline_trivialaugment", "folds": 2, "max_labels_per_class": None}
+    of_two["augment.horizontal_flip"] = True
+    config, run = photo_settings(tmp_path / "photos", "auto", **of_two), tmp_path / "run"
+    chosen_by_folds(config, run)
+    with_mirror = photo_settings(tmp_path / "photos", "auto", **of_two, **{"evaluation.mirror": True})
+
+    def assert_refused(expected, config, stage):
+        before = contents(run)
+        with pytest.raises(InputError, match=expected) as refused:
+            chimeramix_jax.choose_and_train(config, run, stage=stage)
+        assert contents(run) == before and "--retrain" not in str(refused.value)
+
+    assert_refused("evaluation.mirror: False stored, True requested", with_mirror, "report")
+    chimeramix_jax.choose_and_train(config, run)  # finished, as before
+    chimeramix_jax.choose_and_train(with_mirror, run, stage="evaluate")
+    for of_run in (run, run / "auto/rung-1/fold-2-of-2/baseline"):
+        assert json.loads((of_run / "results.json").read_text())["config"]["evaluation"]["mirror"]
+    write_photos(tmp_path / "photos", 14, (8, 8))
+    for stage in ("all", "evaluate", "report"):
+        assert_refused("new image.*; update it with --stage=update, which .*, or choose another", with_mirror, stage)
 
 
 @pytest.mark.slow

@@ -98,6 +98,10 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         ),
         (["--stage=evaluate", "digits"], ["'digits': not understood"]),
         (
+            ["--stage=classifier", "--config.minutes=10"],
+            ["minutes: --stage=classifier does not take it; it is for"],
+        ),
+        (
             ["sumarize", "runs"],
             ["'sumarize': not a subcommand (did you mean summarize?)", "sweep, tune, summarize, reproduce, serve"],
         ),

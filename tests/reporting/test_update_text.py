@@ -69,7 +69,6 @@ def test_what_could_not_be_compared_is_said():
             classes_gone=["plum"],
             photos={"new photos": figures(12, 5, 1, 3), "all": figures(12, 5, 1, 3)},
             by_folds={"old": True, "new": True},
-            recipe_was_chosen=True,
         )
     )
     for part in (
@@ -79,6 +78,20 @@ def test_what_could_not_be_compared_is_said():
         "it is right on 2.",
         "The old model can still answer 'plum', which is always wrong now.",
         "That favours the old model a little.",
-        "The recipe was kept, not chosen again.",
     ):
         assert part in text
+    assert "recipe" not in text
+
+
+def test_what_a_choice_means_for_the_comparison_is_said():
+    chosen = record(
+        left_out={"training_photos_of_both": 20}, by_folds={"old": False, "new": True}, recipe_was_chosen=True
+    )
+    text = update_text.text(chosen)
+    assert (
+        "Not compared, because the old run has no model like its final one without them: 20 old photos. The models "
+        "that its choice trained without them had a part of the time only." in text
+    )
+    assert "The recipe was kept, not chosen again." in text and "favours" not in text
+    stored_before = record(by_folds={"old": True, "new": True}, recipe_was_chosen=True)
+    assert "That favours the new model." in update_text.text(stored_before)

@@ -65,7 +65,10 @@ def test_only_photos_that_neither_model_was_trained_on_count_and_copies_count_on
     record, old, new = compared(before, now, "dXc", "deXycn")
     figures = {group: (row["number"], row["old_right"], row["new_right"]) for group, row in record["photos"].items()}
     assert figures == {"old photos": (2, 1, 2), "new photos": (3, 1, 2), "all": (5, 2, 4)}
-    assert record["left_out"] == {"new_training_photos": 1, "now_training_photos": 1, "no_longer_training_photos": 1}
+    assert record["left_out"] == {
+        "new_training_photos": 1, "now_training_photos": 1, "no_longer_training_photos": 1,
+        "training_photos_of_both": 0,
+    }  # fmt: skip
     assert set(old.classified) == set(new.classified) == set("deXyz")
     assert {model for model, _ in old.classified.values()} == {old.workdir.path}
     assert record["by_folds"] == {"old": False, "new": False}
@@ -91,7 +94,8 @@ def test_with_folds_each_photo_is_classified_by_a_model_that_left_it_out(compare
         "a": three, "b": three, "n": three, "t": new.workdir.path,
     }  # fmt: skip
     assert record["photos"]["all"]["number"] == 4 and record["by_folds"] == {"old": True, "new": True}
-    assert record["left_out"]["no_longer_training_photos"] == 1  # c, whose fold the old run has not trained
+    assert record["left_out"]["training_photos_of_both"] == 1  # c, whose fold the old run has not trained
+    assert record["left_out"]["no_longer_training_photos"] == 0
 
 
 def test_new_renamed_and_removed_classes(compared):

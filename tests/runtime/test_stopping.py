@@ -21,9 +21,11 @@ def start_toy(tmp_path):
     """Starts training in a process that handles SIGINT even if the tests run in the background."""
     processes = []
 
-    def start(ignored=(), **changes):
+    def start(ignored=None, **changes):
         settings = {"epochs": EPOCHS, "steps": STEPS, "config.checkpoint.every_seconds": 0.3} | changes
-        setting = f"import signal; signal.signal(signal.SIGINT, signal.{'SIG_IGN' if ignored else 'SIG_DFL'}); "
+        setting = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        if ignored is not None:
+            setting += f"signal.signal({int(ignored)}, signal.SIG_IGN); "
         program = f"{setting}import runpy; runpy.run_module('training.toy_stage', run_name='__main__')"
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         processes.append(
@@ -56,7 +58,9 @@ def uninterrupted(tmp_path_factory):
     return weights(train(directory, epochs=EPOCHS, steps=STEPS)), (directory / "metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("request_", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "request_", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP], ids=lambda number: number.name
+)
 def test_a_stopped_run_writes_a_checkpoint_within_the_epoch_and_resumes_from_it(
     start_toy, tmp_path, uninterrupted, request_
 ):
@@ -102,10 +106,22 @@ def test_a_run_whose_step_takes_too_long_is_ended(start_toy, tmp_path):
     assert process.returncode == 143 and "could not write a checkpoint in time" in errors
 
 
-def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(start_toy, tmp_path):
-    process = start_toy(ignored=True, pause=PAUSE, steps=10, epochs=1, **{"config.checkpoint.every_seconds": 0.1})
+def test_a_closed_terminal_may_send_its_signal_more_than_once_and_beside_others(start_toy, tmp_path):
+    process = start_toy(pause=0.5)
     wait_for_checkpoint(process, tmp_path)
-    process.send_signal(signal.SIGINT)
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+        process.send_signal(number)
+        time.sleep(0.02)  # signals that come at once count as one
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143 and "second signal" not in errors
+    assert "stopped (SIG" in errors and newest(tmp_path)["steps_in_epoch"] > 0
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(start_toy, tmp_path, ignored):
+    process = start_toy(ignored=ignored, pause=PAUSE, steps=10, epochs=1, **{"config.checkpoint.every_seconds": 0.1})
+    wait_for_checkpoint(process, tmp_path)
+    process.send_signal(ignored)
     process.communicate(timeout=60)
     assert process.returncode == 0
     with StageCheckpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:

@@ -115,6 +115,19 @@ def test_what_cannot_be_served_is_refused_in_a_line(trained_run, arguments, mess
     assert message in errors
 
 
+def test_jax_computes_as_in_the_other_commands_and_a_platform_that_it_lacks_is_refused(trained_run, monkeypatch):
+    used = []
+
+    def refused():
+        raise InputError("JAX_PLATFORMS: cannot be used")
+
+    monkeypatch.setattr(serve.jax_settings, "use_own", lambda: used.append("own settings"))
+    monkeypatch.setattr(serve.backend, "check", refused)
+    with pytest.raises(InputError, match="JAX_PLATFORMS"):
+        serve._application(serve.parse_arguments([str(trained_run)]))
+    assert used == ["own settings"]
+
+
 def test_a_port_that_is_taken_is_said_before_anything_is_compiled(trained_run, monkeypatch, capsys):
     monkeypatch.setattr(exits, "quiet_libraries", lambda: None)
     monkeypatch.setattr(serve, "_application", lambda parsed: pytest.fail("compiled"))

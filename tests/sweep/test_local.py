@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from chimeramix_jax.command_line import program
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep import local, pool, processes
 from chimeramix_jax.sweep.local import LocalWorker
@@ -99,6 +100,23 @@ def test_a_run_stopped_from_outside_is_left_for_the_next_command(runs, run_pool,
     assert "stopped; the same command continues it" in capsys.readouterr().err
     monkeypatch.delenv("STOPPED")
     assert run_pool(selected) == {run.name: State.DONE}
+
+
+def test_a_sweep_with_a_run_that_was_stopped_from_outside_does_not_end_as_done(
+    runs, run_pool, monkeypatch, capsys, tmp_path
+):
+    stopped, _ = (run.name for run in runs("baseline", seeds="0,1"))
+    monkeypatch.setattr(local, "jax_devices", lambda: ("cpu", 1))
+    monkeypatch.setenv("SHARE", "0")
+
+    def sweep(folder):
+        chosen = ["--datasets=digits", "--experiments=baseline", "--max_labels_per_class=5", "--seeds=0,1"]
+        code = program.main(["sweep", *chosen, f"--workdir={tmp_path / folder}"])
+        return code, f"stopped or waiting: {stopped}; the same command continues them" in capsys.readouterr().out
+
+    assert sweep("done") == (0, False)
+    monkeypatch.setenv("STOPPED", stopped)
+    assert sweep("stopped") == (1, True)
 
 
 def test_every_gpu_has_a_worker_that_sees_only_this_gpu(monkeypatch):

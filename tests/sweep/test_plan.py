@@ -7,7 +7,7 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary.plan import read_plan
-from chimeramix_jax.sweep import plan
+from chimeramix_jax.sweep import plan, slurm
 from chimeramix_jax.sweep.plan import State, jobs_of
 from chimeramix_jax.sweep.processes import ERROR
 from chimeramix_jax.sweep.selection import select
@@ -260,3 +260,11 @@ def test_a_folder_inside_that_of_another_sweep_is_rejected(runs, tmp_path):
     (tmp_path / "sweep.json").write_text(json.dumps({"runs": []}))
     with pytest.raises(InputError, match="the folder of another sweep"):
         plan.check_folder(tmp_path / "sweep", runs())
+
+
+def test_a_folder_with_jobs_of_slurm_is_refused_in_a_line_where_there_is_no_slurm(tmp_path, monkeypatch):
+    (tmp_path / "slurm.json").write_text('{"digits-baseline": "17"}')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"slurm.json: Slurm may have jobs .* no squeue on this machine") as refused:
+        slurm.queued(tmp_path)
+    assert "\n" not in str(refused.value)

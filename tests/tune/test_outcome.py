@@ -57,6 +57,18 @@ def test_the_best_is_the_first_of_the_most_accurate_that_are_done(ranking):
     assert outcome.counts(ranking) == "trials: 7 done, 1 stopped early, 1 failed"
 
 
+def test_the_bootstrap_draws_images_and_not_predictions(plan, tmp_path):
+    repeated = plan("--config.folds=2", "--config.fold_repeats=3")
+    for number in (0, 1):
+        for index, folder in enumerate(repeated.folders_of_runs(number)):
+            folder.mkdir(parents=True)
+            answers = ["a", "b"] if (index + number) % 2 else ["a", "a"]
+            lines = [f"{index % 2}-{image},a,{answer}" for image, answer in enumerate(answers)]
+            (folder / "held_out.csv").write_text("\n".join(["image,true_class,predicted_class", *lines]))
+    correct = outcome._correct([0, 1], repeated)
+    assert correct.tolist() == [[True, True, True, False], [True, False, True, True]]
+
+
 def test_the_table_shows_five_trials_at_most_and_fits_a_terminal(ranking):
     text = outcome.table(ranking, SPACE)
     assert text.splitlines()[0].split() == ["trial", "1", "3", "0"] and max(map(len, text.splitlines())) < 80

@@ -79,6 +79,10 @@ def test_a_trial_of_a_lost_machine_is_repeated_under_a_new_number(search, tmp_pa
     then = claim.stat().st_mtime - SECONDS_UNTIL_LOST - 60
     os.utime(claim, (then, then))
     repeated = other.next()
+    for outcome in (Outcome(End.DONE, 0.5, 100, 1.0), Outcome(End.PRUNED), Outcome(End.FAILED, problem="no")):
+        assert one.report(lost, 25, 0.5)  # the machine is back: its trial is to end, and nothing is recorded
+        assert not one.finish(lost, outcome)
+    assert states(other) == [RUNNING]
     assert (repeated.number, repeated.values) == (1, lost.values)
     other.finish(repeated, Outcome(End.DONE, 0.5, 100, 1.0))
     assert [record.number for record in other.records()] == [1] and not other.unfinished()

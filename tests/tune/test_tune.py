@@ -117,6 +117,14 @@ def test_folds_judge_a_trial_together(tune, tmp_path, calls):
     assert settings.load(str(tmp_path / "search" / "best.py")).folds == 0  # the final model has test images
 
 
+def test_an_image_counts_once_however_often_it_was_predicted(tune, tmp_path, calls):
+    code, _, errors = tune(RATE, "--folds=5", "--config.fold_repeats=2", "--trials=1")
+    assert code == 0, errors
+    assert len(calls()) == 10
+    (row,) = rows(tmp_path / "search")
+    assert (row["images"], row["accuracy"]) == ("50", "1.000000")
+
+
 def test_a_setting_that_is_searched_reaches_a_trial_once(tmp_path):
     overrides = ("--config.classifier.learning_rate=0.5", "--config.compare_with_baseline=true", "--config.seed=1")
     plan = Plan(tmp_path, "digits:baseline", overrides, settings.load("digits:baseline"), prunes=True)
@@ -288,6 +296,18 @@ def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_pat
     assert tune(RATE, "--trials=2")[0] == 0
     assert [call["workdir"].split("/")[-1] for call in calls()] == ["0", "0", "1"]
     assert rows(tmp_path / "search")[0]["state"] == "done"
+
+
+def test_a_trial_that_was_stopped_from_outside_is_left_for_the_next_command(tune, tmp_path, calls, monkeypatch):
+    monkeypatch.setenv("FAKE_STOPPED", "0")
+    code, output, errors = tune(RATE, "--trials=2")
+    assert code == 1 and "trial 0: stopped; the same command continues it" in errors
+    assert "stopped from outside: trials 0; the same command continues them" in output
+    assert [row["state"] for row in rows(tmp_path / "search")] == ["not finished", "done"] and len(calls()) == 2
+    monkeypatch.delenv("FAKE_STOPPED")
+    code, output, _ = tune(RATE, "--trials=2")
+    assert code == 0 and "stopped from outside" not in output
+    assert [row["state"] for row in rows(tmp_path / "search")] == ["done", "done"]
 
 
 def test_a_search_that_was_killed_continues_its_trial(start_tune, tune, tmp_path, calls):

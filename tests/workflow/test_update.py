@@ -25,6 +25,8 @@ from chimeramix_jax.reporting import update_text
 from chimeramix_jax.reporting.statistics import mcnemar
 from chimeramix_jax.runs import old_and_new, replacement
 from chimeramix_jax.runs.lock import locked
+from chimeramix_jax.runs.out_of_fold import config_of_fold
+from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.unseen import Models
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.workflow import update as update_module
@@ -147,6 +149,7 @@ def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(co
         "new_training_photos": len(new_train.keys() - old_train.keys() - old_test.keys()),
         "now_training_photos": len(new_train.keys() & old_test.keys()),
         "no_longer_training_photos": len(new_test.keys() & old_train.keys()),
+        "training_photos_of_both": 0,
     }
 
     conclusion = update_text.conclusion(record)
@@ -233,33 +236,46 @@ def test_an_update_begun_for_photos_that_have_changed_again_starts_over(copy, mo
     assert contents(run) == before
 
 
-def assert_folds_of_a_choice_are_found(run, chosen):
-    """Requires that the folds of a run whose recipe was chosen are those of the recipe, as far as there was time."""
+def assert_folds_of_a_choice_do_not_stand_in_for_its_model(run, chosen):
+    """Requires that models that a choice trained for a part of the time are not compared in the place of the final one.
+
+    In a run without a choice, they are models like the final one but for the fold.
+    """
     shutil.copytree(run, chosen)
-    tried = []
-    for fold in (1, 2):
-        place = f"auto/rung-1/fold-{fold}-of-2/baseline"
-        (chosen / place).parent.mkdir(parents=True)
-        (chosen / "folds" / f"fold-{fold}-of-2").rename(chosen / place)
-        tried += [{"recipe": "baseline", "workdir": place}, {"recipe": "mixup", "workdir": "auto/of another recipe"}]
-    record = {"winner": "baseline", "rungs": [{"tried": []}, {"tried": tried[:3]}]}
-    for count, folds in ((3, (1, 2)), (2, (1,))):
-        record["rungs"][-1]["tried"] = tried[:count]
-        (chosen / "auto.json").write_text(json.dumps(record))
-        found = Models.of(Workdir(chosen))
-        assert {*found.left_out_by.values()} == {chosen / f"auto/rung-1/fold-{fold}-of-2/baseline" for fold in folds}
-        left_out = [image for fold in folds for image in split(run / "folds" / f"fold-{fold}-of-2", "held_out")]
-        assert found.left_out_by.keys() == {*left_out}
+    assert Models.of(Workdir(chosen)).left_out_by
+    tried = [{"recipe": "baseline", "workdir": f"folds/fold-{fold}-of-2"} for fold in (1, 2)]
+    (chosen / "auto.json").write_text(json.dumps({"winner": "baseline", "rungs": [{"tried": tried}]}))
+    assert Models.of(Workdir(chosen)).left_out_by == {}
 
 
-def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path):
+def assert_every_model_sees_images_of_its_own_side(run, photos, copied):
+    """Requires that a model classifies photos as its own settings say, whatever those of the final model are."""
+    shutil.copytree(run, copied)
+    final = json.loads((copied / "config.json").read_text())
+    final["classifier"]["image_side"] = 16
+    (copied / "config.json").write_text(json.dumps(final))
+    before, now = Models.of(Workdir(run)), Models.of(Workdir(copied))
+    files = sorted(photos.rglob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in files])
+    names, fold = [path.parent.name for path in files], "folds/fold-1-of-2"
+    right = before.right(pixels, names, [run / fold] * len(files))
+    np.testing.assert_array_equal(now.right(pixels, names, [copied / fold] * len(files)), right)
+
+
+def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path, capfd):
     photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
     chimeramix_jax.train_and_evaluate(settings(photos, folds=2), run)
-    assert_folds_of_a_choice_are_found(run, tmp_path / "chosen")
+    assert_folds_of_a_choice_do_not_stand_in_for_its_model(run, tmp_path / "chosen")
+    assert_every_model_sees_images_of_its_own_side(run, photos, tmp_path / "larger final")
+    # An update that was killed while its folds were trained, for photos that have changed again since.
+    fold = Workdir(run / "update.unfinished" / "run" / "folds" / "fold-2-of-2")
+    fold.path.mkdir(parents=True)
+    fold.claim_data(load_dataset(config_of_fold(settings(photos, folds=2), 2)).identity)
     for number in range(4):
         write_photo(photos / "class 1" / f"new {number}.png", 9000 + number)
         write_photo(photos / "kiwi" / f"{number}.png", 8000 + number)
     updated = chimeramix_jax.update(run)
+    assert "the photos have changed again since the update was begun, so it starts over" in capfd.readouterr().err
     assert updated["changes"] == ["class 'kiwi' is new", "class 1: 4 new photos", "kiwi: 4 new photos"]
     record = updated["update"]
     kept = run / record["before"]
@@ -373,8 +389,9 @@ def test_a_run_whose_recipe_was_chosen_keeps_the_recipe(settings, tmp_path, monk
         chosen["final"]["classifier"],
     )
     record = updated["update"]
-    assert record["recipe_was_chosen"] and record["by_folds"] == {"old": True, "new": True}
+    assert record["recipe_was_chosen"] and record["by_folds"] == {"old": False, "new": True}
     assert (run / record["before"] / "auto.json").exists() and not (run / "auto.json").exists()
-    compared = record["photos"]["all"]["number"] + record["left_out"]["no_longer_training_photos"]
-    assert compared == 10 * PER_CLASS + 12 - 1
-    assert "The recipe was kept, not chosen again." in (run / "report.html").read_text()
+    assert record["photos"]["all"]["number"] == 12
+    assert record["left_out"]["training_photos_of_both"] == 10 * PER_CLASS - 1
+    page = (run / "report.html").read_text()
+    assert "The recipe was kept, not chosen again." in page and "had a part of the time only" in page
