@@ -143,6 +143,9 @@ def _groups(
             f"{_number_of_groups(folds)} of {what} {verb} several folds: {images} images are predicted by models that "
             "were trained on copies of them, so the expected accuracy is too high"
         )
+    separated = folds or (across and findings["held_out_from"] == "train")  # by the program, not by the user
+    if separated and not findings.get("near_together", True):
+        yield "--config.dataset.keep_together=near_duplicates divides the images without separating them"
     worst_first = sorted(groups, key=severity)
     for group in worst_first[:most]:
         files = [without_control(copy["file"]) for copy in group["files"]]
