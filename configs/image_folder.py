@@ -45,6 +45,7 @@ DEFAULT = "mixup_trivialaugment"
 def get_config(experiment: str = DEFAULT) -> ConfigDict:
     config = defaults.get_config()
     config.dataset.name = "image_folder"
+    config.dataset.keep_together = "near_duplicates"
     config.dataset.image_side = IMAGE_SIDE
     config.larger_sides = "48,64,96"
     config.compare_with_baseline = True

@@ -17,6 +17,7 @@ IMAGE_SIDE = 96
 def get_config(experiment: str = "mixup_trivialaugment") -> ConfigDict:
     config = load(f"image_folder:{experiment}")
     published = defaults.get_config()
+    config.dataset.keep_together = "near_duplicates"
     config.dataset.image_side = IMAGE_SIDE
     config.augment.cutout_side = IMAGE_SIDE // 4
     config.mixing.segmentation_scale = 400.0  # the published values for this side

@@ -22,6 +22,7 @@ NO_EFFECT_ON_RESULTS = (
     "dataset.directory",  # runs compare the content of the folder instead: runs/same_data.py
     "dataset.duplicates",
     "dataset.image_directory",
+    "dataset.keep_together",  # the same: it decides which images are held out
     "devices",
     "evaluation.batch_size",
     "evaluation.every_epochs",

@@ -70,6 +70,9 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     "dataset.skip_unreadable": (False, rules.YES_OR_NO),
     # image_folder: "refuse" the same pixels among both training and held-out images, or only "report" them
     "dataset.duplicates": ("refuse", rules.choice("refuse", "report")),
+    # What is not separated when images are held out or divided into folds: "copies" are the same pixels, and
+    # "near_duplicates" also images that look the same. See data/kept_together.py
+    "dataset.keep_together": ("copies", rules.choice(*rules.KEPT_TOGETHER)),
     # image_folder without test/, tfds:NAME without a test split: share of each class held out for testing
     "dataset.holdout_fraction": (0.2, rules.BETWEEN_0_AND_1),
     # the same: together with seed, chooses the held-out images

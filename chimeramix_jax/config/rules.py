@@ -14,6 +14,8 @@ AUTOAUGMENT_POLICIES = ("cifar10", "imagenet")  # the data sets on which AutoAug
 Fit = Literal["crop", "pad", "stretch"]
 FITS: tuple[str, ...] = get_args(Fit)
 
+KEPT_TOGETHER = ("copies", "near_duplicates")  # implemented in data/kept_together.py
+
 LOSSES = ("cross_entropy", "cosine")  # implemented in training/classification_loss.py
 
 HEADS = ("linear", "tvmf")  # implemented in models/heads.py

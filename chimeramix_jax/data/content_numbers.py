@@ -19,7 +19,7 @@ def classes_of_images(images: Sequence[str], labels: Int[np.ndarray, "examples"]
     """Returns the classes of every distinct image; copies of an image may have several.
 
     Args:
-        images: the digest of each image's content, from ``identity.image_digest``.
+        images: the name of each image, the same for images that are not to be separated.
         labels: the class of each image.
     """
     classes: defaultdict[str, set[int]] = defaultdict(set)

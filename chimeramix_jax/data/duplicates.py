@@ -13,6 +13,7 @@ from chimeramix_jax.data.identity import HELD_OUT, TRAIN
 from chimeramix_jax.data.originals import Original
 from chimeramix_jax.data.perceptual_hash import near_pairs
 
+LARGE_GROUP, LARGE_SHARE = 10, 0.25  # a group of near duplicates with so many images, and this share of all, is a scene
 MOST_COMPARED = 30_000  # with more images, near duplicates are searched for the training images only
 
 
@@ -68,13 +69,13 @@ def near_groups(copies: Sequence[Copy]) -> list[Group]:
     hashes = [same[0].original.perceptual_hash for same in distinct]
     train = sum(same[0].split == TRAIN for same in distinct)
     pairs = near_pairs(hashes, first=train if len(distinct) > MOST_COMPARED else None)
-    component_of = _components(len(distinct), pairs)
+    component_of = components(len(distinct), pairs)
     is_alone = np.bincount(component_of, minlength=len(distinct)) == 1
-    components: defaultdict[int, list[Copy]] = defaultdict(list)
+    groups: defaultdict[int, list[Copy]] = defaultdict(list)
     for position, component in enumerate(component_of.tolist()):
         if not is_alone[component]:
-            components[component] += distinct[position]
-    return [Group(tuple(component)) for component in components.values()]
+            groups[component] += distinct[position]
+    return [Group(tuple(group)) for group in groups.values()]
 
 
 def near_any(hashes: Sequence[str], others: Sequence[str]) -> Bool[np.ndarray, "hashes"]:
@@ -85,7 +86,7 @@ def near_any(hashes: Sequence[str], others: Sequence[str]) -> Bool[np.ndarray, "
     return found
 
 
-def _components(count: int, pairs: Iterable[Int64[np.ndarray, "pairs 2"]]) -> Int64[np.ndarray, "count"]:
+def components(count: int, pairs: Iterable[Int64[np.ndarray, "_ 2"]]) -> Int64[np.ndarray, "count"]:
     """Returns the number of the component that each of ``count`` images is in, if the images of a pair are joined.
 
     Each array of pairs is merged before the next is made, so that memory does not grow with the number of pairs.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from chimeramix_jax.data.duplicates import LARGE_GROUP, LARGE_SHARE
 from chimeramix_jax.data.findings import MUCH_LOST
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.errors import without_control
@@ -11,7 +12,6 @@ from chimeramix_jax.reporting.text_table import aligned
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group
 CUT_WORTH_A_WORD = 0.25  # share of the images that lose much of their area to the central crop
-LARGE_GROUP, LARGE_SHARE = 10, 0.25  # a group of near duplicates with so many images, and this share of all, is a scene
 
 # By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
 _SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
@@ -143,6 +143,9 @@ def _groups(
             f"{_number_of_groups(folds)} of {what} {verb} several folds: {images} images are predicted by models that "
             "were trained on copies of them, so the expected accuracy is too high"
         )
+    separated = folds or (across and findings["held_out_from"] == "train")  # by the program, not by the user
+    if separated and not findings.get("near_together", True):
+        yield "--config.dataset.keep_together=near_duplicates divides the images without separating them"
     worst_first = sorted(groups, key=severity)
     for group in worst_first[:most]:
         files = [without_control(copy["file"]) for copy in group["files"]]

@@ -1,5 +1,8 @@
 """Divides training images into folds by their content: each fold is predicted by a model trained on the others.
 
+What is said here of an image holds for a unit of images that are not to be separated (``kept_together``), too, such as
+copies of an image: its images count once.
+
 Every pair of an image and a fold has a number, hashed from the image's pixels, the seed and the fold. The pairs are
 taken from the highest number to the lowest, and an image joins the fold if it is in none yet and the fold has a place
 left for its class. The division therefore does not depend on names of files, dates or the order of the images, and:
@@ -31,7 +34,7 @@ def fold_of_each(
     """Returns the fold of every image, from 0, by the rules above; raises InputError if a class has too few images.
 
     Args:
-        images: the digest of each image's content, from ``identity.image_digest``.
+        images: the name of each image, the same for images that are not to be separated, from ``kept_together``.
         labels: the class of each image.
         count: the number of folds, at least 2.
         seed: the seed of the division.
@@ -43,7 +46,7 @@ def fold_of_each(
     if len(members[smallest]) < count:
         raise InputError(
             f"folds: {count}, but class {class_names[smallest]!r} has only {len(members[smallest])} different training "
-            f"images (copies count once); {_allowed(len(members[smallest]))}"
+            f"images (copies and groups count once); {_allowed(len(members[smallest]))}"
         )
     scores = {image: [number_of(f"{seed} {fold} {image}") for fold in range(count)] for image in classes}
     chosen = {image: int(np.argmax(scores[image])) for image in classes if len(classes[image]) > 1}

@@ -1,5 +1,8 @@
 """Chooses the held-out images of a folder without a test part, by their content.
 
+What is said here of an image holds for a unit of images that are not to be separated (``kept_together``), too, such as
+copies of an image: its images count once.
+
 Every distinct image has a number between 0 and 1, hashed from its pixels and the seed. It is held out if that number is
 below the requested share. The choice therefore does not depend on other images, names or dates, except that small
 classes need a minimum and a maximum. For every class the following holds:
@@ -39,7 +42,7 @@ def held_out(
     """Returns whether each image is held out, by the rules above; raises InputError if a class cannot be divided.
 
     Args:
-        images: the digest of each image's content, from ``identity.image_digest``.
+        images: the name of each image, the same for images that are not to be separated, from ``kept_together``.
         labels: the class of each image.
         share: the requested share of each class's distinct images, above 0 and below 1.
         seed: the seed of the images' numbers.
@@ -65,6 +68,7 @@ def held_out(
         if out.isdisjoint(distinct) or out.issuperset(distinct):
             raise InputError(
                 f"dataset.holdout_fraction: class {name!r} cannot be divided: it has {len(distinct)} different images "
-                "(copies count once); without test images each class needs two of its own, one to train and one to test"
+                "(copies and groups count once); without test images each class needs two of its own, one to train and "
+                "one to test"
             )
     return np.array([image in out for image in images], dtype=bool)

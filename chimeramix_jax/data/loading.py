@@ -69,6 +69,7 @@ class FewShotDataset:
     fit: Fit = "crop"  # how the images were fitted into squares
     folds: int = 0  # into which the training images are divided, too; 0: none, as in a fold's run
     folds_seed: str = ""  # the seed of these divisions
+    near_together: bool = False  # whether these do not separate near duplicates, as far as possible
 
     @cached_property
     def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
@@ -86,16 +87,27 @@ class FewShotDataset:
         if not self.folds:
             return None
         try:
-            return division.fold_of_each(
-                self.identity.train.images, self.train.labels, self.folds, f"{self.folds_seed} 0", self.class_names
-            )
+            return self.divided_into_folds(0)
         except InputError:  # it is for the folds' runs to refuse them
             return None
 
+    def divided_into_folds(self, repeat: int) -> Int64[np.ndarray, "images"]:
+        """Returns the fold of each training image, from 0, in one of the divisions; raises InputError if impossible."""
+        draw = f"{self.folds_seed} {repeat}"
+        return division.fold_of_each(self._units(self.folds), self.train.labels, self.folds, draw, self.class_names)
+
+    def _units(self, least: int) -> list[str]:
+        """Returns the names of what folds do not separate (``kept_together``)."""
+        from chimeramix_jax.data.kept_together import names_of_units
+
+        if self.originals is None:
+            return [*self.identity.train.images]
+        return names_of_units(self.originals.train, self.train.labels, near=self.near_together, least=least)
+
     @cached_property
     def smallest_class(self) -> int:
-        """The number of different training images of the class that has fewest; no more folds are possible."""
-        images = np.array(self.identity.train.images)
+        """The number of training images or groups of the class that has fewest; no more folds are possible."""
+        images = np.array(self._units(least=2))
         return min(len(set(images[self.train.labels == label])) for label in range(len(self.class_names)))
 
     def with_folds(self, folds: int) -> "FewShotDataset":
@@ -162,6 +174,7 @@ def load_few_shot(
         fit=dataset_config.fit,
         folds=folds,
         folds_seed=f"{dataset_config.holdout_seed} {seed}",
+        near_together=dataset_config.keep_together == "near_duplicates",
     )
     return _without_fold(dataset, fold) if fold else dataset
 
@@ -262,10 +275,9 @@ def _without_fold(dataset: FewShotDataset, fold: int) -> FewShotDataset:
         fold: the fold to leave out, from 1, continued from one division to the next.
     """
     images, own = dataset.train, dataset.originals
-    digests = images.identity().images if dataset.content is None else dataset.content.train.images
+    digests = dataset.identity.train.images
     repeat, left_out = divmod(fold - 1, dataset.folds)
-    draw = f"{dataset.folds_seed} {repeat}"
-    numbers = division.fold_of_each(digests, images.labels, dataset.folds, draw, dataset.class_names)
+    numbers = dataset.divided_into_folds(repeat)
     train = division.filled_training_positions(numbers, images.labels, left_out)
     out = np.flatnonzero(numbers == left_out)
     train_split, out_split = (
@@ -294,14 +306,21 @@ def _divided(
 
     If all seeds held out the same images, their spread would not include the effect of that choice.
     """
+    from chimeramix_jax.data.kept_together import names_of_units
+
     share, draw = dataset_config.holdout_fraction, f"{dataset_config.holdout_seed} {seed}"
-    kept = holdout.held_out(examples.digests(), examples.labels, share, draw, class_names)
+    near = dataset_config.keep_together == "near_duplicates"
+    assert examples.originals is not None
+    units = names_of_units(examples.originals, examples.labels, near=near, least=2)
+    kept = holdout.held_out(units, examples.labels, share, draw, class_names)
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
 
 
 def _published_order(builder: Any, split: str) -> _Examples:
     """Reads a split without its images, and sorts it in the published order, which TFDS does not keep."""
     import tensorflow_datasets as tfds
+
+    from chimeramix_jax.data.preparation import groups_of
 
     # TFDS's own way to do this, PartialDecoding, needs TensorFlow.
     described = set(_ORIGINAL) <= set(builder.info.features)
@@ -316,6 +335,9 @@ def _published_order(builder: Any, split: str) -> _Examples:
     positions = np.array([example["index"] for example in examples], dtype=np.int64)
     labels = np.array([example["label"] for example in examples], dtype=np.int32)
     originals = tuple(map(_original, examples)) if described else None
+    if originals is not None and (groups := groups_of(builder, split)) is not None:
+        pairs = zip(originals, positions.tolist(), strict=True)
+        originals = tuple(dataclasses.replace(original, group=groups[index]) for original, index in pairs)
     if originals is None:
         image_names = tuple(f"{split}_{position:05}" for position in positions)
     else:

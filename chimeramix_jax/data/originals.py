@@ -13,6 +13,7 @@ class Original:
     height: int
     digest: str  # of its pixels, from ``identity.image_digest``
     perceptual_hash: str  # from ``perceptual_hash.perceptual_hash``; empty if the image is of one colour or not hashed
+    group: str = ""  # of images that no division separates, as the user's list says; empty: none
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import glob
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
@@ -62,6 +62,13 @@ def skipped_files(builder: Any) -> tuple[str, ...]:
     from chimeramix_jax.data.builders.own_images import OwnImages
 
     return tuple(source.place for source in builder.skipped) if isinstance(builder, OwnImages) else ()
+
+
+def groups_of(builder: Any, split: str) -> Sequence[str] | None:
+    """Returns the group of each image of a split in published order, as a user's list has it; None without groups."""
+    from chimeramix_jax.data.builders.own_images import OwnImages
+
+    return builder.groups(split) if isinstance(builder, OwnImages) else None
 
 
 def _opened(entry: DatasetEntry, make: Callable[[], Any]) -> tuple[Any, bool]:

@@ -37,6 +37,15 @@ def test_copies_in_several_folds_are_said_to_make_the_expected_accuracy_too_high
     assert text.index("  a ~ b") < text.index("  c ~ d")
     beside_test = findings_text.full_text(made(near_duplicates=[spanning], folds=5))
     assert "1 group of images; none in both training and test images, 1 in several folds, none in" in beside_test
+    assert "keep_together" not in text  # an early version
+    own_division = made(near_duplicates=[group("a", "b", across_the_split=True)], held_out_from="train")
+    for findings in (own_division, made(near_duplicates=[spanning], **only_folds)):
+        advised = findings_text.full_text(findings | {"near_together": False})
+        assert "\n--config.dataset.keep_together=near_duplicates divides the images without separating" in advised
+        assert "keep_together" not in findings_text.full_text(findings | {"near_together": True})
+    assert "keep_together" not in findings_text.full_text(
+        own_division | {"near_together": False, "held_out_from": "test"}
+    )
     harmless = findings_text.full_text(made(near_duplicates=[within], **only_folds))
     assert "none in several folds" in harmless and "too high" not in harmless
 

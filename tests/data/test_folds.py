@@ -68,7 +68,11 @@ def test_copies_of_an_image_are_in_one_fold_even_in_other_classes():
 @pytest.mark.parametrize(
     ("images", "expected"),
     [
-        (1, "only 1 different training images (copies count once); folds need at least two images of every class"),
+        (
+            1,
+            "only 1 different training images (copies and groups count once); folds need at least two images of every "
+            "class",
+        ),
         (2, "folds must be 2"),
         (4, "folds must be from 2 to 4"),
     ],

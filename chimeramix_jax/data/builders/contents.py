@@ -5,8 +5,8 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -81,6 +81,8 @@ class Contents:
     validation: LabelledSources | None  # None: there is no such split
     test: LabelledSources | None  # None: there is no such split
     fingerprint: str  # changes with any file's name or split, and when a file is changed or replaced
+    # By split, the group of each image, whose images no division separates; "": none. Splits may be missing.
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def splits(self) -> dict[str, LabelledSources]:

@@ -1,9 +1,10 @@
 """Lists a user's own images from a CSV file.
 
-The first line names the columns: ``path`` and ``label``, and optionally ``split`` with ``train``, ``val`` or ``test``;
-other columns are ignored. Paths are relative to the CSV file's folder, or to another that is given. Columns are
-separated by commas, semicolons or tabs; a line such as ``sep=;`` may precede the first, as Excel wants it. The
-published order, to which few-shot splits refer, is that of the lines; classes are sorted by name.
+The first line names the columns: ``path`` and ``label``, and optionally ``split`` with ``train``, ``val`` or ``test``,
+and ``group``, whose images no division separates (an empty cell is no group). Other columns are ignored. Paths are
+relative to the CSV file's folder, or to another that is given. Columns are separated by commas, semicolons or tabs; a
+line such as ``sep=;`` may precede the first, as Excel wants it. The published order, to which few-shot splits refer,
+is that of the lines; classes are sorted by name.
 """
 
 import csv
@@ -19,7 +20,7 @@ from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.paths import by_name, in_any_form
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>[,;\t])"?([\r\n]|$)', re.IGNORECASE)  # for Excel
-_PATH, _LABEL, _SPLIT = "path", "label", "split"
+_PATH, _LABEL, _SPLIT, _GROUP = "path", "label", "split", "group"
 
 
 def scan_table(table: Path, root: Path) -> Contents:
@@ -68,22 +69,22 @@ def _columns(table: Path, header: Sequence[str]) -> dict[str, int]:
         if name not in names:
             raise InputError(
                 f"dataset.directory: {table} has no column {name!r}; its first line must name the columns path, label "
-                f"and optionally split, but is {', '.join(header)!r}"
+                f"and optionally split and group, but is {', '.join(header)!r}"
             )
-    for name in (_PATH, _LABEL, _SPLIT):
+    for name in (_PATH, _LABEL, _SPLIT, _GROUP):
         if names.count(name) > 1:
             raise InputError(f"dataset.directory: {table} has {names.count(name)} columns called {name!r}; keep one")
-    return {name: names.index(name) for name in (_PATH, _LABEL, _SPLIT) if name in names}
+    return {name: names.index(name) for name in (_PATH, _LABEL, _SPLIT, _GROUP) if name in names}
 
 
 def _row(table: Path, number: int, columns: dict[str, int], cells: Sequence[str]) -> ListedImage:
     """Returns a line's values, without spaces at their ends."""
-    values = {_SPLIT: TRAIN}
+    values = {_SPLIT: TRAIN, _GROUP: ""}
     for name, place in columns.items():
         values[name] = cells[place].strip() if place < len(cells) else ""
-        if not values[name]:
+        if not values[name] and name != _GROUP:
             raise InputError(f"dataset.directory: {table}, line {number}, has no {name}")
     split = SPLIT_NAMES.get(values[_SPLIT].casefold())
     if split is None:
         raise not_one_of(f"dataset.directory: {table}, line {number}, split", values[_SPLIT], ("train", "val", "test"))
-    return ListedImage(str(number), values[_PATH], unicodedata.normalize("NFC", values[_LABEL]), split)
+    return ListedImage(str(number), values[_PATH], unicodedata.normalize("NFC", values[_LABEL]), split, values[_GROUP])

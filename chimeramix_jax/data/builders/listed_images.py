@@ -31,6 +31,7 @@ class ListedImage:
     path: str
     label: str  # the name of the class
     split: str
+    group: str = ""  # of images that no division may separate; empty: none
 
 
 def contents_of(
@@ -50,6 +51,7 @@ def contents_of(
         find: returns the file of a listed path; it need not exist.
     """
     _check_classes(source, rows, class_names)
+    _refuse_groups_in_two_splits(source, rows)
     labels = {name: label for label, name in enumerate(class_names)}
     splits: dict[str, list[ImageFile]] = {}
     for row, path in zip(rows, _existing_files(source, root, rows, find), strict=True):
@@ -65,6 +67,7 @@ def contents_of(
         None if validation is None else tuple(validation),
         None if test is None else tuple(test),
         fingerprint_of_files(class_names, [train, validation or (), test or ()]),
+        {split: tuple(row.group for row in rows if row.split == split) for split in splits},
     )
 
 
@@ -81,6 +84,18 @@ def _check_classes(source: Path, rows: Sequence[ListedImage], class_names: Seque
     if unknown:
         listed = ", ".join(map(repr, unknown))
         raise InputError(f"dataset.directory: {source} has labels without a training image: {listed}")
+
+
+def _refuse_groups_in_two_splits(source: Path, rows: Sequence[ListedImage]) -> None:
+    """Raises InputError if images of a group are in different splits: a group is what must not be separated."""
+    first = dict[str, ListedImage]()
+    for row in rows:
+        other = first.setdefault(row.group, row)
+        if row.group and other.split != row.split:
+            raise InputError(
+                f"dataset.directory: {source} has group {row.group!r} in two splits, {other.split} (line {other.line}) "
+                f"and {row.split} (line {row.line}); the images of a group must be in the same one"
+            )
 
 
 def _existing_files(source: Path, root: Path, rows: Sequence[ListedImage], find: Callable[[str], Path]) -> list[Path]:

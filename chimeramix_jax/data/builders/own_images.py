@@ -4,7 +4,7 @@ arrays (``image_arrays``).
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -122,6 +122,10 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
         """The images that the prepared data lack because they could not be read, where their files are now."""
         positions = (self.info.metadata or {}).get(SKIPPED, ())
         return [self._contents.splits[split][index : index + 1][0] for split, index in positions]
+
+    def groups(self, split: str) -> Sequence[str] | None:
+        """Returns the group of each image of a split, those that were skipped included; None: the split has none."""
+        return self._contents.groups.get(split)
 
     def trying_again(self) -> "Callable[[], OwnImages] | None":
         """Returns a function that creates the builder of data with more images; None if no skipped file can be read.
