@@ -34,10 +34,21 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
         if not differences and stored is None and workdir.results not in replaced:
             differences = _test_data_changes(workdir, dataset)
     if differences:
+        differences += _division_change(workdir, dataset)
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
         is_own = bool(own_folder(dataset.name, str(dataset.directory or "")))
         can_update = is_own and stored is not None and workdir.results.exists()
         raise refusal(workdir, differences, again, can_update=can_update)
+
+
+def _division_change(workdir: Workdir, dataset: FewShotDataset) -> list[str]:
+    """Returns a line if other images belong together than when the run was begun, which alone can move some."""
+    if not workdir.has_config() or not (dataset.divided or dataset.folds):
+        return []
+    key = "keep_together"
+    stored = workdir.read_config().dataset.get(key, "copies")  # as in runs of earlier versions
+    requested = "near_duplicates" if dataset.near_together else "copies"
+    return [] if stored == requested else [f"dataset.{key}: {stored!r} stored, {requested!r} requested"]
 
 
 def refusal(

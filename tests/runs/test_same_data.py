@@ -12,6 +12,9 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.run import load_dataset
+from chimeramix_jax.runs.same_data import refuse_other_data
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoints
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")
@@ -239,3 +242,21 @@ def test_an_unreadable_record_of_the_data_is_named(copy, settings):
     (copy / "run" / "data.json").write_text("{")
     with pytest.raises(InputError, match=r"data\.json: cannot be read"):
         chimeramix_jax.train_and_evaluate(settings(copy / "photos"), copy / "run", stage="report")
+
+
+def test_a_run_that_separated_near_duplicates_says_so_when_they_are_to_be_kept_together(settings, tmp_path):
+    for label in range(10):
+        for number in range(4):
+            path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
+            write_image(path, 100 * label + number)
+            with Image.open(path) as image:
+                image.resize((64, 64)).save(path)
+                image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
+    config = settings(tmp_path / "photos", "baseline")
+    workdir = Workdir(tmp_path / "run")
+    workdir.claim(config)
+    workdir.claim_data(load_dataset(config).identity)
+    refuse_other_data(workdir, load_dataset(config), "all")
+    config.dataset.keep_together = "near_duplicates"
+    with pytest.raises(InputError, match=r"dataset\.keep_together: 'copies' stored, 'near_duplicates' requested"):
+        refuse_other_data(workdir, load_dataset(config), "all")
