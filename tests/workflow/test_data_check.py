@@ -171,6 +171,7 @@ def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_t
     with prepared(Request(config, run)) as existing:
         assert existing.config.classifier.image_side == 64
     assert not checked(config, run.path).problems
+    assert Workdir(run.update / "run").is_of_existing_run()  # the new run of an update has the old one's settings
 
 
 def test_a_published_data_set_is_not_refused_for_copies(data_dir, tmp_path, monkeypatch):
