@@ -26,6 +26,16 @@ def test_sides_are_compared_round_by_round():
     assert speed.figures_of(ours, ours, PRESET)["time_over_ours"] == 1
 
 
+def test_a_classifiers_rounds_mix_whole_iterations():
+    coin = PRESETS["classifier", "small"]
+    assert [Request(coin).mixed_steps(steps) for steps in (2, 6)] == [1, 3]
+    assert Request(dataclasses.replace(coin, mixing_probability=1.0)).mixed_steps(3) == 3
+    assert Request(dataclasses.replace(coin, mixing_probability=0.7)).mixed_steps(10) == 7
+    with pytest.raises(RuntimeError, match="50% of 3 iterations is not a whole number"):
+        Request(coin).mixed_steps(3)
+    Request(PRESET).mixed_steps(1)  # a generator's are all alike
+
+
 def test_table_has_a_column_for_each_side_and_dashes_for_the_unknown():
     ours = side("ours", [1.0])
     lines = speed.table({"ours": speed.figures_of(ours, ours, PRESET)}).splitlines()
