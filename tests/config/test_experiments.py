@@ -209,7 +209,7 @@ def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
     stage = make_stage(config, dataset)
     data = stage.inputs.data
     marked = to_device(np.asarray(data.images), dataset.train.labels, 10, np.asarray(data.images[..., 0]))
-    augmented = stage._augmentation(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
+    augmented = jax.jit(stage._augmentation)(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
     levels = np.round((np.asarray(augmented.images)[..., 0] + 1) * 127.5)
     same = np.where(augmented.segments == marked.segment_labels - 1, 0, augmented.segments) == levels
     moved = np.mean(same, axis=(1, 2))
