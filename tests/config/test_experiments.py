@@ -196,8 +196,10 @@ def test_the_mix_with_the_highest_discriminator_score_is_used(dataset, data_dir)
     stage, discriminator = make_stage(config, dataset), build_discriminator(config, nnx.Rngs(1))
     without_choice = make_stage(load("chimeramix_grid", data_dir), dataset)
 
+    judge = nnx.jit(lambda judge, batch: judge(batch))
+
     def mean_score(images):
-        return np.mean([np.mean(nnx.jit(discriminator)(batch)) for batch in images])
+        return np.mean([np.mean(judge(discriminator, batch)) for batch in images])
 
     chosen, plain = ([shown(each, seed) for seed in range(3)] for each in (stage, without_choice))
     assert mean_score(chosen) > mean_score(plain)
