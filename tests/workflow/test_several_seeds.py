@@ -63,7 +63,7 @@ def baseline_alone_slowly(settings, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(start_main):
     def run(*arguments, **settings):
         process = start_main(*arguments, **settings)
