@@ -76,9 +76,9 @@ def test_the_generator_of_a_stored_run_mixes_as_it_mixed_then(stored_run):
     assert mixed.std() == pytest.approx(MIXED_DEVIATION, abs=2e-5)
 
 
-def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(copy, run_main, data_dir):
+def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(copy, run_here):
     before = json.loads((copy / "results.json").read_text())
-    code, _, errors = run_main("--stage=evaluate", f"--workdir={copy}", **FROM_THE_RUN)
+    code, _, errors = run_here("--stage=evaluate", f"--workdir={copy}", **FROM_THE_RUN)
     assert code == 0, errors
     after = json.loads((copy / "results.json").read_text())
     assert after["test"]["examples"] == before["test"]["examples"] == 697
@@ -86,7 +86,7 @@ def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(co
     assert (copy / "report.html").exists()
 
 
-# The stored run's values of settings that ``run_main`` would otherwise override.
+# The stored run's values of settings that ``run_here`` would otherwise override.
 FROM_THE_RUN = {
     "classifier.epochs": 2,
     "generator.channels": 1,

@@ -322,10 +322,9 @@ def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):
     assert process.stderr == "chimeramix: interrupted; the same command continues the run\n"
 
 
-def test_the_version_is_told(tmp_path):
-    process = run_main("--version", cwd=tmp_path)
+def test_the_version_is_told(call):
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
+    assert call("--version") == (0, f"chimeramix {declared}\n", "", {})
 
 
 def test_a_script_can_start_the_program_in_its_own_process(tmp_path):
@@ -347,9 +346,8 @@ def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(call, tmp_path,
     assert not (tmp_path / "~").exists()
 
 
-def test_blanks_in_a_files_name_are_told_as_they_are(tmp_path):
-    process = run_main("--config=two  blanks.py", cwd=tmp_path)
-    assert "--config=two  blanks.py: no such file" in process.stderr
+def test_blanks_in_a_files_name_are_told_as_they_are(call):
+    assert "--config=two  blanks.py: no such file" in call("--config=two  blanks.py").errors
 
 
 @pytest.mark.parametrize("module", ["absl", "ml_collections"])
