@@ -63,6 +63,7 @@ def dataset_config(images: str, data_dir: str, sizes: Sizes) -> ConfigDict:
     """Returns ``config.dataset`` for a folder of images, which both sides load with the program's own loader."""
     config = defaults.get_config().dataset
     config.update({"name": "image_folder", "directory": images, "data_dir": data_dir, "image_side": sizes.side})
+    config.fit = "crop"
     return config
 
 
@@ -109,8 +110,20 @@ def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, s
         "classifier.learning_rate": sizes.classifier_learning_rate,
         "classifier.momentum": 0.9,
         "classifier.weight_decay": 5.3e-3,
+        "classifier.averaged_share": 0.0,
+        "classifier.averaged_weights": 0.0,
+        "classifier.batch_statistics": "running",
+        "classifier.class_balance": "none",
+        "classifier.convolutions": "standard",
+        "classifier.growing_sides": "",
+        "classifier.head": "linear",
+        "classifier.label_smoothing": 0.0,
+        "classifier.loss": "cross_entropy",
+        "classifier.members": 1,
+        "evaluation.crops": 1,
         "evaluation.every_epochs": sizes.classifier_epochs,  # only at the end
         "evaluation.batch_size": sizes.test_batch_size,
+        "evaluation.mirror": False,
     }
     if arm != "baseline":
         values["mixing.probability"] = ARMS[arm]

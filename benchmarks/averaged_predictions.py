@@ -81,12 +81,45 @@ class Study:
         places = (self.result_file(images, seed) for seed in self.seeds)
         return [json.loads(place.read_text()) for place in places if place.exists()]
 
+    def check(self) -> None:
+        """Raises InputError if ``workdir`` has results of another study, or results would be mixed up."""
+        names = [Path(images).name for images in self.images]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"--images: several folders are called {name!r}, so their results would be the same")
+        stored, mine = self._stored(), self._identity()
+        for key, value in [*stored.items(), *stored.get("folders", {}).items()]:
+            here = mine["folders"].get(key, mine.get(key))
+            if key != "folders" and here is not None and here != value:
+                raise InputError(f"{self._file}: {key} was {value!r}, now it is {here!r}; choose another --workdir")
+
+    def _stored(self) -> dict[str, Any]:
+        return json.loads(self._file.read_text()) if self._file.exists() else {}
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "images_per_class": self.images_per_class,
+            "epochs": self.epochs,
+            "members": self.members,
+            "most": self.most,
+            "changes": sorted(self.changes),
+            "folders": {Path(images).name: str(Path(images).absolute()) for images in self.images},
+        }
+
+    @property
+    def _file(self) -> Path:
+        return self.workdir / "study.json"
+
     def train(self) -> None:
         """Trains and measures everything that is not finished: all folders for each seed."""
+        self.check()
         for images in self.images:
             self.config_of(images, self.seeds[0])
         self.workdir.mkdir(parents=True, exist_ok=True)
         with lock.locked(self.workdir):
+            identity = self._identity()
+            folders = self._stored().get("folders", {}) | identity["folders"]
+            files.write_json(self._file, identity | {"folders": folders})
             for seed in self.seeds:
                 for images in self.images:
                     place = self.result_file(images, seed)
@@ -240,6 +273,7 @@ def main() -> None:
         changes,
     )
     try:
+        study.check()  # for a report, too
         if not arguments.report:
             prepare_machine(arguments.threads, [OURS])
             compilation_cache.enable()  # all ensembles of a folder have the same programs

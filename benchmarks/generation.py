@@ -1,10 +1,10 @@
 """Measures how many mixed images per minute ``--stage=generate`` writes, as PNG files and as array records.
 
-    python -m benchmarks.generation configs/image_folder.py
+    python -m benchmarks.generation configs/image_folder.py:chimeramix_grid
     python -m benchmarks.generation configs/cifair10.py --count=300
 
-Draws and writes images of a configuration, using a generator with fresh weights on images of noise. The first batch of
-mixes, which includes compilation, is timed separately; the rates are for the images after it.
+Draws and writes images of a configuration that mixes, using a generator with fresh weights on images of noise. The
+first batch of mixes, which includes compilation, is timed separately; the rates are for the images after it.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import itertools
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import ResidentData, to_device
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.generator import build_discriminator, build_generator
@@ -29,16 +31,23 @@ from chimeramix_jax.use.generation import mixes
 from chimeramix_jax.use.generation.image_set import WRITERS
 
 CLASSES, IMAGES_PER_CLASS = 10, 10
+MIXES = "configs/image_folder.py:chimeramix_grid"
 
 
-def main() -> None:
+def main(command_line: Sequence[str] | None = None) -> None:
     """Prints a line per file format."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file, as for main.py's --config")
     parser.add_argument("--count", type=int, default=2000, help="how many images are timed (default: 2000)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
+    try:
+        config = settings.load(arguments.config)
+        if config.mixing.mask == "none":
+            raise InputError(f"{arguments.config}: mixes no images; name an experiment that does, as in {MIXES}")
+    except InputError as error:
+        print(f"generation: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     cpu_setup.prepare()
-    config = settings.load(arguments.config)
     size = f"{config.classifier.image_side}x{config.classifier.image_side}"
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}; images of {size}")
     print(f"{'format':12}  {'first batch':>11}  {'images':>6}  {'images a minute':>15}")

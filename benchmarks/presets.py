@@ -92,8 +92,16 @@ class Request:
         return self.steps or (self.preset.cpu_steps if platform == "cpu" else GPU_STEPS)
 
     def mixed_steps(self, steps: int) -> int:
-        """Returns how many of a round's iterations mix their batch, in every round and on both sides."""
-        return round(self.preset.mixing_probability * steps)
+        """Returns how many of a round's iterations mix their batch, in every round and on both sides.
+
+        Raises:
+            RuntimeError: a classifier's round cannot mix its share of them.
+        """
+        mixed = self.preset.mixing_probability * steps
+        if self.preset.stage == "classifier" and abs(mixed - round(mixed)) > 1e-6:
+            share = f"{self.preset.mixing_probability:.0%}"
+            raise RuntimeError(f"{share} of {steps} iterations is not a whole number; choose another with --steps")
+        return round(mixed)
 
 
 def _changed(instance: Any) -> dict[str, Any]:

@@ -140,7 +140,10 @@ class WideResNet(nn.Module):
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks, 16, 32 and 64 channels times the width."""
 
     def __init__(self, depth: int, width: int, num_classes: int, dropout_rate: float):
-        """Creates the network in training mode, with convolutions initialised as by He et al. (2015)."""
+        """Creates the network in training mode, with convolutions initialised as by He et al. (2015).
+
+        The linear layer's bias begins at 0, as in the released program.
+        """
         super().__init__()
         blocks, widths = (depth - 4) // 6, [16, 16 * width, 32 * width, 64 * width]
         self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
@@ -152,6 +155,7 @@ class WideResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch num_classes"]:
         """Returns the logits of images in [-1, 1]."""

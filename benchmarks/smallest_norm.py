@@ -130,10 +130,14 @@ class Grid:
         return found
 
     def finished(self, learning_rate: float, weight_decay: float) -> Trained | None:
-        """Returns what a finished training says; None if it is not finished."""
+        """Returns what a finished training says; None if it is not finished.
+
+        Raises InputError if its folder holds a training with other settings.
+        """
         workdir = Workdir(self.folder_of(learning_rate, weight_decay))
         if not workdir.results.exists():
             return None
+        workdir.refuse_other_settings(self.config_of(learning_rate, weight_decay))
         last = metrics.read(workdir.classifier / "metrics.jsonl")[-1]
         return Trained(learning_rate, weight_decay, last["loss"], last["accuracy"], parameter_norm(workdir))
 

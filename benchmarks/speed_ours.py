@@ -47,6 +47,7 @@ class Ours:
         self._epochs: Iterator[int] = itertools.count()
         if isinstance(self._stage, ClassifierStage):
             self._epochs = epochs_with(self._stage, self.steps, request.mixed_steps(self.steps))
+        self._epoch = 0
 
     def about(self) -> dict[str, Any]:
         """Returns the device, the number format and the versions."""
@@ -57,10 +58,13 @@ class Ours:
             "versions": {"jax": jax.__version__, "python": platform.python_version()},
         }
 
+    def prepare(self) -> None:
+        """Finds the next epoch, which for a classifier means to toss the coins of several."""
+        self._epoch = next(self._epochs)
+
     def round(self) -> None:
         """Runs an epoch and waits for its end."""
-        epoch = next(self._epochs)
-        progress = self._runner.begin(self._state, epoch, jax.random.key(epoch))
+        progress = self._runner.begin(self._state, self._epoch, jax.random.key(self._epoch))
         while not self._runner.is_over(progress):
             call = self._runner.call(progress)
             progress = self._runner.after(call, call.run())

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 import pytest
 
+from chimeramix_jax.command_line import exits, program
 from chimeramix_jax.config import load
 from chimeramix_jax.extensions import lookup
 from chimeramix_jax.extensions.registry import STATE
@@ -189,12 +190,16 @@ def start_main(data_dir):
     """Starts ``main.py`` as a user does, on the digits with tiny networks; more arguments come on top."""
 
     def start(*arguments, **settings):
-        values = {"dataset.data_dir": data_dir} | TINY | settings
-        overrides = [f"--config.{key}={value}" for key, value in values.items()]
-        command = [sys.executable, str(ROOT / "main.py"), *overrides, *map(str, arguments)]
+        command = [sys.executable, str(ROOT / "main.py"), *tiny(data_dir, settings), *map(str, arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
+
+
+def tiny(data_dir, settings):
+    """The flags of a run on the digits with tiny networks."""
+    values = {"dataset.data_dir": data_dir} | TINY | settings
+    return [f"--config.{key}={value}" for key, value in values.items()]
 
 
 @pytest.fixture(scope="session")
@@ -205,5 +210,18 @@ def run_main(start_main):
         process = start_main(*arguments, **settings)
         output, errors = process.communicate(timeout=900)
         return process.returncode, output, errors
+
+    return run
+
+
+@pytest.fixture
+def run_here(data_dir, monkeypatch, capsys):
+    """Does what ``run_main`` does in this process, which need not be started and import everything."""
+    monkeypatch.setattr(exits, "quiet_libraries", lambda: None)  # for good: also for the tests that follow
+
+    def run(*arguments, **settings):
+        capsys.readouterr()
+        code = program.main([*tiny(data_dir, settings), *map(str, arguments)])
+        return code, *capsys.readouterr()
 
     return run

@@ -52,6 +52,7 @@ def pip(*arguments):
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package_and_the_settings_and_nothing_at_top_level(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -79,12 +80,14 @@ def test_what_the_figures_were_made_with_is_allowed_and_named_for_every_requirem
         assert breaking not in required[name]
 
 
+@pytest.mark.slow
 def test_the_installed_command_shows_its_help(chimeramix):
     process = chimeramix("--help")
     assert (process.returncode, process.stderr) == (0, "")
     assert "--stage" in process.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -100,6 +103,7 @@ def test_the_installed_command_finds_its_own_settings_by_name_and_refuses_wrong_
     assert told in process.stderr
 
 
+@pytest.mark.slow
 def test_a_config_file_of_ones_own_builds_on_the_installed_ones(chimeramix, tmp_path):
     own = tmp_path / "mine.py"
     own.write_text(

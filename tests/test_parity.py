@@ -1,5 +1,8 @@
 """Our modules against the published program's own outputs, gradients and parameters (tests/fixtures)."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -7,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import ROOT
 from flax import nnx
 
 from chimeramix_jax.augment.geometry import resize_align_corners
@@ -181,6 +185,15 @@ def test_three_classifier_steps_equal_the_reference(fixture):
     np.testing.assert_allclose(logits, fixture.arrays["out/classifier_logits_eval"], atol=FORWARD_TOLERANCE)
 
 
+@pytest.mark.slow
+def test_all_of_this_also_holds_with_xla_as_users_run_it():
+    """``conftest.py`` turns XLA's optimizations off, unless the environment has flags of its own."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n0", "-q", __file__]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": ""}, capture_output=True, text=True)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+
+
 def test_learning_rate_of_the_classifier_equals_the_reference(fixture):
-    rates = [float(optax.cosine_decay_schedule(4.6e-3, 10)(step)) for step in range(3)]
+    schedule = Cosine.over(4.6e-3, 10)
+    rates = [float(schedule(step)) for step in range(3)]
     np.testing.assert_allclose(rates, fixture.arrays["out/classifier_learning_rates"], atol=1e-8)

@@ -3,12 +3,16 @@
 import json
 import shutil
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from conftest import FIXTURES, ROOT
+from conftest import FIXTURES
+from flax import nnx
 
 import chimeramix_jax
 from chimeramix_jax.config import from_json
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import FORMAT, marked, unmarked
 
@@ -37,16 +41,44 @@ def test_an_unknown_format_version_is_refused(version):
         unmarked({"format": version}, "there")
 
 
-def test_networks_of_a_stored_run_are_restored_and_predict(stored_run):
-    assert chimeramix_jax.restore_classifier(stored_run) is not None
-    assert chimeramix_jax.restore_generator(stored_run) is not None
-    (prediction,) = chimeramix_jax.predict(stored_run, ROOT / "docs" / "mixing.png")
-    assert sorted(prediction.classes)[0] >= "0" and sum(prediction.probabilities) <= 1 + 1e-6
+# What the run said of images of noise, and what its generator made of them, on 2026-11-30. Rounding differs between
+# machines from the sixth decimal on.
+PROBABILITIES = (
+    (
+        "0439187265",
+        (0.11242, 0.11035, 0.10559, 0.10190, 0.10014, 0.09715, 0.09590, 0.09311, 0.09248, 0.09097),
+    ),
+    (
+        "0742193865",
+        (0.12486, 0.10385, 0.10234, 0.09938, 0.09928, 0.09895, 0.09665, 0.09599, 0.09295, 0.08574),
+    ),
+    (
+        "0983417526",
+        (0.10776, 0.10386, 0.10221, 0.10111, 0.09995, 0.09901, 0.09897, 0.09713, 0.09697, 0.09303),
+    ),
+)
+MIXED_MEANS, MIXED_DEVIATION = (-0.1625603, 0.1664730, 0.0582171), 0.3287563
 
 
-def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(copy, run_main, data_dir):
+def test_the_classifier_of_a_stored_run_predicts_what_it_predicted_then(stored_run):
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    predictions = chimeramix_jax.predict(stored_run, images)
+    for prediction, (classes, probabilities) in zip(predictions, PROBABILITIES, strict=True):
+        now = dict(zip(prediction.classes, prediction.probabilities, strict=True))
+        assert now == pytest.approx(dict(zip(classes, probabilities, strict=True)), abs=2e-5)
+
+
+def test_the_generator_of_a_stored_run_mixes_as_it_mixed_then(stored_run):
+    generator = chimeramix_jax.restore_generator(stored_run)
+    a, b = np.random.default_rng(1).uniform(-1, 1, (2, 1, 32, 32, 3)).astype(np.float32)
+    mixed = np.asarray(nnx.jit(mixed_images)(generator, jnp.asarray(a), jnp.asarray(b), jnp.ones((1, 8, 8, 1))))
+    np.testing.assert_allclose(mixed.mean((0, 1, 2)), MIXED_MEANS, atol=2e-5)
+    assert mixed.std() == pytest.approx(MIXED_DEVIATION, abs=2e-5)
+
+
+def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(copy, run_here):
     before = json.loads((copy / "results.json").read_text())
-    code, _, errors = run_main("--stage=evaluate", f"--workdir={copy}", **FROM_THE_RUN)
+    code, _, errors = run_here("--stage=evaluate", f"--workdir={copy}", **FROM_THE_RUN)
     assert code == 0, errors
     after = json.loads((copy / "results.json").read_text())
     assert after["test"]["examples"] == before["test"]["examples"] == 697
@@ -54,7 +86,7 @@ def test_a_stored_run_is_evaluated_and_reported_again_without_its_config_file(co
     assert (copy / "report.html").exists()
 
 
-# The stored run's values of settings that ``run_main`` would otherwise override.
+# The stored run's values of settings that ``run_here`` would otherwise override.
 FROM_THE_RUN = {
     "classifier.epochs": 2,
     "generator.channels": 1,
@@ -64,12 +96,12 @@ FROM_THE_RUN = {
 }
 
 
-def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_line(copy, run_main):
+def test_settings_results_and_checkpoints_of_a_later_version_are_refused_in_one_line(copy, run_here):
     config = copy / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"format": FORMAT + 1}))
     with pytest.raises(InputError, match=f"format {FORMAT + 1} cannot be read"):
         from_json(config.read_text())
-    code, output, errors = run_main("--stage=predict", f"--workdir={copy}", "--images=docs/mixing.png")
+    code, output, errors = run_here("--stage=predict", f"--workdir={copy}", "--images=docs/mixing.png")
     assert (code, output) == (2, "") and errors.count("\n") == 1 and "cannot be read by this version" in errors
 
 

@@ -41,7 +41,7 @@ def main() -> None:
     items = plan.items(arguments.part, work=work)
     if arguments.only:
         items = [item for item in items if item.name.startswith(tuple(arguments.only.split(",")))]
-    about = report.circumstances(arguments.part, arguments.minutes, tiny=arguments.tiny)
+    about = report.circumstances(arguments.part, arguments.minutes, tiny=arguments.tiny, commit=arguments.commit)
 
     def write(records: Sequence[dict[str, Any]]) -> None:
         content = about | {"seconds": round(time.time() - started, 1), "items": records}
@@ -78,7 +78,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--minutes", type=float, default=9, help="time limit of the whole command")
     parser.add_argument("--output", required=True, help="folder for the results; created if missing")
     parser.add_argument("--images", help="train: folder, or .zip of one, with train/<class>/* and test/<class>/*")
-    parser.add_argument("--resume", help="train: the --output of an earlier command, to resume from")
+    parser.add_argument(
+        "--resume", help="train: the --output of an earlier command, to resume from; may also hold its speed.json"
+    )
+    parser.add_argument("--commit", help="what git describe says of the checkout, if it is taken along without .git")
     parser.add_argument("--tiny", action="store_true", help="rehearse at sizes that a CPU can handle")
     parser.add_argument("--only", help="beginnings of items' names, separated by commas; all other items are left out")
     parser.add_argument("--jobs", type=int, default=min(JOBS, os.cpu_count() or 1), help="how many items run at a time")

@@ -13,7 +13,7 @@ _HEADING = ["| item | what | figure | goal | s |", "|---|---|---|---|---|"]
 _LONGEST = 110  # characters of an error in the table
 
 
-def circumstances(part: str, minutes: float, *, tiny: bool) -> dict[str, Any]:
+def circumstances(part: str, minutes: float, *, tiny: bool, commit: str | None = None) -> dict[str, Any]:
     """Returns when and with what a part was run, without what only JAX knows, which the item "machine" has."""
     return {
         "part": part,
@@ -21,7 +21,7 @@ def circumstances(part: str, minutes: float, *, tiny: bool) -> dict[str, Any]:
         "minutes": minutes,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "commit": _commit(),
+        "commit": commit or _commit(),
     }
 
 

@@ -139,7 +139,8 @@ class Runner:
         self._turn = threading.Condition()
         self._next, self._running, self._alone = 0, 0, False
         self._spent, self._estimated = 0.0, 0.0
-        self._workers: set[Worker] = set()
+        self._workers: set[Worker] = set()  # all, and those that run no item
+        self._idle: list[Worker] = []
 
     def run(self) -> None:
         """Runs items until all are done or the time is over."""
@@ -156,13 +157,9 @@ class Runner:
                 worker.kill()
 
     def _work(self) -> None:
-        worker: Worker | None = None
         while (place := self._take()) is not None:
             item, record = self._items[place], self.records[place]
-            if worker is None or worker.environment != item.environment:
-                self._end_worker(worker)
-                worker = Worker(dict(item.environment), self._log)
-                self._workers.add(worker)
+            worker = self._borrow(item)
             started = time.time()
             patience = max(PATIENCE * max(self._expected(item), item.seconds), LEAST)
             if self._circumstances.tiny or not item.measured:  # estimates are for a GPU
@@ -170,14 +167,31 @@ class Runner:
             outcome = worker.ask(item, self._circumstances, min(self._end, started + patience))
             if outcome["status"] in (FAILED, CUT_OFF):  # frees whatever it left in memory
                 self._end_worker(worker)
-                worker = None
+            else:
+                with self._turn:
+                    self._idle.append(worker)
             self._give_back(item, record, outcome, time.time() - started)
-        self._end_worker(worker)
 
-    def _end_worker(self, worker: Worker | None) -> None:
-        if worker is not None:
-            worker.kill()
-            self._workers.discard(worker)
+    def _borrow(self, item: Item) -> Worker:
+        """Returns a process for an item, an idle one if it fits.
+
+        An item that is to be alone ends all others, which hold memory of the device.
+        """
+        with self._turn:
+            fitting = next((idle for idle in self._idle if idle.environment == item.environment), None)
+            unfitting = [idle for idle in self._idle if idle is not fitting]
+            ended = unfitting if item.alone else unfitting[: fitting is None]  # there are never more than jobs
+            self._idle = [idle for idle in unfitting if idle not in ended]
+        for worker in ended:
+            self._end_worker(worker)
+        if fitting is None:
+            fitting = Worker(dict(item.environment), self._log)
+            self._workers.add(fitting)
+        return fitting
+
+    def _end_worker(self, worker: Worker) -> None:
+        worker.kill()
+        self._workers.discard(worker)
 
     def _take(self) -> int | None:
         """Waits for the next item that fits into the time and may run; returns its index, or None if there is none."""

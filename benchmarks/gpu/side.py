@@ -36,7 +36,7 @@ def compiled_twin(request: Request) -> speed_worker.Contestant:
         def build(*arguments: Any) -> Any:
             built = network(*arguments)
             for part in (getattr(built, name) for name in parts) if parts else (built,):
-                part.compile(backend=backend)
+                part.compile(backend=backend, dynamic=False)
             return built
 
         return build

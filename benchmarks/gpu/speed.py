@@ -90,7 +90,6 @@ def _side_row(title: str, one: dict[str, Any], stage: str, *, judged: bool) -> d
 def program(context: Context) -> dict[str, Any]:
     """Shows how long a step takes to compile, which kernels it has, and what they move beside the floor."""
     machine.prepare()
-    jax.config.update("jax_enable_compilation_cache", False)  # a cached program would hide the time
     preset = preset_of(context)
     mixing = dataclasses.replace(preset, mixing_probability=1.0)  # a step that mixes: one side of the branch
     stage = stage_of(mixing)
@@ -113,9 +112,13 @@ def program(context: Context) -> dict[str, Any]:
 
 
 def kernels(context: Context) -> dict[str, Any]:
-    """Lists the kernels that take most of a step's time, by the profiler."""
+    """Lists the kernels that take most of a step's time, by the profiler.
+
+    As in training, only some of the classifier's batches are mixed, so its kernels of mixing are not in every step.
+    """
     machine.prepare()
-    stage, steps = stage_of(preset_of(context)), 2 if context.tiny else 20
+    preset = preset_of(context)
+    stage, steps = stage_of(preset), 2 if context.tiny else 20
     step = jax.jit(seeds.step_of(stage), donate_argnums=0)
     (carry,), (draws,) = seeds.begin(stage, 1)
 
@@ -135,7 +138,9 @@ def kernels(context: Context) -> dict[str, Any]:
         {"name": name, "us_per_step": spent[name] / steps / 1e3, "per_step": counts[name] / steps}
         for name, _ in spent.most_common(MOST_KERNELS)
     ]
-    rows = [row("all kernels", f"{total / steps / 1e6:.3g} ms a step, {sum(counts.values()) / steps:.0f} of them")]
+    mixed = f"; {preset.mixing_probability:.0%} of the batches are mixed" if preset.stage == "classifier" else ""
+    number = sum(counts.values()) / steps
+    rows = [row("all kernels", f"{total / steps / 1e6:.3g} ms a step, {number:.0f} of them{mixed}")]
     rows += [
         row(one["name"][:70], f"{one['us_per_step']:.0f} us a step, {one['us_per_step'] * steps * 1e3 / total:.0%}")
         for one in listed[:SHOWN_KERNELS]
@@ -208,9 +213,12 @@ def seeds_together(context: Context) -> dict[str, Any]:
 
 
 def steps_per_call(context: Context) -> dict[str, Any]:
-    """Times a step by the number of steps per call."""
+    """Times a step that mixes by the number of steps per call.
+
+    Every batch is mixed: if only half of them were, the median of calls with a single step would be one or the other.
+    """
     machine.prepare()
-    stage = stage_of(preset_of(context))
+    stage = stage_of(dataclasses.replace(preset_of(context), mixing_probability=1.0))
     rows, data = [], {}
     for count in (1, 2) if context.tiny else STEPS_PER_CALL:
         compiled = OneDevice().compiled(_several_steps(stage, count))

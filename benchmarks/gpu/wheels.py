@@ -52,9 +52,9 @@ def main() -> None:
     for name, version in missing.items():
         download(name, version, arguments.python, output)
     print(f"{len(needed)} packages are needed, {len(needed) - len(missing)} of them are installed")
-    sizes = {"wheels": size_of([output])}
-    sizes["checkout"] = size_of(ROOT / name for name in checkout())
-    sizes |= {"images": size_of([Path(arguments.images)])} if arguments.images else {}
+    sizes, images = {"wheels": size_of([output])}, [Path(arguments.images)] if arguments.images else []
+    sizes["checkout"] = size_of(checkout([output, *images]))
+    sizes |= {"images": size_of(images)} if images else {}
     for name, size in sizes.items():
         print(f"  {name:10}  {size / MEGABYTE:6.1f} MB")
     total = sum(sizes.values())
@@ -152,11 +152,16 @@ def pip(command: str, *arguments: str) -> None:
         sys.exit(f"wheels: pip {command} failed: {done.stderr.strip()[-1500:]}")
 
 
-def checkout() -> list[str]:
-    """Returns the checkout's files: those that git tracks, and others that it does not ignore."""
+def checkout(apart: Sequence[Path] = ()) -> list[Path]:
+    """Returns the checkout's files: those that git tracks, and others that it does not ignore.
+
+    Files and folders in ``apart``, which are counted by themselves, are left out.
+    """
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.split("\0") if name]
+    elsewhere = [path.resolve() for path in apart]
+    found = (ROOT / name for name in listed.split("\0") if name)
+    return [path for path in found if not any(path.resolve().is_relative_to(one) for one in elsewhere)]
 
 
 def size_of(paths: Sequence[Path] | Iterator[Path]) -> int:

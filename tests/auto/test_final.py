@@ -15,6 +15,7 @@ import chimeramix_jax
 from chimeramix_jax.auto import final, menu, trials
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.auto.trials import FoldTrials
 from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
@@ -45,6 +46,16 @@ def write_photos(folder, count, sides):
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = draw.integers(0, 120, (*sides, 3)) + 120 * (number % 2)
         Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+COST = Cost(compiling=0.0, setup=1.0, generator_epoch=0.0, classifier_epoch=5.0)  # so 5 minutes are about 60 epochs
+
+
+def decide(run, config):
+    """Writes the record of a choice whose recipe has been timed, and costs as much on any machine."""
+    workdir = Workdir(run)
+    workdir.create()
+    Record(config_to_dict(config), costs={"baseline": COST}, winner="baseline").write(workdir)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +319,14 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
 
 def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(photo_settings, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 0.5, "classifier.batch_size": 2}  # four steps in an epoch
+    choice = {"recipes": "baseline", "minutes": 5, "classifier.batch_size": 2}  # four steps in an epoch
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
-    limits, began = [], time.monotonic()
+    limits, began, timing = [], time.monotonic(), FoldTrials.run
+
+    def as_costly_as_said(*arguments):
+        return timing(*arguments)[0], COST  # so that the plan does not depend on the machine
+
+    monkeypatch.setattr(FoldTrials, "run", as_costly_as_said)
 
     class Late(Pace):
         def __init__(self, limit, *arguments):
@@ -322,7 +338,7 @@ def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(p
     record = json.loads((tmp_path / "run" / "auto.json").read_text())
     cost, planned = record["costs"]["baseline"], record["final"]["classifier"]
     assert len(limits) == 1  # not of the timing
-    assert limits[0].until == pytest.approx(began + 30 - cost["setup"], abs=10)
+    assert limits[0].until == pytest.approx(began + 300 - cost["setup"], abs=10)
     assert (limits[0].seconds_per_epoch, list(limits[0].weights)) == (cost["classifier_epoch"], cost["weights"])
     left_out = results["epochs_left_out"]["classifier"]
     assert left_out == pytest.approx(0.75 * planned, abs=2)
@@ -336,12 +352,13 @@ def test_a_finished_run_that_has_used_its_time_is_measured_again_where_its_photo
     photo_settings, tmp_path, monkeypatch, capsys
 ):
     write_photos(tmp_path / "photos", 12, (8, 8))
-    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, recipes="baseline", minutes=0.3)
+    config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, recipes="baseline", minutes=5)
     monkeypatch.setattr(Pace, "left_out_after", lambda pace, completed: max(pace._epochs - 1 - completed, 0))
     run = tmp_path / "run"
+    decide(run, config)
     results = chimeramix_jax.choose_and_train(config, run)
     record = json.loads((run / "auto.json").read_text())
-    (run / "auto.json").write_text(json.dumps(record | {"used": 18.0}))
+    (run / "auto.json").write_text(json.dumps(record | {"used": 300.0}))
     (run / "results.json").unlink()  # as a kill in the evaluation leaves it
     capsys.readouterr()
     again = chimeramix_jax.choose_and_train(config, run)
@@ -363,16 +380,16 @@ def test_a_finished_run_that_has_used_its_time_is_measured_again_where_its_photo
 
 def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
     write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 2, "classifier.batch_size": 2}
+    choice = {"recipes": "baseline", "minutes": 5, "classifier.batch_size": 2}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
-    run_step, steps_left = StepCall.run, [20]
+    decide(tmp_path / "run", config)
+    run_step, steps_left = StepCall.run, [10]
 
     def stopped_in_the_final_training(call):
-        if int(call.span.epoch) > 0:  # the timing has a single epoch
-            time.sleep(0.2)
-            steps_left[0] -= 1
-            if steps_left[0] == 0:
-                raise Stopped(signal.SIGTERM)
+        time.sleep(0.2)
+        steps_left[0] -= 1
+        if steps_left[0] == 0:
+            raise Stopped(signal.SIGTERM)
         return run_step(call)
 
     monkeypatch.setattr(StepCall, "run", stopped_in_the_final_training)
@@ -380,9 +397,9 @@ def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_se
     with pytest.raises(Stopped):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
     stored = json.loads(record.read_text())
-    assert stored["used"] > stored["planned_at"] + 3.8
+    assert stored["used"] > stored["planned_at"] + 1.9
     record.write_text(json.dumps(stored | {"used": stored["planned_at"]}))  # as a kill leaves it
     steps_left[0] = 1
     with pytest.raises(Stopped):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
-    assert json.loads(record.read_text())["used"] > stored["planned_at"] + 3.8
+    assert json.loads(record.read_text())["used"] > stored["planned_at"] + 1.9

@@ -1,11 +1,15 @@
 """The comparison of ways to average predictions: accuracies from probabilities, and the table."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from benchmarks.averaged_predictions import VIEWS, Study, accuracies, table
+from chimeramix_jax import files
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 
@@ -27,6 +31,22 @@ def test_accuracies_are_those_of_averaged_probabilities():
     assert found["image"] == {"members": [1.0, 0.5], "ensemble": 1.0}
     for name in ("mirror", "crops", "crops, mirror"):
         assert found[name] == {"members": [0.5, 0.0], "ensemble": 0.5}
+
+
+def test_another_study_in_the_same_folder_is_refused(tmp_path):
+    study = Study(["photos/a", "photos/b"], 20, 10, 2, (0, 1), 500, tmp_path)
+    study.check()
+    files.write_json(tmp_path / "study.json", study._identity())
+    dataclasses.replace(study, seeds=(2,), images=["photos/b", "photos/c"]).check()  # more of the same
+    for change, message in (
+        ({"epochs": 11}, "epochs was 10, now it is 11"),
+        ({"most": 100}, "most was 500, now it is 100"),
+        ({"changes": ["--config.classifier.dropout_rate=0.1"]}, r"changes was \[\], now it is \['--config"),
+        ({"images": ["others/a"]}, "a was '.*photos/a', now it is '.*others/a'"),
+        ({"images": ["photos/a", "others/a"]}, "several folders are called 'a'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(study, **change).check()
 
 
 def test_the_table_compares_with_a_single_network_and_a_single_view(tmp_path):

@@ -1,5 +1,6 @@
 """The kit for GPUs: its runner with items that fail, hang or do not fit, what it leaves, and rehearsals."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -41,15 +42,29 @@ def endless(context):
     context.report({"rows": [row("so far", "2")]})
     time.sleep(600)
 
+def processes(context):
+    listed, of_the_kit = [], []
+    for thread in os.listdir(f"/proc/{os.getppid()}/task"):
+        with open(f"/proc/{os.getppid()}/task/{thread}/children") as children:
+            listed += [int(number) for number in children.read().split()]
+    for number in listed:
+        with open(f"/proc/{number}/cmdline") as command:
+            of_the_kit += [number] if "benchmarks.gpu.worker" in command.read() else []
+    return {"rows": [row("own", str(os.getpid()))], "data": of_the_kit}
+
 def loud(context):
     print("not an answer", flush=True)
     os.system("echo not one either")
     return {"rows": [row("told", os.environ["TOLD"])]}
 
 def times(context):
-    started = time.time()
-    time.sleep(0.4)
-    return {"rows": [row("took", "0.4 s")], "data": [started, time.time()]}
+    started, meets = time.time(), context.arguments.get("meets", [])
+    context.output.joinpath(context.work.name).touch()
+    while not all(context.output.joinpath(name).exists() for name in meets):
+        assert time.time() < started + 60, "the other one does not begin"
+        time.sleep(0.02)
+    time.sleep(0.1)
+    return {"rows": [row("took", "0.1 s")], "data": [started, time.time()]}
 """
     folder = tmp_path / "modules" / "stand_ins"
     folder.mkdir(parents=True)
@@ -110,11 +125,44 @@ def test_what_is_printed_is_no_answer_and_processes_have_the_environment_of_thei
 
 
 def test_items_that_are_to_be_alone_are(run):
-    items = [stand_in("times 0"), stand_in("times 1"), stand_in("times 2", alone=True), stand_in("times 3")]
-    spans = [record["data"] for record in run(*items, jobs=2)[0]]
-    assert spans[1][0] < spans[0][1]  # the first two overlap
+    both = {"meets": ["times_0", "times_1"]}  # each waits until the other has begun
+    items = [stand_in("times 0", arguments=both), stand_in("times 1", arguments=both)]
+    items += [stand_in("times 2", alone=True), stand_in("times 3")]
+    records = run(*items, jobs=2)[0]
+    assert [record["status"] for record in records] == [PASSED] * 4
+    spans = [record["data"] for record in records]
     assert max(spans[0][1], spans[1][1]) <= spans[2][0]
     assert spans[2][1] <= spans[3][0]
+
+
+def test_items_that_are_to_be_alone_share_a_process_and_there_is_no_other_one(run):
+    both = {"meets": ["times_0", "times_1"]}
+    items = [stand_in("times 0", arguments=both), stand_in("times 1", arguments=both)]
+    items += [stand_in(f"processes {number}", alone=True) for number in range(3)]
+    items += [stand_in("processes other", alone=True, environment={"TOLD": "other"})]
+    *_, first, second, third, other = (record["data"] for record in run(*items, jobs=2)[0])
+    assert first == second == third == [first[0]] and other == [other[0]] and other != first
+
+
+def test_the_seeds_that_train_needs_fit_into_the_time_of_speed(tmp_path):
+    items = plan.items("speed", work=tmp_path)
+    names = [item.name for item in items]
+    assert names[2:4] == ["seeds generator", "seeds classifier"]
+    assert sum(item.seconds for item in items[:4]) < 9 * 60 - kit.SECONDS_TO_END
+    uncached = {item.name for item in items if item.environment.get("JAX_ENABLE_COMPILATION_CACHE") == "false"}
+    assert uncached == {"program generator", "program classifier"}
+
+
+def test_the_checkout_is_counted_without_what_is_counted_by_itself():
+    everything = wheels.checkout()
+    assert ROOT / "README.md" in everything and ROOT / "docs" / "gpu.md" in everything
+    apart = wheels.checkout([ROOT / "docs", ROOT / "README.md"])
+    assert {*everything} - {*apart} == {path for path in everything if "docs" in path.parts or path.name == "README.md"}
+
+
+def test_the_commit_is_the_given_one_or_that_of_the_checkout():
+    assert report.circumstances("check", 9, tiny=True, commit="v1-3-gabc")["commit"] == "v1-3-gabc"
+    assert kit.parse_arguments(["check", "--output=out", "--commit=abc"]).commit == "abc"
 
 
 def record(name, status=PASSED, rows=(), **others):
@@ -241,10 +289,11 @@ def test_the_page_has_the_tolerances():
 )
 def test_a_rehearsal_of_each_part_passes(part, most, tmp_path):
     """In tiny sizes, and so many items at most for each function; goals and times do not count there."""
-    if part == "speed":
-        pytest.importorskip("torch")
+    without = set() if importlib.util.find_spec("torch") else {"benchmarks.gpu.speed:beside_pytorch"}
     by_function = {}
     for item in plan.items(part, work=tmp_path):
+        if item.function in without:
+            continue
         by_function.setdefault(item.function, []).append(item.name)
     only = ",".join(name for names in by_function.values() for name in names[:most])
     command = [sys.executable, "-m", "benchmarks.gpu", part, "--tiny", "--minutes=15", f"--only={only}"]

@@ -2,6 +2,7 @@
 
 import io
 import math
+import shutil
 import zipfile
 
 import numpy as np
@@ -15,6 +16,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.runs.workdir import Workdir
+from tests.runs import stored_settings
 
 
 def test_the_smallest_norm_is_chosen_among_the_trainings_that_fit_the_images():
@@ -44,7 +46,8 @@ def test_the_norm_is_that_of_all_parameters_of_the_stored_classifier(trained_run
 def test_a_finished_training_is_read_from_its_run_and_the_best_becomes_a_config_file(trained_run, tmp_path, capsys):
     overrides = tuple(f"--config.{key}={value}" for key, value in TINY.items())
     grid = Grid("digits:baseline", overrides, 5, tmp_path, (0.01,), (0.001, 0.002))
-    grid.folder_of(0.01, 0.002).symlink_to(trained_run)
+    run = shutil.copytree(trained_run, grid.folder_of(0.01, 0.002))
+    stored_settings.change(run, lambda stored: stored.update(settings.config_to_dict(grid.config_of(0.01, 0.002))))
     last = metrics.read(trained_run / "classifier" / "metrics.jsonl")[-1]
     arguments = ["--config=digits:baseline", *overrides, "--epochs=5", f"--workdir={tmp_path}"]
     smallest_norm.main([*arguments, "--learning_rates=0.01", "--weight_decays=0.001,0.002", "--report"])
@@ -54,6 +57,10 @@ def test_a_finished_training_is_read_from_its_run_and_the_best_becomes_a_config_
     config = settings.load(str(write_best(grid, best, 40)))
     assert (config.classifier.learning_rate, config.classifier.weight_decay) == (0.01, 0.002)
     assert (config.classifier.epochs, config.classifier.model) == (40, TINY["classifier.model"])
+    with pytest.raises(SystemExit):  # trainings of other lengths are not compared with these
+        smallest_norm.main([*arguments, "--epochs=6", "--learning_rates=0.01", "--weight_decays=0.002", "--report"])
+    error = capsys.readouterr().err
+    assert f"{run}: holds a run with other settings (classifier.epochs: 5 stored, 6 requested)" in error
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from benchmarks import speed
 from benchmarks.presets import PRESETS, Preset, Request
+from benchmarks.speed_ours import Ours
+from chimeramix_jax.training.epochs import shared_key
 
 PRESET = PRESETS["generator", "small"]
 
@@ -24,6 +27,35 @@ def test_sides_are_compared_round_by_round():
     assert figures["images_per_second"] == pytest.approx(PRESET.batch_size * 2 / 8)
     assert figures["seconds_to_start"] == 1
     assert speed.figures_of(ours, ours, PRESET)["time_over_ours"] == 1
+
+
+def test_a_classifiers_rounds_mix_whole_iterations():
+    coin = PRESETS["classifier", "small"]
+    assert [Request(coin).mixed_steps(steps) for steps in (2, 6)] == [1, 3]
+    assert Request(dataclasses.replace(coin, mixing_probability=1.0)).mixed_steps(3) == 3
+    assert Request(dataclasses.replace(coin, mixing_probability=0.7)).mixed_steps(10) == 7
+    with pytest.raises(RuntimeError, match="50% of 3 iterations is not a whole number"):
+        Request(coin).mixed_steps(3)
+    Request(PRESET).mixed_steps(1)  # a generator's are all alike
+
+
+def test_the_next_epoch_of_our_side_mixes_its_share_and_is_found_before_the_round():
+    ours = Ours(Request(PRESETS["classifier", "tiny"], "cpu", steps=2))
+    epochs = []
+    for _ in range(3):
+        ours.prepare()
+        epochs.append(ours._epoch)
+        mixed = [bool(ours._stage.mixes_batch(shared_key(epochs[-1], step))) for step in range(ours.steps)]
+        assert sum(mixed) == 1
+    assert epochs == sorted({*epochs})
+    assert steps_done(ours) == {0}
+    ours.round()
+    assert steps_done(ours) == {ours.steps} and ours._epoch == epochs[-1]
+
+
+def steps_done(ours):
+    """The numbers that the optimizer counts."""
+    return {int(leaf) for leaf in jax.tree.leaves(ours._state["optimizer"]) if leaf.ndim == 0}
 
 
 def test_table_has_a_column_for_each_side_and_dashes_for_the_unknown():

@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -6,23 +5,25 @@ import sys
 import textwrap
 import tomllib
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-from chimeramix_jax.command_line import program
+import chimeramix_jax
+from chimeramix_jax.command_line import exits, program
 from chimeramix_jax.config import load, to_json
+from chimeramix_jax.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
 
 SWEEP = ("sweep", "--datasets=digits", "--experiments=baseline")
 
-# Runs main.py with a training function that writes its arguments to a file instead of training.
+# Runs main.py with a training function that ends otherwise than by returning.
 STUB = textwrap.dedent("""
-    import json, os, runpy, signal, sys
-    from chimeramix_jax.errors import InputError
+    import os, runpy, signal, sys
 
-    def train_and_evaluate(config, workdir, *, stage, retrain, generator_workdir):
+    def train_and_evaluate(config, workdir, **options):
         if os.environ["ENDING"] == "interrupt":
             signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
             signal.raise_signal(signal.SIGINT)
@@ -30,13 +31,6 @@ STUB = textwrap.dedent("""
             import jax.numpy as jnp
             import numpy as np
             (np if os.environ["ENDING"] == "host memory" else jnp).ones((2**20, 2**30))
-        if os.environ["ENDING"] == "refuse":
-            raise InputError("workdir: holds another run")
-        given = {"workdir": str(workdir), "stage": stage, "retrain": retrain, "settings": config.to_dict()}
-        json.dump(given, open(os.environ["GIVEN"], "w"))
-        row = {"max_labels_per_class": 5, "top_5": None, "seconds": 61.0, "examples": 697, "alone": None}
-        rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
-        return {"summary": rows, "files": ["somewhere/results.json"]}
 
     import chimeramix_jax
     chimeramix_jax.train_and_evaluate = train_and_evaluate
@@ -52,15 +46,41 @@ def run_main(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def run_stub(tmp_path):
-    """Runs main.py with the stub; returns the process and what the training function was given."""
+    """Runs main.py with the stub, which ends in a way of its own; returns the process."""
 
-    def run(*arguments: str, ending: str = "") -> tuple[subprocess.CompletedProcess[str], dict]:
-        given = tmp_path / "given.json"
-        environment = os.environ | {"GIVEN": str(given), "ENDING": ending, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-c", STUB, str(MAIN), *arguments]
-        process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
-        return process, json.loads(given.read_text()) if given.exists() else {}
+    def run(ending: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"ENDING": ending, "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-c", STUB, str(MAIN)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment)
 
+    return run
+
+
+class Called(NamedTuple):
+    code: int
+    output: str
+    errors: str
+    given: dict[str, Any]  # to the training function
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Runs the program here, in an empty folder, with a training function that only returns a table."""
+    given = {}
+
+    def train_and_evaluate(config, workdir, *, stage, retrain, generator_workdir):
+        given.update(workdir=str(workdir), stage=stage, retrain=retrain, settings=config.to_dict())
+        row = {"max_labels_per_class": 5, "top_5": None, "seconds": 61.0, "examples": 697, "alone": None}
+        rows = [row | {"experiment": "baseline", "top_1": 0.5}, row | {"experiment": "chimeramix_grid", "top_1": 0.625}]
+        return {"summary": rows, "files": ["somewhere/results.json"]}
+
+    def run(*arguments: str) -> Called:
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        return Called(program.main(arguments), *capsys.readouterr(), given)
+
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate", train_and_evaluate)
+    monkeypatch.setattr(exits, "quiet_libraries", lambda: None)
     return run
 
 
@@ -238,16 +258,16 @@ def test_subcommands_are_reached_from_every_entry_point(tmp_path, command, usage
     assert process.stdout.startswith(f"Usage: {usage}")
 
 
-def test_without_arguments_the_digits_are_trained_whole_from_any_directory(run_stub):
-    process, given = run_stub()
-    assert process.returncode == 0, process.stderr
+def test_without_arguments_the_digits_are_trained_whole_from_any_directory(call):
+    code, _, errors, given = call()
+    assert code == 0, errors
     assert given["settings"]["dataset"]["name"] == "digits"
     assert given["workdir"] == "runs/digits-chimeramix_grid-5-per-class-seed-0"
     assert (given["stage"], given["retrain"]) == ("all", False)
 
 
-def test_overrides_reach_the_training_in_their_own_types_wherever_config_stands(run_stub):
-    process, given = run_stub(
+def test_overrides_reach_the_training_in_their_own_types_wherever_config_stands(call):
+    code, _, errors, given = call(
         "--config.max_labels_per_class=10",
         "--config.generator.learning_rate_drops=(0.5,)",
         f"--config={REPOSITORY}/configs/cifair10.py:baseline",
@@ -259,54 +279,56 @@ def test_overrides_reach_the_training_in_their_own_types_wherever_config_stands(
         "--retrain",
         "--workdir=here",
     )
-    assert process.returncode == 0, process.stderr
+    assert code == 0, errors
     settings = given["settings"]
     assert (settings["dataset"]["name"], settings["experiment"]) == ("cifair10", "baseline")
     assert settings["max_labels_per_class"] == 10
-    assert settings["generator"]["learning_rate_drops"] == [0.5]
+    assert settings["generator"]["learning_rate_drops"] == (0.5,)
     assert settings["classifier"]["learning_rate"] == 1.0
     assert settings["compare_with_baseline"] is True
     assert settings["seed"] == 4
     assert (given["stage"], given["retrain"], given["workdir"]) == ("classifier", True, "here")
 
 
-def test_all_images_can_be_asked_for_where_a_file_limits_them(run_stub):
-    process, given = run_stub("--config.max_labels_per_class=None")
-    assert process.returncode == 0, process.stderr
+def test_all_images_can_be_asked_for_where_a_file_limits_them(call):
+    code, _, errors, given = call("--config.max_labels_per_class=None")
+    assert code == 0, errors
     assert given["settings"]["max_labels_per_class"] is None
     assert "-all-per-class-" in given["workdir"]
 
 
-def test_the_end_of_a_run_shows_the_table_and_the_files(run_stub):
-    process, _ = run_stub()
-    assert "chimeramix_grid" in process.stdout
-    assert "+12.5 percentage points" in process.stdout
-    assert process.stdout.endswith("\n\nwritten to somewhere:\n  results.json\n")
-    assert process.stderr == ""
+def test_the_end_of_a_run_shows_the_table_and_the_files(call):
+    _, output, errors, _ = call()
+    assert "chimeramix_grid" in output
+    assert "+12.5 percentage points" in output
+    assert output.endswith("\n\nwritten to somewhere:\n  results.json\n")
+    assert errors == ""
 
 
-def test_what_the_run_refuses_is_one_line_with_exit_code_2(run_stub):
-    process, _ = run_stub(ending="refuse")
-    assert (process.returncode, process.stderr) == (2, "chimeramix: workdir: holds another run\n")
+def test_what_the_run_refuses_is_one_line_with_exit_code_2(call, monkeypatch):
+    def refuse(config, workdir, **options):
+        raise InputError("workdir: holds another run")
+
+    monkeypatch.setattr(chimeramix_jax, "train_and_evaluate", refuse)
+    assert call() == (2, "", "chimeramix: workdir: holds another run\n", {})
 
 
 @pytest.mark.parametrize("ending", ["host memory", "device memory"])
 def test_a_run_without_memory_says_so_in_one_line_and_exits_with_1(run_stub, ending):
-    process, _ = run_stub(ending=ending)
+    process = run_stub(ending)
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     assert process.stderr.startswith("chimeramix: out of memory: ") and "batch_size" in process.stderr
 
 
 def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):
-    process, _ = run_stub(ending="interrupt")
+    process = run_stub("interrupt")
     assert process.returncode == 128 + signal.SIGINT
     assert process.stderr == "chimeramix: interrupted; the same command continues the run\n"
 
 
-def test_the_version_is_told(tmp_path):
-    process = run_main("--version", cwd=tmp_path)
+def test_the_version_is_told(call):
     declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    assert (process.returncode, process.stdout, process.stderr) == (0, f"chimeramix {declared}\n", "")
+    assert call("--version") == (0, f"chimeramix {declared}\n", "", {})
 
 
 def test_a_script_can_start_the_program_in_its_own_process(tmp_path):
@@ -318,19 +340,18 @@ def test_a_script_can_start_the_program_in_its_own_process(tmp_path):
     assert process.returncode == 2 and process.stderr.startswith("chimeramix: ") and "trian" in process.stderr
 
 
-def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(run_stub, tmp_path, monkeypatch):
+def test_a_home_folder_is_meant_by_a_tilde_behind_an_equals_sign(call, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "mine.py").write_text((REPOSITORY / "configs" / "digits.py").read_text())
-    process, given = run_stub("--config=~/mine.py:baseline", "--workdir=~/run/")
-    assert process.returncode == 0, process.stderr
+    code, _, errors, given = call("--config=~/mine.py:baseline", "--workdir=~/run/")
+    assert code == 0, errors
     assert given["workdir"] == str(tmp_path / "home" / "run")
     assert not (tmp_path / "~").exists()
 
 
-def test_blanks_in_a_files_name_are_told_as_they_are(tmp_path):
-    process = run_main("--config=two  blanks.py", cwd=tmp_path)
-    assert "--config=two  blanks.py: no such file" in process.stderr
+def test_blanks_in_a_files_name_are_told_as_they_are(call):
+    assert "--config=two  blanks.py: no such file" in call("--config=two  blanks.py").errors
 
 
 @pytest.mark.parametrize("module", ["absl", "ml_collections"])

@@ -196,8 +196,10 @@ def test_the_mix_with_the_highest_discriminator_score_is_used(dataset, data_dir)
     stage, discriminator = make_stage(config, dataset), build_discriminator(config, nnx.Rngs(1))
     without_choice = make_stage(load("chimeramix_grid", data_dir), dataset)
 
+    judge = nnx.jit(lambda judge, batch: judge(batch))
+
     def mean_score(images):
-        return np.mean([np.mean(nnx.jit(discriminator)(batch)) for batch in images])
+        return np.mean([np.mean(judge(discriminator, batch)) for batch in images])
 
     chosen, plain = ([shown(each, seed) for seed in range(3)] for each in (stage, without_choice))
     assert mean_score(chosen) > mean_score(plain)
@@ -209,7 +211,7 @@ def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
     stage = make_stage(config, dataset)
     data = stage.inputs.data
     marked = to_device(np.asarray(data.images), dataset.train.labels, 10, np.asarray(data.images[..., 0]))
-    augmented = stage._augmentation(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
+    augmented = jax.jit(stage._augmentation)(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
     levels = np.round((np.asarray(augmented.images)[..., 0] + 1) * 127.5)
     same = np.where(augmented.segments == marked.segment_labels - 1, 0, augmented.segments) == levels
     moved = np.mean(same, axis=(1, 2))

@@ -38,7 +38,7 @@ def test_settings_added_later_have_their_defaults_in_a_stored_run():
     assert settings.from_dict(stored).evaluation.every_epochs == 10
 
 
-def test_a_stored_run_with_a_share_can_predict_and_report_without_its_config_file(trained_run, tmp_path, run_main):
+def test_a_stored_run_with_a_share_can_predict_and_report_without_its_config_file(trained_run, tmp_path, run_here):
     old = tmp_path / "old"
     shutil.copytree(trained_run, old)
 
@@ -47,15 +47,15 @@ def test_a_stored_run_with_a_share_can_predict_and_report_without_its_config_fil
         stored["mixing"]["share"] = 0.5
 
     stored_settings.change(old, as_before)
-    code, output, errors = run_main("--stage=predict", f"--workdir={old}", f"--images={old / 'mixing.png'}")
+    code, output, errors = run_here("--stage=predict", f"--workdir={old}", f"--images={old / 'mixing.png'}")
     assert code == 0 and "mixing.png" in output, errors
     (old / "report.html").unlink()
-    code, _, errors = run_main("--stage=report", f"--workdir={old}")
+    code, _, errors = run_here("--stage=report", f"--workdir={old}")
     assert code == 0 and (old / "report.html").exists(), errors
 
 
-def test_setting_a_share_is_refused_with_its_replacement(run_main):
-    code, output, errors = run_main("--config.mixing.share=0.5")
+def test_setting_a_share_is_refused_with_its_replacement(run_here):
+    code, output, errors = run_here("--config.mixing.share=0.5")
     assert (code, output) == (2, "")
     assert errors.count("\n") == 1 and "mixing.share: no longer a setting" in errors
     assert "mixing.probability" in errors

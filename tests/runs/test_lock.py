@@ -43,8 +43,8 @@ def test_a_directory_in_use_is_refused_naming_host_and_process(holder, tmp_path)
     assert (tmp_path / NAME).exists()
 
 
-def test_the_command_line_refuses_a_directory_in_use(holder, run_main, tmp_path):
-    code, output, errors = run_main(f"--workdir={tmp_path}")
+def test_the_command_line_refuses_a_directory_in_use(holder, run_here, tmp_path):
+    code, output, errors = run_here(f"--workdir={tmp_path}")
     assert (code, output) == (2, "")
     assert errors.count("\n") == 1 and f"process {holder.pid}" in errors
     assert [path.name for path in tmp_path.iterdir()] == [NAME]

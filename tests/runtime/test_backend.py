@@ -65,6 +65,27 @@ def test_the_environment_variable_makes_a_cpu_answer_as_an_accelerator_in_all_bu
     assert process.stdout.split() == ["True", "bfloat16", "False", "True", "True", "True", "False"], process.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            RuntimeError("Unable to initialize backend 'foo': unknown\nand more"),
+            "Unable to initialize backend 'foo': unknown",
+        ),
+        (AssertionError(), "it is not installed"),  # of a platform whose package is missing, such as cuda
+    ],
+)
+def test_a_platform_that_jax_cannot_use_is_named_with_the_reason_in_one_line(monkeypatch, error, reason):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "default_backend", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "foo")
+    expected = f"JAX_PLATFORMS: 'foo' cannot be used: {reason}; leave it out, or set it to cpu"
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        backend.check()
+
+
 def test_answers_do_not_change_within_a_process(monkeypatch, fresh_answers):
     on(monkeypatch, "cpu")
     assert not backend.on_accelerator()

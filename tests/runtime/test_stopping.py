@@ -44,12 +44,17 @@ def start_toy(tmp_path):
         process.communicate()
 
 
-def wait_for_checkpoint(process, directory, timeout=120):
+def wait_until(process, condition, never, timeout=120):
     deadline = time.monotonic() + timeout
-    while not [path for path in (directory / "checkpoints").glob("*") if path.name.isdigit()]:
+    while not condition():
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "never wrote a checkpoint"
+        assert time.monotonic() < deadline, f"never {never}"
         time.sleep(0.02)
+
+
+def wait_for_checkpoint(process, directory):
+    found = (directory / "checkpoints").glob
+    wait_until(process, lambda: any(path.name.isdigit() for path in found("*")), "wrote a checkpoint")
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +84,9 @@ def test_a_stopped_run_writes_a_checkpoint_within_the_epoch_and_resumes_from_it(
 
 
 def test_a_second_signal_ends_the_run_in_the_middle_of_a_step(start_toy, tmp_path):
-    process = start_toy(pause=60, seconds_to_stop=60)
-    while not (tmp_path / "checkpoints").exists():
-        time.sleep(0.05)
-        assert process.poll() is None
-    time.sleep(3)  # wait for the first step to begin; before it, the process would end as well
+    began = tmp_path / "began"
+    process = start_toy(pause=60, seconds_to_stop=60, began=str(began))
+    wait_until(process, began.exists, "began a step")  # before it, the process would end as well
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert process.poll() is None
@@ -97,10 +100,9 @@ def test_a_second_signal_ends_the_run_in_the_middle_of_a_step(start_toy, tmp_pat
 
 
 def test_a_run_whose_step_takes_too_long_is_ended(start_toy, tmp_path):
-    process = start_toy(pause=60, seconds_to_stop=1)
-    while not (tmp_path / "checkpoints").exists():
-        time.sleep(0.05)
-        assert process.poll() is None
+    began = tmp_path / "began"
+    process = start_toy(pause=60, seconds_to_stop=1, began=str(began))
+    wait_until(process, began.exists, "began a step")
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143 and "could not write a checkpoint in time" in errors

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 from flax import nnx
+from networks import logits_of
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment.geometry import normalize
@@ -74,7 +75,7 @@ def test_training_is_the_same_and_the_stored_network_has_the_new_statistics(tmp_
     assert np.max(np.abs(logits["running"] - logits["unmixed"])) > 1e-3
     for kind in stages:
         restored = TrainedClassifier.newest(tmp_path / kind).network
-        np.testing.assert_allclose(restored(normalize(jnp.asarray(PIXELS))), logits[kind], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(logits_of(restored, PIXELS), logits[kind], rtol=1e-4, atol=1e-5)
 
 
 def test_a_run_that_is_stopped_while_they_are_computed_ends_bit_for_bit_as_an_uninterrupted_one(tmp_path, monkeypatch):
@@ -95,9 +96,8 @@ def test_a_run_that_is_stopped_while_they_are_computed_ends_bit_for_bit_as_an_un
     assert checkpoints.is_finished(tmp_path / "stopped", 2)
     for ours, theirs in zip(jax.tree.leaves(continued), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    images = normalize(jnp.asarray(PIXELS))
     networks = [TrainedClassifier.newest(tmp_path / name).network for name in ("straight", "stopped")]
-    np.testing.assert_array_equal(*(network(images) for network in networks))
+    np.testing.assert_array_equal(*(logits_of(network, PIXELS) for network in networks))
 
 
 def test_those_of_averaged_weights_are_replaced_and_those_of_the_last_ones_are_not():

@@ -25,9 +25,10 @@ class ToyStage:
 
     name = "generator"
 
-    def __init__(self, epochs=3, steps=6, pause=0.0, fault="", fault_probability=0.0, size=8):
+    def __init__(self, epochs=3, steps=6, pause=0.0, fault="", fault_probability=0.0, size=8, began=""):
         self.epochs, self.plan, self.inputs = epochs, EpochPlan(4 * steps, 1, 4), jnp.arange(4.0 * steps)
         self.pause, self.fault, self.fault_probability, self.size = pause, fault, fault_probability, size
+        self.began = began  # a file that is made when a step begins to pause
 
     def initial_state(self, key):
         return {
@@ -45,9 +46,14 @@ class ToyStage:
         if self.fault == "gradients":
             weights = jnp.where(bad, jnp.inf, weights)
         if self.pause:
-            jax.experimental.io_callback(lambda: time.sleep(self.pause), None)
+            jax.experimental.io_callback(self._pause, None)
         state = {"generator": {"weights": weights}, "optimizer": {"count": state["optimizer"]["count"] + 1}}
         return state, {"loss": loss, "mean": jnp.mean(weights)}
+
+    def _pause(self):
+        if self.began:
+            Path(self.began).touch()
+        time.sleep(self.pause)
 
     def learning_rate(self, step):
         return 0.1

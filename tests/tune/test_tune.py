@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,24 @@ def rows(folder):
 def trained(calls):
     """The calls that trained or measured a classifier."""
     return [call for call in calls() if call["stage"] != "generator"]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where a finished search is kept for other tests."""
+    return tmp_path_factory.mktemp("kept") / "search"
+
+
+@pytest.fixture
+def searched(tune, tmp_path, kept):
+    """The folder of a search that has finished a trial, which only the first test to need it carries out."""
+    folder = tmp_path / "search"
+    if kept.exists():
+        shutil.copytree(kept, folder)
+    else:
+        assert tune(RATE, "--trials=1")[0] == 0
+        shutil.copytree(folder, kept)
+    return folder
 
 
 def test_a_search_ends_with_a_config_file_that_can_be_run(tune, tmp_path, calls):
@@ -172,13 +191,12 @@ def test_one_failure_is_the_exit_code_1(tune, tmp_path):
         ([f"{RATE},classifier.dropout_rate=0:0.5"], "search of classifier.dropout_rate: none stored"),
     ],
 )
-def test_another_search_in_the_folder_is_refused(tune, tmp_path, calls, arguments, named):
-    assert tune(RATE, "--trials=1")[0] == 0
-    before = (tmp_path / "search" / "search.log").read_bytes()
+def test_another_search_in_the_folder_is_refused(tune, searched, calls, arguments, named):
+    before, runs = (searched / "search.log").read_bytes(), calls()
     code, output, errors = tune(*arguments, "--trials=2")
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert "holds another search" in errors and named in errors
-    assert (tmp_path / "search" / "search.log").read_bytes() == before and len(calls()) == 1
+    assert (searched / "search.log").read_bytes() == before and calls() == runs
 
 
 @pytest.mark.parametrize(
@@ -239,12 +257,11 @@ def test_a_config_file_says_what_to_search(tune, tmp_path):
     assert str(own) in (tmp_path / "search" / "best.py").read_text()
 
 
-def test_an_incomplete_line_that_a_kill_left_in_the_journal_is_removed(tune, tmp_path):
-    assert tune(RATE, "--trials=1")[0] == 0
-    with open(tmp_path / "search" / "search.log", "ab") as journal:
+def test_an_incomplete_line_that_a_kill_left_in_the_journal_is_removed(tune, searched):
+    with open(searched / "search.log", "ab") as journal:
         journal.write(b'{"op_code":4,"wor')
     assert tune(RATE, "--trials=2")[0] == 0
-    assert len(rows(tmp_path / "search")) == 2
+    assert len(rows(searched)) == 2
 
 
 @pytest.mark.parametrize(
@@ -265,9 +282,8 @@ def test_an_incomplete_line_that_a_kill_left_in_the_journal_is_removed(tune, tmp
         ("search.log", lambda text: text + '{"op_code": 4}\n', "; restore the file from a backup, or choose another"),
     ],
 )
-def test_damaged_files_of_a_search_are_named_and_stay(tune, tmp_path, name, change, problem):
-    assert tune(RATE, "--trials=1")[0] == 0
-    path = tmp_path / "search" / name
+def test_damaged_files_of_a_search_are_named_and_stay(tune, searched, name, change, problem):
+    path = searched / name
     damaged = change(path.read_text())
     path.write_text(damaged)
     code, output, errors = tune(RATE, "--trials=2")
@@ -283,19 +299,37 @@ def _wait_for(calls, count, process):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("results", [None, "{}", '{"seconds": {"classifier": 1.0}}', '{"test": {"top1": 1}}'])
-def test_a_search_that_was_stopped_continues_its_trial(start_tune, tune, tmp_path, calls, results):
+@pytest.fixture(scope="module")
+def kept_stopped(tmp_path_factory):
+    """Where a search that was stopped is kept for other tests."""
+    return tmp_path_factory.mktemp("kept-stopped") / "search"
+
+
+@pytest.fixture
+def stopped(start_tune, tmp_path, calls, kept_stopped):
+    """The folder of a search that was stopped in its first trial, which only the first test to need it carries out."""
+    folder = tmp_path / "search"
+    if kept_stopped.exists():
+        return shutil.copytree(kept_stopped, folder)
     process = start_tune(RATE, "--trials=2", seconds=60)
     _wait_for(calls, 1, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "the same command continues the search" in errors
     assert "trial 0: stopped; the same command continues it" in errors
+    assert [call["workdir"].split("/")[-1] for call in calls()] == ["0"]
+    shutil.copytree(folder, kept_stopped)
+    return folder
+
+
+@pytest.mark.parametrize("results", [None, "{}", '{"seconds": {"classifier": 1.0}}', '{"test": {"top1": 1}}'])
+def test_a_search_that_was_stopped_continues_its_trial(stopped, tune, calls, results):
     if results is not None:  # without a validation accuracy, they are no results of a trial
-        (tmp_path / "search" / "trials" / "0" / "results.json").write_text(results)
+        (stopped / "trials" / "0" / "results.json").write_text(results)
+    before = len(calls())
     assert tune(RATE, "--trials=2")[0] == 0
-    assert [call["workdir"].split("/")[-1] for call in calls()] == ["0", "0", "1"]
-    assert rows(tmp_path / "search")[0]["state"] == "done"
+    assert [call["workdir"].split("/")[-1] for call in calls()[before:]] == ["0", "1"]
+    assert rows(stopped)[0]["state"] == "done"
 
 
 def test_a_trial_that_was_stopped_from_outside_is_left_for_the_next_command(tune, tmp_path, calls, monkeypatch):
@@ -320,15 +354,14 @@ def test_a_search_that_was_killed_continues_its_trial(start_tune, tune, tmp_path
     assert {call["workdir"].split("/")[-1] for call in calls()} == {"0", "1"}
 
 
-def test_a_search_of_a_version_with_fewer_settings_continues(tune, tmp_path, calls):
-    assert tune(RATE, "--trials=1")[0] == 0
-    about = tmp_path / "search" / "search.json"
+def test_a_search_of_a_version_with_fewer_settings_continues(tune, searched, calls):
+    about, runs = searched / "search.json", len(calls())
     stored = json.loads(about.read_text())
     del stored["config"]["dataset"]["fit"]
     about.write_text(json.dumps(stored))
     code, _, errors = tune(RATE, "--trials=2")
     assert code == 0, errors
-    assert len(rows(tmp_path / "search")) == 2 and len(calls()) == 2
+    assert len(rows(searched)) == 2 and len(calls()) == runs + 1
 
 
 def test_two_processes_share_a_search(start_tune, tmp_path, calls):

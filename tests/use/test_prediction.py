@@ -9,14 +9,13 @@ import shutil
 import subprocess
 import sys
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
+from networks import logits_of
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
@@ -38,11 +37,16 @@ def photos(tmp_path):
     return folder
 
 
-def predict(workdir, *arguments):
-    """Runs ``main.py --stage=predict``; returns exit code, standard output and standard error."""
-    command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={workdir}", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return process.returncode, process.stdout, process.stderr
+@pytest.fixture
+def predict(capsys):
+    """Runs ``--stage=predict`` in this process; returns exit code, standard output and standard error."""
+
+    def run(workdir, *arguments):
+        capsys.readouterr()
+        code = program.main(["--stage=predict", f"--workdir={workdir}", *arguments])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 def test_the_accuracy_on_files_of_the_test_images_equals_the_results(trained_run, tmp_path):
@@ -61,7 +65,7 @@ def test_the_accuracy_on_files_of_the_test_images_equals_the_results(trained_run
 def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_run, photos):
     predictions = chimeramix_jax.predict(trained_run, photos)
     pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
-    logits = np.asarray(chimeramix_jax.restore_classifier(trained_run)(normalize(jnp.asarray(pixels))))
+    logits = logits_of(chimeramix_jax.restore_classifier(trained_run), pixels)
     for prediction, row in zip(predictions, logits, strict=True):
         best = np.argsort(-row)
         assert prediction.classes == tuple(str(label) for label in best)
@@ -81,10 +85,9 @@ def mirrored_run(trained_run, tmp_path):
 def test_probabilities_are_averaged_over_mirror_images_also_with_a_run_that_was_evaluated_without(mirrored_run, photos):
     workdir, config = mirrored_run
     predictions = chimeramix_jax.predict(workdir, photos, config=config)
-    images = [np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")]
-    pixels = normalize(jnp.asarray(np.stack(images)))
+    pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
     classifier = chimeramix_jax.restore_classifier(workdir)
-    views = [np.exp(np.asarray(classifier(view))) for view in (pixels, pixels[:, :, ::-1])]
+    views = [np.exp(logits_of(classifier, view)) for view in (pixels, pixels[:, :, ::-1])]
     expected = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
     for prediction, row in zip(predictions, expected, strict=True):
         np.testing.assert_allclose(prediction.probabilities, np.sort(row)[::-1], rtol=1e-3)
@@ -97,8 +100,8 @@ def test_a_finished_run_is_evaluated_again_with_mirror_images_but_not_trained_so
         chimeramix_jax.train_and_evaluate(config, workdir)
     results = chimeramix_jax.train_and_evaluate(config, workdir, stage="evaluate")
     test = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).held_out
-    classifier, images = chimeramix_jax.restore_classifier(workdir), normalize(jnp.asarray(test.images))
-    views = [np.exp(np.asarray(classifier(view))) for view in (images, images[:, :, ::-1])]
+    classifier = chimeramix_jax.restore_classifier(workdir)
+    views = [np.exp(logits_of(classifier, view)) for view in (test.images, test.images[:, :, ::-1])]
     probabilities = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
     expected = -np.log(probabilities[np.arange(len(test.labels)), test.labels]).mean()
     np.testing.assert_allclose(results["test"]["loss"], expected, rtol=1e-4)
@@ -127,8 +130,11 @@ def test_a_single_error_is_raised_if_no_image_can_be_read(trained_run, photos):
 
 def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(trained_run, photos):
     (photos / "notes.png").write_text("no image")
-    code, output, errors = predict(trained_run, f"--images={photos}/*.png,{photos}/b.jpg", f"--images={photos}/missing")
-    assert code == 1
+    images = [f"--images={photos}/*.png,{photos}/b.jpg", f"--images={photos}/missing"]
+    command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={trained_run}", *images]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    output, errors = process.stdout, process.stderr
+    assert process.returncode == 1
     lines = output.splitlines()
     assert lines[0].split() == ["image", "class", "probability", "next"]
     assert [line.split()[0] for line in lines[2:]] == [f"{photos}/a.png", f"{photos}/b.jpg"]
@@ -140,7 +146,9 @@ def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(tra
     ]
 
 
-def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_run, photos, tmp_path, monkeypatch):
+def test_json_is_printed_and_csv_is_written_with_the_same_predictions(
+    trained_run, photos, tmp_path, monkeypatch, predict
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     code, output, errors = predict(trained_run, f"--images={photos}", "--format=json")
     assert (code, errors) == (0, "")
@@ -157,7 +165,7 @@ def test_json_is_printed_and_csv_is_written_with_the_same_predictions(trained_ru
         assert sum(guess["probability"] for guess in top) <= 1 + 1e-6
 
 
-def test_photos_below_the_threshold_are_none_of_these(trained_run, photos):
+def test_photos_below_the_threshold_are_none_of_these(trained_run, photos, predict):
     shares = {path.path: path.probabilities[0] for path in chimeramix_jax.predict(trained_run, photos)}
     low, high = sorted(shares, key=shares.get)
     between = f"--reject_below={(shares[low] + shares[high]) / 2:.6f}"
@@ -183,7 +191,7 @@ def test_without_a_threshold_nothing_is_said_about_rejection(trained_run, photos
     assert "answer" not in prediction_formats.csv_text(predictions) + prediction_formats.json_text(predictions)
 
 
-def test_given_settings_must_equal_the_runs(trained_run, photos):
+def test_given_settings_must_equal_the_runs(trained_run, photos, predict):
     code, _, errors = predict(trained_run, f"--images={photos}", "--config=digits:baseline")
     assert code == 2 and errors.count("\n") == 1
     assert "other settings" in errors and "experiment: 'chimeramix_grid' stored, 'baseline' requested" in errors

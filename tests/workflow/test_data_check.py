@@ -1,9 +1,7 @@
 """Looking at the data alone, and before training, through the real command line."""
 
 import json
-import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.auto import final
+from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.run import Request, load_dataset, prepared
@@ -41,9 +40,9 @@ def config(photos, data_dir):
     return config
 
 
-def test_check_prints_the_findings_names_every_problem_and_trains_nothing(run_main, photos, tmp_path):
+def test_check_prints_the_findings_names_every_problem_and_trains_nothing(run_here, photos, tmp_path):
     (photos / "train" / "cat" / "broken.jpg").write_bytes(b"x")
-    code, output, errors = run_main(
+    code, output, errors = run_here(
         "--stage=check",
         "--config=image_folder",
         f"--config.dataset.directory={photos}",
@@ -106,12 +105,12 @@ def test_a_run_refuses_copies_across_the_split_unless_they_are_only_to_be_report
         assert len(run.dataset.held_out.labels) == 4
 
 
-def test_a_run_in_the_folder_of_photos_is_refused_in_one_line_and_leaves_nothing(photos, data_dir, start_process):
-    command = [sys.executable, str(ROOT / "main.py"), f"--config={ROOT / 'configs' / 'image_folder.py'}"]
+def test_a_run_in_the_folder_of_photos_is_refused_in_one_line_and_leaves_nothing(photos, data_dir, monkeypatch, capsys):
+    monkeypatch.chdir(photos / "train")
     settings = ["--config.dataset.directory=.", f"--config.dataset.data_dir={data_dir}"]
-    process = start_process([*command, *settings], photos / "train", os.environ)
-    output, errors = process.communicate(timeout=300)
-    assert (process.returncode, output, errors.count("\n")) == (2, "", 1), errors
+    code = program.main([f"--config={ROOT / 'configs' / 'image_folder.py'}", *settings])
+    output, errors = capsys.readouterr()
+    assert (code, output, errors.count("\n")) == (2, "", 1), errors
     assert "--workdir=runs/image_folder" in errors and f"lies in the folder of photos {photos / 'train'}" in errors
     assert sorted(path.name for path in (photos / "train").iterdir()) == ["cat", "dog"]
 

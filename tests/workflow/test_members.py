@@ -143,7 +143,7 @@ def test_folds_measure_ensembles_and_their_members(photo_settings, tmp_path):
             path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-    changes = {"folds": 2, "classifier.members": MEMBERS, "max_labels_per_class": None}
+    changes = {"folds": 2, "classifier.members": MEMBERS, "max_labels_per_class": None, "classifier.epochs": 1}
     config = photo_settings(tmp_path / "photos", "baseline", **changes)
     results = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
     by_fold = []

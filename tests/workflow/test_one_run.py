@@ -239,9 +239,9 @@ def test_several_steps_per_call_train_as_single_steps_do(settings, finished, tmp
     assert results["test"]["loss"] == pytest.approx(single["test"]["loss"], rel=1e-3)
 
 
-def test_a_learning_rate_that_leads_to_nan_ends_the_run_with_exit_code_3_and_without_results(run_main, tmp_path):
+def test_a_learning_rate_that_leads_to_nan_ends_the_run_with_exit_code_3_and_without_results(run_here, tmp_path):
     changes = {"generator.learning_rate": 1e30, "checkpoint.every_seconds": 600.0}  # however slow the machine is
-    code, output, errors = run_main(f"--workdir={tmp_path}", **changes)
+    code, output, errors = run_here(f"--workdir={tmp_path}", **changes)
     assert (code, output) == (3, "")
     assert "Traceback" not in errors
     last_line = errors.splitlines()[-1]

@@ -60,14 +60,9 @@ def test_a_run_killed_stopped_by_slurm_and_damaged_ends_bit_for_bit_the_same(
     assert_stopped(process, tmp_path)
 
     newest, damaged = damage_newest_checkpoint(tmp_path / "classifier")
-    process = start_main(f"--workdir={tmp_path}", **often)
-    errors = kill_when(process, lambda: epochs_done(tmp_path, "baseline") >= 2)
-    assert epochs_done(tmp_path, "baseline") < 5, "the kill came after the stage's end"
-    warning = f"chimeramix: warning: {newest}: {damaged} is not as it was written"
-    assert errors.count(warning) == 1
-
     code, _, errors = run_main(f"--workdir={tmp_path}", **often)
     assert code == 0, errors
+    assert errors.count(f"chimeramix: warning: {newest}: {damaged} is not as it was written") == 1
     assert_same_run(tmp_path, trained_run)
 
 

@@ -63,7 +63,7 @@ def baseline_alone_slowly(settings, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(start_main):
     def run(*arguments, **settings):
         process = start_main(*arguments, **settings)
@@ -97,17 +97,18 @@ def assert_alike(workdir, expected, stages, tolerance):
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    return tmp_path_factory.mktemp("together")
+def together(run, settings, tmp_path_factory):
+    """The folder of two seeds that were trained together, one of which had started alone, and what was printed."""
+    folder = tmp_path_factory.mktemp("together")
+    chimeramix_jax.train_and_evaluate(settings(seed=1), folder / "seed-1", stage="generator")
+    code, output, errors = run("--config.seeds=0:2", f"--workdir={folder}", compare_with_baseline=False)
+    assert code == 0, errors
+    return folder, output, errors
 
 
 @pytest.mark.slow
-def test_seeds_trained_together_are_bit_for_bit_their_runs_alone_even_if_one_started_alone(
-    run, settings, mixing_alone, together
-):
-    chimeramix_jax.train_and_evaluate(settings(seed=1), together / "seed-1", stage="generator")
-    code, output, errors = run("--config.seeds=0:2", f"--workdir={together}", compare_with_baseline=False)
-    assert code == 0, errors
+def test_seeds_trained_together_are_bit_for_bit_their_runs_alone_even_if_one_started_alone(mixing_alone, together):
+    together, output, errors = together
     assert "generator, mean over seeds: 15/15" in errors
     # If the interval of two very different seeds exceeds 0 to 100 %, its ends are printed instead.
     assert re.search(r"^mean .*%\n95% interval +(±|\d+(\.\d+)? to )", output, re.MULTILINE)
@@ -124,6 +125,8 @@ def test_seeds_trained_together_are_bit_for_bit_their_runs_alone_even_if_one_sta
 
 @pytest.mark.slow
 def test_finished_seeds_are_not_trained_again_together_or_alone(settings, together, capsys):
+    together, _, _ = together
+    capsys.readouterr()
     again = chimeramix_jax.train_and_evaluate_seeds(settings(seeds="1,0"), together)
     assert [result["seed"] for result in again] == [1, 0]
     alone = chimeramix_jax.train_and_evaluate(settings(seed=0), together / "seed-0")

@@ -8,15 +8,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
+from networks import logits_of
 from PIL import Image
 from workflow.test_resume import epochs_done, kill_when
 
 import chimeramix_jax
-from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import program
 from chimeramix_jax.data.identity import image_digest
@@ -89,6 +88,30 @@ def copy(original, tmp_path, settings):
     return root
 
 
+@pytest.fixture(scope="module")
+def trained_update(original, settings, tmp_path_factory):
+    """A copy of both whose update was killed after training, for tests to copy."""
+    root = Path(shutil.copytree(original, tmp_path_factory.mktemp("trained") / "update"))
+    change_photos(root / "photos")
+    (root / "run" / "config.json").write_text(chimeramix_jax.config.to_json(settings(root / "photos")))
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(old_and_new, "compare", killed)
+        chimeramix_jax.update(root / "run")
+    return root
+
+
+@pytest.fixture
+def stopped(trained_update, tmp_path, settings):
+    """A copy of it, for a test to change."""
+    root = Path(shutil.copytree(trained_update, tmp_path / "stopped"))
+    (root / "run" / "config.json").write_text(chimeramix_jax.config.to_json(settings(root / "photos")))
+    return root
+
+
+def killed(*arguments, **options):
+    raise Killed
+
+
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -103,7 +126,7 @@ def split(run, name):
 def answers(run, photos):
     """Maps the digests of photos to the classes that a run's classifier gives them, by the restored network alone."""
     pixels = np.stack([np.asarray(Image.open(path)) for path in photos])
-    logits = np.asarray(chimeramix_jax.restore_classifier(run)(normalize(jnp.asarray(pixels))))
+    logits = logits_of(chimeramix_jax.restore_classifier(run), pixels)
     names = chimeramix_jax.class_names(run)
     return {image_digest(image): names[label] for image, label in zip(pixels, np.argmax(logits, axis=1), strict=True)}
 
@@ -170,15 +193,12 @@ def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(co
     assert again["test"]["loss"] == stored["test"]["loss"]  # the command that made the run finds it finished
 
 
-def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(copy, monkeypatch):
-    photos, run = copy / "photos", copy / "run"
-    change_photos(photos)
-    old = chimeramix_jax.predict(run, photos / "class 7")
+def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(copy, stopped, monkeypatch):
+    photos, run = stopped / "photos", stopped / "run"
+    change_photos(copy / "photos")
+    old = chimeramix_jax.predict(copy / "run", photos / "class 7")
 
-    def killed(*arguments, **options):
-        raise Killed
-
-    def update_killed_in(owner, name):
+    def update_killed_in(owner, name, run=run):
         with monkeypatch.context() as patched, pytest.raises(Killed):
             patched.setattr(owner, name, killed)
             chimeramix_jax.update(run)
@@ -190,9 +210,13 @@ def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(c
             raise Killed
         return rename(path, target)
 
-    for owner, name in ((update_module, "train_and_evaluate"), (old_and_new, "compare"), (replacement, "replace")):
-        update_killed_in(owner, name)
-        assert [image.classes for image in chimeramix_jax.predict(run, photos / "class 7")] == [
+    for updated, owner, name in (
+        (copy / "run", update_module, "train_and_evaluate"),
+        (run, old_and_new, "compare"),
+        (run, replacement, "replace"),
+    ):
+        update_killed_in(owner, name, updated)
+        assert [image.classes for image in chimeramix_jax.predict(updated, photos / "class 7")] == [
             image.classes for image in old
         ]
     trained = contents(run / "update.unfinished" / "run" / "classifier")
@@ -212,18 +236,10 @@ def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(c
     assert chimeramix_jax.update(run) == {"changes": []}
 
 
-def test_an_update_begun_for_photos_that_have_changed_again_starts_over(copy, monkeypatch, capfd):
-    photos, run = copy / "photos", copy / "run"
-    before = contents(run)
-    shutil.copytree(photos, copy / "as before")
-    change_photos(photos)
-
-    def killed(*arguments, **options):
-        raise Killed
-
-    with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(old_and_new, "compare", killed)
-        chimeramix_jax.update(run)
+def test_an_update_begun_for_photos_that_have_changed_again_starts_over(original, stopped, monkeypatch, capfd):
+    photos, run = stopped / "photos", stopped / "run"
+    before = {path: content for path, content in contents(run).items() if path.parts[0] != "update.unfinished"}
+    assert (run / "update.unfinished" / "run" / "results.json").exists()
     write_photo(photos / "class 8" / "late.png", 12345)
     with monkeypatch.context() as patched, pytest.raises(Killed):
         patched.setattr(update_module, "train_and_evaluate", killed)
@@ -231,7 +247,7 @@ def test_an_update_begun_for_photos_that_have_changed_again_starts_over(copy, mo
     assert "the photos have changed again since the update was begun" in capfd.readouterr().err
     assert not (run / "update.unfinished").exists()
     shutil.rmtree(photos)
-    (copy / "as before").rename(photos)
+    shutil.copytree(original / "photos", photos)
     assert chimeramix_jax.update(run) == {"changes": []}
     assert contents(run) == before
 
@@ -345,8 +361,10 @@ def test_what_cannot_be_updated_is_refused_in_one_line_and_left_alone(original, 
 
 
 @pytest.mark.slow
-def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(copy):
-    photos, run, uninterrupted = copy / "photos", copy / "run", copy / "uninterrupted"
+def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(settings, tmp_path):
+    photos, run, uninterrupted = make_photos(tmp_path / "photos"), tmp_path / "run", tmp_path / "uninterrupted"
+    epochs = 50  # so many that the kill is never too late
+    chimeramix_jax.train_and_evaluate(settings(photos, **{"classifier.epochs": epochs}), run)
     change_photos(photos)
     shutil.copytree(run, uninterrupted)
     expected = chimeramix_jax.update(uninterrupted)
@@ -358,7 +376,7 @@ def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(copy):
         return subprocess.Popen([*command, often], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     kill_when(start(), lambda: epochs_done(new, "classifier") >= 1)
-    assert epochs_done(new, "classifier") < 5, "the kill came after the stage's end"
+    assert epochs_done(new, "classifier") < epochs, "the kill came after the stage's end"
     kill_when(start(), (new / "results.json").exists)
     kill_when(start(), lambda: (run / "update.json").exists() or (new / "update.json").exists())
     process = start()

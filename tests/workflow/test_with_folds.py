@@ -9,14 +9,13 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
+from networks import logits_of
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.command_line import main_command
 from chimeramix_jax.config import default_workdir, from_json
 from chimeramix_jax.data import load_few_shot
@@ -163,8 +162,7 @@ def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(
 def probabilities_of(run, photos, temperature):
     """Returns the probabilities of photos at a temperature, from the restored network alone."""
     pixels = np.stack([np.asarray(read_square_rgb(path, 8)) for path in photos])
-    logits = np.asarray(chimeramix_jax.restore_classifier(run)(normalize(jnp.asarray(pixels))))
-    return scale(logits, temperature)
+    return scale(logits_of(chimeramix_jax.restore_classifier(run), pixels), temperature)
 
 
 def test_the_folds_give_a_temperature_that_predictions_and_exports_have(finished, tmp_path):
@@ -304,7 +302,7 @@ def test_the_test_images_are_only_used_by_the_final_model(settings, tmp_path, wh
 def test_folds_repeated_beside_test_images_are_counted_per_image(settings, tmp_path):
     make_photos(tmp_path / "photos", "train", per_class=4)
     make_photos(tmp_path / "photos", "test", first=50, per_class=1)
-    config = settings(tmp_path / "photos", "baseline", folds=2, fold_repeats=2)
+    config = settings(tmp_path / "photos", "baseline", folds=2, fold_repeats=2, **{"classifier.epochs": 1})
     returned = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
     assert returned["test"]["examples"] == 10 == returned["summary"][0]["examples"]
     folds = returned["folds"]

@@ -1,5 +1,7 @@
 """Exporting a finished run through the real command line, and using the files without this package."""
 
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -42,12 +44,20 @@ def main(*arguments):
     return process.returncode, process.stdout, process.stderr
 
 
+def main_here(*arguments):
+    """Does the same in this process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        code = command_line.main(arguments)
+    return code, output.getvalue(), errors.getvalue()
+
+
 @pytest.fixture(scope="module")
 def exports(trained_run, tmp_path_factory):
     """The run as photos.onnx and photos.stablehlo, and what the command printed, by the format's name."""
     folder, printed = tmp_path_factory.mktemp("exports"), {}
-    for name in ("onnx", "stablehlo"):
-        code, printed[name], errors = main(
+    for name, run in (("onnx", main_here), ("stablehlo", main)):
+        code, printed[name], errors = run(
             "--stage=export", f"--workdir={trained_run}", f"--output={folder / 'photos'}.{name}"
         )
         assert (code, errors) == (0, "")

@@ -109,21 +109,22 @@ def test_array_records_hold_the_same_images_for_tfds(generated, trained_run, tmp
     assert not [path for path in folder.iterdir() if path.is_dir()]
 
 
-def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated, trained_run, tmp_path):
+def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated, trained_run, tmp_path, capsys):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_bytes((trained_run / "config.json").read_bytes())
     Workdir(workdir).use_generator_of(Workdir(trained_run))
-    command = [sys.executable, ROOT / "main.py", "--stage=generate", f"--workdir={workdir}"]
-    command += [f"--count={COUNT}", "--generate_seed=3"]
+    arguments = ["--stage=generate", f"--workdir={workdir}", f"--count={COUNT}", "--generate_seed=3"]
+    command = [sys.executable, ROOT / "main.py", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     assert f"{COUNT} mixed images" in process.stdout and str(workdir / "generated") in process.stdout
     assert manifest(workdir / "generated") == manifest(generated)
     np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert process.returncode == 2 and process.stderr.count("\n") == 1
-    assert f"{workdir}/generated: already exists" in process.stderr
+    capsys.readouterr()
+    assert program.main(arguments) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and f"{workdir}/generated: already exists" in errors
 
 
 @pytest.mark.parametrize(
