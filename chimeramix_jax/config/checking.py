@@ -78,23 +78,23 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
 
 
 def refuse_enlarged(config: ConfigDict) -> None:
-    """Raises InputError if networks would see a data set's images at a larger side than they are stored at.
+    """Raises InputError if the classifier would see a data set's images at a larger side than they are stored at.
 
     They would be enlarged after their details are lost. That is for new runs only, not for those that exist. Images of
-    a fixed size, or from a function, are stored as they are, and no generator can be smaller than a certain side.
+    a fixed size, or from a function, are stored as they are. A generator may have a larger side: the published one
+    enlarges images of 32x32 pixels to 64x64.
     """
-    entry, stored = catalog.dataset_entry(config.dataset.name), config.dataset.image_side
-    if entry.is_fixed or entry.source == "function":
+    entry, stored, seen = (
+        catalog.dataset_entry(config.dataset.name),
+        config.dataset.image_side,
+        config.classifier.image_side,
+    )
+    if entry.is_fixed or entry.source == "function" or seen <= stored:
         return
-    seen = {_SIDE: (config.classifier.image_side, 0)}
-    if config.mixing.mask != "none":
-        seen["generator.image_side"] = config.generator.image_side, SMALLEST_GENERATOR_SIDE
-    larger = {key: side for key, (side, always_allowed) in seen.items() if side > max(stored, always_allowed)}
-    for key, side in larger.items():
-        raise InputError(
-            f"{key}: {side}, but the images are stored at dataset.image_side {stored} and would only be enlarged; "
-            f"set --config.dataset.image_side={max(larger.values())}, too, or lower {key} to {stored}"
-        )
+    raise InputError(
+        f"{_SIDE}: {seen}, but the images are stored at dataset.image_side {stored} and would only be enlarged; set "
+        f"--config.dataset.image_side={seen}, too, or lower {_SIDE} to {stored}"
+    )
 
 
 def check_value(key: str, value: Any) -> None:

@@ -51,8 +51,8 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file. cub,
     # isic2018, eurosat, clamm: the same, for GEM's lists; "": where GEM's scripts put the images, beside the lists
     "dataset.image_directory": ("", rules.TEXT),
-    # image_folder, tfds:NAME, cub, isic2018, eurosat, clamm: pixels per side of the stored squares. At least
-    # classifier.image_side and, with a generator, generator.image_side
+    # image_folder, tfds:NAME, cub, isic2018, eurosat, clamm: pixels per side of the stored squares, at
+    # least classifier.image_side
     "dataset.image_side": (64, rules.integer(8, 1024)),
     # image_folder, tfds:NAME: how photos that are not square become squares. "crop": only the largest central square is
     # seen; "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See

@@ -20,7 +20,11 @@ from reliability.ray_nodes import cluster, command_of, descendants
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Tests before these may have used JAX in this process; Ray's processes begin with a program of their own.
+    pytest.mark.filterwarnings("ignore:os.fork\\(\\) was called:RuntimeWarning"),
+]
 
 
 @pytest.fixture(scope="module")
