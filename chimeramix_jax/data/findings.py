@@ -41,6 +41,7 @@ class Findings:
     unreadable: tuple[str, ...]  # files that were skipped
     exact: list[Group]
     near: list[Group] | None  # None: not searched, since only a user's own images are
+    groups: int  # of the user's own, whose images are kept together
     near_together: bool  # whether the program's own divisions keep near duplicates together, as far as possible
     near_for_training_only: bool  # whether there were too many images to compare all with one another
 
@@ -65,6 +66,7 @@ class Findings:
             "unreadable": list(self.unreadable),
             "exact_duplicates": [self._group(group) for group in self.exact],
             "near_duplicates": None if self.near is None else [self._group(group) for group in self.near],
+            "groups": self.groups,
             "near_together": self.near_together,
             "near_for_training_only": self.near_for_training_only,
         }
@@ -137,6 +139,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         unreadable=() if own is None else own.unreadable,
         exact=exact_groups(copies),
         near=None if own is None else near_groups(copies),
+        groups=len({original.group for original in originals} - {""}),
         near_together=dataset.near_together,
         near_for_training_only=own is not None and len(copies) > MOST_COMPARED,
     )

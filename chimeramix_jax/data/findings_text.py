@@ -74,6 +74,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
         if findings["images"][split]:
             yield _balance(findings["imbalance"][split], name)
+    if groups := findings.get("groups"):
+        yield f"{_number_of_groups(groups)} in the column group: the images of each are kept together"
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images of almost a single colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)

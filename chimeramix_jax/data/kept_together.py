@@ -6,7 +6,7 @@ too high. The divisions (``holdout``, ``folds``) keep together what has the same
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from jaxtyping import Int, Int64
@@ -36,7 +36,8 @@ def names_of_units(
     firm = components(len(images), _same(images))
     units = firm
     if near and len(images) <= MOST_COMPARED:
-        joined = components(len(images), [*_same(images), *near_pairs([one.perceptual_hash for one in images])])
+        near_ones = near_pairs([image.perceptual_hash for image in images])  # far too many to keep, if all look alike
+        joined = components(len(images), chain(_same(images), near_ones))
         units = _without_large_ones(joined, firm)
         units = _without_those_of_small_classes(units, firm, labels, least)
     return _names(images, units)

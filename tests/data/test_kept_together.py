@@ -1,10 +1,13 @@
 """Which images no division separates, and that held-out images and folds keep to it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data import findings_text, load_few_shot
+from chimeramix_jax.data.findings import findings_of
 from chimeramix_jax.data.kept_together import names_of_units
 from chimeramix_jax.data.originals import Original
 from chimeramix_jax.errors import InputError
@@ -76,6 +79,17 @@ def test_photos_of_one_scene_are_not_kept_together():
     assert len(units(*alike[:9], *others)) == 1
 
 
+def test_thousands_of_photos_that_look_alike_need_little_memory():
+    """5,000 of them have 12 million pairs, which would take 200 MB."""
+    images = [Original(f"{number}.png", number % 2, 9, 9, f"{number:04}", RANDOM[0]) for number in range(5_000)]
+    labels = np.arange(5_000) % 2
+    tracemalloc.start()
+    names = names_of_units(images, labels, near=True, least=2)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(set(names)) == 5_000 and most < 150 * 2**20
+
+
 @pytest.fixture
 def config(dataset_config):
     dataset_config.update({"name": "image_folder", "image_side": 8, "keep_together": "near_duplicates"})
@@ -93,6 +107,8 @@ def test_groups_of_a_table_are_held_out_together_and_are_in_one_fold(config, tmp
     table = write_table(tmp_path / "photos.csv", rows, header="path,label,group")
     config.directory = str(table)
     members = [{f"photos/{n}.png" for n in range(4 * patient, 4 * patient + 4)} for patient in range(5)]
+    text = findings_text.full_text(findings_of(load_few_shot(config, None, seed=0), "test", network_side=8).to_dict())
+    assert "\n5 groups in the column group: the images of each are kept together\n" in text
     divisions = set()
     for seed in range(10):
         train, held_out = sides(load_few_shot(config, None, seed=seed))
