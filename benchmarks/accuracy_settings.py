@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -59,6 +60,37 @@ class Sizes:
         return max(self.images_per_epoch // images_per_class, 1)
 
 
+# What does not depend on the sizes.
+_AS_PUBLISHED: dict[str, Any] = {
+    "precision": "float32",
+    "augment.crop_padding_fraction": 0.125,
+    "augment.horizontal_flip": True,
+    "augment.policy": "none",
+    "mixing.of": "features",
+    "mixing.mix_size": 4,
+    "generator.decoder_residual_blocks": 0,
+    "generator.adam_b1": 0.5,
+    "generator.adam_b2": 0.999,
+    "generator.reconstruction_weight": 1000.0,
+    "generator.adversarial_weight": 1.0,
+    "generator.perceptual_weight": 1.0,
+    "classifier.momentum": 0.9,
+    "classifier.weight_decay": 5.3e-3,
+    "classifier.averaged_share": 0.0,
+    "classifier.averaged_weights": 0.0,
+    "classifier.batch_statistics": "running",
+    "classifier.class_balance": "none",
+    "classifier.convolutions": "standard",
+    "classifier.growing_sides": "",
+    "classifier.head": "linear",
+    "classifier.label_smoothing": 0.0,
+    "classifier.loss": "cross_entropy",
+    "classifier.members": 1,
+    "evaluation.crops": 1,
+    "evaluation.mirror": False,
+}
+
+
 def dataset_config(images: str, data_dir: str, sizes: Sizes) -> ConfigDict:
     """Returns ``config.dataset`` for a folder of images, which both sides load with the program's own loader."""
     config = defaults.get_config().dataset
@@ -74,33 +106,21 @@ def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, s
         InputError: the settings do not fit together.
     """
     config = defaults.get_config().lock()
-    values = {
+    values = _AS_PUBLISHED | {
         "experiment": "baseline" if arm == "baseline" else "chimeramix_grid",
         "seed": seed,
         "max_labels_per_class": images_per_class,
-        "precision": "float32",
-        "augment.crop_padding_fraction": 0.125,
-        "augment.horizontal_flip": True,
-        "augment.policy": "none",
         "mixing.mask": "none" if arm == "baseline" else "grid",
-        "mixing.of": "features",
-        "mixing.mix_size": 4,
         "generator.image_side": sizes.side,
         "generator.channels": sizes.channels,
         "generator.discriminator_channels": sizes.discriminator_channels,
         "generator.residual_blocks": sizes.residual_blocks,
-        "generator.decoder_residual_blocks": 0,
         "generator.batch_size": sizes.generator_batch_size,
         "generator.num_dataset_repeats_base": sizes.images_per_epoch,
         "generator.epochs": sizes.generator_epochs,
         "generator.learning_rate": sizes.generator_learning_rate,
-        "generator.adam_b1": 0.5,
-        "generator.adam_b2": 0.999,
         "generator.learning_rate_drops": sizes.drops,
         "generator.learning_rate_drop_factor": sizes.drop_factor,
-        "generator.reconstruction_weight": 1000.0,
-        "generator.adversarial_weight": 1.0,
-        "generator.perceptual_weight": 1.0,
         "classifier.model": f"wrn-{sizes.depth}-{sizes.width}",
         "classifier.image_side": sizes.side,
         "classifier.dropout_rate": sizes.dropout_rate,
@@ -108,22 +128,8 @@ def config_of(dataset: ConfigDict, images_per_class: int, seed: int, arm: str, s
         "classifier.num_dataset_repeats_base": sizes.images_per_epoch,
         "classifier.epochs": sizes.classifier_epochs,
         "classifier.learning_rate": sizes.classifier_learning_rate,
-        "classifier.momentum": 0.9,
-        "classifier.weight_decay": 5.3e-3,
-        "classifier.averaged_share": 0.0,
-        "classifier.averaged_weights": 0.0,
-        "classifier.batch_statistics": "running",
-        "classifier.class_balance": "none",
-        "classifier.convolutions": "standard",
-        "classifier.growing_sides": "",
-        "classifier.head": "linear",
-        "classifier.label_smoothing": 0.0,
-        "classifier.loss": "cross_entropy",
-        "classifier.members": 1,
-        "evaluation.crops": 1,
         "evaluation.every_epochs": sizes.classifier_epochs,  # only at the end
         "evaluation.batch_size": sizes.test_batch_size,
-        "evaluation.mirror": False,
     }
     if arm != "baseline":
         values["mixing.probability"] = ARMS[arm]

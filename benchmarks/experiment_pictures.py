@@ -22,7 +22,8 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import train_and_evaluate
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.reporting import pictures
-from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.request import Request
+from chimeramix_jax.runs.run import Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 
 CONFIG = Path(__file__).parents[1] / "configs" / "digits.py"

@@ -25,8 +25,9 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.runs import data_check, same_data, same_settings
 from chimeramix_jax.runs.lock import locked
-from chimeramix_jax.runs.out_of_fold import OutOfFold
-from chimeramix_jax.runs.run import Request, prepared
+from chimeramix_jax.runs.out_of_fold import OutOfFold, config_of_fold
+from chimeramix_jax.runs.request import Request
+from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, precision, stopping
 from chimeramix_jax.training import checkpoints
@@ -241,10 +242,9 @@ class _Choosing:
             return cost, min(of_test_images(steps_measured), cost.setup)  # measured on all images
         of_fold = self._data_of(1).train.labels
         labels = self._dataset.train.labels
-        config_of_fold = copy.deepcopy(config)
-        config_of_fold.update({"folds": self._config.folds, "fold": 1})
+        without_fold = config_of_fold(config, 1)
         steps = {
-            stage: (epoch_plan(config, stage, labels).steps, epoch_plan(config_of_fold, stage, of_fold).steps)
+            stage: (epoch_plan(config, stage, labels).steps, epoch_plan(without_fold, stage, of_fold).steps)
             for stage in ("generator", "classifier")
         }
         more = {stage: final / fold for stage, (final, fold) in steps.items()}

@@ -7,10 +7,10 @@ mean accuracy on the images that were not drawn. It needs no further training, a
 known.
 
 A comparison of recipes that an earlier one left over is not the whole choice: those recipes were the best on some of
-the same images before, and the predictions of the others are missing. In simulations (``tests/auto/test_optimism.py``)
-BBC-CV alone then stays up to 1.5 points too high. The accuracy inside the bootstrap samples is more optimistic than the
-measured one, since an image may be drawn several times, and subtracting the gap between inside and outside is our own
-reserve for such a choice: it leaves a remainder of -1.4 to +0.4 points.
+the same images before, and the predictions of the others are missing. BBC-CV alone may then stay too high. The accuracy
+inside the bootstrap samples is more optimistic than the measured one, since an image may be drawn several times, and
+subtracting the gap between inside and outside is our own reserve for such a choice. In the simulations of
+``tests/auto/test_optimism.py`` it leaves at most 1.5 points too little, and nothing too much beyond chance.
 """
 
 import numpy as np

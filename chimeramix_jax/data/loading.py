@@ -140,33 +140,23 @@ def load_few_shot(
         with _named_if_damaged(builder):
             splits = {name: _published_order(builder, name) for name in _SPLITS if name in builder.info.splits}
             only_folds = folds > 0 and "test" not in splits
-            divided = set(splits) == {"train"} and not only_folds
-            if divided:
-                splits["train"], splits["test"] = _divided(splits["train"], dataset_config, seed, class_names)
-            elif only_folds:
-                splits["test"] = splits["train"].at(np.arange(0))
-            kept = np.bincount(splits["test"].labels, minlength=len(class_names)) if divided else None
-            train = splits.pop("train")
-            indices = _drawn(train.labels, entry, dataset_config, max_labels_per_class, seed, class_names, kept)
-            chosen, rest = train.at(indices), train.at(np.delete(np.arange(len(train.labels)), indices))
-            # The rest of the train split serves as validation images, unless there are others.
-            others = splits | {"rest" if "validation" in splits else "validation": rest}
-            held_out = others.pop(dataset_config.evaluate_on)
+            parts = _parts_of(splits, only_folds, entry, dataset_config, max_labels_per_class, seed, class_names)
+            chosen, held_out = parts.chosen, parts.held_out
             if not fold and not (only_folds and dataset_config.evaluate_on == "test"):
-                _refuse_empty(held_out, dataset_config, len(indices))
+                _refuse_empty(held_out, dataset_config, len(parts.indices))
             train_images = _decode(builder, chosen)
             held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, held_out)
     content, originals = None, None
     if chosen.originals is not None:
-        content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others.values()))
-        originals = _originals(builder, chosen, held_out, others.values())
+        content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(parts.others))
+        originals = _originals(builder, chosen, held_out, parts.others)
     dataset = FewShotDataset(
         entry.name,
         class_names,
         train_images,
-        indices,
+        parts.indices,
         held_out_images,
-        divided,
+        parts.divided,
         content,
         originals,
         own_validation="validation" in splits,
@@ -177,6 +167,35 @@ def load_few_shot(
         near_together=dataset_config.keep_together == "near_duplicates",
     )
     return _without_fold(dataset, fold) if fold else dataset
+
+
+def _parts_of(
+    splits: dict[str, "_Examples"],
+    only_folds: bool,
+    entry: DatasetEntry,
+    dataset_config: ConfigDict,
+    max_labels_per_class: int | None,
+    seed: int,
+    class_names: tuple[str, ...],
+) -> "_Parts":
+    """Returns the few-shot subset, what is held out, and the rest of the published splits.
+
+    With ``only_folds``, nothing is held out of a train split that has no test split beside it.
+    """
+    divided = set(splits) == {"train"} and not only_folds
+    train = splits["train"]
+    others = {name: examples for name, examples in splits.items() if name != "train"}
+    if divided:
+        train, others["test"] = _divided(train, dataset_config, seed, class_names)
+    elif only_folds:
+        others["test"] = train.at(np.arange(0))
+    kept = np.bincount(others["test"].labels, minlength=len(class_names)) if divided else None
+    indices = _drawn(train.labels, entry, dataset_config, max_labels_per_class, seed, class_names, kept)
+    # The rest of the train split serves as validation images, unless there are others.
+    rest = "rest" if "validation" in others else "validation"
+    others[rest] = train.at(np.delete(np.arange(len(train.labels)), indices))
+    held_out = others.pop(dataset_config.evaluate_on)
+    return _Parts(train.at(indices), indices, held_out, tuple(others.values()), divided)
 
 
 def _drawn(
@@ -248,6 +267,17 @@ class _Examples:
         """Returns the digests of the original images, which must be described."""
         assert self.originals is not None
         return [original.digest for original in self.originals]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What a run uses its examples for."""
+
+    chosen: _Examples  # the few-shot subset
+    indices: Int64[np.ndarray, "chosen"]  # its positions in the train split
+    held_out: _Examples
+    others: tuple[_Examples, ...]  # unused
+    divided: bool  # whether the held-out examples were taken out of the train split
 
 
 def _identity_of(parts: Iterable[_Examples]) -> Split:

@@ -16,7 +16,8 @@ import chimeramix_jax
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import experiments
-from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.request import Request
+from chimeramix_jax.runs.run import Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet

@@ -14,8 +14,9 @@ from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.runs import same_data, shared_generator
+from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import restore_mixing_networks
-from chimeramix_jax.runs.run import Request, Run, load_dataset
+from chimeramix_jax.runs.run import Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.stored_format import marked
