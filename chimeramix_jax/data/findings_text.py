@@ -150,11 +150,16 @@ def _groups(
         yield "--config.dataset.keep_together=near_duplicates divides the images without separating them"
     worst_first = sorted(groups, key=severity)
     for group in worst_first[:most]:
-        files = [without_control(copy["file"]) for copy in group["files"]]
+        files = [file_of(copy) for copy in group["files"]]
         more = f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else ""
         yield f"  {f' {sign} '.join(files[:MOST_FILES])}{more}"
     if most and len(groups) > most:
         yield f"  and {len(groups) - most} more groups"
+
+
+def file_of(copy: Mapping[str, Any]) -> str:
+    """Returns the name of a file of a group of copies, and that the run does not use it, if so."""
+    return without_control(copy["file"]) + (" (unused)" if copy["split"] == UNUSED else "")
 
 
 def _number_of_groups(count: int) -> str:

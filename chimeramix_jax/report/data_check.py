@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chimeramix_jax.data.findings_text import lines, severity
+from chimeramix_jax.data.findings_text import file_of, lines, severity
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.runs import data_check
 from chimeramix_jax.runs.workdir import Workdir
@@ -101,7 +101,7 @@ def data_section(workdir: Workdir) -> DataSection | None:
 def _copies(title: str, groups: Sequence[Mapping[str, Any]]) -> CopiesTable:
     rows = [
         CopiesRow(
-            tuple(copy["file"] for copy in group["files"][:MOST_FILES_OF_A_GROUP]),
+            tuple(file_of(copy) for copy in group["files"][:MOST_FILES_OF_A_GROUP]),
             max(len(group["files"]) - MOST_FILES_OF_A_GROUP, 0),
             tuple(dict.fromkeys(copy["class"] for copy in group["files"])),
             group["across_the_split"],

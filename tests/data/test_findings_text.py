@@ -71,3 +71,9 @@ def test_names_with_control_characters_stay_in_their_line():
     assert r"  new\nline.png" in lines and r"  new\nline.png = \x1b[31mred.png" in lines
     ends = {"smallest": {"images": 1, "class": "a\rb"}, "largest": {"images": 2, "class": "\x1bc"}}
     assert r"1 (a\rb) to 2 (\x1bc)" in findings_text._balance(ends, "training")
+
+
+def test_images_of_a_group_that_the_run_does_not_use_are_marked():
+    pair = group("train/a.png", "test/b.png")
+    pair["files"][0]["split"] = "unused"
+    assert "\n  train/a.png (unused) ~ test/b.png\n" in findings_text.full_text(made(near_duplicates=[pair])) + "\n"

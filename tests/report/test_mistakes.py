@@ -88,6 +88,8 @@ def test_the_page_shows_the_section_and_escapes_its_names(tmp_path):
     assert "The 1 of\n2 misclassified images with the highest loss" in text
     assert "{{ dog }} predicted as <b>cat</b>" in text and "<script>c</script>.png" in text
     assert "<b>cat" not in page and "<script>c" not in page
+    pairs = text.partition("<h3>Most confused classes</h3>")[2]  # without pictures, which the list above has
+    assert "<b>cat</b></t" in pairs and "<img" not in pairs
     assert (
         "<b>cat</b> 87.5\N{NO-BREAK SPACE}%, {{ dog }} 12.5\N{NO-BREAK SPACE}%" in text
         and "cosine similarity 0.50" in text
