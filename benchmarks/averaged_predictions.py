@@ -158,8 +158,8 @@ def view_log_probabilities(
     """
     import jax
 
-    from chimeramix_jax.training.classifier import predict
     from chimeramix_jax.training.evaluation_views import EvaluationViews
+    from chimeramix_jax.training.prediction import predict
 
     @jax.jit
     def of_views(parameters, statistics, images):
@@ -208,7 +208,7 @@ def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
         chosen = np.linspace(0, len(held_out.labels), min(most, len(held_out.labels)), endpoint=False, dtype=int)
         pixels = resize(held_out.images[chosen], config.classifier.image_side)
     states = [evaluated(member.state) for member in trained]
-    outputs = view_log_probabilities(config, stage.network, states, pixels)
+    outputs = view_log_probabilities(config, stage.classifier.network, states, pixels)
     return {
         "accuracies": accuracies(outputs, held_out.labels[chosen]),
         "examples": len(chosen),

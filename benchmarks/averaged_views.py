@@ -37,7 +37,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
-from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.networks import build_classifier, parameters_and_statistics
 
 AVERAGED, NEWEST = "averaged weights", "newest weights"
 
@@ -73,9 +73,9 @@ def outputs(workdir: Path, trained: TrainedClassifier) -> Iterator[Outputs]:
     """Yields what a run's classifier says of the images that the run was evaluated on."""
     config = settings.from_dict(trained.about["config"])
     with prepared(Request(config, Workdir(workdir), details=False)) as run:
-        network, held_out = run.classifier_stage(mixes=False).network, run.dataset.held_out
+        network, held_out = run.classifier_stage(mixes=False).classifier.network, run.dataset.held_out
     members = members_of(trained.network)
-    states = [(nnx.state(member, nnx.Param), nnx.state(member, nnx.BatchStat)) for member in members]
+    states = [parameters_and_statistics(member) for member in members]
     averaged = averages(config.classifier)
     kinds = {AVERAGED if averaged else NEWEST: states}
     if averaged and len(members) == 1 and config.classifier.batch_statistics == "running":

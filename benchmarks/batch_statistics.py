@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-from flax import nnx
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
@@ -24,6 +23,7 @@ from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.training.networks import parameters_and_statistics
 
 
 class Comparison(NamedTuple):
@@ -60,9 +60,10 @@ def compared(workdir: Path) -> list[Comparison]:
             with run.config.unlocked():
                 run.config.classifier.batch_statistics = "unmixed"  # of what is computed here, not of the run
             stage = run.classifier_stage(mixes=False)
-        kinds = {"parameters": nnx.Param, "batch_statistics": nnx.BatchStat}
-        state = {name: nnx.state(trained.network, kind) for name, kind in kinds.items()}
-        before, after = stage.measure(state), stage.measure(stage.finished(state, jax.random.key(config.seed)))
+        parameters, statistics = parameters_and_statistics(trained.network)
+        state = {"parameters": parameters, "batch_statistics": statistics}
+        finished = stage.finished(state, jax.random.key(config.seed))
+        before, after = stage.classifier.measure(state), stage.classifier.measure(finished)
         experiment = config.experiment if part == place.classifier else "its baseline"
         rows.append(Comparison(workdir.name, experiment, before.examples, before.top1, after.top1))
     return rows

@@ -26,7 +26,7 @@ from chimeramix_jax.data.sampling import ResidentData, to_device
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.runtime import cpu_setup
-from chimeramix_jax.training.generator import build_discriminator, build_generator
+from chimeramix_jax.training.networks import build_discriminator, build_generator
 from chimeramix_jax.use.generation import mixes
 from chimeramix_jax.use.generation.image_set import WRITERS
 

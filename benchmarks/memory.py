@@ -29,7 +29,8 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
 
 MIB = 2**20

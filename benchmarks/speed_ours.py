@@ -20,7 +20,8 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.execution import OneDevice
-from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.stage_data import StageData
 
 

@@ -177,8 +177,8 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     from chimeramix_jax.data.resizing import resize
     from chimeramix_jax.runs.restore import restore_classifier
     from chimeramix_jax.runtime.precision import computing
-    from chimeramix_jax.training.classifier import predict
     from chimeramix_jax.training.evaluation import TestSet
+    from chimeramix_jax.training.prediction import predict
 
     network = restore_classifier(run)
     pixels = np.stack(

@@ -24,8 +24,8 @@ from chimeramix_jax.mixing.blending import as_many, mixed_images
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
-from chimeramix_jax.training.classifier import build_classifier
-from chimeramix_jax.training.generator import AdversarialStep, build_discriminator, build_generator
+from chimeramix_jax.training.generator import AdversarialStep
+from chimeramix_jax.training.networks import build_classifier, build_discriminator, build_generator
 from chimeramix_jax.training.schedules import Cosine
 
 FIXTURE = ROOT / "tests" / "fixtures" / "reference_small.npz"

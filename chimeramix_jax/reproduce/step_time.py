@@ -129,7 +129,8 @@ def _stage(config: ConfigDict, name: str) -> "GeneratorStage | ClassifierStage":
 
     from chimeramix_jax.training.classifier import ClassifierStage
     from chimeramix_jax.training.evaluation import TestSet
-    from chimeramix_jax.training.generator import GeneratorStage, build_generator
+    from chimeramix_jax.training.generator import GeneratorStage
+    from chimeramix_jax.training.networks import build_generator
 
     classes = dataset_entry(config.dataset.name).classes
     assert classes is not None, "tables have data sets whose classes are known"

@@ -29,8 +29,8 @@ from chimeramix_jax.runs.nearest import Neighbours, nearest_by_cosine
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.classification_step import evaluated
-from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import predicted_classes
+from chimeramix_jax.training.measured_classifier import MeasuredClassifier
 
 NEAREST = 3  # training images that are listed for each held-out image
 MOST_EXPLAINED = 20  # misclassified images that get a map
@@ -79,13 +79,13 @@ class HeldOutPredictions:
 
 
 def describe(
-    stage: ClassifierStage, state: State, dataset: FewShotDataset
+    classifier: MeasuredClassifier, state: State, dataset: FewShotDataset
 ) -> tuple[Float[np.ndarray, "examples classes"], HeldOutPredictions]:
     """Returns a classifier's logits of the held-out images, and what they and its features say about each image."""
-    side, labels = stage.config.classifier.image_side, dataset.held_out.labels
-    logits, features = stage.logits_and_features(state)
+    side, labels = classifier.config.classifier.image_side, dataset.held_out.labels
+    logits, features = classifier.logits_and_features(state)
     distinct = dataset.distinct_training
-    training_features = stage.features(state, resize(dataset.train.images[distinct], side))
+    training_features = classifier.features(state, resize(dataset.train.images[distinct], side))
     nearest = nearest_by_cosine(features, training_features, NEAREST)
     predicted = predicted_classes(logits, labels)
     rows = np.arange(len(labels))
@@ -102,7 +102,7 @@ def describe(
     explained = predictions.mistakes()[:MOST_EXPLAINED]
     if len(explained):
         pixels = resize(dataset.held_out.images[explained], side)
-        maps = _maps(stage, state, pixels, predicted[explained], labels[explained])
+        maps = _maps(classifier, state, pixels, predicted[explained], labels[explained])
         predictions.maps.update(zip(explained.tolist(), maps, strict=True))
     return logits, predictions
 
@@ -171,7 +171,7 @@ def _log_softmax(logits: Float[np.ndarray, "examples classes"]) -> Float[np.ndar
 
 
 def _maps(
-    stage: ClassifierStage,
+    classifier: MeasuredClassifier,
     state: State,
     images: UInt8[np.ndarray, "explained side side 3"],
     classes: Int[np.ndarray, "explained"],
@@ -180,8 +180,8 @@ def _maps(
     """Returns the maps of at most ``MOST_EXPLAINED`` images; they are padded to this number, which is compiled once."""
     missing = MOST_EXPLAINED - len(images)
     padded = [np.pad(values, ((0, missing), *((0, 0),) * (values.ndim - 1))) for values in (images, classes, rivals)]
-    with computing(stage.config.precision):
-        maps = _compiled_maps(stage.network, *evaluated(state), *map(jnp.asarray, padded))
+    with computing(classifier.config.precision):
+        maps = _compiled_maps(classifier.network, *evaluated(state), *map(jnp.asarray, padded))
     return np.asarray(maps, np.float32)[: len(images)]
 
 

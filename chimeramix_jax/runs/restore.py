@@ -25,9 +25,14 @@ from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
-from chimeramix_jax.training.classifier import abstract_classifier, build_classifier
-from chimeramix_jax.training.generator import build_discriminator, build_generator
 from chimeramix_jax.training.members import member_directories
+from chimeramix_jax.training.networks import (
+    abstract_classifier,
+    build_classifier,
+    build_discriminator,
+    build_generator,
+    parameters_and_statistics,
+)
 
 _OF_CLASSIFIERS = ("parameters", "batch_statistics")  # the entries of a checkpoint that a classifier's network needs
 _SEPARATOR = "."  # in the names of weights in a model file
@@ -116,9 +121,7 @@ class TrainedClassifier:
 
     def weights(self) -> model_archive.Weights:
         """Returns the network's parameters and batch statistics as a model file names them."""
-        kinds = zip(_OF_CLASSIFIERS, (nnx.Param, nnx.BatchStat), strict=True)
-        state = {name: nnx.state(self.network, kind) for name, kind in kinds}
-        return {name: np.asarray(leaf) for name, leaf in _by_name(state).items()}
+        return {name: np.asarray(leaf) for name, leaf in _by_name(_entries(self.network)).items()}
 
     def in_float32(self) -> Classifier:
         """Returns the network with the same weights, computing in float32 whatever the run's precision is."""
@@ -126,7 +129,7 @@ class TrainedClassifier:
         with config.unlocked():
             config.precision = "float32"
         graph, _ = _abstract_classifier(config, len(self.class_names))
-        return nnx.merge(graph, nnx.state(self.network, nnx.Param), nnx.state(self.network, nnx.BatchStat))
+        return nnx.merge(graph, *parameters_and_statistics(self.network))
 
 
 def finished_classifier(source: Workdir | ModelArchive, config: ConfigDict) -> TrainedClassifier:
@@ -152,8 +155,12 @@ def source_of(workdir: str | os.PathLike[str]) -> Workdir | ModelArchive:
 def _abstract_classifier(config: ConfigDict, num_classes: int) -> tuple[nnx.GraphDef[Classifier], State]:
     """Returns the structure of a classifier in evaluation mode, and the shapes of its parameters and statistics."""
     classifier = abstract_classifier(config, num_classes)
-    kinds = zip(_OF_CLASSIFIERS, (nnx.Param, nnx.BatchStat), strict=True)
-    return nnx.graphdef(classifier), {name: nnx.state(classifier, kind) for name, kind in kinds}
+    return nnx.graphdef(classifier), _entries(classifier)
+
+
+def _entries(classifier: Classifier) -> State:
+    """Returns a classifier's parameters and batch statistics by the names that they have in a checkpoint."""
+    return dict(zip(_OF_CLASSIFIERS, parameters_and_statistics(classifier), strict=True))
 
 
 def _by_name(state: State) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet, evaluate_logits, predicted_classes
 from chimeramix_jax.training.execution import Execution
 from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.measured_classifier import MeasuredClassifier
 from chimeramix_jax.training.members import TrainedMembers, train_members
 from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.stage_data import StageData, epoch_plan, load_stage_data
@@ -258,7 +259,7 @@ class Run:
         mixer, networks = Mixer.of(self.config, data.augmentation, generator, discriminator)
         key, side = jax.random.key(self.config.seed), self.config.classifier.image_side
         return mix_quality.measure(
-            mixer, networks, data.images, key, partial(baseline.stage.logits_of, baseline.state), side
+            mixer, networks, data.images, key, partial(baseline.classifier.logits_of, baseline.state), side
         )
 
     def _pretrained(self, parts: Iterable[str], execution: Execution | None) -> Running[State | None]:
@@ -283,7 +284,7 @@ class Run:
         Without held-out images, the predictions of the folds stand in for its own.
         """
         labels, description = self.dataset.held_out.labels, None
-        stage, accuracies = trained.stage, trained.accuracies
+        classifier, accuracies = trained.classifier, trained.accuracies
         described = part == "classifier" and self.request.details
         if out_of_fold is not None and not len(labels):
             labels, logits, evaluation = (
@@ -295,12 +296,12 @@ class Run:
             accuracies = out_of_fold.accuracies.get(part)
         else:
             if described:
-                logits, description = describe(stage, trained.state, self.dataset)
+                logits, description = describe(classifier, trained.state, self.dataset)
             else:
-                logits = stage.logits(trained.state)
+                logits = classifier.logits(trained.state)
             evaluation = evaluate_logits(logits, labels)
         predicted = predicted_classes(logits, labels)
-        calibrated = self._calibration(stage, part, trained.state, logits, out_of_fold)
+        calibrated = self._calibration(classifier, part, trained.state, logits, out_of_fold)
         if description is not None:
             description = description.at_temperature(logits, self._temperature(calibrated))
         members = {"seconds": trained.seconds, "top1": accuracies} if len(trained.seconds) > 1 else None
@@ -319,13 +320,18 @@ class Run:
         )
 
     def _calibration(
-        self, stage: ClassifierStage, part: str, state: State, logits: calibration.Logits, folds: OutOfFold | None
+        self,
+        classifier: MeasuredClassifier,
+        part: str,
+        state: State,
+        logits: calibration.Logits,
+        folds: OutOfFold | None,
     ) -> dict[str, Any] | None:
         """Calibrates a classifier, unless its results are kept as they are, or only measure a fold."""
         if self.request.stage == "report" or self.config.fold or not self.request.details:
             return None
         return calibration.calibration_of(
-            self.config, self.dataset, logits, folds, part, partial(stage.logits_of, state)
+            self.config, self.dataset, logits, folds, part, partial(classifier.logits_of, state)
         )
 
     def _temperature(self, calibrated: dict[str, Any] | None) -> float:

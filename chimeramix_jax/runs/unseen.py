@@ -19,9 +19,9 @@ from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import checkpoints
-from chimeramix_jax.training.classifier import predict
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
 from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.training.prediction import predict
 
 _predict = jax.jit(predict, static_argnums=(0, 4))
 

@@ -27,8 +27,8 @@ from chimeramix_jax.runs.nearest import nearest_by_cosine
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.precision import computing
-from chimeramix_jax.training.classifier import predict_with_features
 from chimeramix_jax.training.evaluation import TestSet
+from chimeramix_jax.training.prediction import predict_with_features
 from chimeramix_jax.use.explanation import PICTURE_SIDE, ContrastMaps
 from chimeramix_jax.use.prediction import Predictor
 from chimeramix_jax.use.prediction_formats import Prediction

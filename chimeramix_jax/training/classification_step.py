@@ -16,6 +16,7 @@ from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.training.averaging import AVERAGE, initial_average, updated_average
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_loss import loss_of
+from chimeramix_jax.training.networks import parameters_and_statistics
 from chimeramix_jax.training.schedules import Schedule
 
 
@@ -44,7 +45,7 @@ class ClassificationStep:
 
     def initial_state(self, classifier: Network) -> State:
         """Returns the state that starts from the network's parameters and statistics."""
-        parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
+        parameters, statistics = parameters_and_statistics(classifier)
         state = {
             "parameters": parameters,
             "batch_statistics": statistics,
@@ -135,7 +136,7 @@ def with_statistics(state: State, statistics: PyTree) -> State:
 
 def evaluated_entries(classifier: Network, *, averages: bool) -> State:
     """Returns the shapes of the entries of a stored state that ``evaluated`` needs, for a classifier without values."""
-    parameters, statistics = nnx.state(classifier, nnx.Param), nnx.state(classifier, nnx.BatchStat)
+    parameters, statistics = parameters_and_statistics(classifier)
     if averages:
         return {AVERAGE: jax.eval_shape(initial_average, parameters, statistics)}
     return {"parameters": parameters, "batch_statistics": statistics}

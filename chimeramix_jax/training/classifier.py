@@ -1,16 +1,13 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
-import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment import geometry
@@ -19,14 +16,10 @@ from chimeramix_jax.augment.cutmix import draw_cutmix
 from chimeramix_jax.augment.mixup import draw_mixup
 from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
-from chimeramix_jax.models import classifier as models
-from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
-from chimeramix_jax.models.ensemble import Ensemble, Network, averaged_logits, members_of
+from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.models.heads import HeadKind
-from chimeramix_jax.models.layers import mean_over_pixels
-from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import averaging
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.classification_step import (
@@ -35,9 +28,10 @@ from chimeramix_jax.training.classification_step import (
     sgd,
     with_statistics,
 )
-from chimeramix_jax.training.evaluation import Evaluation, TestSet, evaluate_logits
-from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
+from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.growing import GrowingSides
+from chimeramix_jax.training.measured_classifier import MeasuredClassifier
+from chimeramix_jax.training.networks import build_classifier, update_all_but_head
 from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import Cosine
 from chimeramix_jax.training.stage_data import StageData
@@ -65,9 +59,26 @@ class ClassifierInputs:
     weight_decay: Float[Array, "*seeds"]
     average_decay: Float[Array, "*seeds"]
 
+    @classmethod
+    def of(
+        cls, settings: ConfigDict, images: sampling.ResidentData, networks: Parameters, total_steps: int
+    ) -> "ClassifierInputs":
+        """Returns the inputs of a training of so many steps, with the settings of ``config.classifier``."""
+        return cls(
+            images,
+            networks,
+            Cosine.over(settings.learning_rate, total_steps),
+            weight_decay=jnp.asarray(settings.weight_decay, jnp.float32),
+            average_decay=jnp.asarray(averaging.decay(settings, total_steps), jnp.float32),
+        )
+
 
 class ClassifierStage:
-    """Classifier training as the training loop sees it: its data, its initial state, its step and its evaluation."""
+    """Classifier training as the training loop sees it: its data, its initial state, its step and its evaluation.
+
+    Attributes:
+        classifier: measures the states of the training.
+    """
 
     name = "classifier"
 
@@ -102,19 +113,11 @@ class ClassifierStage:
         if mixes:
             self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
         total_steps = self.epochs * plan.steps
-        schedule = Cosine.over(settings.learning_rate, total_steps)
-        self.inputs = ClassifierInputs(
-            data.images,
-            networks,
-            schedule,
-            weight_decay=jnp.asarray(settings.weight_decay, jnp.float32),
-            average_decay=jnp.asarray(averaging.decay(settings, total_steps), jnp.float32),
-        )
-        self.test_set = test_set
-        classifier: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
+        self.inputs = ClassifierInputs.of(settings, data.images, networks, total_steps)
+        network: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
         self.growing = GrowingSides.of(settings.growing_sides, settings.image_side, total_steps)
         self._step = ClassificationStep(
-            nnx.graphdef(classifier.train()),
+            nnx.graphdef(network.train()),
             self._optimizer(self.inputs),
             settings.label_smoothing,
             averaging.averages(settings),
@@ -124,27 +127,11 @@ class ClassifierStage:
         self._unmixed: UnmixedStatistics | None = None
         if settings.batch_statistics == "unmixed":
             balanced = settings.class_balance == "sampling"
-            self._unmixed = UnmixedStatistics(classifier, data.augmentation, settings.batch_size, balanced=balanced)
-        self._member: nnx.GraphDef[Network] = nnx.graphdef(classifier.eval())
-        self._measure_with(classifier.eval())
+            self._unmixed = UnmixedStatistics(network, data.augmentation, settings.batch_size, balanced=balanced)
+        self.classifier = MeasuredClassifier(network.eval(), test_set, config)
 
     def _optimizer(self, inputs: ClassifierInputs) -> optax.GradientTransformation:
         return sgd(inputs.schedule, self.config.classifier.momentum, inputs.weight_decay)
-
-    def _measure_with(self, classifier: Classifier) -> None:
-        """Prepares measuring states of a classifier of this structure, which is in evaluation mode."""
-        self.network: nnx.GraphDef[Classifier] = nnx.graphdef(classifier)
-        self._predict = jax.jit(partial(predict_with_features, self.network, views=EvaluationViews.of(self.config)))
-
-    def joined(self, states: Sequence[State]) -> tuple["ClassifierStage", State]:
-        """Joins the trained members of an ensemble: returns a stage that measures them as one, and their joint state.
-
-        That stage has nothing to train.
-        """
-        ensemble, stage = Ensemble([nnx.merge(self._member, *evaluated(state)) for state in states]), copy.copy(self)
-        stage._measure_with(ensemble)
-        parameters, statistics = nnx.state(ensemble, nnx.Param), nnx.state(ensemble, nnx.BatchStat)
-        return stage, {"parameters": parameters, "batch_statistics": statistics}
 
     def train_step(
         self,
@@ -266,113 +253,5 @@ class ClassifierStage:
             return with_statistics(state, self._unmixed(*evaluated(state), self.inputs.data, key))
 
     def evaluate(self, state: State) -> dict[str, float]:
-        """Returns top-1 accuracy and loss on the held-out images, if any, named after the split they come from."""
-        if not len(self.test_set.labels):
-            return {}
-        evaluation, split = self.measure(state), self.config.dataset.evaluate_on
-        return {f"{split}_top1": evaluation.top1, f"{split}_loss": evaluation.loss}
-
-    def measure(self, state: State) -> Evaluation:
-        """Returns all metrics of the held-out images."""
-        return evaluate_logits(self.logits(state), self.test_set.labels)
-
-    def logits(self, state: State) -> Float[np.ndarray, "examples classes"]:
-        """Returns the logits of the held-out images, in their order."""
-        with computing(self.config.precision):
-            return self.test_set.logits(lambda images: self._outputs(state, images)[0])
-
-    def logits_and_features(
-        self, state: State
-    ) -> tuple[Float[np.ndarray, "examples classes"], Float[np.ndarray, "examples channels"]]:
-        """Returns the logits of the held-out images and their features (``predict_with_features``), in their order."""
-        with computing(self.config.precision):
-            logits, features = self.test_set.outputs(partial(self._outputs, state))
-            return logits, features
-
-    def features(
-        self, state: State, images: UInt8[np.ndarray, "examples side side 3"]
-    ) -> Float[np.ndarray, "examples channels"]:
-        """Returns the features of other images, computed by the compiled program of the held-out images."""
-        with computing(self.config.precision):
-            return self.test_set.outputs_of(images, partial(self._outputs, state))[1]
-
-    def logits_of(
-        self, state: State, images: UInt8[np.ndarray, "examples side side 3"]
-    ) -> Float[np.ndarray, "examples classes"]:
-        """Returns the logits of other images, computed in the same way."""
-        with computing(self.config.precision):
-            return self.test_set.outputs_of(images, partial(self._outputs, state))[0]
-
-    def _outputs(
-        self, state: State, images: UInt8[Array, "batch side side 3"]
-    ) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
-        return self._predict(*evaluated(state), images)
-
-
-def build_classifier(config: ConfigDict, num_classes: int, rngs: nnx.Rngs) -> Network:
-    """Builds the network described by the settings, in training mode; an ensemble has several of it."""
-    settings = config.classifier
-    dtype = computation_dtype(config.precision)
-    return models.build(
-        settings.model,
-        num_classes,
-        dropout_rate=settings.dropout_rate,
-        harmonic=settings.convolutions == "harmonic",
-        head=head_kind(settings),
-        dtype=dtype,
-        rngs=rngs,
-        code=settings.model_code,
-    )
-
-
-def update_all_but_head(classifier: Network, pretrained: State) -> None:
-    """Gives a classifier, in place, the network of a state of pretraining; only its head stays as it is."""
-    parameters = {name: value for name, value in pretrained["parameters"].items() if name != "head"}
-    nnx.update(classifier, nnx.State(parameters), pretrained["batch_statistics"])
-
-
-def head_kind(settings: ConfigDict) -> HeadKind:
-    """Returns the head that the settings of the group ``classifier`` ask for; the cosine loss has one of its own."""
-    return HeadKind("cosine" if settings.loss == "cosine" else settings.head, settings.tvmf_kappa)
-
-
-def abstract_classifier(config: ConfigDict, num_classes: int) -> Classifier:
-    """Returns the classifier of a finished run with these settings, in evaluation mode and with shapes as values."""
-
-    def build() -> Classifier:
-        members = [build_classifier(config, num_classes, nnx.Rngs(0)) for _ in range(config.classifier.members)]
-        return Ensemble(members) if len(members) > 1 else members[0]
-
-    return nnx.eval_shape(build).eval()
-
-
-def predict(
-    classifier: nnx.GraphDef[Classifier],
-    parameters: PyTree,
-    statistics: PyTree,
-    images: UInt8[Array, "batch side side 3"],
-    views: EvaluationViews = ONLY_THE_IMAGE,
-) -> Float[Array, "batch classes"]:
-    """Returns the logits of images in 0..255, by a classifier in evaluation mode; see ``predict_with_features``."""
-    return predict_with_features(classifier, parameters, statistics, images, views)[0]
-
-
-def predict_with_features(
-    classifier: nnx.GraphDef[Classifier],
-    parameters: PyTree,
-    statistics: PyTree,
-    images: UInt8[Array, "batch side side 3"],
-    views: EvaluationViews = ONLY_THE_IMAGE,
-) -> tuple[Float[Array, "batch classes"], Float[Array, "batch channels"]]:
-    """Returns the logits of images in 0..255, and the features that the head computes them from.
-
-    Features are the means of the last feature maps; those of an ensemble are its members', one after the other. With
-    more than one view or member, the class probabilities of all views and members are averaged. Their logarithms are
-    returned, which are logits of these averages; the features are still those of the image itself.
-    """
-    seen, logits, features = list(views(geometry.normalize(images))), [], []
-    for network in members_of(nnx.merge(classifier, parameters, statistics)):
-        of_views = [mean_over_pixels(network.feature_maps(view)) for view in seen]
-        logits += [network.head(of_view) for of_view in of_views]
-        features.append(of_views[0])
-    return averaged_logits(logits), features[0] if len(features) == 1 else jnp.concatenate(features, axis=1)
+        """Returns top-1 accuracy and loss on the held-out images; see ``MeasuredClassifier.evaluate``."""
+        return self.classifier.evaluate(state)

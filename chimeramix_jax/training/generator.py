@@ -15,9 +15,10 @@ from chimeramix_jax.mixing.blending import blend_many, encoded, mixed_from_many
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.runtime.precision import computation_dtype, computing
+from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.calls import Metrics, State
+from chimeramix_jax.training.networks import build_discriminator, build_generator
 from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import Drops, Schedule, WarmCosine
 from chimeramix_jax.training.stage_data import ScheduledData, StageData
@@ -270,21 +271,3 @@ def learning_rate_schedule(settings: ConfigDict, steps_per_epoch: int) -> Drops 
         return WarmCosine.over(settings.learning_rate, settings.epochs * steps_per_epoch, _WARM_UP)
     ends = [max(round(share * settings.epochs), 1) * steps_per_epoch for share in settings.learning_rate_drops]
     return Drops.at(settings.learning_rate, ends, settings.learning_rate_drop_factor)
-
-
-def build_generator(config: ConfigDict, rngs: nnx.Rngs) -> Generator:
-    """Builds the generator described by the settings."""
-    settings = config.generator
-    return Generator(
-        settings.channels,
-        settings.residual_blocks,
-        settings.decoder_residual_blocks,
-        settings.architecture,
-        dtype=computation_dtype(config.precision),
-        rngs=rngs,
-    )
-
-
-def build_discriminator(config: ConfigDict, rngs: nnx.Rngs) -> Discriminator:
-    """Builds the discriminator described by the settings."""
-    return Discriminator(config.generator.discriminator_channels, dtype=computation_dtype(config.precision), rngs=rngs)

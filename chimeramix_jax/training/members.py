@@ -16,6 +16,7 @@ from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import Running, State
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.execution import Execution, for_one_run
+from chimeramix_jax.training.measured_classifier import MeasuredClassifier
 from chimeramix_jax.training.pace import TimeLimit
 
 
@@ -29,7 +30,7 @@ class TrainedMembers:
     """A finished classifier, which is an ensemble if it has several members.
 
     Attributes:
-        stage: measures the classifier as a whole.
+        classifier: measures the classifier as a whole.
         state: of the classifier as a whole.
         seconds: of each member's training.
         rollbacks: of all members; those of an ensemble name the member, counted from 1.
@@ -37,7 +38,7 @@ class TrainedMembers:
         epochs_left_out: of all members together, to keep to a time limit.
     """
 
-    stage: ClassifierStage
+    classifier: MeasuredClassifier
     state: State
     seconds: list[float]
     rollbacks: list[dict[str, Any]]
@@ -82,10 +83,12 @@ def train_members(
         trained.insert(0, result)
     seconds = [result.seconds for result in trained]
     if len(trained) == 1:
-        return TrainedMembers(stage, trained[0].state, seconds, trained[0].rollbacks, None, trained[0].epochs_left_out)
+        (alone,) = trained
+        return TrainedMembers(stage.classifier, alone.state, seconds, alone.rollbacks, None, alone.epochs_left_out)
     accuracies = None
-    if len(stage.test_set.labels):
-        accuracies = [stage.measure(result.state).top1 for result in trained]
+    if len(stage.classifier.test_set.labels):
+        accuracies = [stage.classifier.measure(result.state).top1 for result in trained]
     rollbacks = [record | {"member": n} for n, result in enumerate(trained, 1) for record in result.rollbacks]
     left_out = sum(result.epochs_left_out for result in trained)
-    return TrainedMembers(*stage.joined([result.state for result in trained]), seconds, rollbacks, accuracies, left_out)
+    ensemble, state = stage.classifier.joined([result.state for result in trained])
+    return TrainedMembers(ensemble, state, seconds, rollbacks, accuracies, left_out)

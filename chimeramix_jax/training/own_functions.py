@@ -15,7 +15,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.models.generator import Generator
-from chimeramix_jax.training.classifier import build_classifier
+from chimeramix_jax.training.networks import build_classifier
 
 _CLASSES = 3  # for networks and losses; how many there are is known only when the data are loaded
 _IMAGES = 2  # for networks

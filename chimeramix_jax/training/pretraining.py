@@ -17,8 +17,8 @@ from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.models.projection import Projection
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
-from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
+from chimeramix_jax.training.networks import build_classifier, parameters_and_statistics
 from chimeramix_jax.training.pace import advanced
 from chimeramix_jax.training.schedules import WarmCosine
 from chimeramix_jax.training.stage_data import StageData
@@ -105,12 +105,10 @@ class PretrainingStage:
     def initial_state(self, key: PRNGKeyArray) -> State:
         """Draws the network and the projection, and initialises their optimizer."""
         network, projection = self._networks(key)
-        trained = {"parameters": nnx.state(network, nnx.Param), "projection": nnx.state(projection)}
-        return {
-            **trained,
-            "batch_statistics": nnx.state(network, nnx.BatchStat),
-            "optimizer": optax.adam(self.inputs.schedule).init(trained),
-        }
+        parameters, statistics = parameters_and_statistics(network)
+        trained = {"parameters": parameters, "projection": nnx.state(projection)}
+        optimizer = optax.adam(self.inputs.schedule).init(trained)
+        return {**trained, "batch_statistics": statistics, "optimizer": optimizer}
 
     def _networks(self, key: PRNGKeyArray) -> tuple[Network, Projection]:
         rngs = nnx.Rngs(params=key)

@@ -21,7 +21,7 @@ from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
-from chimeramix_jax.training import classifier as training
+from chimeramix_jax.training import prediction as training
 from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use import outputs
 from chimeramix_jax.use.explanation import Explainer, explaining

@@ -22,9 +22,9 @@ from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.stored_format import marked
-from chimeramix_jax.training.classifier import predict
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
 from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.training.prediction import predict
 
 
 def write(archive: ModelArchive, config: ConfigDict) -> Path:

@@ -20,7 +20,7 @@ from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import build_discriminator, build_generator
+from chimeramix_jax.training.networks import build_discriminator, build_generator
 from chimeramix_jax.training.stage_data import load_stage_data
 
 SIDE = 32

@@ -11,7 +11,7 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data.sampling import to_device
 from chimeramix_jax.mixing import mix_quality
 from chimeramix_jax.mixing.mixer import Mixer
-from chimeramix_jax.training.generator import build_generator
+from chimeramix_jax.training.networks import build_generator
 
 SIDE = 32
 LEVELS = np.array([40, 100, 160])  # the grey level of each class

@@ -13,7 +13,7 @@ from chimeramix_jax.config import load
 from chimeramix_jax.data.sampling import to_device
 from chimeramix_jax.mixing.blending import blend_many
 from chimeramix_jax.mixing.mixer import Mixer
-from chimeramix_jax.training.generator import build_discriminator, build_generator
+from chimeramix_jax.training.networks import build_discriminator, build_generator
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.config import comparing
 from chimeramix_jax.models.generator import Generator
 from chimeramix_jax.models.patches import from_patches, to_patches
-from chimeramix_jax.training.generator import build_generator
+from chimeramix_jax.training.networks import build_generator
 
 
 def test_a_patch_becomes_the_channels_of_one_place():

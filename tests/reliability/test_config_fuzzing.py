@@ -21,7 +21,8 @@ from chimeramix_jax.runs.run import Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import GeneratorStage, build_discriminator, build_generator
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.networks import build_discriminator, build_generator
 
 SHORT = TINY | {
     "max_labels_per_class": 2,

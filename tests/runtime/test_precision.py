@@ -11,7 +11,8 @@ from chimeramix_jax.runtime import backend
 from chimeramix_jax.runtime.precision import computation_dtype, computing
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import GeneratorStage, build_generator
+from chimeramix_jax.training.generator import GeneratorStage
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.stage_data import load_stage_data
 
 

@@ -108,11 +108,11 @@ def test_the_average_is_trained_stored_evaluated_and_restored(tmp_path, setting)
             expected,
         )
 
-    logits = stage.logits(trained.state)
+    logits = stage.classifier.logits(trained.state)
     network = TrainedClassifier.newest(tmp_path).network
     np.testing.assert_allclose(network(normalize(jnp.asarray(PIXELS))), logits, rtol=1e-4, atol=1e-5)
     last = {name: value for name, value in trained.state.items() if name != "average"}
-    assert np.max(np.abs(stage.logits(last) - logits)) > 1e-3
+    assert np.max(np.abs(stage.classifier.logits(last) - logits)) > 1e-3
 
 
 def test_the_decay_follows_the_length_of_the_training():

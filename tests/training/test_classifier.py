@@ -13,8 +13,9 @@ from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
-from chimeramix_jax.training.classifier import ClassifierStage, predict
+from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
+from chimeramix_jax.training.prediction import predict
 from chimeramix_jax.training.schedules import Cosine
 from chimeramix_jax.training.stage_data import StageData
 
@@ -61,14 +62,14 @@ def test_the_probabilities_of_an_image_and_its_mirror_image_are_averaged_if_set(
     plain, mirrored = stage_of(), stage_of(**{"evaluation.mirror": True})
     state = jax.jit(plain.initial_state)(jax.random.key(0, impl="rbg"))
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8))  # those of the stage
-    classifier = plain._predict.__wrapped__.args[0]
+    classifier = plain.classifier.network
     one, other = (
         np.asarray(jax.nn.softmax(predict(classifier, state["parameters"], state["batch_statistics"], view)))
         for view in (images, images[:, :, ::-1])
     )
     assert np.max(np.abs(one - other)) > 1e-3
-    np.testing.assert_allclose(jax.nn.softmax(plain.logits(state)), one, rtol=1e-5)
-    np.testing.assert_allclose(np.exp(mirrored.logits(state)), (one + other) / 2, rtol=1e-5)
+    np.testing.assert_allclose(jax.nn.softmax(plain.classifier.logits(state)), one, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(mirrored.classifier.logits(state)), (one + other) / 2, rtol=1e-5)
     loss = -np.log((one + other)[np.arange(4), np.arange(4) % 2] / 2).mean()
     np.testing.assert_allclose(mirrored.evaluate(state)["test_loss"], loss, rtol=1e-5)
 
@@ -81,10 +82,10 @@ def test_the_probabilities_of_shifted_crops_and_their_mirror_images_are_averaged
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
     crops = [padded[:, row : row + 8, column : column + 8] for row, column in ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2))]
     views = [view for crop in crops for view in (crop, crop[:, :, ::-1])]
-    probabilities = [np.asarray(jax.nn.softmax(plain.logits_of(state, view))) for view in views]
-    np.testing.assert_allclose(np.exp(cropped.logits(state)), np.mean(probabilities, axis=0), rtol=1e-5)
-    features = plain.features(state, images)
-    np.testing.assert_allclose(cropped.logits_and_features(state)[1], features, rtol=1e-5)
+    probabilities = [np.asarray(jax.nn.softmax(plain.classifier.logits_of(state, view))) for view in views]
+    np.testing.assert_allclose(np.exp(cropped.classifier.logits(state)), np.mean(probabilities, axis=0), rtol=1e-5)
+    features = plain.classifier.features(state, images)
+    np.testing.assert_allclose(cropped.classifier.logits_and_features(state)[1], features, rtol=1e-5)
 
 
 def updates_of(stage, indices):
@@ -135,11 +136,11 @@ def test_every_loss_head_and_kind_of_convolution_trains_from_settings(changes):
     easy = {"classifier.learning_rate": 0.1, "classifier.dropout_rate": 0.0, "classifier.epochs": 50}
     stage = stage_of(**easy, **changes)
     state, losses = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg")), []
-    before, step = stage.measure(state), jax.jit(stage.train_step)
+    before, step = stage.classifier.measure(state), jax.jit(stage.train_step)
     for number in range(15):
         key = jax.random.fold_in(jax.random.key(1), number)
         state, metrics = step(state, stage.inputs, jnp.arange(4), None, key, key)
         losses.append(float(metrics["loss"]))
     assert np.mean(losses[-3:]) < 0.6 * np.mean(losses[:3])
-    after = stage.measure(state)
+    after = stage.classifier.measure(state)
     assert after.top1 >= 0.75 and after.loss < before.loss

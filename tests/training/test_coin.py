@@ -18,7 +18,7 @@ from chimeramix_jax.training.calls import Carry, EpochDraws, Span
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner, shared_key
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import build_generator
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.stage_data import StageData
 from chimeramix_jax.training.team import Stacked
 

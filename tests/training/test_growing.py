@@ -21,8 +21,8 @@ from chimeramix_jax.training.checkpoints import StageCheckpoints
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.epochs import EpochRunner
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import build_generator
 from chimeramix_jax.training.growing import GrowingSides
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.stage_data import load_stage_data
 from chimeramix_jax.training.team import Team
 
@@ -234,7 +234,7 @@ def test_at_the_full_side_the_program_is_the_one_without_growing_sides():
 def test_the_classifier_is_evaluated_at_the_full_side():
     stage = classifier_stage(**GROWING)
     state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
-    np.testing.assert_array_equal(stage.logits(state), classifier_stage().logits(state))
+    np.testing.assert_array_equal(stage.classifier.logits(state), classifier_stage().classifier.logits(state))
 
 
 @pytest.mark.parametrize("steps", [0, 4, 6, 10])

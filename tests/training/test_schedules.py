@@ -11,7 +11,8 @@ from chimeramix_jax.config import defaults
 from chimeramix_jax.training.classification_step import sgd
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.generator import GeneratorStage, build_generator, learning_rate_schedule
+from chimeramix_jax.training.generator import GeneratorStage, learning_rate_schedule
+from chimeramix_jax.training.networks import build_generator
 from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.schedules import Cosine, Drops, WarmCosine
 from chimeramix_jax.training.stage_data import load_stage_data

@@ -47,7 +47,7 @@ def trained(stage, directory):
 
 def first_norm(stage, state):
     """The statistics of the first norm of the network."""
-    network = nnx.merge(stage.network, *evaluated(state))
+    network = nnx.merge(stage.classifier.network, *evaluated(state))
     norm = next(module for path, module in nnx.iter_modules(network) if hasattr(module, "use_running_average"))
     return network, np.asarray(norm.mean[...]), np.asarray(norm.variance[...])
 

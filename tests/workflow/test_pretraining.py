@@ -17,7 +17,7 @@ from chimeramix_jax.data.sampling import EpochPlan
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.training import checkpoints
-from chimeramix_jax.training.classifier import build_classifier, update_all_but_head
+from chimeramix_jax.training.networks import build_classifier, update_all_but_head
 from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.stage_data import StageData, load_stage_data
 

@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, UInt8
 
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.models.classifier import Classifier
-from chimeramix_jax.training import classifier as training
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
+from chimeramix_jax.training.prediction import predict
 from chimeramix_jax.use.export.squaring import squared
 
 Probabilities = Float[Array, "batch classes"]
@@ -69,5 +69,5 @@ def of_squares(
     stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
     with jax.default_matmul_precision("float32"):
         parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
-        logits = training.predict(nnx.graphdef(network), parameters, statistics, images, views)
+        logits = predict(nnx.graphdef(network), parameters, statistics, images, views)
         return jax.nn.softmax(logits / temperature)

@@ -27,8 +27,8 @@ from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import TrainedClassifier
-from chimeramix_jax.training.classifier import build_classifier
 from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.training.networks import build_classifier
 from chimeramix_jax.use import export_formats
 from chimeramix_jax.use.export import checking, onnx_file, onnx_networks
 from chimeramix_jax.use.export.program import Program, of_squares
