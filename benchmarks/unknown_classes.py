@@ -178,6 +178,7 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     from chimeramix_jax.runs.restore import restore_classifier
     from chimeramix_jax.runtime.precision import computing
     from chimeramix_jax.training.evaluation import TestSet
+    from chimeramix_jax.training.networks import parameters_and_statistics
     from chimeramix_jax.training.prediction import predict
 
     network = restore_classifier(run)
@@ -185,7 +186,7 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
         [np.asarray(read_square_rgb(path, config.dataset.image_side, config.dataset.fit)) for path in photos]
     )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
-    weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
+    weights = parameters_and_statistics(network)
     with computing(config.precision):
         return images.logits(partial(jit(partial(predict, nnx.graphdef(network))), *weights))
 

@@ -9,26 +9,20 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from chimeramix_jax import files
-from chimeramix_jax.augment import geometry
 from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
-from chimeramix_jax.models.class_activation import contrast_maps
-from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.runs.nearest import Neighbours, nearest_by_cosine
-from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import State
 from chimeramix_jax.training.classification_step import evaluated
+from chimeramix_jax.training.contrast_maps import ContrastMaps
 from chimeramix_jax.training.evaluation import predicted_classes
 from chimeramix_jax.training.measured_classifier import MeasuredClassifier
 
@@ -180,19 +174,5 @@ def _maps(
     """Returns the maps of at most ``MOST_EXPLAINED`` images; they are padded to this number, which is compiled once."""
     missing = MOST_EXPLAINED - len(images)
     padded = [np.pad(values, ((0, missing), *((0, 0),) * (values.ndim - 1))) for values in (images, classes, rivals)]
-    with computing(classifier.config.precision):
-        maps = _compiled_maps(classifier.network, *evaluated(state), *map(jnp.asarray, padded))
-    return np.asarray(maps, np.float32)[: len(images)]
-
-
-@partial(jax.jit, static_argnums=0)
-def _compiled_maps(
-    network: nnx.GraphDef[Classifier],
-    parameters: PyTree,
-    statistics: PyTree,
-    images: UInt8[Array, "batch side side 3"],
-    classes: Int[Array, "batch"],
-    rivals: Int[Array, "batch"],
-) -> Float[Array, "batch map_height map_width"]:
-    classifier = nnx.merge(network, parameters, statistics)
-    return contrast_maps(classifier, geometry.normalize(images), classes, rivals)
+    network = nnx.merge(classifier.network, *evaluated(state))
+    return ContrastMaps(network, classifier.config.precision, temperature=1.0)(*padded)[: len(images)]

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
-from flax import nnx
 from jaxtyping import Bool, UInt8
 from ml_collections import ConfigDict
 
@@ -17,13 +14,9 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.restore import TrainedClassifier
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
-from chimeramix_jax.training.evaluation_views import EvaluationViews
-from chimeramix_jax.training.prediction import predict
-
-_predict = jax.jit(predict, static_argnums=(0, 4))
+from chimeramix_jax.training.prediction import CompiledClassifier
 
 
 @dataclass(frozen=True)
@@ -101,11 +94,7 @@ class Models:
         numbers = {name: label for label, name in enumerate(trained.class_names)}
         labels = np.array([numbers.get(name, 0) for name in true_names], np.int64)
         tests = TestSet(resize(pixels, config.classifier.image_side), labels, config.evaluation.batch_size)
-        network = trained.network
-        weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
-        classify = partial(_predict, nnx.graphdef(network), *weights)
-        with computing(config.precision):
-            logits = tests.logits(lambda images: classify(images, EvaluationViews.of(config)))
+        logits = tests.logits(CompiledClassifier(trained.network, config).logits)
         known = np.array([name in numbers for name in true_names], bool)
         return known & (predicted_classes(logits, labels) == labels)
 

@@ -3,13 +3,9 @@
 import dataclasses
 import warnings
 from dataclasses import dataclass, field
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from chimeramix_jax.config import catalog
@@ -19,17 +15,16 @@ from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.photo_views import PhotoView
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.data.resizing import resize
-from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.report import mistakes
 from chimeramix_jax.report.mistakes import Neighbour
 from chimeramix_jax.runs import same_data
 from chimeramix_jax.runs.nearest import nearest_by_cosine
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training.contrast_maps import ContrastMaps
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.prediction import predict_with_features
-from chimeramix_jax.use.explanation import PICTURE_SIDE, ContrastMaps
+from chimeramix_jax.training.prediction import CompiledClassifier
+from chimeramix_jax.use.explanation import PICTURE_SIDE
 from chimeramix_jax.use.prediction import Predictor
 from chimeramix_jax.use.prediction_formats import Prediction
 
@@ -76,8 +71,7 @@ class Examiner:
         self._stored_side, self._side = catalog.stored_image_side(config.dataset), config.classifier.image_side
         self._fit = config.dataset.fit
         self._maps = ContrastMaps(predictor.network, config.precision, predictor.temperature)
-        self._graph = nnx.graphdef(predictor.network)
-        self._weights = nnx.state(predictor.network, nnx.Param, nnx.BatchStat)
+        self._classifier = CompiledClassifier(predictor.network, config)
         self._training: TrainingImages | None = None
 
     def load_training_images(self, workdir: Workdir) -> None:
@@ -94,8 +88,7 @@ class Examiner:
         distinct = dataset.distinct_training
         images = resize(dataset.train.images[distinct], self._side)
         batches = TestSet(images, dataset.train.labels[distinct], config.evaluation.batch_size)
-        with computing(config.precision):
-            (features,) = batches.outputs(partial(_features, self._graph, *self._weights))
+        (features,) = batches.outputs(lambda images: (self._classifier.features(images),))
         self._training = TrainingImages(dataset, features)
 
     def warm_up(self) -> None:
@@ -128,17 +121,5 @@ class Examiner:
         seen = Explanation(view.picture, view.overlaid(heat))
         if self._training is None:
             return seen
-        with computing(self._predictor.config.precision):
-            (features,) = _features(self._graph, *self._weights, jnp.asarray(pixels))
-        return dataclasses.replace(seen, nearest=self._training.nearest(np.asarray(features, np.float32)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _features(
-    graph: nnx.GraphDef[Classifier],
-    parameters: PyTree,
-    statistics: PyTree,
-    images: UInt8[Array, "batch side side 3"],
-) -> tuple[Float[Array, "batch channels"]]:
-    """Returns the means of the last feature maps, in a tuple as ``TestSet.outputs`` needs it."""
-    return (predict_with_features(graph, parameters, statistics, images)[1],)
+        features = np.asarray(self._classifier.features(pixels), np.float32)
+        return dataclasses.replace(seen, nearest=self._training.nearest(features))

@@ -11,25 +11,21 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import jax
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files
-from chimeramix_jax.augment import geometry
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.data.photo_views import PhotoView
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.models.class_activation import contrast_maps
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.paths import local_path, printable
 from chimeramix_jax.reporting import heat_maps, pictures
 from chimeramix_jax.reporting.csv_rows import csv_rows
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.runtime.precision import computing
+from chimeramix_jax.training.contrast_maps import ContrastMaps
 
 TABLE = "explanations.csv"
 PICTURE_SIDE = 320  # in pixels: about the longer side of the image and of its overlay
@@ -37,26 +33,6 @@ PICTURE_SIDE = 320  # in pixels: about the longer side of the image and of its o
 _LONGEST_STEM = 150  # in bytes; file systems allow names of 255
 
 _COLUMNS = ("image", "picture", "class", "probability", "against", "log_odds", "full_colour")
-
-
-class ContrastMaps:
-    """Computes which places of an image speak for a class and which for a rival, at the classifier's temperature."""
-
-    def __init__(self, network: Classifier, precision: str, temperature: float):
-        """Prepares for images that ``network`` classifies; nothing is compiled before the first batch."""
-        self._graph, self._weights = nnx.split(network)
-        self._precision, self._temperature = precision, temperature
-
-    def __call__(
-        self,
-        pixels: UInt8[np.ndarray, "batch side side 3"],
-        classes: Int[np.ndarray, "batch"],
-        rivals: Int[np.ndarray, "batch"],
-    ) -> Float[np.ndarray, "batch map_height map_width"]:
-        """Returns the maps of a batch, which is as the network sees it; see ``models.class_activation``."""
-        with computing(self._precision):
-            maps = np.asarray(_compiled_maps(self._graph, self._weights, pixels, classes, rivals), np.float32)
-        return maps / np.float32(self._temperature)  # so that they still add up to the log odds
 
 
 class Explainer:
@@ -160,14 +136,3 @@ def explaining(
         explainer = Explainer(unfinished, network, class_names, config, temperature)
         yield explainer
         explainer.write_table()
-
-
-@partial(jax.jit, static_argnums=0)
-def _compiled_maps(
-    graph: nnx.GraphDef[Classifier],
-    weights: PyTree,
-    images: UInt8[Array, "batch side side 3"],
-    classes: Int[Array, "batch"],
-    rivals: Int[Array, "batch"],
-) -> Float[Array, "batch map_height map_width"]:
-    return contrast_maps(nnx.merge(graph, weights), geometry.normalize(images), classes, rivals)

@@ -3,12 +3,9 @@
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float, UInt8
 from ml_collections import ConfigDict
 
@@ -16,13 +13,10 @@ from chimeramix_jax.config import catalog
 from chimeramix_jax.data.image_files import UnreadableFilesError
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.restore import finished_classifier, source_of
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.runtime.precision import computing
-from chimeramix_jax.training import prediction as training
-from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.training.prediction import CompiledClassifier
 from chimeramix_jax.use import outputs
 from chimeramix_jax.use.explanation import Explainer, explaining
 from chimeramix_jax.use.images import Images, Named, named, squares
@@ -45,7 +39,7 @@ def predict(
 ) -> list[Prediction]:
     """Classifies images, which are prepared like those of an image folder's test split.
 
-    Restores and compiles the classifier in every call; a ``Predictor`` does both once.
+    Restores the classifier in every call; a ``Predictor`` restores it once.
 
     Probabilities are calibrated by the run's temperature, if it has one (``docs/calibration.md``).
 
@@ -90,7 +84,7 @@ class Predictor:
         self.class_names: tuple[str, ...] = trained.class_names  # in the order of the classifier's logits
         self.network = trained.network
         self.temperature = temperature_of(source)  # 1 if none was fitted
-        self._classify = _compiled(trained.network, self.config, self.temperature)
+        self._classifier = CompiledClassifier(trained.network, self.config)
         self._compiled_sizes: set[int] = set()
         self._compiling = threading.Lock()
 
@@ -142,9 +136,9 @@ class Predictor:
     def _probabilities(self, pixels: Pixels) -> Probabilities:
         """Returns the probabilities of all classes; a new size of batch is compiled by one thread only."""
         if len(pixels) in self._compiled_sizes:
-            return self._classify(pixels)
+            return np.asarray(self._classifier.probabilities(pixels, self.temperature))
         with self._compiling:
-            probabilities = self._classify(pixels)
+            probabilities = np.asarray(self._classifier.probabilities(pixels, self.temperature))
             self._compiled_sizes.add(len(pixels))
         return probabilities
 
@@ -182,22 +176,3 @@ def _raise_if_all_unreadable(predictions: Sequence[Prediction]) -> None:
     reasons = [str(error).removeprefix("--images: ") for error in errors[:MOST_NAMED]]
     more = [f"and {len(errors) - MOST_NAMED} more"] if len(errors) > MOST_NAMED else []
     raise UnreadableFilesError(f"--images: none of {len(errors)} images can be read: {'; '.join([*reasons, *more])}")
-
-
-def _compiled(classifier: Classifier, config: ConfigDict, temperature: float) -> Callable[[Pixels], Probabilities]:
-    """Returns a compiled function from images in 0..255 to the probabilities of all classes, at a temperature."""
-    graph, (parameters, statistics) = nnx.graphdef(classifier), nnx.state(classifier, nnx.Param, nnx.BatchStat)
-
-    views = EvaluationViews.of(config)
-
-    def probabilities(parameters, statistics, images):
-        logits = training.predict(graph, parameters, statistics, images, views)
-        return jax.nn.softmax(logits.astype(jnp.float32) / temperature)
-
-    program = jax.jit(probabilities)
-
-    def classify(images: Pixels) -> Probabilities:
-        with computing(config.precision):
-            return np.asarray(program(parameters, statistics, images))
-
-    return classify

@@ -4,12 +4,9 @@ The page is that of the run without what is only in the run's directory: picture
 """
 
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from flax import nnx
-from jax import jit
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
@@ -20,11 +17,9 @@ from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import finished_classifier
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.evaluation import TestSet, predicted_classes
-from chimeramix_jax.training.evaluation_views import EvaluationViews
-from chimeramix_jax.training.prediction import predict
+from chimeramix_jax.training.prediction import CompiledClassifier
 
 
 def write(archive: ModelArchive, config: ConfigDict) -> Path:
@@ -46,12 +41,9 @@ def write(archive: ModelArchive, config: ConfigDict) -> Path:
             "run's directory has its report"
         )
     network = finished_classifier(archive, config).network
-    weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)
     images = resize(dataset.held_out.images, config.classifier.image_side)
     tests = TestSet(images, dataset.held_out.labels, config.evaluation.batch_size)
-    classify = partial(predict, nnx.graphdef(network), views=EvaluationViews.of(config))
-    with computing(config.precision):
-        logits = tests.logits(partial(jit(classify), *weights))
+    logits = tests.logits(CompiledClassifier(network, config).logits)
     path = archive.path.with_name(f"{archive.path.stem}-report.html")
     with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
         workdir = Workdir(folder)

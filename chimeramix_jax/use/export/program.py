@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.training.evaluation_views import ONLY_THE_IMAGE, EvaluationViews
+from chimeramix_jax.training.networks import parameters_and_statistics
 from chimeramix_jax.training.prediction import predict
 from chimeramix_jax.use.export.squaring import squared
 
@@ -65,7 +66,7 @@ def of_squares(
 
     With ``half``, the weights, which are constants of the compiled program, are stored in float16.
     """
-    weights = nnx.state(network, nnx.Param, nnx.BatchStat)
+    weights = parameters_and_statistics(network)
     stored = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16 if half else np.float32), weights)
     with jax.default_matmul_precision("float32"):
         parameters, statistics = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.float32), stored)
