@@ -10,6 +10,10 @@ from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data.fitting import place_of
 from chimeramix_jax.reporting import heat_maps
 
+# In pixels: about the longer side of a picture that is looked at closely. Pages show it at about half of it, so that it
+# is sharp on phones; the sizes of all pictures together decide how fast a page opens.
+PICTURE_SIDE = 320
+
 
 @dataclass(frozen=True)
 class PhotoView:

@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN
 from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.photo_views import PICTURE_SIDE
 from chimeramix_jax.paths import printable
 from chimeramix_jax.report import embedding, photos
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.nearest import Neighbours
-
-# In pixels, for the full density of a phone's screen; the page shows pictures at about half of it. The sizes of all
-# pictures together decide how fast the page opens.
-PICTURE_SIDE = 320
-NEIGHBOUR_SIDE = 112
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def prepare(predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake
 
 
 def _mistake(position: int, predictions: HeldOutPredictions, dataset: FewShotDataset) -> Mistake:
-    names, view = dataset.class_names, photos.view(dataset, dataset.held_out, position, PICTURE_SIDE)
+    names, view = dataset.class_names, photos.view(dataset, HELD_OUT, position, PICTURE_SIDE)
     return Mistake(
         printable(dataset.held_out.names[position]),
         names[predictions.labels[position]],
@@ -79,7 +76,7 @@ def neighbours(dataset: FewShotDataset, nearest: Neighbours, query: int) -> list
     pairs = zip(nearest.indices[query].tolist(), nearest.similarities[query].tolist(), strict=True)
     return [
         Neighbour(
-            embedding.picture_uri(photos.view(dataset, dataset.train, position, NEIGHBOUR_SIDE).picture),
+            embedding.picture_uri(photos.view(dataset, TRAIN, position, embedding.THUMBNAIL_SIDE).picture),
             printable(dataset.train.names[position]),
             dataset.class_names[dataset.train.labels[position]],
             similarity,

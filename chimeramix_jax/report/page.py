@@ -12,6 +12,7 @@ from jinja2 import Environment
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.photo_views import PICTURE_SIDE
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures
 from chimeramix_jax.paths import printable
@@ -191,7 +192,7 @@ def _classes(
             (pair, _misclassified_images(pair, dataset, predictions) if with_images else [])
             for pair in confusion.most_confused(matrix, dataset.class_names, MOST_CONFUSED_PAIRS)
         ],
-        "sharp": dataset.directory is not None or max(dataset.held_out.images.shape[1:3]) >= photos.SHARP_SIDE // 4,
+        "sharp": dataset.directory is not None or max(dataset.held_out.images.shape[1:3]) >= PICTURE_SIDE // 4,
         "classes": accuracies if len(accuracies) <= MOST_CLASSES_LISTED else None,
         "best": accuracies[:BEST_AND_WORST],
         "worst": accuracies[: -BEST_AND_WORST - 1 : -1],
@@ -206,7 +207,7 @@ def _misclassified_images(
     misclassified = (held_out.labels == names.index(pair.true)) & (predictions == names.index(pair.predicted))
     return [
         (
-            embedding.image_uri(photos.held_out_pixels(dataset, index), photos.SHARP_SIDE),
+            embedding.image_uri(photos.held_out_pixels(dataset, index), PICTURE_SIDE),
             printable(held_out.names[index]),
         )
         for index in np.flatnonzero(misclassified)[:IMAGES_OF_A_PAIR].tolist()

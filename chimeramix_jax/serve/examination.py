@@ -12,7 +12,7 @@ from chimeramix_jax.config import catalog
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.data.loading import FewShotDataset
-from chimeramix_jax.data.photo_views import PhotoView
+from chimeramix_jax.data.photo_views import PICTURE_SIDE, PhotoView
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.report import mistakes
@@ -24,7 +24,6 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.contrast_maps import ContrastMaps
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.prediction import CompiledClassifier
-from chimeramix_jax.use.explanation import PICTURE_SIDE
 from chimeramix_jax.use.prediction import Predictor
 from chimeramix_jax.use.prediction_formats import Prediction
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import files
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.image_files import read_rgb
-from chimeramix_jax.data.photo_views import PhotoView
+from chimeramix_jax.data.photo_views import PICTURE_SIDE, PhotoView
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.paths import local_path, printable
@@ -28,7 +28,6 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training.contrast_maps import ContrastMaps
 
 TABLE = "explanations.csv"
-PICTURE_SIDE = 320  # in pixels: about the longer side of the image and of its overlay
 
 _LONGEST_STEM = 150  # in bytes; file systems allow names of 255
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from chimeramix_jax import report
+from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
 from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.report import mistakes
 from chimeramix_jax.runs.held_out import HeldOutPredictions
@@ -69,6 +70,21 @@ def test_the_data_sets_own_copy_replaces_a_file_that_is_gone(dataset):
     (dataset.directory / "test/2.png").unlink()
     (mistake,) = mistakes.prepare(PREDICTIONS, dataset).shown
     assert picture(mistake.picture).convert("RGB").getpixel((160, 160)) == (0, 0, 0)
+
+
+def test_the_data_sets_own_copies_replace_files_that_were_changed_since_the_run(dataset):
+    def split(images):
+        contents = [image_digest(np.asarray(Image.open(dataset.directory / name))) for name in images.names]
+        return Split.of(contents, images.labels)
+
+    content = DataIdentity(dataset.class_names, split(dataset.train), split(dataset.held_out))
+    dataset = dataclasses.replace(dataset, content=content)
+    for name in ("test/2.png", "train/1.png"):
+        Image.new("RGB", (700, 500), (0, 250, 0)).save(dataset.directory / name)
+    (mistake,) = mistakes.prepare(PREDICTIONS, dataset).shown
+    changed, unchanged = (picture(near.picture).convert("RGB").getpixel((5, 5)) for near in mistake.neighbours)
+    assert picture(mistake.picture).convert("RGB").getpixel((4, 4)) == changed == (0, 0, 0)
+    assert unchanged[2] > 80
 
 
 def test_the_page_shows_the_section_and_escapes_its_names(tmp_path):

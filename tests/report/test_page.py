@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import stats
 
 from chimeramix_jax import files, report
-from chimeramix_jax.data.identity import DataIdentity, Split
+from chimeramix_jax.data.identity import HELD_OUT, DataIdentity, Split, image_digest
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.report import confusion, photos
@@ -321,11 +321,13 @@ def test_mistakes_are_drawn_from_the_files_and_the_page_stays_light(photo_run):
 
 def test_a_file_that_was_changed_since_the_run_is_not_shown(photo_run, tmp_path):
     _, dataset, _ = photo_run
-    digests = [photos.image_digest(np.asarray(read_rgb(dataset.directory / dataset.held_out.names[0]))), "another"]
+    digests = [image_digest(np.asarray(read_rgb(dataset.directory / dataset.held_out.names[0]))), "another"]
     content = DataIdentity((), Split((), ()), Split(tuple(digests), (0, 0)))
     recorded = dataclasses.replace(dataset, content=content)
     assert photos.held_out_pixels(recorded, 0).shape == (320, 320, 3)
     assert photos.held_out_pixels(recorded, 1).shape == (96, 96, 3)
+    assert photos.view(recorded, HELD_OUT, 0, 320).picture.size == (320, 320)
+    assert photos.view(recorded, HELD_OUT, 1, 320).picture.size == (288, 288)  # three times the copy's
 
 
 def test_results_of_a_version_that_recorded_less_have_a_page(tmp_path):
