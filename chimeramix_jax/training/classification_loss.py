@@ -37,7 +37,7 @@ def cross_entropies(
         entropies = optax.softmax_cross_entropy(logits, smooth)
     else:
         entropies = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return entropies if class_weights is None else entropies * class_weights[labels].astype(jnp.float32)
+    return _weighted(entropies, labels, class_weights)
 
 
 def cosine_losses(
@@ -57,7 +57,7 @@ def cosine_losses(
     if smoothing:
         expected = (1 - smoothing) * expected + smoothing * jnp.mean(cosines, axis=1)
     losses = 1 - expected
-    return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
+    return _weighted(losses, labels, class_weights)
 
 
 def own_losses(
@@ -71,6 +71,13 @@ def own_losses(
     """Returns the values of a custom loss (``of``) of every image, for labels that are not smoothed."""
     assert not smoothing, "config/checking.py refuses smoothed labels"
     losses = of(logits, labels)
+    return _weighted(losses, labels, class_weights)
+
+
+def _weighted(
+    losses: Float[Array, "batch"], labels: Int[Array, "batch"], class_weights: Float[Array, "classes"] | None
+) -> Float[Array, "batch"]:
+    """Returns the losses, each multiplied by the weight of its image's class; without weights, as they are."""
     return losses if class_weights is None else losses * class_weights[labels].astype(jnp.float32)
 
 

@@ -32,8 +32,7 @@ from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.measured_classifier import MeasuredClassifier
 from chimeramix_jax.training.networks import build_classifier, update_all_but_head
-from chimeramix_jax.training.pace import advanced
-from chimeramix_jax.training.schedules import Cosine
+from chimeramix_jax.training.schedules import Cosine, advanced
 from chimeramix_jax.training.stage_data import StageData
 from chimeramix_jax.training.unmixed_statistics import UnmixedStatistics
 

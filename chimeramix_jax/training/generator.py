@@ -19,7 +19,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import losses
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.networks import build_discriminator, build_generator
-from chimeramix_jax.training.pace import advanced
+from chimeramix_jax.training.plain_stage import PlainStage
 from chimeramix_jax.training.schedules import Drops, Schedule, WarmCosine
 from chimeramix_jax.training.stage_data import ScheduledData, StageData
 
@@ -31,10 +31,11 @@ ExampleWeights = Float[Array, "batch"] | None
 _WARM_UP = 0.03  # share of the steps of a cosine schedule in which the learning rate rises
 
 
-class GeneratorStage:
+class GeneratorStage(PlainStage):
     """Generator training as the training loop sees it: its data, its initial state and its step."""
 
     name = "generator"
+    inputs: ScheduledData
 
     def __init__(self, config: ConfigDict, data: StageData):
         """Prepares training on the given data."""
@@ -134,22 +135,6 @@ class GeneratorStage:
     def generator(self, state: State) -> Generator:
         """Returns the generator with the parameters of a state."""
         return nnx.merge(self._step.generator, state["generator"])
-
-    def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of both optimizers at a step, counted from 0."""
-        return float(self.inputs.schedule(step))
-
-    def skip(self, state: State, steps: int) -> State:
-        """Returns the state with the learning rates that follow further steps."""
-        return advanced(state, steps)
-
-    def finished(self, state: State, key: PRNGKeyArray) -> State:
-        """Returns the state as it is: nothing is left to be done after the last step."""
-        return state
-
-    def evaluate(self, state: State) -> dict[str, float]:
-        """Returns no metrics: generator training is measured by its losses alone."""
-        return {}
 
 
 @dataclass(frozen=True)

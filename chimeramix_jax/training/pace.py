@@ -8,12 +8,6 @@ leaves out are spread evenly over what remains, and the last epoch is always tra
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeGuard
-
-import jax
-import optax
-
-from chimeramix_jax.training.calls import State
 
 TOLERANCE = 0.01  # share of the remaining time by which the remaining epochs may exceed it
 LONGEST_STRIDE = 4.0  # at least one epoch of four is trained: rather late than with a learning rate that collapses
@@ -99,19 +93,3 @@ class Pace:
             self._took = self._kept * self._took + now - self._last_end
             self._was_to_take = self._kept * self._was_to_take + planned
         self._last_end, self._compiled = now, compiled
-
-
-def advanced(state: State, steps: int) -> State:
-    """Returns a state whose learning rates have counted further steps, but whose optimizers have not.
-
-    Adam divides by the number of gradients in its averages: if it counted steps without any, its updates would grow.
-    """
-
-    def is_schedule(node: object) -> TypeGuard[optax.ScaleByScheduleState]:
-        return isinstance(node, optax.ScaleByScheduleState)
-
-    def count_on(node: object) -> object:
-        return optax.ScaleByScheduleState(count=node.count + steps) if is_schedule(node) else node
-
-    counted: State = jax.tree.map(count_on, state, is_leaf=is_schedule)
-    return counted

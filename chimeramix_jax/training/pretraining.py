@@ -19,7 +19,7 @@ from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
 from chimeramix_jax.training.networks import build_classifier, parameters_and_statistics
-from chimeramix_jax.training.pace import advanced
+from chimeramix_jax.training.plain_stage import PlainStage
 from chimeramix_jax.training.schedules import WarmCosine
 from chimeramix_jax.training.stage_data import StageData
 
@@ -43,7 +43,7 @@ class PretrainingInputs:
 _WARM_UP = 0.05  # share of the steps in which the learning rate rises: 10 of 200 epochs
 
 
-class PretrainingStage:
+class PretrainingStage(PlainStage):
     """Contrastive pretraining as the training loop sees it: its data, its initial state and its step.
 
     Chen et al., *A simple framework for contrastive learning of visual representations*, ICML 2020. Ours: Adam instead
@@ -53,6 +53,7 @@ class PretrainingStage:
     """
 
     name = "pretraining"
+    inputs: PretrainingInputs
 
     def __init__(self, config: ConfigDict, data: StageData, num_classes: int):
         """Prepares pretraining on the given data, of which only the images and the plan are used."""
@@ -115,22 +116,6 @@ class PretrainingStage:
         network = build_classifier(self.config, self._num_classes, rngs)
         channels = network.head.kernel[...].shape[0]
         return network, Projection(channels, self.config.pretraining.projection_size, rngs=rngs)
-
-    def learning_rate(self, step: int) -> float:
-        """Returns the learning rate at a step, counted from 0."""
-        return float(self.inputs.schedule(step))
-
-    def skip(self, state: State, steps: int) -> State:
-        """Returns the state with the learning rates that follow further steps."""
-        return advanced(state, steps)
-
-    def finished(self, state: State, key: PRNGKeyArray) -> State:
-        """Returns the state as it is: nothing is left to be done after the last step."""
-        return state
-
-    def evaluate(self, state: State) -> dict[str, float]:
-        """Returns no metrics: without a trained head, the network classifies nothing yet."""
-        return {}
 
 
 def _numbers_without_copies(data: ResidentData) -> Int[Array, "examples"]:

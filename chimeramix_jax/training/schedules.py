@@ -10,11 +10,15 @@ computes those from constants. Only drops at the same step may be rounded otherw
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, Int, Num
+
+from chimeramix_jax.training.calls import State
 
 _PI = np.float32(np.pi)
 
@@ -114,6 +118,22 @@ class Drops:
 
 
 Schedule = Cosine | WarmCosine | Drops
+
+
+def advanced(state: State, steps: int) -> State:
+    """Returns a state whose learning rates have counted further steps, but whose optimizers have not.
+
+    Adam divides by the number of gradients in its averages: if it counted steps without any, its updates would grow.
+    """
+
+    def is_schedule(node: object) -> TypeGuard[optax.ScaleByScheduleState]:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    def count_on(node: object) -> object:
+        return optax.ScaleByScheduleState(count=node.count + steps) if is_schedule(node) else node
+
+    counted: State = jax.tree.map(count_on, state, is_leaf=is_schedule)
+    return counted
 
 
 def _value(number: float | np.float32) -> Float[Array, ""]:

@@ -20,7 +20,8 @@ from chimeramix_jax.training import loop
 from chimeramix_jax.training.calls import CompletedCall, drive
 from chimeramix_jax.training.classifier import ClassifierStage
 from chimeramix_jax.training.evaluation import TestSet
-from chimeramix_jax.training.pace import LONGEST_STRIDE, Pace, TimeLimit, advanced
+from chimeramix_jax.training.pace import LONGEST_STRIDE, Pace, TimeLimit
+from chimeramix_jax.training.schedules import advanced
 from chimeramix_jax.training.stage_data import load_stage_data
 
 
