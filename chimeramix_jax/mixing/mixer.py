@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.augment.geometry import resize_align_corners
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing import sources
 from chimeramix_jax.mixing.blending import blend_many, encoded
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
@@ -108,16 +109,11 @@ class Mixer:
     ) -> Mixes:
         """Returns mixes of the images at ``indices``, with their views, sources and masks."""
         partner_key, view_key, mask_key = jax.random.split(key, 3)
-        partners = [
-            sampling.same_class_partners(key, data, indices) for key in jax.random.split(partner_key, self.images - 1)
-        ]
+        partner_keys = jax.random.split(partner_key, self.images - 1)
         view_keys = jax.random.split(view_key, self.images)
-        sources = [indices, *partners]
-        views = [self.augmentation(view_keys[n], data, source) for n, source in enumerate(sources)]
-        images, segments = jnp.stack([view.images for view in views]), views[-1].segments
-        batch, labels = len(indices), data.segment_labels
+        positions, images, segments = sources.draw(partner_keys, view_keys, self.augmentation, data, indices)
         partitions = [
-            self.masks.partitions(key, batch, segments, labels, self.images)
+            self.masks.partitions(key, len(indices), segments, data.segment_labels, self.images)
             for key in jax.random.split(mask_key, self.candidates)
         ]
         resized = resize_align_corners(jnp.concatenate(images), self.generator_side)
@@ -127,7 +123,7 @@ class Mixer:
         else:
             with computing(self.precision):
                 mixed, partition = self._decoded(resized, partitions, parameters)
-        return Mixes(resize_align_corners(mixed, images.shape[2]), images, jnp.stack(sources), partition)
+        return Mixes(resize_align_corners(mixed, images.shape[2]), images, positions, partition)
 
     def _decoded(
         self,

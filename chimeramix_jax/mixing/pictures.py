@@ -15,6 +15,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.augment.geometry import RandomViews, resize_align_corners
 from chimeramix_jax.augment.pipeline import Augmentation
 from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing import sources
 from chimeramix_jax.mixing.blending import blend
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.generator import Generator
@@ -25,6 +26,9 @@ MOST_PAIRS = 10
 MASKS_PER_PAIR = MOST_PAIRS - 2  # with one of ones and one of zeros: as many mixes as pairs, so no new compilation
 
 PAIRS, MASKS = "mixing", "masks"  # names of the sheets
+
+_Images = Float[Array, "pairs side side 3"]
+_Masks = Float[Array, "pairs mask_side mask_side 1"]
 
 
 class MixingPictures:
@@ -77,19 +81,19 @@ class MixingPictures:
 class _Pairs(NamedTuple):
     """Views of both images, whether these are different images, a mask for each pair, and more masks for each."""
 
-    a: Float[Array, "pairs side side 3"]
-    b: Float[Array, "pairs side side 3"]
+    a: _Images
+    b: _Images
     differ: Bool[Array, "pairs"]
-    masks: Float[Array, "pairs mask_side mask_side 1"]
+    masks: _Masks
     more_masks: Float[Array, "masks pairs mask_side mask_side 1"]
 
 
 class _Mixed(NamedTuple):
     """Mixes of pairs, and the reconstructions of both images; None where pixels are mixed."""
 
-    mixes: Float[Array, "pairs side side 3"]
-    reconstructions_a: Float[Array, "pairs side side 3"] | None
-    reconstructions_b: Float[Array, "pairs side side 3"] | None
+    mixes: _Images
+    reconstructions_a: _Images | None
+    reconstructions_b: _Images | None
 
 
 def _draw_pairs(
@@ -100,27 +104,26 @@ def _draw_pairs(
     data: sampling.ResidentData,
     indices: Int[Array, "pairs"],
 ) -> _Pairs:
-    partner_key, key_a, key_b, mask_key = jax.random.split(key, 4)
-    partners = sampling.same_class_partners(partner_key, data, indices)
-    a = augmentation(key_a, data, indices).images
-    b, segments = augmentation(key_b, data, partners)
+    keys = jax.random.split(key, 4)
+    partner_keys, view_keys, mask_key = keys[:1], keys[1:3], keys[3]
+    positions, views, segments = sources.draw(partner_keys, view_keys, augmentation, data, indices)
 
-    def masks(key: PRNGKeyArray) -> Float[Array, "pairs mask_side mask_side 1"]:
+    def masks(key: PRNGKeyArray) -> _Masks:
         return rule.partitions(key, len(indices), segments, data.segment_labels)[0]
 
     more = jax.vmap(masks)(jax.random.split(jax.random.fold_in(mask_key, 1), MASKS_PER_PAIR))
     more = jnp.concatenate([jnp.ones_like(more[:1]), more, jnp.zeros_like(more[:1])])
-    a, b = (resize_align_corners(images, side) for images in (a, b))
-    return _Pairs(a, b, indices != partners, masks(mask_key), more)
+    a, b = (resize_align_corners(images, side) for images in views)
+    return _Pairs(a, b, positions[0] != positions[1], masks(mask_key), more)
 
 
-def _blended(a, b, masks) -> _Mixed:
+def _blended(a: _Images, b: _Images, masks: _Masks) -> _Mixed:
     """Mixes the pairs' pixels."""
     return _Mixed(blend(a, b, masks), None, None)
 
 
 @nnx.jit
-def _decoded(generator: Generator, a, b, masks) -> _Mixed:
+def _decoded(generator: Generator, a: _Images, b: _Images, masks: _Masks) -> _Mixed:
     """Mixes the pairs' features."""
     features_a, features_b = generator.encode(a), generator.encode(b)
     mixed = blend(features_a, features_b, masks)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chimeramix_jax.data import sampling
+from chimeramix_jax.mixing import sources
 from chimeramix_jax.mixing.blending import blend_many, encoded, mixed_from_many
 from chimeramix_jax.mixing.masks import MaskRule
 from chimeramix_jax.models.discriminator import Discriminator
@@ -96,11 +97,8 @@ class GeneratorStage(PlainStage):
         number = self.config.generator.images
         keys = jax.random.split(key, 2 * number - 1)
         partner_keys, view_keys = keys[: number - 1], keys[number - 1 :]
-        partners = [sampling.same_class_partners(key, data, indices) for key in partner_keys]
-        views = [
-            self._augmentation(key, data, source) for key, source in zip(view_keys, [indices, *partners], strict=True)
-        ]
-        return jnp.stack([view.images for view in views]), views[-1].segments
+        drawn = sources.draw(partner_keys, view_keys, self._augmentation, data, indices)
+        return drawn.views, drawn.segments
 
     def _draw_partition(
         self,

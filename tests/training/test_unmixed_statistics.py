@@ -71,7 +71,7 @@ def test_training_is_the_same_and_the_stored_network_has_the_new_statistics(tmp_
     states = {kind: trained(stage, tmp_path / kind) for kind, stage in stages.items()}
     for ours, theirs in zip(*(jax.tree.leaves(state["parameters"]) for state in states.values()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    logits = {kind: stages[kind].logits(state) for kind, state in states.items()}
+    logits = {kind: stages[kind].classifier.logits(state) for kind, state in states.items()}
     assert np.max(np.abs(logits["running"] - logits["unmixed"])) > 1e-3
     for kind in stages:
         restored = TrainedClassifier.newest(tmp_path / kind).network
