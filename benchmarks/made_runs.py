@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.runs.results import Measured, results_of
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation import Evaluation

@@ -19,8 +19,8 @@ from chimeramix_jax.auto.halving import Cost
 from chimeramix_jax.auto.record import Begun, Record
 from chimeramix_jax.auto.trials import FoldTrials, evaluation_seconds
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import changes
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.runs import data_check, same_data, same_settings

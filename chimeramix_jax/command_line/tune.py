@@ -18,7 +18,7 @@ from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.runs.workdir import Workdir

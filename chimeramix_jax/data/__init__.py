@@ -4,5 +4,6 @@
 draws the labelled subset, and ``load_few_shot`` combines these. Importing this package loads neither TFDS nor JAX.
 """
 
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.few_shot import few_shot_indices
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages, load_few_shot
+from chimeramix_jax.data.loading import load_few_shot

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.duplicates import MOST_COMPARED, Copy, Group, exact_groups, near_groups
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.originals import Original
 
 ELONGATED = 2  # at this ratio of the sides, a central crop cuts off half of an image

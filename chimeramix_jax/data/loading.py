@@ -3,116 +3,26 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int32, Int64
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry, place_of_images
 from chimeramix_jax.config.checking import check_value
-from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.few_shot import check_draw, division_indices, few_shot_indices
-from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
+from chimeramix_jax.data.identity import DataIdentity, Split
 from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.errors import InputError, one_line
 
 _SPLITS = ("train", "validation", "test")  # of which a user's own images have some
 _ORIGINAL = ("file", "width", "height", "digest", "perceptual_hash")  # features of a user's own images
 _RECORDS_AT_ONCE = 1000  # bounds the memory for encoded images
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledImages:
-    """Images and their classes, in memory."""
-
-    images: UInt8[np.ndarray, "examples height width 3"]  # RGB, 0 to 255
-    labels: Int32[np.ndarray, "examples"]  # from 0 to the number of classes - 1
-    # The file of each image, relative to ``FewShotDataset.directory``; in data sets without files, the split and the
-    # published position, counted from 0, such as "test_00017".
-    names: tuple[str, ...]
-
-    def at(self, positions: Int64[np.ndarray, "chosen"]) -> "LabelledImages":
-        """Returns the images at these positions."""
-        names = tuple(self.names[position] for position in positions)
-        return LabelledImages(self.images[positions], self.labels[positions], names)
-
-    def identity(self) -> Split:
-        """Returns the images' digests and labels."""
-        return Split.of(map(image_digest, self.images), self.labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class FewShotDataset:
-    """The data of a run."""
-
-    name: str
-    class_names: tuple[str, ...]  # by label
-    # The few-shot subset, in the order of ``train_indices``; in a fold's run, the part of it to train on.
-    train: LabelledImages
-    train_indices: Int64[np.ndarray, "examples"]  # the positions of ``train`` in the published train split
-    # The images that classifiers are evaluated on: the whole test or validation split, or the images of the train split
-    # that are not in ``train``, in the published order; in a fold's run, the images of the fold. Empty if there is no
-    # test split and folds are used instead.
-    held_out: LabelledImages
-    divided: bool = False  # whether there is no published test split and part of the train split was held out instead
-    # The identity of the data, if it is stored with the images; None: it must be computed.
-    content: DataIdentity | None = None
-    # A user's own images before they were resized; None: a published data set.
-    originals: Originals | None = None
-    own_validation: bool = False  # whether validation images are a split of their own, not part of the train split
-    directory: Path | None = None  # the folder below which the images' files are; None: the data set has none
-    fit: Fit = "crop"  # how the images were fitted into squares
-    folds: int = 0  # into which the training images are divided, too; 0: none, as in a fold's run
-    folds_seed: str = ""  # the seed of these divisions
-    near_together: bool = False  # whether these do not separate near duplicates, as far as possible
-
-    @cached_property
-    def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
-        """The positions in ``train`` without repetitions: the data of a fold may repeat some of their images."""
-        return np.sort(np.unique(self.train_indices, return_index=True)[1])
-
-    @cached_property
-    def identity(self) -> DataIdentity:
-        """The identity of the data, from their content."""
-        return self.content or DataIdentity(self.class_names, self.train.identity(), self.held_out.identity())
-
-    @cached_property
-    def fold_of_each(self) -> Int64[np.ndarray, "images"] | None:
-        """The fold of each training image, from 0, in the first division; None without folds that the images allow."""
-        if not self.folds:
-            return None
-        try:
-            return self.divided_into_folds(0)
-        except InputError:  # it is for the folds' runs to refuse them
-            return None
-
-    def divided_into_folds(self, repeat: int) -> Int64[np.ndarray, "images"]:
-        """Returns the fold of each training image, from 0, in one of the divisions; raises InputError if impossible."""
-        draw = f"{self.folds_seed} {repeat}"
-        return division.fold_of_each(self._units(self.folds), self.train.labels, self.folds, draw, self.class_names)
-
-    def _units(self, least: int) -> list[str]:
-        """Returns the names of what folds do not separate (``kept_together``)."""
-        from chimeramix_jax.data.kept_together import names_of_units
-
-        if self.originals is None:
-            return [*self.identity.train.images]
-        return names_of_units(self.originals.train, self.train.labels, near=self.near_together, least=least)
-
-    @cached_property
-    def smallest_class(self) -> int:
-        """The number of training images or groups of the class that has fewest; no more folds are possible."""
-        images = np.array(self._units(least=2))
-        return min(len(set(images[self.train.labels == label])) for label in range(len(self.class_names)))
-
-    def with_folds(self, folds: int) -> "FewShotDataset":
-        """Returns the data with another number of folds."""
-        return self if folds == self.folds else dataclasses.replace(self, folds=folds)
 
 
 def load_few_shot(

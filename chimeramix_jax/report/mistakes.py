@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.photo_views import PICTURE_SIDE
 from chimeramix_jax.paths import printable
 from chimeramix_jax.report import embedding, photos

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.report import embedding
 from chimeramix_jax.reporting import pictures

@@ -15,8 +15,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import catalog
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.findings import held_out_from
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.report import commands
 from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
 from chimeramix_jax.report.data_check import DataSection

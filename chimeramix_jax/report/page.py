@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.photo_views import PICTURE_SIDE
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing import pictures

@@ -4,9 +4,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, image_digest
 from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.data.photo_views import PICTURE_SIDE, PhotoView
 
 

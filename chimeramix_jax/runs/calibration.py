@@ -17,9 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from ml_collections import ConfigDict
 
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.duplicates import near_any
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
-from chimeramix_jax.data.loading import FewShotDataset, load_few_shot
+from chimeramix_jax.data.loading import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError

@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data import findings_text
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.duplicates import exact_groups
 from chimeramix_jax.data.findings import findings_of, list_of_copies
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting import pictures

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Float, Int, UInt8
 
 from chimeramix_jax import files
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.csv_rows import csv_rows

@@ -26,8 +26,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import local_path
 from chimeramix_jax.stored_format import marked, unmarked

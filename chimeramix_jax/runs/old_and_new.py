@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import SPLITS, renamed_classes
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.runs.unseen import Models
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import Split
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import wilson_interval
 from chimeramix_jax.runs.held_out import HeldOutPredictions, joined

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.findings import held_out_from
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.mixing.mix_quality import MixQuality
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.results import SummaryRow

@@ -17,7 +17,7 @@ from PIL import Image
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.mixing import mix_quality
 from chimeramix_jax.mixing.mixer import Mixer

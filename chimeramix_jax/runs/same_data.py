@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from chimeramix_jax.config.catalog import own_folder
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoints

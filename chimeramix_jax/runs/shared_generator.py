@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.runs.same_data import trained_otherwise
 from chimeramix_jax.runs.workdir import Workdir

@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from chimeramix_jax.config import catalog
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.photo_views import PICTURE_SIDE, PhotoView
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.data.resizing import resize

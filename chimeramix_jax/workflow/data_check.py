@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data import findings_text
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.image_files import UnreadableFilesError
-from chimeramix_jax.data.loading import FewShotDataset, load_few_shot
+from chimeramix_jax.data.loading import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.config import catalog
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import changes
-from chimeramix_jax.data.loading import FewShotDataset
 from chimeramix_jax.data.photo_changes import photo_changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import old_and_new, replacement, same_settings

@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_images
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.config import load
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.fitting import squared
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.metrics import MetricsLog

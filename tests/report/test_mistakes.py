@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from chimeramix_jax import report
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.report import mistakes
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.nearest import Neighbours

@@ -11,7 +11,7 @@ import yaml
 from chimeramix_jax import files, report
 from chimeramix_jax.config import load
 from chimeramix_jax.config.experiments import EXPERIMENTS
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.report.model_card import escaped
 from chimeramix_jax.report.recipe import recipe_in_words
 from chimeramix_jax.reporting import statistics

@@ -12,7 +12,7 @@ import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
 from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.models.layers import mean_over_pixels
 from chimeramix_jax.runs.held_out import HeldOutPredictions, write_table
 from chimeramix_jax.runs.nearest import Neighbours

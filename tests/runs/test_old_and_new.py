@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from chimeramix_jax.config import load
+from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import DataIdentity, Split
-from chimeramix_jax.data.loading import FewShotDataset, LabelledImages
 from chimeramix_jax.runs.old_and_new import compare
 from chimeramix_jax.runs.unseen import Models
 from chimeramix_jax.runs.workdir import Workdir

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import files
 from chimeramix_jax.config import catalog
-from chimeramix_jax.data.loading import FewShotDataset
+from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.extensions import lookup
 from chimeramix_jax.runs import model_archive, provenance, same_data
