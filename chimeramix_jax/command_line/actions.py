@@ -113,11 +113,12 @@ def _was_chosen(workdir: str | None) -> bool:
 
 
 def _choose(arguments: Arguments) -> int:
-    """Chooses a recipe and trains it, or measures the run whose recipe was chosen."""
+    """Trains within a given time, chooses a recipe before if there are several, or measures a run of this kind."""
     for name in ("retrain", "generator_workdir"):
         if name in arguments.given:
             raise InputError(
-                f"--{name}: cannot be used with a run whose recipe was chosen; choose another --workdir instead"
+                f"--{name}: cannot be used with --minutes or a choice of the recipe, nor in the folder of such a run; "
+                "leave it out, or name another --workdir"
             )
     _say_what_recipes_set(arguments)
     workdir = arguments.workdir or settings.default_workdir(arguments.config)
