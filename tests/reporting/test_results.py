@@ -38,7 +38,7 @@ def test_a_result_below_the_baseline_has_a_negative_difference():
 
 def test_few_test_images_give_few_decimals_and_wide_intervals():
     table = summary_table([row("baseline", 0.5, examples=20), row("chimeramix_grid", 0.6, examples=20, alone=[3, 1])])
-    assert "50%       30 to 70%" in table and "60%       39 to 78%" in table and "." not in table.split("against")[0]
+    assert "50%      30 to 70%" in table and "60%      39 to 78%" in table and "." not in table.split("against")[0]
     assert "+10 percentage points, not significant: 3 images correct only here, 1 only by the baseline" in table
     assert "p = 0.62" in table
 
