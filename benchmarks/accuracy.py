@@ -227,7 +227,7 @@ def tables(results: Results, seeds: Sequence[int], arms: Sequence[str]) -> str:
         rows.append([f"seed {seed}", *("unfinished" if value is None else f"{value:.2f}" for value in points)])
     means = estimates(results, seeds, arms)
     kinds = [name.removesuffix(", ours") for name in means if name.endswith(", ours")]
-    closing = [["mean, 95% interval", *SIDES, "ours - twin"]]
+    closing = [["mean, 95 % interval", *SIDES, "ours - twin"]]
     for kind in kinds:
         of_sides = (shown(means[f"{kind}, {side}"], len(seeds)) for side in (*SIDES, "ours - twin"))
         closing.append([kind, *of_sides])

@@ -72,7 +72,8 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=200, help="most other photos per class (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (default: %(default)s)")
     parser.add_argument("--folds", type=int, default=5, help="folds for the temperature (default: %(default)s)")
-    parser.add_argument("--experiment", default="baseline", help="of configs/image_folder.py (default: %(default)s)")
+    usual = load("image_folder").experiment
+    parser.add_argument("--experiment", default=usual, help="of configs/image_folder.py (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=0, help="of the classifier; 0 (default): as in the settings")
     arguments = parser.parse_args()
     cpu_setup.prepare()

@@ -70,7 +70,7 @@ def choose_and_train(config: ConfigDict, workdir: str | os.PathLike[str], *, sta
     record, measuring = Record.read(directory), stage in settings.MEASURING_STAGES
     if measuring:
         if record is None or record.final is None or not directory.has_config():
-            raise InputError(f"--workdir={directory.path}: the choice of a recipe is not finished; finish it first")
+            raise InputError(f"--workdir={directory.path}: holds a run that is not finished; finish it first")
         config = _choice_with_changes(record, directory, config)
     _check(config)
     if record is None:
@@ -103,7 +103,7 @@ class _Choosing:
             {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
             {recipe: menu.family(recipe, config) for recipe in recipes},
         )
-        self._trials = FoldTrials(self._config, workdir, self._save_before)
+        self._trials = FoldTrials(self._config, workdir, recipes, self._save_before)
 
     def refuse_other_data(self, stage: str) -> None:
         """Raises InputError, before anything is written, if the choice was begun with other images."""
@@ -146,7 +146,8 @@ class _Choosing:
         if larger and photos and not families[winner] and self._config.classifier.image_side == before:
             shorter = int(np.median([min(photo.width, photo.height) for photo in photos.train]))
             side = sides.chosen(before, larger, shorter, seconds, cost, usual[winner], measuring)
-            print(f"auto: the final model sees images of {side}x{side} pixels", file=sys.stderr)
+            model = "final model" if len(self._candidates.names) > 1 else "model"
+            print(f"the {model} sees images of {side}x{side} pixels", file=sys.stderr)
         if side != before:
             cost = sides.cost_at(cost, before, side, measuring)
         elif not self._config.folds:
@@ -306,7 +307,10 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, 
     requested = settings.config_to_dict(config)
     if record is None:
         if workdir.has_config():
-            raise InputError(f"--workdir={workdir.path}: holds a run without a choice; choose another with --workdir")
+            raise InputError(
+                f"--workdir={workdir.path}: holds a run that was trained without --minutes or a choice of the recipe; "
+                "choose another with --workdir"
+            )
         return Record(requested, precision=precision.resolved(config.precision))
     if not measuring and not workdir.results.exists():
         same_settings.refuse_other_precision(workdir, "the choice was begun", record.precision or None, config)
@@ -321,7 +325,7 @@ def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, 
             differing.append(f"{key}: {stored[key]!r} stored, {requested[key]!r} requested")
     if differing:
         raise InputError(
-            f"--workdir={workdir.path}: holds a choice with other settings ({settings.shortened(differing)}); choose "
+            f"--workdir={workdir.path}: holds a run with other settings ({settings.shortened(differing)}); choose "
             "another with --workdir"
         )
     record.requested = requested

@@ -4,12 +4,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from ml_collections import ConfigDict
 
+from chimeramix_jax.auto import halving
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.menu import config_of
 from chimeramix_jax.auto.record import Tried
@@ -109,12 +110,16 @@ class FoldTrials:
     The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, before: Callable[[Workdir], None]):
-        """Prepares runs with these settings, whose ``folds`` is the number of folds; 0: all are of fold 0.
+    def __init__(self, config: ConfigDict, workdir: Workdir, recipes: Sequence[str], before: Callable[[Workdir], None]):
+        """Prepares runs of these recipes with these settings.
 
-        ``before`` is called before a run with its directory.
+        Args:
+            config: the settings; ``folds`` is the number of folds; 0: all runs are of fold 0.
+            workdir: the directory of the final run.
+            recipes: those to choose from; a single one is only trained.
+            before: called before a run with its directory.
         """
-        self._config, self._workdir, self._before = config, workdir, before
+        self._config, self._workdir, self._recipes, self._before = config, workdir, recipes, before
         self._finished: dict[str, FoldRun] = {}
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
@@ -123,7 +128,7 @@ class FoldTrials:
         A run that measures the cost is trained from the beginning: what an interrupted process trained of it would not
         be measured.
         """
-        print(f"auto: {folder}, {f'fold {fold}' if fold else 'all images'}: {recipe}", file=sys.stderr)
+        print(self._in_words(recipe, folder, fold), file=sys.stderr)
         workdir = Workdir(self._directory(recipe, folder, fold))
         if folder == TIMING and workdir.path.exists():
             shutil.rmtree(workdir.path)
@@ -149,6 +154,16 @@ class FoldTrials:
         if path not in self._finished:
             self._completed(recipe, schedule, Workdir(path), fold, (StageTimes(), StageTimes()), stage)
         return self._finished[path]
+
+    def _in_words(self, recipe: str, folder: str, fold: int) -> str:
+        """Returns what a run is for, as a line of progress. Only a choice names recipes and comparisons."""
+        is_choice = len(self._recipes) > 1
+        if folder == TIMING:
+            return f"measuring how long an epoch {f'of {recipe} ' if is_choice else ''}takes"
+        if not is_choice:
+            return f"fold {fold} of {self._config.folds}"
+        comparisons = len(halving.rungs(len(self._recipes), self._config.folds))
+        return f"comparison {folder.removeprefix('rung-')} of {comparisons}, fold {fold}: {recipe}"
 
     def _directory(self, recipe: str, folder: str, fold: int) -> str:
         of_fold = folder_of_fold(self._config, fold) if fold else ""

@@ -17,6 +17,7 @@ from chimeramix_jax.auto import menu
 from chimeramix_jax.command_line import device_settings, exits
 from chimeramix_jax.command_line.flags import Arguments
 from chimeramix_jax.config import shipped
+from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
@@ -60,13 +61,18 @@ def train(arguments: Arguments) -> int:
 
 
 def _next_steps(workdir: str, results: Mapping[str, Any]) -> str:
-    """Returns what to look at and what to do next, as lines below the results; empty without a report in the run."""
+    """Returns what own photos gave, what to look at and what to do next, as lines below the results.
+
+    Empty without a report in the run.
+    """
     from chimeramix_jax.report import commands  # loads JAX, as all of this package's public functions do
 
     run = Workdir(workdir)
     if not results.get("summary") or not run.report.is_file():
         return ""
-    return f"\n\nreport:           {run.report}\nclassify photos:  {commands.classify_photos(run)}"
+    is_own = dataset_entry(results["dataset"]).source == "directory"
+    in_words = f"\n\n{reporting.in_one_sentence(results)}" if is_own else ""
+    return f"{in_words}\n\nreport:           {run.report}\nclassify photos:  {commands.classify_photos(run)}"
 
 
 def check(arguments: Arguments) -> int:
@@ -113,11 +119,12 @@ def _was_chosen(workdir: str | None) -> bool:
 
 
 def _choose(arguments: Arguments) -> int:
-    """Chooses a recipe and trains it, or measures the run whose recipe was chosen."""
+    """Trains within a given time, chooses a recipe before if there are several, or measures a run of this kind."""
     for name in ("retrain", "generator_workdir"):
         if name in arguments.given:
             raise InputError(
-                f"--{name}: cannot be used with a run whose recipe was chosen; choose another --workdir instead"
+                f"--{name}: cannot be used with --minutes or a choice of the recipe, nor in the folder of such a run; "
+                "leave it out, or name another --workdir"
             )
     _say_what_recipes_set(arguments)
     workdir = arguments.workdir or settings.default_workdir(arguments.config)

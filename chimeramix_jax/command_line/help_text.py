@@ -1,12 +1,12 @@
 """The help text of each subcommand, laid out for a terminal of 80 columns."""
 
-import os
-import sys
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chimeramix_jax.command_line.flags import Flag
+from chimeramix_jax.runtime import invocation
 
 WIDTH = 79  # some terminals of 80 columns break a line that fills the last one
 
@@ -39,9 +39,8 @@ class Help:
 
 
 def program_name() -> str:
-    """How this process was started, for examples that can be copied."""
-    name = os.path.basename(sys.argv[0])
-    return {"chimeramix": "chimeramix", "main.py": "python main.py"}.get(name, "python -m chimeramix_jax")
+    """How the program is started from the current folder, for examples that can be copied."""
+    return shlex.join(invocation.from_here())
 
 
 def render(content: Help, program: str) -> str:

@@ -40,6 +40,7 @@ _TAKEN_BY = {  # the flags that only some stages take
     "output": USES,
 }
 _TAKE_MODEL_FILES = ("predict", "report", "export")  # stages that need no more of a run than its classifier
+_OF_OWN_PHOTOS = ("dataset.directory:", "dataset.fit:")  # errors about settings that the default cannot use
 _SHORT_FOR_SETTINGS = ("folds", "fold_repeats", "minutes")  # flags that set the setting of the same name
 _NEEDED_BY = (
     ("images", ("predict",), "photos"),
@@ -115,7 +116,7 @@ HELP = Help(
                 "generator, classifier: train only this network.\n"
                 "evaluate: measure the accuracy again.\n"
                 "report: write report.html and model_card.md again.\n"
-                "check: only look at the data: classes, sides, copies, unreadable files.\n"
+                "check: only look at the data: classes, image sizes, copies, unreadable files.\n"
                 "update: if photos of the run in --workdir were added, removed or moved, train it again with the same "
                 "settings, compare the new model with the old one, and keep the old one in a folder of the run.\n"
                 "predict, generate, export: use the trained networks; see below.",
@@ -225,6 +226,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     if "seed" in settings.overridden(rest) and _requested_seeds(rest):
         raise InputError("seed: was set, but seeds lists the seeds to train; give only one of the two")
     parsed.source, parsed.overrides = parsed.config, rest
+    is_default = parsed.config is None and (parsed.stage not in _OF_A_RUN or parsed.workdir is None)
+    is_default = is_default and "dataset.name" not in settings.overridden(rest)
     parsed.config = _settings_to_change(parsed, rest)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
@@ -238,7 +241,14 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         parsed.source, parsed.overrides = time_limit.choice_of_one(source, parsed.config, rest)
     if parsed.source and (is_timed or parsed.config.experiment == settings.AUTO):
         parsed.config = time_limit.settings_of(parsed.source, parsed.overrides)
-    settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+    try:
+        settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+    except InputError as error:
+        if is_default and str(error).startswith(_OF_OWN_PHOTOS):
+            raise InputError(
+                f"{error}; without --config, the data set is {DEFAULT_CONFIG}: add --config=image_folder"
+            ) from None
+        raise
     if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
         raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
     _choose_format(parsed)

@@ -16,7 +16,15 @@ from chimeramix_jax.paths import local_path, printable
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, jax_settings, stopping
+from chimeramix_jax.runtime import (
+    backend,
+    compilation_cache,
+    cpu_setup,
+    determinism,
+    invocation,
+    jax_settings,
+    stopping,
+)
 
 if TYPE_CHECKING:
     import chimeramix_jax.serve.application
@@ -36,7 +44,7 @@ HELP = Help(
     summary="Serves a page on this machine on which the classifier of a run can be tried: drop a photo, choose a file "
     "or use the camera, and see the classes with their probabilities, what speaks for the class and what against it, "
     "and the nearest training images. Other programs can send photos to /classify and get JSON. Photos stay in memory. "
-    "Needs Starlette, uvicorn and python-multipart (pip install starlette uvicorn python-multipart).",
+    f"Needs Starlette, uvicorn and python-multipart: {invocation.installing(*_PACKAGES.values())}.",
     examples=(
         ("serve runs/photos --open", "Try the classifier that was trained in runs/photos, in the browser."),
         (
@@ -89,7 +97,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         raise InputError(f"{named[1]!r}: not understood; serve takes a single run")
     missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise InputError(f"serve: {' and '.join(missing)} not installed; run pip install {' '.join(missing)}")
+        raise InputError(f"serve: {' and '.join(missing)} not installed; run {invocation.installing(*missing)}")
     parsed.run = str(local_path(named[0], "RUN"))
     if model_archive.is_file(parsed.run):
         parsed.config = ModelArchive(parsed.run).config

@@ -10,6 +10,13 @@ from chimeramix_jax.auto import menu
 from chimeramix_jax.config import experiments, shipped
 from chimeramix_jax.errors import InputError
 
+# What a training within a given time cannot do: the value that a setting must have, and what the time is planned for.
+_ONLY = {
+    "seeds": ("", "a single seed"),
+    "fold_repeats": (1, "a single division into folds"),
+    "classifier.members": (1, "a single network"),
+}
+
 
 def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> tuple[str, list[str]]:
     """Returns ``--config`` and the arguments that change settings for a choice among the experiment alone.
@@ -20,7 +27,8 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
         overrides: ``--config.KEY=VALUE`` and other arguments.
 
     Raises:
-        InputError: an override changes what the experiment itself sets, or the file has experiments of its own.
+        InputError: an override changes what the experiment itself sets, the file has experiments of its own, or a
+            setting asks for several seeds, divisions or networks.
     """
     name = config.experiment
     if name not in experiments.known():
@@ -30,6 +38,12 @@ def choice_of_one(source: str, config: ConfigDict, overrides: Sequence[str]) -> 
             f"recipes: {config.recipes!r}, but --minutes trains experiment {name} alone; it must be empty, or compare "
             f"recipes with --config={shipped.separated(source)[0]}:{settings.AUTO}"
         )
+    values = settings.flatten(config)
+    for key, (only, planned) in _ONLY.items():
+        if values[key] != only:
+            raise InputError(
+                f"{key}: {values[key]!r}, but --minutes plans the time for {planned}; it must be {only or 'empty'}"
+            )
     refuse_epochs(overrides)
     as_it_is = experiments.apply(copy.deepcopy(config), name)
     as_it_is.compare_with_baseline = config.compare_with_baseline  # a choice has no baseline

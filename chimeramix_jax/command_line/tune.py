@@ -22,6 +22,7 @@ from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders, local_path
 from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime import invocation
 from chimeramix_jax.sweep import local, ray_cluster
 from chimeramix_jax.sweep.workers import Worker
 from chimeramix_jax.tune import outcome, page, space
@@ -38,7 +39,7 @@ HELP = Help(
     "folder, judged on validation images or folds; test images take no part. Trials that are behind are stopped "
     "early. The result is a config file with the best settings, and a page that shows what mattered. The same command "
     "continues a search that was stopped, and several processes, also on several machines that share the folder, can "
-    "work on one search. Needs optuna (pip install optuna).",
+    f"work on one search. Needs optuna ({invocation.installing('optuna')}).",
     examples=(
         (
             "tune --config=image_folder --config.dataset.directory=photos --folds=5 --trials=30 --workdir=runs/search",
@@ -129,7 +130,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     refuse_unknown(unknown, HELP.flags, settings.SETTINGS)
     launching.refuse_flags_of_others(parsed)
     if importlib.util.find_spec("optuna") is None:
-        raise InputError("tune: optuna is not installed; run pip install optuna")
+        raise InputError(f"tune: optuna is not installed; run {invocation.installing('optuna')}")
     config = settings.load(parsed.config)
     settings.override(config, parsed.overrides)
     _check(config)

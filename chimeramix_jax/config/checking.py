@@ -22,6 +22,7 @@ from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName, is_built_in
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
 from chimeramix_jax.paths import local_path, refuse_other_encodings
+from chimeramix_jax.runtime import invocation
 
 _STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
@@ -337,7 +338,7 @@ def _check_loss_and_head(settings: Mapping[str, Any]) -> None:
 def _check_logging(settings: Mapping[str, Any]) -> None:
     for key, off, module in (("logging.tensorboard", False, "tensorboardX"), ("logging.wandb", "off", "wandb")):
         if settings[key] != off and importlib.util.find_spec(module) is None:
-            raise InputError(f"{key}: {settings[key]!r} needs the package {module}; pip install {module}")
+            raise InputError(f"{key}: {settings[key]!r} needs the package {module}; {invocation.installing(module)}")
 
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:

@@ -8,16 +8,17 @@ from chimeramix_jax.data.findings import MUCH_LOST
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.errors import without_control
 from chimeramix_jax.reporting.text_table import aligned
+from chimeramix_jax.reporting.wording import counted
 
 MOST_LISTED = 20  # groups of copies, or files, in the full text; check.json has all
 MOST_FILES = 4  # of a group
 CUT_WORTH_A_WORD = 0.25  # share of the images that lose much of their area to the central crop
 
-# By ``dataset.fit``: what networks see of an image, and what becomes of one that is at least twice as long as wide.
+# By ``dataset.fit``: what the network sees of an image, and what becomes of one that is at least twice as long as wide.
 _SEEN = {"crop": "", "pad": " (the whole photo on grey)", "stretch": " (the whole photo, stretched to a square)"}
 _ELONGATED = {
     "crop": "so that half or more of {each} is cut off",
-    "pad": "so that half or more of what networks see is grey",
+    "pad": "so that half or more of what the network sees is grey",
     "stretch": "and {each} is squeezed to half its length or less",
 }
 
@@ -47,8 +48,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     """Yields a line for everything but the table; up to ``most`` groups of copies are listed."""
     sources = {
         "train": f"{findings['evaluate_on']} images: held out of the training images",
-        "validation": "validation images: those that the data have",
-        "test": "test images: those that the data have",
+        "validation": "validation images: from the data's own validation part",
+        "test": "test images: from the data's own test part",
         "folds": "no test images: accuracy is measured by cross-validation on the training images",
     }
     yield sources[findings["held_out_from"]]
@@ -56,26 +57,27 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
     fit = findings.get("fit", "crop")  # earlier versions cropped all photos
     network = findings["network_side"]
     stored = findings.get("stored_side", network)  # earlier versions did not record it
-    seen = f"{network}{f', enlarged from {stored}' if stored < network else ''}{_SEEN[fit]}"
-    yield f"image size in pixels: {_range(width)} wide, {_range(height)} high; networks see {seen}"
+    stored_size = f", enlarged from {stored}x{stored}" if stored < network else ""
+    seen = f"{network}x{network} pixels{stored_size}{_SEEN[fit]}"
+    yield f"image size in pixels: {_range(width)} wide, {_range(height)} high; the network sees {seen}"
     for key, what in (
         ("enlarged", f"smaller than {min(network, stored)} and {{are}} enlarged"),
         ("elongated", f"twice as long as wide or more, {_ELONGATED[fit]}"),
     ):
         if count := findings[key]:
             are, each = ("is", "it") if count == 1 else ("are", "each")
-            yield f"{count} image{'' if count == 1 else 's'} {are} {what.format(are=are, each=each)}"
+            yield f"{counted(count, 'image')} {are} {what.format(are=are, each=each)}"
     cut, images = findings.get("cut", 0), sum(findings["images"].values())
     if fit == "crop" and cut > CUT_WORTH_A_WORD * images:
         yield (
             f"{cut} of {images} images lose more than {MUCH_LOST} % of their area to the central crop; "
-            "--config.dataset.fit=pad shows networks the whole photos"
+            "--config.dataset.fit=pad shows the network the whole photos"
         )
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
         if findings["images"][split]:
             yield _balance(findings["imbalance"][split], name)
     if groups := findings.get("groups"):
-        yield f"{_number_of_groups(groups)} in the column group: the images of each are kept together"
+        yield f"{counted(groups, 'group')} in the column group: the images of each are kept together"
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images of almost a single colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
@@ -138,11 +140,11 @@ def _groups(
         where.insert(0, f"{folds or 'none'} in several folds")
     if findings["images"][HELD_OUT]:
         where.insert(0, f"{across or 'none'} in both training and {findings['evaluate_on']} images")
-    yield f"{what}: {_number_of_groups(len(groups))} of images; {', '.join(where)}"
+    yield f"{what}: {counted(len(groups), 'group')} of images; {', '.join(where)}"
     if folds:
         verb, images = ("spans", "its") if folds == 1 else ("span", "their")
         yield (
-            f"{_number_of_groups(folds)} of {what} {verb} several folds: {images} images are predicted by models that "
+            f"{counted(folds, 'group')} of {what} {verb} several folds: {images} images are predicted by models that "
             "were trained on copies of them, so the expected accuracy is too high"
         )
     separated = folds or (across and findings["held_out_from"] == "train")  # by the program, not by the user
@@ -160,7 +162,3 @@ def _groups(
 def file_of(copy: Mapping[str, Any]) -> str:
     """Returns the name of a file of a group of copies, and that the run does not use it, if so."""
     return without_control(copy["file"]) + (" (unused)" if copy["split"] == UNUSED else "")
-
-
-def _number_of_groups(count: int) -> str:
-    return "1 group" if count == 1 else f"{count} groups"

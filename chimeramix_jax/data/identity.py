@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from chimeramix_jax.reporting.wording import counted
+
 _DIGEST_VERSION = 1  # of the content that digests are computed from
 
 SPLITS = TRAIN, HELD_OUT, UNUSED = "train", "held_out", "unused"
@@ -173,8 +175,3 @@ def _places(images: Images) -> dict[str, list[Place]]:
     for image, name, split in sorted(images.elements()):
         places.setdefault(image, []).append((name, split))
     return places
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns a number with its noun: ``1 image``, ``2 images``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

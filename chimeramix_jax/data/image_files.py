@@ -12,6 +12,7 @@ from chimeramix_jax.data import image_metadata, pillow_warnings
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.image_paths import is_raw
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.runtime import invocation
 
 _WHITE = (255, 255, 255, 255)
 _RUN_OTHER_PROGRAMS = ("EPS",)  # formats that Pillow leaves to another program, here Ghostscript
@@ -79,7 +80,8 @@ def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
         if _is_heic(source) and reads_heic:
             raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
         if _is_heic(source):
-            raise unreadable("is a HEIC photo, which needs the package pillow-heif: pip install pillow-heif") from None
+            how = invocation.installing("pillow-heif")
+            raise unreadable(f"is a HEIC photo, which needs the package pillow-heif: {how}") from None
         raise unreadable("is not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise unreadable(f"has more than {Image.MAX_IMAGE_PIXELS} pixels; reduce its size first") from None

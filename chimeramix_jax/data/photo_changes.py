@@ -10,11 +10,11 @@ from chimeramix_jax.data.identity import (
     DataIdentity,
     Images,
     changed_places,
-    counted,
     crossed_lines,
     images_of,
     renamed_classes,
 )
+from chimeramix_jax.reporting.wording import counted
 
 
 def photo_changes(before: DataIdentity, now: DataIdentity) -> list[str]:

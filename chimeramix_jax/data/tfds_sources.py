@@ -13,6 +13,7 @@ from typing import Any
 from chimeramix_jax.config.catalog import TFDS_PREFIX, TfdsName, tfds_name
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.runtime import invocation
 
 _MOST_LISTED = 8  # names in an error message
 _HOW_TO_PREPARE = f"download_and_prepare(file_format={FILE_FORMAT!r})"
@@ -147,7 +148,8 @@ def _prepare(name: str, builder: Any) -> None:
         others = f"; prepared are {', '.join(prepared)}" if prepared else ""
         raise InputError(
             f"dataset.name: {name} is not prepared at {builder.data_dir} yet{others}; preparing it needs TensorFlow: "
-            f"pip install tensorflow, or copy it from a machine where TFDS has prepared it with {_HOW_TO_PREPARE}"
+            f"{invocation.installing('tensorflow')}, or copy it from a machine where TFDS has prepared it with "
+            f"{_HOW_TO_PREPARE}"
         )
     write(builder, name)
 

@@ -24,6 +24,7 @@ from chimeramix_jax.models.layers import DoublingConvolution
 from chimeramix_jax.models.normalization import BatchNorm
 from chimeramix_jax.models.resnet import ResNet
 from chimeramix_jax.models.wide_resnet import WideResNet
+from chimeramix_jax.runtime import invocation
 
 Weights = Mapping[str, np.ndarray]
 Module = TypeVar("Module", bound=nnx.Module)
@@ -93,7 +94,7 @@ def read_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        raise InputError(f"{path}: reading a PyTorch file needs torch: pip install torch") from None
+        raise InputError(f"{path}: reading a PyTorch file needs torch: {invocation.installing('torch')}") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -96,14 +96,26 @@ class Verdict:
 
     @property
     def against_chance(self) -> str:
-        """The comparison with guessing, as the end of a sentence.
+        """The comparison of the accuracy with guessing, as the end of a sentence."""
+        if self._side_of_chance:
+            return f"clearly {'more' if self._side_of_chance > 0 else 'less'} than chance"
+        return f"too few {self.images} to tell the two apart"
+
+    @property
+    def model_against_chance(self) -> str:
+        """The comparison of the model with guessing, as a sentence."""
+        if self._side_of_chance:
+            return f"The model is clearly {'better' if self._side_of_chance > 0 else 'worse'} than chance."
+        return f"There are too few {self.images} to tell the model from chance."
+
+    @property
+    def _side_of_chance(self) -> int:
+        """1 if the accuracy is clearly above chance, -1 if it is clearly below, else 0.
 
         The interval excludes the accuracies that a score test at 5 % rejects, so no other test is needed.
         """
         low, high = self.classifier.interval
-        if low > self.chance:
-            return "clearly more than chance"
-        return "clearly less than chance" if high < self.chance else f"too few {self.images} to tell the two apart"
+        return (low > self.chance) - (high < self.chance)
 
     @property
     def digits(self) -> int:

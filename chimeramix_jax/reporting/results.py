@@ -10,7 +10,7 @@ from chimeramix_jax.reporting.calibration_text import closing_line
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.splits import FOLDS, split_of
+from chimeramix_jax.reporting.splits import FOLDS, split_name, split_of
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
 
@@ -36,7 +36,7 @@ def summary_table(rows: Sequence[SummaryRow]) -> str:
     """
     if not rows:
         return ""
-    table = [["experiment", "images per class", "top-1", "95% interval", "top-5", "time"], *map(_cells, rows)]
+    table = [["experiment", "images per class", "accuracy", "95 % interval", "top-5", "time"], *map(_cells, rows)]
     return "\n".join([aligned(table), *_gains(rows)])
 
 
@@ -64,6 +64,17 @@ def closing_text(results: Mapping[str, Any]) -> str:
     parts += [textwrap.fill(sentence, _WIDTH, break_on_hyphens=False) for sentence in epochs_left_out(results)]
     parts.append(written_text(results.get("files", [])))
     return "\n\n".join(part for part in parts if part)
+
+
+def in_one_sentence(results: Mapping[str, Any]) -> str:
+    """Returns the accuracy of a run on photos as a plain sentence, beside that of guessing."""
+    row, split, chance = results["summary"][-1], split_of(results), 1 / len(results["class_names"])
+    share = statistics.percent(row["top_1"], row["examples"])
+    if split == FOLDS:
+        recognised = f"{share} of new photos are expected to be recognised"
+    else:
+        recognised = f"{share} of {row['examples']} {split_name(split)} photos were recognised"
+    return f"{recognised}; guessing would give {100 * chance:.{0 if chance >= 0.05 else 1}f}%."
 
 
 def _warnings(results: Mapping[str, Any]) -> Iterator[str]:
@@ -116,7 +127,7 @@ def _beside_the_test(folds: Mapping[str, Any]) -> str:
     """Returns the line about the folds of a run that also has test images."""
     low, high = (statistics.percent(bound, folds["examples"]) for bound in folds["interval"])
     accuracy = statistics.percent(folds["expected_accuracy"], folds["examples"])
-    interval = f"95% interval {low.removesuffix('%')} to {high}"
+    interval = f"95 % interval {low.removesuffix('%')} to {high}"
     return f"expected from {_folds_in_words(folds)}: {accuracy}, {interval}{_less_optimism(folds)}"
 
 
@@ -141,7 +152,7 @@ def _gains(rows: Sequence[SummaryRow]) -> list[str]:
         if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines:
             difference = statistics.points(row["top_1"] - baselines[row["max_labels_per_class"]], row["examples"])
             pair = f"{row['experiment']} against baseline, {_images(row)} images per class"
-            lines.append(f"{pair}: {difference} percentage points top-1{_significance(row)}")
+            lines.append(f"{pair}: {difference} percentage points{_significance(row)}")
     return lines
 
 

@@ -80,7 +80,7 @@ def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:
     lines.append(["mean", *[_percent(name, column.mean, pooled_examples) for name, column in over_seeds.items()], ""])
     if len(measured) > 1:
         intervals = [_interval(name, column, pooled_examples) for name, column in over_seeds.items()]
-        lines.append([f"{CONFIDENCE:.0%} interval", *intervals, ""])
+        lines.append([f"{100 * CONFIDENCE:.0f} % interval", *intervals, ""])
     return aligned(lines)
 
 

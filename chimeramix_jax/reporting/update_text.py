@@ -5,10 +5,11 @@ from typing import Any
 
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.text_table import aligned
+from chimeramix_jax.reporting.wording import counted
 
 Record = Mapping[str, Any]  # the content of ``update.json``
 
-HEADER = ["photos", "number", "old model", "new model", "difference", "95% interval"]
+HEADER = ["photos", "number", "old model", "new model", "difference", "95 % interval"]
 
 
 def text(record: Record) -> str:
@@ -49,7 +50,7 @@ def conclusion(record: Record) -> str:
             "cannot be compared."
         )
     more = figures["new_right"] - figures["old_right"]
-    of_all = f"{_photos(figures['number'])} that neither model was trained on"
+    of_all = f"{counted(figures['number'], 'photo')} that neither model was trained on"
     if not more:
         return f"Both models are right on {figures['new_right']} of the {of_all}."
     test = f"(exact McNemar test, {statistics.p_in_words(figures['mcnemar_p'])})"
@@ -76,10 +77,10 @@ def notes(record: Record) -> list[str]:
     left_out = record["left_out"]
     new, old = left_out["new_training_photos"], left_out["now_training_photos"]
     if new or old:
-        parts = [_photos(count, kind) for count, kind in ((new, "new "), (old, "old ")) if count]
+        parts = [counted(count, noun) for count, noun in ((new, "new photo"), (old, "old photo")) if count]
         lines.append(f"Not compared, because only the new model was trained on them: {' and '.join(parts)}.")
     if count := left_out["no_longer_training_photos"]:
-        lines.append(f"Not compared, because only the old model was trained on them: {_photos(count)}.")
+        lines.append(f"Not compared, because only the old model was trained on them: {counted(count, 'photo')}.")
     was_chosen, by_folds = record["recipe_was_chosen"], record["by_folds"]
     if count := left_out.get("training_photos_of_both", 0):
         lines.append(_about_photos_without_a_fold(count, was_chosen=was_chosen))
@@ -101,7 +102,8 @@ def notes(record: Record) -> list[str]:
 
 
 def _about_photos_without_a_fold(count: int, *, was_chosen: bool) -> str:
-    line = f"Not compared, because the old run has no model like its final one without them: {_photos(count, 'old ')}."
+    photos = counted(count, "old photo")
+    line = f"Not compared, because the old run has no model like its final one without them: {photos}."
     if not was_chosen:
         return line
     return f"{line} The models that its choice trained without them had a part of the time only."
@@ -111,10 +113,6 @@ def _about_new_classes(classes: Mapping[str, Any]) -> str:
     names = ", ".join(repr(name) for name in classes["names"])
     of_new = "the new class" if len(classes["names"]) == 1 else "the new classes"
     return (
-        f"The old model does not know {of_new} {names}: of {_photos(classes['number'])} there that the new model was "
-        f"not trained on, it is right on {classes['new_right']}."
+        f"The old model does not know {of_new} {names}: of {counted(classes['number'], 'photo')} there that the new "
+        f"model was not trained on, it is right on {classes['new_right']}."
     )
-
-
-def _photos(number: int, kind: str = "") -> str:
-    return f"{number} {kind}photo{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.catalog import lists_of, place_of_images
 from chimeramix_jax.reporting.statistics import Estimate, stratified
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import Figure, Protocol, TableDataset
 from chimeramix_jax.runs.workdir import Workdir
@@ -211,7 +212,7 @@ def _training_images(by_division: Mapping[int, ConfigDict]) -> str:
 
 def _runs(seeds: int, by_division: Mapping[int, ConfigDict]) -> str:
     if len(by_division) > 1:
-        return f"{seeds} {'seed' if seeds == 1 else 'seeds'} on each of {len(by_division)} divisions"
+        return f"{counted(seeds, 'seed')} on each of {len(by_division)} divisions"
     drawn = _NONE in by_division
     if seeds == 1:
         return "1 seed, with images of its own" if drawn else "1 seed"

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import dataset_entry, lists_of
 from chimeramix_jax.reporting.progress import duration
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.sweep.finished import is_finished, results, seconds_of
 from chimeramix_jax.sweep.plan import Job, State
 
@@ -130,7 +131,7 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     if not known:
         return ""
     seconds = sum(_run_steps(job) * times.seconds[work_of(job)] for job in known)
-    measured = [f"{times.runs} finished run{'' if times.runs == 1 else 's'}"] if times.runs else []
+    measured = [counted(times.runs, "finished run")] if times.runs else []
     measured += ["steps timed now"] if times.timed else []
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
     jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"

@@ -112,5 +112,5 @@ def with_time_and_place(
         seconds, runs = estimate
         source = "a run" if runs == 1 else f"the median of {runs} runs"
         time = [f"expected time: {duration(seconds)}, that of {source} with the same settings and numbers of images"]
-    place = f"images as networks see them: {workdir.images_picture}; all findings: {workdir.check_findings}"
+    place = f"images as the network sees them: {workdir.images_picture}; all findings: {workdir.check_findings}"
     return [*lines, *time, place]

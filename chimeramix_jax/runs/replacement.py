@@ -38,7 +38,7 @@ def stored_settings(workdir: Workdir) -> ConfigDict:
     if workdir.has_config():
         return workdir.read_config()
     if workdir.auto_record.exists():
-        raise InputError(f"--workdir={workdir.path}: the choice of a recipe is not finished; finish it first")
+        raise InputError(f"--workdir={workdir.path}: holds a run that is not finished; finish it first")
     seeds = sorted(path.parent for path in workdir.path.glob("*/config.json"))
     hint = f"; an update is of a single run, such as {seeds[0]}" if seeds else ""
     raise InputError(f"--workdir={workdir.path}: holds no run to update{hint}")

@@ -1,6 +1,7 @@
-"""How to start this program again: the first words of the commands that it prints and puts into reports."""
+"""How to start this program again, and how to install packages for it: words of commands that it prints."""
 
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -14,14 +15,23 @@ def from_anywhere() -> list[str]:
     command = Path(sysconfig.get_path("scripts"), COMMAND)
     if command.exists():
         return [COMMAND if _is_found(COMMAND, command) else str(command)]
-    python = "python" if _is_found("python", Path(sys.executable)) else sys.executable
     main = Path(__file__).parents[2] / "main.py"
-    return [python, str(main)] if main.exists() else [python, "-m", "chimeramix_jax"]
+    return [_python(), str(main)] if main.exists() else [_python(), "-m", "chimeramix_jax"]
 
 
 def from_here() -> list[str]:
     """Returns the same words for the current folder, with paths below it made relative, which is easier to read."""
     return [*map(_shortened, from_anywhere())]
+
+
+def installing(*packages: str) -> str:
+    """Returns the command that installs packages into this Python's environment, also if that is not active."""
+    return shlex.join([_shortened(_python()), "-m", "pip", "install", *packages])
+
+
+def _python() -> str:
+    """Returns ``python`` if the shell finds this Python by that name, else its path."""
+    return "python" if _is_found("python", Path(sys.executable)) else sys.executable
 
 
 def _is_found(name: str, path: Path) -> bool:

@@ -11,6 +11,7 @@ from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import not_one_of
 from chimeramix_jax.reporting.seed_table import rollback_lines
 from chimeramix_jax.reporting.statistics import holm
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import Address, Status, Trial
@@ -140,7 +141,7 @@ def _chosen_by_folds(trials: Sequence[Trial], metric: str) -> list[str]:
     chosen = [trial for trial in trials if trial.optimism]
     if not chosen:
         return []
-    runs = f"the recipe of {len(chosen)} run{'' if len(chosen) == 1 else 's'} was chosen by the images of the folds"
+    runs = f"the recipe of {counted(len(chosen), 'run')} was chosen by the images of the folds"
     if metric != "top1":
         return [f"{runs}, so that this metric is too high, which is not corrected; top-1 accuracy is"]
     points = 100 * sum(trial.optimism for trial in chosen) / len(chosen)

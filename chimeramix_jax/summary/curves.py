@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import Estimate
+from chimeramix_jax.runtime import invocation
 from chimeramix_jax.summary.sections import Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import METRICS
 
@@ -44,7 +45,8 @@ def require_matplotlib() -> None:
     """Raises InputError unless matplotlib is installed."""
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError(
-            "curves: matplotlib is not installed; run pip install matplotlib, or leave the curves out with --nocurves"
+            f"curves: matplotlib is not installed; run {invocation.installing('matplotlib')}, or leave the curves out "
+            "with --nocurves"
         )
 
 

@@ -92,4 +92,4 @@ def _outcome(job: Job, code: int, seconds: float) -> str:
     results = [Workdir(run.workdir).read_results() for run in job.runs]
     measured = (content[split_of(content)] for content in results)
     accuracies = (percent(top1_of(one), one["examples"]) for one in measured)
-    return f"done in {duration(seconds)}, top-1 {', '.join(accuracies)}"
+    return f"done in {duration(seconds)}, accuracy {', '.join(accuracies)}"

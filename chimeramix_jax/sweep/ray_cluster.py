@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, in_one_line
-from chimeramix_jax.runtime import stopping
+from chimeramix_jax.runtime import invocation, stopping
 from chimeramix_jax.sweep import lease
 from chimeramix_jax.sweep.finished import is_finished
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_lines, write_error
@@ -90,7 +90,8 @@ def address_of(given: str | None) -> str:
 def require(address: str) -> None:
     """Raises InputError unless Ray is installed and the cluster at this address answers."""
     if importlib.util.find_spec("ray") is None:
-        raise InputError("--launcher=ray: Ray is not installed; run pip install ray, with the version of the cluster")
+        how = invocation.installing("ray")
+        raise InputError(f"--launcher=ray: Ray is not installed; run {how}, with the version of the cluster")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # By default, Ray repeats a task for ever whose worker it kills because the memory of the node is full.
     os.environ.setdefault("RAY_task_oom_retries", str(REPETITIONS))

@@ -18,6 +18,7 @@ from typing import Any
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime import invocation
 from chimeramix_jax.stored_format import read
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import RunProcess, Task
@@ -71,7 +72,7 @@ class ContinuedWhenRequeued:
 def require() -> None:
     """Raises InputError unless submitit and Slurm are available."""
     if importlib.util.find_spec("submitit") is None:
-        raise InputError("--launcher=slurm: submitit is not installed; run pip install submitit")
+        raise InputError(f"--launcher=slurm: submitit is not installed; run {invocation.installing('submitit')}")
     if shutil.which("sbatch") is None:
         raise InputError(
             "--launcher=slurm: there is no sbatch on this machine; use a machine with Slurm, or --launcher=local"

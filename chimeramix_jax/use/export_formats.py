@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 
 from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.runtime import invocation
 
 ONNX = "onnx"
 STABLEHLO = "stablehlo"
@@ -34,4 +35,4 @@ def check(file_format: str | None, *, half: bool = False) -> None:
     packages = _PACKAGES.get(file_format, ())
     if not all(map(importlib.util.find_spec, packages)):
         names = f"package{'s' if len(packages) > 1 else ''} {' and '.join(packages)}"
-        raise InputError(f"--format={file_format}: needs the {names}; pip install {' '.join(packages)}")
+        raise InputError(f"--format={file_format}: needs the {names}; {invocation.installing(*packages)}")

@@ -106,9 +106,9 @@ def test_a_choice_is_not_made_in_the_directory_of_another_run_or_choice(settings
     with pytest.raises(InputError, match="use choose_and_train"):
         chimeramix_jax.train_and_evaluate(settings(), tmp_path / "run")
     Workdir(tmp_path / "run").claim(settings())
-    with pytest.raises(InputError, match="holds a run without a choice"):
+    with pytest.raises(InputError, match="holds a run that was trained without --minutes or a choice"):
         chimeramix_jax.choose_and_train(settings(), tmp_path / "run")
-    with pytest.raises(InputError, match="the choice of a recipe is not finished"):
+    with pytest.raises(InputError, match="holds a run that is not finished"):
         chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="report")
     with pytest.raises(InputError, match="--stage=generator: a chosen recipe is trained as a whole"):
         chimeramix_jax.choose_and_train(settings(), tmp_path / "run", stage="generator")
@@ -120,9 +120,7 @@ def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path)
     record = final._own_record(Record(stored), settings(), Workdir(tmp_path))
     assert record.requested == config_to_dict(settings())
     stored["dataset"]["fit"] = "pad"
-    with pytest.raises(
-        InputError, match=r"holds a choice with other settings \(dataset\.fit: 'pad' stored, 'crop' req"
-    ):
+    with pytest.raises(InputError, match=r"holds a run with other settings \(dataset\.fit: 'pad' stored, 'crop' req"):
         final._own_record(Record(stored), settings(), Workdir(tmp_path))
 
 
@@ -209,10 +207,31 @@ def test_what_an_interrupted_process_trained_of_a_timing_is_trained_again(settin
     for folder, is_kept in ((trials.TIMING, False), ("rung-1", True)):
         generator = run.auto / folder / "fold-1-of-2" / "chimeramix_grid" / "generator"
         generator.mkdir(parents=True)
-        of_folds = trials.FoldTrials(settings(), run, lambda _: None)
+        of_folds = trials.FoldTrials(settings(), run, ("chimeramix_grid",), lambda _: None)
         with pytest.raises(Killed):
             of_folds.run("chimeramix_grid", Schedule(1, 1), folder, 1)
         assert generator.exists() == is_kept
+
+
+@pytest.mark.parametrize(
+    ("recipes", "folder", "fold", "line"),
+    [
+        (("cutmix",), trials.TIMING, 0, "measuring how long an epoch takes"),
+        (("cutmix",), trials.TIMING, 1, "measuring how long an epoch takes"),
+        (("cutmix",), "rung-1", 2, "fold 2 of 5"),
+        (("cutmix", "mixup"), trials.TIMING, 1, "measuring how long an epoch of cutmix takes"),
+        (("cutmix", "mixup"), "rung-1", 4, "comparison 1 of 1, fold 4: cutmix"),
+        (menu.MENU, "rung-2", 1, "comparison 2 of 2, fold 1: cutmix"),
+    ],
+)
+def test_progress_names_recipes_only_if_there_is_a_choice(
+    settings, tmp_path, monkeypatch, capsys, recipes, folder, fold, line
+):
+    monkeypatch.setattr(trials, "prepared", killed)
+    of_folds = trials.FoldTrials(settings(folds=5), Workdir(tmp_path), recipes, lambda _: None)
+    with pytest.raises(Killed):
+        of_folds.run("cutmix", Schedule(0, 1), folder, fold)
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def chosen_by_folds(config, run):
@@ -313,7 +332,7 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
     assert "How long it was trained" in page and "How the recipe was chosen" not in page
     assert "single run of a given recipe" in (tmp_path / "run" / "model_card.md").read_text()
     config.larger_sides = ""
-    with pytest.raises(InputError, match=r"holds a choice with other settings \(larger_sides: '16,24' stored, '' req"):
+    with pytest.raises(InputError, match=r"holds a run with other settings \(larger_sides: '16,24' stored, '' req"):
         chimeramix_jax.choose_and_train(config, tmp_path / "run")
 
 

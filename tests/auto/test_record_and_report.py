@@ -85,6 +85,15 @@ def test_a_setting_that_recipes_set_themselves_is_said_to_be_theirs(capsys):
     assert line == ("chimeramix: warning: augment.policy: is overridden by mixup_trivialaugment")
 
 
+@pytest.mark.parametrize("flag", ["--retrain", "--generator_workdir=runs/other"])
+def test_flags_that_a_limited_time_leaves_without_effect_are_refused_without_speaking_of_a_choice_alone(flag):
+    parsed = main_command.parse_arguments(
+        ["--config=image_folder", "--config.dataset.directory=tests", "--minutes=5", flag]
+    )
+    with pytest.raises(InputError, match=rf"^{flag.partition('=')[0]}: cannot be used with --minutes or a choice"):
+        actions._choose(parsed)
+
+
 def test_recipes_with_the_same_masks_share_generators():
     config = settings.load("digits:auto")
     families = {recipe: menu.family(recipe, config) for recipe in menu.MENU}
@@ -107,7 +116,16 @@ def test_recipes_with_the_same_masks_share_generators():
         (["--config=digits", "--minutes=5", "--config.minutes=9"], "minutes: is set twice, to '5.0' and '9'"),
         (["--config=digits", "--config.minutes=5", "--config.classifier.epochs=3"], "classifier.epochs was set, but"),
         (["--config=digits:auto", "-config.classifier.epochs=3"], "--minutes: classifier.epochs was set, but"),
-        (["--config=digits", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
+        (
+            ["--config=digits", "--minutes=5", "--config.seeds=0:2"],
+            "seeds: '0:2', but --minutes plans the time for a single seed; it must be empty",
+        ),
+        (["--config=digits", "--minutes=5", "--fold_repeats=2"], "fold_repeats: 2, but --minutes plans the time for a"),
+        (
+            ["--config=digits", "--minutes=5", "--config.classifier.members=5"],
+            "classifier.members: 5, but --minutes plans the time for a single network; it must be 1",
+        ),
+        (["--config=digits:auto", "--minutes=5", "--config.seeds=0:2"], "seeds: '0:2', but to choose a recipe"),
         (
             ["--config=digits:auto", "--minutes=0"],
             "--minutes: '0' is not allowed; it must be a number of minutes above 0",

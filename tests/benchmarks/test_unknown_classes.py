@@ -7,6 +7,7 @@ from scipy import stats
 
 from benchmarks import unknown_classes
 from benchmarks.unknown_classes import auroc, scores_of, unknown_accepted
+from chimeramix_jax.config import load
 
 
 def test_the_area_is_that_of_the_rank_sum_test():
@@ -29,6 +30,17 @@ def test_scores_are_higher_for_certain_photos():
     assert scores["probability"][1] == pytest.approx(1 / (1 + np.exp(-2)))
     assert scores["energy"][1] == pytest.approx(2 * np.log(np.exp(2) + 1))
     assert scores["energy, no temperature"][0] == pytest.approx(np.log(2))
+
+
+def test_the_default_experiment_is_that_of_a_folder_of_photos(tmp_path, monkeypatch):
+    def measure(arguments, seed):
+        raise LookupError(arguments.experiment)
+
+    monkeypatch.setattr(unknown_classes, "_measure", measure)
+    monkeypatch.setattr(unknown_classes.cpu_setup, "prepare", lambda: None)
+    monkeypatch.setattr("sys.argv", ["unknown_classes", f"--images={tmp_path}"])
+    with pytest.raises(LookupError, match=f"^{load('image_folder').experiment}$"):
+        unknown_classes.main()
 
 
 @pytest.mark.parametrize("splits", [True, False])

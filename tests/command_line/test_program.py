@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import chimeramix_jax
 from chimeramix_jax.command_line import exits, program
 from chimeramix_jax.config import load, to_json
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime import invocation
 
 REPOSITORY = Path(__file__).parents[2]
 MAIN = REPOSITORY / "main.py"
+PROGRAM = shlex.join(invocation.from_anywhere())  # the beginning of commands that start it, as the help shows them
 
 SWEEP = ("sweep", "--datasets=digits", "--experiments=baseline")
 
@@ -87,7 +90,24 @@ def call(tmp_path, monkeypatch, capsys):
 def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
     process = run_main("--help", cwd=tmp_path)
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.startswith("Usage: python main.py [FLAGS]")
+    assert " ".join(process.stdout.split()).startswith(f"Usage: {PROGRAM} [FLAGS]")
+
+
+def test_windows_is_refused_in_one_line_before_anything_is_imported_that_it_lacks(tmp_path):
+    code = """
+        import runpy, signal, sys
+
+        sys.platform = "win32"
+        sys.modules["fcntl"] = None
+        del signal.SIGUSR1, signal.SIGHUP
+        sys.argv = [sys.argv[1], "--help"]
+        sys.path.insert(0, sys.argv[0].removesuffix("main.py"))
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(MAIN)]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("chimeramix: Windows is not supported") and process.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -104,6 +124,16 @@ def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
         (["--config.generator.learning_rate_drops=(0.5,"], ["generator.learning_rate_drops: '(0.5,'"]),
         (["--config.generator.learning_rate=nan"], ["generator.learning_rate: nan"]),
         (["--config.dataset.name=digit"], ["dataset.name", "'digit'", "digits"]),
+        (
+            ["--config.dataset.directory=photos"],
+            ["dataset.directory: 'photos'", "without --config, the data set is digits: add --config=image_folder\n"],
+        ),
+        (["--config.dataset.fit=pad", "--minutes=9"], ["dataset.fit: 'pad'", ": add --config=image_folder\n"]),
+        (["--config=cifar10", "--config.dataset.directory=photos"], ["cub, isic2018, eurosat, clamm can use it\n"]),
+        (
+            ["--config.dataset.name=cifar10", "--config.dataset.directory=photos"],
+            ["cub, isic2018, eurosat, clamm can use it\n"],
+        ),
         (["--config=nosuch.py"], ["nosuch.py", "no such file"]),
         ([f"--config={REPOSITORY}/configs/digits.py:baselin"], ["experiment: 'baselin'", "did you mean 'baseline'?"]),
         (["--stage=clasifier"], ["--stage: 'clasifier'", "did you mean 'classifier'?", "generator"]),
@@ -242,10 +272,10 @@ def test_mistakes_are_answered_without_importing_jax(tmp_path):
 @pytest.mark.parametrize(
     ("command", "usage"),
     [
-        ([str(MAIN), "sweep"], "python main.py sweep --datasets"),
-        (["-m", "chimeramix_jax", "summarize"], "python -m chimeramix_jax summarize FOLDER"),
-        (["-m", "chimeramix_jax.sweep"], "python -m chimeramix_jax sweep --datasets"),
-        (["-m", "chimeramix_jax.summarize"], "python -m chimeramix_jax summarize FOLDER"),
+        ([str(MAIN), "sweep"], "sweep --datasets"),
+        (["-m", "chimeramix_jax", "summarize"], "summarize FOLDER"),
+        (["-m", "chimeramix_jax.sweep"], "sweep --datasets"),
+        (["-m", "chimeramix_jax.summarize"], "summarize FOLDER"),
     ],
     ids=["main.py", "package", "sweep", "summarize"],
 )
@@ -255,7 +285,7 @@ def test_subcommands_are_reached_from_every_entry_point(tmp_path, command, usage
         [sys.executable, *command, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment
     )
     assert (process.returncode, process.stderr) == (0, "")
-    assert process.stdout.startswith(f"Usage: {usage}")
+    assert " ".join(process.stdout.split()).startswith(f"Usage: {PROGRAM} {usage}")
 
 
 def test_without_arguments_the_digits_are_trained_whole_from_any_directory(call):

@@ -125,8 +125,8 @@ def test_a_sentence_recommends_to_pad_if_many_photos_lose_much_to_the_crop(photo
     assert found["cut"] == 8 and found["fit"] == "crop"
     (sentence,) = [line for line in findings_text.lines(found, 0) if "dataset.fit" in line]
     assert sentence == (
-        "8 of 16 images lose more than 30 % of their area to the central crop; --config.dataset.fit=pad shows networks "
-        "the whole photos"
+        "8 of 16 images lose more than 30 % of their area to the central crop; --config.dataset.fit=pad shows the "
+        "network the whole photos"
     )
     assert sentence in findings_text.full_text(found) and sentence in findings_text.summary(found)
 
@@ -139,7 +139,11 @@ def test_there_is_no_such_sentence_if_few_photos_do_or_they_are_shown_whole(phot
 
 
 def test_what_becomes_of_long_photos_depends_on_the_fit(photos_of_shapes):
-    expected = {"crop": "is cut off", "pad": "what networks see is grey", "stretch": "is squeezed to half its length"}
+    expected = {
+        "crop": "is cut off",
+        "pad": "what the network sees is grey",
+        "stretch": "is squeezed to half its length",
+    }
     for fit, words in expected.items():
         found = photos_of_shapes((90, 30), (20, 20), fit=fit)
         assert "4 images are twice as long as wide or more" in findings_text.full_text(found)
@@ -153,10 +157,10 @@ def test_images_that_are_stored_at_a_smaller_side_than_networks_see_are_said_to_
     dataset = load_few_shot(config, None, seed=0, folds=2)
     found = findings_of(dataset, "test", network_side=64).to_dict()
     assert (found["network_side"], found["stored_side"], found["enlarged"]) == (64, 16, 0)
-    assert "networks see 64, enlarged from 16\n" in findings_text.full_text(found)
+    assert "the network sees 64x64 pixels, enlarged from 16x16\n" in findings_text.full_text(found)
     assert findings_of(dataset, "test", network_side=24).to_dict()["enlarged"] == 0  # the flat one has 20 pixels
     del found["stored_side"]  # of an earlier version
-    assert "networks see 64\n" in findings_text.full_text(found)
+    assert "the network sees 64x64 pixels\n" in findings_text.full_text(found)
 
 
 def test_findings_of_earlier_versions_are_shown_as_of_cropped_photos(photos_of_shapes):

@@ -1,3 +1,5 @@
+import pytest
+
 from chimeramix_jax.data import findings_text
 
 
@@ -48,6 +50,20 @@ def test_copies_in_several_folds_are_said_to_make_the_expected_accuracy_too_high
     )
     harmless = findings_text.full_text(made(near_duplicates=[within], **only_folds))
     assert "none in several folds" in harmless and "too high" not in harmless
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("train", "test images: held out of the training images"),
+        ("test", "test images: from the data's own test part"),
+        ("validation", "validation images: from the data's own validation part"),
+    ],
+)
+def test_it_is_said_where_the_test_images_come_from_and_at_which_size_images_are_seen(source, line):
+    lines = findings_text.summary(made(held_out_from=source))
+    assert line in lines
+    assert "image size in pixels: 96 wide, 64 to 96 (median 80) high; the network sees 32x32 pixels" in lines
 
 
 def test_findings_of_earlier_versions_say_nothing_of_folds():

@@ -15,6 +15,7 @@ from chimeramix_jax.data import few_shot_indices, load_few_shot
 from chimeramix_jax.data.builders.tfds_images import scan_tfds
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime.invocation import installing
 from tests.data import tfds_sets
 
 
@@ -195,7 +196,7 @@ def test_an_image_that_cannot_be_decoded_is_named_or_skipped(config):
         ("tfds:mnist/large", "names the configuration 'large', which is not known; mnist has no configurations"),
         ("tfds:", "dataset.name: 'tfds:' is not allowed; it must be tfds:NAME"),
         ("tfds:mnist:latest", "is not allowed; it must be tfds:NAME"),
-        ("tfds:kmnist", "preparing it needs TensorFlow: pip install tensorflow, or copy it"),
+        ("tfds:kmnist", f"preparing it needs TensorFlow: {installing('tensorflow')}, or copy it"),
         ("tfds:lfw", "dataset.name: tfds:lfw has no feature of type ClassLabel; it has "),
         ("tfds:coco", "dataset.name: tfds:coco needs a package that is not installed ("),
     ],

@@ -46,6 +46,18 @@ def test_an_accuracy_below_chance_is_called_so():
     assert judged(5, np.arange(100) % 5).against_chance == "clearly less than chance"
 
 
+@pytest.mark.parametrize(
+    ("right", "sentence"),
+    [
+        (5, "The model is clearly worse than chance."),
+        (20, "There are too few test images to tell the model from chance."),
+        (50, "The model is clearly better than chance."),
+    ],
+)
+def test_a_sentence_says_whether_the_model_is_better_than_chance(right, sentence):
+    assert judged(right, np.arange(100) % 5).model_against_chance == sentence
+
+
 def test_the_baseline_is_compared_image_by_image():
     found = judged(60, np.arange(100) % 5, baseline=range(20, 70))
     assert (found.difference.only_first, found.difference.only_second) == (20, 10)

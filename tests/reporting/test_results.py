@@ -1,4 +1,6 @@
-from chimeramix_jax.reporting.results import SummaryRow, closing_text, summary_table, written_text
+import pytest
+
+from chimeramix_jax.reporting.results import SummaryRow, closing_text, in_one_sentence, summary_table, written_text
 
 
 def row(
@@ -22,11 +24,11 @@ def row(
 
 def test_the_table_is_aligned_and_followed_by_the_gain_in_percentage_points():
     assert summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.53125, top_5=None)]).splitlines() == [
-        "experiment       images per class   top-1     95% interval   top-5    time",
-        "---------------  ----------------  ------  ---------------  ------  ------",
-        "baseline                        5  50.00%  49.02 to 50.98%  95.00%  1m 15s",
-        "chimeramix_grid                 5  53.12%  52.14 to 54.10%       -  1m 15s",
-        "chimeramix_grid against baseline, 5 images per class: +3.12 percentage points top-1",
+        "experiment       images per class  accuracy    95 % interval   top-5    time",
+        "---------------  ----------------  --------  ---------------  ------  ------",
+        "baseline                        5    50.00%  49.02 to 50.98%  95.00%  1m 15s",
+        "chimeramix_grid                 5    53.12%  52.14 to 54.10%       -  1m 15s",
+        "chimeramix_grid against baseline, 5 images per class: +3.12 percentage points",
     ]
 
 
@@ -36,19 +38,33 @@ def test_a_result_below_the_baseline_has_a_negative_difference():
 
 def test_few_test_images_give_few_decimals_and_wide_intervals():
     table = summary_table([row("baseline", 0.5, examples=20), row("chimeramix_grid", 0.6, examples=20, alone=[3, 1])])
-    assert "50%     30 to 70%" in table and "60%     39 to 78%" in table and "." not in table.split("against")[0]
-    assert "+10 percentage points top-1, not significant: 3 images correct only here, 1 only by the baseline" in table
+    assert "50%      30 to 70%" in table and "60%      39 to 78%" in table and "." not in table.split("against")[0]
+    assert "+10 percentage points, not significant: 3 images correct only here, 1 only by the baseline" in table
     assert "p = 0.62" in table
 
 
 def test_a_significant_difference_is_called_significant():
     rows = [row("baseline", 0.5, examples=697), row("chimeramix_grid", 0.6, examples=697, alone=[90, 20])]
     table = summary_table(rows)
-    assert "60.0%" in table and "+10.0 percentage points top-1, significant: 90" in table and "p < 0.001" in table
+    assert "60.0%" in table and "+10.0 percentage points, significant: 90" in table and "p < 0.001" in table
 
 
 def test_the_number_of_test_images_is_printed():
     assert "measured on 20 test images" in closing_text({"summary": [row("baseline", 0.5, examples=20)]})
+
+
+@pytest.mark.parametrize(
+    ("part", "classes", "sentence"),
+    [
+        ("test", 6, "58.7% of 455 test photos were recognised; guessing would give 17%."),
+        ("validation", 40, "58.7% of 455 validation photos were recognised; guessing would give 2.5%."),
+        ("folds", 6, "58.7% of new photos are expected to be recognised; guessing would give 17%."),
+    ],
+)
+def test_one_sentence_says_how_many_photos_were_recognised(part, classes, sentence):
+    rows = [row("baseline", 0.5, examples=455), row("mixup", 267 / 455, examples=455)]
+    of_run = {"class_names": ["a"] * classes, "config": {"dataset": {"evaluate_on": part}}, part: {}}
+    assert in_one_sentence({"summary": rows} | of_run) == sentence
 
 
 def test_only_runs_on_the_same_number_of_images_are_compared():

@@ -13,12 +13,12 @@ def result(seed, **top_1):
 def test_the_table_shows_every_seed_the_mean_its_interval_and_the_gain():
     results = [result(0, baseline=0.5, chimeramix_grid=0.625), result(7, baseline=0.75, chimeramix_grid=0.625)]
     assert seed_table.seeds_table(results).splitlines() == [
-        "seed                baseline  chimeramix_grid         difference    time",
-        "------------  --------------  ---------------  -----------------  ------",
-        "0                     50.00%           62.50%             +12.50  1m 00s",
-        "7                     75.00%           62.50%             -12.50  1m 00s",
-        "mean                  62.50%           62.50%              +0.00",
-        "95% interval  0.00 to 100.00            ±0.00  -100.00 to 100.00",
+        "seed                 baseline  chimeramix_grid         difference    time",
+        "-------------  --------------  ---------------  -----------------  ------",
+        "0                      50.00%           62.50%             +12.50  1m 00s",
+        "7                      75.00%           62.50%             -12.50  1m 00s",
+        "mean                   62.50%           62.50%              +0.00",
+        "95 % interval  0.00 to 100.00            ±0.00  -100.00 to 100.00",
     ]
 
 

@@ -109,7 +109,7 @@ def test_where_no_run_is_the_message_says_what_is_there(tmp_path):
     for name, expected in (
         ("nothing", "holds no run to update"),
         ("seeds", f"an update is of a single run, such as {tmp_path / 'seeds' / 'seed-0'}"),
-        ("auto", "the choice of a recipe is not finished"),
+        ("auto", "holds a run that is not finished"),
     ):
         with pytest.raises(InputError, match=expected):
             replacement.stored_settings(Workdir(tmp_path / name))

@@ -38,6 +38,18 @@ def test_an_installed_command_is_named_as_the_shell_finds_it(not_installed, monk
     assert invocation.from_anywhere() == ["chimeramix"]
 
 
+def test_packages_are_installed_into_the_environment_of_this_python(not_installed, monkeypatch, tmp_path):
+    python = tmp_path / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert invocation.installing("jax[cuda13]", "a") == f"{python} -m pip install 'jax[cuda13]' a"
+    monkeypatch.chdir(tmp_path)
+    assert invocation.installing("a") == "environment/bin/python -m pip install a"
+    monkeypatch.setenv("PATH", str(python.parent))  # as in an active environment
+    assert invocation.installing("a") == "python -m pip install a"
+
+
 def test_a_current_folder_that_was_deleted_leaves_words_as_they_are(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")

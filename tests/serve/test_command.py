@@ -17,6 +17,7 @@ from conftest import ROOT
 import chimeramix_jax
 from chimeramix_jax.command_line import exits, program, serve
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runtime.invocation import installing
 from chimeramix_jax.serve import guard, listening
 from chimeramix_jax.serve.examination import Examiner
 from chimeramix_jax.use.prediction import Predictor
@@ -155,7 +156,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(trained_ru
     monkeypatch.setitem(sys.modules, module, None)
     assert program.main(["serve", str(trained_run)]) == 2
     package = serve._PACKAGES[module]
-    assert capsys.readouterr() == ("", f"chimeramix: serve: {package} not installed; run pip install {package}\n")
+    assert capsys.readouterr() == ("", f"chimeramix: serve: {package} not installed; run {installing(package)}\n")
 
 
 def test_an_unfinished_run_is_refused(trained_run, tmp_path):

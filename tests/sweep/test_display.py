@@ -20,7 +20,7 @@ def test_lines_are_permanent_and_only_a_terminal_gets_a_table(stream, monkeypatc
     monkeypatch.setattr(sys, "stderr", stream())
     with Display() as display:
         display.show(RUNNING, "0 done, 1 to do")
-        display.print("[1/1] digits-baseline-5-per-class-seed-0: done in 2m 10s, top-1 93.40%")
+        display.print("[1/1] digits-baseline-5-per-class-seed-0: done in 2m 10s, accuracy 93.40%")
     shown = sys.stderr.getvalue()
-    assert "[1/1] digits-baseline-5-per-class-seed-0: done in 2m 10s, top-1 93.40%\n" in shown.replace("\r", "")
+    assert "[1/1] digits-baseline-5-per-class-seed-0: done in 2m 10s, accuracy 93.40%\n" in shown.replace("\r", "")
     assert ("classifier: 10/50 steps (20%)" in shown) == ("1m 15s" in shown) == (stream is Terminal)

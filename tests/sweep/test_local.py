@@ -97,7 +97,7 @@ def test_jobs_that_wait_for_a_failed_generator_are_not_started_and_all_others_ar
     }
     errors = capsys.readouterr().err
     assert f"{mixed.name} (generator): failed: chimeramix: no" in errors
-    assert f"{plain.name}: done in " in errors and "top-1 50.0%" in errors
+    assert f"{plain.name}: done in " in errors and "accuracy 50.0%" in errors
 
 
 def test_a_run_stopped_from_outside_is_left_for_the_next_command(runs, run_pool, monkeypatch, capsys):

@@ -141,7 +141,7 @@ def test_the_address_is_that_of_the_flag_or_of_the_variable(monkeypatch):
 
 def test_a_missing_ray_is_one_line(monkeypatch):
     monkeypatch.setattr(ray_cluster.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"--launcher=ray: Ray is not installed; run pip install ray"):
+    with pytest.raises(InputError, match=r"--launcher=ray: Ray is not installed; run .* -m pip install ray,"):
         ray_cluster.require("auto")
 
 

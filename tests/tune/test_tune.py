@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from tune.conftest import RATE
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.command_line import program
+from chimeramix_jax.runtime.invocation import from_here, installing
 from chimeramix_jax.tune.trial import Plan
 
 TABLE_WIDTH = 80
@@ -64,7 +66,9 @@ def test_a_search_ends_with_a_config_file_that_can_be_run(tune, tmp_path, calls)
         " ".join((folder / "best.py").read_text().split())
     )
     assert max(map(len, output.partition("written:")[0].splitlines())) < TABLE_WIDTH
-    assert output.splitlines()[-1].endswith(f"--config={folder / 'best.py'}")
+    command = f"{shlex.join(from_here())} --config={folder / 'best.py'}"
+    assert output.splitlines()[-1].endswith(f": {command}")
+    assert command in " ".join((folder / "best.py").read_text().split())
     page = (folder / "search.html").read_text()
     assert page.count("<circle") == 5 and "classifier.learning_rate" in page and "100%" in page
 
@@ -242,7 +246,7 @@ def test_a_missing_optuna_is_one_line(monkeypatch, capsys):
     found = program.choose(["tune"])[0].importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "optuna" else found(name))
     assert program.main(["tune", "--config=digits:baseline"]) == 2
-    assert capsys.readouterr().err == "chimeramix: tune: optuna is not installed; run pip install optuna\n"
+    assert capsys.readouterr().err == f"chimeramix: tune: optuna is not installed; run {installing('optuna')}\n"
 
 
 def test_a_config_file_says_what_to_search(tune, tmp_path):

@@ -157,7 +157,7 @@ def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_t
     checks = checked(config, tmp_path / "check")
     (problem,) = checks.problems
     assert "set --config.dataset.image_side=64, too" in str(problem)
-    assert "networks see 64, enlarged from 32" in checks.text()
+    assert "the network sees 64x64 pixels, enlarged from 32x32" in checks.text()
     choice = load("image_folder:auto")
     choice.dataset, choice.classifier.image_side, choice.minutes = config.dataset, 64, 1.0
     for attempt in (chimeramix_jax.train_and_evaluate, chimeramix_jax.choose_and_train):

@@ -111,7 +111,7 @@ def test_seeds_trained_together_are_bit_for_bit_their_runs_alone_even_if_one_sta
     together, output, errors = together
     assert "generator, mean over seeds: 15/15" in errors
     # If the interval of two very different seeds exceeds 0 to 100 %, its ends are printed instead.
-    assert re.search(r"^mean .*%\n95% interval +(±|\d+(\.\d+)? to )", output, re.MULTILINE)
+    assert re.search(r"^mean .*%\n95 % interval +(±|\d+(\.\d+)? to )", output, re.MULTILINE)
     for seed in (0, 1):
         assert results(together / f"seed-{seed}")["seed"] == seed
         assert f"{results(together / f'seed-{seed}')['test']['top1']:.1%}" in output

@@ -238,7 +238,7 @@ def test_packages_that_are_missing_are_named(trained_run, capsys, monkeypatch):
     monkeypatch.setattr(export_formats.importlib.util, "find_spec", lambda name: None)
     for name, packages in (("onnx", "onnx onnxruntime"), ("savedmodel", "tensorflow")):
         assert command_line.main(["--stage=export", f"--workdir={trained_run}", f"--format={name}"]) == 2
-        assert capsys.readouterr().err.endswith(f"; pip install {packages}\n")
+        assert capsys.readouterr().err.endswith(f" -m pip install {packages}\n")
 
 
 @pytest.mark.parametrize("kind", ["onnx", "jax"])
