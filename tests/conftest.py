@@ -63,16 +63,18 @@ WATCHED = {"checkpoint.every_seconds": 0.0, "evaluation.every_epochs": 2}
 # Files that take longest begin first, so that no worker is left alone with one of them at the end.
 LONGEST_FIRST = (
     "test_resume.py",
-    "test_experiments.py",  # beside the first, whose programs the others then find compiled
-    "test_several_seeds.py",
-    "test_sweep.py",
-    "test_one_run.py",
-    "test_shared_generator.py",
-    "test_python_page.py",
-    "test_prediction.py",
+    "test_update.py",
     "test_environments.py",
     "test_with_folds.py",
-    "test_update.py",
+    "test_python_page.py",
+    "test_experiments.py",
+    "test_one_run.py",
+    "test_shared_generator.py",
+    "test_retraining.py",
+    "test_final.py",
+    "test_same_data.py",
+    "test_photo_fits.py",
+    "test_prediction.py",
 )
 
 

@@ -73,12 +73,16 @@ def test_a_run_needs_no_home_folder(without_home, tmp_path, data_dir):
     assert (code, errors.count("\n")) == (2, 1) and "the home folder for ~ is not known" in errors
     assert list(tmp_path.iterdir()) == []
 
-    ((code, output, errors),) = without_home(["chimeramix_jax", *asked, f"--config.dataset.data_dir={data_dir}"])
-    assert code == 0 and "Traceback" not in errors, errors
-    assert (tmp_path / "run" / "report.html").exists()
     image = ROOT / "docs" / "mixing.png"
     used = ["--stage=predict", f"--workdir={tmp_path / 'run'}", f"--images={image}", "--format=csv"]
-    predicted, summarized = without_home(["chimeramix_jax", *used], ["chimeramix_jax.summarize", tmp_path / "run"])
+    trained, predicted, summarized = without_home(
+        ["chimeramix_jax", *asked, f"--config.dataset.data_dir={data_dir}"],
+        ["chimeramix_jax", *used],
+        ["chimeramix_jax.summarize", tmp_path / "run"],
+    )
+    code, output, errors = trained
+    assert code == 0 and "Traceback" not in errors, errors
+    assert (tmp_path / "run" / "report.html").exists()
     code, output, errors = predicted
     assert (code, errors) == (0, "") and str(image) in output
     code, output, errors = summarized

@@ -1,5 +1,6 @@
 """A whole choice on the digits with tiny networks."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -9,6 +10,9 @@ import time
 import numpy as np
 import pytest
 from conftest import TINY
+from folders import contents
+from killed import Killed, killed
+from photos import write_photo, write_photos
 from PIL import Image
 
 import chimeramix_jax
@@ -25,6 +29,7 @@ from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import StepCall
 from chimeramix_jax.training.pace import Pace
+from tests.runs import stored_settings
 
 
 @pytest.fixture
@@ -38,14 +43,10 @@ def settings(data_dir):
     return make
 
 
-def write_photos(folder, count, sides):
-    """Writes photos of a dark and a light class, a third of them test images; ``sides`` are height and width."""
-    draw = np.random.default_rng(0)
-    for number in range(count):
-        path = folder / ("test" if number % 3 == 0 else "train") / f"{number % 2}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = draw.integers(0, 120, (*sides, 3)) + 120 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
+def write_split_photos(root, per_class=4, **sides):
+    """Writes photos to train on and one of each class to test."""
+    write_photos(root, "train", per_class, **sides)
+    write_photos(root, "test", per_class=1, first=50, **sides)
 
 
 COST = Cost(compiling=0.0, setup=1.0, generator_epoch=0.0, classifier_epoch=5.0)  # so 5 minutes are about 60 epochs
@@ -134,22 +135,14 @@ def test_a_choice_is_continued_in_the_precision_that_it_was_begun_in(settings, t
     assert final._own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def interrupted(*arguments):
     raise Stopped(signal.SIGTERM)
 
 
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, monkeypatch):
-    write_photos(tmp_path / "photos", 24, (8, 8))
+    write_split_photos(tmp_path / "photos")
     shutil.copytree(tmp_path / "photos", tmp_path / "others")
-    (tmp_path / "others/train/0/2.png").unlink()
+    (tmp_path / "others/train/class 0/2.png").unlink()
     of_two = {"recipes": "baseline,baseline_trivialaugment", "folds": 2, "max_labels_per_class": None}
     config, others = (photo_settings(tmp_path / folder, "auto", **of_two) for folder in ("photos", "others"))
     run = tmp_path / "run"
@@ -159,8 +152,8 @@ def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, mon
         before = contents(run)
         with pytest.raises(InputError) as refused:
             chimeramix_jax.choose_and_train(others, run)
-        assert str(refused.value).startswith(f"--workdir={run}: holds a run on other data (1 image missing")
-        assert str(refused.value).endswith("); choose another --workdir")
+        assert str(refused.value).startswith(f"--workdir={run}: holds a run on other data (")
+        assert str(refused.value).endswith("1 image missing); choose another --workdir")
         assert contents(run) == before
         with pytest.raises(Stopped):
             chimeramix_jax.choose_and_train(config, run)
@@ -176,10 +169,6 @@ def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, mon
     record.rungs = [Comparison(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
     record.write(Workdir(run))
     assert_only_the_same_photos_continue()
-
-
-def killed(*arguments, **options):
-    raise Killed
 
 
 def test_the_time_of_a_trial_that_was_killed_counts_once(settings, tmp_path, monkeypatch):
@@ -235,14 +224,16 @@ def test_progress_names_recipes_only_if_there_is_a_choice(
 
 
 def chosen_by_folds(config, run):
-    """Makes a run with folds one whose recipe was chosen by them."""
+    """Makes a run with folds one whose recipe was chosen by them, and whose images are said to have been mirrored."""
     chimeramix_jax.train_and_evaluate(menu.config_of("baseline", config, Schedule(0, 5)), run)
-    tried = []
+    config.augment.horizontal_flip, tried = True, []
     for fold in (1, 2):
         place = f"auto/rung-1/fold-{fold}-of-2/baseline"
         (run / place).parent.mkdir(parents=True)
         (run / "folds" / f"fold-{fold}-of-2").rename(run / place)
         tried.append(Tried("baseline", fold, place, 1.0, [0], [0]))
+    for of_run in (run, *(run / fold.workdir for fold in tried)):
+        stored_settings.change(of_run, lambda stored: stored["augment"].update(horizontal_flip=True))
     rung = Comparison(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
     cost = Cost(1.0, 1.0, 0.0, 1.0)
     chosen = Record(config_to_dict(config), 9.0, {"baseline": cost}, [rung], "baseline", 0.5, 0.0, Schedule(0, 5))
@@ -250,12 +241,12 @@ def chosen_by_folds(config, run):
 
 
 def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_change_no_file(photo_settings, tmp_path):
-    write_photos(tmp_path / "photos", 12, (8, 8))
+    write_split_photos(tmp_path / "photos")
     of_two = {"recipes": "baseline,baseline_trivialaugment", "folds": 2, "max_labels_per_class": None}
-    of_two["augment.horizontal_flip"] = True
     config, run = photo_settings(tmp_path / "photos", "auto", **of_two), tmp_path / "run"
     chosen_by_folds(config, run)
-    with_mirror = photo_settings(tmp_path / "photos", "auto", **of_two, **{"evaluation.mirror": True})
+    with_mirror = copy.deepcopy(config)
+    with_mirror.evaluation.mirror = True
 
     def assert_refused(expected, config, stage):
         before = contents(run)
@@ -268,7 +259,7 @@ def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_c
     chimeramix_jax.choose_and_train(with_mirror, run, stage="evaluate")
     for of_run in (run, run / "auto/rung-1/fold-2-of-2/baseline"):
         assert json.loads((of_run / "results.json").read_text())["config"]["evaluation"]["mirror"]
-    write_photos(tmp_path / "photos", 14, (8, 8))
+    write_photo(tmp_path / "photos/train/class 0/new.png", 9000)
     for stage in ("all", "evaluate", "report"):
         assert_refused("new image.*; update it with --stage=update, which .*, or choose another", with_mirror, stage)
 
@@ -316,7 +307,7 @@ def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings,
 
 @pytest.mark.slow
 def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(photo_settings, tmp_path, capsys):
-    write_photos(tmp_path / "photos", 24, (20, 30))
+    write_split_photos(tmp_path / "photos", per_class=2, sides=(20, 30))
     choice = {"recipes": "baseline", "larger_sides": "16,24", "minutes": 0.5}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
@@ -327,7 +318,7 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
     final_settings = from_json((tmp_path / "run" / "config.json").read_text())
     assert (final_settings.experiment, final_settings.classifier.image_side) == ("baseline", 16)
     assert "images of 16x16 pixels" in capsys.readouterr().err
-    assert results["test"]["examples"] == 8 and "folds" not in results
+    assert results["test"]["examples"] == 10 and "folds" not in results
     page = (tmp_path / "run" / "report.html").read_text()
     assert "How long it was trained" in page and "How the recipe was chosen" not in page
     assert "single run of a given recipe" in (tmp_path / "run" / "model_card.md").read_text()
@@ -337,8 +328,8 @@ def test_a_single_recipe_is_trained_as_long_as_the_time_allows_on_larger_images(
 
 
 def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(photo_settings, tmp_path, monkeypatch):
-    write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 5, "classifier.batch_size": 2}  # four steps in an epoch
+    write_split_photos(tmp_path / "photos")
+    choice = {"recipes": "baseline", "minutes": 5}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     limits, began, timing = [], time.monotonic(), FoldTrials.run
 
@@ -370,7 +361,7 @@ def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(p
 def test_a_finished_run_that_has_used_its_time_is_measured_again_where_its_photos_are_now(
     photo_settings, tmp_path, monkeypatch, capsys
 ):
-    write_photos(tmp_path / "photos", 12, (8, 8))
+    write_split_photos(tmp_path / "photos")
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, recipes="baseline", minutes=5)
     monkeypatch.setattr(Pace, "left_out_after", lambda pace, completed: max(pace._epochs - 1 - completed, 0))
     run = tmp_path / "run"
@@ -398,8 +389,8 @@ def test_a_finished_run_that_has_used_its_time_is_measured_again_where_its_photo
 
 
 def test_the_time_of_a_final_training_that_was_stopped_or_killed_counts(photo_settings, tmp_path, monkeypatch):
-    write_photos(tmp_path / "photos", 12, (8, 8))
-    choice = {"recipes": "baseline", "minutes": 5, "classifier.batch_size": 2}
+    write_split_photos(tmp_path / "photos")
+    choice = {"recipes": "baseline", "minutes": 5}
     config = photo_settings(tmp_path / "photos", "auto", max_labels_per_class=None, **choice)
     decide(tmp_path / "run", config)
     run_step, steps_left = StepCall.run, [10]

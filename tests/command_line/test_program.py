@@ -43,10 +43,6 @@ STUB = textwrap.dedent("""
 """)
 
 
-def run_main(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, MAIN, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
-
-
 @pytest.fixture
 def run_stub(tmp_path):
     """Runs main.py with the stub, which ends in a way of its own; returns the process."""
@@ -87,10 +83,11 @@ def call(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_help_is_printed_to_standard_output_and_succeeds(tmp_path):
-    process = run_main("--help", cwd=tmp_path)
-    assert (process.returncode, process.stderr) == (0, "")
-    assert " ".join(process.stdout.split()).startswith(f"Usage: {PROGRAM} [FLAGS]")
+def test_help_is_printed_to_standard_output_and_succeeds(call, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(MAIN)])
+    code, output, errors, _ = call("--help")
+    assert (code, errors) == (0, "")
+    assert " ".join(output.split()).startswith(f"Usage: {PROGRAM} [FLAGS]")
 
 
 def test_windows_is_refused_in_one_line_before_anything_is_imported_that_it_lacks(tmp_path):

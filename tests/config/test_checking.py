@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import pytest
 from ml_collections import ConfigDict
@@ -311,14 +309,6 @@ def test_missing_and_unknown_settings_are_refused_by_name(config):
         del config.generator.epoch
         del config.seed
     assert refusal(config).startswith("seed: missing")
-
-
-def test_the_check_imports_neither_jax_nor_tensorflow_datasets():
-    program = (
-        "import sys; from chimeramix_jax import config; config.check(config.load('digits'));"
-        "assert not {'jax', 'tensorflow_datasets'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_evaluation_on_validation_images_is_refused_if_all_images_are_training_images(config):

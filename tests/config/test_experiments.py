@@ -1,6 +1,7 @@
 """Every experiment of the study, with tiny networks on real digits: how it changes the images, and that it trains."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,8 @@ from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.networks import build_discriminator, build_generator
 from chimeramix_jax.training.stage_data import load_stage_data
 
-SIDE = 32
+SIDE = 16
+SMALLEST_OF_GENERATOR = 32  # so mixes of features are resized
 MIXING = ("chimeramix_grid", "chimeramix_segmentation")
 
 # Makes the loss of a tiny network fall in a few steps. The learning rate would be 0 at the end of the last epoch.
@@ -52,8 +54,16 @@ def load(experiment: str, data_dir, **changes) -> ConfigDict:
         "mixing.segmentation_min_size": 20,
     }
     config.update_from_flattened_dict(TINY | plain | {"dataset.data_dir": str(data_dir)} | changes)
+    if settings.needs_generator(config):
+        config.generator.image_side = SMALLEST_OF_GENERATOR
     settings.check(config)
     return config
+
+
+@pytest.fixture(scope="module")
+def stage_of(dataset, data_dir):
+    """Returns the classifier stage of an experiment with untrained networks for mixing, the same at every call."""
+    return functools.cache(lambda experiment: make_stage(load(experiment, data_dir), dataset))
 
 
 def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
@@ -70,7 +80,12 @@ def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
 def shown(stage: ClassifierStage, seed: int = 0, mixed: bool = True):
     """Returns the classifier's input for every training image, in a batch that is mixed if the experiment mixes."""
     indices = jnp.arange(len(stage.inputs.data.labels))
-    return np.asarray(jax.jit(stage.images)(jax.random.key(seed), stage.inputs, indices, mixed))
+    return np.asarray(compiled_images(stage)(jax.random.key(seed), stage.inputs, indices, mixed))
+
+
+@functools.cache
+def compiled_images(stage: ClassifierStage):
+    return jax.jit(stage.images)
 
 
 def test_the_study_has_fourteen_experiments():
@@ -100,12 +115,12 @@ WITH_THE_SAME_IMAGES = [
         if name not in WITH_THE_SAME_IMAGES
     ],
 )
-def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_dir, training):
-    fewer = {"mixing.images": 2, "generator.images": 2} if experiment not in STUDY else {}  # only two images a class
-    config = load(experiment, data_dir, **EASY, **fewer)
-    stage, (state, update), losses = make_stage(config, dataset), training, []
+def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_dir, stage_of, training):
+    fewer = {"mixing.images": 2, "generator.images": 2}  # only two images a class
+    stage = stage_of(experiment) if experiment in STUDY else make_stage(load(experiment, data_dir, **fewer), dataset)
+    (state, update), losses, config = training, [], stage.config
     indices, labels = jnp.arange(len(dataset.train.labels)), jnp.asarray(dataset.train.labels)
-    images = jax.jit(stage.images)
+    images = compiled_images(stage)
     for number in range(30):
         image_key, mixup_key = jax.random.split(jax.random.key(number))
         mixup = draw_mixup(mixup_key, len(labels)) if config.augment.mixup else None
@@ -115,33 +130,33 @@ def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_di
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.05
 
 
-def test_the_baseline_sees_the_images_themselves(dataset, data_dir):
-    stage = make_stage(load("baseline", data_dir), dataset)
+def test_the_baseline_sees_the_images_themselves(stage_of):
+    stage = stage_of("baseline")
     np.testing.assert_array_equal(shown(stage), stage.inputs.data.images / np.float32(127.5) - 1)
 
 
 @pytest.mark.parametrize("experiment", ["baseline_autoaugment", "baseline_trivialaugment"])
-def test_a_policy_changes_most_images_and_keeps_integer_grey_levels(experiment, dataset, data_dir):
-    stage = make_stage(load(experiment, data_dir), dataset)
-    plain = make_stage(load("baseline", data_dir), dataset)
+def test_a_policy_changes_most_images_and_keeps_integer_grey_levels(experiment, stage_of):
+    stage = stage_of(experiment)
+    plain = stage_of("baseline")
     changed = np.any(shown(stage) != shown(plain), axis=(1, 2, 3))
     assert np.mean(changed) > 0.5
     levels = (shown(stage) + 1) * 127.5
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
 
 
-def test_cutout_blanks_a_square_and_random_erasing_fills_a_rectangle_with_noise(dataset, data_dir):
-    plain = shown(make_stage(load("baseline", data_dir), dataset))
-    cut = shown(make_stage(load("cutout", data_dir), dataset))
+def test_cutout_blanks_a_square_and_random_erasing_fills_a_rectangle_with_noise(stage_of):
+    plain = shown(stage_of("baseline"))
+    cut = shown(stage_of("cutout"))
     assert np.all((cut == plain) | (cut == 0))
     assert np.all(np.sum(np.any(cut != plain, axis=-1), axis=(1, 2)) <= 8 * 8)
-    erased = np.any(shown(make_stage(load("random_erasing", data_dir), dataset)) != plain, axis=(1, 2, 3))
+    erased = np.any(shown(stage_of("random_erasing")) != plain, axis=(1, 2, 3))
     assert 0 < np.mean(erased) < 1
 
 
 @pytest.mark.parametrize("experiment", ["chimeramix_grid_direct", "chimeramix_segmentation_direct"])
-def test_direct_mixing_takes_every_pixel_from_an_image_of_the_class(experiment, dataset, data_dir):
-    stage = make_stage(load(experiment, data_dir), dataset)
+def test_direct_mixing_takes_every_pixel_from_an_image_of_the_class(experiment, dataset, stage_of):
+    stage = stage_of(experiment)
     mixes, images = shown(stage), stage.inputs.data.images / np.float32(127.5) - 1
     labels = dataset.train.labels
     for mix, label in zip(mixes, labels, strict=True):
@@ -176,15 +191,15 @@ def test_mixing_several_images_uses_pixels_of_more_than_two(dataset, data_dir):
     assert max(sources) > 2
 
 
-def test_an_unmixed_batch_shows_the_images_themselves(dataset, data_dir):
-    stage = make_stage(load("chimeramix_grid", data_dir), dataset)
+def test_an_unmixed_batch_shows_the_images_themselves(stage_of):
+    stage = stage_of("chimeramix_grid")
     images = stage.inputs.data.images / np.float32(127.5) - 1
     np.testing.assert_array_equal(shown(stage, mixed=False), images)
     assert not np.any(np.all(shown(stage, mixed=True) == images, axis=(1, 2, 3)))
 
 
-def test_feature_mixing_shows_decoded_images_and_no_original_pixels(dataset, data_dir):
-    stage = make_stage(load("chimeramix_segmentation", data_dir), dataset)
+def test_feature_mixing_shows_decoded_images_and_no_original_pixels(stage_of):
+    stage = stage_of("chimeramix_segmentation")
     images = stage.inputs.data.images / np.float32(127.5) - 1
     mixes = shown(stage)
     assert mixes.shape == images.shape and np.all(np.abs(mixes) <= 1)
@@ -192,9 +207,10 @@ def test_feature_mixing_shows_decoded_images_and_no_original_pixels(dataset, dat
 
 
 def test_the_mix_with_the_highest_discriminator_score_is_used(dataset, data_dir):
-    config = load("chimeramix_grid", data_dir, **{"mixing.discriminator_candidates": 4})
+    unresized = {"classifier.image_side": SMALLEST_OF_GENERATOR}  # as the discriminator has seen them
+    config = load("chimeramix_grid", data_dir, **unresized, **{"mixing.discriminator_candidates": 4})
     stage, discriminator = make_stage(config, dataset), build_discriminator(config, nnx.Rngs(1))
-    without_choice = make_stage(load("chimeramix_grid", data_dir), dataset)
+    without_choice = make_stage(load("chimeramix_grid", data_dir, **unresized), dataset)
 
     judge = nnx.jit(lambda judge, batch: judge(batch))
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from killed import Killed
 
 from chimeramix_jax.config import load, to_json
 from chimeramix_jax.errors import InputError
@@ -20,10 +21,6 @@ ONLY_OLD = (
     "classifier.replaced-1/metrics.jsonl",
 )
 OF_USER = ("photos/roses/1.jpg", "notes.txt", "before-2020-01-01/config.json", "model-notes.txt")
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 def write(folder, names, content):

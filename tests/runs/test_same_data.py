@@ -6,9 +6,9 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from folders import contents
+from photos import write_photo
 
 import chimeramix_jax
 from chimeramix_jax.data import load_few_shot
@@ -21,18 +21,12 @@ from chimeramix_jax.training import checkpoints
 STAGES = ("all", "generator", "classifier", "evaluate", "report")
 
 
-def write_image(path, number):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-
-
 def make_photos(root):
     """Makes ten classes, as many as the digits have, so that no other program must be compiled."""
     for label in range(10):
         for number in range(3):
-            write_image(root / "train" / f"class {label}" / f"{number}.png", 100 * label + number)
-        write_image(root / "test" / f"class {label}" / "0.png", 100 * label + 50)
+            write_photo(root / "train" / f"class {label}" / f"{number}.png", 100 * label + number)
+        write_photo(root / "test" / f"class {label}" / "0.png", 100 * label + 50)
     return root
 
 
@@ -59,18 +53,14 @@ def copy(original, tmp_path):
     return Path(shutil.copytree(original, tmp_path / "copy"))
 
 
-def contents(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def add_photos(photos):
     for number in range(3):
-        write_image(photos / "train" / "class 3" / f"new {number}.png", 9000 + number)
+        write_photo(photos / "train" / "class 3" / f"new {number}.png", 9000 + number)
 
 
 def add_a_class(photos):
     for split, number in (("train", 1), ("train", 2), ("test", 3)):
-        write_image(photos / split / "kiwi" / f"{number}.png", 8000 + number)
+        write_photo(photos / split / "kiwi" / f"{number}.png", 8000 + number)
 
 
 def rename_a_class(photos):
@@ -91,7 +81,7 @@ def swap_two_classes(photos):
 
 
 def change_a_test_image(photos):
-    write_image(photos / "test" / "class 4" / "0.png", 7000)
+    write_photo(photos / "test" / "class 4" / "0.png", 7000)
 
 
 CHANGES = {
@@ -221,7 +211,7 @@ def of_earlier_version(copy, monkeypatch):
 
 
 def add_test_images(photos):
-    write_image(photos / "test" / "class 4" / "1.png", 7000)
+    write_photo(photos / "test" / "class 4" / "1.png", 7000)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +247,7 @@ def test_a_run_that_separated_near_duplicates_says_so_when_they_are_to_be_kept_t
     for label in range(10):
         for number in range(4):
             path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
-            write_image(path, 100 * label + number)
+            write_photo(path, 100 * label + number)
             with Image.open(path) as image:
                 image.resize((64, 64)).save(path)
                 image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)

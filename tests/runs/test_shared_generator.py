@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from conftest import TINY
 from flax import nnx
+from folders import contents
 
 import chimeramix_jax
 from chimeramix_jax.config import load
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import shared_generator
+from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.workdir import Workdir
 
 
@@ -78,18 +80,13 @@ def test_a_generator_that_left_out_epochs_to_keep_to_a_time_is_not_used_unasked(
     assert shared_generator.choose(other, settings()).path == other.path
 
 
-def test_a_generator_elsewhere_is_used_when_it_is_named(first, settings, tmp_path):
-    named = tmp_path / "far" / "run"
-    chimeramix_jax.train_and_evaluate(settings(), named, generator_workdir=first)
-    np.testing.assert_array_equal(kernel(named), kernel(first))
-
-
-def test_naming_a_run_that_uses_anothers_generator_names_that_one(first, settings, tmp_path):
+def test_a_generator_elsewhere_is_used_when_it_or_a_run_that_uses_it_is_named(first, settings, tmp_path):
     borrower, named = tmp_path / "borrower", tmp_path / "elsewhere" / "named"
     chimeramix_jax.train_and_evaluate(settings(), borrower, stage="generator", generator_workdir=first)
     chimeramix_jax.train_and_evaluate(settings(), named, stage="generator", generator_workdir=borrower)
     assert not (borrower / "generator").exists() and not (named / "generator").exists()
-    np.testing.assert_array_equal(kernel(named), kernel(first))
+    for user in (borrower, named):
+        np.testing.assert_array_equal(kernel(user), kernel(first))
 
 
 @pytest.mark.parametrize(
@@ -143,9 +140,6 @@ def test_the_discriminator_can_be_restored_too(first):
 
 
 def test_a_folder_around_that_may_not_be_listed_holds_nothing_to_share(settings, tmp_path, monkeypatch):
-    from chimeramix_jax.runs import shared_generator
-    from chimeramix_jax.runs.workdir import Workdir
-
     def refuse(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -158,9 +152,6 @@ def test_a_folder_around_that_may_not_be_listed_holds_nothing_to_share(settings,
 def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_anew(
     first, settings, dataset, tmp_path, monkeypatch, links
 ):
-    from chimeramix_jax.runs import shared_generator
-    from chimeramix_jax.runs.workdir import Workdir
-
     def refuse(*_):
         raise OSError(18, "Invalid cross-device link")
 
@@ -179,19 +170,12 @@ def test_a_generator_that_is_used_survives_that_its_run_is_deleted_or_trained_an
 
 
 def test_a_generator_that_changes_while_it_is_kept_is_refused(first, settings, dataset, tmp_path, monkeypatch):
-    from chimeramix_jax.runs import shared_generator
-    from chimeramix_jax.runs.workdir import Workdir
-
     user = Workdir(tmp_path / "user")
     user.path.mkdir()
     monkeypatch.setattr(shared_generator, "_link", lambda source, target: Path(target).touch())
     with pytest.raises(InputError, match="another process changed it"):
         shared_generator.adopt(user, Workdir(first), settings(), dataset)
     assert list(user.path.iterdir()) == []
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +193,6 @@ def adopting_while(small, settings, dataset, tmp_path, monkeypatch):
 
     Gives a function that does so and returns, for each of these moments, the error and what was kept.
     """
-    from chimeramix_jax.runs import shared_generator
-    from chimeramix_jax.runs.workdir import Workdir
 
     def adopt(number, happens):
         home = Workdir(shutil.copytree(small, tmp_path / f"home-{number}"))
@@ -268,8 +250,6 @@ def test_nothing_is_kept_of_two_generators_whenever_the_other_run_is_trained_ane
 
 
 def at_work(home):
-    from chimeramix_jax.runs.lock import locked
-
     with locked(home.path):
         (home.path / "classifier" / "metrics.jsonl").write_text("{}\n")
 
@@ -280,9 +260,6 @@ def test_a_run_that_only_trains_its_classifier_does_not_disturb(adopting_while):
 
 
 def test_a_generator_that_was_replaced_after_it_was_chosen_is_refused(first, settings, dataset, tmp_path):
-    from chimeramix_jax.runs import shared_generator
-    from chimeramix_jax.runs.workdir import Workdir
-
     user = Workdir(tmp_path / "user")
     user.path.mkdir()
     config = settings()

@@ -15,12 +15,6 @@ from sweep import broken_photos
 
 from chimeramix_jax.command_line import program
 
-# Starts a sweep that heeds SIGINT although tests may run in the background, where it is ignored.
-HEEDING_SIGINT = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('chimeramix_jax.sweep', run_name='__main__', alter_sys=True)"
-)
-
 
 def main(arguments):
     return program.main(["sweep", *arguments])
@@ -34,7 +28,7 @@ def start_sweep(data_dir, tmp_path):
     def start(*arguments, **changes):
         values = {"dataset.data_dir": data_dir, "compare_with_baseline": "false"} | TINY | changes
         del values["max_labels_per_class"]
-        command = [sys.executable, "-c", HEEDING_SIGINT, f"--workdir={tmp_path / 'sweep'}"]
+        command = [sys.executable, "-m", "chimeramix_jax.sweep", f"--workdir={tmp_path / 'sweep'}"]
         command += [
             "--max_labels_per_class=2",
             *(f"--config.{key}={value}" for key, value in values.items()),

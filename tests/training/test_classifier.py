@@ -1,5 +1,7 @@
 """The classifier's updates."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from chimeramix_jax.data.sampling import EpochPlan, to_device
 from chimeramix_jax.models.wide_resnet import WideResNet
 from chimeramix_jax.training.classification_step import ClassificationStep, sgd
 from chimeramix_jax.training.classifier import ClassifierStage
+from chimeramix_jax.training.epochs import EpochRunner
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.prediction import predict
 from chimeramix_jax.training.schedules import Cosine
@@ -48,13 +51,14 @@ def test_the_learning_rate_falls_to_zero_over_the_steps_of_all_epochs_including_
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(13) / 12)), atol=1e-8)
 
 
-def stage_of(labels=(0, 1, 0, 1), **changes):
-    """The classifier's stage on four noise images of two classes."""
+def stage_of(labels=(0, 1, 0, 1), repeats=1, **changes):
+    """The classifier's stage on four noise images of two classes, with as many steps in an epoch as repeats."""
     config = settings.load("digits:baseline")
     config.update_from_flattened_dict(TINY | {"augment.horizontal_flip": True} | changes)
     settings.check(config)
     images, labels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8), np.array(labels)
-    data = StageData(to_device(images, labels, 2), Augmentation.for_classifier(config.augment, 8), EpochPlan(4, 1, 4))
+    augmentation = Augmentation.for_classifier(config.augment, 8)
+    data = StageData(to_device(images, labels, 2), augmentation, EpochPlan(4, repeats, 4))
     return ClassifierStage(config, data, 2, TestSet(images, labels, 3), mixes=False)
 
 
@@ -86,6 +90,21 @@ def test_the_probabilities_of_shifted_crops_and_their_mirror_images_are_averaged
     np.testing.assert_allclose(np.exp(cropped.classifier.logits(state)), np.mean(probabilities, axis=0), rtol=1e-5)
     features = plain.classifier.features(state, images)
     np.testing.assert_allclose(cropped.classifier.logits_and_features(state)[1], features, rtol=1e-5)
+
+
+def test_several_steps_per_call_train_as_single_steps_do():
+    stage, runs = stage_of(repeats=4), {}
+    for steps_per_call in (1, 4):
+        runner, calls = EpochRunner(stage, steps_per_call), 0
+        state = jax.jit(stage.initial_state)(jax.random.key(0, impl="rbg"))
+        progress = runner.begin(state, 0, jax.random.key(0))
+        while not runner.is_over(progress):
+            call, calls = runner.call(progress), calls + 1
+            progress = runner.after(call, call.run())
+        assert calls == 4 / steps_per_call
+        runs[steps_per_call] = progress.carry.sums, progress.carry.state["parameters"]
+    assert not np.allclose(runs[1][1]["head"]["bias"], 0)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), runs[4], runs[1])
 
 
 def updates_of(stage, indices):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from folders import contents
 from PIL import Image
 
 import chimeramix_jax
@@ -41,10 +42,6 @@ def here(tmp_path, monkeypatch):
 def run(trained_run, here):
     """A copy of the finished run, as a folder in the current one."""
     return shutil.copytree(trained_run, here / "run")
-
-
-def contents(folder):
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def refusal(capsys, workdir, *arguments):

@@ -1,4 +1,4 @@
-"""Classifying image files with a finished run, from Python and through the real command line."""
+"""Classifying image files with a finished run, from Python and the command line."""
 
 import csv
 import io
@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -128,13 +126,11 @@ def test_a_single_error_is_raised_if_no_image_can_be_read(trained_run, photos):
     assert chimeramix_jax.predict(trained_run, []) == []
 
 
-def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(trained_run, photos):
+def test_a_table_is_printed_and_unreadable_images_are_named_with_exit_code_1(trained_run, photos, predict):
     (photos / "notes.png").write_text("no image")
     images = [f"--images={photos}/*.png,{photos}/b.jpg", f"--images={photos}/missing"]
-    command = [sys.executable, ROOT / "main.py", "--stage=predict", f"--workdir={trained_run}", *images]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    output, errors = process.stdout, process.stderr
-    assert process.returncode == 1
+    code, output, errors = predict(trained_run, *images)
+    assert code == 1
     lines = output.splitlines()
     assert lines[0].split() == ["image", "class", "probability", "next"]
     assert [line.split()[0] for line in lines[2:]] == [f"{photos}/a.png", f"{photos}/b.jpg"]

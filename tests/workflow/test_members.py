@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 from flax import nnx
-from PIL import Image
+from photos import write_photos
 
 import chimeramix_jax
 from chimeramix_jax.augment.geometry import normalize
@@ -137,12 +137,7 @@ def test_maps_are_the_means_of_the_members_maps(members, held_out):
 
 
 def test_folds_measure_ensembles_and_their_members(photo_settings, tmp_path):
-    for label in range(10):
-        for number in range(4):
-            pixels = np.random.default_rng(100 * label + number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
+    write_photos(tmp_path / "photos")
     changes = {"folds": 2, "classifier.members": MEMBERS, "max_labels_per_class": None, "classifier.epochs": 1}
     config = photo_settings(tmp_path / "photos", "baseline", **changes)
     results = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")

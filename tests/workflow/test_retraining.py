@@ -2,9 +2,8 @@
 
 import signal
 
-import numpy as np
 import pytest
-from PIL import Image
+from photos import write_photo, write_photos
 
 import chimeramix_jax
 from chimeramix_jax import report
@@ -12,16 +11,6 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.calls import StepCall
-
-
-def write_photos(folder, count):
-    """Writes photos of a dark and a light class."""
-    draw = np.random.default_rng(0)
-    for number in range(count):
-        path = folder / f"{number % 2}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = draw.integers(0, 120, (8, 8, 3)) + 120 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 @pytest.fixture
@@ -50,8 +39,8 @@ def moved_aside(run):
 
 def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(photo_settings, tmp_path, stopped_after):
     photos, run = tmp_path / "photos", tmp_path / "run"
-    write_photos(photos, 8)
-    config = photo_settings(photos, "baseline", folds=2, max_labels_per_class=None)
+    write_photos(photos)
+    config = photo_settings(photos, "baseline", **{"classifier.epochs": 2, "folds": 2, "max_labels_per_class": None})
 
     def retrain():
         chimeramix_jax.train_and_evaluate(config, run, retrain=True)
@@ -77,7 +66,7 @@ def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(pho
         retrain()
     assert run / "classifier.replaced-2" in {run / path for path in moved_aside(run)}
     again = moved_aside(run)
-    write_photos(photos, 10)  # what was begun is of no use for these
+    write_photo(photos / "class 0/0.png", 9000)  # what was begun is of no use for this one
     with pytest.raises(Stopped):
         retrain()
     assert len(moved_aside(run)) >= len(again)
@@ -89,7 +78,8 @@ def test_the_same_command_continues_a_retraining_and_a_later_one_begins_anew(pho
 def test_seeds_that_are_finished_are_not_trained_once_more_when_the_others_continue(
     photo_settings, tmp_path, monkeypatch, stopped_after
 ):
-    write_photos(tmp_path / "photos", 8)
+    write_photos(tmp_path / "photos", "train")
+    write_photos(tmp_path / "photos", "test", per_class=1, first=50)
     config = photo_settings(tmp_path / "photos", "baseline", seeds="0,1", max_labels_per_class=None)
     runs = [tmp_path / f"run-{seed}" for seed in (0, 1)]
     write = report.write

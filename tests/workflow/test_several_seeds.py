@@ -19,7 +19,6 @@ from chimeramix_jax.workflow import several_seeds
 
 FOUR_DEVICES = "--xla_force_host_platform_device_count=4"
 BASELINE = "--config=configs/digits.py:baseline"
-TIMEOUT = 900  # seconds; on an idle machine each run takes well under a minute
 SLOWLY = {  # at the usual learning rate, training amplifies differences in rounding
     "classifier.epochs": 2,
     "classifier.learning_rate": 1e-3,
@@ -63,16 +62,6 @@ def baseline_alone_slowly(settings, tmp_path_factory):
     return workdir
 
 
-@pytest.fixture(scope="module")
-def run(start_main):
-    def run(*arguments, **settings):
-        process = start_main(*arguments, **settings)
-        output, errors = process.communicate(timeout=TIMEOUT)
-        return process.returncode, output, errors
-
-    return run
-
-
 def log(workdir, stage):
     return [json.loads(line) for line in (workdir / stage / "metrics.jsonl").read_text().splitlines()]
 
@@ -97,11 +86,11 @@ def assert_alike(workdir, expected, stages, tolerance):
 
 
 @pytest.fixture(scope="module")
-def together(run, settings, tmp_path_factory):
+def together(run_main, settings, tmp_path_factory):
     """The folder of two seeds that were trained together, one of which had started alone, and what was printed."""
     folder = tmp_path_factory.mktemp("together")
     chimeramix_jax.train_and_evaluate(settings(seed=1), folder / "seed-1", stage="generator")
-    code, output, errors = run("--config.seeds=0:2", f"--workdir={folder}", compare_with_baseline=False)
+    code, output, errors = run_main("--config.seeds=0:2", f"--workdir={folder}", compare_with_baseline=False)
     assert code == 0, errors
     return folder, output, errors
 
@@ -143,19 +132,19 @@ def test_vectorised_seeds_are_their_runs_alone_up_to_rounding(settings, mixing_a
 
 @pytest.mark.slow
 def test_seeds_spread_over_four_devices_are_their_runs_alone_up_to_rounding(
-    run, baseline_alone_slowly, tmp_path, monkeypatch
+    run_main, baseline_alone_slowly, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
-    code, _, errors = run(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOWLY)
+    code, _, errors = run_main(BASELINE, "--config.seeds=0:5", f"--workdir={tmp_path}", **SLOWLY)
     assert code == 0, errors
     assert results(tmp_path / "seed-1")["device"]["count"] == 4
     assert_alike(tmp_path / "seed-1", baseline_alone_slowly, ("classifier",), tolerance=1e-3)
 
 
 @pytest.mark.slow
-def test_a_batch_spread_over_four_devices_trains_as_on_one(run, baseline_alone_slowly, tmp_path, monkeypatch):
+def test_a_batch_spread_over_four_devices_trains_as_on_one(run_main, baseline_alone_slowly, tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} {FOUR_DEVICES}")
-    code, _, errors = run(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOWLY)
+    code, _, errors = run_main(BASELINE, f"--workdir={tmp_path}", seed=1, **SLOWLY)
     assert code == 0, errors
     assert "classifier (baseline): each batch of 8 is spread over 4 devices" in errors
     assert_alike(tmp_path, baseline_alone_slowly, ("classifier",), tolerance=1e-3)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from folders import contents
+from killed import Killed, killed
 from networks import logits_of
 from PIL import Image
 from workflow.test_resume import epochs_done, kill_when
@@ -33,10 +35,6 @@ from chimeramix_jax.workflow import update as update_module
 PER_CLASS = 6
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def write_photo(path, number):
     """Writes a photo whose colour depends on its class, so that there is something to learn, with much noise."""
     label = int(re.search(r"\d", path.parent.name)[0]) if re.search(r"\d", path.parent.name) else 10
@@ -46,9 +44,9 @@ def write_photo(path, number):
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
-def make_photos(root):
+def make_photos(root, per_class=PER_CLASS):
     for label in range(10):
-        for number in range(PER_CLASS):
+        for number in range(per_class):
             write_photo(root / f"class {label}" / f"{number}.png", 100 * label + number)
     return root
 
@@ -108,12 +106,8 @@ def stopped(trained_update, tmp_path, settings):
     return root
 
 
-def killed(*arguments, **options):
-    raise Killed
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def contents_without_update(run):
+    return {path: content for path, content in contents(run).items() if path.parts[0] != "update.unfinished"}
 
 
 def split(run, name):
@@ -143,10 +137,9 @@ def assert_figures(figures, compared, old, new, true):
     assert figures["mcnemar_p"] == mcnemar(counts[True, False], counts[False, True])
 
 
-def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(copy, capfd):
-    photos, run = copy / "photos", copy / "run"
-    before = contents(run)
-    change_photos(photos)
+def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(stopped, capfd):
+    photos, run = stopped / "photos", stopped / "run"
+    before = contents_without_update(run)
     assert program.main(["--stage=update", f"--workdir={run}"]) == 0
     output, errors = capfd.readouterr()
     changed = ["class 1: 4 new photos", "class 4: 1 photo removed", "1 photo moved from class 5 to class 6"]
@@ -238,7 +231,7 @@ def test_an_update_that_is_killed_anywhere_leaves_a_model_to_use_and_continues(c
 
 def test_an_update_begun_for_photos_that_have_changed_again_starts_over(original, stopped, monkeypatch, capfd):
     photos, run = stopped / "photos", stopped / "run"
-    before = {path: content for path, content in contents(run).items() if path.parts[0] != "update.unfinished"}
+    before = contents_without_update(run)
     assert (run / "update.unfinished" / "run" / "results.json").exists()
     write_photo(photos / "class 8" / "late.png", 12345)
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -279,7 +272,8 @@ def assert_every_model_sees_images_of_its_own_side(run, photos, copied):
 
 
 def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(settings, tmp_path, capfd):
-    photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
+    per_class = 4  # as in other tests with folds, so that no other classifier must be compiled
+    photos, run = make_photos(tmp_path / "photos", per_class), tmp_path / "run"
     chimeramix_jax.train_and_evaluate(settings(photos, folds=2), run)
     assert_folds_of_a_choice_do_not_stand_in_for_its_model(run, tmp_path / "chosen")
     assert_every_model_sees_images_of_its_own_side(run, photos, tmp_path / "larger final")
@@ -307,7 +301,7 @@ def test_with_folds_every_photo_is_compared_and_a_new_class_is_said_to_be_new(se
         unseen[home] = {image: of_each[left_out_by.get(image, final)][image] for image in true}
     old_photos = split(kept, "train")
     known = [image for image, name in true.items() if name != "kiwi"]
-    assert len(known) == 10 * PER_CLASS + 4 and len(old_photos) == 10 * PER_CLASS
+    assert len(known) == 10 * per_class + 4 and len(old_photos) == 10 * per_class
     for group, compared in (
         ("old photos", [image for image in known if image in old_photos]),
         ("new photos", [image for image in known if image not in old_photos]),

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from networks import logits_of
+from photos import write_photos
 from PIL import Image
 
 import chimeramix_jax
@@ -29,18 +30,7 @@ from chimeramix_jax.runs.out_of_fold import config_of_fold
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.training.temperature import probabilities as scale
 
-PER_CLASS = 5
-
-
-def make_photos(root, split="", first=0, per_class=PER_CLASS):
-    """Makes ten classes, as many as the digits have, so that no other classifier must be compiled."""
-    for label in range(10):
-        for number in range(first, first + per_class):
-            pixels = np.random.default_rng(100 * label + number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            path = root / split / f"class {label}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-    return root
+PER_CLASS = 4  # of ``write_photos``
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +48,7 @@ def finished(tmp_path_factory, settings):
     Beside them is what was printed.
     """
     root = tmp_path_factory.mktemp("folds")
-    make_photos(root / "photos")
+    write_photos(root / "photos")
     printed = io.StringIO()
     with contextlib.redirect_stderr(printed):
         returned = chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")
@@ -93,7 +83,7 @@ def test_every_photo_is_predicted_by_a_model_that_has_not_seen_it_and_the_final_
 
 @pytest.mark.slow
 def test_every_fold_and_the_final_model_have_a_generator_of_their_own(settings, tmp_path):
-    make_photos(tmp_path / "photos")
+    write_photos(tmp_path / "photos")
     config = settings(tmp_path / "photos", "chimeramix_grid")
     for _ in range(2):  # also when generators of the other folds are already there
         chimeramix_jax.train_and_evaluate(config, tmp_path / "run", stage="generator")
@@ -114,11 +104,11 @@ def test_the_results_are_those_of_all_predictions_and_said_to_be_the_expected_ac
     assert folds["top1"] == np.trace(folds["confusion"]) / (10 * PER_CLASS) == folds["expected_accuracy"]
     per_class = np.diagonal(folds["confusion"]) / np.sum(folds["confusion"], axis=1)
     assert folds["macro_accuracy"] == pytest.approx(np.mean(per_class))
-    assert (folds["folds"], folds["repeats"], folds["examples"], folds["predictions"]) == (2, 1, 50, 50)
+    assert (folds["folds"], folds["repeats"], folds["examples"], folds["predictions"]) == (2, 1, 40, 40)
     assert folds["interval"][0] <= folds["top1"] <= folds["interval"][1]
     assert [fold["workdir"] for fold in folds["runs"]] == ["folds/fold-1-of-2", "folds/fold-2-of-2"]
     text = closing_text(returned)
-    assert "measured on the 50 images in 2 folds, each predicted by a model trained without it" in text
+    assert "measured on the 40 images in 2 folds, each predicted by a model trained without it" in text
     assert "the expected accuracy of the final model" in text
     assert returned["summary"][0]["top_1"] == folds["top1"]
 
@@ -127,7 +117,7 @@ def test_the_report_shows_the_folds(finished):
     page = " ".join(re.sub("<[^>]*>", " ", (finished[0] / "run" / "report.html").read_text()).split())
     expected = results(finished[0] / "run")["folds"]["top1"]
     assert f"{100 * expected:.0f} % is the expected accuracy of the final model" in page
-    assert "50 out-of-fold images" in page and "folds/fold-2-of-2" in page
+    assert "40 out-of-fold images" in page and "folds/fold-2-of-2" in page
 
 
 def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(finished):
@@ -169,14 +159,14 @@ def test_the_folds_give_a_temperature_that_predictions_and_exports_have(finished
     root, returned = finished
     run, calibration = root / "run", results(root / "run")["calibration"]
     assert calibration["fitted_on"] == calibration["measured_on"] == "folds" and calibration["cross_fitted"]
-    assert calibration["fitted_images"] == calibration["images"] == 50
+    assert calibration["fitted_images"] == calibration["images"] == 40
     temperature = calibration["temperature"]
     assert temperature > 1.5  # the photos are noise, so no certainty is justified
     assert calibration["after"]["confidence"] < calibration["before"]["confidence"]
     assert calibration["after"]["accuracy"] == results(run)["folds"]["top1"]  # dividing the logits changes no class
-    assert f"probabilities: temperature {temperature:.2f}, from 50 out-of-fold images" in closing_text(returned)
+    assert f"probabilities: temperature {temperature:.2f}, from 40 out-of-fold images" in closing_text(returned)
     page = " ".join(re.sub("<[^>]*>", " ", (run / "report.html").read_text()).split())
-    assert f"a temperature of {temperature:.2f}, which was fitted on 50 out-of-fold images" in page
+    assert f"a temperature of {temperature:.2f}, which was fitted on 40 out-of-fold images" in page
     assert not any("calibration" in results(run / "folds" / f"fold-{fold}-of-2") for fold in (1, 2))
 
     photos = sorted((root / "photos" / "class 3").iterdir())
@@ -208,14 +198,14 @@ def test_the_list_of_photos_has_the_probabilities_that_the_temperature_gives(fin
 def test_the_data_are_described_once_for_all_folds(finished):
     root, _ = finished
     lines = [line for line in (root / "printed").read_text().splitlines() if line.startswith("data: ")]
-    assert lines[0] == "data: 10 classes, 50 training images"
+    assert lines[0] == "data: 10 classes, 40 training images"
     assert "data: no test images: accuracy is measured by cross-validation on the training images" in lines
     assert sum("exact duplicates" in line for line in lines) == 1
     found = json.loads((root / "run" / "check.json").read_text())
-    assert found["images"] == {"train": 50, "held_out": 0, "unused": 0}
+    assert found["images"] == {"train": 40, "held_out": 0, "unused": 0}
     of_fold = json.loads((root / "run" / "folds" / "fold-1-of-2" / "check.json").read_text())
     assert of_fold["exact_duplicates"] == [] and of_fold["held_out_from"] == "train"
-    assert of_fold["images"]["train"] + of_fold["images"]["held_out"] == 50
+    assert of_fold["images"]["train"] + of_fold["images"]["held_out"] == 40
     assert results(root / "run")["held_out_from"] == "folds"
     checked = chimeramix_jax.check_data(load_stored(root / "run"), root / "run")  # as --stage=check
     assert checked["images"] == found["images"] and checked["held_out_from"] == "folds"
@@ -231,7 +221,7 @@ def test_a_model_file_of_a_run_without_test_images_has_no_report(finished, tmp_p
 def test_copies_are_in_one_fold_and_own_validation_images_in_none(settings, tmp_path):
     photos = tmp_path / "photos"
     for split, first in (("train", 0), ("val", 20), ("test", 30)):
-        make_photos(photos, split, first, per_class=4)
+        write_photos(photos, split, first=first)
     shutil.copy(photos / "train" / "class 3" / "0.png", photos / "train" / "class 3" / "same.png")
     config = settings(photos)
     with pytest.warns(IgnoredFilesWarning, match="val is used only with"):
@@ -283,9 +273,9 @@ def test_a_fold_that_was_lost_is_trained_again_to_the_same_results(finished, set
 
 @pytest.mark.parametrize("where", ["of the folds' own", "of test/"])
 def test_the_test_images_are_only_used_by_the_final_model(settings, tmp_path, where):
-    make_photos(tmp_path / "photos", "train" if where == "of test/" else "", per_class=4)
+    write_photos(tmp_path / "photos", "train" if where == "of test/" else "")
     if where == "of test/":
-        make_photos(tmp_path / "photos", "test", first=50, per_class=1)
+        write_photos(tmp_path / "photos", "test", first=50, per_class=1)
     config = settings(tmp_path / "photos", "baseline", folds=2, fold_repeats=2)
     final = load_few_shot(config.dataset, None, 0, 2)
     assert len(final.train.labels) == 40 and len(final.held_out.labels) == (10 if where == "of test/" else 0)
@@ -300,8 +290,8 @@ def test_the_test_images_are_only_used_by_the_final_model(settings, tmp_path, wh
 
 
 def test_folds_repeated_beside_test_images_are_counted_per_image(settings, tmp_path):
-    make_photos(tmp_path / "photos", "train", per_class=4)
-    make_photos(tmp_path / "photos", "test", first=50, per_class=1)
+    write_photos(tmp_path / "photos", "train")
+    write_photos(tmp_path / "photos", "test", first=50, per_class=1)
     config = settings(tmp_path / "photos", "baseline", folds=2, fold_repeats=2, **{"classifier.epochs": 1})
     returned = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
     assert returned["test"]["examples"] == 10 == returned["summary"][0]["examples"]
@@ -326,7 +316,7 @@ def test_folds_repeated_beside_test_images_are_counted_per_image(settings, tmp_p
 def test_folds_that_the_photos_do_not_allow_are_refused_before_anything_is_written(
     settings, tmp_path, experiment, per_class, folds, expected
 ):
-    make_photos(tmp_path / "photos", per_class=per_class)
+    write_photos(tmp_path / "photos", per_class=per_class)
     with pytest.raises(InputError) as caught:
         chimeramix_jax.train_and_evaluate(
             settings(tmp_path / "photos", experiment, folds=folds), tmp_path / "run", stage="all"

@@ -2,15 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from operator import itemgetter
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from conftest import ROOT
 from flax import nnx
 from PIL import Image
 
@@ -115,13 +112,13 @@ def test_the_command_line_writes_into_the_run_and_refuses_to_overwrite(generated
     (workdir / "config.json").write_bytes((trained_run / "config.json").read_bytes())
     Workdir(workdir).use_generator_of(Workdir(trained_run))
     arguments = ["--stage=generate", f"--workdir={workdir}", f"--count={COUNT}", "--generate_seed=3"]
-    command = [sys.executable, ROOT / "main.py", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert process.returncode == 0, process.stderr
-    assert f"{COUNT} mixed images" in process.stdout and str(workdir / "generated") in process.stdout
+    capsys.readouterr()
+    code = program.main(arguments)
+    output, errors = capsys.readouterr()
+    assert code == 0, errors
+    assert f"{COUNT} mixed images" in output and str(workdir / "generated") in output
     assert manifest(workdir / "generated") == manifest(generated)
     np.testing.assert_array_equal(pixels(workdir / "generated"), pixels(generated))
-    capsys.readouterr()
     assert program.main(arguments) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1 and f"{workdir}/generated: already exists" in errors
