@@ -75,6 +75,11 @@ def planned(runs: Sequence[SweepRun], parsed: Arguments) -> list[Job]:
         ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
     # The kind of this machine's devices decides how many seeds a job has, unless that is given.
     depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
+    if parsed.seeds_per_job not in (None, 1) and any(run.config.folds for run in runs):
+        exits.say(
+            f"--seeds_per_job={parsed.seeds_per_job}: runs with folds train one seed per job, since their folds train "
+            "together"
+        )
     parsed.devices = local.jax_devices() if depends_on_devices and parsed.launcher == "local" else None
     # GPUs train several seeds together in little more than the time of a single seed.
     return plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if _on_gpus(parsed) else 1))

@@ -100,7 +100,8 @@ def summary_of(part: Part) -> Summary:
             found, problems = read_run(workdir, part.table.metric)
             trials += found
             damaged += problems
-    return summarize(trials, damaged, [PlannedRun(run.workdir, _address(run)) for run in part.runs], part.table.metric)
+    planned = [PlannedRun(run.workdir, _address(run), run.config.folds) for run in part.runs]
+    return summarize(trials, damaged, planned, part.table.metric)
 
 
 def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, list[Comparison]]]]:

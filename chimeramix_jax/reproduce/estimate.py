@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import dataset_entry, lists_of
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.sweep.finished import is_finished, results, seconds_of
+from chimeramix_jax.sweep.finished import results, seconds_of
 from chimeramix_jax.sweep.plan import Job, State
 
 Work = tuple[str, str]  # jobs with the same steps: what they train, and the settings that the steps depend on
@@ -140,7 +140,7 @@ def _line(pending: list[Job], times: StepTimes) -> str:
 def _run_steps(job: Job) -> int:
     """Returns the steps of all runs of a job that are not finished."""
     stage = "generator" if job.stage == "generator" else "classifier"
-    return sum(steps_of(run.config, stage) for run in job.runs if not is_finished(run.workdir, job.stage))
+    return sum(steps_of(run.config, stage) for run in job.unfinished)
 
 
 def _pending(states: Mapping[Job, State]) -> list[Job]:

@@ -17,7 +17,7 @@ A program that starts a sweep may write ``sweep.json`` into the sweep's folder::
 
 ``workdir`` is relative to that folder, and ``max_labels_per_class`` may be null (all images). Runs evaluated on
 validation images also have ``"evaluate_on": "validation"``, runs on ``image_folder`` have ``"directory"``, and runs on
-a published division have ``"division"``. Other keys are ignored.
+a published division have ``"division"``. ``"folds"`` is the number of a run's folds. Other keys are ignored.
 """
 
 from collections.abc import Mapping
@@ -41,8 +41,9 @@ _SETTINGS = {
     "experiment": "experiment",
     "max_labels_per_class": "max_labels_per_class",
     "seed": "seed",
+    "folds": "folds",
 }
-_DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1}
+_DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1, "folds": 0}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class PlannedRun:
 
     workdir: Path
     address: Address
+    folds: int = 0  # 0: none, or not known
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
@@ -82,4 +84,4 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
         images_per_class=values["max_labels_per_class"],
         seed=values["seed"],
     )
-    return PlannedRun(folder / values["workdir"], address)
+    return PlannedRun(folder / values["workdir"], address, values["folds"])

@@ -9,9 +9,20 @@ from chimeramix_jax.reporting.splits import is_measured
 from chimeramix_jax.runs.workdir import Workdir
 
 
-def is_finished(path: Path, stage: str) -> bool:
-    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results."""
-    return has_generator(path) if stage == "generator" else results(path) is not None
+def is_finished(path: Path, stage: str, *, with_baseline: bool = False) -> bool:
+    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results.
+
+    ``with_baseline``: its results must also hold the baseline that a run which mixes is compared with.
+    """
+    if stage == "generator":
+        return has_generator(path)
+    content = results(path)
+    return content is not None and not (with_baseline and not _has_baseline(content))
+
+
+def _has_baseline(content: Mapping[str, Any]) -> bool:
+    baseline = content.get("baseline")
+    return isinstance(baseline, Mapping) and is_measured(baseline)
 
 
 def has_generator(path: Path) -> bool:
