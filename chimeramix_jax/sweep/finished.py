@@ -40,6 +40,13 @@ def results(path: Path) -> dict[str, Any] | None:
     return content if is_measured(content) else None
 
 
+def seeds_together(content: Mapping[str, Any], part: str) -> int | None:
+    """Returns of how many seeds that trained together the seconds of a part are; None if results do not say so."""
+    recorded = content.get("seeds_together")
+    number = recorded.get(part) if isinstance(recorded, Mapping) else None
+    return number if isinstance(number, int) and number > 0 else None
+
+
 def seconds_of(content: Mapping[str, Any]) -> dict[str, float]:
     """Returns the seconds of each trained part, as far as a run's results record them."""
     recorded = content.get("seconds")

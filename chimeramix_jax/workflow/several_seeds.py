@@ -113,6 +113,8 @@ def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:
     if len(runs) == 1:
         return [Outcome(drive(completed_with_report(runs[0])))]
     config = runs[0].config
+    for run in runs:
+        run.seeds_together = len(runs)
     team: Team[dict[str, Any]] = Team(available_devices(config.devices), config.seeds_per_call)
     return team.run([partial(completed_with_report, run) for run in runs])
 
