@@ -177,6 +177,7 @@ def test_a_seed_that_is_refused_is_named_and_does_not_keep_the_others_from_being
     with pytest.raises(InputError, match="seed-1"):
         chimeramix_jax.train_and_evaluate_seeds(settings("baseline", seeds="0,1,2"), tmp_path)
     assert "seed 1 is left out: " in capsys.readouterr().err
+    assert results(tmp_path / "seed-2")["seeds_together"] == {"classifier": 2}
     assert [(tmp_path / f"seed-{seed}" / "results.json").exists() for seed in (0, 1, 2)] == [True, False, True]
     assert not list(tmp_path.glob("*/lock.json"))
 
