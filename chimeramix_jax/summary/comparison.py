@@ -58,14 +58,7 @@ def summarize(
         metric: the metric that the trials' accuracies hold, a key of ``trials.METRICS``.
         baseline: the experiment to compare with; InputError if it is neither "baseline" nor one of the experiments.
     """
-    on_folds = [trial.address for trial in trials if trial.status == Status.FINISHED and trial.address.split == FOLDS]
-    trials = [
-        replace(trial, address=_measured_address(trial.address, trial.settings.get("folds", 0), on_folds))
-        if trial.status != Status.FINISHED
-        else trial
-        for trial in trials
-    ]
-    planned = planned and [replace(run, address=_measured_address(run.address, run.folds, on_folds)) for run in planned]
+    trials, planned = _on_measured_splits(trials, planned)
     experiments = sorted({trial.address.experiment for trial in trials})
     if baseline not in experiments and baseline != "baseline":
         raise not_one_of("--baseline", baseline, experiments)
@@ -91,21 +84,29 @@ def summarize(
     )
 
 
-def _measured_address(address: Address, folds: int, on_folds: Sequence[Address]) -> Address:
-    """Returns the address of a run that is not finished, with the split that its results will probably have.
+def _on_measured_splits(
+    trials: Sequence[Trial], planned: Sequence[PlannedRun] | None
+) -> tuple[list[Trial], Sequence[PlannedRun] | None]:
+    """Returns trials and planned runs, in which those without results have the split that they will probably have.
 
-    Settings say whether a run has folds, but only the results of others whether there are test images beside them.
-
-    Args:
-        address: the address according to the settings.
-        folds: the run's number of folds; 0 if it has none, or if a plan of an earlier version does not say.
-        on_folds: the addresses of the finished runs that were measured by their folds.
+    Settings say whether a run has folds, but only results say whether there are test images beside them. A plan of an
+    earlier version does not say which runs have folds, so that finished runs of the same row have to.
     """
-    if folds:
-        alike = any(other.dataset == address.dataset for other in on_folds)
-    else:
-        alike = any(replace(other, split=address.split, seed=address.seed) == address for other in on_folds)
-    return replace(address, split=FOLDS) if alike else address
+    finished = [trial.address for trial in trials if trial.status == Status.FINISHED]
+    on_folds = [address for address in finished if address.split == FOLDS]
+    datasets, rows = {address.dataset for address in on_folds}, {replace(one, seed=0) for one in on_folds}
+
+    def measured(address: Address, folds: int | None) -> Address:
+        expected = replace(address, split=FOLDS)
+        alike = replace(expected, seed=0) in rows if folds is None else folds > 0 and address.dataset in datasets
+        return expected if alike else address
+
+    return [
+        trial
+        if trial.status == Status.FINISHED
+        else replace(trial, address=measured(trial.address, trial.settings.get("folds")))
+        for trial in trials
+    ], planned and [replace(run, address=measured(run.address, run.folds)) for run in planned]
 
 
 def _grouped(items: Iterable[Any], key) -> list[tuple[Any, list[Any]]]:

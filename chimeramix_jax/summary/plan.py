@@ -43,7 +43,7 @@ _SETTINGS = {
     "seed": "seed",
     "folds": "folds",
 }
-_DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1, "folds": 0}
+_DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PlannedRun:
 
     workdir: Path
     address: Address
-    folds: int = 0  # 0: none, or not known
+    folds: int | None = None  # 0: none; None: not known
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
@@ -73,6 +73,8 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
         raise InputError(f"{where}.workdir: {run.get('workdir')!r} is not allowed; it must be a folder's name")
     values = {**_DEFAULTS, **run}
     for key, setting in _SETTINGS.items():
+        if key == "folds" and key not in run:
+            continue  # the plan of an earlier version
         rule = settings.SETTINGS[setting]
         if key not in values or not rule.holds(values[key]):
             value = repr(values[key]) if key in values else "missing"
@@ -84,4 +86,4 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
         images_per_class=values["max_labels_per_class"],
         seed=values["seed"],
     )
-    return PlannedRun(folder / values["workdir"], address, values["folds"])
+    return PlannedRun(folder / values["workdir"], address, values.get("folds"))

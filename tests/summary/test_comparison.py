@@ -266,7 +266,7 @@ def test_with_a_plan_only_planned_runs_are_missing(tmp_path):
     assert summary.missing == (f"digits, test images: {GRID}, 10 images per class: seed 3",)
 
 
-@pytest.mark.parametrize("folds", [5, 0])
+@pytest.mark.parametrize("folds", [5, None])
 def test_runs_with_folds_that_are_not_finished_stand_beside_the_finished_ones(tmp_path, folds):
     def planned(experiment, seed):
         address = Address("digits", "test", experiment, 5, seed)
