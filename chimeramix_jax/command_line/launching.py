@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from chimeramix_jax.command_line import exits
+from chimeramix_jax.command_line.device_settings import FOR_ACCELERATORS
 from chimeramix_jax.command_line.flags import Arguments, Flag
 from chimeramix_jax.command_line.help_text import Entry
 from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
+from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.runs import lock
@@ -75,7 +77,17 @@ def planned(runs: Sequence[SweepRun], parsed: Arguments) -> list[Job]:
         ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
     # The kind of this machine's devices decides how many seeds a job has, unless that is given.
     depends_on_devices = parsed.seeds_per_job is None and len({run.config.seed for run in runs}) > 1
-    parsed.devices = local.jax_devices() if depends_on_devices and parsed.launcher == "local" else None
+    if parsed.seeds_per_job not in (None, 1) and any(run.config.folds for run in runs):
+        exits.say(
+            f"--seeds_per_job={parsed.seeds_per_job}: runs with folds train one seed per job, since their folds train "
+            "together"
+        )
+    replaced = {source for run in runs if (source := _for_accelerators(run))}
+    needed = depends_on_devices or bool(replaced)
+    parsed.devices = local.jax_devices() if needed and parsed.launcher == "local" else None
+    on_accelerators = _on_gpus(parsed) or (parsed.devices or ("cpu", 1))[0] != "cpu"
+    for name, suited in sorted(replaced) if on_accelerators else ():
+        exits.say(f"--datasets={name}: has the settings for a CPU; {suited} has those for a GPU")
     # GPUs train several seeds together in little more than the time of a single seed.
     return plan.jobs_of(runs, parsed.seeds_per_job or (len(runs) if _on_gpus(parsed) else 1))
 
@@ -124,6 +136,12 @@ def slurm_resources(parsed: Arguments) -> slurm.Resources:
             )
         options[name] = value
     return slurm.Resources(**requested, options=options)
+
+
+def _for_accelerators(run: SweepRun) -> tuple[str, str] | None:
+    """Returns the name of a run's shipped file and that of the one for accelerators, if there is one."""
+    file, _ = shipped.separated(run.source)
+    return next((pair for pair in FOR_ACCELERATORS.items() if shipped.as_path(pair[0]) == file), None)
 
 
 def _on_gpus(parsed: Arguments) -> bool:

@@ -38,7 +38,11 @@ HELP = Help(
     ),
     groups={
         "Which runs": (
-            Flag("datasets=NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."),
+            Flag(
+                "datasets=NAMES",
+                "Config files: names in configs/, patterns such as 'cifair*', or paths. On a GPU, image_folder still "
+                "has the settings for a CPU; name image_folder_gpu. Required.",
+            ),
             Flag(
                 "experiments=NAMES",
                 "Names and patterns, or study for those of the paper; docs/experiments.md lists all. Required.",

@@ -1,12 +1,14 @@
 """The experiments, those of the published study and a few more: the settings that each of them changes."""
 
 import difflib
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.defaults import SETTINGS, get_config
+from chimeramix_jax.config.storing import flatten
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.extensions.registry import Registration
@@ -71,6 +73,8 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+_OF_MIXING = ("mixing.", "generator.", "compare_with_baseline")  # settings that a baseline need not share
+
 AUTO = "auto"  # not an experiment: the program chooses a recipe, see chimeramix_jax/auto
 USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
 
@@ -120,6 +124,28 @@ def settings_of(experiment: str) -> Mapping[str, Any]:
         return EXPERIMENTS[experiment]
     own = lookup.current(registry.EXPERIMENT, experiment)
     return {} if own is None else own.value.settings
+
+
+@functools.cache  # called for every run of a summary
+def usual_of_classifiers() -> Mapping[str, Any]:
+    """Returns the defaults of the settings, except those of mixing, that experiments change, by dotted key."""
+    usual = flatten(get_config())
+    changed = {key for changes in EXPERIMENTS.values() for key in changes}
+    return {key: usual[key] for key in sorted(changed) if not key.startswith(_OF_MIXING)}
+
+
+def without_mixing(settings: Mapping[str, Any]) -> str:
+    """Returns the experiment that the baseline of a mixing run is: it has all of the run's settings but the mixing.
+
+    ``settings`` have dotted keys. Own ideas in them are no part of the name.
+    """
+    usual = usual_of_classifiers()
+    mine = {key: settings.get(key, value) for key, value in usual.items()}
+    for name, changes in EXPERIMENTS.items():
+        if changes.get("mixing.mask") == "none" and mine == {key: changes.get(key, usual[key]) for key in usual}:
+            return name
+    policy = settings["augment.policy"]
+    return "baseline" if policy == "none" else f"baseline_{policy}"
 
 
 def known() -> list[str]:

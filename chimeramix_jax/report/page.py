@@ -76,7 +76,7 @@ def write(
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)
     measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
-    classifier, baseline = measured[results["experiment"]], measured.get("baseline")
+    classifier, baseline = measured[results["experiment"]], measured.get(_baseline_name(results))
     images = f"{of_folds['split']} images"
     judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
     matrix = np.asarray(results[split]["confusion"])
@@ -120,9 +120,15 @@ def _of_classifiers(
     evaluations = {results["experiment"]: results[split]}
     directories = {results["experiment"]: workdir.path / "classifier"}
     if "baseline" in results:
-        evaluations["baseline"] = results["baseline"][split]
-        directories["baseline"] = workdir.path / "baseline"
+        name = _baseline_name(results)
+        evaluations[name] = results["baseline"][split]
+        directories[name] = workdir.path / "baseline"
     return evaluations, directories
+
+
+def _baseline_name(results: Mapping[str, Any]) -> str:
+    """Returns the name of the experiment that a run's baseline is; runs of earlier versions do not say which."""
+    return results.get("baseline", {}).get("experiment", "baseline")
 
 
 def _mixing(workdir: Workdir, dataset: FewShotDataset, results: Mapping[str, Any], split: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from chimeramix_jax.reporting import mix_quality_text, statistics
 from chimeramix_jax.reporting.calibration_text import closing_line
@@ -27,12 +27,14 @@ class SummaryRow(TypedDict):
     seconds: float  # wall-clock time of training and evaluation
     examples: int  # number of images that it was measured on
     alone: list[int] | None  # images that only this, and only the baseline, has right; None: not compared
+    baseline: NotRequired[str | None]  # the experiment that the baseline of the same run is; None: there is none
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> str:
     """Returns the rows as an aligned table, followed by each experiment's gain over the baseline; empty without rows.
 
-    ``baseline`` is compared with every other experiment on the same number of images per class.
+    An experiment is compared with the baseline of its own run or, without one, with ``baseline``, on the same number of
+    images per class.
     """
     if not rows:
         return ""
@@ -146,12 +148,14 @@ def _cells(row: SummaryRow) -> list[str]:
 
 
 def _gains(rows: Sequence[SummaryRow]) -> list[str]:
-    baselines = {row["max_labels_per_class"]: row["top_1"] for row in rows if row["experiment"] == "baseline"}
+    accuracies = {(row["experiment"], row["max_labels_per_class"]): row["top_1"] for row in rows}
     lines = []
     for row in rows:
-        if row["experiment"] != "baseline" and row["max_labels_per_class"] in baselines:
-            difference = statistics.points(row["top_1"] - baselines[row["max_labels_per_class"]], row["examples"])
-            pair = f"{row['experiment']} against baseline, {_images(row)} images per class"
+        name = row.get("baseline") or "baseline"
+        accuracy = accuracies.get((name, row["max_labels_per_class"]))
+        if row["experiment"] != name and accuracy is not None:
+            difference = statistics.points(row["top_1"] - accuracy, row["examples"])
+            pair = f"{row['experiment']} against {name}, {_images(row)} images per class"
             lines.append(f"{pair}: {difference} percentage points{_significance(row)}")
     return lines
 

@@ -64,9 +64,10 @@ def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:
     measured = [result for result in results if result["summary"]]
     if not measured:
         return ""
-    experiments = [row["experiment"] for row in measured[0]["summary"]]
+    rows = measured[0]["summary"]
+    experiments = [row["experiment"] for row in rows]
     columns = {name: [_row(result, name)["top_1"] for result in measured] for name in experiments}
-    if len(experiments) == 2 and experiments[0] == "baseline":
+    if len(experiments) == 2 and experiments[0] == (rows[1].get("baseline") or "baseline"):
         baseline, mixing = columns.values()
         columns[DIFFERENCE] = [after - before for before, after in zip(baseline, mixing, strict=True)]
     examples = _row(measured[0], experiments[0])["examples"]

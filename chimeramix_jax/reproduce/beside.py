@@ -101,7 +101,8 @@ def summary_of(part: Part) -> Summary:
             found, problems = read_run(workdir, part.table.metric)
             trials += found
             damaged += problems
-    return summarize(trials, damaged, [PlannedRun(run.workdir, _address(run)) for run in part.runs], part.table.metric)
+    planned = [PlannedRun(run.workdir, _address(run), run.config.folds) for run in part.runs]
+    return summarize(trials, damaged, planned, part.table.metric)
 
 
 def comparisons(part: Part, summary: Summary) -> dict[str, list[tuple[Protocol, list[Comparison]]]]:
@@ -167,11 +168,53 @@ def changed_settings(part: Part) -> list[str]:
     return list(changed)
 
 
+def of_the_table(part: Part) -> list[str]:
+    """Returns what was chosen of a table, such as "2 of 10 seeds"; an empty list if it is the whole one."""
+    table, chosen = part.table, [*part.datasets, *part.not_filled]
+    names = [dataset.config for dataset in chosen]
+    whole = [dataset for dataset in table.datasets if dataset.config in names]
+    counted = {
+        "data sets": (len(chosen), len(table.datasets)),
+        "numbers of images": tuple(
+            len({size for dataset in some for size in dataset.images_per_class}) for some in (chosen, whole)
+        ),
+        "experiments": (len({run.config.experiment for run in part.runs}), len(table.experiments)),
+        "seeds": (len(_seeds(part)), len(table.seeds)),
+        "divisions": (len(_divisions(part)), len(table.divisions) or len(_divisions(part))),
+    }
+    return [f"{some} of {all_} {what}" for what, (some, all_) in counted.items() if some != all_]
+
+
+def differs(part: Part, protocol: Protocol, key: str) -> str:
+    """Returns in words whether an aspect of a protocol differs from a part's runs; ``key`` is that of ``ASPECTS``.
+
+    The table says so of all of its runs. With fewer seeds or divisions, the number of runs differs in any case, and
+    with fewer divisions the images do.
+    """
+    aspect, divisions = protocol.aspects[key], len(_divisions(part)) < len(part.table.divisions)
+    if (key == "runs" and (divisions or len(_seeds(part)) < len(part.table.seeds))) or (key == "data" and divisions):
+        return "yes"
+    if aspect.differs == "yes" and aspect.differs_for:
+        different = [dataset.title for dataset in part.datasets if dataset.config in aspect.differs_for]
+        if different:
+            return "yes" if len(different) == len(part.datasets) else f"yes: {', '.join(different)}"
+        return "no"
+    return {"yes": "yes", "no": "no", "unknown": "not known"}[aspect.differs]
+
+
+def _seeds(part: Part) -> set[int]:
+    return {run.config.seed for run in part.runs}
+
+
+def _divisions(part: Part) -> set[int]:
+    return {run.config.dataset.division for run in part.runs}
+
+
 def our_protocol(part: Part) -> dict[str, str]:
     """Returns what the runs of this program have for each of ``published.ASPECTS``, by data set where that differs."""
     by_division = {dataset.title: _by_division(part, dataset.config) for dataset in part.datasets}
     configs = {title: next(iter(found.values())) for title, found in by_division.items()}
-    seeds = len({run.config.seed for run in part.runs})
+    seeds = len(_seeds(part))
     return {
         "data": _by_dataset(
             {

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.config.catalog import dataset_entry, lists_of
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.wording import counted
-from chimeramix_jax.sweep.finished import is_finished, results, seconds_of
+from chimeramix_jax.sweep.finished import results, seconds_of, seeds_together
 from chimeramix_jax.sweep.plan import Job, State
 
 Work = tuple[str, str]  # jobs with the same steps: what they train, and the settings that the steps depend on
@@ -29,6 +29,7 @@ class StepTimes:
     backend: str  # "cpu", "gpu" or "tpu"
     seconds: Mapping[Work, float]
     runs: int = 0  # the number of finished runs that they are from
+    unknown: int = 0  # those of them that do not say how many seeds trained together; they count as trained alone
     timed: bool = False  # whether steps were timed now
 
 
@@ -38,6 +39,7 @@ class _Found:
 
     seconds: dict[Work, list[float]] = field(default_factory=lambda: defaultdict(list))
     runs: int = 0
+    unknown: int = 0
 
 
 def work_of(job: Job) -> Work:
@@ -70,27 +72,30 @@ def training_images(config: ConfigDict) -> int:
 def from_finished(jobs: Iterable[Job]) -> list[StepTimes]:
     """Returns the step times of finished runs, one entry per kind of device, that with the most runs first.
 
-    The time that a run records is that of all seeds that were trained together, and is divided by their number.
+    The time that a run records is that of all seeds that were trained together, and is divided by their number, which
+    runs of earlier versions do not record.
     """
     found: dict[tuple[str, str], _Found] = defaultdict(_Found)
     for job in jobs:
         for run in job.runs if job.stage != "generator" else ():
-            content = results(run.workdir)
-            device = None if content is None else content.get("device")
-            times_of_run = {} if content is None else seconds_of(content)
+            content = results(run.workdir) or {}
+            device, times_of_run = content.get("device"), seconds_of(content)
             if not isinstance(device, Mapping) or "classifier" not in times_of_run:
                 continue
             on_device = found[str(device.get("kind")), str(device.get("backend"))]
             on_device.runs += 1
+            on_device.unknown += seeds_together(content, "classifier") is None
             for stage, part in (("classifier", job), ("generator", Job(job.runs, "generator"))):
                 if (seconds := times_of_run.get(stage)) is not None:
-                    on_device.seconds[work_of(part)].append(seconds / steps_of(run.config, stage) / len(job.runs))
+                    together = seeds_together(content, stage) or 1
+                    on_device.seconds[work_of(part)].append(seconds / steps_of(run.config, stage) / together)
     times = [
         StepTimes(
             kind,
             backend,
             {work: sum(values) / len(values) for work, values in on_device.seconds.items()},
             on_device.runs,
+            on_device.unknown,
         )
         for (kind, backend), on_device in found.items()
     ]
@@ -108,7 +113,8 @@ def with_timed(times: Iterable[StepTimes], timed: StepTimes) -> list[StepTimes]:
     result, place = [], (timed.device, timed.backend)
     for entry in times:
         if (entry.device, entry.backend) == place:
-            timed = replace(timed, seconds={**timed.seconds, **entry.seconds}, runs=entry.runs)
+            both = {**timed.seconds, **entry.seconds}
+            timed = replace(timed, seconds=both, runs=entry.runs, unknown=entry.unknown)
         else:
             result.append(entry)
     return [*result, timed]
@@ -135,13 +141,16 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     measured += ["steps timed now"] if times.timed else []
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
     jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"
-    return f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
+    line = f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
+    if times.unknown:
+        line += f"; too high if {times.unknown} of the runs, of an earlier version, trained together with other seeds"
+    return line
 
 
 def _run_steps(job: Job) -> int:
     """Returns the steps of all runs of a job that are not finished."""
     stage = "generator" if job.stage == "generator" else "classifier"
-    return sum(steps_of(run.config, stage) for run in job.runs if not is_finished(run.workdir, job.stage))
+    return sum(steps_of(run.config, stage) for run in job.unfinished)
 
 
 def _pending(states: Mapping[Job, State]) -> list[Job]:

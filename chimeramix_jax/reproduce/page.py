@@ -125,7 +125,9 @@ def standing(part: Part, summary: Summary) -> list[str]:
     verdicts = [line.verdict for line in lines if line.measured is not None and line.measured.interval is not None]
     inside = verdicts.count("inside it")
     have = "has" if len(measured) == 1 else "have"
-    sentences = [f"Published figures: {len(part.figures)}, of which {len(measured)} {have} finished runs beside them."]
+    chosen = beside.of_the_table(part)
+    sentences = [f"This is a part of the table: {', '.join(chosen)}."] if chosen else []
+    sentences += [f"Published figures: {len(part.figures)}, of which {len(measured)} {have} finished runs beside them."]
     if verdicts:
         about = "the published figure inside the interval of our mean"
         have = "has" if inside == 1 else "have"
@@ -217,9 +219,8 @@ def _prose(table: Table) -> View:
 def _protocol_table(part: Part, protocol: Protocol) -> Table:
     """Returns the table of a protocol beside that of this program."""
     ours = beside.our_protocol(part)
-    differs = {"yes": "yes", "no": "no", "unknown": "not known"}
     lines = tuple(
-        (title, differs[protocol.aspects[key].differs], protocol.aspects[key].said, ours[key])
+        (title, beside.differs(part, protocol, key), protocol.aspects[key].said, ours[key])
         for key, title in ASPECTS.items()
     )
     return Table(("aspect", "differs", "published", "here"), "llll", lines)

@@ -4,7 +4,7 @@ A table is a TOML file in ``tables/``. Its name is that of the file.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -42,6 +42,7 @@ class Aspect:
 
     said: str
     differs: str  # from the runs of this program: "yes", "no", or "unknown" if the source does not say enough
+    differs_for: Sequence[str] = ()  # the config names of the data sets for which it does; empty: for all
 
 
 @dataclass(frozen=True, eq=False)

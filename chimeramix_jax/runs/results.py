@@ -24,6 +24,8 @@ from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training import checkpoints
 from chimeramix_jax.training.evaluation import Evaluation
 
+_TOGETHER = "seeds_together"
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -66,7 +68,7 @@ def results_of(
     about: dict[str, Any],
     dataset: FewShotDataset,
     measured: dict[str, Measured],
-    earlier: Mapping[str, Path],
+    stages: Mapping[str, Path],
     of_folds: dict[str, dict[str, Any]] | None = None,
     mixes: MixQuality | None = None,
 ) -> Results:
@@ -77,12 +79,13 @@ def results_of(
         about: the data stored with its checkpoints.
         dataset: the run's data.
         measured: what has been measured, by "classifier" and, if there is one, "baseline".
-        earlier: the directories of the stages before the classifier, by name; some need not exist.
+        stages: the directories of all trained stages, by name; some need not exist.
         of_folds: what the results say about the folds, for the same parts; None: there are no folds.
         mixes: how good the generator's mixes are; None: not measured.
     """
-    newest = {stage: checkpoints.newest(directory) for stage, directory in earlier.items()}
-    before = {stage: stored for stage, stored in newest.items() if stored is not None}
+    newest = {stage: checkpoints.newest(directory) for stage, directory in stages.items()}
+    trained = {stage: stored for stage, stored in newest.items() if stored is not None}
+    before = {stage: stored for stage, stored in trained.items() if stage not in ("classifier", "baseline")}
     alone = _right_alone(measured)
     only_folds = of_folds is not None and not len(dataset.held_out.labels)
     classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on
@@ -93,6 +96,7 @@ def results_of(
         "seed": config.seed,
         split: dataclasses.asdict(classifier.evaluation),
         "seconds": _of_each_part("seconds", measured, before),
+        "seeds_together": {stage: about[_TOGETHER] for stage, about in trained.items() if _TOGETHER in about},
         "rollbacks": _of_each_part("rollbacks", measured, before),
         "epochs_left_out": _of_each_part("epochs_left_out", measured, before),
         **provenance.record(),
@@ -108,8 +112,8 @@ def results_of(
     if mixes is not None:
         content["mixes"] = dataclasses.asdict(mixes)
     rows = [
-        _row(config, part, len(dataset.class_names), _seconds_before(part, before), alone)
-        for part in reversed(measured.values())
+        _row(config, part, measured, len(dataset.class_names), _seconds_before(part, before), alone)
+        for part in reversed(measured)
     ]
     if split == FOLDS:
         rows[-1]["top_1"] = content[FOLDS]["expected_accuracy"]
@@ -125,7 +129,8 @@ def _of_folds_and_baseline(
     """Returns the metrics of the folds and of the baseline, and the comparison with it, as far as there are any."""
     content: dict[str, Any] = {FOLDS: of_folds["classifier"]} if of_folds else {}
     if "baseline" in measured:
-        content["baseline"] = {split: dataclasses.asdict(measured["baseline"].evaluation)}
+        content["baseline"] = {"experiment": measured["baseline"].experiment}
+        content["baseline"] |= {split: dataclasses.asdict(measured["baseline"].evaluation)}
         content["baseline"] |= _further(measured["baseline"])
     if "baseline" in of_folds:
         content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
@@ -147,9 +152,9 @@ def _of_each_part(name: str, measured: dict[str, Measured], before: dict[str, di
     return values | {stage: about[name] for stage, about in before.items() if name in about}
 
 
-def _seconds_before(measured: Measured, before: dict[str, dict[str, Any]]) -> float:
+def _seconds_before(part: str, before: dict[str, dict[str, Any]]) -> float:
     """Returns the seconds of the stages that a classifier needs before its own; the baseline needs no generator."""
-    unused = ("generator",) if measured.experiment == "baseline" else ()
+    unused = ("generator",) if part == "baseline" else ()
     return math.fsum(about["seconds"] for stage, about in before.items() if stage not in unused)
 
 
@@ -165,16 +170,23 @@ def _right_alone(measured: dict[str, Measured]) -> list[int] | None:
 
 
 def _row(
-    config: ConfigDict, measured: Measured, num_classes: int, seconds_before: float, alone: list[int] | None
+    config: ConfigDict,
+    part: str,
+    measured: dict[str, Measured],
+    num_classes: int,
+    seconds_before: float,
+    alone: list[int] | None,
 ) -> SummaryRow:
     """Returns a row of the closing table; its time includes that of the stages before the classifier."""
-    is_baseline = measured.experiment == "baseline"
+    figures = measured[part]
+    is_compared = part != "baseline" and "baseline" in measured
     return SummaryRow(
-        experiment=measured.experiment,
+        experiment=figures.experiment,
         max_labels_per_class=config.max_labels_per_class,
-        top_1=measured.evaluation.top1,
-        top_5=measured.evaluation.top5 if num_classes > 5 else None,
-        seconds=measured.seconds + seconds_before,
-        examples=measured.evaluation.examples,
-        alone=None if is_baseline else alone,
+        top_1=figures.evaluation.top1,
+        top_5=figures.evaluation.top5 if num_classes > 5 else None,
+        seconds=figures.seconds + seconds_before,
+        examples=figures.evaluation.examples,
+        alone=alone if is_compared else None,
+        baseline=measured["baseline"].experiment if is_compared else None,
     )

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config.experiments import without_mixing
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.resizing import resize
@@ -132,6 +133,7 @@ class Run:
         self.request, self.dataset, self._replaced = request, dataset, replaced
         self.continues_retraining = continues_retraining
         self.config, self.workdir, self.generator_home = request.config, request.workdir, generator_home
+        self.seeds_together = 1  # how many runs the process trains at the same time; set before the run is completed
         self._stage_data: dict[str, StageData] = {}
 
     def begin(self) -> None:
@@ -159,6 +161,7 @@ class Run:
             "train_indices": self.dataset.train_indices.tolist(),
             "data": self.dataset.identity.digests(),
             "precision": precision.resolved(self.config.precision),
+            "seeds_together": self.seeds_together,  # whose time the seconds of training are
         }
 
     def complete(
@@ -182,8 +185,9 @@ class Run:
             return None
         measured, mixes = yield from self._measure_classifiers(execution, out_of_fold)
         of_folds = None if out_of_fold is None else {part: out_of_fold.content(part) for part in measured}
-        earlier = {"generator": self.generator_home.generator, "pretraining": self.workdir.pretraining}
-        results = results_of(self.config, self.about, self.dataset, measured, earlier, of_folds, mixes)
+        stages = {"generator": self.generator_home.generator, "pretraining": self.workdir.pretraining}
+        stages |= {part: self.workdir.path / part for part in measured}
+        results = results_of(self.config, self.about, self.dataset, measured, stages, of_folds, mixes)
         if self.request.stage != "report":
             results.write(self.workdir)
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
@@ -230,7 +234,7 @@ class Run:
         mixes = self.config.mixing.mask != "none"
         parts = {"classifier": (self.config.experiment, mixes)}
         if self.config.compare_with_baseline and mixes:
-            parts["baseline"] = ("baseline", False)
+            parts["baseline"] = (self._baseline_name, False)
         measured, quality, epochs = {}, None, self.config.classifier.epochs
         pretrained = yield from self._pretrained(parts, execution)
         for part, (experiment, part_mixes) in parts.items():
@@ -246,6 +250,12 @@ class Run:
                 if part == "baseline":
                     quality = self._mix_quality(trained)
         return measured, quality
+
+    @property
+    def _baseline_name(self) -> str:
+        """The experiment that the baseline is, as in a summary; never the name of the run's own experiment."""
+        name = without_mixing(settings.flatten(settings.config_to_dict(self.config)))
+        return name if name != self.config.experiment else f"{name} without mixing"
 
     def _mix_quality(self, baseline: TrainedMembers) -> mix_quality.MixQuality | None:
         """Measures the generator's mixes with the baseline.

@@ -8,13 +8,17 @@ from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.own_code import CODES
 from chimeramix_jax.errors import not_one_of
 from chimeramix_jax.reporting.seed_table import rollback_lines
+from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.reporting.statistics import holm
 from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.summary.plan import PlannedRun
 from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
 from chimeramix_jax.summary.trials import Address, Status, Trial
+
+_OF_MIXED_BATCHES = "classifier.batch_statistics"  # which matter where images are mixed
 
 # The settings in which experiments differ by design: those that they change, their details, and those of own ideas.
 # Classifiers that differ in others are not compared, as their difference could be due to those.
@@ -26,7 +30,7 @@ EXPERIMENT_SETTINGS = (
     "augment.own_code",
     "augment.randaugment_magnitude",
     "augment.randaugment_operations",
-    "classifier.batch_statistics",  # which matter where images are mixed
+    _OF_MIXED_BATCHES,
     "classifier.loss_code",
     "classifier.model_code",  # and with it "classifier.model"
     "classifier.tvmf_kappa",
@@ -55,6 +59,7 @@ def summarize(
         metric: the metric that the trials' accuracies hold, a key of ``trials.METRICS``.
         baseline: the experiment to compare with; InputError if it is neither "baseline" nor one of the experiments.
     """
+    trials, planned = _on_measured_splits(trials, planned)
     experiments = sorted({trial.address.experiment for trial in trials})
     if baseline not in experiments and baseline != "baseline":
         raise not_one_of("--baseline", baseline, experiments)
@@ -78,6 +83,31 @@ def summarize(
             trial.environment for section in sections for row in section.rows for trial in row.finished
         ),
     )
+
+
+def _on_measured_splits(
+    trials: Sequence[Trial], planned: Sequence[PlannedRun] | None
+) -> tuple[list[Trial], Sequence[PlannedRun] | None]:
+    """Returns trials and planned runs, in which those without results have the split that they will probably have.
+
+    Settings say whether a run has folds, but only results say whether there are test images beside them. A plan of an
+    earlier version does not say which runs have folds, so that finished runs of the same row have to.
+    """
+    finished = [trial.address for trial in trials if trial.status == Status.FINISHED]
+    on_folds = [address for address in finished if address.split == FOLDS]
+    datasets, rows = {address.dataset for address in on_folds}, {replace(one, seed=0) for one in on_folds}
+
+    def measured(address: Address, folds: int | None) -> Address:
+        expected = replace(address, split=FOLDS)
+        alike = replace(expected, seed=0) in rows if folds is None else folds > 0 and address.dataset in datasets
+        return expected if alike else address
+
+    return [
+        trial
+        if trial.status == Status.FINISHED
+        else replace(trial, address=measured(trial.address, trial.settings.get("folds")))
+        for trial in trials
+    ], planned and [replace(run, address=measured(run.address, run.folds)) for run in planned]
 
 
 def _grouped(items: Iterable[Any], key) -> list[tuple[Any, list[Any]]]:
@@ -233,22 +263,68 @@ def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
     paired, notes = [], []
     for row in rows:
         differences: dict[int, float] = {}
-        obstacles: dict[str, list[int]] = defaultdict(list)
+        about: dict[tuple[str, str], list[int]] = defaultdict(list)  # seeds by what was done, and why that is said
         for trial in row.finished if row.experiment != baseline else []:
             seed = trial.address.seed
             others = baselines.get((row.images_per_class, seed), [])
-            reasons = [_obstacle(trial, other) for other in others]
-            if "" in reasons:
-                differences[seed] = trial.accuracy - others[reasons.index("")].accuracy
-            elif reasons:
-                obstacles[reasons[0]].append(seed)
+            nearest = _nearest(trial, others)
+            if nearest is not None:
+                differences[seed] = trial.accuracy - nearest.accuracy
+                if further := _beyond_the_experiments(trial, nearest):
+                    about["compared", f"other settings differ, too: {further}"].append(seed)
+            elif others:
+                about["not compared", _obstacle(trial, others[0])].append(seed)
         paired.append(replace(row, differences=differences))
-        for reason, seeds in obstacles.items():
-            title = f"{row.title}, {_images(row.images_per_class)}"
-            notes.append(f"{title}: not compared with {baseline} for {_seeds(seeds)}: {reason}")
+        title = f"{row.title}, {_images(row.images_per_class)}"
+        notes += [f"{title}: {done} with {baseline} for {_seeds(seeds)}: {why}" for (done, why), seeds in about.items()]
     if not baselines and any(row.finished for row in rows):
         notes.append(f"no finished run of {baseline}, so no differences are shown")
     return paired, notes
+
+
+def _nearest(trial: Trial, baselines: Iterable[Trial]) -> Trial | None:
+    """Returns the baseline of one seed to compare a trial with: the one that differs from it in the fewest settings.
+
+    Of equal ones it is the first that is a run of its own, or the first; None if the trial can be compared with none.
+    """
+
+    def distance(other: Trial) -> tuple[int, bool]:
+        keys = {*trial.settings, *other.settings}
+        return sum(_differ(trial, other, key) for key in keys), other.embedded
+
+    return min((other for other in baselines if not _obstacle(trial, other)), key=distance, default=None)
+
+
+def _differ(trial: Trial, other: Trial, key: str) -> bool:
+    return trial.settings.get(key, _NOT_SET) != other.settings.get(key, _NOT_SET)
+
+
+def _have_same_change(trial: Trial, baseline: Trial, key: str) -> bool:
+    """Whether a trial has the baseline's value of a setting that was changed there, and not by its experiment."""
+    if _differ(trial, baseline, key):
+        return False
+    changes = EXPERIMENTS.get(trial.address.experiment)
+    if changes is None:  # of the user's experiment it is not known what it changes, only what it was trained beside
+        return trial.workdir == baseline.workdir
+    return key not in changes
+
+
+def _beyond_the_experiments(trial: Trial, baseline: Trial) -> str:
+    """Says which settings differ from the baseline's although it is not in these that the two experiments differ.
+
+    Empty if there are none. Of experiments of the user, it is not known what they change.
+    """
+    experiments = [compared.address.experiment for compared in (trial, baseline)]
+    if any(name not in EXPERIMENTS for name in experiments):
+        return ""
+    explained = {key for name in experiments for key in EXPERIMENTS[name]}
+    ignored = (*explained, *CODES, _OF_MIXED_BATCHES, "generator", "mixing", "pretraining")
+    both = settings.leaving_out(trial.settings, ignored)
+    return ", ".join(
+        f"{key} is {_value(trial.settings[key])} instead of {_value(baseline.settings[key])}"
+        for key in both
+        if key in baseline.settings and _differ(trial, baseline, key)
+    )
 
 
 def _obstacle(trial: Trial, baseline: Trial) -> str:
@@ -263,7 +339,11 @@ def _obstacle(trial: Trial, baseline: Trial) -> str:
             f"{key} is {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
             for key in differing
         )
-    changed = [key for key in baseline.changed if key not in ours and key not in theirs]
+    changed = [
+        key
+        for key in baseline.changed
+        if key not in ours and key not in theirs and not _have_same_change(trial, baseline, key)
+    ]
     if changed:
         return "the baseline's shipped settings were changed: " + ", ".join(
             f"{key} is {_value(baseline.settings[key])} instead of {_value(baseline.changed[key])}" for key in changed
@@ -306,4 +386,4 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return "(" + ", ".join(map(str, value)) + ")" if isinstance(value, tuple) else str(value)
+    return "(" + ", ".join(map(str, value)) + ")" if isinstance(value, tuple) else str(value) or "''"

@@ -17,7 +17,7 @@ A program that starts a sweep may write ``sweep.json`` into the sweep's folder::
 
 ``workdir`` is relative to that folder, and ``max_labels_per_class`` may be null (all images). Runs evaluated on
 validation images also have ``"evaluate_on": "validation"``, runs on ``image_folder`` have ``"directory"``, and runs on
-a published division have ``"division"``. Other keys are ignored.
+a published division have ``"division"``. ``"folds"`` is the number of a run's folds. Other keys are ignored.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,7 @@ _SETTINGS = {
     "experiment": "experiment",
     "max_labels_per_class": "max_labels_per_class",
     "seed": "seed",
+    "folds": "folds",
 }
 _DEFAULTS = {"evaluate_on": "test", "directory": "", "division": -1}
 
@@ -51,6 +52,7 @@ class PlannedRun:
 
     workdir: Path
     address: Address
+    folds: int | None = None  # 0: none; None: not known
 
 
 def read_plan(folder: Path) -> list[PlannedRun] | None:
@@ -71,6 +73,8 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
         raise InputError(f"{where}.workdir: {run.get('workdir')!r} is not allowed; it must be a folder's name")
     values = {**_DEFAULTS, **run}
     for key, setting in _SETTINGS.items():
+        if key == "folds" and key not in run:
+            continue  # the plan of an earlier version
         rule = settings.SETTINGS[setting]
         if key not in values or not rule.holds(values[key]):
             value = repr(values[key]) if key in values else "missing"
@@ -82,4 +86,4 @@ def _planned(folder: Path, run: Any, where: str) -> PlannedRun:
         images_per_class=values["max_labels_per_class"],
         seed=values["seed"],
     )
-    return PlannedRun(folder / values["workdir"], address)
+    return PlannedRun(folder / values["workdir"], address, values.get("folds"))

@@ -2,7 +2,6 @@
 
 import enum
 import errno
-import functools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from chimeramix_jax import config as settings
 from chimeramix_jax import paths
 from chimeramix_jax.config import catalog, defaults, retired
-from chimeramix_jax.config.experiments import EXPERIMENTS
+from chimeramix_jax.config.experiments import EXPERIMENTS, usual_of_classifiers, without_mixing
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.runs.workdir import Workdir
@@ -29,7 +28,6 @@ METRICS = {
 _NEEDED_OF_ADDRESS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
 _ADDRESS_KEYS = (*_NEEDED_OF_ADDRESS, "dataset.division")  # runs of earlier versions do not have the last one
 _STAGES, _EMBEDDED_STAGES = ("generator", "pretraining", "classifier"), ("pretraining", "baseline")
-_OF_MIXING = ("mixing.", "generator.", "compare_with_baseline")  # settings that a baseline need not share
 _NEEDED_KEYS = (*_NEEDED_OF_ADDRESS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
 
 
@@ -64,7 +62,8 @@ class Trial:
     accuracy: float = math.nan  # the summarised metric, in [0, 1]; NaN unless finished
     # The settings, by dotted key, that affect the result and are not part of ``address``.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    # Those of them that differ from the shipped experiment, with their shipped values.
+    # Those of them that differ from the shipped experiment, with their shipped values. On data sets without a shipped
+    # config file, those in which experiments differ by design and own ideas, with the values of the experiment.
     changed: Mapping[str, Any] = field(default_factory=dict)
     images: int | None = None  # a fingerprint of the training and evaluation images
     data: str = ""  # the digest of the images' content; empty for runs of earlier versions
@@ -165,7 +164,7 @@ class _Settings:
         mixes = self._flat["mixing.mask"] != "none"
         yield self._trial(self._flat["experiment"], mixes, backend, embedded=False)
         if mixes and self._flat["compare_with_baseline"]:
-            yield self._trial(_embedded_baseline(self._flat), False, backend, embedded=True)
+            yield self._trial(without_mixing(self._flat), False, backend, embedded=True)
 
     def _trial(
         self, experiment: str, mixes: bool, backend: str | None, *, embedded: bool
@@ -183,7 +182,7 @@ class _Settings:
             expected = _effective(original, mixed, backend)
             changes.append({key: value for key, value in expected.items() if effective.get(key, value) != value})
         # If several config files are shipped for a data set, the run is compared with the most similar one.
-        changed = min(changes, key=len, default={})
+        changed = min(changes, key=len, default=_unlike_the_experiment(experiment, effective))
         return self._address(experiment), {"embedded": embedded, "settings": effective, "changed": changed}
 
     def _address(self, experiment: str) -> Address:
@@ -199,23 +198,18 @@ class _Settings:
         )
 
 
-@functools.cache  # called for every run of a summary
-def _usual_of_classifiers() -> dict[str, Any]:
-    """Returns the defaults of the settings, except those of mixing, that experiments change."""
-    usual = settings.flatten(defaults.get_config())
-    changed = {key for changes in EXPERIMENTS.values() for key in changes}
-    return {key: usual[key] for key in sorted(changed) if not key.startswith(_OF_MIXING)}
+def _unlike_the_experiment(experiment: str, effective: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what one of the program's experiments has, by dotted key, where these settings of a classifier differ.
 
-
-def _embedded_baseline(flat: Mapping[str, Any]) -> str:
-    """Returns the experiment that the baseline of a mixing run is: it has all of the run's settings but the mixing."""
-    usual = _usual_of_classifiers()
-    mine = {key: flat.get(key, value) for key, value in usual.items()}
-    for name, changes in EXPERIMENTS.items():
-        if changes.get("mixing.mask") == "none" and mine == {key: changes.get(key, usual[key]) for key in usual}:
-            return name
-    policy = flat["augment.policy"]
-    return "baseline" if policy == "none" else f"baseline_{policy}"
+    Only settings in which experiments differ by design are considered, and own ideas: other settings are those of the
+    user's config file.
+    """
+    if experiment not in EXPERIMENTS:
+        return {}
+    expected = {**usual_of_classifiers(), **EXPERIMENTS[experiment], "augment.own": ""}
+    if effective.get("classifier.model_code"):
+        expected["classifier.model"] = defaults.get_config().classifier.model
+    return {key: value for key, value in expected.items() if effective.get(key, value) != value}
 
 
 def _effective(config: Mapping[str, Any], mixes: bool, backend: str | None) -> dict[str, Any]:

@@ -9,9 +9,20 @@ from chimeramix_jax.reporting.splits import is_measured
 from chimeramix_jax.runs.workdir import Workdir
 
 
-def is_finished(path: Path, stage: str) -> bool:
-    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results."""
-    return has_generator(path) if stage == "generator" else results(path) is not None
+def is_finished(path: Path, stage: str, *, with_baseline: bool = False) -> bool:
+    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results.
+
+    ``with_baseline``: its results must also hold the baseline that a run which mixes is compared with.
+    """
+    if stage == "generator":
+        return has_generator(path)
+    content = results(path)
+    return content is not None and not (with_baseline and not _has_baseline(content))
+
+
+def _has_baseline(content: Mapping[str, Any]) -> bool:
+    baseline = content.get("baseline")
+    return isinstance(baseline, Mapping) and is_measured(baseline)
 
 
 def has_generator(path: Path) -> bool:
@@ -27,6 +38,13 @@ def results(path: Path) -> dict[str, Any] | None:
     except InputError:
         return None
     return content if is_measured(content) else None
+
+
+def seeds_together(content: Mapping[str, Any], part: str) -> int | None:
+    """Returns of how many seeds that trained together the seconds of a part are; None if results do not say so."""
+    recorded = content.get("seeds_together")
+    number = recorded.get(part) if isinstance(recorded, Mapping) else None
+    return number if isinstance(number, int) and number > 0 else None
 
 
 def seconds_of(content: Mapping[str, Any]) -> dict[str, float]:

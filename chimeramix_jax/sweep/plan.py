@@ -10,9 +10,11 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
@@ -80,16 +82,26 @@ class Job:
         return f"{name} (generator)" if self.stage == "generator" else name
 
     @property
+    def unfinished(self) -> list[SweepRun]:
+        """The runs that have not finished the stage."""
+        return [
+            run
+            for run in self.runs
+            if not is_finished(run.workdir, self.stage, with_baseline=_trains_baseline(run.config))
+        ]
+
+    @property
     def task(self) -> Task:
         """The task of running what is unfinished."""
-        unfinished = [run for run in self.runs if not is_finished(run.workdir, self.stage)] or self.runs
+        unfinished = self.unfinished or self.runs
         arguments = [*selection.arguments(unfinished), f"--stage={self.stage}"]
         if self.generator_job is not None:
             seeds = {run.config.seed for run in unfinished}
             providers = [run for run in self.generator_job.runs if run.config.seed in seeds]
             if providers != list(unfinished):
                 arguments.append(f"--generator_workdir={selection.common_workdir(providers)}")
-        return Task(tuple(arguments), tuple(run.workdir for run in unfinished), self.stage)
+        workdirs = tuple(run.workdir for run in unfinished)
+        return Task(tuple(arguments), workdirs, self.stage, _trains_baseline(self.run.config))
 
     @property
     def kind(self) -> Kind:
@@ -109,19 +121,21 @@ class Job:
         """Returns the job's state, given whether failed jobs run again, and the names of the jobs that Slurm has."""
         if not set(self.names).isdisjoint(queued):
             return State.QUEUED
-        if all(is_finished(run.workdir, self.stage) for run in self.runs):
+        if not self.unfinished:
             return State.DONE
         return State.FAILED if self.failed() and not retry else State.TO_DO
 
     def failed(self) -> list[SweepRun]:
         """Returns the runs of the job that have failed."""
+        return [run for run in self.unfinished if self._is_of_this_job(run) and (run.workdir / ERROR).exists()]
 
-        def has_error(run: SweepRun) -> bool:
-            # An error before the generator is finished belongs to the generator's job.
-            own = self.stage != "classifier" or has_generator(run.workdir)
-            return own and (run.workdir / ERROR).exists()
+    def _is_of_this_job(self, run: SweepRun) -> bool:
+        """Whether an error of a run is one of this job.
 
-        return [run for run in self.runs if not is_finished(run.workdir, self.stage) and has_error(run)]
+        Until a run has the generator that it trains for itself and others, its errors belong to the generator's job.
+        """
+        trains_generator = self.generator_job is not None and run in self.generator_job.runs
+        return not trains_generator or has_generator(run.workdir)
 
     def blocked_by(self, states: Mapping["Job", State]) -> "Job | None":
         """Returns the failed job that this job waits for, if there is one."""
@@ -132,20 +146,58 @@ class Job:
 def jobs_of(runs: Sequence[SweepRun], seeds_per_job: int = 1) -> list[Job]:
     """Returns the jobs of these runs, each after the one that it waits for.
 
-    Runs that differ only in the seed share a job, with at most ``seeds_per_job`` runs each.
+    Runs that differ only in the seed share a job, with at most ``seeds_per_job`` runs each. A run with folds has a job
+    of its own, since its folds train together. Runs that have failed share jobs only with each other, so that they do
+    not keep the other seeds, or the classifiers of these, from being run.
     """
     combined: dict[Job | None, Job] = {}  # maps the job of a single run to the job that includes it
     jobs: list[Job] = []
     for group in _grouped_by_seed(_single_jobs(runs)):
-        waiting_for: dict[Job | None, list[Job]] = defaultdict(list)
+        most = 1 if group[0].run.config.folds else seeds_per_job
+        together: dict[tuple[Job | None, bool], list[Job]] = defaultdict(list)
         for job in group:
-            waiting_for[combined.get(job.generator_job)].append(job)
-        for needed, members in waiting_for.items():
-            for start in range(0, len(members), seeds_per_job):
-                chosen = members[start : start + seeds_per_job]
+            together[combined.get(job.generator_job), bool(job.failed())].append(job)
+        for (needed, _), members in together.items():
+            for start in range(0, len(members), most):
+                chosen = members[start : start + most]
                 jobs.append(Job(tuple(job.run for job in chosen), group[0].stage, needed))
                 combined |= dict.fromkeys(chosen, jobs[-1])
     return jobs
+
+
+def separate_failed(states: dict[Job, State], failed: Job) -> None:
+    """Divides a job that has trained the generators of some seeds only, and the jobs that wait for it.
+
+    So the classifiers of the seeds that have a generator can be run. Changes ``states``, which keep their order.
+    """
+    lost = {run.config.seed for run in failed.unfinished}
+    if failed.stage != "generator" or len(lost) in (0, len(failed.runs)):
+        return
+    trained, left = _by_seed(failed, lost)
+    divided: dict[Job, State] = {}
+    for job, state in states.items():
+        if job is failed:
+            divided |= {trained: State.DONE, left: State.FAILED}
+        elif job.generator_job is failed:
+            others, waiting = _by_seed(job, lost)
+            parts = (replace(others, generator_job=trained), replace(waiting, generator_job=left))
+            divided |= dict.fromkeys((part for part in parts if part.runs), state)
+        else:
+            divided[job] = state
+    states.clear()
+    states.update(divided)
+
+
+def _by_seed(job: Job, seeds: Collection[int]) -> tuple[Job, Job]:
+    """Returns the job without the runs of some seeds, and with these runs only; either may have no runs."""
+    of_seeds = tuple(run for run in job.runs if run.config.seed in seeds)
+    others = tuple(run for run in job.runs if run not in of_seeds)
+    return replace(job, runs=others), replace(job, runs=of_seeds)
+
+
+def _trains_baseline(config: ConfigDict) -> bool:
+    """Whether a run also trains a baseline that its classifier is compared with."""
+    return config.compare_with_baseline and config.mixing.mask != "none"
 
 
 def _grouped_by_seed(jobs: Iterable[Job]) -> list[list[Job]]:
@@ -161,12 +213,12 @@ def _single_jobs(runs: Sequence[SweepRun]) -> list[Job]:
     """Returns one job for each run and for each generator."""
     sharing: dict[str, list[SweepRun]] = defaultdict(list)
     for run in runs:
-        if settings.needs_generator(run.config):
+        if _shares_generator(run):
             sharing[_generator_key(run)].append(run)
     jobs: list[Job] = []
     generator_jobs: dict[str, Job] = {}
     for run in runs:
-        if not settings.needs_generator(run.config):
+        if not _shares_generator(run):
             jobs.append(Job((run,), "all"))
             continue
         key = _generator_key(run)
@@ -176,8 +228,13 @@ def _single_jobs(runs: Sequence[SweepRun]) -> list[Job]:
         # A run that has its own generator keeps using it, as the program does.
         own = run is not generator_jobs[key].run and Workdir(run.workdir).generator.exists()
         jobs.append(Job((run,), "all") if own else Job((run,), "classifier", generator_jobs[key]))
-    required = {job.generator_job for job in jobs if results(job.run.workdir) is None}
+    required = {job.generator_job for job in jobs if job.unfinished}
     return [job for job in jobs if job.stage != "generator" or job in required or has_generator(job.run.workdir)]
+
+
+def _shares_generator(run: SweepRun) -> bool:
+    """Whether a run's generator may be that of another run; the models of folds need generators of their own."""
+    return settings.needs_generator(run.config) and not run.config.folds
 
 
 def _generator_key(run: SweepRun) -> str:
@@ -267,6 +324,7 @@ def _planned(run: SweepRun) -> dict[str, Any]:
         "experiment": run.config.experiment,
         "max_labels_per_class": run.config.max_labels_per_class,
         "seed": run.config.seed,
+        "folds": run.config.folds,
     }
 
 
@@ -277,7 +335,9 @@ def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
     """
     seconds: dict[Kind, list[float]] = defaultdict(list)
     for job in jobs:
-        finished = [] if job.stage == "generator" else [results(run.workdir) for run in job.runs]
+        unfinished = job.unfinished
+        runs = () if job.stage == "generator" else (run for run in job.runs if run not in unfinished)
+        finished = [results(run.workdir) for run in runs]
         for times in filter(None, (seconds_of(content) for content in finished if content is not None)):
             seconds[job.kind].append(sum(times.values()) - times.get("generator", 0.0))
             if "generator" in times:
@@ -289,7 +349,8 @@ def table(states: Mapping[Job, State]) -> str:
     """Returns a table with the number of runs in each state and the time per job, by kind of job, and the totals."""
     counts: dict[Kind, Counter[State]] = defaultdict(Counter)
     for job, state in states.items():
-        counts[job.kind].update(State.DONE if is_finished(run.workdir, job.stage) else state for run in job.runs)
+        unfinished = job.unfinished
+        counts[job.kind].update(state if run in unfinished else State.DONE for run in job.runs)
     seconds = measured_seconds(states)
     lines = [["data set", "experiment", "images per class", *State, "time each"]]
     for kind, count in counts.items():

@@ -7,7 +7,7 @@ from chimeramix_jax.reporting.splits import split_of, top1_of
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
-from chimeramix_jax.sweep import polling
+from chimeramix_jax.sweep import plan, polling
 from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.processes import STOPPED, last_error
@@ -63,8 +63,10 @@ class _Pool:
                 self._stopped.add(job)
             if not running.has_started and stopping_all:
                 continue
-            done = sum(state == State.DONE for state in self._states.values())
             outcome = _outcome(job, code, running.seconds)
+            if self._states[job] == State.FAILED:
+                plan.separate_failed(self._states, job)
+            done = sum(state == State.DONE for state in self._states.values())
             self._display.print(f"[{done}/{len(self._states)}] {job.name}: {outcome}")
 
     def show(self) -> None:

@@ -44,6 +44,16 @@ class Task:
     arguments: tuple[str, ...]
     workdirs: tuple[Path, ...]
     stage: str
+    with_baseline: bool = False  # whether the runs also train a baseline to compare with
+
+    @property
+    def unfinished(self) -> list[Path]:
+        """The directories of the runs that have not finished the stage."""
+        return [
+            workdir
+            for workdir in self.workdirs
+            if not is_finished(workdir, self.stage, with_baseline=self.with_baseline)
+        ]
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -179,9 +189,8 @@ def last_lines(log: Path, start: int = 0) -> list[str]:
 
 def write_error(task: Task, lines: Sequence[str]) -> None:
     """Writes why a task failed into the directories of its unfinished runs."""
-    for workdir in task.workdirs:
-        if not is_finished(workdir, task.stage):
-            files.write_text(workdir / ERROR, "\n".join(lines) + "\n")
+    for workdir in task.unfinished:
+        files.write_text(workdir / ERROR, "\n".join(lines) + "\n")
 
 
 def last_error(workdir: Path) -> str | None:

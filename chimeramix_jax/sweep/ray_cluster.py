@@ -23,7 +23,6 @@ from typing import Any
 from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.runtime import invocation, stopping
 from chimeramix_jax.sweep import lease
-from chimeramix_jax.sweep.finished import is_finished
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_lines, write_error
 from chimeramix_jax.sweep.ray_task import LEASES, Request, carry_out
 
@@ -281,7 +280,7 @@ class RayTask:
         """Returns the exit code 0 once the files of a finished task can be read here."""
         task = self._request.task
         self._ended_at = self._ended_at or time.monotonic()
-        missing = [workdir for workdir in task.workdirs if not is_finished(workdir, task.stage)]
+        missing = task.unfinished
         if not missing:
             return 0
         if time.monotonic() - self._ended_at < _SECONDS_UNTIL_VISIBLE:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.run import Run, prepared
 from chimeramix_jax.runs.workdir import Workdir
@@ -48,8 +49,8 @@ def train_and_evaluate_seeds(
         were), ``summary`` (rows for the table, if the stage has any) and ``files`` (the paths written).
 
     Raises:
-        InputError: a setting, the data or a directory is unsuitable. Usually nothing has been trained then; if the
-            error only occurred during training, the other seeds have been finished.
+        InputError: a setting, the data or a directory is unsuitable. If that is so for some seeds only, it is said at
+            once, and the other seeds have been finished when the error is raised; otherwise nothing has been trained.
     """
     settings.check(config, stored=stage in settings.MEASURING_STAGES)
     requests = [
@@ -57,11 +58,11 @@ def train_and_evaluate_seeds(
         for seed in settings.parse_seeds(config.seeds)
     ]
     with contextlib.ExitStack() as stack:
-        runs = [stack.enter_context(prepared(request)) for request in requests]
+        runs, refused = _prepared(requests, stack)
         outcomes = _completed(runs)
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise outcome.error
+        for error in (*(outcome.error for outcome in outcomes), *refused):
+            if error is not None:
+                raise error
         for run in runs:
             run.end()
     return [_seed_results(run, outcome.result or {}) for run, outcome in zip(runs, outcomes, strict=True)]
@@ -88,11 +89,32 @@ def _request(
     return Request(seed_config, Workdir(directory), stage, retrain, generator_workdir)
 
 
+def _prepared(requests: Sequence[Request], stack: contextlib.ExitStack) -> tuple[list[Run], list[InputError]]:
+    """Returns the runs that can be carried out, which end with the stack, and the errors of the others.
+
+    Raises the first error if none can.
+    """
+    runs: list[Run] = []
+    refused: dict[int, InputError] = {}
+    for request in requests:
+        try:
+            runs.append(stack.enter_context(prepared(request)))
+        except InputError as error:
+            refused[request.config.seed] = error
+    if not runs:
+        raise next(iter(refused.values()))
+    for seed, reason in refused.items():
+        print(f"seed {seed} is left out: {one_line(reason)}", file=sys.stderr)
+    return runs, list(refused.values())
+
+
 def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:
     """Completes the runs; a single run is spread over all devices."""
     if len(runs) == 1:
         return [Outcome(drive(completed_with_report(runs[0])))]
     config = runs[0].config
+    for run in runs:
+        run.seeds_together = len(runs)
     team: Team[dict[str, Any]] = Team(available_devices(config.devices), config.seeds_per_call)
     return team.run([partial(completed_with_report, run) for run in runs])
 

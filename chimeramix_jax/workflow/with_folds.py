@@ -66,6 +66,8 @@ def _request_of_fold(request: Request, fold: int, retrain: bool) -> Request:
 def _completed(runs: Sequence[Run]) -> list[Results]:
     """Trains the folds together; raises the first error after all other folds have ended."""
     config = runs[0].config
+    for run in runs:
+        run.seeds_together = len(runs)
     team: Team[Results | None] = Team(available_devices(config.devices), config.seeds_per_call)
     outcomes = team.run([partial(measured_with_report, run) for run in runs])
     for outcome in outcomes:

@@ -61,4 +61,6 @@ with contextlib.ExitStack() as stack:
             "seconds": {"classifier": 1.0},
             config.dataset.evaluate_on: measured,
         }
+        if config.compare_with_baseline and config.mixing.mask != "none":
+            results["baseline"] = {config.dataset.evaluate_on: measured}
         (workdir / "results.json").write_text(json.dumps(results))

@@ -32,6 +32,15 @@ def test_the_table_is_aligned_and_followed_by_the_gain_in_percentage_points():
     ]
 
 
+def test_the_baseline_of_a_run_has_the_name_of_its_experiment():
+    mixing = row("chimeramix_grid_trivialaugment", 0.5625) | {"baseline": "baseline_trivialaugment"}
+    *_, gain = summary_table([row("baseline_trivialaugment", 0.5), mixing]).splitlines()
+    assert gain.startswith("chimeramix_grid_trivialaugment against baseline_trivialaugment, 5 images per class: +6.25")
+    # A run without a baseline of its own is compared with "baseline", as always.
+    *_, gain = summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.75) | {"baseline": None}]).splitlines()
+    assert gain.startswith("chimeramix_grid against baseline, 5 images per class: +25.00")
+
+
 def test_a_result_below_the_baseline_has_a_negative_difference():
     assert "-10.00 percentage points" in summary_table([row("baseline", 0.5), row("chimeramix_grid", 0.4)])
 

@@ -22,6 +22,18 @@ def test_the_table_shows_every_seed_the_mean_its_interval_and_the_gain():
     ]
 
 
+def test_the_gain_is_over_the_baseline_of_the_runs_whatever_its_name():
+    results = [result(seed, baseline_cosine=0.5, chimeramix_grid_cosine=0.625) for seed in (0, 7)]
+    assert seed_table.DIFFERENCE not in seed_table.seeds_table(results)
+    for seed_results in results:
+        seed_results["summary"][1]["baseline"] = "baseline_cosine"
+    assert seed_table.seeds_table(results).splitlines()[0].split()[1:4] == [
+        "baseline_cosine",
+        "chimeramix_grid_cosine",
+        seed_table.DIFFERENCE,
+    ]
+
+
 def test_the_interval_is_that_of_students_t():
     values = [91.2, 93.4, 92.8, 90.1, 94.0]
     low, high = stats.t.interval(0.95, 4, 92.3, stats.sem(values))

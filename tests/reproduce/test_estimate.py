@@ -16,13 +16,14 @@ def states_of(part, seeds_per_job=1):
     return {job: job.state(retry=False) for job in jobs}
 
 
-def record(run, kind="H100", backend="gpu", **seconds):
+def record(run, kind="H100", backend="gpu", together=1, **seconds):
     """Writes what the estimate reads of a finished run's results."""
     workdir = Workdir(run.workdir)
     workdir.claim(run.config)
-    files.write_json(
-        workdir.results, {"test": {"top1": 0.5}, "seconds": seconds, "device": {"kind": kind, "backend": backend}}
-    )
+    content = {"test": {"top1": 0.5}, "seconds": seconds, "device": {"kind": kind, "backend": backend}}
+    if together is not None:
+        content["seeds_together"] = dict.fromkeys(seconds, together)
+    files.write_json(workdir.results, content)
 
 
 def run_of(part, experiment, images=5, seed=0):
@@ -69,12 +70,24 @@ def test_a_run_that_mixes_tells_the_time_of_its_generator_too(part):
     assert {work for work, _ in times.seconds} == {"chimeramix_grid", "generator (grid)"}
 
 
-def test_seeds_that_were_trained_together_share_their_time(part):
-    for seed in range(3):
-        record(run_of(part, "baseline", seed=seed), classifier=3600.0)  # the same, that of all three
-    (alone,), (together,) = (estimate.from_finished(states_of(part, seeds)) for seeds in (1, 3))
-    (of_one,), (of_three,) = alone.seconds.values(), together.seconds.values()
-    assert of_three == pytest.approx(of_one / 3)
+@pytest.mark.parametrize("planned", [1, 3])
+def test_seeds_that_were_trained_together_share_their_time_however_many_are_planned_now(part, planned):
+    run = run_of(part, "baseline")
+    steps = estimate.steps_of(run.config, "classifier")
+    record(run, together=3, classifier=6.0 * steps)
+    (times,) = estimate.from_finished(states_of(part, planned))
+    assert list(times.seconds.values()) == [pytest.approx(2.0)]
+
+
+def test_a_run_of_an_earlier_version_counts_as_trained_alone_and_the_estimate_says_so(part):
+    steps = estimate.steps_of(run_of(part, "baseline").config, "classifier")
+    for seed in range(2):
+        record(run_of(part, "baseline", seed=seed), together=None if seed else 1, classifier=6.0 * steps)
+    states = states_of(part, 3)
+    (times,) = estimate.from_finished(states)
+    assert list(times.seconds.values()) == [6.0]
+    line, _ = estimate.lines(states, [times])
+    assert "(from 2 finished runs); too high if 1 of the runs, of an earlier version, trained together" in line
 
 
 def test_devices_are_never_averaged(part):

@@ -104,6 +104,23 @@ def test_the_page_says_what_is_trained_on_by_data_set(gem, tmp_path):
     assert "CUB: 200 epochs of all images once, cropped and mirrored, in batches of 16" in ours["training"]
 
 
+def test_the_page_of_a_part_says_so_and_what_differs_for_it(gem, tmp_path):
+    def differing(part):
+        (protocol,) = gem.protocols
+        return {key: beside.differs(part, protocol, key) for key in ("data", "network", "runs")}
+
+    whole = parts.chosen(gem, tmp_path)
+    assert beside.of_the_table(whole) == []
+    assert differing(whole) == {"data": "no", "network": "yes: EuroSAT, CLaMM", "runs": "no"}
+    part = parts.chosen(gem, tmp_path, datasets="cifair10", seeds="0,1", divisions="2", experiments="baseline")
+    assert differing(part) == {"data": "yes", "network": "no", "runs": "yes"}
+    assert page.standing(part, beside.summary_of(part))[0] == (
+        "This is a part of the table: 1 of 5 data sets, 1 of 6 experiments, 2 of 10 seeds, 1 of 3 divisions."
+    )
+    fewer = parts.chosen(gem, tmp_path, datasets="clamm", seeds="0")
+    assert differing(fewer) == {"data": "no", "network": "yes", "runs": "yes"}
+
+
 def test_missing_data_sets_are_all_named_with_the_flag_for_the_rest(gem, tmp_path, data_dir, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_gem(tmp_path / "datasets" / "isic2018", "isic2018")

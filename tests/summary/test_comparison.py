@@ -180,6 +180,46 @@ def test_a_baseline_with_changed_settings_is_not_compared_with():
     assert any("augment.cutout is True instead of False" in warning for warning in summary.warnings)
 
 
+def test_a_baseline_with_the_same_change_as_the_run_is_compared_with_unless_the_experiment_consists_in_it():
+    changed = replace(made_trial(0.5, augment__cutout=True), changed={"augment.cutout": False})
+    grid = made_trial(0.75, experiment=GRID, augment__cutout=True)
+    cutout = made_trial(0.625, experiment="cutout", augment__cutout=True)
+    by_title = rows(summary_of(changed, grid, cutout))
+    assert by_title[GRID, 5].differences == {0: 0.25} and not by_title["cutout", 5].differences
+    plain = made_trial(0.25, augment__cutout=False, workdir="plain")
+    by_title = rows(summary_of(changed, plain, grid, cutout))
+    assert by_title[GRID, 5].differences == {0: 0.25} and by_title["cutout", 5].differences == {0: 0.375}
+
+
+def test_of_several_baselines_the_one_with_the_fewest_other_settings_is_compared_with():
+    def trials(seed):
+        usual, own = {"classifier__loss": "cross_entropy"}, {"classifier__loss": "asymmetric"}
+        return (
+            made_trial(0.75, seed, **usual),
+            made_trial(0.5, seed, embedded=True, workdir=f"own-{seed}", **own),
+            made_trial(0.875, seed, GRID, **usual),
+            made_trial(0.625, seed, "own", workdir=f"own-{seed}", **own),
+        )
+
+    by_title = rows(summary_of(*trials(0), *trials(1)))
+    assert by_title[GRID, 5].differences == by_title["own", 5].differences == {0: 0.125, 1: 0.125}
+    # So it is if the settings of the embedded baseline are known to be no experiment's.
+    first, second, *others = trials(0)
+    second = replace(second, changed={"classifier.loss": "cross_entropy"})
+    by_title = rows(summary_of(first, second, *others))
+    assert by_title[GRID, 5].differences == by_title["own", 5].differences == {0: 0.125}
+
+
+def test_settings_that_differ_although_it_is_not_the_experiment_that_changes_them_are_said():
+    baseline = made_trial(0.5, augment__own="", classifier__loss="cross_entropy")
+    grid = made_trial(0.75, experiment=GRID, augment__own="speckle", classifier__loss="cross_entropy")
+    summary = summary_of(baseline, grid, made_trial(0.75, experiment="baseline_cosine", classifier__loss="cosine"))
+    assert rows(summary)[GRID, 5].differences == {0: 0.25}
+    (warning,) = summary.warnings
+    assert "compared with baseline for seed 0: other settings differ, too:" in warning
+    assert "augment.own is speckle instead of ''" in warning
+
+
 def test_intervals_are_clipped_to_the_possible_range():
     trials = [made_trial(share, seed, name) for name, shares in (("baseline", (0.1, 0.9)), (GRID, (1.0, 0.9)))
               for seed, share in enumerate(shares)]  # fmt: skip
@@ -224,6 +264,25 @@ def test_with_a_plan_only_planned_runs_are_missing(tmp_path):
     ]
     summary = summary_of(existing, planned=planned)
     assert summary.missing == (f"digits, test images: {GRID}, 10 images per class: seed 3",)
+
+
+@pytest.mark.parametrize("folds", [5, None])
+def test_runs_with_folds_that_are_not_finished_stand_beside_the_finished_ones(tmp_path, folds):
+    def planned(experiment, seed):
+        address = Address("digits", "test", experiment, 5, seed)
+        return PlannedRun(tmp_path / f"{experiment}-{seed}", address, folds)
+
+    def trial(accuracy, seed, split):
+        return made_trial(accuracy, seed, split=split, workdir=tmp_path / f"baseline-{seed}", folds=5)
+
+    trials = [trial(0.5, 0, "folds"), trial(0.75, 1, "folds"), trial(None, 2, "test")]
+    plan = [planned("baseline", seed) for seed in range(4)] + [planned(GRID, 0)]
+    first, *rest = summary_of(*trials, planned=plan).sections
+    assert first.title == "digits, out-of-fold images"
+    counts = {row.experiment: (len(row.finished), len(row.trials)) for row in first.rows}
+    # An earlier version's plan does not say which runs have folds.
+    assert counts == {"baseline": (2, 4), **({GRID: (0, 1)} if folds else {})}
+    assert [section.title for section in rest] == ([] if folds else ["digits, test images"])
 
 
 def test_rows_are_sorted_by_number_of_images_with_the_baseline_first():

@@ -96,6 +96,23 @@ def test_an_embedded_baseline_is_the_experiment_that_lacks_only_mixing(tmp_path,
     assert (compared.address, compared.settings) == (own.address, own.settings)
 
 
+@pytest.mark.parametrize("data", ["tfds:flowers", "digits"])
+def test_a_baseline_with_own_ideas_or_no_experiments_settings_is_never_shown_as_the_shipped_one(tmp_path, data):
+    config = "configs/digits.py:chimeramix_grid_trivialaugment"
+    changes = {
+        "dataset__name": data,
+        "augment__own": "speckle",
+        "augment__own_code": "mine.py 0f",
+        "classifier__head": "tvmf",
+    }
+    path = make_run(tmp_path / "run", 0.8, config=config, baseline_top1=0.7, **changes)
+    (mixing, compared), problems = read(path)
+    assert problems == [] and compared.address.experiment == "baseline_trivialaugment"
+    for trial in (mixing, compared):
+        changed = {key: value for key, value in trial.changed.items() if not key.endswith("_code")}
+        assert changed == {"augment.own": "", "classifier.head": "linear"}
+
+
 def test_the_split_of_a_run_on_validation_images_is_validation(tmp_path):
     (trial,), _ = read(make_run(tmp_path / "run", 0.5, dataset__evaluate_on="validation"))
     assert trial.address.split == "validation" and trial.accuracy == 0.5

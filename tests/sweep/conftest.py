@@ -40,6 +40,8 @@ def finish():
             files.write_bytes(workdir.picture, b"drawn once the generator is finished")
             return
         times = {"classifier": seconds} | ({} if generator_seconds is None else {"generator": generator_seconds})
-        files.write_json(workdir.results, {"test": {"top1": 0.5}, "seconds": times})
+        measured = {"test": {"top1": 0.5}}
+        compared = run.config.compare_with_baseline and run.config.mixing.mask != "none"
+        files.write_json(workdir.results, measured | {"seconds": times} | ({"baseline": measured} if compared else {}))
 
     return write

@@ -80,6 +80,23 @@ def test_seeds_of_one_run_share_a_process_and_fail_separately(runs, run_pool, mo
     assert "digits-baseline-5-per-class-seed-{0,1,2}: failed: chimeramix: no" in capsys.readouterr().err
 
 
+def test_seeds_whose_generator_is_trained_go_on_if_that_of_another_seed_fails(runs, run_pool, monkeypatch, capsys):
+    selected = runs("chimeramix_grid,chimeramix_grid_autoaugment", seeds="0:3")
+    owners = selected[::2]
+    monkeypatch.setenv("FAILING", owners[2].name)
+    name = "digits-{}-5-per-class-seed-{}".format
+    assert run_pool(selected, seeds_per_job=3) == {
+        name("chimeramix_grid", "{0,1} (generator)"): State.DONE,
+        name("chimeramix_grid", "2 (generator)"): State.FAILED,
+        name("chimeramix_grid", "{0,1}"): State.DONE,
+        name("chimeramix_grid", "2"): State.TO_DO,
+        name("chimeramix_grid_autoaugment", "{0,1}"): State.DONE,
+        name("chimeramix_grid_autoaugment", "2"): State.TO_DO,
+    }
+    assert [(run.workdir / "results.json").exists() for run in selected] == [True] * 4 + [False] * 2
+    assert "[1/6] digits-chimeramix_grid-5-per-class-seed-{0,1,2} (generator): failed" in capsys.readouterr().err
+
+
 def test_a_worker_runs_one_job_at_a_time(runs, run_pool):
     selected = runs("baseline,cutout,mixup")
     assert set(run_pool(selected, workers=1).values()) == {State.DONE}

@@ -3,6 +3,8 @@ import json
 import pytest
 from PIL import Image
 
+from chimeramix_jax import config as settings
+from chimeramix_jax import files
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
@@ -17,6 +19,11 @@ GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
 
 def seed(number):
     return f"digits-chimeramix_grid-5-per-class-seed-{number}"
+
+
+def fail(run):
+    run.workdir.mkdir(parents=True, exist_ok=True)
+    (run.workdir / ERROR).write_text("ValueError: no\n")
 
 
 def test_a_generator_is_trained_once_for_all_experiments_of_its_seed_and_images(runs):
@@ -81,17 +88,55 @@ def test_seeds_of_one_run_share_a_job_up_to_the_limit(runs):
 
 
 def test_a_job_of_several_seeds_runs_the_unfinished_ones(runs, finish):
-    finished, failed, new = selected = runs("baseline", seeds="0:3")
+    finished, new, other = selected = runs("baseline", seeds="0:3")
     finish(finished)
-    failed.workdir.mkdir(parents=True)
-    (failed.workdir / ERROR).write_text("ValueError: no\n")
     (job,) = jobs_of(selected, seeds_per_job=3)
-    assert job.state(retry=False) == State.FAILED and job.state(retry=True) == State.TO_DO
+    assert job.state(retry=False) == State.TO_DO
     assert job.state(retry=False, queued=[new.name]) == State.QUEUED
-    assert plan.failure_lines({job: State.FAILED}) == [f"failed: {failed.name}: ValueError: no"]
-    assert job.task.workdirs == (failed.workdir, new.workdir)
+    assert job.task.workdirs == (new.workdir, other.workdir)
     assert "--config.seeds=1,2" in job.task.arguments
     assert "5     1       0       0      2" in plan.table({job: State.TO_DO})
+
+
+def test_a_seed_that_failed_does_not_keep_the_other_seeds_from_being_run(runs, finish):
+    finished, failed, new = selected = runs("baseline", seeds="0:3")
+    finish(finished)
+    fail(failed)
+    jobs = jobs_of(selected, seeds_per_job=3)
+    assert [[run.config.seed for run in job.runs] for job in jobs] == [[0, 2], [1]]
+    assert [job.state(retry=False) for job in jobs] == [State.TO_DO, State.FAILED]
+    assert [job.state(retry=True) for job in jobs] == [State.TO_DO, State.TO_DO]
+    assert jobs[0].task.workdirs == (new.workdir,)
+    states = {job: job.state(retry=False) for job in jobs}
+    assert plan.failure_lines(states) == [f"failed: {failed.name}: ValueError: no"]
+
+
+def test_a_generator_that_failed_blocks_the_classifiers_of_its_seed_only(runs, finish):
+    selected = runs(GRIDS, seeds="0:3")
+    owners = [run for run in selected if run.config.experiment == "chimeramix_grid"]
+    for run in owners[:2]:
+        finish(run, generator=True)
+    fail(owners[2])
+    jobs = jobs_of(selected, seeds_per_job=3)
+    states = {job: job.state(retry=False) for job in jobs}
+    assert [(job.stage, [run.config.seed for run in job.runs], states[job]) for job in jobs] == [
+        ("generator", [0, 1], State.DONE),
+        ("generator", [2], State.FAILED),
+        *[("classifier", [0, 1], State.TO_DO), ("classifier", [2], State.TO_DO)] * 2,
+    ]
+    assert [job.blocked_by(states) for job in jobs[2:]] == [None, jobs[1]] * 2
+    assert plan.failure_lines(states) == [f"failed: {seed(2)} (generator): ValueError: no (2 runs wait for it)"]
+
+
+def test_runs_with_folds_have_a_job_for_each_seed_and_generators_of_their_own(runs):
+    selected = runs(GRIDS, seeds="0:2", overrides=["--config.folds=2"])
+    jobs = jobs_of(selected, seeds_per_job=2)
+    assert [(job.stage, len(job.runs)) for job in jobs] == [("all", 1)] * 4
+    for job in jobs:  # seeds that train together are refused with folds
+        changes = [argument for argument in job.task.arguments if argument.startswith("--config.")]
+        config = settings.load(job.run.source)
+        settings.override(config, changes)
+        settings.check(config)
 
 
 def test_finished_jobs_are_done(runs, states, finish):
@@ -137,6 +182,30 @@ def test_a_failed_run_is_only_run_again_with_retry(runs, states):
     (run.workdir / ERROR).write_text("Traceback\nValueError: no\n")
     assert list(states(selected).values()) == [State.FAILED]
     assert list(states(selected, retry=True).values()) == [State.TO_DO]
+
+
+def test_a_run_that_uses_the_generator_of_another_fails_by_itself(runs, states, finish):
+    owner, other = selected = runs(GRIDS)
+    finish(owner, generator=True)
+    fail(other)  # before it has a copy of the generator
+    assert states(selected)[other.name] == State.FAILED
+    assert states(selected, retry=True)[other.name] == State.TO_DO
+    job = jobs_of(selected)[-1]
+    assert job.failed() == [other]
+
+
+def test_a_run_without_the_baseline_that_is_asked_for_is_not_done(runs, states, finish):
+    def chosen(compare):
+        return runs("chimeramix_grid_direct,baseline", overrides=[f"--config.compare_with_baseline={compare}"])
+
+    mixing, baseline = without = chosen("false")
+    for run in without:
+        finish(run)
+    assert set(states(without).values()) == {State.DONE}
+    assert states(chosen("true")) == {mixing.name: State.TO_DO, baseline.name: State.DONE}
+    results = json.loads((mixing.workdir / "results.json").read_text())
+    files.write_json(mixing.workdir / "results.json", results | {"baseline": {"test": {"top1": 0.5}}})
+    assert set(states(chosen("true")).values()) == {State.DONE}
 
 
 def test_an_error_belongs_to_the_generator_until_the_generator_is_finished(runs, states, finish):

@@ -14,6 +14,7 @@ from conftest import ROOT, TINY
 from sweep import broken_photos
 
 from chimeramix_jax.command_line import program
+from chimeramix_jax.sweep import local
 
 
 def main(arguments):
@@ -164,6 +165,25 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(tmp_path, capsys, argum
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and named in errors
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+@pytest.mark.parametrize(("devices", "name", "said"), [("gpu", "image_folder", 1), ("cpu", "image_folder", 0),
+                                                       ("gpu", "image_folder_gpu", 0)])  # fmt: skip
+def test_settings_for_a_cpu_are_named_on_a_gpu(tmp_path, capsys, monkeypatch, devices, name, said):
+    monkeypatch.setattr(local, "jax_devices", lambda: (devices, 1))
+    for animal in ("cat", "dog"):
+        (tmp_path / "photos" / animal).mkdir(parents=True)
+    arguments = [f"--datasets={name}", "--experiments=baseline", f"--config.dataset.directory={tmp_path / 'photos'}"]
+    assert main([*arguments, f"--workdir={tmp_path / 'sweep'}", "--dry_run"]) == 0
+    told = "--datasets=image_folder: has the settings for a CPU; image_folder_gpu has those for a GPU"
+    assert capsys.readouterr().err.count(told) == said
+
+
+def test_folds_are_trained_one_seed_per_job_and_that_is_said(tmp_path, capsys):
+    arguments = ["--datasets=digits", "--experiments=baseline", "--seeds=0:3", f"--workdir={tmp_path / 'sweep'}"]
+    assert main([*arguments, "--config.folds=5", "--seeds_per_job=3", "--dry_run"]) == 0
+    output, errors = capsys.readouterr()
+    assert "jobs to do: 3" in output and "--seeds_per_job=3: runs with folds train one seed per job" in errors
 
 
 def test_an_option_of_slurm_that_is_none_leaves_no_folder(tmp_path, capsys, monkeypatch):

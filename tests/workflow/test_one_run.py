@@ -21,6 +21,7 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.blending import mixed_images
+from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.checkpoints import DamagedCheckpointWarning
 
@@ -39,6 +40,23 @@ def settings(data_dir):
         return config
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "name"),
+    [
+        ("chimeramix_grid_direct", {"augment.policy": "trivialaugment"}, "baseline_trivialaugment"),
+        ("baseline", {"mixing.mask": "grid", "mixing.of": "pixels"}, "baseline without mixing"),
+    ],
+)
+def test_the_baseline_has_the_name_of_the_experiment_that_it_is(settings, tmp_path, experiment, changes, name):
+    config = settings(experiment, compare_with_baseline=True, **{"classifier.epochs": 1} | changes)
+    results = chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
+    assert [row["experiment"] for row in results["summary"]] == [name, experiment]
+    assert results["baseline"]["experiment"] == name and "top1" in results["baseline"]["test"]
+    text = " ".join((tmp_path / "run" / "report.html").read_text().split())
+    assert f"The baseline ({name}), trained without mixing, has" in text
+    assert f"{experiment} against {name}, 2 images per class: " in closing_text(results)
 
 
 def test_a_run_writes_results_and_pictures_and_prints_a_table(trained_run, finished):

@@ -150,12 +150,25 @@ def test_a_batch_spread_over_four_devices_trains_as_on_one(run_main, baseline_al
     assert_alike(tmp_path, baseline_alone_slowly, ("classifier",), tolerance=1e-3)
 
 
-def test_a_directory_of_another_run_is_refused_before_any_seed_is_trained(settings, trained_run, tmp_path):
-    shutil.copytree(trained_run, tmp_path / "seed-0")
+def test_directories_of_other_runs_are_refused(settings, trained_run, tmp_path, capsys):
+    for seed in (0, 1):
+        shutil.copytree(trained_run, tmp_path / f"seed-{seed}")
     config = settings(seeds="1,0", **{"generator.learning_rate": 0.5})
     with pytest.raises(InputError, match="learning_rate"):
         chimeramix_jax.train_and_evaluate_seeds(config, tmp_path)
-    assert not (tmp_path / "seed-1").exists()  # nor its lock, which would keep other runs out
+    assert "left out" not in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/lock.json"))  # which would keep other runs out
+
+
+def test_a_seed_that_is_refused_is_named_and_does_not_keep_the_others_from_being_trained(settings, tmp_path, capsys):
+    (tmp_path / "seed-1").mkdir()
+    (tmp_path / "seed-1" / "config.json").write_text("no settings")
+    with pytest.raises(InputError, match="seed-1"):
+        chimeramix_jax.train_and_evaluate_seeds(settings("baseline", seeds="0,1,2"), tmp_path)
+    assert "seed 1 is left out: " in capsys.readouterr().err
+    assert results(tmp_path / "seed-2")["seeds_together"] == {"classifier": 2}
+    assert [(tmp_path / f"seed-{seed}" / "results.json").exists() for seed in (0, 1, 2)] == [True, False, True]
+    assert not list(tmp_path.glob("*/lock.json"))
 
 
 def test_seeds_that_never_start_leave_no_locks_behind(settings, tmp_path, monkeypatch):
