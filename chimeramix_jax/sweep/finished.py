@@ -10,8 +10,14 @@ from chimeramix_jax.runs.workdir import Workdir
 
 
 def is_finished(path: Path, stage: str) -> bool:
-    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results."""
-    return has_generator(path) if stage == "generator" else results(path) is not None
+    """Whether the run in a directory has finished a stage: "generator", or any other, which is results and report."""
+    return has_generator(path) if stage == "generator" else results(path) is not None and not _lacks_report(path)
+
+
+def _lacks_report(path: Path) -> bool:
+    """Whether a run has ended before its report was written, which measuring its trained classifier again repairs."""
+    workdir = Workdir(path)
+    return not workdir.report.exists() and (workdir.classifier / "checkpoints").exists()
 
 
 def has_generator(path: Path) -> bool:
