@@ -141,9 +141,9 @@ def fails():
 
 farewells = stopping.before_ending(fails), stopping.before_ending(lambda: open(sys.argv[1], "w").close())
 with stopping.listening() if sys.argv[2] == "listening" else stopping.ending_at_once(), farewells[0], farewells[1]:
-    print("ready", flush=True)
     if sys.argv[2] != "listening":
         sys.stderr.write("not flushed")
+    print("ready", flush=True)
     time.sleep(60)
 """
 
@@ -157,7 +157,10 @@ def test_a_process_ends_even_if_nobody_reads_what_it_says_and_a_farewell_fails(t
             os.write(writer, b"x" * 4096)
     os.set_blocking(writer, True)
     command = [sys.executable, "-c", BUSY, str(tmp_path / "done"), mode]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True) as process:
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True, env=environment
+    ) as process:
         try:
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
             for _ in range(signals):
