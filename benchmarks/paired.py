@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.runs.workdir import Workdir
@@ -27,8 +27,11 @@ def right_images(workdir: Path) -> dict[str, bool]:
     path = Workdir(workdir).held_out
     if not path.exists():
         raise InputError(f"{path}: does not exist; name finished runs")
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [(row["image"], row["predicted_class"] == row["true_class"]) for row in csv.DictReader(file)]
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [(row["image"], row["predicted_class"] == row["true_class"]) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, csv.Error) as error:  # saved by a spreadsheet, perhaps
+        raise InputError(f"{path}: cannot be read: {one_line(error)}; write it again with --stage=evaluate") from None
     if len(rows) > len(dict(rows)):
         raise InputError(f"{path}: has several predictions of an image, which are not independent")
     return dict(rows)

@@ -19,7 +19,7 @@ from chimeramix_jax.paths import leaving_no_empty_folders, printable
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
 _IN_EMPTY_FILE_SYSTEMS = "lost+found"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)  # what ``_unused_name_beside`` returns
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)  # what ``unused_name_beside`` returns
 # Bytes that a temporary name has of its target's. With the 23 others, it is allowed wherever names may be long.
 _MOST_OF_A_NAME = 100
 _MOST_LINKS = 40  # links that lead to links, as on Linux
@@ -87,7 +87,7 @@ def refuse_unwritable(path: Path, source: str) -> None:
 
 def _replace(target: Path, content: bytes, mode: int | None) -> None:
     """Replaces the target; ``mode`` None gives it the permissions of a new file."""
-    temporary = _unused_name_beside(target)
+    temporary = unused_name_beside(target)
 
     def create(path: str, flags: int) -> int:  # never more permissions than the target has, not even for a moment
         return os.open(path, flags, 0o666 if mode is None else mode)
@@ -106,7 +106,7 @@ def _replace(target: Path, content: bytes, mode: int | None) -> None:
         raise
 
 
-def _unused_name_beside(target: Path, folder: Path | None = None) -> Path:
+def unused_name_beside(target: Path, folder: Path | None = None) -> Path:
     """Returns a hidden, random name in the target's folder, or in ``folder``.
 
     Unlike what ``tempfile`` creates, a file or folder made under this name has the permissions that the user's umask
@@ -118,9 +118,29 @@ def _unused_name_beside(target: Path, folder: Path | None = None) -> Path:
     return (folder or target.parent) / f".{name}.{secrets.token_hex(8)}.part"
 
 
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, where the file system can tell."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems sync files only
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_unfinished(name: str) -> bool:
     """Returns whether a file or folder is a temporary one of this program, from its name."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def names_in(folder: Path) -> set[str]:
+    """Returns the names in a folder, except temporary ones of this program; none if there is no such folder."""
+    return {name for name in os.listdir(folder) if not is_unfinished(name)} if folder.is_dir() else set()
+
+
+def finished_name(name: str) -> str:
+    """Returns the name that a temporary file or folder was to get, or its beginning, if it is long."""
+    return name[1:].rpartition(".part")[0].rpartition(".")[0]
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -149,7 +169,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
                     f"{target}: already exists and is not overwritten; it must be a new or an empty folder"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = _unused_name_beside(target, target if exists else target.parent)
+            unfinished = unused_name_beside(target, target if exists else target.parent)
             unfinished.mkdir()
         except OSError as error:
             raise InputError(f"{target}: cannot be created: {error.strerror}") from None

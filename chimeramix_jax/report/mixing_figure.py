@@ -55,11 +55,11 @@ def prepare(workdir: Workdir, dataset: FewShotDataset) -> MixingFigures:
     whole: dict[str, str] = {}
     pairs = _tiles_of_pairs(workdir.picture, len(names))
     rows = {} if pairs is None else {label: (_kind(label), _uris(tiles)) for label, tiles in pairs.items()}
-    if pairs is None and workdir.picture.exists():
+    if pairs is None and _opened(workdir.picture) is not None:
         whole["Pairs of images of one class, mixed with random masks"] = embedding.file_uri(workdir.picture)
-    masks = None
-    if workdir.masks_picture.exists():
-        masks = pictures.tiles_of_masks_sheet(_opened(workdir.masks_picture), sheets.MASKS_PER_PAIR + 2)
+    masks, sheet = None, _opened(workdir.masks_picture)
+    if sheet is not None:
+        masks = pictures.tiles_of_masks_sheet(sheet, sheets.MASKS_PER_PAIR + 2)
         if masks is None:
             whole["One pair, mixed with several masks"] = embedding.file_uri(workdir.masks_picture)
     shown = {} if masks is None else {label: (_kind(label), _uris(masks[label])) for label in pictures.MASK_ROWS[1:]}
@@ -82,12 +82,17 @@ def _during_training(workdir: Workdir, columns: int) -> dict[str, tuple[str, lis
 
 
 def _tiles_of_pairs(path: Path, columns: int) -> dict[str, list[Image.Image]] | None:
-    return pictures.tiles_of_mixing_sheet(_opened(path), columns) if path.exists() else None
+    sheet = _opened(path)
+    return None if sheet is None else pictures.tiles_of_mixing_sheet(sheet, columns)
 
 
-def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+def _opened(path: Path) -> Image.Image | None:
+    """Returns a sheet; None if it is missing or damaged, for which the report does without it."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError):  # Pillow has an error of its own for each kind of damage
+        return None
 
 
 def _kind(label: str) -> str:

@@ -108,9 +108,9 @@ def write(
         **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
     }
     page = _environment().get_template("report.html.jinja").render(content)
-    files.write_text(workdir.report, page)
     card = model_card.text(results, split, dataset, content["verdict"], content["data"], content["auto"])
     files.write_text(workdir.model_card, card)
+    files.write_text(workdir.report, page)  # last, as it shows that the run is complete
 
 
 def _of_classifiers(

@@ -1,6 +1,7 @@
 """A sink that stores the pictures of a training stage as files."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,5 +25,6 @@ class PictureFolder(Sink):
 
 def pictures_by_epoch(folder: str | os.PathLike[str], name: str) -> dict[int, Path]:
     """Returns the paths of all pictures with this name in a folder, by epoch."""
-    paths = sorted(Path(folder).glob(f"{name}-epoch-*.png"))
-    return {int(path.stem.rpartition("-")[2]): path for path in paths}
+    pattern = re.compile(rf"{re.escape(name)}-epoch-([0-9]+)\.png")  # not of a copy, as "mixing-epoch-0010 (1).png"
+    matches = ((pattern.fullmatch(path.name), path) for path in sorted(Path(folder).glob("*.png")))
+    return {int(match[1]): path for match, path in matches if match is not None}

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from chimeramix_jax import files
@@ -29,16 +29,23 @@ def locked(directory: Path) -> Iterator[None]:
     path = directory / NAME
     descriptor = _acquire(path)
     try:
-        _refuse_another_host(path, descriptor)
+        _refuse_owner_elsewhere(path, _owner(descriptor))
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "process": os.getpid()}).encode(), 0)
-        with stopping.before_ending(lambda: path.unlink(missing_ok=True)):
+        with stopping.before_ending(lambda: _release(path, descriptor)):
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                _release(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _release(path: Path, descriptor: int) -> None:
+    """Removes the file, unless it is another's by now, since this process was taken for lost."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            path.unlink()
 
 
 def _acquire(path: Path) -> int:
@@ -59,19 +66,48 @@ def _acquire(path: Path) -> int:
         except BlockingIOError:
             owner = _owner(descriptor)
             os.close(descriptor)
-            raise InUseError(
-                f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host "
-                f"{owner.get('host', '?')}; wait for it, stop it, or choose another with --workdir"
-            ) from None
+            raise _in_use(path, owner) from None
         except OSError as error:
             os.close(descriptor)
             raise InputError(f"{path}: cannot be locked: {error.strerror}; choose another --workdir") from None
         os.close(descriptor)
 
 
-def _refuse_another_host(path: Path, descriptor: int) -> None:
+def refuse_another_host(directory: Path) -> None:
+    """Raises InUseError if a directory has a lock from another machine."""
+    _refuse_owner_elsewhere(directory / NAME, _owner_in(directory))
+
+
+def in_use(directory: Path) -> str:
+    """Returns in words which process a directory is in use by, and what can be done if it is on another machine."""
+    try:
+        refuse_another_host(directory)
+    except InUseError as error:
+        return str(error)
+    return str(_in_use(directory / NAME, _owner_in(directory)))
+
+
+def _owner_in(directory: Path) -> Mapping[str, object]:
+    """Returns the owner that a directory's lock names; nothing if it is released."""
+    try:
+        descriptor = os.open(directory / NAME, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _in_use(path: Path, owner: Mapping[str, object]) -> InUseError:
+    return InUseError(
+        f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host {owner.get('host', '?')}; "
+        "wait for it, stop it, or choose another with --workdir"
+    )
+
+
+def _refuse_owner_elsewhere(path: Path, owner: Mapping[str, object]) -> None:
     """Refuses a lock from another machine: its owner may be running, and not every shared file system shows it."""
-    owner = _owner(descriptor)
     if owner.get("host", socket.gethostname()) != socket.gethostname():
         raise InUseError(
             f"--workdir={path.parent}: in use by process {owner.get('process', '?')} on host {owner['host']}, which "

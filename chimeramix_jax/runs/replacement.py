@@ -95,13 +95,23 @@ def is_replaced(workdir: Workdir) -> bool:
 
 def discard(workdir: Workdir) -> None:
     """Deletes what an update has made: the new run, unless it is in its place, and the records of the replacement."""
-    if new_run(workdir).path.exists():
-        shutil.rmtree(new_run(workdir).path)
+    if workdir.update.exists():
+        _delete_new_run(workdir)
     for record in (workdir.replacing, workdir.update / _REPLACED):
         record.unlink(missing_ok=True)
     if workdir.update.exists():
         files.remove_unfinished(workdir.update)  # a kill may have come while a record was being written
         workdir.update.rmdir()
+
+
+def _delete_new_run(workdir: Workdir) -> None:
+    """Deletes the new run; renames it first, so that half of one never has its name. Finishes earlier deletions."""
+    run = new_run(workdir).path
+    if run.exists():
+        run.rename(files.unused_name_beside(run))
+    for leftover in workdir.update.iterdir():
+        if files.is_unfinished(leftover.name) and leftover.is_dir():
+            shutil.rmtree(leftover)
 
 
 def _plan(workdir: Workdir) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def prepared(request: Request) -> Iterator["Run"]:
             if generator_home is not directory:
                 generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
                 _require_generator(request, generator_home)
+            directory.remove_unfinished()
             yield Run(request, dataset, generator_home, replaced, continues_retraining=continues)
 
 
@@ -147,6 +148,12 @@ class Run:
             self.workdir.move_aside(*replaced)
             retraining.begin(self.workdir, self.request.stage)
 
+    def claim(self) -> None:
+        """Begins, and records the settings and the data: the directory is that of this run from now on."""
+        self.begin()
+        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
+        same_data.record(self.workdir, self.dataset)
+
     def end(self) -> None:
         """Notes that nothing is left to be trained again; called when all runs of the request are complete."""
         if self.request.stage not in settings.MEASURING_STAGES:
@@ -171,9 +178,7 @@ class Run:
 
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
-        self.begin()
-        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
-        same_data.record(self.workdir, self.dataset)
+        self.claim()
         if self.request.details:
             data_check.record_and_print(self.workdir, self.config, self.dataset)
         stopping.raise_if_asked()

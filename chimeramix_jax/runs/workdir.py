@@ -35,6 +35,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ class Workdir:
     def original_name(name: str) -> str:
         """Returns the name that a part had before ``move_aside`` renamed it, or else the name itself."""
         return re.sub(r"\.replaced-\d+(?=\.|$)", "", name)
+
+    def remove_unfinished(self) -> None:
+        """Deletes what a killed process was writing as a part of the run; the directory must be locked."""
+        for path in list(self.path.iterdir()):
+            if files.is_unfinished(path.name) and files.finished_name(path.name) in self.part_names():
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def create(self) -> None:
         """Creates the directory, unless it exists; raises InputError if that fails or nothing can be stored in it."""

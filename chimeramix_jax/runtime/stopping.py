@@ -19,6 +19,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 # After this time the process ends without another checkpoint; schedulers wait 10 s or more before they kill it.
 SECONDS_TO_STOP = 8.0
 
+_SECONDS_TO_WRITE = 1.0  # the last line
+
 CONTINUES = "the same command continues the run from its last checkpoint"
 
 
@@ -141,14 +143,40 @@ def _end_when_asked(receiver: int) -> None:
     """Ends the process at the first signal."""
     while numbers := os.read(receiver, 1):
         if numbers[0] in (signal.SIGINT, signal.SIGTERM):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+            try:
+                _briefly(_flush)
+            finally:
+                os._exit(0)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _end_at_once(request: signal.Signals | None, why: str) -> None:
+    """Ends the process, whatever fails or blocks on the way.
+
+    The farewells come last, since they give back the lock of a directory that the process must no longer change then.
+    """
     assert request is not None
-    for farewell in _requests.farewells:
-        farewell()
-    print(f"chimeramix: stopped at once ({request.name}, {why}); {_requests.after_stop}", file=sys.stderr, flush=True)
-    os._exit(exit_code(request))
+    text = f"chimeramix: stopped at once ({request.name}, {why}); {_requests.after_stop}"
+    try:
+        _briefly(lambda: print(text, file=sys.stderr, flush=True))
+        for farewell in list(_requests.farewells):
+            with contextlib.suppress(Exception):
+                farewell()
+    finally:
+        os._exit(exit_code(request))
+
+
+def _briefly(write: Callable[[], None]) -> None:
+    """Writes what is said in the end, but does not wait for a reader that does not read."""
+
+    def attempt() -> None:
+        with contextlib.suppress(Exception):
+            write()
+
+    writer = threading.Thread(target=attempt, name="farewell", daemon=True)
+    writer.start()
+    writer.join(_SECONDS_TO_WRITE)

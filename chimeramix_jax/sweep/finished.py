@@ -10,19 +10,27 @@ from chimeramix_jax.runs.workdir import Workdir
 
 
 def is_finished(path: Path, stage: str, *, with_baseline: bool = False) -> bool:
-    """Whether the run in a directory has finished a stage: "generator", or any other, which means its results.
+    """Whether the run in a directory has finished a stage: "generator", or any other, which is results and report.
 
     ``with_baseline``: its results must also hold the baseline that a run which mixes is compared with.
     """
     if stage == "generator":
         return has_generator(path)
     content = results(path)
-    return content is not None and not (with_baseline and not _has_baseline(content))
+    if content is None or _lacks_report(path):
+        return False
+    return not with_baseline or _has_baseline(content)
 
 
 def _has_baseline(content: Mapping[str, Any]) -> bool:
     baseline = content.get("baseline")
     return isinstance(baseline, Mapping) and is_measured(baseline)
+
+
+def _lacks_report(path: Path) -> bool:
+    """Whether a run has ended before its report was written, which measuring its trained classifier again repairs."""
+    workdir = Workdir(path)
+    return not workdir.report.exists() and (workdir.classifier / "checkpoints").exists()
 
 
 def has_generator(path: Path) -> bool:

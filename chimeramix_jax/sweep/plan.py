@@ -7,7 +7,6 @@ the runs determine what is finished, so that repeating the command resumes a sto
 
 import enum
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -261,7 +260,7 @@ def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
         raise InputError(f"--workdir={folder}: is inside {outer}, the folder of another sweep; choose another folder")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--workdir={folder}: is not a folder; choose a folder")
-    if not (folder / FILE).exists() and _names_in(folder) - {lock.NAME}:
+    if not (folder / FILE).exists() and files.names_in(folder) - {lock.NAME}:
         raise InputError(f"--workdir={folder}: is not empty and not a sweep (no {FILE}); choose another folder")
     for run in runs:
         _check_run_directory(Workdir(run.workdir), run)
@@ -277,7 +276,7 @@ def _check_run_directory(workdir: Workdir, run: SweepRun) -> None:
                 f"({settings.shortened(differing)}); choose another folder"
             )
         _refuse_other_images(workdir, run)
-    elif _names_in(workdir.path) - {LOG, ERROR, lock.NAME}:
+    elif files.names_in(workdir.path) - {LOG, ERROR, lock.NAME, workdir.extensions.name, workdir.folds.name}:
         raise InputError(
             f"--workdir={workdir.path.parent}: {run.name} is not empty and not a run; choose another folder"
         )
@@ -298,10 +297,6 @@ def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
             f"--workdir={workdir.path.parent}: {run.name} is a run on different data ({'; '.join(differing)}); choose "
             "another folder"
         )
-
-
-def _names_in(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
 def write(folder: Path, runs: Sequence[SweepRun]) -> None:

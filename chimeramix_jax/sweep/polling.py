@@ -1,5 +1,6 @@
 """The loop of a process that starts other processes on idle workers and waits for them."""
 
+import contextlib
 import time
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +20,10 @@ class Pool(Protocol):
         """Shows what is running."""
 
     def collect(self, *, stopping_all: bool) -> None:
-        """Records what has ended; ``stopping_all``: everything was asked to stop."""
+        """Records what has ended; ``stopping_all``: everything was asked to stop.
+
+        After an error, the next call goes on with the rest.
+        """
 
     def is_running(self) -> bool:
         """Whether anything is running."""
@@ -49,5 +53,6 @@ def _run(pool: Pool) -> None:
         pool.ask_to_stop()
         while pool.is_running():
             time.sleep(SECONDS_BETWEEN_POLLS)
-            pool.collect(stopping_all=True)
+            with contextlib.suppress(Exception):  # the first error is the one to report, once all the others have ended
+                pool.collect(stopping_all=True)
         raise

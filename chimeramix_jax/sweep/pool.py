@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.splits import split_of, top1_of
 from chimeramix_jax.reporting.statistics import percent
+from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep import plan, polling
 from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.processes import STOPPED, last_error
+from chimeramix_jax.sweep.processes import LOG, STOPPED, last_error
 from chimeramix_jax.sweep.workers import RunningTask, Worker
 
 
@@ -27,6 +28,7 @@ class _Pool:
         self._states, self._display = states, display
         self._idle = list(available)
         self._running: dict[Job, tuple[RunningTask, Worker]] = {}
+        self._occupied: set[Job] = set()  # jobs that processes of other commands carry out
         self._stopped: set[Job] = set()  # jobs whose process was stopped by a signal from outside
 
     def is_running(self) -> bool:
@@ -41,10 +43,19 @@ class _Pool:
     def start(self) -> bool:
         """Starts ready jobs on idle workers; returns whether any job is running."""
         ready = [job for job, state in self._states.items() if state == State.TO_DO and self._can_start(job)]
-        for job in ready[: len(self._idle)]:
-            worker = self._idle.pop(0)
-            self._running[job] = worker.start(job.task), worker
+        for job in ready:
+            if self._idle and self._is_free(job):
+                worker = self._idle.pop(0)
+                self._running[job] = worker.start(job.task), worker
         return bool(self._running)
+
+    def _is_free(self, job: Job) -> bool:
+        """Whether no process is in the job's directories, such as one that a killed command left; else says so once."""
+        occupied = next((folder for folder in job.task.workdirs if not self._idle[0].is_free(folder)), None)
+        if occupied is not None and job not in self._occupied:
+            self._occupied.add(job)
+            self._display.print(f"{job.name}: {lock.in_use(occupied)}")
+        return occupied is None
 
     def _can_start(self, job: Job) -> bool:
         needed = job.generator_job
@@ -88,7 +99,8 @@ def _outcome(job: Job, code: int, seconds: float) -> str:
     if code in STOPPED:
         return "stopped; the same command continues it"
     if code != 0:
-        return f"failed: {', '.join(sorted({str(last_error(run.workdir)) for run in job.failed()}))}"
+        errors = {error for run in job.runs if (error := last_error(run.workdir)) is not None}
+        return f"failed: {', '.join(sorted(errors)) or f'see {LOG}'}"
     if job.stage == "generator":
         return f"done in {duration(seconds)}"
     results = [Workdir(run.workdir).read_results() for run in job.runs]

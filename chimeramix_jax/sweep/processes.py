@@ -100,6 +100,7 @@ class RunProcess:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / ERROR).unlink(missing_ok=True)
         self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
+        self._has_ended = False
         program = command(task.arguments)
         if ends_with_parent:
             program = [sys.executable, "-ISc", _ENDING_WITH_PARENT, str(os.getpid()), *program]
@@ -128,13 +129,14 @@ class RunProcess:
         """Returns the exit code; None while the process is running.
 
         After its end, ``log.txt`` of all its runs has its output and, after a failure, unfinished runs have
-        ``error.txt``.
+        ``error.txt``. That these cannot be written is raised only once.
         """
         code = self._process.poll()
-        if code is not None:
+        if code is not None and not self._has_ended:
+            self._has_ended = True
             self._copy_log()
-        if code is not None and code != 0 and code not in STOPPED:
-            self._write_error(code)
+            if code != 0 and code not in STOPPED:
+                self._write_error(code)
         return code
 
     def wait(self, seconds: float = float("inf")) -> int | None:
@@ -168,9 +170,8 @@ class RunProcess:
         write_error(self._task, lines or [f"exit code {code}"])
 
     def _copy_log(self) -> None:
-        """Copies the output of this attempt, which is in the log of the first run, once to those of the other runs."""
-        copies, self._copies = self._copies, []
-        for copy in copies:
+        """Copies the output of this attempt, which is in the log of the first run, to those of the other runs."""
+        for copy in self._copies:
             with open(self._log, "rb") as log, open(copy, "ab") as other:
                 log.seek(self._log_start)
                 shutil.copyfileobj(log, other)
@@ -188,8 +189,8 @@ def last_lines(log: Path, start: int = 0) -> list[str]:
 
 
 def write_error(task: Task, lines: Sequence[str]) -> None:
-    """Writes why a task failed into the directories of its unfinished runs."""
-    for workdir in task.unfinished:
+    """Writes why a task failed into the directories of its unfinished runs; of all, if none is unfinished."""
+    for workdir in task.unfinished or task.workdirs:
         files.write_text(workdir / ERROR, "\n".join(lines) + "\n")
 
 

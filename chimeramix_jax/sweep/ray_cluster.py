@@ -219,6 +219,7 @@ class RayTask:
         self._look_again_at = 0.0
         self._seconds: float | None = None
         self._ended_at: float | None = None
+        self._has_failed = False
         self._last_line = ""
 
     @property
@@ -237,6 +238,8 @@ class RayTask:
         import ray
         from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
+        if self._has_failed:
+            return _FAILED
         if not ray.wait([self._reference], timeout=0)[0]:
             return None
         try:
@@ -288,6 +291,7 @@ class RayTask:
         return self._failed(f"{missing[0]}: a node finished this run, but its files are not here; do all nodes see it?")
 
     def _failed(self, why: str) -> int:
+        self._has_failed = True  # that the reason cannot be written is raised only once
         write_error(self._request.task, [why])
         return _FAILED
 

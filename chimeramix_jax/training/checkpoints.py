@@ -9,6 +9,7 @@ files. A checkpoint is written under a temporary name; once complete, it is rena
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import threading
@@ -169,6 +170,7 @@ class StageCheckpoints:
             if self._path(step).exists():  # written at the same step, before the epoch's evaluation
                 os.rename(self._path(step), self._path(step, _REPLACED))
             os.rename(unfinished, self._path(step))
+            files.sync_folder(self._directory)  # before anything older is deleted
             shutil.rmtree(self._path(step, _REPLACED), ignore_errors=True)
         except Exception as error:  # Orbax, TensorStore and Python each report a full disk differently
             self._clean_up()
@@ -193,10 +195,14 @@ class StageCheckpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def _delete(self, step: int) -> None:
-        """Renames a checkpoint before deleting it, so that a half-deleted one never has a checkpoint's name."""
-        doomed = self._directory / f"{step}.old{_UNFINISHED}"
-        os.rename(self._path(step), doomed)
-        shutil.rmtree(doomed)
+        """Renames a checkpoint before deleting it, so that a half-deleted one never has a checkpoint's name.
+
+        What cannot be deleted, as it is open on another machine, is left for the next time.
+        """
+        doomed = self._directory / f"{step}.{secrets.token_hex(4)}.old{_UNFINISHED}"
+        with contextlib.suppress(OSError):
+            os.rename(self._path(step), doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
 
     def _steps(self) -> list[int]:
         names = {path.name.removesuffix(_REPLACED) for path in self._directory.iterdir()}

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from chimeramix_jax.errors import InputError
@@ -17,6 +17,8 @@ from chimeramix_jax.runs import lock
 
 SECONDS_BETWEEN_RENEWALS = 30.0
 SECONDS_UNTIL_LOST = 600.0
+
+_TAKING_OVER = "taking-over"  # the claim of the process that takes over another
 
 _SECONDS_TO_WAIT = 60.0  # for what takes another process a moment
 
@@ -76,10 +78,39 @@ class Claims:
     def is_lost(self, name: str) -> bool:
         """Whether a process on another machine has a claim that it has not renewed for long."""
         path = self._folder / name / lock.NAME
-        try:
-            host = json.loads(path.read_bytes())["host"]
-            os.utime(self._folder)  # compares times of the same clock, that of the file system
-            silent = self._folder.stat().st_mtime - path.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):  # dropped meanwhile, or being written
+        return _host(path) not in (None, socket.gethostname()) and self._is_silent([path])
+
+    def take_over(self, name: str, workdir: Path) -> bool:
+        """Takes a claim that is lost, together with the lock of the run that was for it; returns whether it did.
+
+        It does not while anything is still written into the run's directory, since the process of a search that is
+        lost may go on.
+        """
+        claimed, running = (folder / lock.NAME for folder in (self._folder / name, workdir))
+        if not self.is_lost(name):
             return False
-        return host != socket.gethostname() and silent > SECONDS_UNTIL_LOST
+        with self.briefly(_TAKING_OVER):
+            host = _host(claimed)
+            if not self.is_lost(name) or not self._is_silent(workdir.rglob("*")):  # another process may be faster
+                return False
+            if _host(running) == host:
+                running.unlink(missing_ok=True)
+            claimed.unlink(missing_ok=True)
+            return self.take(name)
+
+    def _is_silent(self, paths: Iterable[Path]) -> bool:
+        """Whether nothing of this was changed for long."""
+        try:
+            os.utime(self._folder)  # compares times of the same clock, that of the file system
+            now = self._folder.stat().st_mtime
+            return all(now - path.stat().st_mtime > SECONDS_UNTIL_LOST for path in paths)
+        except OSError:  # removed meanwhile
+            return False
+
+
+def _host(path: Path) -> str | None:
+    """Returns the host that a lock names; None if it is dropped, or being written."""
+    try:
+        return str(json.loads(path.read_bytes())["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

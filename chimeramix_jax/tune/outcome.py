@@ -228,6 +228,6 @@ def _correct_by_image(folder: Path) -> list[bool]:
     try:
         with open(Workdir(folder).held_out, newline="", encoding="utf-8") as file:
             lines = [(line["image"], line["true_class"], line["predicted_class"]) for line in csv.DictReader(file)]
-    except (OSError, KeyError):
+    except (OSError, KeyError, ValueError, csv.Error):  # saved by a spreadsheet, perhaps
         return []
     return [true == predicted for _, true, predicted in sorted(lines)]

@@ -42,11 +42,14 @@ class _Running:
         self.outcome: Outcome | None = None
 
     def step(self) -> Outcome | None:
-        """Advances the trial; returns its outcome once it has ended."""
+        """Advances the trial; returns its outcome once it has ended.
+
+        A trial in which an error was raised, which has ended the search, can be continued.
+        """
         try:
             next(self.steps)
         except StopIteration as end:
-            self.outcome = end.value
+            self.outcome = end.value or Outcome(End.STOPPED)
         return self.outcome
 
 
@@ -115,12 +118,12 @@ class _Pool:
             else:
                 self._ended += 1
             self._display.print(f"trial {number}: {_in_words(outcome)}")
-            if not stopping_all and outcome.end is not End.STOPPED:
+            if not stopping_all and (outcome.end is not End.STOPPED or outcome.problem):
                 self._after_trial()
                 self._refuse_failures(outcome)
 
     def _refuse_failures(self, outcome: Outcome) -> None:
-        self._failures = self._failures + 1 if outcome.end is End.FAILED else 0
+        self._failures = self._failures + 1 if outcome.end in (End.FAILED, End.STOPPED) else 0
         if self._failures == MOST_FAILURES:
             raise InputError(f"{MOST_FAILURES} trials failed one after the other, the last with: {outcome.problem}")
 
@@ -139,5 +142,5 @@ def _in_words(outcome: Outcome) -> str:
         End.PRUNED: "stopped early, because others were better",
         End.DIVERGED: "diverged",
         End.FAILED: f"failed: {outcome.problem}",
-        End.STOPPED: "stopped; the same command continues it",
+        End.STOPPED: f"{outcome.problem or 'stopped'}; the same command continues it",
     }[outcome.end]

@@ -79,7 +79,7 @@ class Search:
         path = self.folder / ABOUT
         stored = stored_format.read(path, _ADVICE)
         if stored is None:
-            if self.folder.exists() and (not self.folder.is_dir() or set(os.listdir(self.folder)) - {CLAIMS}):
+            if self.folder.exists() and (not self.folder.is_dir() or files.names_in(self.folder) - {CLAIMS}):
                 raise InputError(f"--workdir={self.folder}: is not empty and not a search; choose another folder")
             return
         for key in ("config", "space", "data"):

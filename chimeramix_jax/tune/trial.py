@@ -20,6 +20,7 @@ from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.splits import is_measured
+from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep.finished import has_generator, results, seconds_of
@@ -56,7 +57,7 @@ class Outcome:
     accuracy: float = math.nan
     examples: int = 0
     seconds: float = 0.0
-    problem: str = ""  # of a trial that failed
+    problem: str = ""  # of a trial that failed, or that has to wait for something that this search cannot wait for
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ class TrialRun:
                     done = round(100 * fold / self._plan.folds[-1])
                     if self._report(done, correct / examples):
                         return Outcome(End.PRUNED)
+        except lock.InUseError as error:
+            return Outcome(End.STOPPED, problem=str(error))
         except InputError as error:
             return Outcome(End.FAILED, problem=str(error))
         # An image counts once, however often it was predicted in other divisions into folds.
@@ -185,7 +188,7 @@ class TrialRun:
         """Trains a generator, unless another trial has done so; waits for one that is doing so."""
         name = f"generator-{folder.relative_to(self._plan.folder / GENERATORS)}".replace(os.sep, "-")
         while not has_generator(folder):
-            if not self._claims.take(name):
+            if not self._claims.take(name) and not self._claims.take_over(name, folder):
                 yield
                 continue
             try:
@@ -205,20 +208,31 @@ class TrialRun:
         return Outcome(End.DONE)
 
     def _until_free(self, folder: Path) -> Generator[None, None, None]:
-        """Yields until no process of a killed search works in a directory."""
+        """Yields until no process of a killed search works in a directory.
+
+        Raises InUseError if that process was on another machine, so that nobody can tell.
+        """
         while not self.worker.is_free(folder):
+            lock.refuse_another_host(folder)
             yield
 
     def _processed(self, task: Task, early: "_Early | None" = None) -> Generator[None, None, Outcome]:
         """Carries out a task as a process of its own."""
         if self._stops:
             return Outcome(End.STOPPED)
-        self._process = self.worker.start(task)
-        while (code := self._process.poll()) is None:
-            if early is not None and early.should_stop():
-                self._process.ask_to_stop()
-            yield
-        self._process = None
+        self._process = process = self.worker.start(task)
+        try:
+            while (code := process.poll()) is None:
+                if early is not None and early.should_stop():
+                    process.ask_to_stop()
+                yield
+        except Exception:  # raised once the process has ended, so that none is left behind
+            process.ask_to_stop()
+            while process.poll() is None:
+                yield
+            raise
+        finally:
+            self._process = None
         if code == 0:
             return Outcome(End.DONE)
         if code in STOPPED:
@@ -250,12 +264,16 @@ class _Early:
         self.stopped = False
 
     def should_stop(self) -> bool:
-        """Whether to stop the run, which is said once."""
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size == self._size or self.stopped:
+        """Whether to stop the run, which is said once; not while its metrics cannot be read."""
+        try:
+            size = self._path.stat().st_size if self._path.exists() else 0
+            if size == self._size or self.stopped:
+                return False
+            lines = metrics.read(self._path)
+        except (InputError, OSError):
             return False
         self._size = size
-        for line in metrics.read(self._path):
+        for line in lines:
             accuracy, epoch = line.get("validation_top1"), line.get("epoch", 0)
             if accuracy is not None and self._last < epoch < self._epochs and not self.stopped:
                 self._last = epoch

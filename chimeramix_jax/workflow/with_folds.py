@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import data_check
 from chimeramix_jax.runs.out_of_fold import FoldRun, OutOfFold, config_of_fold, folder_of_fold
@@ -41,6 +42,8 @@ def completed_with_folds(request: Request) -> dict[str, Any]:
         folds = [stack.enter_context(prepared(_request_of_fold(request, fold, again))) for fold in _numbers(request)]
         for run in (*folds, final):  # the final run last: it notes that all have begun
             run.begin()
+        if request.stage not in settings.MEASURING_STAGES:
+            final.claim()  # so that all that reads folders sees a run while its folds are trained
         data_check.record_and_print(final.workdir, final.config, final.dataset)
         results = _completed(folds)
         out_of_fold = None
@@ -58,9 +61,16 @@ def _numbers(request: Request) -> range:
 
 
 def _request_of_fold(request: Request, fold: int, retrain: bool) -> Request:
-    """Returns the request for a fold's run; it never uses a generator that was trained on other images."""
-    workdir = Workdir(request.workdir.folds / folder_of_fold(request.config, fold))
-    return Request(config_of_fold(request.config, fold), workdir, request.stage, retrain)
+    """Returns the request for a fold's run; it never uses a generator that was trained on other images.
+
+    If another run's generator is to be used, that is the one of the same fold there, if that run has folds.
+    """
+    folder = folder_of_fold(request.config, fold)
+    workdir, generator = Workdir(request.workdir.folds / folder), None
+    if request.generator_workdir is not None:
+        other = Workdir(request.generator_workdir).folds / folder
+        generator = other if other.exists() else None
+    return Request(config_of_fold(request.config, fold), workdir, request.stage, retrain, generator)
 
 
 def _completed(runs: Sequence[Run]) -> list[Results]:

@@ -38,3 +38,12 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, names, message):
         table([first, write_run(tmp_path / "second", [True, False], names)])
     with pytest.raises(InputError, match="does not exist"):
         table([tmp_path / "none"])
+
+
+@pytest.mark.parametrize(
+    "content", ["image;true_class;predicted_class\nkäse;a;a\n", "image,true_class,predicted_class\nkäse,a,a\n"]
+)
+def test_predictions_that_a_spreadsheet_has_saved_are_refused_in_one_line(tmp_path, content):
+    (tmp_path / "held_out.csv").write_bytes(content.encode("cp1252"))
+    with pytest.raises(InputError, match=r"held_out\.csv: cannot be read: "):
+        table([tmp_path])

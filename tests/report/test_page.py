@@ -177,6 +177,23 @@ def test_a_sheet_of_another_layout_is_shown_as_it_is(tmp_path):
     assert text.count('<figure class="sheet">') == 1 and "One pair, mixed with several masks" in text
 
 
+def test_damaged_and_stray_pictures_are_left_out(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
+    drawn = workdir.generator / "pictures"
+    epoch = drawn / "mixing-epoch-0010.png"
+    shutil.copy(epoch, drawn / "mixing-epoch-0010 (1).png")
+    shutil.copy(epoch, drawn / "mixing-epoch-last.png")
+    report.write(workdir, dataset, predictions)
+    pictures = [Page(workdir.report.read_text(encoding="utf-8")).tags.count("img")]
+    content = epoch.read_bytes()
+    for path in (epoch, workdir.masks_picture, workdir.picture):
+        damaged = content[: len(content) // 2] if path is epoch else b"no picture"
+        path.write_bytes(damaged)
+        report.write(workdir, dataset, predictions)
+        pictures.append(Page(workdir.report.read_text(encoding="utf-8")).tags.count("img"))
+    assert pictures[0] > pictures[1] > pictures[2] > pictures[3] > 0
+
+
 def test_only_settings_that_differ_are_in_view(written):
     settings = written[0].report.read_text(encoding="utf-8").split('<section id="settings">')[1]
     assert "All as in configs/digits.py for chimeramix_grid." in settings.split("<details>")[0]

@@ -94,3 +94,11 @@ def test_a_lock_that_is_a_folder_is_refused(tmp_path):
     (tmp_path / NAME).mkdir()
     with pytest.raises(InputError, match=r"lock.json: cannot be locked: Is a directory"), locked(tmp_path):
         pass
+
+
+def test_a_lock_that_another_process_has_taken_over_stays(tmp_path):
+    path = tmp_path / "lock.json"
+    with locked(tmp_path):
+        path.unlink()  # as of a process that is taken for lost
+        path.write_text("another's")
+    assert path.read_text() == "another's"

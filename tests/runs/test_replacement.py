@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,20 @@ def test_discarding_an_update_deletes_only_what_it_has_made(workdir):
     replacement.discard(workdir)
     assert holds(workdir.path, ("update/run/photo.jpg",), "user") and holds(workdir.path, OF_RUN, "old")
     assert not workdir.update.exists()
+
+
+def test_a_new_run_that_was_discarded_in_part_is_gone_and_the_next_call_discards_the_rest(workdir, monkeypatch):
+    remove, new = shutil.rmtree, replacement.new_run(workdir).path
+
+    def die_half_way(folder):
+        (folder / "config.json").unlink()
+        raise Killed
+
+    monkeypatch.setattr(replacement.shutil, "rmtree", die_half_way)
+    with pytest.raises(Killed):
+        replacement.discard(workdir)
+    assert not new.exists()  # so that nothing continues half a run
+    monkeypatch.setattr(replacement.shutil, "rmtree", remove)
+    new.mkdir()
+    replacement.discard(workdir)
+    assert not workdir.update.exists() and holds(workdir.path, OF_RUN, "old")

@@ -180,3 +180,14 @@ def test_a_directory_that_may_not_be_entered_is_refused(workdir, monkeypatch):
     monkeypatch.setattr(Path, "exists", closed)
     with pytest.raises(InputError, match=r"^--workdir=.*/run: cannot be read: Permission denied$"):
         workdir.read_config()
+
+
+def test_only_what_a_killed_process_was_writing_as_a_part_of_the_run_is_removed(workdir):
+    ending = "0123456789abcdef.part"
+    kept = (f".model.onnx.{ending}", "notes.part", "config.json")  # the first one may be written at this moment
+    workdir.path.mkdir()
+    for name in (*kept, f".config.json.{ending}", f".held_out.csv.{ending}"):
+        (workdir.path / name).touch()
+    (workdir.path / f".generator_kept.{ending}" / "generator").mkdir(parents=True)
+    workdir.remove_unfinished()
+    assert {path.name for path in workdir.path.iterdir()} == set(kept)

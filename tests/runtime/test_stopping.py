@@ -1,5 +1,6 @@
 """Stopping on a signal: real signals to a real process that trains the loop's toy stage."""
 
+import contextlib
 import json
 import os
 import signal
@@ -128,3 +129,46 @@ def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(start_toy
     assert process.returncode == 0
     with StageCheckpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
         assert checkpoints.latest_step() == 10
+
+
+# A process with things to do before it ends, the last of which fails.
+BUSY = """
+import sys, time
+from chimeramix_jax.runtime import stopping
+
+def fails():
+    raise OSError("no")
+
+farewells = stopping.before_ending(fails), stopping.before_ending(lambda: open(sys.argv[1], "w").close())
+with stopping.listening() if sys.argv[2] == "listening" else stopping.ending_at_once(), farewells[0], farewells[1]:
+    if sys.argv[2] != "listening":
+        sys.stderr.write("not flushed")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("mode", "signals", "code"), [("listening", 2, 143), ("at once", 1, 0)])
+def test_a_process_ends_even_if_nobody_reads_what_it_says_and_a_farewell_fails(tmp_path, mode, signals, code):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-c", BUSY, str(tmp_path / "done"), mode]
+    environment = os.environ | {"PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "ready\n"
+            for _ in range(signals):
+                process.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
+            assert process.wait(timeout=30) == code
+        finally:
+            process.kill()
+            os.close(reader)
+            os.close(writer)
+    assert (tmp_path / "done").exists() == (mode == "listening")

@@ -9,6 +9,7 @@ import pytest
 
 from chimeramix_jax.command_line import program
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs import lock
 from chimeramix_jax.sweep import local, pool, processes
 from chimeramix_jax.sweep.local import LocalWorker
 from chimeramix_jax.sweep.plan import State, jobs_of
@@ -69,6 +70,21 @@ def test_classifiers_wait_for_their_generator_and_then_run_in_parallel(runs, run
     classifiers = [times(run, "classifier") for run in (first, second)]
     assert all(classifier["begun"] > times(first, "generator")["ended"] for classifier in classifiers)
     assert {classifier["share"] for classifier in classifiers} == {"0", "1"}
+
+
+def test_a_run_that_another_process_is_still_in_is_left_to_it(runs, run_pool, capsys):
+    here, elsewhere, free = selected = runs("baseline", seeds="0:3")
+    elsewhere.workdir.mkdir(parents=True)
+    (elsewhere.workdir / "lock.json").write_text('{"host": "elsewhere", "process": 7}')
+    here.workdir.mkdir(parents=True)
+    with lock.locked(here.workdir):  # as by a run whose sweep was killed
+        states = run_pool(selected)
+    assert states == {here.name: State.TO_DO, elsewhere.name: State.TO_DO, free.name: State.DONE}
+    assert not (here.workdir / "error.txt").exists() and not (elsewhere.workdir / "error.txt").exists()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "in use by process" in line]
+    assert len(lines) == 2 and f"process {os.getpid()} on host" in lines[0]
+    assert lines[1].endswith(f"remove {elsewhere.workdir / 'lock.json'}")
+    assert set(run_pool(selected[:1]).values()) == {State.DONE}
 
 
 def test_seeds_of_one_run_share_a_process_and_fail_separately(runs, run_pool, monkeypatch, capsys):

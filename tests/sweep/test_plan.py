@@ -176,6 +176,16 @@ def test_a_run_with_an_accuracy_is_done_whatever_is_known_of_its_time(runs, stat
     assert "unknown" in plan.table(dict.fromkeys(jobs_of(selected), State.DONE))
 
 
+def test_a_run_that_was_killed_before_its_report_is_not_done(runs, states, finish):
+    (run,) = selected = runs("baseline")
+    finish(run)
+    assert list(states(selected).values()) == [State.DONE]  # there is nothing from which a report could be made
+    (run.workdir / "classifier" / "checkpoints").mkdir(parents=True)
+    assert list(states(selected).values()) == [State.TO_DO]
+    (run.workdir / "report.html").touch()
+    assert list(states(selected).values()) == [State.DONE]
+
+
 def test_a_failed_run_is_only_run_again_with_retry(runs, states):
     (run,) = selected = runs("baseline")
     run.workdir.mkdir(parents=True)
@@ -269,6 +279,24 @@ def test_a_folder_with_other_files_is_rejected(runs, tmp_path):
     (selected[0].workdir / "thesis.tex").touch()
     with pytest.raises(InputError, match=rf"{seed(0)} is not empty and not a run"):
         plan.check_folder(tmp_path / "sweep", selected)
+
+
+def test_what_a_killed_start_leaves_does_not_make_a_folder_another_ones(runs, tmp_path):
+    selected = runs()
+    run = selected[0].workdir
+    for unfinished in (
+        tmp_path / "sweep" / ".sweep.json.0123456789abcdef.part",
+        run / ".config.json.0123456789abcdef.part",
+    ):
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    (run / "extensions").mkdir()
+    (run / "folds" / "fold-1-of-3").mkdir(parents=True)
+    run.rename(tmp_path / "run")
+    plan.check_folder(tmp_path / "sweep", selected)
+    plan.write(tmp_path / "sweep", selected)
+    (tmp_path / "run").rename(run)
+    plan.check_folder(tmp_path / "sweep", selected)
 
 
 def test_a_file_instead_of_the_folder_is_rejected(runs, tmp_path):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from chimeramix_jax.errors import StorageError
 from chimeramix_jax.sweep import processes
 from chimeramix_jax.sweep.processes import RunProcess, Task, last_error
 
@@ -50,6 +51,23 @@ def test_runs_of_one_process_all_get_its_log_and_unfinished_ones_its_error(tmp_p
     assert (first / "log.txt").read_text() == "no\n"
     assert (second / "log.txt").read_text() == "alone\nno\n"
     assert (last_error(first), last_error(second)) == (None, "no")
+
+
+def test_a_run_that_fails_after_its_results_has_an_error(start, tmp_path):
+    results = tmp_path / "run" / "results.json"
+    assert start(f"open({str(results)!r}, 'w').write('{{\"test\": {{\"top1\": 0.5}}}}'); exit('no room')").wait(60) == 1
+    assert last_error(tmp_path / "run") == "no room"
+
+
+def test_an_error_that_cannot_be_written_is_raised_once(start, monkeypatch):
+    def full(path, text):
+        raise StorageError(f"{path}: cannot be written")
+
+    process = start("exit('no')")
+    monkeypatch.setattr(processes.files, "write_text", full)
+    with pytest.raises(StorageError):
+        process.wait(60)
+    assert process.poll() == 1
 
 
 def test_a_killed_run_has_failed_and_the_signal_is_named(start, tmp_path):

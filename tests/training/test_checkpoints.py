@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
 import threading
@@ -107,6 +108,61 @@ def test_half_written_and_half_deleted_checkpoints_of_a_killed_run_are_removed(f
     assert newest(tmp_path)["step"] == 18
     assert weights(train(tmp_path)) == finished[0]
     assert sorted(path.name for path in checkpoints.iterdir()) == ["12", "18"]
+
+
+def test_what_cannot_be_read_for_the_moment_is_no_damage(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished[1], tmp_path, dirs_exist_ok=True)
+    before, opened = all_files(tmp_path), Path.open
+
+    def gone(path, *arguments, **options):
+        if "18" in path.parts:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(InputError, match=r"checkpoints/18/.*: cannot be read: Stale file handle; try again"):
+        train(tmp_path)
+    monkeypatch.undo()
+    assert all_files(tmp_path) == before and newest(tmp_path)["step"] == 18
+
+
+def test_training_goes_on_if_an_old_checkpoint_cannot_be_deleted(finished, tmp_path, monkeypatch):
+    remove = shutil.rmtree
+
+    def busy(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        if ".old" not in str(path):
+            remove(path, ignore_errors=True)
+
+    monkeypatch.setattr(shutil, "rmtree", busy)
+    assert weights(train(tmp_path)) == finished[0]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["12", "18"]
+
+
+def test_a_checkpoint_is_on_the_disk_before_an_older_one_is_deleted(tmp_path, monkeypatch):
+    synced, rename, events = os.fsync, os.rename, []
+
+    def sync(descriptor):
+        events.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced(descriptor)
+
+    def renamed(source, target):
+        events.append(f"{Path(source).name} to {Path(target).name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", renamed)
+    with StageCheckpoints(tmp_path, keep=1) as stored:
+        stored.save(1, {"network": {"weight": jnp.ones(2)}}, {"epoch": 1})
+        stored.save(2, {"network": {"weight": jnp.ones(2)}}, {"epoch": 1})
+    named = events.index("2.part to 2")
+    assert {path.replace("/2/", "/2.part/") for path in map(str, all_files(tmp_path / "2"))} <= {
+        re.sub(r"/\.(manifest\.json)\..*", r"/\1", event) for event in events[:named]
+    }
+    assert str(tmp_path / "2.part") in events[:named]
+    deleted = next(index for index, event in enumerate(events) if event.startswith("1 to "))
+    assert str(tmp_path) in events[named:deleted]
 
 
 @pytest.fixture

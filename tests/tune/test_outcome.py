@@ -67,6 +67,10 @@ def test_the_bootstrap_draws_images_and_not_predictions(plan, tmp_path):
             (folder / "held_out.csv").write_text("\n".join(["image,true_class,predicted_class", *lines]))
     correct = outcome._correct([0, 1], repeated)
     assert correct.tolist() == [[True, True, True, False], [True, False, True, True]]
+    spoilt = repeated.folders_of_runs(1)[0] / "held_out.csv"
+    for content in ("image,true_class,predicted_class\nkäse,a,a\n".encode("cp1252"), b'image,true_class\n"a\0",b\n'):
+        spoilt.write_bytes(content)  # as a spreadsheet may
+        assert outcome._correct([0, 1], repeated) is None
 
 
 def test_the_table_shows_five_trials_at_most_and_fits_a_terminal(ranking):

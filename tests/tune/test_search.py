@@ -43,6 +43,12 @@ def test_a_search_in_the_folder_of_its_photos_is_refused(tmp_path):
         searching.check("image_folder:baseline", {})
 
 
+def test_what_a_killed_start_leaves_is_no_other_search(search, tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / ".search.json.0123456789abcdef.part").touch()
+    assert search().unfinished()
+
+
 def states(searching):
     return [record.state for record in searching.records()]
 

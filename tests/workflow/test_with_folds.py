@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -27,8 +28,15 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.data_check import refuse_copies
 from chimeramix_jax.runs.out_of_fold import config_of_fold
+from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.run import load_dataset
+from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runtime.stopping import Stopped
+from chimeramix_jax.summary.trials import find_runs
+from chimeramix_jax.sweep import plan
+from chimeramix_jax.sweep.selection import select
 from chimeramix_jax.training.temperature import probabilities as scale
+from chimeramix_jax.workflow import with_folds
 
 PER_CLASS = 4  # of ``write_photos``
 
@@ -93,6 +101,36 @@ def test_every_fold_and_the_final_model_have_a_generator_of_their_own(settings, 
     chimeramix_jax.train_and_evaluate(config, tmp_path / "run")
     assert results(tmp_path / "run")["folds"]["predictions"] == 10 * PER_CLASS
     assert not list((tmp_path / "run").rglob("generator_from.json"))
+    other, first = tmp_path / "other", tmp_path / "run"  # a classifier on the generators of another run
+    chimeramix_jax.train_and_evaluate(config, other, stage="classifier", generator_workdir=first)
+    assert results(other)["folds"]["top1"] == results(first)["folds"]["top1"]
+    assert len(list(other.rglob("generator_from.json"))) == 3
+
+
+def test_each_fold_is_given_the_generator_of_the_same_fold(settings, tmp_path):
+    first = tmp_path / "first"
+    config = settings(tmp_path / "photos", "chimeramix_grid")
+    request = Request(config, Workdir(tmp_path / "second"), "classifier", generator_workdir=first)
+    assert with_folds._request_of_fold(request, 2, False).generator_workdir is None  # a run without folds
+    (first / "folds" / "fold-2-of-2").mkdir(parents=True)
+    assert with_folds._request_of_fold(request, 2, False).generator_workdir == first / "folds" / "fold-2-of-2"
+
+
+def test_a_run_that_is_stopped_in_its_folds_is_a_run_for_everything_else(tmp_path, data_dir, monkeypatch):
+    def stop(runs):
+        runs[0].claim()
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(with_folds, "_completed", stop)
+    overrides = [f"--config.dataset.data_dir={data_dir}", "--config.folds=2"]
+    (run,) = select(tmp_path / "sweep", "digits", "baseline", "5", "0", overrides)
+    plan.write(tmp_path / "sweep", [run])
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            chimeramix_jax.train_and_evaluate(run.config, run.workdir)
+        assert [found.path for found in find_runs(tmp_path / "sweep", print)] == [run.workdir]
+        plan.check_folder(tmp_path / "sweep", [run])
+    assert Workdir(run.workdir).read_data() == load_few_shot(run.config.dataset, 5, 0, 2).identity
 
 
 def test_the_results_are_those_of_all_predictions_and_said_to_be_the_expected_accuracy(finished):
