@@ -44,6 +44,7 @@ class Findings:
     groups: int  # of the user's own, whose images are kept together
     near_together: bool  # whether the program's own divisions keep near duplicates together, as far as possible
     near_for_training_only: bool  # whether there were too many images to compare all with one another
+    left_out: int  # images that are no validation images, since they belong together with a training image
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the findings in JSON's types."""
@@ -69,6 +70,7 @@ class Findings:
             "groups": self.groups,
             "near_together": self.near_together,
             "near_for_training_only": self.near_for_training_only,
+            "left_out": self.left_out,
         }
 
     def _counts(self, split: str) -> list[int]:
@@ -142,6 +144,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         groups=len({original.group for original in originals} - {""}),
         near_together=dataset.near_together,
         near_for_training_only=own is not None and len(copies) > MOST_COMPARED,
+        left_out=dataset.left_out,
     )
 
 
