@@ -6,6 +6,7 @@ from chimeramix_jax.command_line import exits
 from chimeramix_jax.command_line.flags import Arguments, Flag
 from chimeramix_jax.command_line.help_text import Entry
 from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
+from chimeramix_jax.data.identity import counted
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.runs import lock
@@ -145,8 +146,8 @@ def _submit(now: dict[Job, State], parsed: Arguments) -> None:
     submitted = slurm.submit(now, parsed.workdir, parsed.resources)
     show(now)
     if submitted:
-        jobs = len(set(submitted.values()))
-        print(f"submitted: {jobs} jobs; the same command shows their progress and submits stopped ones again")
+        jobs = counted(len(set(submitted.values())), "job")
+        print(f"submitted: {jobs}; the same command shows their progress and submits stopped ones again")
 
 
 def _say_what_is_left(now: Mapping[Job, State]) -> None:

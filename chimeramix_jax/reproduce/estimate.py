@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import dataset_entry, lists_of
+from chimeramix_jax.data.identity import counted
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.sweep.finished import is_finished, results, seconds_of
 from chimeramix_jax.sweep.plan import Job, State
@@ -121,7 +122,9 @@ def lines(states: Mapping[Job, State], times: Sequence[StepTimes]) -> list[str]:
     found = [line for entry in times if (line := _line(pending, entry))]
     known = {work for entry in times for work in entry.seconds}
     if left := sum(work_of(job) not in known for job in pending):
-        found.append(f"estimate: unknown for {left} jobs; --estimate times a few steps of each kind on this device")
+        found.append(
+            f"estimate: unknown for {counted(left, 'job')}; --estimate times a few steps of each kind on this device"
+        )
     return found
 
 
@@ -130,10 +133,11 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     if not known:
         return ""
     seconds = sum(_run_steps(job) * times.seconds[work_of(job)] for job in known)
-    measured = [f"{times.runs} finished run{'' if times.runs == 1 else 's'}"] if times.runs else []
+    measured = [counted(times.runs, "finished run")] if times.runs else []
     measured += ["steps timed now"] if times.timed else []
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
-    jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"
+    jobs = counted(len(pending), "job")
+    jobs = jobs if len(known) == len(pending) else f"{len(known)} of {jobs}"
     return f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
 
 

@@ -1,12 +1,16 @@
 import argparse
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 from scipy import stats
 
 from benchmarks import unknown_classes
 from benchmarks.unknown_classes import auroc, scores_of, unknown_accepted
+from chimeramix_jax.config import load
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 
 def test_the_area_is_that_of_the_rank_sum_test():
@@ -29,6 +33,24 @@ def test_scores_are_higher_for_certain_photos():
     assert scores["probability"][1] == pytest.approx(1 / (1 + np.exp(-2)))
     assert scores["energy"][1] == pytest.approx(2 * np.log(np.exp(2) + 1))
     assert scores["energy, no temperature"][0] == pytest.approx(np.log(2))
+
+
+def test_photos_are_seen_in_the_views_that_the_temperature_was_fitted_for(tmp_path, monkeypatch):
+    from chimeramix_jax.runs import restore
+    from chimeramix_jax.training import classifier
+
+    seen = []
+
+    def predict(graph, parameters, statistics, images, views):
+        seen.append(views)
+        return jnp.zeros((len(images), 2))
+
+    monkeypatch.setattr(restore, "restore_classifier", lambda run: nnx.Linear(1, 1, rngs=nnx.Rngs(0)))
+    monkeypatch.setattr(classifier, "predict", predict)
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    config = load("image_folder")
+    assert unknown_classes._logits(tmp_path / "run", config, [tmp_path / "photo.png"]).shape == (1, 2)
+    assert set(seen) == {EvaluationViews.of(config)} and seen[0].count == 10
 
 
 @pytest.mark.parametrize("splits", [True, False])
