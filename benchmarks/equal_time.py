@@ -35,6 +35,7 @@ from benchmarks import overrides, same_images
 from benchmarks.accuracy import OURS, prepare_machine, shown
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.config import rules
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.reporting.text_table import aligned
@@ -43,7 +44,6 @@ from chimeramix_jax.runtime import compilation_cache
 
 CONFIG_FILE = "configs/image_folder.py"
 SHORT, LONG = 4, 12  # epochs of the first runs that show what an epoch costs
-_NEVER = 1_000_000  # epochs
 _OWN = (
     "classifier.epochs",  # from the given time
     "compare_with_baseline",
@@ -127,7 +127,7 @@ class Study:
         config.dataset.directory, config.dataset.data_dir = self.images, str(self.workdir / "data")
         config.dataset.evaluate_on = self.evaluate_on
         config.max_labels_per_class, config.seed = self.images_per_class, seed
-        config.compare_with_baseline, config.evaluation.every_epochs = False, _NEVER
+        config.compare_with_baseline, config.evaluation.every_epochs = False, rules.NEVER
         settings.override(config, [f"--config.{key}={value}" for key, value in recipe.changes])
         config.classifier.epochs = classifier
         if generator is not None:
@@ -253,7 +253,7 @@ def seconds_per_epoch(seconds: Callable[[int], float], short: int, long: int) ->
     """
     least = seconds(short)
     more = long - short
-    while more < _NEVER:
+    while more < rules.NEVER:
         added = seconds(short + more) - least
         if added >= least:
             return added / more

@@ -31,7 +31,7 @@ from ml_collections import ConfigDict
 from benchmarks import overrides
 from chimeramix_jax import config as settings
 from chimeramix_jax import files, train_and_evaluate
-from chimeramix_jax.config import shipped
+from chimeramix_jax.config import rules, shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.text_table import aligned
@@ -44,8 +44,6 @@ FITS = 0.99  # training accuracy
 # Two values per power of ten, around those of the published study.
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 WEIGHT_DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-
-_NEVER = 1_000_000  # epochs
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class Grid:
             "classifier.weight_decay": weight_decay,
             "classifier.epochs": self.epochs,
             "compare_with_baseline": False,
-            "evaluation.every_epochs": _NEVER,
+            "evaluation.every_epochs": rules.NEVER,
             "on_nonfinite": "stop",
         }
         overrides.refuse(overrides.keys_of(self.overrides), changes, "--config")
