@@ -28,12 +28,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks import same_images
 from benchmarks.accuracy_settings import ARMS, Sizes, config_of, dataset_config
 from benchmarks.speed import processor
 from chimeramix_jax import files
@@ -99,10 +101,13 @@ class Comparison:
             return
         stored = json.loads(file.read_text())
         for key, value in files.plain(mine).items():
-            if stored.get(key) != value:
+            if key != "images" and stored.get(key) != value:
                 raise InputError(
                     f"{file}: {key} was {stored.get(key)!r}, now it is {value!r}; choose another --workdir"
                 )
+        places = {self._file(side, seed, arm): seed for side in SIDES for seed in self.seeds for arm in self.arms}
+        digests = partial(same_images.digests_of, self.dataset, self.images_per_class)
+        same_images.check(places, self.images, stored.get("images"), digests)
 
     def results(self) -> Results:
         """Returns the results of all finished trainings."""
@@ -148,7 +153,9 @@ class Comparison:
                     measured = _train_ours(config, folder / arm)
                 else:
                     measured = _train_twin(loaded, seed, arm, self.sizes, folder, self._digest(loaded))
-                about = {"side": side, "seed": seed, "arm": arm, "examples": len(loaded.held_out.labels)}
+                about: dict[str, Any] = {"side": side, "seed": seed, "arm": arm}
+                about["examples"] = len(loaded.held_out.labels)
+                about[same_images.KEY] = loaded.identity.digests()
                 machine = {"cores": os.cpu_count(), "processor": processor(), "threads": self.threads}
                 finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
                 files.write_json(

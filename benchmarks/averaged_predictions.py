@@ -16,6 +16,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
+from benchmarks import overrides, same_images
 from benchmarks.accuracy import OURS, prepare_machine, shown
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
@@ -46,6 +48,18 @@ VIEWS: Mapping[str, Sequence[int]] = {
     "crops, mirror": tuple(range(10)),
 }
 FIRST = "image"
+_OWN = (
+    "classifier.epochs",
+    "classifier.members",
+    "dataset.data_dir",
+    "dataset.directory",
+    "dataset.evaluate_on",
+    "evaluation.crops",
+    "evaluation.every_epochs",
+    "evaluation.mirror",
+    "max_labels_per_class",
+    "seed",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +77,7 @@ class Study:
 
     def config_of(self, images: str, seed: int) -> ConfigDict:
         """Returns the settings of a run; raises InputError if one is wrong."""
+        overrides.refuse(overrides.keys_of(self.changes), _OWN, "--config")
         config = settings.load(CONFIG_FILE)
         config.dataset.directory, config.dataset.data_dir = images, str(self.workdir / "data")
         config.dataset.evaluate_on, config.max_labels_per_class = "validation", self.images_per_class
@@ -88,10 +103,17 @@ class Study:
             if names.count(name) > 1:
                 raise InputError(f"--images: several folders are called {name!r}, so their results would be the same")
         stored, mine = self._stored(), self._identity()
-        for key, value in [*stored.items(), *stored.get("folders", {}).items()]:
-            here = mine["folders"].get(key, mine.get(key))
+        for key, value in stored.items():
+            here = mine.get(key)
             if key != "folders" and here is not None and here != value:
                 raise InputError(f"{self._file}: {key} was {value!r}, now it is {here!r}; choose another --workdir")
+        for images in self.images:
+            places = {self.result_file(images, seed): seed for seed in self.seeds}
+            named_then = stored.get("folders", {}).get(Path(images).name)
+            same_images.check(places, images, named_then, partial(self._digests, images))
+
+    def _digests(self, images: str, seed: int) -> dict[str, str]:
+        return same_images.digests_of(self.config_of(images, seed).dataset, self.images_per_class, seed)
 
     def _stored(self) -> dict[str, Any]:
         return json.loads(self._file.read_text()) if self._file.exists() else {}
@@ -214,6 +236,7 @@ def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
         "examples": len(chosen),
         "seconds": [member.seconds for member in trained],
         "epochs": config.classifier.epochs,
+        same_images.KEY: run.dataset.identity.digests(),
     }
 
 

@@ -31,9 +31,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from benchmarks import overrides, same_images
 from benchmarks.accuracy import OURS, prepare_machine, shown
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.config import rules
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.reporting.text_table import aligned
@@ -42,7 +44,16 @@ from chimeramix_jax.runtime import compilation_cache
 
 CONFIG_FILE = "configs/image_folder.py"
 SHORT, LONG = 4, 12  # epochs of the first runs that show what an epoch costs
-_NEVER = 1_000_000  # epochs
+_OWN = (
+    "classifier.epochs",  # from the given time
+    "compare_with_baseline",
+    "dataset.data_dir",
+    "dataset.directory",
+    "dataset.evaluate_on",
+    "evaluation.every_epochs",
+    "max_labels_per_class",
+    "seed",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +122,12 @@ class Study:
 
     def config_of(self, recipe: Recipe, seed: int, generator: int | None = None, classifier: int = 1) -> ConfigDict:
         """Returns the settings of a run with these epochs of both stages; raises InputError if one is wrong."""
+        overrides.refuse([key for key, _ in recipe.changes], _OWN, f"--recipe={recipe.name}")
         config = settings.load(f"{CONFIG_FILE}:{recipe.experiment}")
         config.dataset.directory, config.dataset.data_dir = self.images, str(self.workdir / "data")
         config.dataset.evaluate_on = self.evaluate_on
         config.max_labels_per_class, config.seed = self.images_per_class, seed
-        config.compare_with_baseline, config.evaluation.every_epochs = False, _NEVER
+        config.compare_with_baseline, config.evaluation.every_epochs = False, rules.NEVER
         settings.override(config, [f"--config.{key}={value}" for key, value in recipe.changes])
         config.classifier.epochs = classifier
         if generator is not None:
@@ -130,8 +142,12 @@ class Study:
         for file, mine in [(self._file, self._identity()), *((self._recipe_file(r), _plain(r)) for r in self.recipes)]:
             stored = json.loads(file.read_text()) if file.exists() else {}
             for key, value in stored.items():
-                if key in mine and mine[key] != value:
+                if key in mine and key != "images" and mine[key] != value:
                     raise InputError(f"{file}: {key} was {value!r}, now it is {mine[key]!r}; choose another --workdir")
+        if self._file.exists():
+            places = {self._result_file(recipe, seed): seed for recipe in self.recipes for seed in self.seeds}
+            named_then = json.loads(self._file.read_text()).get("images")
+            same_images.check(places, self.images, named_then, self._digests)
 
     def train(self) -> None:
         """Trains everything that is not finished, in the order of seeds, then recipes."""
@@ -155,18 +171,24 @@ class Study:
         file = self._recipe_file(recipe)
         return Epochs(**json.loads(file.read_text())["epochs"]) if file.exists() else None
 
+    def _digests(self, seed: int) -> dict[str, str]:
+        dataset = self.config_of(Recipe("images", "baseline"), seed).dataset  # the same for all recipes
+        return same_images.digests_of(dataset, self.images_per_class, seed)
+
     def _train(self, recipe: Recipe, seed: int) -> None:
         epochs = self.epochs(recipe)
         if epochs is None:
             epochs = self._measured(recipe)
             files.write_json(self._recipe_file(recipe), _plain(recipe) | {"epochs": dataclasses.asdict(epochs)})
         config = self.config_of(recipe, seed, epochs.generator or None, epochs.classifier)
+        digests = self._digests(seed)
         results, seconds = _run(config, self.workdir / f"seed{seed}" / recipe.name)
         row = {
             "top1": results[self.evaluate_on]["top1"],
             "examples": results[self.evaluate_on]["examples"],
             "processor_seconds": seconds,  # of this process: less than the run's if it was interrupted
             "versions": results["versions"] | {"commit": results["git_commit"]},
+            same_images.KEY: digests,
         }
         files.write_json(self._result_file(recipe, seed), row)
         print(f"seed {seed}, {recipe.name}: {100 * row['top1']:.2f} %", flush=True)
@@ -231,7 +253,7 @@ def seconds_per_epoch(seconds: Callable[[int], float], short: int, long: int) ->
     """
     least = seconds(short)
     more = long - short
-    while more < _NEVER:
+    while more < rules.NEVER:
         added = seconds(short + more) - least
         if added >= least:
             return added / more

@@ -28,9 +28,10 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks import overrides
 from chimeramix_jax import config as settings
 from chimeramix_jax import files, train_and_evaluate
-from chimeramix_jax.config import shipped
+from chimeramix_jax.config import rules, shipped
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.text_table import aligned
@@ -43,8 +44,6 @@ FITS = 0.99  # training accuracy
 # Two values per power of ten, around those of the published study.
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 WEIGHT_DECAYS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-
-_NEVER = 1_000_000  # epochs
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,17 @@ class Grid:
 
     def config_of(self, learning_rate: float, weight_decay: float) -> ConfigDict:
         """Returns the settings of a training; raises InputError if they are not allowed."""
-        config = settings.load(self.source)
-        settings.override(config, list(self.overrides))
         changes = {
             "classifier.learning_rate": learning_rate,
             "classifier.weight_decay": weight_decay,
             "classifier.epochs": self.epochs,
             "compare_with_baseline": False,
-            "evaluation.every_epochs": _NEVER,
+            "evaluation.every_epochs": rules.NEVER,
             "on_nonfinite": "stop",
         }
+        overrides.refuse(overrides.keys_of(self.overrides), changes, "--config")
+        config = settings.load(self.source)
+        settings.override(config, list(self.overrides))
         config.update_from_flattened_dict(changes)
         settings.check(config)
         return config
@@ -197,11 +197,11 @@ def main(command_line: Sequence[str] | None = None) -> None:
     parser.add_argument("--fits", type=float, default=FITS, help="training accuracy from which a training fits")
     parser.add_argument("--workdir", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--report", action="store_true", help="train nothing")
-    arguments, overrides = parser.parse_known_args(command_line)
-    if unknown := [text for text in overrides if not text.startswith("--config.")]:
+    arguments, changes = parser.parse_known_args(command_line)
+    if unknown := [text for text in changes if not text.startswith("--config.")]:
         parser.error(f"unknown: {' '.join(unknown)}; settings are written --config.KEY=VALUE")
     rates, decays = arguments.learning_rates, arguments.weight_decays
-    grid = Grid(arguments.config, tuple(overrides), arguments.epochs, arguments.workdir, rates, decays)
+    grid = Grid(arguments.config, tuple(changes), arguments.epochs, arguments.workdir, rates, decays)
     try:
         for pair in grid.pairs:  # mistakes before the first training
             grid.config_of(*pair)

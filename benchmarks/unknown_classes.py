@@ -4,8 +4,9 @@
     python -m benchmarks.unknown_classes --images=FOLDER --known=5 --per_class=20 --seeds=5 --epochs=0
 
 Each seed draws which classes are known. A classifier is trained on some photos of these, with folds that give it a
-temperature. It then classifies other photos of the known classes, and photos of all other classes. The folder has
-``train/<class>/*`` and ``test/<class>/*``, or only ``<class>/*``; then the other photos are those not trained on.
+temperature; ``--config.KEY=VALUE`` changes its settings. It then classifies other photos of the known classes, and
+photos of all other classes. The folder has ``train/<class>/*`` and ``test/<class>/*``, or only ``<class>/*``; then the
+other photos are those not trained on.
 
 A score is higher, the surer the classifier is that a photo is of a known class:
 
@@ -35,16 +36,29 @@ from jaxtyping import Float
 from ml_collections import ConfigDict
 from scipy import special
 
+from benchmarks import overrides
 from benchmarks.speed import processor
-from chimeramix_jax.config import load
+from chimeramix_jax.config import load, override
 from chimeramix_jax.data.image_files import read_square_rgb
 from chimeramix_jax.data.image_paths import may_be_image
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import cpu_setup
 from chimeramix_jax.training.temperature import probabilities
 
 KNOWN_ACCEPTED = 0.95
+_OWN = (
+    "classifier.epochs",
+    "compare_with_baseline",
+    "dataset.data_dir",
+    "dataset.directory",
+    "dataset.duplicates",
+    "evaluation.every_epochs",
+    "folds",
+    "max_labels_per_class",
+    "seed",
+)
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)  # of --reject_below
 
 Scores = Float[np.ndarray, "images"]
@@ -75,7 +89,14 @@ def main() -> None:
     usual = load("image_folder").experiment
     parser.add_argument("--experiment", default=usual, help="of configs/image_folder.py (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=0, help="of the classifier; 0 (default): as in the settings")
-    arguments = parser.parse_args()
+    arguments, changes = parser.parse_known_args()
+    arguments.changes = changes
+    if unknown := [text for text in changes if not text.startswith("--config.")]:
+        parser.error(f"unknown: {' '.join(unknown)}; settings are written --config.KEY=VALUE")
+    try:
+        overrides.refuse(overrides.keys_of(changes), _OWN, "--config")
+    except InputError as error:
+        parser.error(str(error))
     cpu_setup.prepare()
     started, used = time.monotonic(), time.process_time()
     measured = [_measure(arguments, seed) for seed in range(arguments.seeds)]
@@ -131,6 +152,7 @@ def _measure(arguments: argparse.Namespace, seed: int) -> Measured:
         config.update({"seed": seed, "folds": arguments.folds, "compare_with_baseline": False})
         config.classifier.epochs = arguments.epochs or config.classifier.epochs
         config.evaluation.every_epochs = config.classifier.epochs
+        override(config, arguments.changes)
         results = chimeramix_jax.train_and_evaluate(config, run)
         temperature = temperature_of(Workdir(run))
         logits = {
@@ -171,7 +193,7 @@ def _link(photos: Sequence[Path], folder: Path) -> None:
 
 
 def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.ndarray, "images classes"]:
-    """Returns a run's logits of photos, prepared as for ``--stage=predict``."""
+    """Returns a run's logits of photos, prepared and averaged over views as for ``--stage=predict``."""
     from flax import nnx
     from jax import jit
 
@@ -179,6 +201,7 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     from chimeramix_jax.runs.restore import restore_classifier
     from chimeramix_jax.runtime.precision import computing
     from chimeramix_jax.training.evaluation import TestSet
+    from chimeramix_jax.training.evaluation_views import EvaluationViews
     from chimeramix_jax.training.networks import parameters_and_statistics
     from chimeramix_jax.training.prediction import predict
 
@@ -188,13 +211,15 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
     weights = parameters_and_statistics(network)
+    classify = partial(jit(partial(predict, nnx.graphdef(network), views=EvaluationViews.of(config))), *weights)
     with computing(config.precision):
-        return images.logits(partial(jit(partial(predict, nnx.graphdef(network))), *weights))
+        return images.logits(classify)
 
 
 def _described(arguments: argparse.Namespace) -> str:
     """Says what was run, where and when."""
-    given = " ".join(f"--{name}={value}" for name, value in vars(arguments).items() if name != "images")
+    flags = {name: value for name, value in vars(arguments).items() if name not in ("images", "changes")}
+    given = " ".join([*(f"--{name}={value}" for name, value in flags.items()), *arguments.changes])
     packages = ", ".join(f"{name} {version(name)}" for name in ("jax", "flax"))
     return (
         f"`python -m benchmarks.unknown_classes --images=FOLDER {given}`\n{processor()}, Python "

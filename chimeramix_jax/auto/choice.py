@@ -1,5 +1,6 @@
 """Carries out the plan: measures what recipes cost, compares them rung by rung, and keeps a record of everything."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -11,7 +12,7 @@ from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
 from chimeramix_jax.auto.optimism import optimism
 from chimeramix_jax.auto.record import Comparison, Record, Tried
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, NonFiniteError
 
 SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
 
@@ -23,7 +24,8 @@ class Trials(Protocol):
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
         """Completes a run in a folder; the cost is None if nothing had to be trained. Fold 0 leaves no fold out.
 
-        The cost of an epoch of the generator is 0 if another run's generator was used.
+        The cost of an epoch of the generator is 0 if another run's generator was used. Raises NonFiniteError if the
+        training diverges.
         """
 
 
@@ -46,6 +48,8 @@ def choose(
 ) -> None:
     """Compares the candidates until the winner is in the record; a choice that was interrupted continues.
 
+    A recipe whose training diverges is left out from then on, since its accuracy would be that of other folds.
+
     Args:
         candidates: the recipes.
         folds: the number of folds; 0, for a single recipe, to train it without measuring it by folds.
@@ -56,24 +60,25 @@ def choose(
 
     Raises:
         InputError: the time is too short; the message says how much is needed at least.
+        NonFiniteError: the last recipe of a comparison diverged, too.
     """
     if record.winner:
         return  # what is left to do is the training of the final model, or nothing
     plan = halving.rungs(len(candidates.names), folds)
     _measure_costs(candidates, plan, trials, clock, record, save)
-    alive = list(candidates.names)
+    alive = [name for name in candidates.names if name not in record.diverged]
     for index, rung in enumerate(plan):
         if index == len(record.rungs):
             record.rungs.append(_planned(candidates, plan, index, alive, clock, record))
         comparison = record.rungs[index]
         if not comparison.kept:
             _compare(comparison, f"rung-{index + 1}", candidates, trials, clock, record, save)
-            comparison.kept = comparison.ranked()[: rung.kept]
+            comparison.kept = comparison.ranked(record.diverged)[: rung.kept]
             save()
         alive = comparison.kept
     if plan:
         last = record.rungs[-1]
-        correct = np.stack([last.correct(name) for name in last.schedules])
+        correct = np.stack([last.correct(name) for name in last.schedules if name not in record.diverged])
         record.accuracy = float(np.mean(last.correct(alive[0])))
         record.optimism = optimism(correct, preselected=len(plan) > 1)
     record.winner = alive[0]
@@ -92,10 +97,14 @@ def _measure_costs(
     for name in candidates.names:
         if record.costs and clock.left() <= 0 and not record.rungs:
             _refuse_too_little_time(candidates, plan, clock, record)
-        if name in record.costs and _is_known(record.costs[name], name, candidates):
+        if name in record.diverged or (name in record.costs and _is_known(record.costs[name], name, candidates)):
             continue
         shortest = SHORTEST if candidates.families[name] else Schedule(0, SHORTEST.classifier)
-        _, cost = trials.run(name, shortest, "timing", 1 if plan else 0)
+        try:
+            _, cost = trials.run(name, shortest, "timing", 1 if plan else 0)
+        except NonFiniteError as error:
+            _leave_out(name, "timing", error, candidates.names, record, save)
+            continue
         assert cost is not None  # it is always trained from the beginning
         record.costs[name] = _with_the_generator_of_others(cost, name, candidates, record)
         save()
@@ -109,7 +118,7 @@ def _spare_the_first(candidates: Candidates, record: Record) -> None:
 
     Else it would have less time to train than the others. It is the simplest recipe, so no other needs less.
     """
-    first = candidates.names[0]
+    first = next(name for name in candidates.names if name in record.costs)
     least = min(cost.setup for cost in record.costs.values())
     record.costs[first] = replace(record.costs[first], setup=least)
 
@@ -133,12 +142,12 @@ def _refuse_too_little_time(
 ) -> None:
     """Raises InputError if the budget is below the least for the plan; others count as the slowest."""
     slowest = max(record.costs.values(), key=lambda cost: cost.of(SHORTEST))
-    costs = {name: record.costs.get(name, slowest) for name in candidates.names}
+    costs = {name: record.costs.get(name, slowest) for name in candidates.names if name not in record.diverged}
     unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in record.costs)
     least = halving.least_seconds(plan, costs, clock.used() + unmeasured)
     if least > clock.budget:
-        number = len(candidates.names)
-        purpose = f"compare {number} recipes" if number > 1 else f"train {candidates.names[0]}"
+        number = len(costs)
+        purpose = f"compare {number} recipes" if number > 1 else f"train {next(iter(costs))}"
         about = "" if len(record.costs) == len(costs) else "about "
         raise InputError(
             f"minutes: {clock.budget / 60:g} is too short to {purpose} here; it must be at least "
@@ -173,20 +182,36 @@ def _compare(
 ) -> None:
     """Runs a rung fold by fold, all recipes on each; leaves out the last folds if training is slower than measured."""
     for fold in range(1, comparison.folds + 1):
-        missing = [name for name in comparison.schedules if comparison.find(name, fold) is None]
+        left = [name for name in comparison.schedules if name not in record.diverged]
+        missing = [name for name in left if comparison.find(name, fold) is None]
         expected = _expected_seconds(missing, comparison, candidates, record)
-        is_begun = len(missing) < len(comparison.schedules)
+        is_begun = len(missing) < len(left)
         late = clock.used() + expected > comparison.until + SLACK * clock.budget
         if late and fold > 1 and not is_begun:
             return
         for name in missing:
-            tried, cost = trials.run(name, comparison.schedules[name], folder, fold)
+            try:
+                tried, cost = trials.run(name, comparison.schedules[name], folder, fold)
+            except NonFiniteError as error:
+                _leave_out(name, f"{folder}, fold {fold}", error, list(comparison.schedules), record, save)
+                continue
             comparison.tried.append(tried)
             if cost is not None:
                 known = record.costs[name]
                 measured = _with_the_generator_of_others(cost, name, candidates, record)
                 record.costs[name] = replace(measured, compiling=known.compiling)
             save()
+
+
+def _leave_out(
+    name: str, place: str, error: NonFiniteError, compared: Sequence[str], record: Record, save: Callable[[], None]
+) -> None:
+    """Leaves out a recipe that has diverged; raises the error if none of the compared recipes is left."""
+    if all(other in record.diverged or other == name for other in compared):
+        raise error
+    record.diverged[name] = f"{place}: {error}"
+    print(f"auto: {name} has diverged ({error}) and is left out", file=sys.stderr)
+    save()
 
 
 def _expected_seconds(names: Sequence[str], comparison: Comparison, candidates: Candidates, record: Record) -> float:

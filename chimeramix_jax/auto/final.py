@@ -23,6 +23,7 @@ from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import data_check, same_data, same_settings
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, config_of_fold
@@ -97,7 +98,10 @@ class _Choosing:
         self._clock = Clock(config.minutes * 60, max(record.used + self._uncounted(), self._used_by_the_final_run()))
         recipes = self._usable()
         if not recipes:
-            raise InputError(f"recipes: {config.recipes!r}, but each needs more training images in every class")
+            raise InputError(
+                f"recipes: {config.recipes!r}, but each needs more than {counted(self._fewest_images(), 'image')} of "
+                "every class to train on"
+            )
         self._candidates = Candidates(
             recipes,
             {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
@@ -120,6 +124,13 @@ class _Choosing:
     def begin(self) -> None:
         """Refuses unsuitable copies before anything is trained, records the data, and says what they are like."""
         data_check.refuse_copies(self._config, self._dataset)
+        recipes, usable = menu.recipes_of(self._config), self._candidates.names
+        if unusable := [recipe for recipe in recipes if recipe not in usable]:
+            verb, images = ("needs" if len(unusable) == 1 else "need"), counted(self._fewest_images(), "image")
+            print(
+                f"auto: {', '.join(unusable)} {verb} more than {images} of every class to mix, and cannot be compared",
+                file=sys.stderr,
+            )
         self._save()
         same_data.record(self._workdir, self._dataset)
         data_check.record_and_print(self._workdir, self._config, self._dataset)
@@ -217,10 +228,15 @@ class _Choosing:
         self._record.used, self._record.trial = self._clock.used(), trial
         self._record.write(self._workdir)
 
+    def _fewest_images(self) -> int:
+        """Returns how many training images the smallest class has, when the fold with most of them is left out."""
+        labels, folds = self._dataset.train.labels, self._dataset.fold_of_each
+        parts = [labels] if folds is None else [labels[folds != fold] for fold in range(self._dataset.folds)]
+        return min(int(np.bincount(part, minlength=len(self._dataset.class_names)).min()) for part in parts)
+
     def _usable(self) -> list[str]:
-        """Returns the recipes that the smallest class has enough images for, when a fold is left out."""
-        smallest, folds = self._dataset.smallest_class, self._config.folds
-        training_images = smallest - (math.ceil(smallest / folds) if folds else 0)
+        """Returns the recipes that every class has enough images for, whichever fold is left out."""
+        training_images = self._fewest_images()
         usable = []
         for recipe in menu.recipes_of(self._config):
             own = menu.config_of(recipe, self._config)
@@ -343,8 +359,8 @@ def _data_and_folds(config: ConfigDict) -> tuple[FewShotDataset, int]:
         return dataset, 0
     if dataset.smallest_class < 2:
         raise InputError(
-            f"experiment: {config.experiment!r}, but a class has a single different training image (copies count "
-            "once); every class needs at least two"
+            f"experiment: {config.experiment!r}, but a class has a single different training image (copies, and images "
+            "of a group, count once); every class needs at least two"
         )
     if not config.folds:
         dataset = dataset.with_folds(min(dataset.folds, dataset.smallest_class))

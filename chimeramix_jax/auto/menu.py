@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.auto.halving import Schedule
-from chimeramix_jax.config import experiments
+from chimeramix_jax.config import experiments, rules
 
 # Experiments. Ties are won by the one that is further up: the simpler and faster one.
 MENU = (
@@ -19,7 +19,6 @@ MENU = (
 )
 
 _OF_A_CHOICE = {"recipes": "", "larger_sides": ""}  # settings that a recipe's run does not need
-_NEVER = 1_000_000  # epochs
 
 
 def recipes_of(config: ConfigDict) -> tuple[str, ...]:
@@ -41,7 +40,7 @@ def config_of(recipe: str, config: ConfigDict, schedule: Schedule | None = None)
     experiments.apply(own, recipe)
     own.compare_with_baseline = False
     own.update(_OF_A_CHOICE)
-    own.evaluation.every_epochs = _NEVER
+    own.evaluation.every_epochs = rules.NEVER
     if schedule is not None:
         own.classifier.epochs = schedule.classifier
         own.generator.epochs = schedule.generator or own.generator.epochs

@@ -1,7 +1,7 @@
 """The record of a choice, ``auto.json``: every run that was tried, what was decided, and how much time was used."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,10 @@ class Comparison:
         runs = sorted((run for run in self.tried if run.recipe == recipe), key=lambda run: run.fold)
         return np.concatenate([run.correct for run in runs])
 
-    def ranked(self) -> list[str]:
-        """Returns the recipes, the most accurate first; a tie keeps the order of the menu."""
-        return sorted(self.schedules, key=lambda recipe: -float(np.mean(self.correct(recipe))))
+    def ranked(self, without: Collection[str] = ()) -> list[str]:
+        """Returns the recipes, the most accurate first, without some; a tie keeps the order of the menu."""
+        recipes = [recipe for recipe in self.schedules if recipe not in without]
+        return sorted(recipes, key=lambda recipe: -float(np.mean(self.correct(recipe))))
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Record:
     trial: Begun | None = None  # in progress
     precision: str = ""  # what "auto" means; empty in choices of earlier versions
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
+    diverged: dict[str, str] = field(default_factory=dict)  # where recipes were left out, and after which error
 
     def write(self, workdir: Workdir) -> None:
         """Writes ``auto.json``."""

@@ -22,6 +22,7 @@ from chimeramix_jax.data import image_paths
 from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.reporting import results as reporting
 from chimeramix_jax.reporting import seed_table, update_text
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, jax_settings, stopping
 from chimeramix_jax.use import outputs, prediction_accuracy, prediction_formats
@@ -172,13 +173,13 @@ def predict(arguments: Arguments) -> int:
     if any(prediction.true_class is not None for prediction in predictions):
         notes.append(prediction_accuracy.accuracy_text(predictions, chimeramix_jax.class_names(arguments.workdir)))
     if arguments.explain is not None:
-        notes.append(f"written: pictures of {len(predictions)} images\n  {arguments.explain}\n")
+        notes.append(f"written: pictures of {counted(len(predictions), 'image')}\n  {arguments.explain}\n")
     if notes:
         printed = arguments.output is None or files.leads_to_standard_output(arguments.output)
         below = printed and arguments.format == "table"
         print("\n" * below + "\n".join(notes), end="", file=sys.stderr if printed and not below else sys.stdout)
     if len(predictions) < len(images):
-        exits.say(f"{len(images) - len(predictions)} of {len(images)} images could not be read")
+        exits.say(f"{len(images) - len(predictions)} of {counted(len(images), 'image')} could not be read")
         return SOME_UNREADABLE
     return 0
 
@@ -216,7 +217,7 @@ def generate(arguments: Arguments) -> int:
         file_format=arguments.format,
         config=arguments.config,
     )
-    print(f"written: {arguments.count} mixed images\n  {folder}")
+    print(f"written: {counted(arguments.count, 'mixed image')}\n  {folder}")
     return 0
 
 
@@ -232,8 +233,8 @@ def export(arguments: Arguments) -> int:
     print(f"written: {filesize.decimal(exported.size)}\n  {exported.path}")
     if (agreement := exported.agreement) is not None:
         print(
-            f"checked on {agreement.images} {agreement.kind} images: the same classes, and probabilities within "
-            f"{agreement.difference:.1g}"
+            f"checked on {counted(agreement.images, f'{agreement.kind} image')}: the same classes, and probabilities "
+            f"within {agreement.difference:.1g}"
         )
     return 0
 

@@ -10,6 +10,7 @@ from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
@@ -163,8 +164,8 @@ def _submit(now: dict[Job, State], parsed: Arguments) -> None:
     submitted = slurm.submit(now, parsed.workdir, parsed.resources)
     show(now)
     if submitted:
-        jobs = len(set(submitted.values()))
-        print(f"submitted: {jobs} jobs; the same command shows their progress and submits stopped ones again")
+        jobs = counted(len(set(submitted.values())), "job")
+        print(f"submitted: {jobs}; the same command shows their progress and submits stopped ones again")
 
 
 def _say_what_is_left(now: Mapping[Job, State]) -> None:

@@ -3,7 +3,7 @@
 import difflib
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,13 +48,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
         stored: the settings are those of a stored run, and may contain retired ones.
     """
     settings = flatten(config)
-    for key in settings:
-        if not (stored and key in RETIRED):
-            check_key(key, SETTINGS)
-    for key, rule in SETTINGS.items():
-        if key not in settings:
-            raise InputError(f"{key}: missing; it must be {rule.allowed}")
-        check_value(key, settings[key])
+    check_each(settings, RETIRED if stored else ())
     own_code.record(config, stored=stored)
     settings = flatten(config)
     parse_seeds(settings["seeds"])
@@ -109,6 +103,22 @@ def check_value(key: str, value: Any) -> None:
         raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
     if not rule.holds(value):
         raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
+
+
+def check_each(settings: Mapping[str, Any], retired: Collection[str] = ()) -> None:
+    """Raises InputError unless all settings are there, and no others but those ``retired``, each with a possible value.
+
+    Args:
+        settings: the values by dotted keys such as ``generator.epochs``.
+        retired: settings that earlier versions had, which may be there, too.
+    """
+    for key in settings:
+        if key not in retired:
+            check_key(key, SETTINGS)
+    for key, rule in SETTINGS.items():
+        if key not in settings:
+            raise InputError(f"{key}: missing; it must be {rule.allowed}")
+        check_value(key, settings[key])
 
 
 def check_key(key: str, known: Iterable[str]) -> None:

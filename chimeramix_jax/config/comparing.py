@@ -88,7 +88,7 @@ def differences(
     old, new = (_with_effect(leaving_out(side, ignored)) for side in (stored, requested))
     lines = []
     for key in sorted({**old, **new}, key=lambda key: "." in key):
-        if among is not None and not _belongs(key, tuple(among)):
+        if among is not None and not belongs(key, tuple(among)):
             continue
         if key in old and key in new and old[key] == new[key]:
             continue
@@ -108,7 +108,7 @@ def shortened(lines: Sequence[str], most: int = 3) -> str:
 
 def leaving_out(config: Mapping[str, Any] | ConfigDict, groups: tuple[str, ...]) -> dict[str, Any]:
     """Returns the settings with dotted keys in JSON's types, without the given keys and groups of keys."""
-    return {key: value for key, value in flatten(config_to_dict(config)).items() if not _belongs(key, groups)}
+    return {key: value for key, value in flatten(config_to_dict(config)).items() if not belongs(key, groups)}
 
 
 def in_digests(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,8 @@ def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache  # called very often when thousands of runs are compared
-def _belongs(key: str, groups: tuple[str, ...]) -> bool:
+def belongs(key: str, groups: tuple[str, ...]) -> bool:
+    """Returns whether a setting is one of some settings, or in one of some groups of settings such as "classifier"."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)
 
 
@@ -164,6 +165,6 @@ def generator_identity(config: ConfigDict) -> dict[str, Any]:
     """Returns the values of these settings and the folder or list of images. Runs with equal ones share a generator."""
     groups = generator_settings(config)
     settings = in_digests(leaving_out(config, NO_EFFECT_ON_RESULTS))
-    identity = {key: value for key, value in settings.items() if _belongs(key, groups)}
+    identity = {key: value for key, value in settings.items() if belongs(key, groups)}
     directory, _ = place_of_images(config.dataset)
     return identity | {"dataset.directory": without_links(directory) if directory else ""}

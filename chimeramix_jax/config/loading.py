@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax.config import own_code, shipped
-from chimeramix_jax.config.checking import check_key, check_value
+from chimeramix_jax.config.checking import check_each, check_key
 from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
@@ -65,12 +65,7 @@ def _refuse_other_settings(config: ConfigDict, file: Path) -> None:
     """Raises InputError, which names the config file, unless all settings are there, each with a possible value."""
     values = flatten(config)
     try:
-        for key in values:
-            check_key(key, SETTINGS)
-        for key, rule in SETTINGS.items():
-            if key not in values:
-                raise InputError(f"{key}: missing; it must be {rule.allowed}")
-            check_value(key, values[key])
+        check_each(values)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
 

@@ -91,8 +91,10 @@ NAME = Rule(
     lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None,
 )
 # The upper limits are far beyond any sensible run; they keep a typing error from exhausting the memory.
-COUNT = integer(1, 1_000_000)
-COUNT_OR_0 = integer(0, 1_000_000)
+_MOST = 1_000_000
+NEVER = _MOST  # as an interval in epochs, it is longer than any training
+COUNT = integer(1, _MOST)
+COUNT_OR_0 = integer(0, _MOST)
 FOLDS = Rule(
     "0 for none, or a whole number from 2 to 1000",
     lambda value: _is_integer(value) and (value == 0 or 2 <= value <= 1000),

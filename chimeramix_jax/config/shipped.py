@@ -8,6 +8,11 @@ _PACKAGE = Path(__file__).parent.parent
 _SOURCE = re.compile(r"(.*?\.py|.*?)(?::([^/]*))?", re.DOTALL)  # a file's path or a name, and an experiment
 
 
+def package() -> Path:
+    """Returns the folder of this package, in a checkout or installed."""
+    return _PACKAGE
+
+
 def folder() -> Path:
     """Returns the folder of the shipped config files."""
     installed = _PACKAGE / "configs"

@@ -58,6 +58,8 @@ class FewShotDataset:
     folds: int = 0  # into which the training images are divided, too; 0: none, as in a fold's run
     folds_seed: str = ""  # the seed of these divisions
     near_together: bool = False  # whether these do not separate near duplicates, as far as possible
+    # Images of the train split that are no validation images, since they belong together with one of ``train``.
+    left_out: int = 0
 
     @cached_property
     def distinct_training(self) -> Int64[np.ndarray, "distinct"]:

@@ -1,7 +1,7 @@
 """What a look at a run's data shows before training: its classes, splits and sides, copies, and odd images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.duplicates import MOST_COMPARED, Copy, Group, exact_groups, near_groups
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
 from chimeramix_jax.data.originals import Original
+from chimeramix_jax.files import plain
 
 ELONGATED = 2  # at this ratio of the sides, a central crop cuts off half of an image
 MUCH_LOST = 30  # per cent of an image's area: if a central crop cuts off more, the image counts as cut
@@ -25,8 +26,8 @@ class Findings:
     # "train": the held-out images are part of the train split; "folds": there are none besides folds of the training
     # images; otherwise the split that they are.
     held_out_from: str
-    class_names: tuple[str, ...]
     folds: int  # into which the training images are divided, too; 0: none
+    class_names: tuple[str, ...]
     labels: dict[str, Integer[np.ndarray, "_"]]  # by split
     sides: dict[str, list[int]]  # smallest, median and largest "width" and "height" of the original images, in pixels
     network_side: int  # pixels per side of the classifier's images
@@ -44,32 +45,23 @@ class Findings:
     groups: int  # of the user's own, whose images are kept together
     near_together: bool  # whether the program's own divisions keep near duplicates together, as far as possible
     near_for_training_only: bool  # whether there were too many images to compare all with one another
+    left_out: int  # images that are no validation images, since they belong together with a training image
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the findings in JSON's types."""
-        return {
-            "dataset": self.dataset,
-            "evaluate_on": self.evaluate_on,
-            "held_out_from": self.held_out_from,
-            "folds": self.folds,
-            "classes": self._classes(),
-            "images": {split: len(labels) for split, labels in self.labels.items()},
-            "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
-            "sides": self.sides,
-            "network_side": self.network_side,
-            "stored_side": self.stored_side,
-            "fit": self.fit,
-            "enlarged": self.enlarged,
-            "elongated": self.elongated,
-            "cut": self.cut,
-            "flat": list(self.flat),
-            "unreadable": list(self.unreadable),
-            "exact_duplicates": [self._group(group) for group in self.exact],
-            "near_duplicates": None if self.near is None else [self._group(group) for group in self.near],
-            "groups": self.groups,
-            "near_together": self.near_together,
-            "near_for_training_only": self.near_for_training_only,
+        computed: dict[str, dict[str, Any]] = {
+            "class_names": {"classes": self._classes()},
+            "labels": {
+                "images": {split: len(labels) for split, labels in self.labels.items()},
+                "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},
+            },
+            "exact": {"exact_duplicates": [self._group(group) for group in self.exact]},
+            "near": {"near_duplicates": None if self.near is None else [self._group(group) for group in self.near]},
         }
+        content: dict[str, Any] = {}
+        for field in fields(self):
+            content |= computed.get(field.name) or {field.name: plain(getattr(self, field.name))}
+        return content
 
     def _counts(self, split: str) -> list[int]:
         return np.bincount(self.labels[split], minlength=len(self.class_names)).tolist()
@@ -142,6 +134,7 @@ def findings_of(dataset: FewShotDataset, evaluate_on: str, network_side: int) ->
         groups=len({original.group for original in originals} - {""}),
         near_together=dataset.near_together,
         near_for_training_only=own is not None and len(copies) > MOST_COMPARED,
+        left_out=dataset.left_out,
     )
 
 

@@ -53,6 +53,12 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
         "folds": "no test images: accuracy is measured by cross-validation on the training images",
     }
     yield sources[findings["held_out_from"]]
+    if left_out := findings.get("left_out"):  # earlier versions validated on them
+        verb = "is" if left_out == 1 else "are"
+        yield (
+            f"{counted(left_out, 'image')} {verb} left unused: copies or near duplicates of training images, or of a "
+            "group with one"
+        )
     width, height = findings["sides"]["width"], findings["sides"]["height"]
     fit = findings.get("fit", "crop")  # earlier versions cropped all photos
     network = findings["network_side"]

@@ -69,8 +69,8 @@ def about_raw(names: Iterable[str | os.PathLike[str]]) -> str:
     return ""
 
 
-def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], what: str = "images") -> None:
-    """Warns in one line how many files and folders are ignored, if any, and names the first.
+def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], of_what: str = "") -> None:
+    """Warns in one line how many files and folders are no images ``of_what``, if any, and names the first.
 
     Temporary ones of this program are not counted: it may be writing pictures beside the images.
     """
@@ -79,7 +79,9 @@ def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], wh
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         first = ", ".join(names[:MOST_NAMED])
         listed = f"{first}{more}{about_raw(names)}"
-        message = f"{named_by}: ignored {len(names)} files and folders that are not {what}: {listed}"
+        several = f"{len(names)} files and folders that are not images"
+        number = "1 file or folder that is not an image" if len(names) == 1 else several
+        message = f"{named_by}: ignored {number}{of_what}: {listed}"
         warnings.warn(message, IgnoredFilesWarning, stacklevel=2)
 
 

@@ -53,7 +53,7 @@ def load_few_shot(
             parts = _parts_of(splits, only_folds, entry, dataset_config, max_labels_per_class, seed, class_names)
             chosen, held_out = parts.chosen, parts.held_out
             if not fold and not (only_folds and dataset_config.evaluate_on == "test"):
-                _refuse_empty(held_out, dataset_config, len(parts.indices))
+                _refuse_empty(parts, dataset_config)
             train_images = _decode(builder, chosen)
             held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, held_out)
     content, originals = None, None
@@ -75,6 +75,7 @@ def load_few_shot(
         folds=folds,
         folds_seed=f"{dataset_config.holdout_seed} {seed}",
         near_together=dataset_config.keep_together == "near_duplicates",
+        left_out=parts.left_out,
     )
     return _without_fold(dataset, fold) if fold else dataset
 
@@ -102,10 +103,28 @@ def _parts_of(
     kept = np.bincount(others["test"].labels, minlength=len(class_names)) if divided else None
     indices = _drawn(train.labels, entry, dataset_config, max_labels_per_class, seed, class_names, kept)
     # The rest of the train split serves as validation images, unless there are others.
-    rest = "rest" if "validation" in others else "validation"
-    others[rest] = train.at(np.delete(np.arange(len(train.labels)), indices))
+    rest, beside = np.delete(np.arange(len(train.labels)), indices), np.arange(0)
+    if dataset_config.evaluate_on == "validation" and "validation" not in others and entry.source == "directory":
+        rest, beside = _without_relatives(rest, train, indices, dataset_config)
+    others["rest" if "validation" in others else "validation"] = train.at(rest)
     held_out = others.pop(dataset_config.evaluate_on)
-    return _Parts(train.at(indices), indices, held_out, tuple(others.values()), divided)
+    return _Parts(train.at(indices), indices, held_out, (*others.values(), train.at(beside)), divided, len(beside))
+
+
+def _without_relatives(
+    rest: Int64[np.ndarray, "rest"],
+    train: "_Examples",
+    indices: Int64[np.ndarray, "chosen"],
+    dataset_config: ConfigDict,
+) -> tuple[Int64[np.ndarray, "kept"], Int64[np.ndarray, "left_out"]]:
+    """Divides the rest of a train split into images that serve for validation, and those that do not.
+
+    The latter belong together (``kept_together``) with an image of the few-shot subset, whose positions are
+    ``indices``.
+    """
+    names = np.array(_units_of(train, dataset_config))
+    is_relative = np.isin(names[rest], names[indices])
+    return rest[~is_relative], rest[is_relative]
 
 
 def _drawn(
@@ -144,12 +163,15 @@ def _directory_of_files(entry: DatasetEntry, dataset_config: ConfigDict) -> Path
     return folder_of(*place_of_images(dataset_config))
 
 
-def _refuse_empty(held_out: "_Examples", dataset_config: ConfigDict, training_images: int) -> None:
+def _refuse_empty(parts: "_Parts", dataset_config: ConfigDict) -> None:
     """Raises InputError if there are no images to evaluate on."""
-    if not len(held_out.labels):
+    if not len(parts.held_out.labels):
+        related = ""
+        if parts.left_out:
+            related = f" and the {parts.left_out} that are copies, near duplicates or of a group with them"
         raise InputError(
             f"dataset.evaluate_on: {dataset_config.evaluate_on!r}, but {dataset_config.name} has no images for it "
-            f"besides the {training_images} training images"
+            f"besides the {len(parts.indices)} training images{related}"
         )
 
 
@@ -188,6 +210,7 @@ class _Parts:
     held_out: _Examples
     others: tuple[_Examples, ...]  # unused
     divided: bool  # whether the held-out examples were taken out of the train split
+    left_out: int  # see ``FewShotDataset``
 
 
 def _identity_of(parts: Iterable[_Examples]) -> Split:
@@ -246,14 +269,19 @@ def _divided(
 
     If all seeds held out the same images, their spread would not include the effect of that choice.
     """
-    from chimeramix_jax.data.kept_together import names_of_units
-
     share, draw = dataset_config.holdout_fraction, f"{dataset_config.holdout_seed} {seed}"
-    near = dataset_config.keep_together == "near_duplicates"
-    assert examples.originals is not None
-    units = names_of_units(examples.originals, examples.labels, near=near, least=2)
+    units = _units_of(examples, dataset_config)
     kept = holdout.held_out(units, examples.labels, share, draw, class_names)
     return examples.at(np.flatnonzero(~kept)), examples.at(np.flatnonzero(kept))
+
+
+def _units_of(examples: _Examples, dataset_config: ConfigDict) -> list[str]:
+    """Returns the names of what a division into two parts does not separate, for a user's own images."""
+    from chimeramix_jax.data.kept_together import names_of_units
+
+    assert examples.originals is not None
+    near = dataset_config.keep_together == "near_duplicates"
+    return names_of_units(examples.originals, examples.labels, near=near, least=2)
 
 
 def _published_order(builder: Any, split: str) -> _Examples:

@@ -16,6 +16,7 @@ from chimeramix_jax.config.catalog import DatasetEntry
 from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.wording import counted
 
 
 class SkippedWarning(UserWarning):
@@ -52,7 +53,8 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     while not is_new and skipped_files(builder) and (make := builder.trying_again()) is not None:
         builder, is_new = _opened(entry, make)
     if skipped := skipped_files(builder):
-        message = f"dataset.skip_unreadable: skipped {len(skipped)} files that cannot be read: {', '.join(skipped)}"
+        number = counted(len(skipped), "file")
+        message = f"dataset.skip_unreadable: skipped {number} that cannot be read: {', '.join(skipped)}"
         warnings.warn(message, SkippedWarning, stacklevel=2)
     return builder
 

@@ -27,16 +27,19 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "final": record["final"],
             "side": record.get("side"),
             "rungs": [_rung(rung) for rung in record["rungs"]],
+            "diverged": record.get("diverged", {}),  # earlier versions ended
         }
 
 
 def _rung(rung: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a comparison: a row per recipe, the most accurate first."""
+    """Returns a comparison: a row per recipe, the most accurate first, and those that diverged last."""
     rows = [_row(name, schedule, rung) for name, schedule in rung["schedules"].items()]
     images = max(row["images"] for row in rows)
     folds = max(len({run["fold"] for run in rung["tried"]}), 1)
+    for row in rows:
+        row["diverged"] = row["images"] < images  # since it has not run on all folds
     return {
-        "rows": sorted(rows, key=lambda row: -row["accuracy"]),
+        "rows": sorted(rows, key=lambda row: (row["diverged"], -row["accuracy"])),
         "images": images,
         "folds": folds,
         "seconds": duration(rung["seconds"]),
@@ -50,8 +53,8 @@ def _row(name: str, schedule: Mapping[str, int], rung: Mapping[str, Any]) -> dic
     return {
         "name": name,
         "kept": name in rung["kept"],
-        "accuracy": right / len(pairs),
-        "interval": wilson_interval(right, len(pairs)),
+        "accuracy": right / max(len(pairs), 1),
+        "interval": wilson_interval(right, len(pairs)) if pairs else None,
         "images": len(pairs),
         "schedule": schedule,
         "seconds": duration(sum(run["seconds"] for run in runs)),

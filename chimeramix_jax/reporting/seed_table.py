@@ -58,14 +58,18 @@ def _coverage(results: Sequence[Mapping[str, Any]]) -> str:
 def seeds_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Returns top-1 accuracy by seed and experiment as an aligned table, with mean and interval; empty without results.
 
-    If a baseline was trained too, another column holds each seed's gain over it, in percentage points. The interval is
-    Student's t interval for the mean over seeds; one beyond the possible range is clipped and shown by its ends.
+    An experiment that a seed lacks, such as a baseline that was not trained for all, has no column. If a baseline was
+    trained too, another column holds each seed's gain over it, in percentage points. The interval is Student's t
+    interval for the mean over seeds; one beyond the possible range is clipped and shown by its ends.
     """
     measured = [result for result in results if result["summary"]]
     if not measured:
         return ""
-    rows = measured[0]["summary"]
-    experiments = [row["experiment"] for row in rows]
+    of_each = [[row["experiment"] for row in result["summary"]] for result in measured]
+    experiments = [name for name in of_each[0] if all(name in names for names in of_each)]
+    if not experiments:
+        return ""
+    rows = [row for row in measured[0]["summary"] if row["experiment"] in experiments]
     columns = {name: [_row(result, name)["top_1"] for result in measured] for name in experiments}
     if len(experiments) == 2 and experiments[0] == (rows[1].get("baseline") or "baseline"):
         baseline, mixing = columns.values()

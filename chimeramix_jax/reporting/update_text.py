@@ -81,6 +81,11 @@ def notes(record: Record) -> list[str]:
         lines.append(f"Not compared, because only the new model was trained on them: {' and '.join(parts)}.")
     if count := left_out["no_longer_training_photos"]:
         lines.append(f"Not compared, because only the old model was trained on them: {counted(count, 'photo')}.")
+    if count := left_out.get("related_to_training_photos", 0):  # earlier versions compared on them
+        lines.append(
+            "Not compared, because a model was trained on copies or near duplicates of them, or on others of their "
+            f"group: {counted(count, 'photo')}."
+        )
     was_chosen, by_folds = record["recipe_was_chosen"], record["by_folds"]
     if count := left_out.get("training_photos_of_both", 0):
         lines.append(_about_photos_without_a_fold(count, was_chosen=was_chosen))

@@ -128,7 +128,9 @@ def lines(states: Mapping[Job, State], times: Sequence[StepTimes]) -> list[str]:
     found = [line for entry in times if (line := _line(pending, entry))]
     known = {work for entry in times for work in entry.seconds}
     if left := sum(work_of(job) not in known for job in pending):
-        found.append(f"estimate: unknown for {left} jobs; --estimate times a few steps of each kind on this device")
+        found.append(
+            f"estimate: unknown for {counted(left, 'job')}; --estimate times a few steps of each kind on this device"
+        )
     return found
 
 
@@ -140,7 +142,8 @@ def _line(pending: list[Job], times: StepTimes) -> str:
     measured = [counted(times.runs, "finished run")] if times.runs else []
     measured += ["steps timed now"] if times.timed else []
     hours = _hours(seconds, "GPU hours" if times.backend == "gpu" else "hours")
-    jobs = f"{len(known)} jobs" if len(known) == len(pending) else f"{len(known)} of {len(pending)} jobs"
+    jobs = counted(len(pending), "job")
+    jobs = jobs if len(known) == len(pending) else f"{len(known)} of {jobs}"
     line = f"estimate: {hours} on {times.device} for {jobs}, one at a time (from {' and '.join(measured)})"
     if times.unknown:
         line += f"; too high if {times.unknown} of the runs, of an earlier version, trained together with other seeds"

@@ -1,4 +1,4 @@
-"""Times training steps on this device, in a process of its own: ``python -m chimeramix_jax.reproduce.step_time``.
+"""Times training steps on this device, in a process of its own.
 
 The process that plans a sweep never starts JAX, so that it occupies no device. Steps run as in training, on images of
 coloured tiles, since their time hardly depends on what an image shows.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.config import shipped
 from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reproduce.estimate import StepTimes, Work, training_images
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from chimeramix_jax.training.generator import GeneratorStage
     from chimeramix_jax.training.stage_data import StageData
 
-COMMAND = [sys.executable, "-m", __name__]  # the process that times
+# The process that times. It imports the same package as this one, whatever the current folder, also from a checkout.
+_START = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__} import main; main()"
+COMMAND = [sys.executable, "-c", _START, str(shipped.package().parent)]
 TIMED_SECONDS = 5.0  # of each kind of step, after the calls that compile it
 _CALLS_NOT_TIMED = 2  # the first compiles
 _FEWEST_STEPS = 8  # as batches are mixed or not by chance
@@ -70,10 +73,16 @@ def _answers(output: Iterable[str], jobs: list[Job]) -> list[dict[str, Any]]:
 def main() -> None:
     """Reads what to time from standard input, and writes a line of JSON for the device and for each kind of step."""
     wanted = json.load(sys.stdin)
-    from chimeramix_jax.runtime import compilation_cache, cpu_setup
+    from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, jax_settings
 
     cpu_setup.prepare()  # before JAX computes
+    jax_settings.use_own()
     compilation_cache.enable()
+    try:
+        backend.check()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     from chimeramix_jax.runs import provenance
 
     print(json.dumps(provenance.device()), flush=True)
@@ -153,7 +162,3 @@ def _data(config: ConfigDict, stage: str, classes: int) -> "StageData":
     colours = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     places = np.arange(config[stage].image_side) * _TILES_PER_SIDE // config[stage].image_side
     return load_stage_data(config, stage, colours[:, places[:, None], places], labels, classes)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,9 +10,11 @@ from jaxtyping import Bool, Int64, UInt8
 
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import SPLITS, renamed_classes
+from chimeramix_jax.data.kept_together import names_of_units
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.runs.unseen import Models
 
+RELATED = "related_to_training_photos"  # photos left out, since a model was trained on others of their unit
 OLD, NEW, ALL = "old photos", "new photos", "all"  # the groups of photos; an old one was in the folder before
 
 Flags = Bool[np.ndarray, "photos"]
@@ -47,7 +49,9 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
 
     A photo counts if both runs have a model that was not trained on it: the final model or, with folds, one that left
     it out and was trained as long. So photos count that are held out in both runs or new, and all photos if both have
-    folds. Photos of classes that the old model does not know only say how often the new model is right.
+    folds. Copies and near duplicates of photos that such a model was trained on do not count, nor do others of their
+    group, as far as these photos are still there. Photos of classes that the old model does not know only say how often
+    the new model is right.
 
     Args:
         old: the models of the run that is replaced.
@@ -57,8 +61,10 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
     photos = _Photos.of(dataset)
     of_old, of_new = old.unseen_by(photos.digests), new.unseen_by(photos.digests)
     both = np.array([None not in pair for pair in zip(of_old, of_new, strict=True)], bool)
-    left_out = _left_out(photos, old, new, of_old, of_new)
-    chosen = np.flatnonzero(both)
+    units = _units(dataset)
+    related = old.know_relatives(photos.digests, of_old, units) | new.know_relatives(photos.digests, of_new, units)
+    left_out = _left_out(photos, old, new, of_old, of_new) | {RELATED: int(np.sum(both & related))}
+    chosen = np.flatnonzero(both & ~related)
     photos = photos.at(chosen)
     of_old, of_new = ([models[index] for index in chosen] for models in (of_old, of_new))
     names_then = _names_then(old, new)
@@ -96,6 +102,16 @@ def _left_out(
         "training_photos_of_both": by_old & ~by_new & still,  # the new run alone has folds for them
     }
     return {name: int(np.sum(members)) for name, members in counts.items()}
+
+
+def _units(dataset: FewShotDataset) -> dict[str, str]:
+    """Maps the digests of all photos, unused ones included, to the names of the units that belong together."""
+    if dataset.originals is None:
+        return {}
+    originals = (*dataset.originals.train, *dataset.originals.held_out, *dataset.originals.unused)
+    labels = np.array([original.label for original in originals])
+    names = names_of_units(originals, labels, near=True, least=1)
+    return {original.digest: name for original, name in zip(originals, names, strict=True)}
 
 
 def _in_folder_before(old: Models, digests: Sequence[str]) -> Flags:

@@ -15,6 +15,7 @@ from chimeramix_jax.config.catalog import own_folder
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import TRAIN, DataIdentity, changes
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoints
 
@@ -34,7 +35,7 @@ def refuse_other_data(workdir: Workdir, dataset: FewShotDataset, stage: str, rep
         if not differences and stored is None and workdir.results not in replaced:
             differences = _test_data_changes(workdir, dataset)
     if differences:
-        differences += _division_change(workdir, dataset)
+        differences += [*_division_change(workdir, dataset), *_change_of_validation(stored, dataset)]
         again = "--retrain" if not replaced and stage in ("all", "generator") else "--stage=all --retrain"
         is_own = bool(own_folder(dataset.name, str(dataset.directory or "")))
         can_update = is_own and stored is not None and workdir.results.exists()
@@ -49,6 +50,17 @@ def _division_change(workdir: Workdir, dataset: FewShotDataset) -> list[str]:
     stored = workdir.read_config().dataset.get(key, "copies")  # as in runs of earlier versions
     requested = "near_duplicates" if dataset.near_together else "copies"
     return [] if stored == requested else [f"dataset.{key}: {stored!r} stored, {requested!r} requested"]
+
+
+def _change_of_validation(stored: DataIdentity | None, dataset: FewShotDataset) -> list[str]:
+    """Returns a line if a run of an earlier version validates on images that are left out today."""
+    unused = set(dataset.identity.unused.images)
+    moved = 0 if stored is None else sum(image in unused for image in stored.held_out.images)
+    if not (dataset.left_out and moved):
+        return []
+    return [
+        f"an earlier version also validated on {counted(moved, 'image')} of a group with training images, or near them"
+    ]
 
 
 def refusal(

@@ -1,7 +1,7 @@
 """The models of a finished run, and for every photo one of them that was not trained on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ class Models:
     identity: DataIdentity  # of the photos of the final model
     # The directory of the fold's run that left out a photo, by the photo's digest; empty without folds.
     left_out_by: Mapping[str, Path]
+    # The digests of the photos that each fold's model was trained on, by its directory.
+    photos_of_folds: Mapping[Path, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, workdir: Workdir) -> "Models":
@@ -51,12 +53,14 @@ class Models:
                 f"{'in another --workdir' if was_chosen else 'with --retrain'}"
             )
         left_out_by: dict[str, Path] = {}
+        photos_of_folds: dict[Path, frozenset[str]] = {}
         for fold in map(Workdir, _folds(workdir, config)):
             of_fold = fold.read_data() if fold.has_config() else None
             if of_fold is not None and _trained_on(fold, fold.read_config(), of_fold):
-                left_out = set(of_fold.held_out.images) - set(of_fold.train.images)
+                photos_of_folds[fold.path] = frozenset(of_fold.train.images)
+                left_out = set(of_fold.held_out.images) - photos_of_folds[fold.path]
                 left_out_by |= dict.fromkeys(left_out, fold.path)
-        return cls(workdir, config, identity, left_out_by)
+        return cls(workdir, config, identity, left_out_by, photos_of_folds)
 
     def unseen_by(self, images: Sequence[str]) -> list[Path | None]:
         """Returns for each digest the directory of a model that was not trained on the photo: the final one if it can.
@@ -65,6 +69,25 @@ class Models:
         """
         trained_on = set(self.identity.train.images)
         return [self.left_out_by.get(image) if image in trained_on else self.workdir.path for image in images]
+
+    def know_relatives(
+        self, images: Sequence[str], models: Sequence[Path | None], units: Mapping[str, str]
+    ) -> Bool[np.ndarray, "photos"]:
+        """Returns whether each photo's model was trained on another one of its unit; False where there is no model.
+
+        Args:
+            images: the digests of the photos.
+            models: the directory of each photo's model.
+            units: the name of the unit (``data/kept_together.py``) of each photo that is still there, by its digest.
+        """
+        trained_on = {self.workdir.path: frozenset(self.identity.train.images), **self.photos_of_folds}
+        known = {
+            path: {units[image] for image in trained_on.get(path, ()) if image in units}
+            for path in dict.fromkeys(models)
+            if path is not None
+        }
+        pairs = zip(images, models, strict=True)
+        return np.array([path is not None and units.get(image) in known[path] for image, path in pairs], bool)
 
     def right(
         self,

@@ -23,6 +23,7 @@ from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.text_table import aligned
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked
@@ -364,13 +365,13 @@ def _total(states: Mapping[Job, State], seconds: Mapping[Kind, float]) -> str:
     known = [seconds[kind] for kind in pending if kind in seconds]
     parts = [
         f"runs: {len(runs)}",
-        f"shared generators: {generators}, used by {sharing} runs",
+        f"shared generators: {generators}, used by {counted(sharing, 'run')}",
         f"jobs to do: {len(pending)}",
     ]
     if known:
-        parts.append(f"expected time for {len(known)} jobs, one at a time: {duration(sum(known))}")
+        parts.append(f"expected time for {counted(len(known), 'job')}, one at a time: {duration(sum(known))}")
     if len(known) < len(pending):
-        parts.append(f"unknown time for {len(pending) - len(known)} jobs")
+        parts.append(f"unknown time for {counted(len(pending) - len(known), 'job')}")
     return "; ".join(parts)
 
 
@@ -380,7 +381,8 @@ def failure_lines(states: Mapping[Job, State]) -> list[str]:
     for job, state in states.items():
         if state == State.FAILED:
             waiting = sum(len(other.runs) for other in states if other.blocked_by(states) is job)
-            consequence = f" ({waiting} runs wait for it)" if waiting else ""
+            verb = "waits" if waiting == 1 else "wait"
+            consequence = f" ({counted(waiting, 'run')} {verb} for it)" if waiting else ""
             for run in job.failed():
                 lines.append(f"failed: {Job((run,), job.stage).name}: {last_error(run.workdir)}{consequence}")
     return lines

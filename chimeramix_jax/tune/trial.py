@@ -16,7 +16,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax.config import shipped
+from chimeramix_jax.config import rules, shipped
+from chimeramix_jax.config.comparing import belongs
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.splits import is_measured
@@ -34,7 +35,6 @@ TRIALS, GENERATORS = "trials", "generators"  # in the search's folder
 EVALUATIONS = 4  # of a trial that may be stopped early, the last one included
 
 _EVERY_EPOCHS = "evaluation.every_epochs"
-_NEVER = 1_000_000  # epochs
 
 Report = Callable[[int, float], bool]  # takes per cent of the training and the accuracy; returns whether to stop
 
@@ -100,7 +100,7 @@ class Plan:
         """Returns the program's arguments for a trial's run, except for its directory and stage."""
         own = self._own_settings(fold)
         if not any(argument.startswith(f"--config.{_EVERY_EPOCHS}=") for argument in self.overrides):
-            own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else _NEVER
+            own[_EVERY_EPOCHS] = math.ceil(epochs / EVALUATIONS) if self.prunes and not fold else rules.NEVER
         changes = {f"--config.{key}": f"--config.{key}={value}" for key, value in {**values, **own}.items()}
         shared = [override for override in self.overrides if override.partition("=")[0] not in changes]
         source = shipped.as_path(self.source)  # a name could stand for other settings on a GPU
@@ -197,7 +197,7 @@ class TrialRun:
                     break
                 # Settings that other trials with this generator do not share are left as they are in the config file.
                 groups = (*settings.generator_settings(config), "mixing.of")
-                values = {key: value for key, value in self._values.items() if _is_in(key, groups)}
+                values = {key: value for key, value in self._values.items() if belongs(key, groups)}
                 arguments = self._plan.arguments(values, fold, self._plan.config.classifier.epochs)
                 task = Task((*arguments, f"--workdir={folder}", "--stage=generator"), (folder,), "generator")
                 outcome = yield from self._processed(task)
@@ -279,7 +279,3 @@ class _Early:
                 self._last = epoch
                 self.stopped = self._report(round(100 * epoch / self._epochs), accuracy)
         return self.stopped
-
-
-def _is_in(key: str, groups: tuple[str, ...]) -> bool:
-    return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -11,7 +11,7 @@ from chimeramix_jax.auto.choice import Candidates, choose
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Record, Tried
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.runs.workdir import Workdir
 
 CANDIDATES = Candidates(
@@ -38,8 +38,8 @@ class InterruptionError(Exception):
 class SimulatedTrials:
     """Takes the time that trainings would take, some more and some less than the mean."""
 
-    def __init__(self, seed=0, noise=0.1, slower=1.0, interrupt_after=None):
-        self.now, self.ran = 0.0, []
+    def __init__(self, seed=0, noise=0.1, slower=1.0, interrupt_after=None, diverging=()):
+        self.now, self.ran, self._diverging = 0.0, [], diverging
         self._rng, self._noise, self._slower = np.random.default_rng(seed), noise, slower
         self._left = interrupt_after
 
@@ -51,6 +51,9 @@ class SimulatedTrials:
             self._left -= 1
             if self._left < 0:
                 raise InterruptionError
+        if (recipe, folder, fold) in self._diverging:
+            self.take(30)
+            raise NonFiniteError("classifier", 3, 1, ["loss"])
         family = CANDIDATES.families[recipe]
         beside = [other for other, _, *place in self.ran if place == [folder, fold]]
         shared = family and any(CANDIDATES.families[other] == family for other in beside)
@@ -220,3 +223,46 @@ def test_a_tie_is_won_by_the_simpler_recipe(monkeypatch):
     for name in ACCURACIES:
         monkeypatch.setitem(ACCURACIES, name, 0.5)
     assert carry_out(SimulatedTrials(), 30)[0].winner == "plain"
+
+
+@pytest.mark.parametrize(
+    ("place", "winner"),
+    [
+        (("grid_policy", "timing", 1), "mixup"),
+        (("grid_policy", "rung-1", 1), "mixup"),
+        (("grid_policy", "rung-1", 2), "mixup"),
+        (("grid_policy", "rung-2", 4), "mixup"),
+        (("mixup", "rung-2", 5), "grid_policy"),
+        (("plain", "timing", 1), "grid_policy"),
+    ],
+)
+def test_a_recipe_that_diverges_is_left_out_and_the_others_go_on(place, winner, capsys):
+    trials, saved = SimulatedTrials(diverging=[place]), []
+    record, clock, _ = carry_out(trials, 60, save=lambda record: saved.append(json.dumps(record.diverged)))
+    name, folder, fold = place
+    assert record.winner == winner and list(record.diverged) == [name] and json.dumps(record.diverged) in saved
+    assert f"{folder}" in record.diverged[name] and "not finite in epoch 3" in record.diverged[name]
+    assert f"auto: {name} has diverged" in capsys.readouterr().err
+    assert clock.used() == pytest.approx(3600, rel=0.1)
+    folders = ["timing", "rung-1", "rung-2"]
+    assert all((folders.index(run[2]), run[3]) < (folders.index(folder), fold) for run in trials.ran if run[0] == name)
+    assert record.accuracy == pytest.approx(ACCURACIES[winner]) and record.optimism >= 0
+
+
+def test_a_choice_ends_if_every_recipe_diverges():
+    everywhere = [(name, "timing", 1) for name in CANDIDATES.names]
+    with pytest.raises(NonFiniteError):
+        carry_out(SimulatedTrials(diverging=everywhere), 60)
+    last = [(name, "rung-2", 3) for name in ("mixup", "grid_policy")]
+    with pytest.raises(NonFiniteError):
+        carry_out(SimulatedTrials(diverging=last), 60)
+
+
+def test_a_choice_that_was_interrupted_does_not_try_again_what_diverged():
+    record = Record({})
+    with pytest.raises(InterruptionError):
+        carry_out(SimulatedTrials(interrupt_after=7, diverging=[("plain", "rung-1", 1)]), 60, record)
+    assert list(record.diverged) == ["plain"]
+    trials = SimulatedTrials()
+    assert carry_out(trials, 60, record)[0].winner == "grid_policy"
+    assert "plain" not in {run[0] for run in trials.ran}

@@ -29,6 +29,7 @@ from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training import checkpoints, loop
 from chimeramix_jax.training.calls import StepCall
 from chimeramix_jax.training.pace import Pace
+from tests.data.own_images import write_images, write_table
 from tests.runs import stored_settings
 
 
@@ -262,6 +263,30 @@ def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_c
     write_photo(tmp_path / "photos/train/class 0/new.png", 9000)
     for stage in ("all", "evaluate", "report"):
         assert_refused("new image.*; update it with --stage=update, which .*, or choose another", with_mirror, stage)
+
+
+def test_recipes_that_mix_are_compared_on_groups_with_many_photos_each(photo_settings, tmp_path, capsys):
+    """Two groups of six photos per class: a fold's run trains on six of each class."""
+    write_images(tmp_path / "photos", 24)
+    rows = [(f"photos/{n}.png", ("dog", "cat")[n % 2], f"object {n % 2} {n // 12}") for n in range(24)]
+    table = write_table(tmp_path / "photos.csv", rows, header="path,label,group")
+    recipes = "baseline,chimeramix_grid"
+
+    def choosing(images):
+        changes = {"folds": 2, "max_labels_per_class": None, "recipes": recipes, "mixing.images": images}
+        config = photo_settings(table, "auto", **changes)
+        workdir = Workdir(tmp_path / f"run of {images}")
+        workdir.create()
+        return final._Choosing(config, workdir, Record(config_to_dict(config)))
+
+    of_six = choosing(6)
+    assert list(of_six._candidates.names) == recipes.split(",")
+    of_six.begin()
+    assert "to mix" not in capsys.readouterr().err
+    of_seven = choosing(7)
+    assert list(of_seven._candidates.names) == ["baseline"]
+    of_seven.begin()
+    assert "auto: chimeramix_grid needs more than 6 images of every class to mix" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -47,6 +47,20 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     assert "1000 bootstrap samples" in page and "trained for 99 epochs" in page
 
 
+def test_recipes_that_diverged_are_said_to_have(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    diverged = record()
+    diverged.rungs[0].schedules |= {"wild": Schedule(0, 3), "mixed": Schedule(5, 7)}
+    del diverged.rungs[0].tried[3]  # mixed, in the second fold
+    diverged.diverged = {"wild": "rung-1, fold 1: not finite", "mixed": "rung-1, fold 2: not finite in epoch 2"}
+    diverged.write(workdir)
+    assert Record.read(workdir).diverged == diverged.diverged
+    report.write(workdir, dataset, predictions)
+    page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
+    assert re.search(r"plain 70 % .* yes (mixed|wild) diverged .* no (mixed|wild) diverged", page)
+    assert "mixed diverged and was left out from then on (rung-1, fold 2: not finite in epoch 2)." in page
+
+
 def test_a_damaged_record_is_refused_when_the_page_is_drawn(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
     workdir.auto_record.write_text("{}")

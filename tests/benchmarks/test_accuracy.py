@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +162,12 @@ def test_our_side_is_trained_once_and_other_settings_are_refused(compare, monkey
     comparison.check()
     with pytest.raises(InputError, match="images_per_class was 3, now it is 2; choose another --workdir"):
         compare("ours", images_per_class=2).check()
+    photos = Path(comparison.images)
+    moved = dataclasses.replace(comparison, images=str(photos.rename(photos.with_name("moved"))))
+    moved.check()  # the same images
+    Image.new("RGB", (32, 32)).save(Path(moved.images) / "test" / "dark" / "0.png")
+    with pytest.raises(InputError, match=r"coin.json: was measured on other images than .*moved has now"):
+        moved.check()
 
 
 def test_twin_is_trained_whole_and_reported(compare, twin, tmp_path, capsys):

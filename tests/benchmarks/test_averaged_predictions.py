@@ -42,11 +42,18 @@ def test_another_study_in_the_same_folder_is_refused(tmp_path):
         ({"epochs": 11}, "epochs was 10, now it is 11"),
         ({"most": 100}, "most was 500, now it is 100"),
         ({"changes": ["--config.classifier.dropout_rate=0.1"]}, r"changes was \[\], now it is \['--config"),
-        ({"images": ["others/a"]}, "a was '.*photos/a', now it is '.*others/a'"),
+        ({"images": ["others/a"]}, "--images: was '.*photos/a', now it is '.*others/a'"),
         ({"images": ["photos/a", "others/a"]}, "several folders are called 'a'"),
     ):
         with pytest.raises(InputError, match=message):
             dataclasses.replace(study, **change).check()
+
+
+def test_settings_that_the_study_sets_itself_cannot_be_changed(tmp_path):
+    for change in ("evaluation.mirror=false", "classifier.epochs=3"):
+        study = Study(["photos/a"], 20, 10, 2, (0,), 500, tmp_path, [f"--config.{change}"])
+        with pytest.raises(InputError, match=rf"^--config: {change.partition('=')[0]} cannot be changed"):
+            study.config_of("photos/a", 0)
 
 
 def test_the_table_compares_with_a_single_network_and_a_single_view(tmp_path):

@@ -1,5 +1,6 @@
 """The comparison at equal processor time: recipes as text, epochs from short runs, and the table."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -127,6 +128,30 @@ def test_what_is_finished_is_not_trained_again_and_another_time_is_refused(study
     longer = Recipe("plain", "mixup_trivialaugment", (*TINY, ("classifier.dropout_rate", "0.3")))
     with pytest.raises(InputError, match=r"plain.json: changes was"):
         study(longer).check()
+
+
+def test_results_of_other_photos_are_refused_and_those_of_a_moved_folder_are_not(study, costs, images, tmp_path):
+    study(PLAIN).train()
+    moved = images.rename(tmp_path / "moved")
+    elsewhere = dataclasses.replace(study(PLAIN), images=str(moved))
+    elsewhere.check()
+    result = elsewhere._result_file(PLAIN, 0)
+    stored = json.loads(result.read_text())
+    Image.new("RGB", (32, 32)).save(moved / "train" / "dark" / "3.png")
+    with pytest.raises(InputError, match=r"seed\d/plain.json: was measured on other images than .*moved has now"):
+        elsewhere.check()
+    for seed in (0, 1):  # as earlier versions stored it, whose results are known by the folder's name
+        earlier = {key: value for key, value in stored.items() if key != "data"}
+        elsewhere._result_file(PLAIN, seed).write_text(json.dumps(earlier))
+    with pytest.raises(InputError, match=r"^--images: was '.*images', now it is '.*moved'"):
+        elsewhere.check()
+    moved.rename(images)
+    study(PLAIN).check()
+
+
+def test_the_length_of_the_training_is_not_a_recipes_to_change(study):
+    with pytest.raises(InputError, match=r"--recipe=long: classifier.epochs cannot be changed"):
+        study(Recipe("long", "baseline", (("classifier.epochs", "300"),))).check()
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ def test_the_norm_is_that_of_all_parameters_of_the_stored_classifier(trained_run
 
 
 def test_a_finished_training_is_read_from_its_run_and_the_best_becomes_a_config_file(trained_run, tmp_path, capsys):
-    overrides = tuple(f"--config.{key}={value}" for key, value in TINY.items())
+    own = ("classifier.epochs", "evaluation.every_epochs")  # which the grid sets
+    overrides = tuple(f"--config.{key}={value}" for key, value in TINY.items() if key not in own)
     grid = Grid("digits:baseline", overrides, 5, tmp_path, (0.01,), (0.001, 0.002))
     run = shutil.copytree(trained_run, grid.folder_of(0.01, 0.002))
     stored_settings.change(run, lambda stored: stored.update(settings.config_to_dict(grid.config_of(0.01, 0.002))))
@@ -75,3 +76,10 @@ def test_what_cannot_be_done_is_one_line_before_any_training(argument, message, 
         smallest_norm.main(["--config=digits:baseline", "--epochs=5", f"--workdir={tmp_path / 'new'}", argument])
     error = capsys.readouterr().err
     assert ended.value.code == 2 and message in error and error.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("key", ["classifier.learning_rate", "classifier.epochs", "on_nonfinite"])
+def test_settings_that_the_grid_sets_itself_cannot_be_changed(key, tmp_path):
+    grid = Grid("digits:baseline", (f"--config.{key}=1",), 5, tmp_path)
+    with pytest.raises(InputError, match=f"--config: {key} cannot be changed"):
+        grid.config_of(0.01, 0.001)

@@ -1,13 +1,16 @@
 import argparse
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 from scipy import stats
 
 from benchmarks import unknown_classes
 from benchmarks.unknown_classes import auroc, scores_of, unknown_accepted
 from chimeramix_jax.config import load
+from chimeramix_jax.training.evaluation_views import EvaluationViews
 
 
 def test_the_area_is_that_of_the_rank_sum_test():
@@ -41,6 +44,24 @@ def test_the_default_experiment_is_that_of_a_folder_of_photos(tmp_path, monkeypa
     monkeypatch.setattr("sys.argv", ["unknown_classes", f"--images={tmp_path}"])
     with pytest.raises(LookupError, match=f"^{load('image_folder').experiment}$"):
         unknown_classes.main()
+
+
+def test_photos_are_seen_in_the_views_that_the_temperature_was_fitted_for(tmp_path, monkeypatch):
+    from chimeramix_jax.runs import restore
+    from chimeramix_jax.training import prediction
+
+    seen = []
+
+    def predict(graph, parameters, statistics, images, views):
+        seen.append(views)
+        return jnp.zeros((len(images), 2))
+
+    monkeypatch.setattr(restore, "restore_classifier", lambda run: nnx.Linear(1, 1, rngs=nnx.Rngs(0)))
+    monkeypatch.setattr(prediction, "predict", predict)
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    config = load("image_folder")
+    assert unknown_classes._logits(tmp_path / "run", config, [tmp_path / "photo.png"]).shape == (1, 2)
+    assert set(seen) == {EvaluationViews.of(config)} and seen[0].count == 10
 
 
 @pytest.mark.parametrize("splits", [True, False])

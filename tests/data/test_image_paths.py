@@ -96,6 +96,12 @@ def test_brackets_in_the_name_of_an_existing_folder_are_literal(photos):
     ]
 
 
+def test_a_single_file_that_is_not_an_image_is_ignored_in_the_singular(photos):
+    Path("photos/more/notes.txt").touch()
+    with pytest.warns(IgnoredFilesWarning, match=r"ignored 1 file or folder that is not an image: \S+/notes.txt"):
+        find("photos/more")
+
+
 def test_files_that_are_not_images_are_ignored_and_counted_in_one_line(photos):
     for name in ("photos/@eaDir/a.png/thumb.jpg", "photos/._b.png", "photos/notes.txt", "photos/more/IMG.MOV"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)

@@ -140,6 +140,40 @@ def test_edited_copies_of_a_photo_are_held_out_together(config, tmp_path):
     assert any(separated)
 
 
+def test_validation_images_do_not_belong_together_with_the_images_drawn_for_training(config, tmp_path):
+    write_images(tmp_path / "photos", 24)
+    rows = [(f"photos/{n}.png", ("dog", "cat")[n % 2], f"patient {n // 4}" if n < 20 else "") for n in range(24)]
+    config.directory = str(write_table(tmp_path / "photos.csv", rows, header="path,label,group"))
+    config.evaluate_on = "validation"
+    dataset = load_few_shot(config, 2, seed=0)
+    groups = [{image.group for image in part} - {""} for part in (dataset.originals.train, dataset.originals.held_out)]
+    assert all(groups) and groups[0].isdisjoint(groups[1])
+    of_drawn = [image for image in dataset.originals.unused if image.group in groups[0]]
+    assert dataset.left_out == len(of_drawn) > 0
+    text = findings_text.full_text(findings_of(dataset, "validation", network_side=8).to_dict())
+    assert f"\n{len(of_drawn)} images are left unused: copies or near duplicates of training images" in text
+    config.directory = str(write_table(tmp_path / "others.csv", [row[:2] for row in rows], header="path,label"))
+    assert load_few_shot(config, 2, seed=0).left_out == 0
+
+
+def test_near_duplicates_of_training_images_are_no_validation_images(config, tmp_path):
+    for seed, name in enumerate(("cat", "dog")):
+        for path in write_images(tmp_path / "photos" / name, 8, seed, size=(48, 48)):
+            Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=80)
+    config.update({"directory": str(tmp_path / "photos"), "evaluate_on": "validation"})
+    kept, separated = [], []
+    for together, found in (("near_duplicates", kept), ("copies", separated)):
+        config.keep_together = together
+        for seed in range(3):
+            dataset = load_few_shot(config, 2, seed=seed)
+            train, held_out = ({file.rpartition(".")[0] for file in files} for files in sides(dataset))
+            found.append(len(train & held_out))
+    assert kept == [0, 0, 0] and sum(separated)
+    config.keep_together = "near_duplicates"
+    with pytest.raises(InputError, match=r"the \d+ training images and the \d+ that are copies, near duplicates"):
+        load_few_shot(config, 10, seed=0)
+
+
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [

@@ -181,7 +181,7 @@ def test_an_image_that_cannot_be_decoded_is_named_or_skipped(config):
     prepare(config, {"train": rows, "test": tfds_sets.examples(3, first=50)})
     assert "dataset.name: " in refusal(config) and "insects/1.0.0: train_0000" in refusal(config)
     config.skip_unreadable = True
-    with pytest.warns(UserWarning, match="skipped 1 files that cannot be read"):
+    with pytest.warns(UserWarning, match="skipped 1 file that cannot be read"):
         assert len(load_few_shot(config, 2, seed=0).held_out.labels) == 3
 
 

@@ -115,7 +115,7 @@ def test_runs_of_a_node_that_dies_continue_on_another_and_the_sweep_finishes(sta
 def test_a_classifier_waits_for_its_generator_and_a_failure_is_not_repeated(start, tmp_path):
     folder = tmp_path / "folder"
     code, output, errors = ended(start(*SWEEP, "--experiments=chimeramix_grid,baseline", count_to=3, FAILING="grid"))
-    assert code == 1 and "failed: chimeramix: no" in errors and "(1 runs wait for it)" in output
+    assert code == 1 and "failed: chimeramix: no" in errors and "(1 run waits for it)" in output
     (mixed,) = folder.glob("*grid*")
     assert (mixed / "log.txt").read_text() == "chimeramix: no\n"  # a single attempt
     code, output, _ = ended(start(*SWEEP, "--experiments=chimeramix_grid,baseline", "--retry", count_to=3))

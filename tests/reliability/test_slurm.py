@@ -125,7 +125,7 @@ def test_a_cancelled_job_is_submitted_again_by_the_same_command_and_goes_on(swee
     wait_until(lambda: not in_queue(variables))
     assert not (run / "results.json").exists() and not (run / "error.txt").exists()
     code, output, _ = sweep("--experiments=baseline")
-    assert code == 0 and "submitted: 1 jobs" in output
+    assert code == 0 and "submitted: 1 job" in output
     wait_until(lambda: not in_queue(variables))
     assert (run / "results.json").exists()
 
@@ -139,7 +139,7 @@ def test_what_waits_for_a_generator_that_failed_leaves_the_queue_and_both_are_to
     wait_until(lambda: not in_queue(variables))
     code, output, _ = sweep(*asked)
     assert code == 1 and "submitted" not in output
-    assert output.count("(generator): chimeramix: ") == 2 and output.count("(1 runs wait for it)") == 2
+    assert output.count("(generator): chimeramix: ") == 2 and output.count("(1 run waits for it)") == 2
     code, output, _ = sweep(*asked, "--retry")
     assert code == 0 and "submitted: 4 jobs" in output
     wait_until(lambda: not in_queue(variables))

@@ -54,6 +54,14 @@ def test_one_seed_has_no_interval_and_one_experiment_no_difference():
     assert "interval" not in table and "difference" not in table and "50.00%" in table
 
 
+def test_only_experiments_that_all_seeds_have_are_in_the_table():
+    mixing, both = result(1, chimeramix_grid=0.5), result(0, baseline=0.5, chimeramix_grid=0.75)
+    for results in ([both, mixing], [mixing, both]):
+        assert seed_table.seeds_table(results).splitlines()[0].split() == ["seed", "chimeramix_grid", "time"]
+        assert "62.50%" in seed_table.closing_text(results)
+    assert seed_table.seeds_table([result(0, baseline=0.5), mixing]) == ""
+
+
 def test_seeds_without_results_give_no_table():
     unmeasured = result(0) | {"summary": []}
     assert seed_table.seeds_table([unmeasured]) == ""

@@ -64,7 +64,12 @@ def test_what_could_not_be_compared_is_said():
     assert text.startswith("The folder holds no photo that neither model was trained on")
     text = update_text.text(
         record(
-            left_out={"new_training_photos": 9, "now_training_photos": 2, "no_longer_training_photos": 1},
+            left_out={
+                "new_training_photos": 9,
+                "now_training_photos": 2,
+                "no_longer_training_photos": 1,
+                "related_to_training_photos": 4,
+            },
             new_classes={"names": ["kiwi"], "number": 3, "new_right": 2},
             classes_gone=["plum"],
             photos={"new photos": figures(12, 5, 1, 3), "all": figures(12, 5, 1, 3)},
@@ -73,6 +78,7 @@ def test_what_could_not_be_compared_is_said():
     )
     for part in (
         "Not compared, because only the new model was trained on them: 9 new photos and 2 old photos.",
+        "near duplicates of them, or on others of their group: 4 photos.",
         "Not compared, because only the old model was trained on them: 1 photo.",
         "The old model does not know the new class 'kiwi': of 3 photos there that the new model was not trained on, "
         "it is right on 2.",

@@ -1,6 +1,8 @@
 """The command, as a user calls it."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -121,6 +123,15 @@ def test_steps_are_timed_in_a_process_of_their_own(table, tmp_path, capsys, monk
     assert "digits, baseline: 500 ms per step" in errors
     assert main(*arguments) == 2  # this process answers for fewer kinds than it was asked for
     assert "--estimate: the steps could not be timed" in capsys.readouterr().err
+
+
+def test_the_process_that_times_starts_from_any_folder_and_refuses_a_platform_that_jax_lacks(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["JAX_PLATFORMS"] = "nowhere"
+    pipes = {"capture_output": True, "text": True, "input": "[]"}
+    ended = subprocess.run(step_time.COMMAND, cwd=tmp_path, env=environment, timeout=120, **pipes)
+    assert ended.returncode == 2 and ended.stderr.startswith("JAX_PLATFORMS: 'nowhere' cannot be used")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_timed_step_takes_time():

@@ -1,6 +1,6 @@
 """Which photos two models may be compared on, with models whose answers are given instead of trained."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from chimeramix_jax.config import load
 from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import DataIdentity, Split
+from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.runs.old_and_new import compare
 from chimeramix_jax.runs.unseen import Models
 from chimeramix_jax.runs.workdir import Workdir
@@ -45,15 +46,17 @@ def data(train, held_out, names=NAMES):
     return FewShotDataset("image_folder", names, train_images, indices, held_out_images, content=identity)
 
 
-def models(path, dataset, right_on="", left_out_by=None):
-    return GivenAnswers(Workdir(path), load("digits"), dataset.identity, left_out_by or {}, frozenset(right_on))
+def models(path, dataset, right_on="", left_out_by=None, photos_of_folds=None):
+    return GivenAnswers(
+        Workdir(path), load("digits"), dataset.identity, left_out_by or {}, photos_of_folds or {}, frozenset(right_on)
+    )
 
 
 @pytest.fixture
 def compared(tmp_path):
-    def run(before, now, old_right="", new_right="", old_folds=None, new_folds=None):
-        old = models(tmp_path / "old", before, old_right, old_folds)
-        new = models(tmp_path / "new", now, new_right, new_folds)
+    def run(before, now, old_right="", new_right="", old_folds=None, new_folds=None, photos_of_folds=None):
+        old = models(tmp_path / "old", before, old_right, old_folds, photos_of_folds)
+        new = models(tmp_path / "new", now, new_right, new_folds, photos_of_folds)
         return compare(old, new, now), old, new
 
     return run
@@ -67,7 +70,7 @@ def test_only_photos_that_neither_model_was_trained_on_count_and_copies_count_on
     assert figures == {"old photos": (2, 1, 2), "new photos": (3, 1, 2), "all": (5, 2, 4)}
     assert record["left_out"] == {
         "new_training_photos": 1, "now_training_photos": 1, "no_longer_training_photos": 1,
-        "training_photos_of_both": 0,
+        "training_photos_of_both": 0, "related_to_training_photos": 0,
     }  # fmt: skip
     assert set(old.classified) == set(new.classified) == set("deXyz")
     assert {model for model, _ in old.classified.values()} == {old.workdir.path}
@@ -111,3 +114,41 @@ def test_new_renamed_and_removed_classes(compared):
 def test_without_a_photo_to_compare_there_are_no_figures(compared):
     record, old, _ = compared(data({"a": 0, "b": 1}, {"c": 0}), data({"a": 0, "c": 0}, {"b": 1}))
     assert record["photos"] == {} and not old.classified
+
+
+HASHES = {letter: np.random.default_rng(ord(letter)).bytes(16).hex() for letter in "abcdefghij"}
+
+
+def described(dataset, like=None, groups=None):
+    """Describes the photos of a data set, of which some look like another or are in a group."""
+
+    def original(letter, label):
+        perceptual_hash = HASHES[(like or {}).get(letter, letter)]
+        return Original(letter, label, 8, 8, letter, perceptual_hash, (groups or {}).get(letter, ""))
+
+    parts = (
+        tuple(map(original, split.images, split.labels))
+        for split in (dataset.identity.train, dataset.identity.held_out)
+    )
+    return replace(dataset, originals=Originals(*parts, (), ()))
+
+
+def test_photos_near_training_photos_or_of_their_group_do_not_count(compared):
+    before = data({"a": 0, "b": 1}, {"c": 0, "d": 1, "e": 0})
+    now = data({"a": 0, "b": 1, "i": 1}, {"c": 0, "d": 1, "e": 0, "f": 1, "g": 0})
+    record, old, _ = compared(before, described(now, like={"c": "a", "g": "d"}, groups={"i": "burst", "f": "burst"}))
+    assert set(old.classified) == {"d", "e", "g"}  # c is near a, and f is of a group with i, which only the new run has
+    assert record["photos"]["all"]["number"] == 3
+    assert record["left_out"]["related_to_training_photos"] == 2
+    assert sum(record["left_out"].values()) == 3  # and i, a new training photo
+    assert set(compared(before, now)[1].classified) == set("cdefg")  # of which nothing else is known
+
+
+def test_a_fold_that_was_trained_on_a_near_duplicate_does_not_count(compared):
+    now = data({"a": 0, "b": 1, "c": 0, "d": 1}, {})
+    one, two = Path("one"), Path("two")
+    folds, photos = {"a": one, "b": one, "c": two, "d": two}, {one: frozenset("cd"), two: frozenset("ab")}
+    record, old, _ = compared(
+        now, described(now, like={"c": "a"}), old_folds=folds, new_folds=folds, photos_of_folds=photos
+    )
+    assert set(old.classified) == {"b", "d"} and record["left_out"]["related_to_training_photos"] == 2

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from photos import write_photo
 
 import chimeramix_jax
 from chimeramix_jax.data import load_few_shot
+from chimeramix_jax.data.identity import Split
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.same_data import refuse_other_data
@@ -259,3 +261,26 @@ def test_a_run_that_separated_near_duplicates_says_so_when_they_are_to_be_kept_t
     config.dataset.keep_together = "near_duplicates"
     with pytest.raises(InputError, match=r"dataset\.keep_together: 'copies' stored, 'near_duplicates' requested"):
         refuse_other_data(workdir, load_dataset(config), "all")
+
+
+def test_a_run_that_validated_on_images_near_its_training_images_says_so(settings, tmp_path):
+    for label in range(10):
+        for number in range(4):
+            path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
+            write_image(path, 100 * label + number)
+            with Image.open(path) as image:
+                image.resize((64, 64)).save(path)
+                image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
+    config = settings(tmp_path / "photos", "baseline")
+    config.dataset.update({"keep_together": "near_duplicates", "evaluate_on": "validation"})
+    config.max_labels_per_class = 1
+    dataset, workdir = load_dataset(config), Workdir(tmp_path / "run")
+    assert dataset.left_out == 10
+    workdir.claim(config)
+    held_out, unused = dataset.identity.held_out, dataset.identity.unused
+    moved = Split(held_out.images + unused.images[-10:], held_out.labels + unused.labels[-10:])
+    workdir.claim_data(
+        replace(dataset.identity, held_out=moved, unused=Split(unused.images[:-10], unused.labels[:-10]))
+    )
+    with pytest.raises(InputError, match="an earlier version also validated on 10 images of a group with training"):
+        refuse_other_data(workdir, dataset, "all")

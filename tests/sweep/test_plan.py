@@ -233,6 +233,8 @@ def test_failures_are_listed_with_their_last_error_and_waiting_runs(runs):
     (selected[0].workdir / ERROR).write_text("Traceback\nValueError: no\n\n")
     states = {job: job.state(retry=False) for job in jobs_of(selected)}
     assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (2 runs wait for it)"]
+    states = {job: job.state(retry=False) for job in jobs_of(selected[:1])}
+    assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (1 run waits for it)"]
 
 
 def test_the_table_shows_states_and_only_measured_times(runs, finish):

@@ -166,6 +166,7 @@ def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(st
         "now_training_photos": len(new_train.keys() & old_test.keys()),
         "no_longer_training_photos": len(new_test.keys() & old_train.keys()),
         "training_photos_of_both": 0,
+        "related_to_training_photos": 0,
     }
 
     conclusion = update_text.conclusion(record)

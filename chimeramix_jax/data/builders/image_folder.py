@@ -64,7 +64,7 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
         tuple(listing.held_out_files(split_roots[split])) if split in split_roots else None
         for split in (VALIDATION, TEST)
     )
-    warn_of_ignored("dataset.directory", [str(path.relative_to(root)) for path in ignored], "images of a class")
+    warn_of_ignored("dataset.directory", [str(path.relative_to(root)) for path in ignored], " of a class")
     if validation is not None and evaluate_on == "test" and test is not None:
         _warn(
             f"{split_roots[VALIDATION]} is used only with --config.dataset.evaluate_on=validation, or to calibrate "
