@@ -27,7 +27,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -194,26 +193,16 @@ def _link(photos: Sequence[Path], folder: Path) -> None:
 
 def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.ndarray, "images classes"]:
     """Returns a run's logits of photos, prepared and averaged over views as for ``--stage=predict``."""
-    from flax import nnx
-    from jax import jit
-
     from chimeramix_jax.data.resizing import resize
     from chimeramix_jax.runs.restore import restore_classifier
-    from chimeramix_jax.runtime.precision import computing
     from chimeramix_jax.training.evaluation import TestSet
-    from chimeramix_jax.training.evaluation_views import EvaluationViews
-    from chimeramix_jax.training.networks import parameters_and_statistics
-    from chimeramix_jax.training.prediction import predict
+    from chimeramix_jax.training.prediction import CompiledClassifier
 
-    network = restore_classifier(run)
     pixels = np.stack(
         [np.asarray(read_square_rgb(path, config.dataset.image_side, config.dataset.fit)) for path in photos]
     )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
-    weights = parameters_and_statistics(network)
-    classify = partial(jit(partial(predict, nnx.graphdef(network), views=EvaluationViews.of(config))), *weights)
-    with computing(config.precision):
-        return images.logits(classify)
+    return images.logits(CompiledClassifier(restore_classifier(run), config).logits)
 
 
 def _described(arguments: argparse.Namespace) -> str:

@@ -1,6 +1,5 @@
 import argparse
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -10,7 +9,9 @@ from scipy import stats
 from benchmarks import unknown_classes
 from benchmarks.unknown_classes import auroc, scores_of, unknown_accepted
 from chimeramix_jax.config import load
-from chimeramix_jax.training.evaluation_views import EvaluationViews
+from chimeramix_jax.data.resizing import resize
+from chimeramix_jax.training.networks import build_classifier
+from chimeramix_jax.training.prediction import CompiledClassifier
 
 
 def test_the_area_is_that_of_the_rank_sum_test():
@@ -47,21 +48,20 @@ def test_the_default_experiment_is_that_of_a_folder_of_photos(tmp_path, monkeypa
 
 
 def test_photos_are_seen_in_the_views_that_the_temperature_was_fitted_for(tmp_path, monkeypatch):
-    from chimeramix_jax.runs import restore
-    from chimeramix_jax.training import prediction
-
-    seen = []
-
-    def predict(graph, parameters, statistics, images, views):
-        seen.append(views)
-        return jnp.zeros((len(images), 2))
-
-    monkeypatch.setattr(restore, "restore_classifier", lambda run: nnx.Linear(1, 1, rngs=nnx.Rngs(0)))
-    monkeypatch.setattr(prediction, "predict", predict)
-    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
     config = load("image_folder")
-    assert unknown_classes._logits(tmp_path / "run", config, [tmp_path / "photo.png"]).shape == (1, 2)
-    assert set(seen) == {EvaluationViews.of(config)} and seen[0].count == 10
+    config.update_from_flattened_dict(
+        {"classifier.model": "wrn-10-1", "classifier.image_side": 8, "dataset.image_side": 32}
+    )
+    network = build_classifier(config, 2, nnx.Rngs(0)).eval()
+    monkeypatch.setattr("chimeramix_jax.runs.restore.restore_classifier", lambda run: network)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    logits = unknown_classes._logits(tmp_path / "run", config, [tmp_path / "photo.png"])
+    assert config.evaluation.crops == 5 and config.evaluation.mirror
+    seen = resize(pixels[None], 8)
+    np.testing.assert_allclose(logits, CompiledClassifier(network, config).logits(seen), rtol=1e-4)
+    config.update_from_flattened_dict({"evaluation.crops": 1, "evaluation.mirror": False})
+    assert not np.allclose(logits, CompiledClassifier(network, config).logits(seen), rtol=1e-3)
 
 
 @pytest.mark.parametrize("splits", [True, False])

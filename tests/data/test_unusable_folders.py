@@ -12,6 +12,7 @@ from PIL import Image
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.preparation import SkippedWarning
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.wording import counted
 from tests.data.photo_folders import scan, write_image, write_split
 
 
@@ -270,7 +271,7 @@ def test_skipped_photos_are_used_as_soon_as_they_can_be_read(config, folder, wit
     config.skip_unreadable = True
 
     def loaded(skipped):
-        with pytest.warns(SkippedWarning, match=f"skipped {len(skipped)} files") as warned:
+        with pytest.warns(SkippedWarning, match=f"skipped {counted(len(skipped), 'file')}") as warned:
             dataset = load_few_shot(config, None, seed=0)
         assert all(str(path) in str(warned[0].message) for path in skipped)
         assert sorted(dataset.originals.unreadable) == sorted(map(str, skipped))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from folders import contents
 from photos import write_photo
+from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.data import load_few_shot
@@ -267,7 +268,7 @@ def test_a_run_that_validated_on_images_near_its_training_images_says_so(setting
     for label in range(10):
         for number in range(4):
             path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
-            write_image(path, 100 * label + number)
+            write_photo(path, 100 * label + number)
             with Image.open(path) as image:
                 image.resize((64, 64)).save(path)
                 image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
