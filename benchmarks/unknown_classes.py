@@ -37,7 +37,8 @@ from scipy import special
 
 from benchmarks.speed import processor
 from chimeramix_jax.config import load
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.data.image_paths import may_be_image
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.workdir import Workdir
@@ -182,7 +183,7 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
 
     network = restore_classifier(run)
     pixels = np.stack(
-        [np.asarray(read_square_rgb(path, config.dataset.image_side, config.dataset.fit)) for path in photos]
+        [np.asarray(squared(read_rgb(path), config.dataset.image_side, config.dataset.fit)) for path in photos]
     )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
     weights = nnx.state(network, nnx.Param), nnx.state(network, nnx.BatchStat)

@@ -123,16 +123,6 @@ def is_unfinished(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Deletes the temporary files in a folder that are left of writes whose process was killed.
-
-    No other process may be writing there.
-    """
-    for path in folder.iterdir():
-        if is_unfinished(path.name) and path.is_file():
-            path.unlink()
-
-
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Provides a temporary folder to fill, and renames it to the target at the end of the ``with`` statement.

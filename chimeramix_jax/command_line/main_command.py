@@ -258,6 +258,20 @@ def after_stop(parsed: Arguments) -> str:
     return f"the same command continues the {'update' if parsed.stage == UPDATE else 'run'}"
 
 
+def less_memory(parsed: Arguments) -> str:
+    """How the user could make the stage need less memory, with flags that it takes; empty: nothing is known."""
+    evaluation = "--config.evaluation.batch_size"
+    if parsed.stage in ("predict", *settings.MEASURING_STAGES):
+        return f"smaller batches need less memory ({evaluation}, here {parsed.config.evaluation.batch_size})"
+    if parsed.stage not in settings.STAGES:
+        return ""
+    seeds = ", and so do fewer seeds at once (--config.seeds_per_call)" if parsed.config.seeds else ""
+    return (
+        "smaller batches need less memory (batch_size of --config.generator, --config.classifier and "
+        f"--config.evaluation; the first two in a new --workdir){seeds}"
+    )
+
+
 def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
     """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's.
 

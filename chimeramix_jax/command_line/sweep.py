@@ -38,7 +38,11 @@ HELP = Help(
     ),
     groups={
         "Which runs": (
-            Flag("datasets=NAMES", "Config files: names in configs/, patterns such as 'cifair*', or paths. Required."),
+            Flag(
+                "datasets=NAMES",
+                "Config files: names in configs/, patterns such as 'cifair*', or paths. Required. Here, image_folder "
+                "means the settings for a CPU on every machine; image_folder_gpu names those for a GPU.",
+            ),
             Flag(
                 "experiments=NAMES",
                 "Names and patterns, or study for those of the paper; docs/experiments.md lists all. Required.",

@@ -100,8 +100,7 @@ def discard(workdir: Workdir) -> None:
     for record in (workdir.replacing, workdir.update / _REPLACED):
         record.unlink(missing_ok=True)
     if workdir.update.exists():
-        files.remove_unfinished(workdir.update)  # a kill may have come while a record was being written
-        workdir.update.rmdir()
+        shutil.rmtree(workdir.update)  # with what a kill, a file manager or somebody has left in it
 
 
 def _plan(workdir: Workdir) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.runs.calibration import temperature_of
+from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import finished_classifier, source_of
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training import classifier as training
@@ -90,6 +92,7 @@ class Predictor:
         self.class_names: tuple[str, ...] = trained.class_names  # in the order of the classifier's logits
         self.network = trained.network
         self.temperature = temperature_of(source)  # 1 if none was fitted
+        self._training_images = _training_images(source)
         self._classify = _compiled(trained.network, self.config, self.temperature)
         self._compiled_sizes: set[int] = set()
         self._compiling = threading.Lock()
@@ -116,7 +119,8 @@ class Predictor:
 
     def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
         most, size, dataset = self.config.evaluation.batch_size, 0, self.config.dataset
-        read = squares(named(images, self.class_names), catalog.stored_image_side(dataset), dataset.fit)
+        side, known = catalog.stored_image_side(dataset), self._training_images
+        read = squares(named(images, self.class_names), side, dataset.fit, with_digests=known is not None)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
             readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]
@@ -132,7 +136,8 @@ class Predictor:
                 if isinstance(result, InputError):
                     yield Prediction(image.name, image.path, true_class=image.true_class, error=result)
                 else:
-                    yield _prediction(image, next(rows), self.class_names, reject_below)
+                    trained_on = None if known is None else image.digest in known
+                    yield _prediction(image, next(rows), self.class_names, reject_below, trained_on)
 
     def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
         """Returns images at the classifier's side, with black images added so that there are ``size``."""
@@ -154,11 +159,24 @@ def _check_threshold(reject_below: float | None) -> None:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
 
 
-def _prediction(image: Named, row: Row, class_names: Sequence[str], reject_below: float | None) -> Prediction:
+def _training_images(source: Workdir | ModelArchive) -> frozenset[str] | None:
+    """Returns the digests of the images that the classifier was trained on; None if they are not recorded."""
+    if isinstance(source, ModelArchive):
+        return None
+    try:
+        identity = source.read_data()
+    except InputError:  # predicting does not need it
+        return None
+    return None if identity is None else frozenset(identity.train.images)
+
+
+def _prediction(
+    image: Named, row: Row, class_names: Sequence[str], reject_below: float | None, trained_on: bool | None
+) -> Prediction:
     order = np.argsort(-row, kind="stable")
     names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
     answered = None if reject_below is None else shares[0] >= reject_below
-    return Prediction(image.name, image.path, names, shares, image.true_class, answered)
+    return Prediction(image.name, image.path, names, shares, image.true_class, answered, trained_on=trained_on)
 
 
 def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, probabilities: Probabilities) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import chimeramix_jax
-from chimeramix_jax.command_line import exits, program
+from chimeramix_jax.command_line import exits, main_command, program
 from chimeramix_jax.config import load, to_json
 from chimeramix_jax.errors import InputError
 
@@ -318,6 +318,21 @@ def test_a_run_without_memory_says_so_in_one_line_and_exits_with_1(run_stub, end
     process = run_stub(ending)
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     assert process.stderr.startswith("chimeramix: out of memory: ") and "batch_size" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advised"),
+    [
+        (["--config=digits"], ["--config.generator", "--config.classifier", "--config.evaluation"]),
+        (["--config=digits", "--config.seeds=0,1"], ["--config.evaluation", "--config.seeds_per_call"]),
+        (["--config=digits", "--stage=evaluate"], ["--config.evaluation.batch_size"]),
+        (["--config=digits", "--stage=check"], []),
+    ],
+)
+def test_advice_for_less_memory_names_only_flags_that_help_the_stage(arguments, advised):
+    advice = main_command.less_memory(main_command.parse_arguments(arguments))
+    assert all(flag in advice for flag in advised)
+    assert ("seeds_per_call" in advice) == ("--config.seeds_per_call" in advised) and bool(advice) == bool(advised)
 
 
 def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):

@@ -124,6 +124,7 @@ def test_photos_inside_the_run_stay_whatever_their_folder_is_called(workdir):
 def test_discarding_an_update_deletes_only_what_it_has_made(workdir):
     write(workdir.path, ("update/run/photo.jpg",), "user")
     write(workdir.update, (".replacing.json.0123456789abcdef.part",), "left by a killed process")
+    write(workdir.update, (".DS_Store", "notes/seen.txt"), "left by a file manager, and by somebody")
     replacement.discard(workdir)
     assert holds(workdir.path, ("update/run/photo.jpg",), "user") and holds(workdir.path, OF_RUN, "old")
     assert not workdir.update.exists()
