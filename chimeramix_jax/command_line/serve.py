@@ -96,7 +96,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     elif (run := Workdir(parsed.run)).has_config():
         parsed.config = run.read_config()
     else:
-        raise InputError(f"RUN: {parsed.run} is neither a run's folder, which has a config.json, nor a model file")
+        raise run.no_run("RUN", ", and is not a model file")
     settings.check(parsed.config, environment=False, stored=True)
     return parsed
 

@@ -107,8 +107,8 @@ def test_where_no_run_is_the_message_says_what_is_there(tmp_path):
     (tmp_path / "auto" / "auto.json").write_text("{}")
     write(tmp_path / "seeds" / "seed-0", ("config.json",), "")
     for name, expected in (
-        ("nothing", "holds no run to update"),
-        ("seeds", f"an update is of a single run, such as {tmp_path / 'seeds' / 'seed-0'}"),
+        ("nothing", "nothing: holds no run$"),
+        ("seeds", rf"holds no run; did you mean {tmp_path / 'seeds' / 'seed-0'}\?$"),
         ("auto", "the choice of a recipe is not finished"),
     ):
         with pytest.raises(InputError, match=expected):

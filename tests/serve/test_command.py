@@ -105,8 +105,8 @@ def test_a_signal_ends_the_start_as_well(trained_run):
     ("arguments", "message"),
     [
         ([], "RUN: missing; name a run's folder, such as runs/photos, or a model file"),
-        (["docs"], "RUN: docs is neither a run's folder, which has a config.json, nor a model file"),
-        (["nowhere"], "RUN: nowhere is neither"),
+        (["docs"], "RUN=docs: holds no run, and is not a model file"),
+        (["nowhere"], "RUN=nowhere: holds no run"),
         (["main.py"], "main.py: not a file that --stage=export --format=model wrote"),
         (["gs://bucket/run"], "RUN=gs://bucket/run: is a URL"),
         (["run", "docs"], "'docs': not understood; serve takes a single run"),
@@ -162,7 +162,7 @@ def test_an_unfinished_run_is_refused(trained_run, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(trained_run / "config.json", workdir)
-    with pytest.raises(InputError, match="holds no finished classifier; train it first"):
+    with pytest.raises(InputError, match="holds no finished classifier; finish it with the command that began it"):
         serve._application(serve.parse_arguments([str(workdir)]))
 
 

@@ -245,14 +245,14 @@ def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments,
 
 def test_a_directory_without_a_run_is_refused_with_exit_code_2(capsys):
     assert program.main(["--stage=predict", "--workdir=nowhere", "--images=docs"]) == 2
-    assert "nowhere/config.json: cannot be read" in capsys.readouterr().err
+    assert "--workdir=nowhere: holds no run\n" in capsys.readouterr().err
 
 
 def test_an_unfinished_classifier_is_refused(trained_run, photos, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(trained_run / "config.json", workdir)
-    with pytest.raises(InputError, match="holds no finished classifier; train it first"):
+    with pytest.raises(InputError, match="holds no finished classifier; finish it with the command that began it"):
         chimeramix_jax.predict(workdir, photos)
 
 

@@ -193,7 +193,7 @@ def scan(directory: str, evaluate_on: str = "test", image_directory: str = "") -
             "images, or an .npz file of arrays"
         )
     if contents.validation is not None and contents.test is None and evaluate_on == "test":
-        refuse_single_images(contents.train, contents.class_names, "test images")
+        refuse_single_images(tuple(contents.train), contents.class_names, "test images")
     return contents
 
 
