@@ -3,7 +3,8 @@
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from chimeramix_jax.data.image_files import UnreadableFilesError
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.classifier import Classifier
+from chimeramix_jax.reporting.progress import ProgressOfLongWork
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import finished_classifier, source_of
@@ -31,6 +33,8 @@ from chimeramix_jax.use.images import Images, Named, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_NAMED = 5  # unreadable images in an error
+
+_Item = TypeVar("_Item")
 
 Probabilities = Float[np.ndarray, "batch classes"]
 Row = Float[np.ndarray, "classes"]
@@ -47,7 +51,8 @@ def predict(
 ) -> list[Prediction]:
     """Classifies images, which are prepared like those of an image folder's test split.
 
-    Restores and compiles the classifier in every call; a ``Predictor`` does both once.
+    Restores and compiles the classifier in every call; a ``Predictor`` does both once. Where it takes long, standard
+    error shows the progress.
 
     Probabilities are calibrated by the run's temperature, if it has one (``docs/calibration.md``).
 
@@ -74,7 +79,7 @@ def predict(
         Stopped: the program was asked to stop.
     """
     _check_threshold(reject_below)
-    return Predictor(workdir, config=config).predict(images, explain=explain, reject_below=reject_below)
+    return Predictor(workdir, config=config)._predictions(images, explain, reject_below, shows_progress=True)
 
 
 class Predictor:
@@ -100,12 +105,22 @@ class Predictor:
     def predict(
         self, images: Images, *, explain: str | os.PathLike[str] | None = None, reject_below: float | None = None
     ) -> list[Prediction]:
-        """Classifies images like the function ``predict``, and raises the same errors."""
+        """Classifies images like the function ``predict``, and raises the same errors, but shows no progress."""
+        return self._predictions(images, explain, reject_below)
+
+    def _predictions(
+        self,
+        images: Images,
+        explain: str | os.PathLike[str] | None,
+        reject_below: float | None,
+        *,
+        shows_progress: bool = False,
+    ) -> list[Prediction]:
         _check_threshold(reject_below)
         if explain is not None:
             outputs.refuse_among_photos(outputs.target(explain, "--explain"), "--explain", images, self.config)
         with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
-            predictions = list(self._stream(images, explainer, reject_below))
+            predictions = list(self._stream(images, explainer, reject_below, shows_progress=shows_progress))
             _raise_if_all_unreadable(predictions)
         return predictions
 
@@ -117,10 +132,34 @@ class Predictor:
         _check_threshold(reject_below)
         return self._stream(images, None, reject_below)
 
-    def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
+    def _stream(
+        self,
+        images: Images,
+        explainer: Explainer | None,
+        reject_below: float | None,
+        *,
+        shows_progress: bool = False,
+    ) -> Iterator[Prediction]:
+        found = named(images, self.class_names)
+        if not shows_progress or not isinstance(found, Sequence):
+            yield from self._classified(found, explainer, reject_below, lambda count: None)
+            return
+        with ProgressOfLongWork("predict", len(found), "image") as progress:
+            yield from self._classified(found, explainer, reject_below, progress.update)
+
+    def _classified(
+        self,
+        found: Iterable[tuple[Named, object]],
+        explainer: Explainer | None,
+        reject_below: float | None,
+        progress: Callable[[int], None],
+    ) -> Iterator[Prediction]:
+        """Yields the predictions; ``progress`` gets the number of images that are read or, if requested, explained."""
         most, size, dataset = self.config.evaluation.batch_size, 0, self.config.dataset
         side, known = catalog.stored_image_side(dataset), self._training_images
-        read = squares(named(images, self.class_names), side, dataset.fit, with_digests=known is not None)
+        read = squares(found, side, dataset.fit, with_digests=known is not None)
+        if explainer is None:
+            read = _counted(read, progress)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
             readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]
@@ -129,7 +168,7 @@ class Predictor:
                 pixels = self._padded([pixels for _, pixels in batch if not isinstance(pixels, InputError)], size)
                 probabilities = self._probabilities(pixels)
                 if explainer is not None:
-                    _explain(explainer, readable, pixels, probabilities)
+                    _explain(explainer, readable, pixels, probabilities, progress)
                 rows = iter(probabilities)
             stopping.raise_if_asked()
             for image, result in batch:
@@ -179,7 +218,20 @@ def _prediction(
     return Prediction(image.name, image.path, names, shares, image.true_class, answered, trained_on=trained_on)
 
 
-def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, probabilities: Probabilities) -> None:
+def _counted(items: Iterator[_Item], progress: Callable[[int], None]) -> Iterator[_Item]:
+    """Yields the items, and reports the number of each."""
+    for number, item in enumerate(items, start=1):
+        progress(number)
+        yield item
+
+
+def _explain(
+    explainer: Explainer,
+    images: Sequence[Named],
+    pixels: Pixels,
+    probabilities: Probabilities,
+    progress: Callable[[int], None],
+) -> None:
     """Draws the images of a batch; raises InputError for those that cannot be read again, in memory or from a pipe."""
     paths = []
     for image in images:
@@ -187,7 +239,7 @@ def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, prob
             place = "in memory" if image.path is None else "a pipe or a device"
             raise InputError(f"explain: takes files only, and {image.name} is {place}; save it as a file first")
         paths.append(image.path)
-    explainer.add(paths, pixels, probabilities, [image.true_class for image in images])
+    explainer.add(paths, pixels, probabilities, [image.true_class for image in images], progress)
 
 
 def _raise_if_all_unreadable(predictions: Sequence[Prediction]) -> None:

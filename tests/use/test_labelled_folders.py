@@ -156,7 +156,7 @@ def predict(workdir, *arguments):
 
 def test_predicting_class_folders_prints_the_accuracy_below_and_explains_mistakes(trained_run, photos, tmp_path):
     code, output, errors = predict(trained_run, f"--images={photos}", f"--explain={tmp_path / 'why'}")
-    assert (code, errors) == (0, "")
+    assert code == 0 and all(line.startswith("predict: ") for line in errors.splitlines())  # progress, if it is slow
     held_out = {row["image"]: row for row in csv_rows(trained_run / "held_out.csv")}
     names = sorted(
         (path.stem for path in photos.glob("?/*.png")), key=lambda name: (held_out[name]["true_class"], name)
