@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 4.0  # if the output is not a terminal, so that nobody takes a run for dead
+SECONDS_OF_LONG_WORK = 10.0  # more than a few hundred photos and the compilation for them take
 
 _REDRAWS_PER_SECOND = 4
 _BAR_WIDTH = 10
@@ -154,7 +155,7 @@ class StageProgress:
 
 
 class ProgressOfLongWork:
-    """Shows the progress of work once it has taken ``SECONDS_BETWEEN_LINES`` seconds; quicker work shows nothing.
+    """Shows the progress of work once it has taken ``SECONDS_OF_LONG_WORK`` seconds; quicker work shows nothing.
 
     Use it in a ``with`` statement.
     """
@@ -176,7 +177,7 @@ class ProgressOfLongWork:
         """Reports that ``step`` steps are complete; the time counts from the first report."""
         now = self._clock()
         self._first_update = now if self._first_update is None else self._first_update
-        if self._shown is None and now - self._first_update >= SECONDS_BETWEEN_LINES and step < self._total:
+        if self._shown is None and now - self._first_update >= SECONDS_OF_LONG_WORK and step < self._total:
             self._shown = StageProgress(self._title, self._total, step, self._unit, self._stream, self._clock)
         if self._shown is not None:
             self._shown.update(step)

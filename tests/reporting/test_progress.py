@@ -5,7 +5,13 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from chimeramix_jax.reporting.progress import SECONDS_BETWEEN_LINES, ProgressOfLongWork, StageProgress, duration
+from chimeramix_jax.reporting.progress import (
+    SECONDS_BETWEEN_LINES,
+    SECONDS_OF_LONG_WORK,
+    ProgressOfLongWork,
+    StageProgress,
+    duration,
+)
 
 
 class Clock:
@@ -198,8 +204,8 @@ def shown_of_work(clock, seconds, images=100, stream_of=io.StringIO):
 
 @pytest.mark.parametrize("stream_of", [io.StringIO, Terminal])
 def test_quick_work_shows_nothing(clock, stream_of):
-    assert shown_of_work(clock, SECONDS_BETWEEN_LINES - 0.1, stream_of=stream_of) == ""
-    assert shown_of_work(clock, 100 * SECONDS_BETWEEN_LINES, images=1, stream_of=stream_of) == ""
+    assert shown_of_work(clock, SECONDS_OF_LONG_WORK - 0.1, stream_of=stream_of) == ""
+    assert shown_of_work(clock, 100 * SECONDS_OF_LONG_WORK, images=1, stream_of=stream_of) == ""
 
 
 def test_long_work_shows_its_progress_and_its_end(clock):
