@@ -38,7 +38,8 @@ from scipy import special
 from benchmarks import overrides
 from benchmarks.speed import processor
 from chimeramix_jax.config import load, override
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.data.image_paths import may_be_image
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.calibration import temperature_of
@@ -199,7 +200,7 @@ def _logits(run: Path, config: ConfigDict, photos: Sequence[Path]) -> Float[np.n
     from chimeramix_jax.training.prediction import CompiledClassifier
 
     pixels = np.stack(
-        [np.asarray(read_square_rgb(path, config.dataset.image_side, config.dataset.fit)) for path in photos]
+        [np.asarray(squared(read_rgb(path), config.dataset.image_side, config.dataset.fit)) for path in photos]
     )
     images = TestSet(resize(pixels, config.classifier.image_side), np.zeros(len(photos), np.int64), 500)
     return images.logits(CompiledClassifier(restore_classifier(run), config).logits)

@@ -143,16 +143,6 @@ def finished_name(name: str) -> str:
     return name[1:].rpartition(".part")[0].rpartition(".")[0]
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Deletes the temporary files in a folder that are left of writes whose process was killed.
-
-    No other process may be writing there.
-    """
-    for path in folder.iterdir():
-        if is_unfinished(path.name) and path.is_file():
-            path.unlink()
-
-
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Provides a temporary folder to fill, and renames it to the target at the end of the ``with`` statement.

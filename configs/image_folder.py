@@ -8,7 +8,9 @@ The folder contains ``<class>/*`` or, if you have test images, ``train/<class>/*
 ``test/`` a fixed share of every class is held out for testing. All training images are used
 (``--config.max_labels_per_class=10`` uses ten of each class), centre-cropped and resized to 32x32, which shows whether
 the classes can be distinguished at all. ``--config.dataset.fit=pad`` shows whole photos instead of their central
-squares. ``image_folder_gpu.py`` has a higher resolution, for a GPU.
+squares. Photos are mirrored in training and prediction; if classes are mirror images of each other, as left and right
+hands, turn both off with ``--config.augment.horizontal_flip=false`` (in Python, also ``evaluation.mirror``).
+``image_folder_gpu.py`` has a higher resolution, for a GPU.
 
 ``--config.dataset.name=tfds:NAME`` instead of a directory takes the images of a data set of TensorFlow Datasets, and
 ``--config.dataset.directory=trainval.txt`` those of a published list of files (``docs/datasets.md``).

@@ -36,17 +36,15 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_what_a_killed_write_leaves_can_be_deleted_and_nothing_else_is(tmp_path):
+def test_what_a_killed_write_leaves_is_recognized_by_its_name(tmp_path):
     killed = "import os, signal; from pathlib import Path; from chimeramix_jax import files; "
     killed += "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); files.write_bytes(Path('a.json'), b'new')"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert left.read_bytes() == b"new"
-    (tmp_path / "of a user.part").write_text("kept")
-    (tmp_path / f"{left.name[:-5]}.folder.part").mkdir()
-    files.remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"of a user.part", f"{left.name[:-5]}.folder.part"}
+    assert files.is_unfinished(left.name)
+    assert not any(map(files.is_unfinished, ("of a user.part", f"{left.name[:-5]}.folder.part")))
 
 
 def test_a_value_that_json_cannot_represent_leaves_no_file(tmp_path):
@@ -240,8 +238,7 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path, monkeypatch, 
     of_earlier_versions = f".{'n' * 200}.0123456789abcdef.part"
     (tmp_path / of_earlier_versions).touch()
     assert len(os.listdir(tmp_path)) == 4
-    files.remove_unfinished(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == sorted(["folder", name])
+    assert sorted(filter(lambda left: not files.is_unfinished(left), os.listdir(tmp_path))) == ["folder", name]
 
 
 def test_a_write_protected_file_is_refused_beforehand(tmp_path, monkeypatch):

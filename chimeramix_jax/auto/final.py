@@ -320,7 +320,7 @@ def _choice_with_changes(record: Record, workdir: Workdir, config: ConfigDict) -
 
 def _own_record(record: Record | None, config: ConfigDict, workdir: Workdir, *, measuring: bool = False) -> Record:
     """Returns the record to continue; raises InputError if the directory belongs to something else."""
-    requested = settings.config_to_dict(config)
+    requested = settings.config_to_dict(settings.with_absolute_paths(config))
     if record is None:
         if workdir.has_config():
             raise InputError(

@@ -14,19 +14,20 @@ from chimeramix_jax.runtime import stopping
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
-_LESS_MEMORY = (
-    "smaller batches need less memory (batch_size of --config.generator, --config.classifier and --config.evaluation), "
-    "and so do fewer seeds at once (--config.seeds_per_call)"
-)
-
 
 def say(message: str) -> None:
     """Prints one line on standard error."""
     print(f"chimeramix: {without_control(in_one_line(message))}", file=sys.stderr)
 
 
-def exit_code_of(action: Callable[[], int], after_stop: str) -> int:
-    """Calls the action and returns its exit code; an expected error becomes one line (``after_stop`` if stopped)."""
+def exit_code_of(action: Callable[[], int], after_stop: str, less_memory: str = "") -> int:
+    """Calls the action and returns its exit code; an expected error becomes one line.
+
+    Args:
+        action: returns the exit code.
+        after_stop: what the user should know if it is stopped.
+        less_memory: how the user could make it need less memory, with flags that it takes; empty: nothing is known.
+    """
     try:
         return action()
     except (InputError, StorageError, NonFiniteError) as error:
@@ -39,14 +40,14 @@ def exit_code_of(action: Callable[[], int], after_stop: str) -> int:
         say(f"interrupted; {after_stop}")
         return INTERRUPTED
     except (OSError, MemoryError, RuntimeError) as error:
-        message = _out_of_room(error)
+        message = _out_of_room(error, less_memory)
         if message is None:
             raise
         say(message)
         return StorageError.exit_code
 
 
-def _out_of_room(error: Exception) -> str | None:
+def _out_of_room(error: Exception, less_memory: str) -> str | None:
     """What to print where an error of a library means that a disk or memory is full; None for any other error."""
     if isinstance(error, OSError):
         if error.errno not in (*files.NO_ROOM, *files.CLOSED):
@@ -56,7 +57,7 @@ def _out_of_room(error: Exception) -> str | None:
     if not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):  # a status of XLA, which JAX raises
         return None
     first_line = str(error).strip().partition("\n")[0]  # XLA adds tables of buffers
-    return f"out of memory: {first_line or 'on the host'}; {_LESS_MEMORY}"
+    return f"out of memory: {first_line or 'on the host'}{less_memory and '; '}{less_memory}"
 
 
 def quiet_libraries() -> None:

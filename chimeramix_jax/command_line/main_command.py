@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
+from chimeramix_jax.auto.record import Record
 from chimeramix_jax.command_line import actions, changed_settings, exits, time_limit
 from chimeramix_jax.command_line.flags import Arguments, Flag, parse, refuse_unknown
 from chimeramix_jax.command_line.help_text import Entry, Help
@@ -23,9 +24,10 @@ CHECK = "check"  # the stage that only looks at the data
 UPDATE = "update"  # the stage that trains again if the photos have changed
 USES = ("predict", "generate", "export")  # stages that use what a run has trained, and change nothing in it
 
-_OF_A_RUN = (*USES, CHECK, UPDATE, *settings.MEASURING_STAGES)  # without --config, these take the settings from the run
+_OF_A_RUN = (*USES, CHECK, UPDATE, *settings.MEASURING_STAGES)  # stages that use a run, and begin none
+_TRAINING = tuple(stage for stage in settings.STAGES if stage not in settings.MEASURING_STAGES)
 _TAKEN_BY = {  # the flags that only some stages take
-    "retrain": tuple(stage for stage in settings.STAGES if stage not in settings.MEASURING_STAGES),
+    "retrain": _TRAINING,
     "generator_workdir": settings.STAGES,
     "folds": (*settings.STAGES, CHECK),
     "fold_repeats": (*settings.STAGES, CHECK),
@@ -86,7 +88,7 @@ HELP = Help(
                 "config=FILE[:EXPERIMENT]",
                 "The settings: a Python file, or the name of one in configs/. docs/experiments.md lists the "
                 "experiments, and docs/own_ideas.md says how a file adds experiments, networks and more of your own. "
-                f"Default: {DEFAULT_CONFIG}; stages that use a run read the settings stored with it. On a GPU, the "
+                f"Default: those of the run in --workdir, or else {DEFAULT_CONFIG}. On a GPU, the "
                 "name image_folder stands for image_folder_gpu.",
             ),
             Entry(
@@ -104,9 +106,9 @@ HELP = Help(
         "Where the run is stored": (
             Flag(
                 "workdir=FOLDER",
-                "The run's folder. A run that was interrupted continues from there. Default: a folder in runs/, named "
-                "after data set, experiment and seed. For several seeds: the folder that contains theirs, or a pattern "
-                "such as runs/mine-{seed}.",
+                "The run's folder. A run that was interrupted continues from there, with its own settings if --config "
+                "is left out. Default: a folder in runs/, named after data set, experiment and seed. For several "
+                "seeds: the folder that contains theirs, or a pattern such as runs/mine-{seed}.",
             ),
         ),
         "What to train or measure": (
@@ -225,10 +227,10 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     rest = changed_settings.spelled_out([*overrides, *rest])
     if "seed" in settings.overridden(rest) and _requested_seeds(rest):
         raise InputError("seed: was set, but seeds lists the seeds to train; give only one of the two")
+    _refuse_model_file(parsed)
     parsed.source, parsed.overrides = parsed.config, rest
-    is_default = parsed.config is None and (parsed.stage not in _OF_A_RUN or parsed.workdir is None)
-    is_default = is_default and "dataset.name" not in settings.overridden(rest)
-    parsed.config = _settings_to_change(parsed, rest)
+    of_run = _settings_of_run(parsed, rest) if parsed.config is None and parsed.workdir is not None else None
+    parsed.config = of_run or settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
     is_timed = "minutes" in settings.overridden(rest)
@@ -236,14 +238,18 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         raise InputError(f"minutes: --stage={parsed.stage} does not take it; it is for all")
     if parsed.config.experiment == settings.AUTO:
         time_limit.refuse_epochs(rest)
+    elif is_timed and of_run is not None:
+        raise InputError(f"--minutes: --workdir={parsed.workdir} holds a run that was begun without it; leave it out")
     elif is_timed:
         source = parsed.source or DEFAULT_CONFIG
         parsed.source, parsed.overrides = time_limit.choice_of_one(source, parsed.config, rest)
     if parsed.source and (is_timed or parsed.config.experiment == settings.AUTO):
         parsed.config = time_limit.settings_of(parsed.source, parsed.overrides)
+    stored = of_run is not None or parsed.stage in _OF_A_RUN
     try:
-        settings.check(parsed.config, environment=parsed.stage not in USES, stored=parsed.stage in _OF_A_RUN)
+        settings.check(parsed.config, environment=parsed.stage not in USES, stored=stored)
     except InputError as error:
+        is_default = parsed.source is None and of_run is None and "dataset.name" not in settings.overridden(rest)
         if is_default and str(error).startswith(_OF_OWN_PHOTOS):
             raise InputError(
                 f"{error}; without --config, the data set is {DEFAULT_CONFIG}: add --config=image_folder"
@@ -268,35 +274,55 @@ def after_stop(parsed: Arguments) -> str:
     return f"the same command continues the {'update' if parsed.stage == UPDATE else 'run'}"
 
 
-def _settings_to_change(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict:
-    """The settings that ``--config.KEY=VALUE`` changes: a config file's or, for a stage that uses a run, that run's.
+def less_memory(parsed: Arguments) -> str:
+    """How the user could make the stage need less memory, with flags that it takes; empty: nothing is known."""
+    evaluation = "--config.evaluation.batch_size"
+    if parsed.stage in ("predict", *settings.MEASURING_STAGES):
+        return f"smaller batches need less memory ({evaluation}, here {parsed.config.evaluation.batch_size})"
+    if parsed.stage not in settings.STAGES:
+        return ""
+    seeds = ", and so do fewer seeds at once (--config.seeds_per_call)" if parsed.config.seeds else ""
+    return (
+        "smaller batches need less memory (batch_size of --config.generator, --config.classifier and "
+        f"--config.evaluation; the first two in a new --workdir){seeds}"
+    )
 
-    A model file takes the place of the run for the stages that need only its classifier.
 
-    If several seeds are measured, these are the settings of the first; the others differ only in their seed.
+def _settings_of_run(parsed: Arguments, overrides: Sequence[str]) -> ConfigDict | None:
+    """Returns the settings of the run in ``--workdir``, which ``--config.KEY=VALUE`` changes; None if it holds none.
+
+    A model file takes the place of the run for the stages that need only its classifier. Of a choice of a recipe, these
+    are the settings that it was begun with, for the stages that continue it.
+
+    For several seeds, these are the settings of the first; the others differ only in their seed.
     """
-    if parsed.workdir is not None and model_archive.is_file(parsed.workdir):
-        if parsed.stage not in _TAKE_MODEL_FILES:
-            raise InputError(
-                f"--workdir={parsed.workdir}: is a file; --stage={parsed.stage} needs a run's folder, and only "
-                f"{', '.join(_TAKE_MODEL_FILES)} also take a model file"
-            )
-        if parsed.config is None:
-            return ModelArchive(parsed.workdir).config
-    elif parsed.config is None and parsed.stage in _OF_A_RUN and parsed.workdir is not None:
-        run = Workdir(parsed.workdir)
-        if parsed.stage == UPDATE:
-            return replacement.stored_settings(run)
-        seeds = _requested_seeds(overrides) if parsed.stage in (CHECK, *settings.MEASURING_STAGES) else ()
-        if seeds:
-            run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
-        if parsed.stage in USES or run.has_config():
-            return run.read_config()
+    if model_archive.is_file(parsed.workdir):
+        return ModelArchive(parsed.workdir).config
+    run = Workdir(parsed.workdir)
+    if parsed.stage == UPDATE:
+        return replacement.stored_settings(run)
+    seeds = _requested_seeds(overrides) if parsed.stage not in USES else ()
+    if seeds:
+        run = Workdir(settings.seed_in(parsed.workdir, seeds[0]))
+    if parsed.stage in _TRAINING and (record := Record.read(run)) is not None:
+        return settings.from_dict(record.requested)
+    if parsed.stage in (*USES, *settings.MEASURING_STAGES) or run.has_config():
+        return run.read_config()
+    if parsed.stage == CHECK:
         raise InputError(
             f"--workdir={parsed.workdir}: holds no run, so --stage={parsed.stage} also needs --config, such as "
             f"--config={DEFAULT_CONFIG}"
         )
-    return settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
+    return None
+
+
+def _refuse_model_file(parsed: Arguments) -> None:
+    """Raises InputError if ``--workdir`` is a file and the stage needs more than a model file."""
+    if parsed.workdir is not None and parsed.stage not in _TAKE_MODEL_FILES and model_archive.is_file(parsed.workdir):
+        raise InputError(
+            f"--workdir={parsed.workdir}: is a file; --stage={parsed.stage} needs a run's folder, and only "
+            f"{', '.join(_TAKE_MODEL_FILES)} also take a model file"
+        )
 
 
 def _requested_seeds(overrides: Sequence[str]) -> Sequence[int]:

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     except InputError as error:
         exits.say(str(error))
         return error.exit_code
-    return exits.exit_code_of(lambda: subcommand.perform(parsed), subcommand.after_stop(parsed))
+    less_memory = subcommand.less_memory(parsed) if hasattr(subcommand, "less_memory") else ""
+    return exits.exit_code_of(lambda: subcommand.perform(parsed), subcommand.after_stop(parsed), less_memory)
 
 
 def choose(arguments: Sequence[str]) -> tuple[ModuleType, Sequence[str]]:

@@ -104,7 +104,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     elif (run := Workdir(parsed.run)).has_config():
         parsed.config = run.read_config()
     else:
-        raise InputError(f"RUN: {parsed.run} is neither a run's folder, which has a config.json, nor a model file")
+        raise run.no_run("RUN", ", and is not a model file")
     settings.check(parsed.config, environment=False, stored=True)
     return parsed
 
@@ -116,13 +116,13 @@ def perform(parsed: Arguments) -> int:
     exits.quiet_libraries()
     # The socket first, so that a port that is taken is answered at once.
     with listening.listening_socket(parsed.host, parsed.port) as opened, stopping.ending_at_once():
-        only_local, address = listening.is_only_local(opened), listening.address_of(opened)
+        only_local, addresses = listening.is_only_local(opened), listening.addresses_of(opened)
         application = _application(parsed).guarded(only_local=only_local)
         if not only_local:
             exits.say(f"--host={parsed.host}: everybody who reaches this machine can use the page; it has no password")
-        print(f"serving {parsed.run}; Ctrl-C ends it", address, sep="\n", flush=True)
+        print(f"serving {parsed.run}; Ctrl-C ends it", *addresses, sep="\n", flush=True)
         if parsed.open:
-            threading.Thread(target=_open, args=(address,), daemon=True).start()
+            threading.Thread(target=_open, args=addresses[:1], daemon=True).start()
         listening.serve(application, opened)
     return 0
 

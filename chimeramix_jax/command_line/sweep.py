@@ -40,8 +40,8 @@ HELP = Help(
         "Which runs": (
             Flag(
                 "datasets=NAMES",
-                "Config files: names in configs/, patterns such as 'cifair*', or paths. On a GPU, image_folder still "
-                "has the settings for a CPU; name image_folder_gpu. Required.",
+                "Config files: names in configs/, patterns such as 'cifair*', or paths. Required. Here, image_folder "
+                "means the settings for a CPU on every machine; image_folder_gpu names those for a GPU.",
             ),
             Flag(
                 "experiments=NAMES",

@@ -56,7 +56,8 @@ HELP = Help(
         "What to search": (
             Flag(
                 "config=FILE[:EXPERIMENT]",
-                "The settings to begin with: a file, or one in configs/. Required.",
+                "The settings to begin with: a file, or one in configs/. Required. Here, image_folder means the "
+                "settings for a CPU on every machine; image_folder_gpu names those for a GPU.",
             ),
             Entry("--config.KEY=VALUE", "Change one setting of all trials."),
             Flag(

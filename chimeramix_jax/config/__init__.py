@@ -38,4 +38,12 @@ from chimeramix_jax.config.own_code import CODES, codes
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides
-from chimeramix_jax.config.storing import config_to_dict, flatten, from_dict, from_json, to_json
+from chimeramix_jax.config.storing import (
+    PATHS,
+    config_to_dict,
+    flatten,
+    from_dict,
+    from_json,
+    to_json,
+    with_absolute_paths,
+)

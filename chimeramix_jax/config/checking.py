@@ -300,7 +300,7 @@ def _check_evaluation(settings: Mapping[str, Any]) -> None:
     if settings["evaluation.mirror"] and not settings["augment.horizontal_flip"]:
         raise InputError(
             "evaluation.mirror: True, but with augment.horizontal_flip False the classifier never sees mirror images; "
-            "both must be True, or evaluation.mirror False"
+            "both must be True, or both off: --config.augment.horizontal_flip=false --config.evaluation.mirror=false"
         )
     if settings["evaluation.crops"] > 1 and settings["augment.crop_padding_fraction"] * settings[_SIDE] < 1:
         raise InputError(

@@ -25,6 +25,8 @@ from chimeramix_jax.extensions import registry, running
 from chimeramix_jax.extensions.registry import Registration
 from chimeramix_jax.paths import local_path, refuse_address
 
+_FLIP, _MIRROR = "augment.horizontal_flip", "evaluation.mirror"
+
 
 def load(source: str) -> ConfigDict:
     """Calls ``get_config`` of a config file and returns its settings, locked (no new keys), each checked by itself.
@@ -140,10 +142,13 @@ class _IntegerOrNone(flags.ArgumentParser[int | None]):
 def override(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
     """Changes settings in place by arguments ``--config.KEY=VALUE``, and returns all other arguments.
 
+    An argument that turns off mirror images in training also does in prediction, unless another one says otherwise.
+
     Raises InputError for an unknown key, or a value of the wrong type, and for another experiment: its name alone would
     change nothing but the name.
     """
-    for key in overridden(arguments):
+    changed = overridden(arguments)
+    for key in changed:
         check_key(key, SETTINGS)
     before = config.get("experiment")
     config_flags.register_flag_parser_for_type(int, _IntegerOrNone())
@@ -154,6 +159,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
         rest = parsed(["", *arguments], known_only=True)[1:]
     except (flags.Error, ValueError) as error:
         raise InputError(_explain(str(error))) from None
+    if _FLIP in changed and _MIRROR not in changed and not config.augment.horizontal_flip:
+        config.evaluation.mirror = False
     if config.get("experiment") != before:
         raise InputError(
             f"experiment: {config.experiment!r}, but the settings are those of {before!r}; choose an experiment behind "

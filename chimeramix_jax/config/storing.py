@@ -1,8 +1,10 @@
 """Converts settings to plain dictionaries and JSON, and back."""
 
+import copy
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -11,6 +13,8 @@ from chimeramix_jax.config import defaults, own_code, retired
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.files import plain
 from chimeramix_jax.stored_format import marked, unmarked
+
+PATHS = ("dataset.archive", "dataset.data_dir", "dataset.directory", "dataset.image_directory")  # on this machine
 
 _STORED = "stored settings"  # what messages call them where their file is not known
 
@@ -29,6 +33,16 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 def config_to_dict(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Returns the settings as nested dicts in JSON's types: tuples become lists, None stays None."""
     return plain(config.to_dict() if isinstance(config, ConfigDict) else config)
+
+
+def with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """Returns a copy whose relative paths are absolute, so that it means the same in any folder; ``~`` stays."""
+    copied = copy.deepcopy(config)
+    for key in PATHS:
+        group, _, name = key.partition(".")
+        if (path := config[group][name]) and not path.startswith("~"):
+            copied[group][name] = str(Path(path).absolute())
+    return copied
 
 
 def to_json(config: Mapping[str, Any] | ConfigDict) -> str:

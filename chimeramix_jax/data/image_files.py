@@ -1,16 +1,15 @@
-"""Reads image files in any format that Pillow knows as RGB images, optionally as squares of a given side."""
+"""Reads image files in any format that Pillow knows as RGB images."""
 
 import functools
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_metadata, pillow_warnings
-from chimeramix_jax.data.fitting import squared
-from chimeramix_jax.data.image_paths import is_raw
+from chimeramix_jax.data.image_paths import MOST_NAMED, is_raw
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.runtime import invocation
 
@@ -35,19 +34,46 @@ _UPRIGHT = {
 class UnreadableImageError(InputError):
     """A file cannot be read as an image. ``reason`` continues a sentence that begins with ``path``."""
 
-    def __init__(self, named_by: str, path: Path, reason: str):
-        """Creates the message; ``named_by`` is the setting or flag that names the file."""
+    def __init__(self, named_by: str, path: Path, reason: str, of_several: str, *, says_what_to_do: bool = False):
+        """Creates the message.
+
+        Args:
+            named_by: the setting or flag that names the file.
+            path: the file.
+            reason: continues a sentence that begins with the path.
+            of_several: the same for a sentence that begins with a number of files.
+            says_what_to_do: whether the reason says what to do about it.
+        """
         super().__init__(f"{named_by}: {path} {reason}")
-        self.path, self.reason = path, reason
+        self.path, self.reason, self.of_several, self.says_what_to_do = path, reason, of_several, says_what_to_do
 
 
 class UnreadableFilesError(InputError):
-    """Some of a user's own images cannot be read; the message names all of them."""
+    """Some of a user's own images cannot be read; the message says why, and names the first."""
 
 
-def read_square_rgb(path: Path, side: int, fit: Fit = "crop", *, named_by: str = "dataset.directory") -> Image.Image:
-    """Reads an image with ``read_rgb`` and fits it into a square with ``squared``."""
-    return squared(read_rgb(path, named_by=named_by), side, fit)
+def unreadable_files(named_by: str, errors: Sequence[UnreadableImageError]) -> UnreadableFilesError:
+    """Returns an error about all of a user's own images that cannot be read, by reason; it names at most five."""
+    repair = "" if all(error.says_what_to_do for error in errors) else "repair or remove them, "
+    advice = f"{repair}or skip them with --config.dataset.skip_unreadable"
+    if len(errors) == 1:
+        return UnreadableFilesError(f"{errors[0]} ({advice.replace('them', 'it')})")
+    by_reason: dict[str, list[UnreadableImageError]] = {}
+    for error in errors:
+        by_reason.setdefault(error.reason, []).append(error)
+    groups, left = list(by_reason.values()), MOST_NAMED
+    listed = []
+    for others, group in zip(reversed(range(min(len(groups), MOST_NAMED))), groups, strict=False):
+        named = [str(error.path) for error in group[: left - others]]  # so that every other reason gets a file, too
+        left -= len(named)
+        more = f" and {len(group) - len(named)} more" if len(named) < len(group) else ""
+        reason = group[0].reason if len(group) == 1 else group[0].of_several
+        listed.append(f"{len(group)} {reason} ({', '.join(named)}{more})")
+    if other := sum(map(len, groups[MOST_NAMED:])):
+        listed.append(f"{other} cannot be read for other reasons")
+    if len(errors) > MOST_NAMED:
+        advice += "; --stage=check lists all of them in check.json"
+    return UnreadableFilesError(f"{named_by}: {len(errors)} files cannot be read: {'; '.join(listed)}; {advice}")
 
 
 def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
@@ -71,28 +97,43 @@ def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
     """Reads an image; in errors, its file is called ``name``."""
     unreadable = functools.partial(UnreadableImageError, named_by, name)
     if is_raw(name.name):  # Pillow would read the small preview in many of them
-        raise unreadable("is a camera raw file, which is not read; convert it to JPEG, PNG or TIFF first")
+        convert = "to JPEG, PNG or TIFF first"
+        raise unreadable(
+            f"is a camera raw file, which is not read; convert it {convert}",
+            f"are camera raw files, which are not read; convert them {convert}",
+            says_what_to_do=True,
+        )
     reads_heic = _enable_heic_if_installed()
     try:
         with pillow_warnings.handled():
             return _upright_rgb(source)
     except UnidentifiedImageError:
         if _is_heic(source) and reads_heic:
-            raise unreadable("is a HEIC photo, but damaged or of a kind that pillow-heif does not read") from None
+            kind = "but damaged or of a kind that pillow-heif does not read"
+            raise unreadable(f"is a HEIC photo, {kind}", f"are HEIC photos, {kind}") from None
         if _is_heic(source):
-            how = invocation.installing("pillow-heif")
-            raise unreadable(f"is a HEIC photo, which needs the package pillow-heif: {how}") from None
-        raise unreadable("is not an image that Pillow can read") from None
+            package = f"the package pillow-heif: {invocation.installing('pillow-heif')}"
+            raise unreadable(
+                f"is a HEIC photo, which needs {package}",
+                f"are HEIC photos, which need {package}",
+                says_what_to_do=True,
+            ) from None
+        raise unreadable("is not an image that Pillow can read", "are not images that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise unreadable(f"has more than {Image.MAX_IMAGE_PIXELS} pixels; reduce its size first") from None
+        pixels = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
+        raise unreadable(
+            f"has {pixels}; reduce its size first", f"have {pixels}; reduce their size first", says_what_to_do=True
+        ) from None
     except PermissionError:
-        raise unreadable("cannot be read: permission denied") from None
+        denied = "cannot be read: permission denied"
+        raise unreadable(denied, denied) from None
     except FileNotFoundError:
-        raise unreadable("does not exist") from None
+        raise unreadable("does not exist", "do not exist") from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise errors of many classes for a damaged file
-        raise unreadable(f"is damaged or of an unknown kind ({one_line(error)})") from error
+        kind = f"damaged or of an unknown kind ({one_line(error)})"
+        raise unreadable(f"is {kind}", f"are {kind}") from error
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

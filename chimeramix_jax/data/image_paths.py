@@ -33,7 +33,7 @@ _RAW_SUFFIXES = (
     *(".3fr", ".iiq", ".x3f", ".erf", ".kdc", ".mrw", ".rwl"),
 )
 
-MOST_NAMED = 5  # ignored files that a warning names
+MOST_NAMED = 5  # ignored or unreadable files that a message names
 
 _ANY_FOLDERS = "**"  # in a pattern
 

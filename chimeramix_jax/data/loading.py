@@ -91,9 +91,11 @@ def _parts_of(
 ) -> "_Parts":
     """Returns the few-shot subset, what is held out, and the rest of the published splits.
 
-    With ``only_folds``, nothing is held out of a train split that has no test split beside it.
+    With ``only_folds``, nothing is held out of a train split that has no test split beside it, and neither is if the
+    run is evaluated on validation images of their own.
     """
-    divided = set(splits) == {"train"} and not only_folds
+    on_own_validation = dataset_config.evaluate_on == "validation" and "validation" in splits
+    divided = "test" not in splits and not only_folds and not on_own_validation
     train = splits["train"]
     others = {name: examples for name, examples in splits.items() if name != "train"}
     if divided:

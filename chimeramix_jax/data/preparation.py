@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry
 from chimeramix_jax.data.builders.by_name import make_builder
+from chimeramix_jax.data.image_paths import MOST_NAMED
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.wording import counted
@@ -53,9 +54,12 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     while not is_new and skipped_files(builder) and (make := builder.trying_again()) is not None:
         builder, is_new = _opened(entry, make)
     if skipped := skipped_files(builder):
-        number = counted(len(skipped), "file")
-        message = f"dataset.skip_unreadable: skipped {number} that cannot be read: {', '.join(skipped)}"
-        warnings.warn(message, SkippedWarning, stacklevel=2)
+        more = len(skipped) - MOST_NAMED
+        rest = f" and {more} more; check.json lists all of them" if more > 0 else ""
+        message = (
+            f"skipped {counted(len(skipped), 'file')} that cannot be read: {', '.join(skipped[:MOST_NAMED])}{rest}"
+        )
+        warnings.warn(f"dataset.skip_unreadable: {message}", SkippedWarning, stacklevel=2)
     return builder
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 4.0  # if the output is not a terminal, so that nobody takes a run for dead
+SECONDS_OF_LONG_WORK = 10.0  # more than a few hundred photos and the compilation for them take
 
 _REDRAWS_PER_SECOND = 4
 _BAR_WIDTH = 10
@@ -151,6 +152,42 @@ class StageProgress:
             return 0.0
         step, moment = self._timed_from
         return (work(self._step) - work(step)) / max(self._updated_at - moment, 1e-9)
+
+
+class ProgressOfLongWork:
+    """Shows the progress of work once it has taken ``SECONDS_OF_LONG_WORK`` seconds; quicker work shows nothing.
+
+    Use it in a ``with`` statement.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total_steps: int,
+        unit: str,
+        stream: io.TextIOBase | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepares the display; the arguments are those of ``StageProgress``."""
+        self._title, self._total, self._unit, self._stream, self._clock = title, total_steps, unit, stream, clock
+        self._first_update: float | None = None
+        self._shown: StageProgress | None = None
+
+    def update(self, step: int) -> None:
+        """Reports that ``step`` steps are complete; the time counts from the first report."""
+        now = self._clock()
+        self._first_update = now if self._first_update is None else self._first_update
+        if self._shown is None and now - self._first_update >= SECONDS_OF_LONG_WORK and step < self._total:
+            self._shown = StageProgress(self._title, self._total, step, self._unit, self._stream, self._clock)
+        if self._shown is not None:
+            self._shown.update(step)
+
+    def __enter__(self) -> "ProgressOfLongWork":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown is not None:
+            self._shown.close()
 
 
 class _Screen:

@@ -144,7 +144,7 @@ def temperature_of(source: Workdir | ModelArchive) -> float:
 def _why_not(fitting: Predicted | None, has_own_images: bool) -> str | None:
     """Returns why no temperature can be fitted, and what to do, in a sentence; None if it can."""
     if fitting is None:
-        validation = ", or add validation images (val/)" if has_own_images else ""
+        validation = ", or add validation images (val/ beside train/)" if has_own_images else ""
         return (
             "No temperature was fitted, because fitting it takes images that are neither training nor test images; "
             f"train with --folds=5{validation}."

@@ -37,8 +37,6 @@ Weights = Mapping[str, Float32[np.ndarray, "..."]]
 KIND = "chimeramix_jax model"
 
 _ABOUT, _CARD = "model.json", "model_card.md"
-# Settings that are paths on one machine.
-_PRIVATE = ("dataset.archive", "dataset.data_dir", "dataset.directory", "dataset.image_directory")
 _NEEDED: Mapping[str, type] = {"config": dict, "class_names": list, "data": dict, "epoch": int}
 _LARGEST_ABOUT = 100_000_000  # bytes; more are not from this program, and would only fill the memory
 _HEADER_ROOM = 1_000  # bytes that a NumPy file may have besides its numbers
@@ -179,7 +177,7 @@ def content(about: Mapping[str, Any], weights: Weights, card: bytes | None = Non
 def without_paths(about: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a copy in which settings, at any depth, name no folders of this machine."""
     copy = {key: without_paths(value) if isinstance(value, Mapping) else value for key, value in about.items()}
-    for group, _, name in (key.partition(".") for key in _PRIVATE):
+    for group, _, name in (key.partition(".") for key in settings.PATHS):
         if isinstance(copy.get(group), dict) and name in copy[group]:
             copy[group][name] = ""
     return copy

@@ -35,13 +35,7 @@ def stored_settings(workdir: Workdir) -> ConfigDict:
     if workdir.replacing.exists():
         new = new_run(workdir)
         return (new if new.config.exists() else workdir).read_config(half_replaced=True)
-    if workdir.has_config():
-        return workdir.read_config()
-    if workdir.auto_record.exists():
-        raise InputError(f"--workdir={workdir.path}: holds a run that is not finished; finish it first")
-    seeds = sorted(path.parent for path in workdir.path.glob("*/config.json"))
-    hint = f"; an update is of a single run, such as {seeds[0]}" if seeds else ""
-    raise InputError(f"--workdir={workdir.path}: holds no run to update{hint}")
+    return workdir.read_config()
 
 
 def name_of_old(workdir: Workdir) -> str:
@@ -100,8 +94,7 @@ def discard(workdir: Workdir) -> None:
     for record in (workdir.replacing, workdir.update / _REPLACED):
         record.unlink(missing_ok=True)
     if workdir.update.exists():
-        files.remove_unfinished(workdir.update)  # a kill may have come while a record was being written
-        workdir.update.rmdir()
+        shutil.rmtree(workdir.update)  # with what a kill, a file manager or somebody has left in it
 
 
 def _delete_new_run(workdir: Workdir) -> None:

@@ -23,7 +23,7 @@ from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.calls import State
-from chimeramix_jax.training.checkpoints import StageCheckpoints
+from chimeramix_jax.training.checkpoints import StageCheckpoints, unfinished
 from chimeramix_jax.training.classification_step import evaluated, evaluated_entries
 from chimeramix_jax.training.members import member_directories
 from chimeramix_jax.training.networks import (
@@ -136,14 +136,11 @@ def finished_classifier(source: Workdir | ModelArchive, config: ConfigDict) -> T
     """Returns the classifier of a run or a model file; raises InputError unless it was trained to its last epoch."""
     if isinstance(source, ModelArchive):
         return TrainedClassifier.archived(source)
-    unfinished = InputError(
-        f"{source.classifier}: holds no finished classifier; train it first with --stage=classifier"
-    )
     if not source.classifier.exists():
-        raise unfinished
+        raise unfinished(source.classifier, "classifier")
     trained = TrainedClassifier.newest(source.classifier)
     if trained.epochs < config.classifier.epochs:
-        raise unfinished
+        raise unfinished(source.classifier, "classifier")
     return trained
 
 

@@ -185,10 +185,32 @@ class Workdir:
             config = settings.from_json(self.config.read_text(encoding="utf-8"), self.config)
             lookup.remember_copies(self.extensions)
             return config
+        except FileNotFoundError:
+            raise self.no_run() from None
         except OSError as error:
             raise InputError(f"{self.config}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
             raise InputError(f"{self.config}: cannot be read: {error}") from None
+
+    def no_run(self, named_by: str = "--workdir", instead: str = "") -> InputError:
+        """Returns an error that says that there is no run here, and where one probably meant is.
+
+        Args:
+            named_by: the flag or argument that names the directory.
+            instead: how the sentence goes on if no run lies near.
+        """
+        runs = sorted(path.parent for path in self.path.glob("*/config.json") if _is_run(path.parent))
+        if self.auto_record.exists():
+            hint = "; the choice of a recipe is not finished; finish it with the command that began it"
+        elif len(runs) > 1:
+            hint = f"; did you mean one of the {len(runs)} runs in it, such as {runs[0]}?"
+        elif runs:
+            hint = f"; did you mean {runs[0]}?"
+        elif self.check_findings.exists():
+            hint = ", only what --stage=check found; train it first"
+        else:
+            hint = instead
+        return InputError(f"{named_by}={self.path}: holds no run{hint}")
 
     def _refuse_half_replaced(self) -> None:
         """Raises InputError if an update was killed while its files were taking the place of the old ones.
@@ -215,7 +237,7 @@ class Workdir:
     def claim(self, config: ConfigDict) -> None:
         """Records the settings; later runs in this directory must have the same."""
         lookup.keep_copies(self.extensions, settings.codes(config))
-        files.write_bytes(self.config, settings.to_json(config).encode())
+        files.write_bytes(self.config, settings.to_json(settings.with_absolute_paths(config)).encode())
 
     def read_data(self) -> DataIdentity | None:
         """Returns the identity of the run's data, or None if it is not recorded, as in runs of earlier versions."""

@@ -12,6 +12,10 @@ from chimeramix_jax.serve.guard import Guard, is_loopback
 
 MOST_CONNECTIONS = 200
 
+_ALL = ("0.0.0.0", "::")  # what stands for all addresses of a machine
+# Addresses of documentation (RFC 5737, RFC 3849): the system chooses the way to them as for any other machine.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+
 
 @contextlib.contextmanager
 def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
@@ -36,12 +40,32 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
         yield opened
 
 
-def address_of(opened: socket.socket) -> str:
-    """Returns the address to open in a browser: with this machine's name if the socket listens at all addresses."""
+def addresses_of(opened: socket.socket) -> list[str]:
+    """Returns the addresses to open in a browser, the best for this machine first.
+
+    If the socket listens at all addresses, these are this machine's name, which others need not know, and its address
+    in the local network, if it has one.
+    """
     host, port = opened.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = socket.gethostname()
+    if host not in _ALL:
+        return [_page(host, port)]
+    of_network = _address_in_network(opened.family)
+    return [_page(found, port) for found in (socket.gethostname(), of_network) if found is not None]
+
+
+def _page(host: str, port: int) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _address_in_network(family: socket.AddressFamily) -> str | None:
+    """Returns the address from which this machine would reach others; None if there is none. Sends nothing."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((_ELSEWHERE[family], 9))
+            found = str(asking.getsockname()[0])
+    except (OSError, KeyError):
+        return None
+    return None if found in _ALL or is_loopback(found) else found
 
 
 def is_only_local(opened: socket.socket) -> bool:

@@ -230,7 +230,15 @@ def require_finished(directory: Path, stage: str, epochs: int) -> None:
         InputError: the stage is not finished.
     """
     if not is_finished(directory, epochs):
-        raise InputError(f"{directory}: holds no finished {stage}; train it first with --stage={stage}")
+        raise unfinished(directory, stage)
+
+
+def unfinished(directory: Path, stage: str) -> InputError:
+    """Returns an error that says how to finish a stage of a run, "generator" or "classifier"."""
+    advice = f"finish it with the command that began it, or with --workdir={directory.parent} alone"
+    if stage == "generator":
+        advice = "train it first with --stage=generator"
+    return InputError(f"{directory}: holds no finished {stage}; {advice}")
 
 
 def newest(directory: Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ The maps are class activation maps, which decompose the classifier's logits exac
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Explainer:
         pixels: UInt8[np.ndarray, "batch side side 3"],
         probabilities: Float[np.ndarray, "batch classes"],
         true_classes: Sequence[str | None],
+        progress: Callable[[int], None],
     ) -> None:
         """Draws the images of a batch.
 
@@ -61,6 +62,7 @@ class Explainer:
             probabilities: of all classes.
             true_classes: the class of every file if it is known. A misclassified image is explained against it, any
                 other against its second most probable class.
+            progress: gets the number of pictures of all batches after each of them.
         """
         order = np.argsort(-probabilities, axis=1, kind="stable")
         classes, rivals = order[:, 0], order[:, 1].copy()
@@ -71,6 +73,7 @@ class Explainer:
         for place, path in enumerate(paths):
             pair = int(classes[place]), int(rivals[place])
             self._draw(path, maps[place], pair, probabilities[place], by_folder=true_classes[place] is not None)
+            progress(len(self._rows))
             stopping.raise_if_asked()
 
     def write_table(self) -> None:

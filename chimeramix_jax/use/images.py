@@ -8,9 +8,10 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -21,7 +22,8 @@ from PIL import Image
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.data.fitting import squared
-from chimeramix_jax.data.image_files import read_square_rgb, read_uploaded_rgb, upright_rgb
+from chimeramix_jax.data.identity import image_digest
+from chimeramix_jax.data.image_files import read_rgb, read_uploaded_rgb, upright_rgb
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import printable
 from chimeramix_jax.runtime import stopping
@@ -38,15 +40,17 @@ ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
 Images = ImageLike | Iterable[ImageLike | None]
 
 _Square = UInt8[np.ndarray, "side side 3"]
+_Read = tuple[_Square, str | None]  # an image, and the digest of its pixels before it was resized, if it is needed
 
 
 @dataclass(frozen=True)
 class Named:
-    """What is known of an image before it is read."""
+    """What is known of an image, apart from its pixels."""
 
     name: str  # its file; for an image in memory, its file if Pillow knows it, or else its place, such as "images[3]"
     path: Path | None = None  # None: it is in memory
     true_class: str | None = None  # if its file lies in a folder named after a class; see ``use.labelled_folders``
+    digest: str | None = None  # the ``image_digest`` of its pixels, as read; None: it has not been read, or not needed
 
 
 def named(images: Images, class_names: Sequence[str]) -> Iterable[tuple[Named, object]]:
@@ -61,25 +65,36 @@ def named(images: Images, class_names: Sequence[str]) -> Iterable[tuple[Named, o
     return list(_named([images], class_names))
 
 
-def squares(found: Iterable[tuple[Named, object]], side: int, fit: Fit) -> Iterator[tuple[Named, _Square | InputError]]:
+def squares(
+    found: Iterable[tuple[Named, object]], side: int, fit: Fit, *, with_digests: bool = False
+) -> Iterator[tuple[Named, _Square | InputError]]:
     """Yields each image as RGB in 0..255, upright and fitted into a square; or why it is unreadable.
 
-    The images are in the order of ``found``.
+    The images are in the order of ``found``. ``with_digests`` also computes their digests.
     """
-    ahead: deque[tuple[Named, Future[_Square | InputError]]] = deque()
+    ahead: deque[tuple[Named, Future[_Read | InputError]]] = deque()
+    fitted = partial(_fitted, side=side, fit=fit, with_digest=with_digests)
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as readers:
         for image, value in found:
             if image.path is not None:
-                ahead.append((image, readers.submit(_of_file, image.path, side, fit)))
+                ahead.append((image, readers.submit(_of_file, image.path, fitted)))
             else:  # at once, as Pillow cannot read an open file in two threads
-                ahead.append((image, _finished(_of_memory(image.name, value, side, fit))))
+                ahead.append((image, _finished(_of_memory(image.name, value, fitted))))
             while len(ahead) > _AHEAD * threads:
-                first, pixels = ahead.popleft()
-                yield first, pixels.result()
+                yield _when_read(*ahead.popleft())
         while ahead:
-            first, pixels = ahead.popleft()
-            yield first, pixels.result()
+            yield _when_read(*ahead.popleft())
+
+
+def _fitted(image: Image.Image, *, side: int, fit: Fit, with_digest: bool) -> _Read:
+    digest = image_digest(np.asarray(image)) if with_digest else None
+    return np.asarray(squared(image, side, fit)), digest
+
+
+def _when_read(image: Named, reading: "Future[_Read | InputError]") -> tuple[Named, _Square | InputError]:
+    read = reading.result()
+    return (image, read) if isinstance(read, InputError) else (replace(image, digest=read[1]), read[0])
 
 
 def _are_several(images: Iterable[object]) -> bool:
@@ -106,12 +121,12 @@ def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tup
                 yield Named(printable(file) if file else f"images[{place}]"), image
 
 
-def _of_file(path: Path, side: int, fit: Fit) -> _Square | InputError:
+def _of_file(path: Path, fitted: Callable[[Image.Image], _Read]) -> _Read | InputError:
     """Reads a file; returns errors, so that they are in order with the images."""
     try:
         if not path.exists() or path.is_file():
-            return np.asarray(read_square_rgb(path, side, fit, named_by="--images"))
-        return np.asarray(squared(read_uploaded_rgb(_of_pipe(path), str(path), named_by="--images"), side, fit))
+            return fitted(read_rgb(path, named_by="--images"))
+        return fitted(read_uploaded_rgb(_of_pipe(path), str(path), named_by="--images"))
     except InputError as error:
         return error
     except OSError as error:
@@ -137,9 +152,9 @@ def _of_pipe(path: Path) -> bytes:
     return content.result()
 
 
-def _of_memory(name: str, value: object, side: int, fit: Fit) -> _Square | InputError:
+def _of_memory(name: str, value: object, fitted: Callable[[Image.Image], _Read]) -> _Read | InputError:
     try:
-        return np.asarray(squared(upright_rgb(_pillow_image(name, value)), side, fit))
+        return fitted(upright_rgb(_pillow_image(name, value)))
     except InputError as error:
         return error
     except MemoryError:
@@ -165,7 +180,7 @@ def _pillow_image(name: str, value: object) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array)
 
 
-def _finished(result: _Square | InputError) -> "Future[_Square | InputError]":
-    future: Future[_Square | InputError] = Future()
+def _finished(result: _Read | InputError) -> "Future[_Read | InputError]":
+    future: Future[_Read | InputError] = Future()
     future.set_result(result)
     return future

@@ -3,7 +3,8 @@
 import itertools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -13,8 +14,11 @@ from chimeramix_jax.config import catalog
 from chimeramix_jax.data.image_files import UnreadableFilesError
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.progress import ProgressOfLongWork
 from chimeramix_jax.runs.calibration import temperature_of
+from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import finished_classifier, source_of
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training.prediction import CompiledClassifier
 from chimeramix_jax.use import outputs
@@ -23,6 +27,8 @@ from chimeramix_jax.use.images import Images, Named, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_NAMED = 5  # unreadable images in an error
+
+_Item = TypeVar("_Item")
 
 Probabilities = Float[np.ndarray, "batch classes"]
 Row = Float[np.ndarray, "classes"]
@@ -39,7 +45,8 @@ def predict(
 ) -> list[Prediction]:
     """Classifies images, which are prepared like those of an image folder's test split.
 
-    Restores the classifier in every call; a ``Predictor`` restores it once.
+    Restores the classifier in every call; a ``Predictor`` restores it once. Where it takes long, standard error shows
+    the progress.
 
     Probabilities are calibrated by the run's temperature, if it has one (``docs/calibration.md``).
 
@@ -66,7 +73,7 @@ def predict(
         Stopped: the program was asked to stop.
     """
     _check_threshold(reject_below)
-    return Predictor(workdir, config=config).predict(images, explain=explain, reject_below=reject_below)
+    return Predictor(workdir, config=config)._predictions(images, explain, reject_below, shows_progress=True)
 
 
 class Predictor:
@@ -85,18 +92,29 @@ class Predictor:
         self.network = trained.network
         self.temperature = temperature_of(source)  # 1 if none was fitted
         self._classifier = CompiledClassifier(trained.network, self.config)
+        self._training_images = _training_images(source)
         self._compiled_sizes: set[int] = set()
         self._compiling = threading.Lock()
 
     def predict(
         self, images: Images, *, explain: str | os.PathLike[str] | None = None, reject_below: float | None = None
     ) -> list[Prediction]:
-        """Classifies images like the function ``predict``, and raises the same errors."""
+        """Classifies images like the function ``predict``, and raises the same errors, but shows no progress."""
+        return self._predictions(images, explain, reject_below)
+
+    def _predictions(
+        self,
+        images: Images,
+        explain: str | os.PathLike[str] | None,
+        reject_below: float | None,
+        *,
+        shows_progress: bool = False,
+    ) -> list[Prediction]:
         _check_threshold(reject_below)
         if explain is not None:
             outputs.refuse_among_photos(outputs.target(explain, "--explain"), "--explain", images, self.config)
         with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
-            predictions = list(self._stream(images, explainer, reject_below))
+            predictions = list(self._stream(images, explainer, reject_below, shows_progress=shows_progress))
             _raise_if_all_unreadable(predictions)
         return predictions
 
@@ -108,9 +126,34 @@ class Predictor:
         _check_threshold(reject_below)
         return self._stream(images, None, reject_below)
 
-    def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
+    def _stream(
+        self,
+        images: Images,
+        explainer: Explainer | None,
+        reject_below: float | None,
+        *,
+        shows_progress: bool = False,
+    ) -> Iterator[Prediction]:
+        found = named(images, self.class_names)
+        if not shows_progress or not isinstance(found, Sequence):
+            yield from self._classified(found, explainer, reject_below, lambda count: None)
+            return
+        with ProgressOfLongWork("predict", len(found), "image") as progress:
+            yield from self._classified(found, explainer, reject_below, progress.update)
+
+    def _classified(
+        self,
+        found: Iterable[tuple[Named, object]],
+        explainer: Explainer | None,
+        reject_below: float | None,
+        progress: Callable[[int], None],
+    ) -> Iterator[Prediction]:
+        """Yields the predictions; ``progress`` gets the number of images that are read or, if requested, explained."""
         most, size, dataset = self.config.evaluation.batch_size, 0, self.config.dataset
-        read = squares(named(images, self.class_names), catalog.stored_image_side(dataset), dataset.fit)
+        side, known = catalog.stored_image_side(dataset), self._training_images
+        read = squares(found, side, dataset.fit, with_digests=known is not None)
+        if explainer is None:
+            read = _counted(read, progress)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
             readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]
@@ -119,14 +162,15 @@ class Predictor:
                 pixels = self._padded([pixels for _, pixels in batch if not isinstance(pixels, InputError)], size)
                 probabilities = self._probabilities(pixels)
                 if explainer is not None:
-                    _explain(explainer, readable, pixels, probabilities)
+                    _explain(explainer, readable, pixels, probabilities, progress)
                 rows = iter(probabilities)
             stopping.raise_if_asked()
             for image, result in batch:
                 if isinstance(result, InputError):
                     yield Prediction(image.name, image.path, true_class=image.true_class, error=result)
                 else:
-                    yield _prediction(image, next(rows), self.class_names, reject_below)
+                    trained_on = None if known is None else image.digest in known
+                    yield _prediction(image, next(rows), self.class_names, reject_below, trained_on)
 
     def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
         """Returns images at the classifier's side, with black images added so that there are ``size``."""
@@ -148,14 +192,40 @@ def _check_threshold(reject_below: float | None) -> None:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
 
 
-def _prediction(image: Named, row: Row, class_names: Sequence[str], reject_below: float | None) -> Prediction:
+def _training_images(source: Workdir | ModelArchive) -> frozenset[str] | None:
+    """Returns the digests of the images that the classifier was trained on; None if they are not recorded."""
+    if isinstance(source, ModelArchive):
+        return None
+    try:
+        identity = source.read_data()
+    except InputError:  # predicting does not need it
+        return None
+    return None if identity is None else frozenset(identity.train.images)
+
+
+def _prediction(
+    image: Named, row: Row, class_names: Sequence[str], reject_below: float | None, trained_on: bool | None
+) -> Prediction:
     order = np.argsort(-row, kind="stable")
     names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
     answered = None if reject_below is None else shares[0] >= reject_below
-    return Prediction(image.name, image.path, names, shares, image.true_class, answered)
+    return Prediction(image.name, image.path, names, shares, image.true_class, answered, trained_on=trained_on)
 
 
-def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, probabilities: Probabilities) -> None:
+def _counted(items: Iterator[_Item], progress: Callable[[int], None]) -> Iterator[_Item]:
+    """Yields the items, and reports the number of each."""
+    for number, item in enumerate(items, start=1):
+        progress(number)
+        yield item
+
+
+def _explain(
+    explainer: Explainer,
+    images: Sequence[Named],
+    pixels: Pixels,
+    probabilities: Probabilities,
+    progress: Callable[[int], None],
+) -> None:
     """Draws the images of a batch; raises InputError for those that cannot be read again, in memory or from a pipe."""
     paths = []
     for image in images:
@@ -163,7 +233,7 @@ def _explain(explainer: Explainer, images: Sequence[Named], pixels: Pixels, prob
             place = "in memory" if image.path is None else "a pipe or a device"
             raise InputError(f"explain: takes files only, and {image.name} is {place}; save it as a file first")
         paths.append(image.path)
-    explainer.add(paths, pixels, probabilities, [image.true_class for image in images])
+    explainer.add(paths, pixels, probabilities, [image.true_class for image in images], progress)
 
 
 def _raise_if_all_unreadable(predictions: Sequence[Prediction]) -> None:

@@ -39,6 +39,8 @@ class Prediction:
     # Whether the most probable class is probable enough to be the answer; None: no threshold was given.
     answered: bool | None = None
     error: InputError | None = None  # why it could not be read; None: it could
+    # Whether the classifier was trained on exactly these pixels; None: unknown, as for a model file
+    trained_on: bool | None = None
 
     @property
     def predicted_class(self) -> str:

@@ -31,8 +31,8 @@ def raising(error):
         (NonFiniteError("generator", 2, 7, ["reconstruction"]), 3, "generator: not finite in epoch 2, step 7"),
         (OSError(errno.ENOSPC, "No space left on device", "a.bin"), 1, "a.bin: cannot be written: No space left"),
         (OSError(errno.EACCES, "Permission denied", "a.bin"), 1, "a.bin: cannot be read or written: Permission denied"),
-        (MemoryError(), 1, "out of memory: on the host; smaller batches need less memory (batch_size"),
-        (RuntimeError("RESOURCE_EXHAUSTED: 8 GiB\n  buffers"), 1, "out of memory: RESOURCE_EXHAUSTED: 8 GiB; smaller"),
+        (MemoryError(), 1, "out of memory: on the host"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 8 GiB\n  buffers"), 1, "out of memory: RESOURCE_EXHAUSTED: 8 GiB"),
         (Stopped(signal.SIGTERM), 143, f"stopped (SIGTERM); {CONTINUES}"),
         (Stopped(signal.SIGINT), 130, f"stopped (SIGINT); {CONTINUES}"),
         (KeyboardInterrupt(), 130, f"interrupted; {CONTINUES}"),
@@ -43,6 +43,12 @@ def test_an_expected_error_is_one_line_and_an_exit_code(error, code, line, capsy
     assert exits.exit_code_of(raising(error), CONTINUES) == code
     errors = capsys.readouterr().err
     assert errors.startswith(f"chimeramix: {line}") and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(("less_memory", "end"), [("", "on the host\n"), ("use fewer", "on the host; use fewer\n")])
+def test_an_error_for_lack_of_memory_gives_only_the_advice_of_the_command(less_memory, end, capsys):
+    assert exits.exit_code_of(raising(MemoryError()), CONTINUES, less_memory) == 1
+    assert capsys.readouterr().err == f"chimeramix: out of memory: {end}"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("a bug"), FileNotFoundError(errno.ENOENT, "none")])

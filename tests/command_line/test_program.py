@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 
 import chimeramix_jax
-from chimeramix_jax.command_line import exits, program
+from chimeramix_jax import config as settings
+from chimeramix_jax.auto.record import Record
+from chimeramix_jax.command_line import exits, main_command, program
 from chimeramix_jax.config import load, to_json
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import invocation
 
 REPOSITORY = Path(__file__).parents[2]
@@ -324,6 +327,52 @@ def test_all_images_can_be_asked_for_where_a_file_limits_them(call):
     assert "-all-per-class-" in given["workdir"]
 
 
+@pytest.mark.parametrize("stage", ["all", "classifier", "generator"])
+def test_without_a_config_a_run_continues_with_its_own_settings(call, tmp_path, stage):
+    stored = load("digits:mixup")
+    stored.classifier.epochs = 7
+    for name in ("run", "several/seed-3"):
+        Workdir(tmp_path / name).check(stored)
+        Workdir(tmp_path / name).claim(stored)
+    code, _, errors, given = call(f"--stage={stage}", "--workdir=run", "--config.checkpoint.every_seconds=5")
+    assert code == 0, errors
+    found = given["settings"]
+    assert (found["experiment"], found["classifier"]["epochs"]) == ("mixup", 7)
+    assert found["checkpoint"]["every_seconds"] == 5 and given["workdir"] == "run"
+    parsed = main_command.parse_arguments([f"--stage={stage}", "--workdir=several", "--config.seeds=3,4"])
+    assert (parsed.config.experiment, parsed.config.seeds) == ("mixup", "3,4")
+    assert call(f"--stage={stage}", "--workdir=new").given["settings"]["experiment"] == "chimeramix_grid"
+
+
+def test_a_time_limit_is_not_added_to_a_run_that_was_begun_without_one(call, tmp_path):
+    Workdir(tmp_path / "run").check(load("digits:mixup"))
+    Workdir(tmp_path / "run").claim(load("digits:mixup"))
+    code, _, errors, _ = call("--workdir=run", "--minutes=5")
+    assert (code, errors) == (
+        2,
+        "chimeramix: --minutes: --workdir=run holds a run that was begun without it; leave it out\n",
+    )
+
+
+def test_without_a_config_a_choice_continues_with_the_settings_that_it_was_begun_with(tmp_path):
+    choice = load("digits:auto")
+    choice.minutes = 3.0
+    run = Workdir(tmp_path)
+    Record(settings.config_to_dict(choice)).write(run)
+    run.claim(load("digits:mixup"))  # as in the final run
+    parsed = main_command.parse_arguments([f"--workdir={tmp_path}"])
+    assert (parsed.config.experiment, parsed.config.minutes) == ("auto", 3.0)
+
+
+@pytest.mark.parametrize("stage", ["predict", "evaluate", "report", "export", "update"])
+def test_a_folder_of_runs_is_told_from_a_run(call, tmp_path, stage):
+    Workdir(tmp_path / "runs" / "photos").check(load("digits"))
+    Workdir(tmp_path / "runs" / "photos").claim(load("digits"))
+    images = ["--images=a.jpg"] if stage == "predict" else []
+    code, _, errors, _ = call(f"--stage={stage}", "--workdir=runs", *images)
+    assert (code, errors) == (2, "chimeramix: --workdir=runs: holds no run; did you mean runs/photos?\n")
+
+
 def test_the_end_of_a_run_shows_the_table_and_the_files(call):
     _, output, errors, _ = call()
     assert "chimeramix_grid" in output
@@ -345,6 +394,21 @@ def test_a_run_without_memory_says_so_in_one_line_and_exits_with_1(run_stub, end
     process = run_stub(ending)
     assert (process.returncode, process.stderr.count("\n")) == (1, 1), process.stderr
     assert process.stderr.startswith("chimeramix: out of memory: ") and "batch_size" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advised"),
+    [
+        (["--config=digits"], ["--config.generator", "--config.classifier", "--config.evaluation"]),
+        (["--config=digits", "--config.seeds=0,1"], ["--config.evaluation", "--config.seeds_per_call"]),
+        (["--config=digits", "--stage=evaluate"], ["--config.evaluation.batch_size"]),
+        (["--config=digits", "--stage=check"], []),
+    ],
+)
+def test_advice_for_less_memory_names_only_flags_that_help_the_stage(arguments, advised):
+    advice = main_command.less_memory(main_command.parse_arguments(arguments))
+    assert all(flag in advice for flag in advised)
+    assert ("seeds_per_call" in advice) == ("--config.seeds_per_call" in advised) and bool(advice) == bool(advised)
 
 
 def test_an_interrupted_run_says_how_to_continue_and_exits_with_130(run_stub):

@@ -209,7 +209,9 @@ def test_an_unknown_network_is_refused(config, model):
 def test_averaging_over_mirror_images_is_refused_if_training_shows_none(config):
     config.evaluation.mirror = True
     config.augment.horizontal_flip = False
-    assert refusal(config).startswith("evaluation.mirror: True, but with augment.horizontal_flip False")
+    message = refusal(config)
+    assert message.startswith("evaluation.mirror: True, but with augment.horizontal_flip False")
+    assert message.endswith("--config.augment.horizontal_flip=false --config.evaluation.mirror=false")
 
 
 def test_the_cosine_loss_is_refused_with_a_head_that_is_not_linear(config):

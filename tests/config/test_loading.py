@@ -127,6 +127,23 @@ def test_values_to_search_may_be_numbers_of_any_kind(tmp_path):
     assert settings.load_search_space(str(file)) == expected
 
 
+@pytest.mark.parametrize(
+    ("arguments", "mirror"),
+    [
+        (["--config.augment.horizontal_flip=false"], False),
+        (["--noconfig.augment.horizontal_flip"], False),
+        (["--config.augment.horizontal_flip=false", "--config.evaluation.mirror=true"], True),
+        (["--config.augment.horizontal_flip=true"], True),
+        (["--config.seed=1"], True),
+    ],
+)
+@pytest.mark.parametrize("source", ["image_folder", "image_folder:chimeramix_grid", "image_folder_gpu"])
+def test_without_mirror_images_in_training_there_are_none_in_prediction_unless_requested(source, arguments, mirror):
+    config = settings.load(source)
+    settings.override(config, arguments)
+    assert config.evaluation.mirror == mirror
+
+
 def test_a_config_file_applies_the_experiment_and_is_locked_afterwards():
     config = settings.load("configs/cifair10.py:baseline")
     assert config.experiment == "baseline"

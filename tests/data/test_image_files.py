@@ -11,12 +11,13 @@ import pytest
 from PIL import Image, ImageCms
 
 from chimeramix_jax.data import image_files, image_metadata
-from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, read_square_rgb, read_uploaded_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, read_uploaded_rgb
 from chimeramix_jax.errors import InputError
 
 
 def read(path, side=8):
-    return np.asarray(read_square_rgb(path, side))
+    return np.asarray(squared(read_rgb(path), side))
 
 
 def saved(tmp_path, image, name, **options):

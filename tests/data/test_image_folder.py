@@ -250,9 +250,10 @@ def test_split_folders_may_be_capitalized(folder, train, test):
 def test_validation_images_are_evaluated_on_only_if_that_is_requested(folder, name):
     write_split(folder / "train", {"cat": range(3), "dog": range(3)})
     write_split(folder / name, {"cat": [7]})
-    problem = rf"has validation images \(such as {name}/cat/0\.png\), but no test images; .*evaluate_on=validation"
-    with pytest.raises(InputError, match=problem):
-        scan(folder)
+    with pytest.warns(
+        IgnoredFilesWarning, match=f"{name} is used only with .*; this run evaluates on images of train "
+    ):
+        assert scan(folder).test is None
     assert [file.path for file in scan(folder, "validation").validation] == [folder / name / "cat" / "0.png"]
     write_split(folder / "test", {"dog": [8]})
     with pytest.warns(IgnoredFilesWarning, match=f"{name} is used only with .*; this run evaluates on test"):
@@ -273,9 +274,28 @@ def test_a_folder_of_validation_images_replaces_those_left_over_from_training(co
     assert len(dataset.train.labels) == 4 and len(dataset.identity.unused.images) == 2 + 2
     shutil.rmtree(folder / "test")
     assert greys(load_few_shot(config, None, seed=0).held_out) == [20, 21, 50]
-    config.evaluate_on = "test"
-    with pytest.raises(InputError, match="no test images"):
-        load_few_shot(config, 2, seed=0)
+    assert len(load_few_shot(config, None, seed=0).train.labels) == 6
+
+
+@pytest.mark.filterwarnings("ignore:dataset.directory")
+def test_without_a_test_folder_the_held_out_images_do_not_depend_on_validation_images(config, folder):
+    write_split(folder, {"cat": range(10, 20), "dog": range(40, 50)})
+    alone = load_few_shot(config, 3, seed=0)
+    write_split(folder / "train", {"cat": range(10, 20), "dog": range(40, 50)})
+    write_split(folder / "val", {"cat": [20, 21], "dog": [50]})
+    for name in ("cat", "dog"):
+        shutil.rmtree(folder / name)
+    dataset = load_few_shot(config, 3, seed=0)
+    assert dataset.divided and dataset.own_validation
+    assert (greys(dataset.train), greys(dataset.held_out)) == (greys(alone.train), greys(alone.held_out))
+    assert len(dataset.identity.unused.images) == len(alone.identity.unused.images) + 3
+    folds = load_few_shot(config, None, seed=0, folds=2)
+    assert len(folds.train.labels) == 20 and not len(folds.held_out.labels)
+    write_split(folder / "train", {"owl": [90]})
+    with pytest.raises(
+        InputError, match=r"class 'owl' has a single image, .*; without test images each class needs two"
+    ):
+        load_few_shot(config, None, seed=0)
 
 
 @pytest.mark.parametrize("name", ["train", "test", "val"])
@@ -283,6 +303,33 @@ def test_a_class_may_have_the_name_of_a_split(folder, name):
     write_split(folder, {"bus": range(3), name: range(3)})
     with pytest.warns(IgnoredFilesWarning, match=f"used as a class called {name}, not as a split"):
         assert scan(folder).class_names == ("bus", name)
+
+
+@pytest.mark.parametrize(("train", "test"), [("Training", "Testing"), ("train", "tests"), ("TRAIN", "TEST")])
+def test_usual_names_of_splits_are_accepted(folder, train, test):
+    write_split(folder / train, {"cat": range(3), "dog": range(3)})
+    write_split(folder / test, {"cat": [7], "dog": [8]})
+    contents = scan(folder)
+    assert contents.class_names == ("cat", "dog") and len(contents.train) == 6
+    assert [file.path.parent.parent.name for file in contents.test] == [test, test]
+
+
+def test_folders_that_contain_the_same_folders_are_said_to_look_like_splits(folder):
+    for split in ("first", "second"):
+        write_split(folder / split, {"cat": range(3), "dog": range(3)})
+    with pytest.raises(
+        InputError, match=r"all folders in .* \(first, second\) .*\(cat, dog\), so they look like splits"
+    ):
+        scan(folder)
+    write_split(folder / "second", {"owl": range(3)})
+    with pytest.raises(InputError, match="is a folder within a class folder"):
+        scan(folder)
+
+
+def test_two_classes_may_have_the_names_of_the_same_split(folder):
+    write_split(folder, {"test": range(3), "tests": range(3)})
+    with pytest.warns(IgnoredFilesWarning, match="used as a class called tests?, not as a split"):
+        assert scan(folder).class_names == ("test", "tests")
 
 
 def test_two_folders_for_the_same_split_are_refused(folder):

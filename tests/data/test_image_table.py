@@ -106,7 +106,6 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
         ("path,label,split", [(*row, "trian") for row in GOOD], r"line 2, split: 'trian' .*did you mean 'train'\?"),
         ("path,label,split", GOOD, "line 2, has no split"),
         ("path,label,split", [*((*row, "train") for row in GOOD), ("photos/4.png", "c", "test")], "without a training"),
-        ("path,label,split", [*((*row, "train") for row in GOOD), ("photos/4.png", "a", "val")], "but no test images"),
     ],
 )  # fmt: skip
 def test_an_unusable_table_is_refused_in_one_line(table, header, rows, message):

@@ -235,6 +235,24 @@ def test_all_unreadable_files_are_listed_in_one_error(config, unreadable):
     assert "pillow-heif" in str(caught.value) and "--config.dataset.skip_unreadable" in str(caught.value)
 
 
+def test_of_many_unreadable_files_the_error_names_five_and_gives_every_reason_with_its_number(config, folder):
+    write_split(folder, {"cat": range(3), "dog": range(3)})
+    for number in range(9):
+        (folder / "cat" / f"IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(InputError) as caught:
+        load_few_shot(config, 1, seed=0)
+    message = str(caught.value)
+    assert message.startswith("dataset.directory: 9 files cannot be read: 9 are HEIC photos, which need the package")
+    assert message.count(".HEIC") == 5 and "IMG_4.HEIC and 4 more)" in message and "check.json" in message
+    assert "repair" not in message and "skip them with --config.dataset.skip_unreadable" in message
+    (folder / "dog" / "empty.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"HEIC and 5 more\); 1 is not an image .*empty.png\); repair or remove them"):
+        load_few_shot(config, 1, seed=0)
+    config.skip_unreadable = True
+    with pytest.warns(SkippedWarning, match=r"skipped 10 files .*IMG_4.HEIC and 5 more; check.json lists all of them$"):
+        load_few_shot(config, 1, seed=0)
+
+
 def test_unreadable_files_are_skipped_on_request_with_a_warning_every_time(config, unreadable):
     config.skip_unreadable = True
     for _ in range(2):

@@ -5,7 +5,13 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from chimeramix_jax.reporting.progress import SECONDS_BETWEEN_LINES, StageProgress, duration
+from chimeramix_jax.reporting.progress import (
+    SECONDS_BETWEEN_LINES,
+    SECONDS_OF_LONG_WORK,
+    ProgressOfLongWork,
+    StageProgress,
+    duration,
+)
 
 
 class Clock:
@@ -183,3 +189,27 @@ def test_displays_and_printed_text_share_a_terminal(clock, monkeypatch):
 )
 def test_durations_are_formatted_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def shown_of_work(clock, seconds, images=100, stream_of=io.StringIO):
+    """Returns what is shown of work on images that takes so many seconds."""
+    stream = stream_of()
+    with ProgressOfLongWork("predict", images, "image", stream=stream, clock=clock) as progress:
+        clock.seconds += 60  # until the first image
+        for number in range(1, images + 1):
+            progress.update(number)
+            clock.seconds += seconds / images
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("stream_of", [io.StringIO, Terminal])
+def test_quick_work_shows_nothing(clock, stream_of):
+    assert shown_of_work(clock, SECONDS_OF_LONG_WORK - 0.1, stream_of=stream_of) == ""
+    assert shown_of_work(clock, 100 * SECONDS_OF_LONG_WORK, images=1, stream_of=stream_of) == ""
+
+
+def test_long_work_shows_its_progress_and_its_end(clock):
+    lines = shown_of_work(clock, 20.0).splitlines()
+    assert lines[0].startswith("predict: ") and " images (" in lines[0] and lines[0].endswith(" left")
+    assert lines[-1] == "predict: 100/100 images (100%), 5 images/s"
+    assert "100%" in shown_of_work(clock, 20.0, stream_of=Terminal)

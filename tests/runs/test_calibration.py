@@ -63,7 +63,7 @@ def test_a_temperature_is_never_measured_on_an_image_that_it_was_fitted_on():
 @pytest.mark.parametrize(
     ("fitting", "own", "reason"),
     [
-        (None, True, "train with --folds=5, or add validation images (val/)."),
+        (None, True, "train with --folds=5, or add validation images (val/ beside train/)."),
         (None, False, "train with --folds=5."),
         (predicted("folds", 19, repeats=3), True, "only 19 different out-of-fold images; it takes at least 20."),
         (predicted("validation", 50, scale=np.float32(np.inf)), True, "for the images to fit it on are not finite."),

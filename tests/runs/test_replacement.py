@@ -105,9 +105,9 @@ def test_where_no_run_is_the_message_says_what_is_there(tmp_path):
     (tmp_path / "auto" / "auto.json").write_text("{}")
     write(tmp_path / "seeds" / "seed-0", ("config.json",), "")
     for name, expected in (
-        ("nothing", "holds no run to update"),
-        ("seeds", f"an update is of a single run, such as {tmp_path / 'seeds' / 'seed-0'}"),
-        ("auto", "holds a run that is not finished"),
+        ("nothing", "nothing: holds no run$"),
+        ("seeds", rf"holds no run; did you mean {tmp_path / 'seeds' / 'seed-0'}\?$"),
+        ("auto", "the choice of a recipe is not finished"),
     ):
         with pytest.raises(InputError, match=expected):
             replacement.stored_settings(Workdir(tmp_path / name))
@@ -122,6 +122,7 @@ def test_photos_inside_the_run_stay_whatever_their_folder_is_called(workdir):
 def test_discarding_an_update_deletes_only_what_it_has_made(workdir):
     write(workdir.path, ("update/run/photo.jpg",), "user")
     write(workdir.update, (".replacing.json.0123456789abcdef.part",), "left by a killed process")
+    write(workdir.update, (".DS_Store", "notes/seen.txt"), "left by a file manager, and by somebody")
     replacement.discard(workdir)
     assert holds(workdir.path, ("update/run/photo.jpg",), "user") and holds(workdir.path, OF_RUN, "old")
     assert not workdir.update.exists()

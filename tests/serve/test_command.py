@@ -106,8 +106,8 @@ def test_a_signal_ends_the_start_as_well(trained_run):
     ("arguments", "message"),
     [
         ([], "RUN: missing; name a run's folder, such as runs/photos, or a model file"),
-        (["docs"], "RUN: docs is neither a run's folder, which has a config.json, nor a model file"),
-        (["nowhere"], "RUN: nowhere is neither"),
+        (["docs"], "RUN=docs: holds no run, and is not a model file"),
+        (["nowhere"], "RUN=nowhere: holds no run"),
         (["main.py"], "main.py: not a file that --stage=export --format=model wrote"),
         (["gs://bucket/run"], "RUN=gs://bucket/run: is a URL"),
         (["run", "docs"], "'docs': not understood; serve takes a single run"),
@@ -163,7 +163,7 @@ def test_an_unfinished_run_is_refused(trained_run, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(trained_run / "config.json", workdir)
-    with pytest.raises(InputError, match="holds no finished classifier; train it first"):
+    with pytest.raises(InputError, match="holds no finished classifier; finish it with the command that began it"):
         serve._application(serve.parse_arguments([str(workdir)]))
 
 
@@ -183,10 +183,32 @@ def test_a_run_whose_training_images_are_gone_is_served_without_them(trained_run
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "0.0.0.0"])
 def test_the_address_can_be_opened_and_says_who_reaches_it(host):
     with listening.listening_socket(host, 0) as opened:
-        address, port = listening.address_of(opened), opened.getsockname()[1]
+        address, port = listening.addresses_of(opened)[0], opened.getsockname()[1]
         assert listening.is_only_local(opened) == (host != "0.0.0.0")
     shown = {"0.0.0.0": socket.gethostname(), "::1": "[::1]"}.get(host, address.split("//")[1].rsplit(":", 1)[0])
     assert address == f"http://{shown}:{port}/"
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "198.51.100.7"), ("::", "[2001:db8::7]")])
+def test_all_addresses_are_shown_as_name_and_as_address_in_the_network_for_a_phone(host, shown, monkeypatch):
+    with listening.listening_socket(host, 0) as opened:
+        port, place = opened.getsockname()[1], shown.strip("[]")
+        monkeypatch.setattr(socket.socket, "connect", lambda asking, address: None)
+        monkeypatch.setattr(socket.socket, "getsockname", lambda asking: (host if asking is opened else place, port))
+        named = f"http://{socket.gethostname()}:{port}/"
+        assert listening.addresses_of(opened) == [named, f"http://{shown}:{port}/"]
+        for useless in ("127.0.0.1", "::1", "0.0.0.0"):
+            place = useless
+            assert listening.addresses_of(opened) == [named]
+
+
+def test_without_a_network_only_the_name_is_shown(monkeypatch):
+    def fail(asking, address):
+        raise OSError("Network is unreachable")
+
+    with listening.listening_socket("0.0.0.0", 0) as opened:
+        monkeypatch.setattr(socket.socket, "connect", fail)
+        assert listening.addresses_of(opened) == [f"http://{socket.gethostname()}:{opened.getsockname()[1]}/"]
 
 
 def test_at_an_address_that_others_reach_any_host_name_is_answered_but_no_other_site():

@@ -73,6 +73,8 @@ def test_a_chosen_file_is_classified_and_explained(client, open_page, width, tou
     assert page.locator("#nearest li").count() == 6
     widths = page.locator("#result img").evaluate_all("images => images.map(image => image.naturalWidth)")
     assert len(widths) == 8 and min(widths) > 0
+    fits = page.locator("main img").evaluate_all("images => images.map(image => getComputedStyle(image).objectFit)")
+    assert len(fits) == 9 and set(fits) == {"contain"}  # photos of other shapes are neither cropped nor squeezed
     page.evaluate(PROBE)
     found = page.evaluate("JSON.parse(document.body.dataset.found)")
     assert found["dark"] == dark and found["wide"] == 0 and found["checked"] > 30

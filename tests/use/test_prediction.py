@@ -17,7 +17,8 @@ import chimeramix_jax
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json
 from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.use import prediction_formats
 from chimeramix_jax.use.prediction_formats import format_of
@@ -60,9 +61,27 @@ def test_the_accuracy_on_files_of_the_test_images_equals_the_results(trained_run
     )
 
 
+def test_predictions_say_whether_the_image_was_trained_on_as_far_as_that_is_recorded(trained_run, tmp_path):
+    config = from_json((trained_run / "config.json").read_text())
+    data = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    images = [Image.fromarray(data.train.images[3]), Image.fromarray(data.held_out.images[0])]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes(b"")
+    predictions = chimeramix_jax.predict(trained_run, [tmp_path, *images])
+    assert [prediction.trained_on for prediction in predictions] == [True, False, None, True, False]
+    chimeramix_jax.export(trained_run, tmp_path / "model.zip", file_format="model")
+    assert [prediction.trained_on for prediction in chimeramix_jax.predict(tmp_path / "model.zip", images)] == [
+        None
+    ] * 2
+    damaged = shutil.copytree(trained_run, tmp_path / "damaged")
+    (damaged / "data.json").write_text("{")
+    assert [prediction.trained_on for prediction in chimeramix_jax.predict(damaged, images)] == [None] * 2
+
+
 def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_run, photos):
     predictions = chimeramix_jax.predict(trained_run, photos)
-    pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
+    pixels = np.stack([np.asarray(squared(read_rgb(photos / name), 8)) for name in ("a.png", "b.jpg")])
     logits = logits_of(chimeramix_jax.restore_classifier(trained_run), pixels)
     for prediction, row in zip(predictions, logits, strict=True):
         best = np.argsort(-row)
@@ -83,7 +102,7 @@ def mirrored_run(trained_run, tmp_path):
 def test_probabilities_are_averaged_over_mirror_images_also_with_a_run_that_was_evaluated_without(mirrored_run, photos):
     workdir, config = mirrored_run
     predictions = chimeramix_jax.predict(workdir, photos, config=config)
-    pixels = np.stack([np.asarray(read_square_rgb(photos / name, 8)) for name in ("a.png", "b.jpg")])
+    pixels = np.stack([np.asarray(squared(read_rgb(photos / name), 8)) for name in ("a.png", "b.jpg")])
     classifier = chimeramix_jax.restore_classifier(workdir)
     views = [np.exp(logits_of(classifier, view)) for view in (pixels, pixels[:, :, ::-1])]
     expected = sum(view / view.sum(axis=1, keepdims=True) for view in views) / 2
@@ -222,14 +241,14 @@ def test_unusable_arguments_are_refused_with_exit_code_2(trained_run, arguments,
 
 def test_a_directory_without_a_run_is_refused_with_exit_code_2(capsys):
     assert program.main(["--stage=predict", "--workdir=nowhere", "--images=docs"]) == 2
-    assert "nowhere/config.json: cannot be read" in capsys.readouterr().err
+    assert "--workdir=nowhere: holds no run\n" in capsys.readouterr().err
 
 
 def test_an_unfinished_classifier_is_refused(trained_run, photos, tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     shutil.copy(trained_run / "config.json", workdir)
-    with pytest.raises(InputError, match="holds no finished classifier; train it first"):
+    with pytest.raises(InputError, match="holds no finished classifier; finish it with the command that began it"):
         chimeramix_jax.predict(workdir, photos)
 
 

@@ -147,7 +147,7 @@ def test_the_report_of_a_finished_run_can_be_drawn_again(settings, finished):
 
 
 def test_the_report_of_a_run_without_results_is_refused(settings, finished, tmp_path):
-    with pytest.raises(InputError, match="--stage=classifier"):
+    with pytest.raises(InputError, match="holds no finished classifier; finish it with"):
         chimeramix_jax.train_and_evaluate(settings(), tmp_path / "new", stage="report")
     (finished / "results.json").rename(tmp_path / "results.json")
     with pytest.raises(InputError, match="--stage=evaluate"):

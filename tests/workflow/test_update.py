@@ -334,8 +334,8 @@ def test_what_cannot_be_updated_is_refused_in_one_line_and_left_alone(original, 
     capfd.readouterr()
     for arguments, expected in (
         ([], "--workdir: --stage=update needs it"),
-        ([f"--workdir={tmp_path / 'nothing'}"], "holds no run to update"),
-        ([f"--workdir={tmp_path / 'seeds'}"], f"a single run, such as {tmp_path / 'seeds' / 'seed-0'}"),
+        ([f"--workdir={tmp_path / 'nothing'}"], "nothing: holds no run"),
+        ([f"--workdir={tmp_path / 'seeds'}"], f"did you mean {tmp_path / 'seeds' / 'seed-0'}?"),
         ([f"--workdir={run}", "--config.seeds=0,1"], "seeds: '0,1'"),
         ([f"--workdir={trained_run}"], "holds a run on digits, which does not change"),
         ([f"--workdir={model}"], "is a file; --stage=update needs a run's folder"),

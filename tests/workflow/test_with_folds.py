@@ -22,7 +22,8 @@ from chimeramix_jax.command_line import main_command
 from chimeramix_jax.config import default_workdir, from_json
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.findings import held_out_from
-from chimeramix_jax.data.image_files import read_square_rgb
+from chimeramix_jax.data.fitting import squared
+from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
@@ -189,7 +190,7 @@ def test_every_photo_is_listed_once_beside_photos_that_its_model_was_trained_on(
 
 def probabilities_of(run, photos, temperature):
     """Returns the probabilities of photos at a temperature, from the restored network alone."""
-    pixels = np.stack([np.asarray(read_square_rgb(path, 8)) for path in photos])
+    pixels = np.stack([np.asarray(squared(read_rgb(path), 8)) for path in photos])
     return scale(logits_of(chimeramix_jax.restore_classifier(run), pixels), temperature)
 
 

@@ -17,7 +17,11 @@ from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError, one_line
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLIT_NAMES = {TRAIN: TRAIN, TEST: TEST, **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION)}  # usual names
+SPLIT_NAMES = {  # usual names
+    **dict.fromkeys((TRAIN, "training"), TRAIN),
+    **dict.fromkeys(("val", "valid", VALIDATION), VALIDATION),
+    **dict.fromkeys((TEST, "testing", "tests"), TEST),
+}
 
 
 @runtime_checkable
@@ -109,17 +113,6 @@ def refuse_single_images(images: Sequence[LabelledSource], class_names: Sequence
                 f"dataset.directory: class {name!r} has a single image, {of_class[0].place}; without {missing} "
                 "each class needs two, one to train and one to test"
             )
-
-
-def refuse_validation_alone(contents: Contents, evaluate_on: str, place: Path) -> None:
-    """Raises InputError if there are validation images, but no test images, and the latter are to be used."""
-    if evaluate_on == "test" and contents.validation and contents.test is None:
-        first = next(iter(contents.validation)).name
-        raise InputError(
-            f"dataset.directory: {place} has validation images (such as {first}), but no test images; evaluate on them "
-            "with --config.dataset.evaluate_on=validation, call them test, or take them away to hold out a part of the "
-            "training images"
-        )
 
 
 def fingerprint_of_files(class_names: Sequence[str], splits: Sequence[Sequence[ImageFile]]) -> str:

@@ -4,13 +4,14 @@
 
     DIRECTORY/train/<class>/*      training images
     DIRECTORY/val/<class>/*        validation images, if there are any; ``valid`` and ``validation`` mean the same
-    DIRECTORY/test/<class>/*       test images; without this folder a share of each class is held out (data/holdout.py)
+    DIRECTORY/test/<class>/*       test images; without this folder a share of each class in ``train`` is held out for
+                                   testing (data/holdout.py)
 
 A directory without ``train`` that directly contains the class folders is used as the train part. Names such as
-``Train`` are accepted as well. Images lie directly in the class folders, in any format, size and mode that Pillow
-reads. All other files, and files whose names are not those of images, are ignored and counted. The published order, to
-which few-shot splits refer, is the order of the class names and, within a class, of the file names, whatever Unicode
-form the file system uses for letters such as ``ä``.
+``Train``, ``training``, ``testing`` and ``tests`` are accepted as well. Images lie directly in the class folders, in
+any format, size and mode that Pillow reads. All other files, and files whose names are not those of images, are ignored
+and counted. The published order, to which few-shot splits refer, is the order of the class names and, within a class,
+of the file names, whatever Unicode form the file system uses for letters such as ``ä``.
 """
 
 import dataclasses
@@ -65,10 +66,13 @@ def scan_folder(root: Path, evaluate_on: str = "test") -> Contents:
         for split in (VALIDATION, TEST)
     )
     warn_of_ignored("dataset.directory", [str(path.relative_to(root)) for path in ignored], " of a class")
-    if validation is not None and evaluate_on == "test" and test is not None:
+    if validation is not None and evaluate_on == "test":
+        evaluated = (
+            f"images of {split_roots[TRAIN].name} that it leaves out" if test is None else split_roots[TEST].name
+        )
         _warn(
             f"{split_roots[VALIDATION]} is used only with --config.dataset.evaluate_on=validation, or to calibrate "
-            f"probabilities; this run evaluates on {split_roots[TEST].name}"
+            f"probabilities; this run evaluates on {evaluated}"
         )
     if test is None and validation is None:
         refuse_single_images(train, class_names, "a test folder")
@@ -103,22 +107,24 @@ def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_con
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
     """Returns the existing split folders: those called ``train``, ``val`` or ``test`` that contain folders."""
     folders = [path for path in _listed(root) if is_shown(path.name) and _is_folder(path)]
+    named = [path for path in folders if path.name.casefold() in SPLIT_NAMES]
+    hold_folders = any(map(_holds_folders, named))
     parts: dict[str, Path] = {}
-    for path in folders:
-        split = SPLIT_NAMES.get(path.name.casefold())
-        if split is not None:
-            if split in parts:
-                raise InputError(f"dataset.directory: {root} has both {parts[split].name} and {path.name}; keep one")
-            parts[split] = path
-    others = [path for path in folders if path not in parts.values()]
-    if not any(_holds_folders(path) for path in parts.values()):
-        if others or TRAIN not in parts:
-            for path in parts.values():
+    for path in named:
+        split = SPLIT_NAMES[path.name.casefold()]
+        if split in parts and hold_folders:
+            raise InputError(f"dataset.directory: {root} has both {parts[split].name} and {path.name}; keep one")
+        parts.setdefault(split, path)
+    if not hold_folders:
+        if len(folders) > len(parts) or TRAIN not in parts:
+            for path in named:
                 _warn(f"{path} contains no class folders, so it is used as a class called {path.name}, not as a split")
             return {}
     elif TRAIN not in parts:
         first = next(path for path in parts.values() if _holds_folders(path))
-        raise InputError(f"dataset.directory: {root} has a folder {first.name}, but no folder train")
+        raise InputError(
+            f"dataset.directory: {root} has a folder {first.name}, but no folder train; move the class folders into one"
+        )
     ignored += [path for path in _listed(root) if path not in parts.values()]
     return parts
 
@@ -158,8 +164,23 @@ def _class_folders(root: Path, split_root: Path, ignored: list[Path]) -> dict[st
         if _holds_folders(path):
             _refuse_one_folder_too_many(root, split_root, path)
         raise InputError(f"dataset.directory: {split_root} contains only one class, {only!r}; at least two are needed")
+    _refuse_splits_of_other_names(split_root, folders)
     refuse_odd_names(tuple(folders), "class folder", split_root)
     return folders
+
+
+def _refuse_splits_of_other_names(split_root: Path, folders: Mapping[str, Path]) -> None:
+    """Raises InputError if all folders contain folders of the same names, as those of splits do."""
+    within = [
+        {inner.name for inner in _listed(path) if is_shown(inner.name) and _is_folder(inner)}
+        for path in folders.values()
+    ]
+    if within[0] and all(names == within[0] for names in within):
+        raise InputError(
+            f"dataset.directory: all folders in {split_root} ({', '.join(folders)}) contain folders of the same names "
+            f"({', '.join(sorted(within[0], key=by_name))}), so they look like splits and not like classes; call them "
+            "train, val and test"
+        )
 
 
 def _folders_by_name(split_root: Path, ignored: list[Path]) -> dict[str, Path]:

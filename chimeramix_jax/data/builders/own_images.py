@@ -21,12 +21,12 @@ from chimeramix_jax.data.builders.contents import (
     LabelledSource,
     LabelledSources,
     fingerprint_of,
-    refuse_validation_alone,
+    refuse_single_images,
 )
 from chimeramix_jax.data.builders.examples import SKIPPED, labelled_image_info, png_bytes
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
-from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError
+from chimeramix_jax.data.image_files import UnreadableFilesError, UnreadableImageError, unreadable_files
 from chimeramix_jax.data.perceptual_hash import perceptual_hash
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path, printable
@@ -157,14 +157,7 @@ class OwnImages(tfds.core.GeneratorBasedBuilder):
                 for start in range(0, len(images), _READ_AT_ONCE):
                     read = readers.map(_unreadable, images[start : start + _READ_AT_ONCE])
                     errors += [error for error in read if error is not None]
-        advice = "repair or remove them, or skip them with --config.dataset.skip_unreadable"
-        if len(errors) == 1:
-            return UnreadableFilesError(f"{first} ({advice.replace('them', 'it')})")
-        paths: dict[str, list[str]] = {}
-        for error in errors:
-            paths.setdefault(error.reason, []).append(str(error.path))
-        listed = "; ".join(f"{', '.join(files)} {reason}" for reason, files in paths.items())
-        return UnreadableFilesError(f"{self.NAMED_BY}: {len(errors)} files cannot be read: {listed} ({advice})")
+        return unreadable_files(self.NAMED_BY, errors or [first])
 
 
 def _unreadable(source: LabelledSource) -> UnreadableImageError | None:
@@ -199,7 +192,8 @@ def scan(directory: str, evaluate_on: str = "test", image_directory: str = "") -
             f"dataset.directory: {path} is a file; it must be a folder of images, a .csv or .txt file that lists "
             "images, or an .npz file of arrays"
         )
-    refuse_validation_alone(contents, evaluate_on, path)
+    if contents.validation is not None and contents.test is None and evaluate_on == "test":
+        refuse_single_images(tuple(contents.train), contents.class_names, "test images")
     return contents
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.progress import ProgressOfLongWork
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.use.export.program import Program, of_squares
 
@@ -47,7 +48,7 @@ def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "hel
     chosen = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_IMAGES)).round().astype(int)]
     of_program = partial(of_squares, program.network, views=program.views, temperature=program.temperature)
     classify, largest = jax.jit(of_program), 0.0
-    for images in _batches(chosen):
+    for images in _shown(_batches(chosen), len(chosen)):
         expected, actual = np.asarray(classify(_prepared(images, program))), run_file(images)
         stopping.raise_if_asked()
         difference = np.abs(expected - actual).max() if actual.shape == expected.shape else np.inf
@@ -67,6 +68,17 @@ def check(program: Program, run_file: Runner, held_out: Pixels, kind: str = "hel
                 "classifier, so it was not written"
             )
     return Agreement(len(chosen), largest, kind)
+
+
+def _shown(batches: Iterator[Pixels], images: int) -> Iterator[Pixels]:
+    """Yields the batches, and shows on standard error how many of the images are compared, if that takes long."""
+    done = 0
+    with ProgressOfLongWork("export: comparing", images, "image") as progress:
+        for batch in batches:
+            progress.update(min(done, images))
+            yield batch
+            done += len(batch)
+        progress.update(images)
 
 
 def _batches(images: Pixels) -> Iterator[Pixels]:
