@@ -168,7 +168,9 @@ class Run:
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
         self.begin()
-        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
+        measures_anew = self.request.stage == "evaluate" and self.workdir.has_config()
+        if not measures_anew:
+            self._claim()
         same_data.record(self.workdir, self.dataset)
         if self.request.details:
             data_check.record_and_print(self.workdir, self.config, self.dataset)
@@ -185,10 +187,16 @@ class Run:
         results = results_of(self.config, self.about, self.dataset, measured, earlier, of_folds, mixes)
         if self.request.stage != "report":
             results.write(self.workdir)
+        if measures_anew:  # not earlier: what predicts needs the views that the temperature in the results is for
+            self._claim()
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
             described = measured_data(self.dataset, out_of_fold)
             write_table(self.workdir.held_out, results.held_out, described)  # a run of an earlier version has none
         return results
+
+    def _claim(self) -> None:
+        """Records the settings of the run."""
+        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
         """Trains the generator if that is requested and not done yet, or adopts another run's."""
