@@ -3,7 +3,7 @@
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from chimeramix_jax.training import classifier as training
 from chimeramix_jax.training.evaluation_views import EvaluationViews
 from chimeramix_jax.use import outputs
 from chimeramix_jax.use.explanation import Explainer, explaining
-from chimeramix_jax.use.images import Images, Named, named, squares
+from chimeramix_jax.use.images import Images, Named, kept, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_NAMED = 5  # unreadable images in an error
@@ -42,6 +42,7 @@ def predict(
     config: ConfigDict | None = None,
     explain: str | os.PathLike[str] | None = None,
     reject_below: float | None = None,
+    most_classes: int | None = None,
 ) -> list[Prediction]:
     """Classifies images, which are prepared like those of an image folder's test split.
 
@@ -51,7 +52,7 @@ def predict(
 
     Args:
         workdir: the directory of a run with a finished classifier, or a model file.
-        images: an image or an iterable of images: files, folders and patterns (see ``data.image_paths.find``), images
+        images: an image or an iterable of images: files, folders and patterns (see ``data.image_paths``), images
             of Pillow, and arrays of uint8 in 0..255 with shape (height, width, 3) in RGB order, (height, width, 4) with
             opacity, or (height, width) in grey. They may differ in kind and size. An array of shape (images, height,
             width, channels) is several images.
@@ -61,18 +62,22 @@ def predict(
             or of the run's images. None: no pictures.
         reject_below: the answer for images whose most probable class has a lower probability than this, from 0 to 1,
             is "none of these"; None: every image is answered with its most probable class.
+        most_classes: how many of the most probable classes a prediction has, at least 1, which saves memory if there
+            are many classes and images; None: all.
 
     Returns:
-        A prediction for each image, in order; ``error`` of those that could not be read says why. The files of a folder
-        or pattern are sorted, and each file is there once.
+        A prediction for each image, in order; ``error`` of those that could not be read says why. An element of an
+        iterable has exactly one, unless it is a folder or a pattern with matches: it has one for each of their files,
+        sorted, and each once. A string may name several, separated by commas, and has one for each file.
 
     Raises:
         InputError: there is no finished classifier, no image can be read, a folder or pattern leads to no image, or
             ``explain`` is not empty, or ``reject_below`` is not from 0 to 1.
         Stopped: the program was asked to stop.
     """
-    _check_threshold(reject_below)
-    return Predictor(workdir, config=config).predict(images, explain=explain, reject_below=reject_below)
+    _check(reject_below, most_classes)
+    predictor = Predictor(workdir, config=config)
+    return predictor.predict(images, explain=explain, reject_below=reject_below, most_classes=most_classes)
 
 
 class Predictor:
@@ -95,28 +100,48 @@ class Predictor:
         self._compiling = threading.Lock()
 
     def predict(
-        self, images: Images, *, explain: str | os.PathLike[str] | None = None, reject_below: float | None = None
+        self,
+        images: Images,
+        *,
+        explain: str | os.PathLike[str] | None = None,
+        reject_below: float | None = None,
+        most_classes: int | None = None,
     ) -> list[Prediction]:
         """Classifies images like the function ``predict``, and raises the same errors."""
-        _check_threshold(reject_below)
+        _check(reject_below, most_classes)
         if explain is not None:
+            images = kept(images)  # so that all paths can be looked at before the first is classified
             outputs.refuse_among_photos(outputs.target(explain, "--explain"), "--explain", images, self.config)
         with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
-            predictions = list(self._stream(images, explainer, reject_below))
+            found = named(images, self.class_names)
+            predictions = list(self._stream(found, explainer, reject_below, most_classes))
             _raise_if_all_unreadable(predictions)
         return predictions
 
-    def stream(self, images: Images, *, reject_below: float | None = None) -> Iterator[Prediction]:
+    def stream(
+        self, images: Images, *, reject_below: float | None = None, most_classes: int | None = None
+    ) -> Iterator[Prediction]:
         """Yields what ``predict`` returns, batch by batch, without keeping anything; memory does not depend on length.
 
-        Images that cannot be read are never raised as errors, not even if there are no others.
+        Images that cannot be read are never raised as errors, not even if there are no others. Of an iterator, no more
+        than a batch of paths is looked at together, so ``true_class`` is known only where a batch has files of several
+        classes; a list is looked at as a whole.
         """
-        _check_threshold(reject_below)
-        return self._stream(images, None, reject_below)
+        _check(reject_below, most_classes)
+        return self._stream(self._found_in_batches(images), None, reject_below, most_classes)
 
-    def _stream(self, images: Images, explainer: Explainer | None, reject_below: float | None) -> Iterator[Prediction]:
+    def _found_in_batches(self, images: Images) -> Iterator[tuple[Named, object]]:
+        yield from named(images, self.class_names, self.config.evaluation.batch_size)
+
+    def _stream(
+        self,
+        found: Iterable[tuple[Named, object]],
+        explainer: Explainer | None,
+        reject_below: float | None,
+        most_classes: int | None,
+    ) -> Iterator[Prediction]:
         most, size, dataset = self.config.evaluation.batch_size, 0, self.config.dataset
-        read = squares(named(images, self.class_names), catalog.stored_image_side(dataset), dataset.fit)
+        read = squares(found, catalog.stored_image_side(dataset), dataset.fit)
         while batch := list(itertools.islice(read, most)):
             size = size or min(1 << (len(batch) - 1).bit_length(), most)  # one program serves all batches
             readable = [image for image, pixels in batch if not isinstance(pixels, InputError)]
@@ -132,7 +157,7 @@ class Predictor:
                 if isinstance(result, InputError):
                     yield Prediction(image.name, image.path, true_class=image.true_class, error=result)
                 else:
-                    yield _prediction(image, next(rows), self.class_names, reject_below)
+                    yield _prediction(image, next(rows), self.class_names, reject_below, most_classes)
 
     def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
         """Returns images at the classifier's side, with black images added so that there are ``size``."""
@@ -149,13 +174,17 @@ class Predictor:
         return probabilities
 
 
-def _check_threshold(reject_below: float | None) -> None:
+def _check(reject_below: float | None, most_classes: int | None) -> None:
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
+    if most_classes is not None and most_classes < 1:
+        raise InputError(f"most_classes: {most_classes!r}; it must be at least 1")
 
 
-def _prediction(image: Named, row: Row, class_names: Sequence[str], reject_below: float | None) -> Prediction:
-    order = np.argsort(-row, kind="stable")
+def _prediction(
+    image: Named, row: Row, class_names: Sequence[str], reject_below: float | None, most_classes: int | None
+) -> Prediction:
+    order = np.argsort(-row, kind="stable")[:most_classes]
     names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
     answered = None if reject_below is None else shares[0] >= reject_below
     return Prediction(image.name, image.path, names, shares, image.true_class, answered)
