@@ -149,14 +149,19 @@ def predict(arguments: Arguments) -> int:
     Anything more, such as the accuracy where true classes are known, follows on standard output, or on standard error
     if standard output is for other programs.
     """
+    from chimeramix_jax.use.images import FoundFiles  # loads JAX, as all of this package's public functions do
+
     if arguments.output is not None:
         _refuse_output(arguments)
+    for text in [] if arguments.explain is None else arguments.images:
+        outputs.refuse_among_photos(outputs.target(arguments.explain, "--explain"), "--explain", text, arguments.config)
     images = chimeramix_jax.predict(
         arguments.workdir,
-        arguments.images,
+        FoundFiles(image_paths.find(arguments.images)),
         config=arguments.config,
         explain=arguments.explain,
         reject_below=arguments.reject_below,
+        most_classes=prediction_formats.MOST_CLASSES,
     )
     predictions = [image for image in images if image.error is None]
     for image in images:
@@ -233,10 +238,19 @@ def export(arguments: Arguments) -> int:
     print(f"written: {filesize.decimal(exported.size)}\n  {exported.path}")
     if (agreement := exported.agreement) is not None:
         print(
-            f"checked on {counted(agreement.images, f'{agreement.kind} image')}: the same classes, and probabilities "
-            f"within {agreement.difference:.1g}"
+            f"checked on {counted(agreement.images, f'{agreement.kind} image')}: {_same_classes(agreement.near_ties)}, "
+            f"and probabilities within {agreement.difference:.1g}"
         )
     return 0
+
+
+def _same_classes(near_ties: int) -> str:
+    """Says whether an exported file gives all images the same class; ``near_ties`` are those that it does not."""
+    if not near_ties:
+        return "the same classes"
+    if near_ties == 1:
+        return "the same classes but for 1 image, whose two most probable classes are nearly equal"
+    return f"the same classes but for {near_ties} images, whose two most probable classes are nearly equal"
 
 
 _ACTIONS: Mapping[str, Callable[[Arguments], int]] = {

@@ -1,6 +1,7 @@
 """``chimeramix serve``: serves a local page on which the classifier of a run can be tried."""
 
 import importlib.util
+import re
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import chimeramix_jax.serve.examination
 
 _PACKAGES = {"starlette": "starlette", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}  # by module
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # of a machine, or an IPv4 address
 
 _IN_A_MODEL_FILE = (
     "A model file holds no training images, so the nearest ones cannot be shown. Serve the run's folder to see them."
@@ -76,6 +79,11 @@ HELP = Help(
                 default="127.0.0.1",
             ),
             Flag("port=N", "The port. 0 stands for a free one. Default: 8765.", default=8765, lowest=0, highest=65535),
+            Flag(
+                "allowed_host=NAME",
+                "Also answer requests to this name: that of a proxy on this machine, which must leave the header Host "
+                "as it is. docs/serve.md has an example.",
+            ),
             Flag("open", "Also open the page in the browser.", default=False),
         ),
     },
@@ -98,6 +106,11 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     missing = [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise InputError(f"serve: {' and '.join(missing)} not installed; run {invocation.installing(*missing)}")
+    if parsed.allowed_host is not None and not _NAME.fullmatch(parsed.allowed_host):
+        raise InputError(
+            f"--allowed_host={parsed.allowed_host}: must be a name alone, without https://, port and path, such as "
+            "photos.example.org"
+        )
     parsed.run = str(local_path(named[0], "RUN"))
     if model_archive.is_file(parsed.run):
         parsed.config = ModelArchive(parsed.run).config
@@ -117,7 +130,7 @@ def perform(parsed: Arguments) -> int:
     # The socket first, so that a port that is taken is answered at once.
     with listening.listening_socket(parsed.host, parsed.port) as opened, stopping.ending_at_once():
         only_local, addresses = listening.is_only_local(opened), listening.addresses_of(opened)
-        application = _application(parsed).guarded(only_local=only_local)
+        application = _application(parsed).guarded(only_local=only_local, allowed_host=parsed.allowed_host)
         if not only_local:
             exits.say(f"--host={parsed.host}: everybody who reaches this machine can use the page; it has no password")
         print(f"serving {parsed.run}; Ctrl-C ends it", *addresses, sep="\n", flush=True)

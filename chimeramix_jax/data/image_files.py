@@ -15,6 +15,10 @@ from chimeramix_jax.runtime import invocation
 
 _WHITE = (255, 255, 255, 255)
 _RUN_OTHER_PROGRAMS = ("EPS",)  # formats that Pillow leaves to another program, here Ghostscript
+# What strangers may send. Pillow decodes others, such as FITS, in Python, which takes minutes for a small file.
+_OF_PHOTOS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+_OF_PHOTOS_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP (not compressed), TIFF, AVIF or HEIC"
+_ROWS_TOGETHER = 64  # of a wide grey image that are converted in float64 at the same time
 _START = 12  # bytes of a file that tell formats apart
 
 _Source = Path | io.BytesIO  # a file, or the content of a file
@@ -88,13 +92,21 @@ def read_rgb(path: Path, *, named_by: str = "dataset.directory") -> Image.Image:
 def read_uploaded_rgb(content: bytes, name: str, *, named_by: str) -> Image.Image:
     """Returns what ``read_rgb`` would return for a file with this content, which may come from anybody.
 
+    Only common formats of photos are read.
+    """
+    return _read(io.BytesIO(content), Path(name), named_by, _OF_PHOTOS)
+
+
+def read_rgb_content(content: bytes, name: str, *, named_by: str) -> Image.Image:
+    """Returns what ``read_rgb`` would return for a file with this content.
+
     Formats that Pillow passes to other programs are not read.
     """
     return _read(io.BytesIO(content), Path(name), named_by)
 
 
-def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
-    """Reads an image; in errors, its file is called ``name``."""
+def _read(source: _Source, name: Path, named_by: str, formats: Sequence[str] | None = None) -> Image.Image:
+    """Reads an image, of these formats of Pillow only; in errors, its file is called ``name``."""
     unreadable = functools.partial(UnreadableImageError, named_by, name)
     if is_raw(name.name):  # Pillow would read the small preview in many of them
         convert = "to JPEG, PNG or TIFF first"
@@ -106,7 +118,7 @@ def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
     reads_heic = _enable_heic_if_installed()
     try:
         with pillow_warnings.handled():
-            return _upright_rgb(source)
+            return _upright_rgb(source, formats)
     except UnidentifiedImageError:
         if _is_heic(source) and reads_heic:
             kind = "but damaged or of a kind that pillow-heif does not read"
@@ -118,6 +130,9 @@ def _read(source: _Source, name: Path, named_by: str) -> Image.Image:
                 f"are HEIC photos, which need {package}",
                 says_what_to_do=True,
             ) from None
+        if formats is not None:
+            kinds = _OF_PHOTOS_IN_WORDS
+            raise unreadable(f"is not an image as {kinds}", f"are not images as {kinds}") from None
         raise unreadable("is not an image that Pillow can read", "are not images that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         pixels = f"more than {Image.MAX_IMAGE_PIXELS} pixels"
@@ -147,10 +162,12 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         return _to_rgb(_inverted(turned) if _has_white_as_zero(image) else turned)
 
 
-def _upright_rgb(source: _Source) -> Image.Image:
+def _upright_rgb(source: _Source, formats: Sequence[str] | None) -> Image.Image:
     try:
         if isinstance(source, io.BytesIO):
-            with Image.open(source, formats=_safe_formats()) as image:
+            with Image.open(source, formats=_safe_formats(formats)) as image:
+                if formats is not None and any(tile[0] in Image.DECODERS for tile in getattr(image, "tile", ())):
+                    raise UnidentifiedImageError("a kind that Pillow decodes in Python, such as BMP with run lengths")
                 return upright_rgb(image)
         # Given a path, Pillow maps some files into memory, and then reads TIFF files that are to be turned wrongly.
         with source.open("rb") as file, Image.open(file) as image:
@@ -162,7 +179,7 @@ def _upright_rgb(source: _Source) -> Image.Image:
         bare = image_metadata.without(content)
         if bare is None or isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
             raise
-        with Image.open(io.BytesIO(bare)) as image:
+        with Image.open(io.BytesIO(bare), formats=_safe_formats(formats)) as image:
             image.load()
             return _to_rgb(_turned(image, image_metadata.orientation(content)))
 
@@ -201,9 +218,10 @@ def _enable_heic_if_installed() -> bool:
     return True
 
 
-def _safe_formats() -> list[str]:
+def _safe_formats(among: Sequence[str] | None) -> list[str]:
+    """Returns the formats that Pillow reads itself, all or those among the given ones."""
     Image.init()  # the formats are only known once all of Pillow's plugins are loaded
-    return [name for name in Image.ID if name not in _RUN_OTHER_PROGRAMS]
+    return [name for name in Image.ID if name not in _RUN_OTHER_PROGRAMS and (among is None or name in among)]
 
 
 def _is_heic(source: _Source) -> bool:
@@ -231,11 +249,15 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
 
     Integers are assumed to have 16 bits (Pillow reads some 16-bit files as mode I), and floats to be from 0 to 1.
     """
-    grey = np.asarray(image).astype(np.float64)
-    white = 1.0 if image.mode == "F" else 65535.0
-    if not (grey.min() >= 0 and grey.max() <= white):  # also catches not-a-number
-        raise ValueError(f"grey values from {grey.min():g} to {grey.max():g}, expected 0 to {white:g}")
-    return Image.fromarray(np.round(grey * (255 / white)).astype(np.uint8))
+    grey, white = np.asarray(image), 1.0 if image.mode == "F" else 65535.0
+    least, most = float(grey.min()), float(grey.max())
+    if not (least >= 0 and most <= white):  # also catches not-a-number
+        raise ValueError(f"grey values from {least:g} to {most:g}, expected 0 to {white:g}")
+    scaled = np.empty(grey.shape, np.uint8)
+    for start in range(0, len(grey), _ROWS_TOGETHER):  # as float64 takes eight bytes per pixel
+        rows = slice(start, start + _ROWS_TOGETHER)
+        scaled[rows] = np.round(grey[rows].astype(np.float64) * (255 / white))
+    return Image.fromarray(scaled)
 
 
 def _bytes(source: _Source, most: int | None = None) -> bytes:

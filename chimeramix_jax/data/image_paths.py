@@ -85,8 +85,8 @@ def warn_of_ignored(named_by: str, ignored: Sequence[str | os.PathLike[str]], of
         warnings.warn(message, IgnoredFilesWarning, stacklevel=2)
 
 
-def find(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Lists the named files, each once, in the order of the arguments; files of a folder or pattern sorted by name.
+def find(named: str | Sequence[str]) -> list[Path]:
+    """Lists the files that strings name, each once, in their order; files of a folder or pattern sorted by name.
 
     These are files, folders (including subfolders and linked folders) and patterns such as ``photos/*.jpg``. A string
     may contain several, separated by commas; commas in the name of an existing file or folder separate nothing. Files
@@ -100,21 +100,53 @@ def find(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> li
     if not files:
         raise InputError("--images: names no image; it must name files, folders or patterns")
     warn_of_ignored("--images", list(dict.fromkeys(ignored)))
+    return _distinct(files)
+
+
+def find_each(named: Iterable[str | os.PathLike[str]]) -> list[list[Path] | InputError]:
+    """Lists, for each path of a list, the files that it means: those of a folder or pattern as ``find`` does.
+
+    Any other path means one file, whether or not it exists, is named twice, has commas in its name, or looks like a
+    pattern but matches nothing. What cannot be a path, such as a URL, has its InputError instead.
+
+    Raises InputError if a folder or what a pattern matches has no images, or is unreadable.
+    """
+    ignored: list[Path] = []
+    found: list[list[Path] | InputError] = []
+    for name in named:
+        try:
+            path = paths.local_path(name, "--images")
+        except InputError as error:
+            found.append(error)
+        else:
+            found.append(_distinct(_files_at(path, os.fspath(name), ignored)) or [path])
+    warn_of_ignored("--images", list(dict.fromkeys(ignored)))
+    return found
+
+
+def _distinct(files: Iterable[Path]) -> list[Path]:
+    """Returns each file once: several links may lead to a folder, and patterns follow links in loops."""
     distinct: dict[tuple[str, str], Path] = {}
-    for file in files:  # several links may lead to a folder, and patterns follow links in loops
+    for file in files:
         location = os.path.realpath(file.parent), file.name
         distinct[location] = min(distinct.get(location, file), file, key=lambda path: len(path.parts))
     return list(distinct.values())
 
 
-def around(folder: Path, named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> str | None:
+def around(folder: Path, named: str | Iterable[str | os.PathLike[str]]) -> str | None:
     """Returns the named folder or pattern that means the files in ``folder``, too, once it exists; None: there is none.
 
-    Raises InputError for names that are not allowed.
+    ``named`` is a string as for ``find``, or paths as for ``find_each``. Raises InputError for names in a string that
+    are not allowed.
     """
     place = Path(os.path.realpath(folder))
-    for part in _parts_of(named):
-        literal, pattern = _split(paths.local_path(part, "--images"))
+    for part in _parts_of(named) if isinstance(named, str) else [os.fspath(name) for name in named]:
+        try:
+            literal, pattern = _split(paths.local_path(part, "--images"))
+        except InputError:
+            if isinstance(named, str):
+                raise
+            continue  # what cannot be a path means no files
         base = Path(os.path.realpath(literal))
         if os.path.isdir(literal) and place.is_relative_to(base) and _means(place.relative_to(base).parts, pattern):
             return part
@@ -136,11 +168,10 @@ def _means(below: Sequence[str], pattern: Sequence[str]) -> bool:
     return _matches_part(below[0], first) and _means(below[1:], rest)
 
 
-def _parts_of(named: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-    """Yields each named file, folder or pattern."""
+def _parts_of(named: str | Sequence[str]) -> Iterator[str]:
+    """Yields each file, folder or pattern that strings name."""
     listed: dict[str, list[str]] = {}
-    for name in [named] if isinstance(named, str | os.PathLike) else named:
-        text = os.fspath(name)
+    for text in [named] if isinstance(named, str) else named:
         if text and _exists(text):
             yield text
         else:
@@ -194,21 +225,26 @@ def _exists(text: str) -> bool:
 def _files_of(name: str, ignored: list[Path]) -> list[Path]:
     if name == "-":
         raise InputError("--images=-: standard input is read only as /dev/stdin; a file of this name is ./-")
-    path = paths.local_path(name, "--images")
+    files = _files_at(paths.local_path(name, "--images"), name, ignored)
+    if not files:
+        raise InputError(f"--images: no file matches {name!r}")
+    return files
+
+
+def _files_at(path: Path, name: str, ignored: list[Path]) -> list[Path]:
+    """Returns the files that a path means, which is called ``name`` in errors; none if a pattern matches nothing."""
     if os.path.isdir(path):
         return _below(path, ignored)
     if os.path.exists(path) or not glob.has_magic(name):
         return [path]
-    matches = _matches(path)
-    if not matches:
-        raise InputError(f"--images: no file matches {name!r}")
     files: list[Path] = []
+    matches = _matches(path)
     for match in matches:
         if os.path.isdir(match) and may_be_image(match.name):
             files += _below(match, ignored, may_be_empty=True)
         else:
             (files if _is_image_file(match) else ignored).append(match)
-    if not files:
+    if matches and not files:
         raise InputError(f"--images: no file that matches {name!r} is an image{about_raw(matches)}")
     return files
 

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -34,7 +35,16 @@ _CLASSIFY = _Use("Classify photos", {"stage": "predict", "images": "new-photos"}
 _USES = (
     _CLASSIFY,
     _Use("Try it on a page in the browser", {}, subcommand="serve", of_file=True),
-    _Use("Export the classifier as one file, for ONNX Runtime", {"stage": "export", "output": "classifier.onnx"}),
+    _Use(
+        "Export the classifier as one file, for ONNX Runtime",
+        {"stage": "export", "output": "classifier.onnx"},
+        lambda config: not config.classifier.model_code,
+    ),
+    _Use(
+        "Export the classifier as one file, for JAX",
+        {"stage": "export", "output": "classifier.stablehlo"},
+        lambda config: bool(config.classifier.model_code),  # ONNX has no custom networks
+    ),
     _Use(
         "Write mixed images",
         {"stage": "generate", "count": "100"},
@@ -63,6 +73,11 @@ def classify_with_old(workdir: Workdir) -> Command:
 def commands_of_file(name: str) -> list[Command]:
     """Returns the commands that are possible with only the model file of this name, which is in the current folder."""
     return [_command([invocation.COMMAND], use, name) for use in _USES if use.of_file]
+
+
+def commands_of_file_here(path: Path) -> list[Command]:
+    """Returns the commands that are possible with only this model file on this machine, for any current folder."""
+    return [_command(invocation.from_anywhere(), use, os.path.abspath(path)) for use in _USES if use.of_file]
 
 
 def _command(program: Sequence[str], use: _Use, workdir: str) -> Command:

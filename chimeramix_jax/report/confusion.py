@@ -12,6 +12,8 @@ from chimeramix_jax.reporting.statistics import Interval, wilson_interval
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 MOST_CLASSES_WITH_NUMBERS = 20  # a larger table has narrow cells, which show their numbers on hovering
+MOST_CLASSES_IN_A_TABLE = 100  # a page with a cell for every pair of more classes takes long to open
+_MOST_NAMED = 5  # classes in a sentence
 
 Confusion = Int[np.ndarray, "classes classes"]  # images by true class (row) and predicted class (column)
 
@@ -88,6 +90,16 @@ def most_confused(confusion: Confusion, names: Sequence[str], most: int) -> list
         )
         for true, other in pairs
     ]
+
+
+def without_images(confusion: Confusion, names: Sequence[str]) -> str:
+    """Returns the classes without images, as the end of a sentence: ``of the class “a”``; empty if there are none."""
+    quoted = [f"“{name}”" for name, total in zip(names, confusion.sum(axis=1), strict=True) if not total]
+    if len(quoted) < 2:
+        return f"of the class {quoted[0]}" if quoted else ""
+    if len(quoted) > _MOST_NAMED:
+        return f"of {len(quoted)} classes, such as {quoted[0]} and {quoted[1]}"
+    return f"of the classes {', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def class_accuracies(confusion: Confusion, names: Sequence[str], repeats: int = 1) -> list[ClassAccuracy]:

@@ -71,6 +71,7 @@ def text(
         "classes": len(names),
         "results": results,
         "of_folds": split == FOLDS,
+        "folds": results.get(FOLDS),
         "split": split_name(split),
         "config": config,
         "own_images": _is_own(config),

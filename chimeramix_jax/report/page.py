@@ -39,6 +39,7 @@ from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.splits import FOLDS, split_name, split_of
 from chimeramix_jax.reporting.statistics import decimals
+from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs.held_out import HeldOutPredictions
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.evaluation_views import EvaluationViews
@@ -61,6 +62,8 @@ def write(
     dataset: FewShotDataset,
     predictions: Mapping[str, Predictions],
     held_out: HeldOutPredictions | None = None,
+    *,
+    model_file: Path | None = None,
 ) -> None:
     """Writes ``report.html`` and ``model_card.md``; raises InputError if results or a metrics log cannot be read.
 
@@ -68,10 +71,12 @@ def write(
     class, and the misclassified images. These come from ``predictions``: the predicted class of every held-out image,
     by "classifier" and "baseline". Single mistakes come from ``held_out``, and then stand in for those of the most
     confused classes; None: there are none. In a run that is only measured by folds, the held-out images of ``dataset``
-    are those of the folds.
+    are those of the folds. ``model_file`` is the file that the page is about, if ``workdir`` only stands for it; then
+    the page names nothing that would lie beside the page of a run.
     """
-    results = _results(workdir)
-    config = settings.from_dict(results["config"], workdir.results)
+    source = workdir.results if model_file is None else model_file
+    results = _results(workdir, source)
+    config = settings.from_dict(results["config"], source)
     split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)
@@ -89,8 +94,11 @@ def write(
         "examples": results[split]["examples"],
         "class_names": names,
         "verdict": judged,
-        "commands": commands.commands(workdir, config),
-        "probabilities": _probabilities(workdir, results, of_folds["split"]),
+        "model_file": model_file is not None,
+        "commands": commands.commands(workdir, config)
+        if model_file is None
+        else commands.commands_of_file_here(model_file),
+        "probabilities": _probabilities(source, results, of_folds["split"]),
         "averages_predictions": EvaluationViews.of(config).count * config.classifier.members > 1,
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
@@ -157,19 +165,19 @@ def _of_folds(results: Mapping[str, Any], split: str) -> dict[str, Any]:
     }
 
 
-def _probabilities(workdir: Workdir, results: Mapping[str, Any], images: str) -> reliability.Probabilities | None:
+def _probabilities(source: Path, results: Mapping[str, Any], images: str) -> reliability.Probabilities | None:
     """Returns what the page says about the probabilities; None for the run of a fold, which says nothing about them."""
     if results["config"].get("fold"):
         return None
-    return reliability.content(results.get("calibration"), images, str(workdir.results))
+    return reliability.content(results.get("calibration"), images, str(source))
 
 
-def _results(workdir: Workdir) -> dict[str, Any]:
-    """The run's results, with what came later where they are of an earlier version."""
+def _results(workdir: Workdir, source: Path) -> dict[str, Any]:
+    """The run's results, with what came later where they are of an earlier version; errors name ``source``."""
     results = {"seconds": {}, "device": {}, "machine": {}, "versions": {}} | workdir.read_results()
     lacking = [key for key in _NEEDED if key not in results]
     if lacking:
-        raise InputError(f"{workdir.results}: has no {', '.join(lacking)}; write it anew with --stage=evaluate")
+        raise InputError(f"{source}: has no {', '.join(lacking)}; write it anew with --stage=evaluate")
     return results
 
 
@@ -178,6 +186,7 @@ def _environment() -> Environment:
     environment = web_page.environment("chimeramix_jax.report", "templates")
     environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
     environment.globals["decimals"] = decimals
+    environment.globals["counted"] = counted
     environment.globals["curves"] = curves
     environment.globals["reliability"] = reliability
     return environment
@@ -188,8 +197,10 @@ def _classes(
 ) -> dict[str, Any]:
     """Prepares the confusion matrix, the most confused pairs (with or without images) and each class's accuracy."""
     accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats)
-    heat_table = confusion.heat_table(matrix, dataset.class_names)
-    most_listed = MOST_PAIRS_OF_DENSE_TABLE if heat_table.dense else 0
+    heat_table = None
+    if len(dataset.class_names) <= confusion.MOST_CLASSES_IN_A_TABLE:
+        heat_table = confusion.heat_table(matrix, dataset.class_names)
+    most_listed = MOST_PAIRS_OF_DENSE_TABLE if heat_table is None or heat_table.dense else 0
     return {
         "heat_table": heat_table,
         "confused": confusion.most_confused(matrix, dataset.class_names, most_listed),
@@ -202,6 +213,7 @@ def _classes(
         "classes": accuracies if len(accuracies) <= MOST_CLASSES_LISTED else None,
         "best": accuracies[:BEST_AND_WORST],
         "worst": accuracies[: -BEST_AND_WORST - 1 : -1],
+        "without_images": confusion.without_images(matrix, dataset.class_names),
     }
 
 

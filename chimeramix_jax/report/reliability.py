@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chimeramix_jax.data.identity import counted
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.statistics import decimals
@@ -95,15 +96,20 @@ def _of_a_bin(measured: Mapping[str, Any]) -> str:
     largest = max(measured["bins"], key=lambda row: (row["images"], row["confidence"]))
     low, high = map(_percent, largest["interval"])
     says, right = _percent(largest["confidence"]), _percent(largest["accuracy"])
+    least, most = _percent(largest["low"]), _percent(largest["high"])
+    place = f"at {least}" if least == most else f"from {least} to {most}"
     return (
-        f"When the model says {says}, it is right {right} of the time ({largest['images']} images from "
-        f"{_percent(largest['low'])} to {_percent(largest['high'])}; 95{_NO_BREAK}% interval {low} to {high})."
+        f"When the model says {says}, it is right {right} of the time ({counted(largest['images'], 'image')} {place}; "
+        f"95{_NO_BREAK}% interval {low} to {high})."
     )
 
 
 def _of_all(measured: Mapping[str, Any], count: int, images: str) -> str:
     digits = decimals(count)
     confidence, accuracy = _percent(measured["confidence"], digits), _percent(measured["accuracy"], digits)
+    if count == 1:
+        outcome = "right" if measured["accuracy"] else "wrong"
+        return f"Of the only {images} image, it says {confidence} and is {outcome}."
     return f"Over all {count} {images} images, it says {confidence} on average and is right {accuracy} of the time."
 
 
@@ -120,7 +126,8 @@ def _of_error(measured: Mapping[str, Any], calibration: Mapping[str, Any], image
     if chance > SMALL_ERROR:
         return (
             f"{begin}. Chance alone would give up to {_percent(chance, 1)} for a perfectly calibrated model, so "
-            f"{calibration['images']} {images} images are too few to tell."
+            f"{counted(calibration['images'], f'{images} image')} {'is' if calibration['images'] == 1 else 'are'} too "
+            "few to tell."
         )
     return f"{begin}, no more than chance would give for a perfectly calibrated model (up to {_percent(chance, 1)})."
 

@@ -87,11 +87,14 @@ class ModelArchive:
         """The run's model card; None if the file has none. Raises InputError if the file is damaged."""
         return self._members({_CARD: _LARGEST_ABOUT}, optional=True).get(_CARD)
 
-    def settings_like(self, config: ConfigDict | None) -> ConfigDict:
-        """Returns these settings (None: the model's own), checked; raises InputError if their results would differ."""
+    def settings_like(self, config: ConfigDict | None, *, measuring: bool = True) -> ConfigDict:
+        """Returns these settings (None: the model's own), checked; raises InputError if their results would differ.
+
+        ``measuring`` allows settings that only change how a trained classifier is measured to differ.
+        """
         if config is None:
             return self.config
-        differing = settings.differences(self.config, config)
+        differing = settings.differences(self.config, config, measuring=measuring)
         if differing:
             raise InputError(f"{self.path}: is a model with other settings ({settings.shortened(differing)})")
         settings.check(config, environment=False, stored=True)

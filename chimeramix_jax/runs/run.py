@@ -151,7 +151,7 @@ class Run:
     def claim(self) -> None:
         """Begins, and records the settings and the data: the directory is that of this run from now on."""
         self.begin()
-        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
+        self._claim_settings()
         same_data.record(self.workdir, self.dataset)
 
     def end(self) -> None:
@@ -178,7 +178,12 @@ class Run:
 
         ``out_of_fold`` are the predictions of its folds, if it has any; without held-out images they are its results.
         """
-        self.claim()
+        measures_anew = self.request.stage == "evaluate" and self.workdir.has_config()
+        if measures_anew:
+            self.begin()
+            same_data.record(self.workdir, self.dataset)
+        else:
+            self.claim()
         if self.request.details:
             data_check.record_and_print(self.workdir, self.config, self.dataset)
         stopping.raise_if_asked()
@@ -195,10 +200,16 @@ class Run:
         results = results_of(self.config, self.about, self.dataset, measured, stages, of_folds, mixes)
         if self.request.stage != "report":
             results.write(self.workdir)
+        if measures_anew:  # not earlier: what predicts needs the views that the temperature in the results is for
+            self._claim_settings()
         if results.held_out is not None and (self.request.stage != "report" or not self.workdir.held_out.exists()):
             described = measured_data(self.dataset, out_of_fold)
             write_table(self.workdir.held_out, results.held_out, described)  # a run of an earlier version has none
         return results
+
+    def _claim_settings(self) -> None:
+        """Records the settings of the run."""
+        self.workdir.claim(same_settings.as_begun(self.workdir, self.config))
 
     def _provide_generator(self, execution: Execution | None) -> Running[None]:
         """Trains the generator if that is requested and not done yet, or adopts another run's."""

@@ -48,14 +48,15 @@ class Application:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="classifier")
         self._requests = 0
 
-    def guarded(self, *, only_local: bool) -> Guard:
+    def guarded(self, *, only_local: bool, allowed_host: str | None = None) -> Guard:
         """Returns the application behind the checks of ``guard``."""
         routes = [
             Route("/", self._show_page),
             Route("/classify", self._classify, methods=["POST"]),
         ]
         handlers: Mapping[Any, Any] = {HTTPException: _refuse, ClientDisconnect: _ignore, Exception: _fail}
-        return Guard(Starlette(routes=routes, exception_handlers=handlers), self._page.policy, only_local=only_local)
+        behind = Starlette(routes=routes, exception_handlers=handlers)
+        return Guard(behind, self._page.policy, only_local=only_local, allowed_host=allowed_host)
 
     def close(self) -> None:
         """Ends the thread, without waiting for it."""

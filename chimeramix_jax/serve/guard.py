@@ -2,7 +2,7 @@
 
 A server on this machine only is reachable by every page in the user's browser. Such a page can send requests, and with
 a host name that it makes resolve to 127.0.0.1 (DNS rebinding) it could read the answers, too. So the header ``Host``
-must name this machine, and ``Origin`` must be the page's own.
+must name this machine, or the proxy that the user allows, and ``Origin`` must be the page's own.
 """
 
 import ipaddress
@@ -28,9 +28,12 @@ _HEADERS = {
 class Guard:
     """The application behind these checks."""
 
-    def __init__(self, application: ASGIApp, policy: str, *, only_local: bool):
-        """Takes the content security policy, and whether the server can only be reached from this machine."""
-        self._application, self._only_local = application, only_local
+    def __init__(self, application: ASGIApp, policy: str, *, only_local: bool, allowed_host: str | None = None):
+        """Takes the content security policy, and whether the server can only be reached from this machine.
+
+        ``allowed_host`` is another name by which the page may be reached, that of a proxy on this machine.
+        """
+        self._application, self._only_local, self._allowed_host = application, only_local, allowed_host
         self._headers = _HEADERS | {"Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,21 +44,24 @@ class Guard:
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
-        reason = refusal(Headers(scope=scope), only_local=self._only_local)
+        reason = refusal(Headers(scope=scope), only_local=self._only_local, allowed_host=self._allowed_host)
         if reason is None:
             await self._application(scope, receive, send_restricted)
         else:
             await JSONResponse({"error": reason}, FORBIDDEN)(scope, receive, send_restricted)
 
 
-def refusal(headers: Mapping[str, str], *, only_local: bool) -> str | None:
+def refusal(headers: Mapping[str, str], *, only_local: bool, allowed_host: str | None = None) -> str | None:
     """Returns why a request with these headers is refused, in a sentence; None: it is not."""
     host, origin = headers.get("host", ""), headers.get("origin")
-    if only_local and not _is_this_machine(host):
+    if only_local and not is_loopback(_name(host)) and not _is_allowed(host, allowed_host):
         return "This server only answers requests to this machine, such as http://localhost."
-    if origin is not None and _network_location(origin) != host.lower():
-        return "This server only answers requests from its own page."
-    return None
+    if origin is None or _network_location(origin) == host.lower():
+        return None
+    # A proxy may leave the port out of ``Host``, which is in ``Origin``.
+    if _is_allowed(host, allowed_host) and _is_allowed(_network_location(origin), allowed_host):
+        return None
+    return "This server only answers requests from its own page."
 
 
 def is_loopback(host: str) -> bool:
@@ -66,12 +72,17 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def _is_this_machine(host: str) -> bool:
-    """Whether the header ``Host``, with or without a port, names the loopback interface."""
+def _is_allowed(location: str, allowed_host: str | None) -> bool:
+    """Whether a location, with or without a port, has the allowed name."""
+    return allowed_host is not None and _name(location) == allowed_host.lower()
+
+
+def _name(location: str) -> str:
+    """Returns the name or address in a location such as the header ``Host``, in small letters and without a port."""
     try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
+        return urlsplit(f"//{location}").hostname or ""
     except ValueError:  # such as an IPv6 address without its closing bracket
-        return False
+        return ""
 
 
 def _network_location(origin: str) -> str:

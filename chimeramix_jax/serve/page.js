@@ -194,13 +194,17 @@ function closeCamera() {
   find("webcam").hidden = false;
 }
 
-find("webcam").addEventListener("click", async () => {
+find("webcam").addEventListener("click", async event => {
   find("problems").replaceChildren();
+  const button = event.currentTarget;
+  button.disabled = true; // a second stream would stay on, since only the last is closed
   try {
     stream = await navigator.mediaDevices.getUserMedia({video: {width: {ideal: 1280}, height: {ideal: 960}}});
   } catch {
     complain("The camera cannot be used. Is there one, and did you allow this page to use it?");
     return;
+  } finally {
+    button.disabled = false;
   }
   find("video").srcObject = stream;
   find("viewfinder").hidden = false;

@@ -34,6 +34,26 @@ _LONGEST_STEM = 150  # in bytes; file systems allow names of 255
 _COLUMNS = ("image", "picture", "class", "probability", "against", "log_odds", "full_colour")
 
 
+class PictureNames:
+    """The names of the pictures in a folder; no two are the same, not even in other capitals."""
+
+    def __init__(self) -> None:
+        """Begins with the name of the table."""
+        self._taken = {TABLE}
+        self._numbers: dict[str, int] = {}  # the last number of a stem, so that many photos of one name take no time
+
+    def unused(self, stem: str) -> str:
+        """Returns a file name with this stem, or as much of it as file systems allow, that no other picture has."""
+        stem = printable(stem).encode()[:_LONGEST_STEM].decode(errors="ignore")
+        number, name = self._numbers.get(stem.casefold(), 0), TABLE
+        while name.casefold() in self._taken:
+            number += 1
+            name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
+        self._numbers[stem.casefold()] = number
+        self._taken.add(name.casefold())
+        return name
+
+
 class Explainer:
     """Draws the pictures of a folder, batch by batch."""
 
@@ -44,7 +64,7 @@ class Explainer:
         self._folder, self._class_names, self._config = folder, class_names, config
         self._maps = ContrastMaps(network, config.precision, temperature)
         self._rows: list[tuple[str, ...]] = []
-        self._taken: set[str] = {TABLE}
+        self._names = PictureNames()
 
     def add(
         self,
@@ -100,20 +120,10 @@ class Explainer:
         names, shares = [self._class_names[label] for label in pair], [float(probabilities[label]) for label in pair]
         captions = [f"speaks for {name} ({share:.1%})" for name, share in zip(names, shares, strict=True)]
         sheet = heat_maps.captioned_pair(view.picture, view.overlaid(heat), *captions)
-        name = self._unused_name(f"{path.absolute().parent.name}-{path.stem}" if by_folder else path.stem)
+        name = self._names.unused(f"{path.absolute().parent.name}-{path.stem}" if by_folder else path.stem)
         pictures.save_png(self._folder / name, sheet)
         figures = f"{shares[0]:.6g}", names[1], f"{np.mean(heat):.6g}", f"{np.max(np.abs(heat)):.6g}"
         self._rows.append((printable(path), name, names[0], *figures))
-
-    def _unused_name(self, stem: str) -> str:
-        """Returns a file name with this stem that no other picture has, not even in other capitals."""
-        stem, number = printable(stem).encode()[:_LONGEST_STEM].decode(errors="ignore"), 1
-        name = f"{stem}.png"
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{stem}-{number}.png"
-        self._taken.add(name.casefold())
-        return name
 
 
 @contextlib.contextmanager

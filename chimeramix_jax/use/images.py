@@ -23,7 +23,7 @@ from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import image_paths
 from chimeramix_jax.data.fitting import squared
 from chimeramix_jax.data.identity import image_digest
-from chimeramix_jax.data.image_files import read_rgb, read_uploaded_rgb, upright_rgb
+from chimeramix_jax.data.image_files import read_rgb, read_rgb_content, upright_rgb
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import printable
 from chimeramix_jax.runtime import stopping
@@ -32,12 +32,17 @@ from chimeramix_jax.use.labelled_folders import true_classes
 _AHEAD = 4  # files that are read ahead of their use, per thread
 _SECONDS_BETWEEN_LOOKS = 0.2  # for a signal, while a pipe is waited for
 
-# A path may lead to a file or a folder, or be a pattern; see ``data.image_paths.find``. Arrays are uint8 of shape
+# A path may lead to a file or a folder, or be a pattern; see ``data.image_paths``. Arrays are uint8 of shape
 # (height, width, 3) in RGB order, (height, width, 4) with opacity, or (height, width) and (height, width, 1) in grey.
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | jax.Array
 # One image or several, also as an array of shape (images, height, width, channels). None stands for an image that
 # could not be read, as in OpenCV.
 Images = ImageLike | Iterable[ImageLike | None]
+
+
+class FoundFiles(tuple[Path, ...]):
+    """Files that ``data.image_paths.find`` has found, which are images each and are not looked up again."""
+
 
 _Square = UInt8[np.ndarray, "side side 3"]
 _Read = tuple[_Square, str | None]  # an image, and the digest of its pixels before it was resized, if it is needed
@@ -53,16 +58,28 @@ class Named:
     digest: str | None = None  # the ``image_digest`` of its pixels, as read; None: it has not been read, or not needed
 
 
-def named(images: Images, class_names: Sequence[str]) -> Iterable[tuple[Named, object]]:
-    """Returns each image's name, and its path or the image itself.
+def named(images: Images, class_names: Sequence[str], together: int | None = None) -> Iterable[tuple[Named, object]]:
+    """Returns each image's name, and its path, the image itself, or the InputError that says why it is neither.
 
-    Those of a list are found at once, and those of other iterables as far as they are used, except that neighbouring
-    paths are found together. Raises InputError, as ``data.image_paths.find`` does.
+    A string may name several files (``data.image_paths.find``), an element of an iterable only by a folder or a pattern
+    (``find_each``). Those of a list are found at once, and those of other iterables as far as they are used, except
+    that ``together`` neighbouring paths are found together; None: all neighbouring paths. Only what is found together
+    decides whether the folders of files are named after classes. Raises InputError, as ``data.image_paths`` does.
     """
+    if isinstance(images, str | FoundFiles):
+        return _of_paths(image_paths.find(images) if isinstance(images, str) else images, class_names)
     if isinstance(images, Iterable) and _are_several(images):
-        found = _named(images, class_names)
-        return list(found) if isinstance(images, Sequence) else found
-    return list(_named([images], class_names))
+        if isinstance(images, Sequence):
+            return list(_named(images, class_names, None))
+        return _named(images, class_names, together)
+    return list(_named([images], class_names, None))
+
+
+def kept(images: Images) -> Images:
+    """Returns the same images in a form that can be read several times, so that an iterable becomes a list."""
+    if isinstance(images, Iterable) and not isinstance(images, FoundFiles) and _are_several(images):
+        return list(images)
+    return images
 
 
 def squares(
@@ -109,16 +126,37 @@ def _is_array(value: object) -> bool:
     return hasattr(value, "__array__") and hasattr(value, "dtype")
 
 
-def _named(images: Iterable[object], class_names: Sequence[str]) -> Iterator[tuple[Named, object]]:
+def _named(
+    images: Iterable[object], class_names: Sequence[str], together: int | None
+) -> Iterator[tuple[Named, object]]:
     for are_paths, group in itertools.groupby(enumerate(images), lambda item: isinstance(item[1], str | os.PathLike)):
         if are_paths:
-            paths = image_paths.find([path for _, path in group if isinstance(path, str | os.PathLike)])
-            classes = true_classes(paths, class_names)
-            yield from ((Named(printable(path), path, classes.get(path)), path) for path in paths)
+            paths = (path for _, path in group if isinstance(path, str | os.PathLike))
+            while names := list(itertools.islice(paths, together)):
+                yield from _of_paths(_found(names), class_names)
         else:
             for place, image in group:
                 file = getattr(image, "filename", "") if isinstance(image, Image.Image) else ""
                 yield Named(printable(file) if file else f"images[{place}]"), image
+
+
+def _found(names: Sequence[str | os.PathLike[str]]) -> Iterator[Path | tuple[str, InputError]]:
+    """Yields the files that paths mean, and the name and the error of each that cannot be a path."""
+    for name, files in zip(names, image_paths.find_each(names), strict=True):
+        if isinstance(files, InputError):
+            yield printable(name), files
+        else:
+            yield from files
+
+
+def _of_paths(found: Iterable[Path | tuple[str, InputError]], class_names: Sequence[str]) -> list[tuple[Named, object]]:
+    """Returns files with their names and true classes, and errors with their names, in order."""
+    listed = list(found)
+    classes = true_classes((path for path in listed if isinstance(path, Path)), class_names)
+    return [
+        (Named(printable(item), item, classes.get(item)), item) if isinstance(item, Path) else (Named(item[0]), item[1])
+        for item in listed
+    ]
 
 
 def _of_file(path: Path, fitted: Callable[[Image.Image], _Read]) -> _Read | InputError:
@@ -126,7 +164,7 @@ def _of_file(path: Path, fitted: Callable[[Image.Image], _Read]) -> _Read | Inpu
     try:
         if not path.exists() or path.is_file():
             return fitted(read_rgb(path, named_by="--images"))
-        return fitted(read_uploaded_rgb(_of_pipe(path), str(path), named_by="--images"))
+        return fitted(read_rgb_content(_of_pipe(path), str(path), named_by="--images"))
     except InputError as error:
         return error
     except OSError as error:
@@ -164,7 +202,9 @@ def _of_memory(name: str, value: object, fitted: Callable[[Image.Image], _Read])
 
 
 def _pillow_image(name: str, value: object) -> Image.Image:
-    """Returns an image in memory as Pillow's; raises InputError if it is none."""
+    """Returns an image in memory as Pillow's; raises InputError if it is none, or the one given in its place."""
+    if isinstance(value, InputError):
+        raise value
     if isinstance(value, Image.Image):
         return value
     if not _is_array(value):

@@ -62,11 +62,11 @@ def refuse_other_kind(path: Path, named_by: str, kind: str, is_of_kind: Callable
 def refuse_among_photos(path: Path, named_by: str, images: object, config: ConfigDict) -> None:
     """Raises InputError if a folder would lie where its pictures are taken for photos, to classify or to train on.
 
-    ``images`` are those to classify; anything but paths is ignored.
+    ``images`` are those to classify: a string, an image or a list of them; anything but paths is ignored.
     """
     several = images if isinstance(images, list | tuple) else [images]
     named = [name for name in several if isinstance(name, str | os.PathLike)]
-    if (around := image_paths.around(path, named)) is not None:
+    if (around := image_paths.around(path, images if isinstance(images, str) else named)) is not None:
         raise InputError(
             f"{named_by}={path}: lies among the photos of --images={around}, which would have its pictures too the "
             "next time; choose a folder elsewhere"

@@ -1,5 +1,6 @@
 """Classifies images with the classifier of a finished run."""
 
+import contextlib
 import itertools
 import os
 import threading
@@ -23,7 +24,7 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training.prediction import CompiledClassifier
 from chimeramix_jax.use import outputs
 from chimeramix_jax.use.explanation import Explainer, explaining
-from chimeramix_jax.use.images import Images, Named, named, squares
+from chimeramix_jax.use.images import Images, Named, kept, named, squares
 from chimeramix_jax.use.prediction_formats import Prediction
 
 MOST_NAMED = 5  # unreadable images in an error
@@ -42,6 +43,7 @@ def predict(
     config: ConfigDict | None = None,
     explain: str | os.PathLike[str] | None = None,
     reject_below: float | None = None,
+    most_classes: int | None = None,
 ) -> list[Prediction]:
     """Classifies images, which are prepared like those of an image folder's test split.
 
@@ -52,7 +54,7 @@ def predict(
 
     Args:
         workdir: the directory of a run with a finished classifier, or a model file.
-        images: an image or an iterable of images: files, folders and patterns (see ``data.image_paths.find``), images
+        images: an image or an iterable of images: files, folders and patterns (see ``data.image_paths``), images
             of Pillow, and arrays of uint8 in 0..255 with shape (height, width, 3) in RGB order, (height, width, 4) with
             opacity, or (height, width) in grey. They may differ in kind and size. An array of shape (images, height,
             width, channels) is several images.
@@ -62,18 +64,22 @@ def predict(
             or of the run's images. None: no pictures.
         reject_below: the answer for images whose most probable class has a lower probability than this, from 0 to 1,
             is "none of these"; None: every image is answered with its most probable class.
+        most_classes: how many of the most probable classes a prediction has, at least 1, which saves memory if there
+            are many classes and images; None: all.
 
     Returns:
-        A prediction for each image, in order; ``error`` of those that could not be read says why. The files of a folder
-        or pattern are sorted, and each file is there once.
+        A prediction for each image, in order; ``error`` of those that could not be read says why. An element of an
+        iterable has exactly one, unless it is a folder or a pattern with matches: it has one for each of their files,
+        sorted, and each once. A string may name several, separated by commas, and has one for each file.
 
     Raises:
         InputError: there is no finished classifier, no image can be read, a folder or pattern leads to no image, or
             ``explain`` is not empty, or ``reject_below`` is not from 0 to 1.
         Stopped: the program was asked to stop.
     """
-    _check_threshold(reject_below)
-    return Predictor(workdir, config=config)._predictions(images, explain, reject_below, shows_progress=True)
+    _check(reject_below, most_classes)
+    predictor = Predictor(workdir, config=config)
+    return predictor._predictions(images, explain, reject_below, most_classes, shows_progress=True)
 
 
 class Predictor:
@@ -97,55 +103,58 @@ class Predictor:
         self._compiling = threading.Lock()
 
     def predict(
-        self, images: Images, *, explain: str | os.PathLike[str] | None = None, reject_below: float | None = None
+        self,
+        images: Images,
+        *,
+        explain: str | os.PathLike[str] | None = None,
+        reject_below: float | None = None,
+        most_classes: int | None = None,
     ) -> list[Prediction]:
         """Classifies images like the function ``predict``, and raises the same errors, but shows no progress."""
-        return self._predictions(images, explain, reject_below)
+        return self._predictions(images, explain, reject_below, most_classes)
 
     def _predictions(
         self,
         images: Images,
         explain: str | os.PathLike[str] | None,
         reject_below: float | None,
+        most_classes: int | None,
         *,
         shows_progress: bool = False,
     ) -> list[Prediction]:
-        _check_threshold(reject_below)
+        _check(reject_below, most_classes)
         if explain is not None:
+            images = kept(images)  # so that all paths can be looked at before the first is classified
             outputs.refuse_among_photos(outputs.target(explain, "--explain"), "--explain", images, self.config)
         with explaining(explain, self.network, self.class_names, self.config, self.temperature) as explainer:
-            predictions = list(self._stream(images, explainer, reject_below, shows_progress=shows_progress))
+            found = named(images, self.class_names)
+            with _progress(found if shows_progress else None) as progress:
+                predictions = list(self._classified(found, explainer, reject_below, most_classes, progress))
             _raise_if_all_unreadable(predictions)
         return predictions
 
-    def stream(self, images: Images, *, reject_below: float | None = None) -> Iterator[Prediction]:
+    def stream(
+        self, images: Images, *, reject_below: float | None = None, most_classes: int | None = None
+    ) -> Iterator[Prediction]:
         """Yields what ``predict`` returns, batch by batch, without keeping anything; memory does not depend on length.
 
-        Images that cannot be read are never raised as errors, not even if there are no others.
+        Images that cannot be read are never raised as errors, not even if there are no others. Of an iterator, no more
+        than a batch of paths is looked at together, so ``true_class`` is known only where a batch has files of several
+        classes; a list is looked at as a whole.
         """
-        _check_threshold(reject_below)
-        return self._stream(images, None, reject_below)
+        _check(reject_below, most_classes)
+        found = self._found_in_batches(images)
+        return self._classified(found, None, reject_below, most_classes, _no_progress)
 
-    def _stream(
-        self,
-        images: Images,
-        explainer: Explainer | None,
-        reject_below: float | None,
-        *,
-        shows_progress: bool = False,
-    ) -> Iterator[Prediction]:
-        found = named(images, self.class_names)
-        if not shows_progress or not isinstance(found, Sequence):
-            yield from self._classified(found, explainer, reject_below, lambda count: None)
-            return
-        with ProgressOfLongWork("predict", len(found), "image") as progress:
-            yield from self._classified(found, explainer, reject_below, progress.update)
+    def _found_in_batches(self, images: Images) -> Iterator[tuple[Named, object]]:
+        yield from named(images, self.class_names, self.config.evaluation.batch_size)
 
     def _classified(
         self,
         found: Iterable[tuple[Named, object]],
         explainer: Explainer | None,
         reject_below: float | None,
+        most_classes: int | None,
         progress: Callable[[int], None],
     ) -> Iterator[Prediction]:
         """Yields the predictions; ``progress`` gets the number of images that are read or, if requested, explained."""
@@ -170,7 +179,7 @@ class Predictor:
                     yield Prediction(image.name, image.path, true_class=image.true_class, error=result)
                 else:
                     trained_on = None if known is None else image.digest in known
-                    yield _prediction(image, next(rows), self.class_names, reject_below, trained_on)
+                    yield _prediction(image, next(rows), self.class_names, reject_below, most_classes, trained_on)
 
     def _padded(self, images: Sequence[UInt8[np.ndarray, "stored stored 3"]], size: int) -> Pixels:
         """Returns images at the classifier's side, with black images added so that there are ``size``."""
@@ -187,9 +196,11 @@ class Predictor:
         return probabilities
 
 
-def _check_threshold(reject_below: float | None) -> None:
+def _check(reject_below: float | None, most_classes: int | None) -> None:
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
+    if most_classes is not None and most_classes < 1:
+        raise InputError(f"most_classes: {most_classes!r}; it must be at least 1")
 
 
 def _training_images(source: Workdir | ModelArchive) -> frozenset[str] | None:
@@ -204,12 +215,31 @@ def _training_images(source: Workdir | ModelArchive) -> frozenset[str] | None:
 
 
 def _prediction(
-    image: Named, row: Row, class_names: Sequence[str], reject_below: float | None, trained_on: bool | None
+    image: Named,
+    row: Row,
+    class_names: Sequence[str],
+    reject_below: float | None,
+    most_classes: int | None,
+    trained_on: bool | None,
 ) -> Prediction:
-    order = np.argsort(-row, kind="stable")
+    order = np.argsort(-row, kind="stable")[:most_classes]
     names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
     answered = None if reject_below is None else shares[0] >= reject_below
     return Prediction(image.name, image.path, names, shares, image.true_class, answered, trained_on=trained_on)
+
+
+@contextlib.contextmanager
+def _progress(found: object) -> Iterator[Callable[[int], None]]:
+    """Shows progress on standard error if ``found`` is a list of images; gives what gets the number of those done."""
+    if not isinstance(found, Sequence):
+        yield _no_progress
+        return
+    with ProgressOfLongWork("predict", len(found), "image") as progress:
+        yield progress.update
+
+
+def _no_progress(count: int) -> None:
+    """Shows nothing."""
 
 
 def _counted(items: Iterator[_Item], progress: Callable[[int], None]) -> Iterator[_Item]:

@@ -33,8 +33,9 @@ class Prediction:
 
     name: str  # its file; for an image in memory, its file if Pillow knows it, or else its place, such as "images[3]"
     path: Path | None = None  # its file; None: it is in memory
-    classes: tuple[str, ...] = ()  # the names of all classes, the most probable first; empty if it could not be read
-    probabilities: tuple[float, ...] = ()  # the probability of each, in [0, 1]; their sum is 1
+    # The names of the classes, all or the most probable ones, the most probable first; empty if it could not be read.
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()  # the probability of each, in [0, 1]; the sum of all classes' is 1
     true_class: str | None = None  # if its file lies in a folder named after a class; see ``use.labelled_folders``
     # Whether the most probable class is probable enough to be the answer; None: no threshold was given.
     answered: bool | None = None

@@ -28,7 +28,7 @@ def write(archive: ModelArchive, config: ConfigDict) -> Path:
     ``config`` says where the images are: the file does not. Raises InputError if they are not those that the model was
     trained and measured on, or the file holds no results.
     """
-    config = archive.settings_like(config)
+    config = archive.settings_like(config, measuring=False)  # the results in the file are of its own views
     settings.check(config, stored=True)
     results = archive.about.get("results")
     if not isinstance(results, dict):
@@ -49,6 +49,6 @@ def write(archive: ModelArchive, config: ConfigDict) -> Path:
         workdir = Workdir(folder)
         files.write_json(workdir.results, marked(results | {"config": settings.config_to_dict(config)}))
         predictions = {"classifier": np.asarray(predicted_classes(logits, tests.labels))}
-        report.write(workdir, dataset, predictions)
+        report.write(workdir, dataset, predictions, model_file=archive.path)
         files.write_bytes(path, workdir.report.read_bytes())
     return path

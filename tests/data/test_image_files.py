@@ -2,6 +2,7 @@ import importlib.util
 import io
 import struct
 import sys
+import tracemalloc
 import types
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image, ImageCms
 
 from chimeramix_jax.data import image_files, image_metadata
 from chimeramix_jax.data.fitting import squared
-from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, read_uploaded_rgb
+from chimeramix_jax.data.image_files import UnreadableImageError, read_rgb, read_rgb_content, read_uploaded_rgb
 from chimeramix_jax.errors import InputError
 
 
@@ -113,6 +114,55 @@ def test_grey_of_16_bits_whose_zero_is_white_is_read_like_that_of_8_bits(tmp_pat
     expected = grey if orientation == 1 else np.rot90(grey, -1)
     for path in (black_is_zero, white_is_zero, eight_bits):
         np.testing.assert_array_equal(np.asarray(read_rgb(path))[..., 0], expected)
+
+
+@pytest.mark.parametrize(("kind", "most"), [(np.uint16, 65535), (np.int32, 65535), (np.float32, 1)])
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 200])
+def test_wide_grey_is_scaled_as_in_one_piece(kind, most, height):
+    grey = (np.random.default_rng(height).random((height, 5)) * most).astype(kind)
+    grey[0, :2] = 0, most
+    expected = np.round(grey.astype(np.float64) * (255 / most)).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(image_files.upright_rgb(Image.fromarray(grey)))[..., 1], expected)
+
+
+def test_wide_grey_takes_no_more_memory_than_a_few_copies_of_itself(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.full((2000, 1000), 40_000, np.uint16)), "x.tif")
+    tracemalloc.start()
+    assert read_rgb(path).getpixel((5, 5)) == (156, 156, 156)
+    assert tracemalloc.get_traced_memory()[1] < 4 * 2 * 2000 * 1000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan])
+def test_wide_grey_of_another_range_is_refused(value):
+    grey = np.full((100, 3), 0.5, np.float32)
+    grey[99, 2] = value
+    with pytest.raises(ValueError, match=r"grey values from \S+ to \S+, expected 0 to 1"):
+        image_files.upright_rgb(Image.fromarray(grey))
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp", "x.gif", "x.bmp", "x.tif"])
+def test_photos_of_common_formats_may_be_uploaded(tmp_path, name):
+    content = saved(tmp_path, plain("L", 99), name).read_bytes()
+    assert read_uploaded_rgb(content, "x", named_by="photo").getpixel((4, 4)) == pytest.approx((99, 99, 99), abs=1)
+
+
+@pytest.mark.parametrize("name", ["x.ppm", "x.tga", "x.sgi", "x.ico", "x.pcx"])
+def test_other_formats_may_not_be_uploaded_but_come_through_a_pipe(tmp_path, name):
+    content = saved(tmp_path, plain("RGB", (9, 8, 7), (16, 16)), name).read_bytes()
+    assert read_rgb_content(content, "x", named_by="--images").getpixel((4, 4)) == (9, 8, 7)
+    with pytest.raises(UnreadableImageError, match=r"^photo: x is not an image as JPEG, PNG, WebP, "):
+        read_uploaded_rgb(content, "x", named_by="photo")
+
+
+def test_a_bitmap_of_run_lengths_which_takes_long_to_decode_may_not_be_uploaded():
+    runs, colours = b"\x04\x01\x00\x00" * 4 + b"\x00\x01", bytes([0, 0, 0, 0, 7, 8, 9, 0])
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 8, 1, len(runs), 0, 0, 2, 0)
+    start = 14 + len(header) + len(colours)
+    content = b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + header + colours + runs
+    assert read_rgb_content(content, "x.bmp", named_by="--images").getpixel((3, 3)) == (9, 8, 7)
+    with pytest.raises(UnreadableImageError, match=r"BMP \(not compressed\)"):
+        read_uploaded_rgb(content, "x.bmp", named_by="photo")
 
 
 @pytest.mark.parametrize("name", ["x.dng", "x.NEF", "x.cr3"])

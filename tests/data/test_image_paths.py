@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chimeramix_jax.data.image_paths import IgnoredFilesWarning, around, find
+from chimeramix_jax.data.image_paths import IgnoredFilesWarning, around, find, find_each
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.files import whole_folder
 
@@ -40,10 +40,24 @@ def test_a_pattern_means_all_matching_files(photos):
     assert names("photos/**/*.jpg") == ["photos/more/c.jpg"]
 
 
-def test_several_names_are_separated_by_commas_or_in_a_list_and_each_file_is_listed_once(photos):
+def test_several_names_are_separated_by_commas_and_each_file_is_listed_once(photos):
     wanted = ["photos/b.png", "photos/a.png", "photos/more/c.jpg"]
-    assert names("photos/b.png, photos") == wanted
-    assert names([Path("photos/b.png"), "photos"]) == wanted
+    assert names("photos/b.png, photos") == names(["photos/b.png,photos/a.png", "photos"]) == wanted
+
+
+def test_each_path_of_a_list_means_one_file_unless_it_is_a_folder_or_a_pattern_that_matches(photos):
+    Path("photos/circle").symlink_to("../photos")
+    listed = ["photos/a.png", Path("photos/a.png"), "none,a.png", " b.png", "photos/[none].png", "-"]
+    assert find_each(listed) == [[Path(name)] for name in listed]
+    folder, pattern, twice = find_each(["photos", "photos/*/b.png", Path("photos/b.png")])
+    assert [path.as_posix() for path in folder] == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
+    assert (pattern, twice) == ([Path("photos/circle/b.png")], [Path("photos/b.png")])
+    for name, message in (("", "is empty"), ("gs://bucket/a.png", "is a URL")):
+        before, error, after = find_each(["a", name, "b"])
+        assert isinstance(error, InputError) and message in str(error) and (before, after) == ([Path("a")], [Path("b")])
+    os.mkdir("empty")
+    with pytest.raises(InputError, match="the folder empty contains no images"):
+        find_each(["a", "empty"])
 
 
 def test_an_existing_file_with_a_comma_in_its_name_is_not_split(photos):
@@ -54,7 +68,7 @@ def test_a_missing_file_is_listed_so_that_its_reader_reports_it(photos):
     assert names("photos/a.png,photos/d.png") == ["photos/a.png", "photos/d.png"]
 
 
-@pytest.mark.parametrize("named", ["", ",", []])
+@pytest.mark.parametrize("named", ["", ",", [], ["", ","]])
 def test_naming_nothing_is_refused(photos, named):
     with pytest.raises(InputError, match="--images: names no image"):
         find(named)
@@ -244,6 +258,7 @@ def test_standard_input_has_no_short_name(photos):
         ("photos", "photos/why", "photos"),
         ("photos,more", "photos/new/why", "photos"),
         (["x,y.png", Path("photos")], "photos/why", "photos"),
+        (["more,photos", "gs://bucket", ""], "photos/why", None),
         ("photos/**/*.png", "photos/why", "photos/**/*.png"),
         ("photos/*", "photos/why", "photos/*"),
         ("*/*.png", "why", "*/*.png"),

@@ -29,6 +29,16 @@ def test_a_class_without_images_has_an_empty_row_and_no_accuracy():
     assert [row.name for row in confusion.class_accuracies(matrix, ("a", "b"))] == ["a"]
 
 
+def test_classes_without_images_are_named_in_a_sentence():
+    def found(*totals):
+        names = [chr(ord("a") + place) for place in range(len(totals))]
+        return confusion.without_images(np.diag(totals), names)
+
+    assert found(3, 2) == "" and found(3, 0, 2) == "of the class “b”"
+    assert found(0, 1, 0, 0) == "of the classes “a”, “c” and “d”"
+    assert found(1, *[0] * 6) == "of 6 classes, such as “b” and “c”"
+
+
 def test_the_most_confused_pairs_come_first_and_correct_images_are_no_pair():
     pairs = confusion.most_confused(MATRIX, NAMES, 3)
     assert [(pair.true, pair.predicted) for pair in pairs] == [("owl", "cat"), ("cat", "dog"), ("owl", "dog")]

@@ -112,6 +112,16 @@ def test_the_page_shows_the_section_and_escapes_its_names(tmp_path):
     )
 
 
+def test_a_single_mistake_is_not_called_several(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
+    (shown,) = PREDICTIONS.maps
+    predicted = np.where(np.arange(len(LABELS)) == shown, PREDICTED, LABELS)
+    report.write(workdir, dataset, predictions, dataclasses.replace(PREDICTIONS, predicted=predicted))
+    page = workdir.report.read_text(encoding="utf-8")
+    assert "The only misclassified image.\n" in page and "1 misclassified" not in page
+    assert f"lists all {len(LABELS)} test images." in page
+
+
 def test_a_page_without_mistakes_lists_none(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
     report.write(workdir, dataset, predictions, dataclasses.replace(PREDICTIONS, predicted=LABELS, maps={}))

@@ -118,6 +118,18 @@ def test_a_card_of_folds_says_that_there_are_no_test_images(tmp_path):
     assert "| class | training images | predicted images |" in body
 
 
+def test_a_card_does_not_claim_folds_that_there_was_no_time_for(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", NAMES, baseline=False)
+    results = workdir.read_results()
+    folds = results.pop("test") | {"examples": 24, "expected_accuracy": 0.5, "optimism": 0.0, "interval": [0.4, 0.6]}
+    folds |= {"folds": 5, "repeats": 1, "predictions": 24, "runs": [{"workdir": "a", "top1": 0.5, "examples": 12}] * 2}
+    files.write_json(workdir.results, marked(results | {"folds": folds}))
+    *_, body = written((workdir, dataset, predictions))
+    text = " ".join(body.split())
+    assert "divided into 5 folds, and there was time for 2 of them: 24 images were each predicted by a model" in text
+    assert "the published model was trained on all 15." in text and "The 24 training images" not in text
+
+
 def test_a_data_set_of_the_hub_is_linked(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
     images = LabelledImages(pixels, np.arange(6, dtype=np.int32) % 3, tuple("abcdef"))

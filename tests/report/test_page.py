@@ -15,10 +15,12 @@ from PIL import Image
 from scipy import stats
 
 from chimeramix_jax import files, report
+from chimeramix_jax.config import load
 from chimeramix_jax.data.identity import HELD_OUT, DataIdentity, Split, image_digest
 from chimeramix_jax.data.image_files import read_rgb
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.report import confusion, photos
+from chimeramix_jax.report import commands, confusion, photos
+from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import invocation
 from tests.report import finished_run
 
@@ -100,7 +102,7 @@ def test_many_classes_have_their_numbers_in_lists_and_their_names_in_other_files
     page, results = workdir.report.read_text(encoding="utf-8"), json.loads(workdir.results.read_text())
     text = words(Page(page))
     counts = np.array(results["test"]["confusion"])
-    assert "All numbers of the matrix are in results.json, as confusion of test." in text
+    assert "All numbers of the confusion matrix are in results.json, as confusion of test." in text
     wrong = counts * ~np.eye(25, dtype=bool)
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     listed = re.findall(r'<tr><th scope="row">([^<]*)</th><td>([^<]*)</td><td class="number">(\d+)</td>', page)
@@ -221,6 +223,63 @@ def test_the_commands_name_the_run_and_are_quoted_for_the_shell(tmp_path):
         [*program, "--stage=export", f"--workdir={path}", "--output=classifier.onnx"],
         [*program, "--stage=generate", f"--workdir={path}", "--count=100"],
     ]
+
+
+def test_a_custom_network_is_exported_in_a_format_that_has_it(tmp_path):
+    config = load("digits")
+    for code, name in (("", "classifier.onnx"), ("mine.py", "classifier.stablehlo")):
+        config.classifier.model_code = code
+        found = [word for command in commands.commands(Workdir(tmp_path), config) for word in command.words]
+        assert [word for word in found if word.startswith("--output=")] == [f"--output={name}"]
+
+
+def test_the_page_of_a_model_file_has_its_commands_and_names_nothing_beside_it(tmp_path):
+    names = tuple(f"class {label}" for label in range(25))
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", names)
+    report.write(workdir, dataset, predictions, model_file=tmp_path / "my model.zip")
+    text = workdir.report.read_text(encoding="utf-8")
+    assert str(workdir.path) not in text and "model_card.md" not in text and "results.json" not in text
+    assert "<code>model.json</code> in the model file, as <code>confusion</code> of <code>test</code>" in text
+    assert html.escape(f"--workdir={tmp_path / 'my model.zip'}") in text and "--stage=generate" not in text
+    results = json.loads(workdir.results.read_text())
+    del results["experiment"]
+    workdir.results.write_text(json.dumps(results))
+    with pytest.raises(InputError, match=r"my model\.zip: has no experiment"):
+        report.write(workdir, dataset, predictions, model_file=tmp_path / "my model.zip")
+
+
+def test_more_than_a_hundred_classes_have_their_confused_pairs_but_no_matrix(tmp_path):
+    names = tuple(f"class {label}" for label in range(101))
+    workdir, dataset, predictions = finished_run.make(tmp_path, names)
+    report.write(workdir, dataset, predictions)
+    text = workdir.report.read_text(encoding="utf-8")
+    assert 'class="heat' not in text and "The 20 most confused pairs of classes" in text
+    assert "The confusion matrix of 101 classes is too large for this page." in text and "results.json" in text
+    assert text.count("<td") < 1000
+
+
+def test_classes_without_test_images_are_named(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog", "<owl>"))
+    results = json.loads(workdir.results.read_text())
+    results["test"]["confusion"][2] = [0, 0, 0]
+    workdir.results.write_text(json.dumps(results))
+    report.write(workdir, dataset, predictions)
+    text = words(Page(workdir.report.read_text(encoding="utf-8")))
+    assert "There are no test images of the class “<owl>”, so the accuracies by class and the mean of classes" in text
+
+
+def test_the_page_of_a_single_test_image_does_not_call_it_several(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"))
+    test = dataset.held_out
+    one = dataclasses.replace(test, images=test.images[:1], labels=test.labels[:1], names=test.names[:1])
+    results = json.loads(workdir.results.read_text())
+    for figures in (results["test"], results["baseline"]["test"]):
+        figures |= {"examples": 1, "top1": 1.0, "confusion": [[1, 0], [0, 0]]}
+    workdir.results.write_text(json.dumps(results))
+    report.write(workdir, dataclasses.replace(dataset, held_out=one), dict.fromkeys(predictions, np.zeros(1, int)))
+    for path in (workdir.report, workdir.model_card):
+        text = words(Page(path.read_text(encoding="utf-8")))
+        assert not re.search(r"\b1 (\w+ )?images\b", text.replace("40 test images", "")), path
 
 
 def test_the_page_shows_curves_times_and_versions(written):

@@ -61,6 +61,39 @@ def test_a_browser_reports_no_errors(written, tmp_path):
     assert "<title>digits, 5 images per class" in shown.stdout
 
 
+# Runs before the page's script: stands for the clipboard, which a page opened from a file may not use.
+CLIPBOARD = """
+<script>
+const written = [];
+Object.defineProperty(navigator, "clipboard", {value: {writeText: async text => {
+  if (%s) throw new Error("not allowed");
+  written.push(text);
+}}});
+addEventListener("load", async () => {
+  const button = document.querySelector("button.copy"), command = button.previousElementSibling;
+  button.click();
+  for (let step = 0; step < 20; step++) await null; // no timers: the browser writes the page once it is loaded
+  const said = document.querySelector("[role=status]").textContent;
+  const selected = String(getSelection()) === command.textContent;
+  document.body.dataset.found = JSON.stringify({said, selected, copied: written[0] === command.textContent});
+});
+</script>
+"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("refused", [False, True])
+def test_screen_readers_hear_whether_a_command_was_copied_or_selected(written, tmp_path, refused):
+    original = written[0].report.read_text(encoding="utf-8")
+    policy = re.search(r"<meta http-equiv=.*>\n", original)[0]
+    script = CLIPBOARD % str(refused).lower()
+    shown = browse(original.replace(policy, "").replace("</head>", f"{script}</head>"), tmp_path, 1200, False)
+    assert "CONSOLE" not in shown.stderr
+    found = json.loads(html.unescape(re.search(r'data-found="([^"]*)"', shown.stdout)[1]))
+    assert (found["selected"], found["copied"]) == (refused, not refused)
+    assert found["said"].startswith("The command could not be copied." if refused else "The command was copied.")
+
+
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -44,6 +44,16 @@ def test_the_error_is_compared_with_what_chance_explains(before, said):
     assert error.startswith("The expected calibration error ") and error.endswith(said) and reason == "Why not."
 
 
+@pytest.mark.parametrize(("right", "outcome"), [(1.0, "right"), (0.0, "wrong")])
+def test_a_single_image_is_not_called_several(right, outcome):
+    row = {"low": 0.53, "high": 0.53, "images": 1, "confidence": 0.53, "accuracy": right, "interval": [0.2, 1.0]}
+    before = {"error": 0.47, "error_by_chance": 0.53, "confidence": 0.53, "accuracy": right, "bins": [row]}
+    of_bin, of_all, of_error, _ = sentences(before=before, images=1)
+    assert "(1 image at 53 %; 95 % interval" in of_bin
+    assert of_all == f"Of the only test image, it says 53 % and is {outcome}."
+    assert of_error.endswith("so 1 test image is too few to tell.")
+
+
 def test_the_temperature_is_described_with_what_limits_it():
     about = {"temperature": 1.5, "fitted_on": "folds", "fitted_images": 90, "cross_fitted": True}
     *_, error, temperature = sentences(before=measured(0.2, 0.1), after=measured(0.03, 0.1), **about)

@@ -1,21 +1,30 @@
 """Model files: a trained classifier in a single file, which takes the place of its run's directory."""
 
+import html
 import io
 import json
+import re
+import shlex
 import shutil
+import tempfile
 import zipfile
 
 import jax
 import numpy as np
+import onnx
 import pytest
 from flax import nnx
 from PIL import Image
 
 import chimeramix_jax
 from chimeramix_jax.command_line import program
+from chimeramix_jax.config import from_json
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs import run as running
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.restore import TrainedClassifier
+from chimeramix_jax.runtime import invocation
+from tests.runs import stored_settings
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +69,59 @@ def test_predictions_are_exactly_those_of_the_run(model, trained_run, photos, ca
     assert outputs[0].out == outputs[1].out and outputs[0].out.count("\n") == 6
 
 
+def probabilities(source, photos, config=None):
+    return [prediction.probabilities for prediction in chimeramix_jax.predict(source, photos, config=config)]
+
+
+def settings_of(workdir):
+    return from_json((workdir / "config.json").read_text())
+
+
+@pytest.fixture
+def mirrored(trained_run, tmp_path):
+    """A copy of the run that may average over mirror images but does not, and its settings if it did."""
+    workdir = shutil.copytree(trained_run, tmp_path / "mirrored")
+    stored_settings.change(workdir, lambda config: config["augment"].update(horizontal_flip=True))
+    config = settings_of(workdir)
+    config.evaluation.mirror = True
+    return workdir, config
+
+
+def test_files_of_a_run_that_was_evaluated_again_predict_as_it_does_now(mirrored, photos, tmp_path):
+    workdir, config = mirrored
+    before, plain = probabilities(workdir, photos), settings_of(workdir)
+    chimeramix_jax.train_and_evaluate(config, workdir, stage="evaluate")
+    model = chimeramix_jax.export(workdir, tmp_path / "model.zip").path
+    assert probabilities(model, photos) == probabilities(workdir, photos) != before
+    assert about_of(model)["config"]["evaluation"]["mirror"]
+    assert probabilities(model, photos, plain) == before  # as the run itself takes other views, too
+    plain.classifier.epochs += 1
+    with pytest.raises(InputError, match=r"model with other settings \(classifier\.epochs"):
+        probabilities(model, photos, plain)
+    of_onnx = onnx.load(chimeramix_jax.export(workdir, tmp_path / "model.onnx").path)
+    stored = {entry.key: entry.value for entry in of_onnx.metadata_props}
+    assert json.loads(stored["config"])["evaluation"]["mirror"]
+
+
+def test_an_evaluation_that_is_killed_leaves_the_settings_that_the_results_are_of(mirrored, monkeypatch):
+    def killed(logits, labels):
+        raise KeyboardInterrupt
+
+    workdir, config = mirrored
+    before = (workdir / "config.json").read_bytes()
+    monkeypatch.setattr(running, "evaluate_logits", killed)
+    with pytest.raises(KeyboardInterrupt):
+        chimeramix_jax.train_and_evaluate(config, workdir, stage="evaluate")
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_the_report_refuses_other_views_than_those_of_the_results(model, data_dir, capsys):
+    changed_views = "--config.augment.horizontal_flip", "--config.evaluation.mirror"
+    where = f"--config.dataset.data_dir={data_dir}"
+    assert program.main(["--stage=report", f"--workdir={model}", where, *changed_views]) == 2
+    assert "evaluation.mirror: False stored, True requested" in capsys.readouterr().err
+
+
 def test_the_restored_network_and_class_names_are_the_runs(model, trained_run):
     assert chimeramix_jax.class_names(model) == chimeramix_jax.class_names(trained_run)
     ours, theirs = (chimeramix_jax.restore_classifier(source) for source in (model, trained_run))
@@ -99,6 +161,14 @@ def test_the_report_is_written_beside_it_if_the_images_are_there(model, data_dir
     top1 = about_of(model)["results"]["test"]["top1"]
     shown = [f"{100 * top1:.{digits}f}\N{NO-BREAK SPACE}%" for digits in (0, 1)]
     assert any(accuracy in page.read_text() for accuracy in shown)
+    offered = [re.sub(r"<.*?>", "", line) for line in re.findall(r'<code tabindex="0">(.*?)</code>', page.read_text())]
+    lines = [shlex.split(html.unescape(line)) for line in offered]
+    program_words = invocation.from_anywhere()
+    assert lines == [
+        [*program_words, "--stage=predict", f"--workdir={copy}", "--images=new-photos"],
+        [*program_words, "serve", str(copy)],
+    ]
+    assert tempfile.gettempdir() + "/chimeramix-" not in page.read_text()
 
 
 @pytest.mark.parametrize("stage", ["all", "classifier", "evaluate", "generate"])

@@ -211,6 +211,33 @@ def test_without_a_network_only_the_name_is_shown(monkeypatch):
         assert listening.addresses_of(opened) == [f"http://{socket.gethostname()}:{opened.getsockname()[1]}/"]
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "answered"),
+    [
+        ("photos.example", None, True),
+        ("Photos.example:8443", "https://photos.example:8443", True),
+        ("photos.example", "https://photos.example:8443", True),  # proxies may leave the port out
+        ("photos.example", "https://evil.example", False),
+        ("photos.example", "null", False),
+        ("evil.example", "https://photos.example", False),
+        ("photos.example.evil", None, False),
+        ("127.0.0.1:8765", None, True),
+        ("127.0.0.1:8765", "https://photos.example", False),  # the proxy must keep Host
+        ("", None, False),
+    ],
+)
+def test_a_proxy_is_answered_by_its_allowed_name(host, origin, answered):
+    headers = {"host": host} | ({} if origin is None else {"origin": origin})
+    assert (guard.refusal(headers, only_local=True, allowed_host="photos.EXAMPLE") is None) == answered
+
+
+@pytest.mark.parametrize("name", ["https://photos.example", "photos.example:443", "photos.example/a", "a b", ".", "["])
+def test_an_allowed_host_must_be_a_name_alone(trained_run, name):
+    with pytest.raises(InputError, match=r"^--allowed_host=\S.*: must be a name alone"):
+        serve.parse_arguments([str(trained_run), f"--allowed_host={name}"])
+    assert serve.parse_arguments([str(trained_run), "--allowed_host=photos.example"]).allowed_host == "photos.example"
+
+
 def test_at_an_address_that_others_reach_any_host_name_is_answered_but_no_other_site():
     assert guard.refusal({"host": "my-computer:8765"}, only_local=False) is None
     assert guard.refusal({"host": "my-computer:8765", "origin": "http://my-computer:8765"}, only_local=False) is None

@@ -10,6 +10,7 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.command_line import program
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.use.explanation import PictureNames
 
 
 @pytest.fixture
@@ -44,6 +45,33 @@ def test_every_readable_image_gets_a_picture_and_a_row(trained_run, photos, tmp_
     with Image.open(folder / "a.png") as picture:
         assert picture.width > 2 * 320 and picture.height > 320
     assert [len(list(photos.rglob("*"))), predictions[0].true_class] == [5, None]
+
+
+@pytest.mark.parametrize("form", [list, set, iter, np.array])
+def test_a_folder_among_the_photos_is_refused_in_whatever_form_they_are_named(trained_run, photos, form):
+    with pytest.raises(InputError, match=r"photos/why: lies among the photos of --images=\S+/photos, which would"):
+        chimeramix_jax.predict(trained_run, form([str(photos), str(photos / "a.png")]), explain=photos / "why")
+    assert not (photos / "why").exists()
+
+
+def test_photos_of_an_iterator_are_explained(trained_run, photos, tmp_path):
+    images = chimeramix_jax.predict(trained_run, photos.glob("*.png"), explain=tmp_path / "why")
+    assert len(images) == 2 and [row["picture"] for row in rows(tmp_path / "why")] == ["a.png"]
+
+
+def test_pictures_of_many_photos_of_one_name_are_named_without_trying_all_numbers_again():
+    tried = []
+
+    class Taken(set):
+        def __contains__(self, name):
+            tried.append(name)
+            return super().__contains__(name)
+
+    given = PictureNames()
+    given._taken = Taken([*given._taken, "a-2.png"])
+    names = [given.unused(stem) for stem in ("a", "A", "a", "b", "a-2", *["a"] * 100)]
+    assert names[:6] == ["a.png", "A-3.png", "a-4.png", "b.png", "a-2-2.png", "a-5.png"]
+    assert len({name.casefold() for name in names}) == len(names) and len(tried) < 3 * len(names)
 
 
 def test_nothing_is_left_of_the_folder_after_an_error(trained_run, photos, tmp_path):

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 import chimeramix_jax
 from chimeramix_jax.config import from_json
 from chimeramix_jax.data import pillow_warnings
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.use.images import named, squares
 
 
@@ -111,6 +112,50 @@ def test_images_of_an_iterator_are_read_as_they_are_needed(predictor, pixels):
     assert len({prediction.classes for prediction in first}) == 1
     assert [prediction.name for prediction in first] == [f"images[{place}]" for place in range(9)]
     assert 12 <= produced <= 13 + 4 * os.cpu_count()  # three batches, and a few that are read ahead
+
+
+def test_every_path_of_a_list_has_one_prediction_that_says_what_is_wrong_with_it(predictor, pixels, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    a, b = tmp_path / "a.png", str(tmp_path / "b.png")
+    images = [a, a, "", f"{a},{b}", pixels, str(tmp_path / "[c].png"), "http://x/d.png", b]
+    predictions = predictor.predict(images)
+    assert [prediction.name for prediction in predictions] == [
+        *(str(a), str(a), "", f"{a},{b}", "images[4]", str(tmp_path / "[c].png"), "http://x/d.png", b)
+    ]
+    errors = [None if prediction.error is None else str(prediction.error) for prediction in predictions]
+    assert [place for place, error in enumerate(errors) if error is None] == [0, 1, 4, 7]
+    assert "is empty" in errors[2] and "does not exist" in errors[3]
+    assert "[c].png does not exist" in errors[5] and "is a URL" in errors[6]
+    assert [prediction.path for prediction in predictor.predict(f"{b}, {a},{b}")] == [tmp_path / "b.png", a]
+
+
+def test_the_paths_of_an_iterator_are_looked_at_as_they_are_needed(predictor, pixels, tmp_path):
+    produced = 0
+
+    def endless():
+        nonlocal produced
+        while True:
+            path = tmp_path / f"{produced}.png"
+            if produced < 9:
+                Image.fromarray(pixels).save(path)
+            produced += 1
+            yield path
+
+    predictions = predictor.stream(endless())
+    first = [next(predictions) for _ in range(9)]
+    predictions.close()
+    assert [prediction.name for prediction in first] == [str(tmp_path / f"{place}.png") for place in range(9)]
+    assert all(prediction.error is None for prediction in first)
+    assert produced <= 12 + 4 + 4 * os.cpu_count() + 1  # three batches, a group of four and what is read ahead
+
+
+def test_predictions_may_keep_only_the_most_probable_classes(predictor, pixels):
+    (whole,), (first,) = predictor.predict(pixels), predictor.predict(pixels, most_classes=3)
+    assert (first.classes, first.probabilities) == (whole.classes[:3], whole.probabilities[:3])
+    assert next(predictor.stream(pixels, most_classes=1)).classes == whole.classes[:1]
+    with pytest.raises(InputError, match="most_classes: 0; it must be at least 1"):
+        predictor.stream(pixels, most_classes=0)
 
 
 def test_the_images_of_an_iterator_are_not_kept(pixels):

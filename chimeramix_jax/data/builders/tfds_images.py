@@ -26,7 +26,7 @@ from chimeramix_jax.data.builders.contents import (
 )
 from chimeramix_jax.data.builders.own_images import OwnImages
 from chimeramix_jax.data.builders.tfds_splits import choose_splits
-from chimeramix_jax.data.image_files import read_uploaded_rgb
+from chimeramix_jax.data.image_files import read_rgb_content
 from chimeramix_jax.data.tfds_sources import find_source, prepared_source
 from chimeramix_jax.errors import InputError, not_one_of, one_line
 
@@ -82,7 +82,7 @@ class TfdsImage:
 
     def read(self) -> Image.Image:
         """Returns the image as RGB; raises UnreadableImageError if it cannot be read."""
-        return read_uploaded_rgb(self.content, self.place, named_by="dataset.name")
+        return read_rgb_content(self.content, self.place, named_by="dataset.name")
 
 
 class TfdsRecords:

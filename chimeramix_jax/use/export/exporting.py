@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data.dataset import FewShotDataset
@@ -34,7 +35,7 @@ from chimeramix_jax.use.export.program import Program
 Compare = Callable[[Runner], Agreement]
 
 # What a model file has of the data stored with a checkpoint; those of early versions lack the data's digests.
-_OF_CHECKPOINTS = ("config", "class_names", "train_indices", "data", "epoch")
+_OF_CHECKPOINTS = ("class_names", "train_indices", "data", "epoch")
 
 # What may be replaced by a file of each format; the folder of a SavedModel must be new or empty.
 _KINDS: Mapping[str, tuple[str, Callable[[Path], bool]]] = {
@@ -90,7 +91,7 @@ def export(
     trained = finished_classifier(source, config)
     if file_format == export_formats.MODEL:
         _refuse_custom_code(config)
-        stored, agreement = _model(source, trained), None
+        stored, agreement = _model(source, config, trained), None
     else:
         program, compare = _program(source, config, trained, half)
         if file_format == export_formats.SAVEDMODEL:
@@ -118,7 +119,7 @@ def _program(
     dataset = _dataset(source, config)
     sides = list(dict.fromkeys((catalog.stored_image_side(config.dataset), config.classifier.image_side)))
     temperature = temperature_of(source)
-    metadata = _metadata(trained, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
+    metadata = _metadata(trained, config, sides, half) | {"temperature": temperature, "fit": config.dataset.fit}
     options = EvaluationViews.of(config), temperature, config.dataset.fit
     program = Program(trained.in_float32(), sides, half, metadata, *options)
     # A run with folds may have no held-out images; then training images show whether the file agrees.
@@ -153,9 +154,13 @@ def _write(path: Path, stored: bytes) -> None:
         raise InputError(f"--output={path}: cannot be written: {error.strerror}") from None
 
 
-def _model(source: Workdir | ModelArchive, trained: TrainedClassifier) -> bytes:
-    """Returns the content of a model file, with the run's results and model card if it has any."""
+def _model(source: Workdir | ModelArchive, config: ConfigDict, trained: TrainedClassifier) -> bytes:
+    """Returns the content of a model file, with the run's results and model card if it has any.
+
+    The settings are those that the run predicts with now: it may have been evaluated again since the checkpoint.
+    """
     about = {"data": {}} | {key: trained.about[key] for key in _OF_CHECKPOINTS if key in trained.about}
+    about["config"] = settings.config_to_dict(config)
     if isinstance(source, ModelArchive):
         about |= {key: source.about[key] for key in ("results", "versions") if key in source.about}
         card = source.card
@@ -200,9 +205,11 @@ def _dataset(source: Workdir | ModelArchive, config: ConfigDict) -> FewShotDatas
     return dataset
 
 
-def _metadata(trained: TrainedClassifier, sides: list[int], half: bool) -> dict[str, Any]:
+def _metadata(trained: TrainedClassifier, config: ConfigDict, sides: list[int], half: bool) -> dict[str, Any]:
     """Describes a file for those who find it: its classes, input and output, and where it comes from."""
-    about = model_archive.without_paths(files.plain(trained.about))
+    about = model_archive.without_paths(
+        files.plain({"config": settings.config_to_dict(config), "data": trained.about.get("data")})
+    )
     return marked(
         {
             "class_names": list(trained.class_names),
@@ -211,7 +218,7 @@ def _metadata(trained: TrainedClassifier, sides: list[int], half: bool) -> dict[
             "image_sides": sides,  # to which images are resized inside, one after the other
             "weights": np.dtype(np.float16 if half else np.float32).name,
             "epochs": trained.epochs,
-            "data_sha256": about.get("data"),
+            "data_sha256": about["data"],
             "config": about["config"],
             "versions": provenance.record()["versions"],
         }
