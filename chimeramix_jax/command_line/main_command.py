@@ -230,6 +230,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     _refuse_model_file(parsed)
     parsed.source, parsed.overrides = parsed.config, rest
     of_run = _settings_of_run(parsed, rest) if parsed.config is None and parsed.workdir is not None else None
+    is_default = parsed.config is None and of_run is None
     parsed.config = of_run or settings.load(DEFAULT_CONFIG if parsed.config is None else parsed.config)
     refuse_unknown(settings.override(parsed.config, rest), HELP.flags, settings.SETTINGS)
     _refuse_flags_of_other_stages(parsed)
@@ -246,19 +247,23 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     if parsed.source and (is_timed or parsed.config.experiment == settings.AUTO):
         parsed.config = time_limit.settings_of(parsed.source, parsed.overrides)
     stored = of_run is not None or parsed.stage in _OF_A_RUN
+    _check_settings(parsed, stored=stored, is_default=is_default and "dataset.name" not in settings.overridden(rest))
+    if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
+        raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
+    _choose_format(parsed)
+    return parsed
+
+
+def _check_settings(parsed: Arguments, *, stored: bool, is_default: bool) -> None:
+    """Checks the settings; an error about own photos says that they are those of the default, if they are."""
     try:
         settings.check(parsed.config, environment=parsed.stage not in USES, stored=stored)
     except InputError as error:
-        is_default = parsed.source is None and of_run is None and "dataset.name" not in settings.overridden(rest)
         if is_default and str(error).startswith(_OF_OWN_PHOTOS):
             raise InputError(
                 f"{error}; without --config, the data set is {DEFAULT_CONFIG}: add --config=image_folder"
             ) from None
         raise
-    if parsed.config.seeds and parsed.stage in (*USES, UPDATE):
-        raise InputError(f"seeds: {parsed.config.seeds!r}, but --stage={parsed.stage} uses one run; name its --workdir")
-    _choose_format(parsed)
-    return parsed
 
 
 def perform(parsed: Arguments) -> int:
