@@ -44,15 +44,14 @@ _DEFAULTS_AND_RULES: Mapping[str, tuple[Any, rules.Rule]] = {
     # A local copy of the published archive, for data sets that have one (see the catalog); "": download
     "dataset.archive": ("", rules.TEXT),
     # image_folder: the folder that contains <class>/* or train/<class>/* (and test/<class>/*, val/<class>/*), a .csv
-    # file of paths
-    # and labels, an .npz file of arrays (docs/data_check.md), or trainval.txt of a benchmark (docs/datasets.md).
-    # cub, isic2018, eurosat, clamm: the folder with GEM's lists
+    # file of paths and labels, an .npz file of arrays, or trainval.txt of a benchmark (docs/photos.md). cub, isic2018,
+    # eurosat, clamm: the folder with GEM's lists
     "dataset.directory": ("", rules.TEXT),
     # image_folder: the folder that the paths in a .csv or .txt file are relative to; "": that of the file. cub,
     # isic2018, eurosat, clamm: the same, for GEM's lists; "": where GEM's scripts put the images, beside the lists
     "dataset.image_directory": ("", rules.TEXT),
-    # image_folder, tfds:NAME, cub, isic2018, eurosat, clamm: pixels per side of the stored squares, at
-    # least classifier.image_side
+    # image_folder, tfds:NAME, cub, isic2018, eurosat, clamm: pixels per side of the stored squares, at least
+    # classifier.image_side
     "dataset.image_side": (64, rules.integer(8, 1024)),
     # image_folder, tfds:NAME: how photos that are not square become squares. "crop": only the largest central square is
     # seen; "pad": the whole photo, on grey; "stretch": the whole photo, its sides resized independently. See
