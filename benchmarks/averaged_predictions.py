@@ -198,8 +198,8 @@ def view_log_probabilities(
 def _measured(config: ConfigDict, workdir: Path, most: int) -> dict[str, Any]:
     """Trains the members of a run, or continues them, and returns their accuracies on at most ``most`` images."""
     from chimeramix_jax.data.resizing import resize
+    from chimeramix_jax.runs.preparation import prepared
     from chimeramix_jax.runs.request import Request
-    from chimeramix_jax.runs.run import prepared
     from chimeramix_jax.runs.workdir import Workdir
     from chimeramix_jax.training import loop
     from chimeramix_jax.training.calls import drive

@@ -30,9 +30,9 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.ensemble import members_of
 from chimeramix_jax.reporting.statistics import estimate
 from chimeramix_jax.reporting.text_table import aligned
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier
-from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.averaging import averages
 from chimeramix_jax.training.checkpoints import StageCheckpoints

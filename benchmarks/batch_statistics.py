@@ -19,9 +19,9 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.models.ensemble import Ensemble
 from chimeramix_jax.reporting.text_table import aligned
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import TrainedClassifier
-from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.networks import parameters_and_statistics
 

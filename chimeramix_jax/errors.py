@@ -66,9 +66,14 @@ def _escaped(match: re.Match[str]) -> str:
     return letter.encode("unicode_escape").decode()
 
 
+def nearest(value: str, known: Iterable[str]) -> str:
+    """Returns the known name most similar to a value; empty if none is similar."""
+    return next(iter(difflib.get_close_matches(value, list(known), n=1)), "")
+
+
 def not_one_of(what: str, value: object, allowed: Iterable[str]) -> InputError:
     """Returns, for the caller to raise, the error for an unknown name of ``what``. It suggests the most similar one."""
     names = list(allowed)
-    near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest(str(value), names)
+    hint = f" (did you mean {near!r}?)" if near else ""
     return InputError(f"{what}: {value!r} is not known{hint}; allowed: {', '.join(names)}")

@@ -27,8 +27,8 @@ from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import data_check, same_data, same_settings
 from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, config_of_fold
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
-from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache, precision, stopping
 from chimeramix_jax.training import checkpoints

@@ -15,8 +15,8 @@ from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.menu import config_of
 from chimeramix_jax.auto.record import Tried
 from chimeramix_jax.runs.out_of_fold import FoldRun, config_of_fold, folder_of_fold
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
-from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache
 from chimeramix_jax.training.calls import Running, StepCall, drive

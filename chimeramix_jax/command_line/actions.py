@@ -27,8 +27,6 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import backend, compilation_cache, cpu_setup, determinism, jax_settings, stopping
 from chimeramix_jax.use import outputs, prediction_accuracy, prediction_formats
 
-SOME_UNREADABLE = 1  # exit code: some images were not classified
-
 
 def perform(arguments: Arguments) -> int:
     """Runs the stage, prints its results and returns the exit code."""
@@ -185,7 +183,7 @@ def predict(arguments: Arguments) -> int:
         print("\n" * below + "\n".join(notes), end="", file=sys.stderr if printed and not below else sys.stdout)
     if len(predictions) < len(images):
         exits.say(f"{len(images) - len(predictions)} of {counted(len(images), 'image')} could not be read")
-        return SOME_UNREADABLE
+        return exits.PARTLY_DONE
     return 0
 
 

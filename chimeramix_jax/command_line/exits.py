@@ -12,6 +12,7 @@ from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, NonFiniteError, StorageError, in_one_line, without_control
 from chimeramix_jax.runtime import stopping
 
+PARTLY_DONE = 1  # some runs, trials, files or images could not be done or read; messages name them
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 

@@ -1,6 +1,5 @@
 """Flags: their definition, and parsing them with absl in one style, ``--name=value``, for every subcommand."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.errors import InputError, nearest, not_one_of
 
 HELP_FLAGS = ("--help", "-help", "-h", "-?")
 
@@ -141,10 +140,10 @@ def refuse_unknown(rest: Iterable[str], definitions: Iterable[Flag], keys: Itera
             raise _not_understood(argument)
         name = argument.lstrip("-").partition("=")[0]
         near = [f"config.{key}" for key in keys if key == name or key.endswith(f".{name}")]
-        near = near or difflib.get_close_matches(name, [flag.name for flag in definitions], n=1)
-        *others, last = [f"--{other}" for other in near] or [""]
+        near = near or [nearest(name, [flag.name for flag in definitions])]
+        *others, last = [f"--{other}" for other in near if other] or [""]
         meant = f"{', '.join(others)} or {last}" if others else last
-        hint = f" (did you mean {meant}?)" if near else ""
+        hint = f" (did you mean {meant}?)" if meant else ""
         raise InputError(f"--{name}: unknown flag{hint}; --help lists the flags")
 
 

@@ -17,8 +17,6 @@ from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import SweepRun
 
-SOME_FAILED = 1  # exit code: some runs failed, or were stopped
-
 _TAKEN_BY = {  # the launchers that take flags with names that begin so
     "slurm_": ("slurm",),
     "ray_": ("ray",),
@@ -113,8 +111,8 @@ def carry_out(runs: Sequence[SweepRun], jobs: Sequence[Job], parsed: Arguments) 
                 show(now)
                 if State.TO_DO in now.values():
                     _say_what_is_left(now)
-                    return SOME_FAILED
-    return SOME_FAILED if State.FAILED in now.values() else 0
+                    return exits.PARTLY_DONE
+    return exits.PARTLY_DONE if State.FAILED in now.values() else 0
 
 
 def states(jobs: Sequence[Job], parsed: Arguments) -> dict[Job, State]:

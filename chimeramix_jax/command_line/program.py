@@ -1,6 +1,5 @@
 """Which subcommand a command line calls, and calling it."""
 
-import difflib
 import faulthandler
 import importlib.metadata
 import sys
@@ -15,7 +14,7 @@ from chimeramix_jax.command_line import exits, help_text, main_command
 from chimeramix_jax.command_line.flags import HELP_FLAGS, at_the_end_of_flags
 from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, module
 from chimeramix_jax.config import shipped
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, nearest
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -71,5 +70,5 @@ def _hint(name: str) -> str:
         stage: f"--stage={stage}"
         for stage in (*settings.STAGES, main_command.CHECK, main_command.UPDATE, *main_command.USES)
     }
-    near = difflib.get_close_matches(shipped.separated(name)[0], meant, n=1)
-    return f" (did you mean {meant[near[0]]}?)" if near else ""
+    near = nearest(shipped.separated(name)[0], meant)
+    return f" (did you mean {meant[near]}?)" if near else ""

@@ -15,8 +15,6 @@ from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.sweep import plan
 from chimeramix_jax.sweep.plan import Job, State
 
-SOME_DAMAGED = 1  # exit code: some files could not be read
-
 HELP = Help(
     usage=(usage("reproduce"),),
     summary="Fills a published table with runs of this program, and writes a page with the published figures, the "
@@ -168,4 +166,4 @@ def _write_page(part: Part, parsed: Arguments) -> int:
     print("written:", *(f"  {path}" for path in written), sep="\n")
     for line in summary.damaged:
         exits.say(line)
-    return SOME_DAMAGED if summary.damaged else 0
+    return exits.PARTLY_DONE if summary.damaged else 0

@@ -13,8 +13,6 @@ from chimeramix_jax.summary import curves, folders, tables
 from chimeramix_jax.summary.comparison import summarize
 from chimeramix_jax.summary.trials import METRICS
 
-SOME_DAMAGED = 1  # exit code: some files could not be read
-
 HELP = Help(
     usage=(usage("summarize"),),
     summary="Averages the runs in folders, at any depth, over seeds, and compares them with the baseline. Runs are "
@@ -79,7 +77,7 @@ def perform(parsed: Arguments) -> int:
     print("written:", *(f"  {path}" for path in written), sep="\n")
     for line in damaged:
         exits.say(line)
-    return SOME_DAMAGED if damaged else 0
+    return exits.PARTLY_DONE if damaged else 0
 
 
 def after_stop(parsed: Arguments) -> str:

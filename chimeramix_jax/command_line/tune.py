@@ -29,8 +29,6 @@ from chimeramix_jax.tune import outcome, page, space
 from chimeramix_jax.tune.outcome import FAILED, RUNNING, Ranking
 from chimeramix_jax.tune.trial import Plan
 
-SOME_FAILED = 1  # exit code: some trials failed, or were stopped
-
 _FIXED = {"seeds": "", "fold": 0}  # settings that a search cannot use, and the value that they must have
 
 HELP = Help(
@@ -176,7 +174,7 @@ def perform(parsed: Arguments) -> int:
     _print(ranking, parsed, plan)
     if left := [record.number for record in ranking.records if record.number in stopped and record.state == RUNNING]:
         print(f"stopped from outside: trials {', '.join(map(str, left))}; the same command continues them")
-    return SOME_FAILED if ranking.count(FAILED) or left else 0
+    return exits.PARTLY_DONE if ranking.count(FAILED) or left else 0
 
 
 def after_stop(parsed: Arguments) -> str:

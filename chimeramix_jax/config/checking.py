@@ -1,6 +1,5 @@
 """Checks all settings, alone and in combination, before any work starts."""
 
-import difflib
 import importlib.util
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -17,7 +16,7 @@ from chimeramix_jax.config.rules import PUBLISHED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.errors import InputError, nearest, not_one_of
 from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName, is_built_in
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
@@ -97,9 +96,9 @@ def check_value(key: str, value: Any) -> None:
     rule = SETTINGS[key]
     if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
         known = [*filter(None, rule.names), *own_code.names(key)]
-        near = difflib.get_close_matches(value, known, n=1)
+        near = nearest(value, known)
         allowed = f"one of {', '.join(known)}" if known else "empty, or the name of your own (docs/own_ideas.md)"
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = f" (did you mean {near!r}?)" if near else ""
         raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
     if not rule.holds(value):
         raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
@@ -131,8 +130,8 @@ def check_key(key: str, known: Iterable[str]) -> None:
     members = [name for name in names if name.startswith(f"{key}.")]
     if members:
         raise InputError(f"{key}: this is a group of settings; set one of {', '.join(members)}")
-    near = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
+    near = nearest(key, names)
+    hint = f"did you mean {near}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
     raise InputError(f"{key!r}: there is no such setting; {hint}")
 
 

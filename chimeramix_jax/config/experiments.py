@@ -1,6 +1,5 @@
 """The experiments, those of the published study and a few more: the settings that each of them changes."""
 
-import difflib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax.config.defaults import SETTINGS, get_config
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError, not_one_of
+from chimeramix_jax.errors import InputError, nearest, not_one_of
 from chimeramix_jax.extensions import lookup, registry
 from chimeramix_jax.extensions.registry import Registration
 
@@ -158,8 +157,8 @@ def _apply_own(config: ConfigDict, own: Registration) -> None:
     for key, value in own.value.settings.items():
         try:
             if key not in SETTINGS:
-                near = difflib.get_close_matches(key, SETTINGS, n=1)
-                raise KeyError(f"there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
+                near = nearest(key, SETTINGS)
+                raise KeyError(f"there is no such setting{f'; did you mean {near}?' if near else ''}")
             config.update_from_flattened_dict({key: value})
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

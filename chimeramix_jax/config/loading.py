@@ -1,7 +1,6 @@
 """Loads settings by running a config file."""
 
 import contextlib
-import difflib
 import functools
 import inspect
 import numbers
@@ -20,7 +19,7 @@ from chimeramix_jax.config.defaults import SETTINGS
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, nearest
 from chimeramix_jax.extensions import registry, running
 from chimeramix_jax.extensions.registry import Registration
 from chimeramix_jax.paths import local_path, refuse_address
@@ -209,5 +208,5 @@ def _hint(named: str, path: str) -> str:
         if file.is_file()
     }
     known = ({} if os.path.dirname(named) else {stem: stem for stem in shipped.names()}) | beside
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {known[near[0]]}?" if near else f"shipped configs: {', '.join(shipped.names())}"
+    near = nearest(name, known)
+    return f"did you mean {known[near]}?" if near else f"shipped configs: {', '.join(shipped.names())}"

@@ -4,7 +4,6 @@ They are called ``tfds:NAME[/CONFIG][:VERSION]``. Data that are prepared in the 
 TensorFlow. Preparing them takes TensorFlow, which TFDS's builders need to write images.
 """
 
-import difflib
 import importlib.util
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from chimeramix_jax.config.catalog import TFDS_PREFIX, TfdsName, tfds_name
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
-from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.errors import InputError, nearest, one_line
 from chimeramix_jax.runtime import invocation
 
 _MOST_LISTED = 8  # names in an error message
@@ -84,8 +83,8 @@ def _unknown_name(name: str, dataset: str, data_dir: str | None) -> InputError:
             f"{', '.join(versions) or 'nothing complete'}"
         )
     known = [*tfds.list_builders(with_community_datasets=False), *prepared]
-    near = difflib.get_close_matches(dataset, known, n=1)
-    hint = f" (did you mean '{TFDS_PREFIX}{near[0]}'?)" if near else ""
+    near = nearest(dataset, known)
+    hint = f" (did you mean '{TFDS_PREFIX}{near}'?)" if near else ""
     return InputError(
         f"dataset.name: {name!r} is not known{hint}; TFDS {tfds.__version__} has no data set {dataset}, and none is "
         f"prepared in {_folder(data_dir)}"
@@ -103,8 +102,8 @@ def _unknown_part(name: str, parts: TfdsName, data_dir: str | None, error: Excep
         return unopened
     configs = list(builder_class.builder_configs)
     if parts.config and parts.config not in configs:
-        near = difflib.get_close_matches(parts.config, configs, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        near = nearest(parts.config, configs)
+        hint = f" (did you mean {near!r}?)" if near else ""
         return InputError(
             f"dataset.name: {name!r} names the configuration {parts.config!r}, which is not known{hint}; "
             f"{parts.name} has {_listed(configs) or 'no configurations'}"

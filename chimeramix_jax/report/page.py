@@ -74,6 +74,23 @@ def write(
     are those of the folds. ``model_file`` is the file that the page is about, if ``workdir`` only stands for it; then
     the page names nothing that would lie beside the page of a run.
     """
+    content = _content(workdir, dataset, predictions, held_out, model_file)
+    page = _environment().get_template("report.html.jinja").render(content)
+    card = model_card.text(
+        content["results"], content["evaluated_on"], dataset, content["verdict"], content["data"], content["auto"]
+    )
+    files.write_text(workdir.model_card, card)
+    files.write_text(workdir.report, page)  # last, as it shows that the run is complete
+
+
+def _content(
+    workdir: Workdir,
+    dataset: FewShotDataset,
+    predictions: Mapping[str, Predictions],
+    held_out: HeldOutPredictions | None,
+    model_file: Path | None,
+) -> dict[str, Any]:
+    """Returns what the template shows; the arguments are those of ``write``."""
     source = workdir.results if model_file is None else model_file
     results = _results(workdir, source)
     config = settings.from_dict(results["config"], source)
@@ -85,8 +102,9 @@ def write(
     images = f"{of_folds['split']} images"
     judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
     matrix = np.asarray(results[split]["confusion"])
-    content = {
+    return {
         "results": results,
+        "evaluated_on": split,
         "subject": os.path.basename(os.path.abspath(directory)) if directory else results["dataset"],
         "auto": auto_choice.content(workdir),
         "epochs_left_out": time_limit_text.epochs_left_out(results),
@@ -115,10 +133,6 @@ def write(
         **of_folds,
         **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
     }
-    page = _environment().get_template("report.html.jinja").render(content)
-    card = model_card.text(results, split, dataset, content["verdict"], content["data"], content["auto"])
-    files.write_text(workdir.model_card, card)
-    files.write_text(workdir.report, page)  # last, as it shows that the run is complete
 
 
 def _of_classifiers(

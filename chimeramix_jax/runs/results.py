@@ -89,23 +89,15 @@ def results_of(
     alone = _right_alone(measured)
     only_folds = of_folds is not None and not len(dataset.held_out.labels)
     classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on
-    content = {
-        "dataset": config.dataset.name,
-        "experiment": config.experiment,
-        "max_labels_per_class": config.max_labels_per_class,
-        "seed": config.seed,
+    content = _of_run(config) | {
         split: dataclasses.asdict(classifier.evaluation),
         "seconds": _of_each_part("seconds", measured, before),
-        "seeds_together": {stage: about[_TOGETHER] for stage, about in trained.items() if _TOGETHER in about},
+        "seeds_together": {stage: stored[_TOGETHER] for stage, stored in trained.items() if _TOGETHER in stored},
         "rollbacks": _of_each_part("rollbacks", measured, before),
         "epochs_left_out": _of_each_part("epochs_left_out", measured, before),
         **provenance.record(),
-        "config": about["config"],
-        "class_names": about["class_names"],
         "held_out_from": held_out_from(dataset, split),
-        "train_indices": about["train_indices"],
-        "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
-        "data_sha256": about["data"],
+        **_of_checkpoints(about),
     }
     content |= _further(classifier)
     content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
@@ -121,6 +113,27 @@ def results_of(
     return Results(
         content, rows, predictions, {name: part.logits for name, part in measured.items()}, classifier.held_out
     )
+
+
+def _of_run(config: ConfigDict) -> dict[str, Any]:
+    """Returns what tells the run from others in summaries."""
+    return {
+        "dataset": config.dataset.name,
+        "experiment": config.experiment,
+        "max_labels_per_class": config.max_labels_per_class,
+        "seed": config.seed,
+    }
+
+
+def _of_checkpoints(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings and the data that are stored with the run's checkpoints, too."""
+    return {
+        "config": about["config"],
+        "class_names": about["class_names"],
+        "train_indices": about["train_indices"],
+        "train_indices_sha256": provenance.indices_digest(about["train_indices"]),
+        "data_sha256": about["data"],
+    }
 
 
 def _of_folds_and_baseline(

@@ -1,10 +1,9 @@
-"""One run in its directory: prepares it, then trains and evaluates it stage by stage."""
+"""One prepared run in its directory: trains and evaluates it stage by stage."""
 
-import contextlib
 import hashlib
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,11 +22,9 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.mixing import mix_quality
 from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
-from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.runs import calibration, data_check, retraining, same_data, same_settings, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
-from chimeramix_jax.runs.lock import locked
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import restore_generator, restore_mixing_networks
@@ -46,57 +43,6 @@ from chimeramix_jax.training.pretraining import PretrainingStage
 from chimeramix_jax.training.stage_data import StageData, epoch_plan, load_stage_data
 
 _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.WeakValueDictionary()
-
-
-@contextlib.contextmanager
-def prepared(request: Request) -> Iterator["Run"]:
-    """Yields a run with everything checked, its directory locked and its data loaded.
-
-    Raises InputError if a setting, the data or the directory is unsuitable; then nothing has been changed.
-    """
-    request.check()
-    config, directory = request.config, request.workdir
-    with leaving_no_empty_folders(directory.path):
-        directory.create()
-        with locked(directory.path):
-            directory.check(same_settings.as_begun(directory, config), measuring=request.stage == "evaluate")
-            if not directory.is_of_existing_run():
-                settings.refuse_enlarged(config)
-            continues = request.retrain and retraining.is_begun(directory, request.stage)
-            replaced = () if continues else request.replaced()
-            same_settings.refuse_other_settings(directory, config, replaced, request.stage)
-            generator_home = _generator_before_data(request)
-            if request.stage in settings.MEASURING_STAGES:
-                checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
-            if request.stage == "report":
-                directory.read_results()
-            dataset = load_dataset(config)
-            if request.stage not in settings.MEASURING_STAGES:
-                data_check.refuse_copies(config, dataset)
-            continues = continues and not same_data.have_changed(directory, dataset)
-            replaced = () if continues else request.replaced()
-            same_data.refuse_other_data(directory, dataset, request.stage, replaced)
-            if continues:
-                print(f"{directory.path}: continues the training that --retrain has begun", file=sys.stderr)
-            if generator_home is not directory:
-                generator_home = shared_generator.choose(directory, config, request.generator_workdir, dataset)
-                _require_generator(request, generator_home)
-            directory.remove_unfinished()
-            yield Run(request, dataset, generator_home, replaced, continues_retraining=continues)
-
-
-def _generator_before_data(request: Request) -> Workdir:
-    """Returns the directory of the generator to use, as far as it can be determined without the data."""
-    if not settings.needs_generator(request.config) or (request.retrain and request.trains_generator):
-        return request.workdir
-    home = shared_generator.choose(request.workdir, request.config, request.generator_workdir)
-    _require_generator(request, home)
-    return home
-
-
-def _require_generator(request: Request, home: Workdir) -> None:
-    if request.stage == "classifier":
-        checkpoints.require_finished(home.generator, "generator", request.config.generator.epochs)
 
 
 def load_dataset(config: ConfigDict) -> FewShotDataset:

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.model_archive import ModelArchive
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
-from chimeramix_jax.runs.run import prepared
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.workflow import model_report

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
-from chimeramix_jax.runs.run import Run, prepared
+from chimeramix_jax.runs.run import Run
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices

@@ -16,9 +16,10 @@ from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import data_check
 from chimeramix_jax.runs.out_of_fold import FoldRun, OutOfFold, config_of_fold, folder_of_fold
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.results import Results
-from chimeramix_jax.runs.run import Run, prepared
+from chimeramix_jax.runs.run import Run
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices

@@ -33,6 +33,18 @@ def make_photos(root):
     return root
 
 
+def make_near_duplicates(root):
+    """Makes ten classes of four photos, each of them twice: as PNG and as JPEG."""
+    for label in range(10):
+        for number in range(4):
+            path = root / f"class {label}" / f"{number}.png"
+            write_photo(path, 100 * label + number)
+            with Image.open(path) as image:
+                image.resize((64, 64)).save(path)
+                image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
+    return root
+
+
 @pytest.fixture(scope="module")
 def settings(photo_settings):
     def make(photos, experiment="chimeramix_grid", **changes):
@@ -247,14 +259,7 @@ def test_an_unreadable_record_of_the_data_is_named(copy, settings):
 
 
 def test_a_run_that_separated_near_duplicates_says_so_when_they_are_to_be_kept_together(settings, tmp_path):
-    for label in range(10):
-        for number in range(4):
-            path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
-            write_photo(path, 100 * label + number)
-            with Image.open(path) as image:
-                image.resize((64, 64)).save(path)
-                image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
-    config = settings(tmp_path / "photos", "baseline")
+    config = settings(make_near_duplicates(tmp_path / "photos"), "baseline")
     workdir = Workdir(tmp_path / "run")
     workdir.claim(config)
     workdir.claim_data(load_dataset(config).identity)
@@ -265,14 +270,7 @@ def test_a_run_that_separated_near_duplicates_says_so_when_they_are_to_be_kept_t
 
 
 def test_a_run_that_validated_on_images_near_its_training_images_says_so(settings, tmp_path):
-    for label in range(10):
-        for number in range(4):
-            path = tmp_path / "photos" / f"class {label}" / f"{number}.png"
-            write_photo(path, 100 * label + number)
-            with Image.open(path) as image:
-                image.resize((64, 64)).save(path)
-                image.resize((64, 64)).save(path.with_suffix(".jpg"), quality=80)
-    config = settings(tmp_path / "photos", "baseline")
+    config = settings(make_near_duplicates(tmp_path / "photos"), "baseline")
     config.dataset.update({"keep_together": "near_duplicates", "evaluate_on": "validation"})
     config.max_labels_per_class = 1
     dataset, workdir = load_dataset(config), Workdir(tmp_path / "run")

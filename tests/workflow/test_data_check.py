@@ -13,8 +13,9 @@ from chimeramix_jax.auto import final
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.runs.preparation import prepared
 from chimeramix_jax.runs.request import Request
-from chimeramix_jax.runs.run import load_dataset, prepared
+from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.time_estimate import estimated_seconds
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.workflow.data_check import checked
