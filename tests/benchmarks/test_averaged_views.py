@@ -63,7 +63,7 @@ def test_views_are_measured_as_evaluation_does_and_the_run_stays_as_it_is(settin
 
 
 def test_an_unfinished_run_and_one_trained_without_mirror_images_are_refused(averaging, tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="holds no run"):
         finished(tmp_path)
     plain = shutil.copytree(averaging, tmp_path / "plain")
     stored_settings.change(plain, lambda config: config["augment"].update(horizontal_flip=False))

@@ -19,12 +19,13 @@ EPOCHS, STEPS, PAUSE = 2, 30, 0.1
 
 @pytest.fixture
 def start_toy(tmp_path):
-    """Starts training in a process that handles SIGINT even if the tests run in the background."""
+    """Starts training in a process that handles SIGINT and SIGHUP even if the tests run in the background."""
     processes = []
 
     def start(ignored=None, **changes):
         settings = {"epochs": EPOCHS, "steps": STEPS, "config.checkpoint.every_seconds": 0.3} | changes
-        setting = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        setting = "import signal; "
+        setting += "".join(f"signal.signal(signal.{name}, signal.SIG_DFL); " for name in ("SIGINT", "SIGHUP"))
         if ignored is not None:
             setting += f"signal.signal({int(ignored)}, signal.SIG_IGN); "
         program = f"{setting}import runpy; runpy.run_module('training.toy_stage', run_name='__main__')"
