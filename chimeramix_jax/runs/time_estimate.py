@@ -23,8 +23,8 @@ def estimated_seconds(workdir: Workdir, config: ConfigDict, train: int, held_out
     """Returns the median time of comparable runs in the same folder, in seconds, and their number; None without any.
 
     Comparable runs have the same settings except for the seed, the same numbers of images, and were trained on the same
-    kind of device with the same number of cores. Their time is that of all their parts, including the generator. There
-    is no estimate with folds, because the time of their runs is not part of the results.
+    kind of device with the same number of cores, not together with other seeds. Their time is that of all their parts,
+    including the generator. There is no estimate with folds, because the time of their runs is not part of the results.
 
     Args:
         workdir: the run's directory, which may itself hold a finished run.
@@ -71,6 +71,7 @@ def _comparable(results: Mapping[str, Any], config: ConfigDict, train: int, held
         same_parts = ("baseline" in results) == (config.compare_with_baseline and config.mixing.mask != "none")
         stored.seed = config.seed
         has_times = math.fsum(results["seconds"].values()) > 0
-        return same_size and same_parts and has_times and not settings.differences(stored, config)
+        alone = {*results.get("seeds_together", {}).values()} <= {1}  # earlier versions did not record it
+        return same_size and same_parts and has_times and alone and not settings.differences(stored, config)
     except (InputError, KeyError, TypeError, AttributeError):  # of an earlier version, or damaged
         return False

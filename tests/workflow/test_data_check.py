@@ -238,12 +238,17 @@ def test_a_run_prints_what_its_data_are_like_and_reports_it(trained_run):
     assert "<h2>Data</h2>" in (trained_run / "report.html").read_text()
 
 
-def test_the_time_is_that_of_a_comparable_run_or_is_left_out(trained_run):
+def test_the_time_is_that_of_a_comparable_run_or_is_left_out(trained_run, tmp_path):
     results = json.loads((trained_run / "results.json").read_text())
     config, beside = from_json((trained_run / "config.json").read_text()), Workdir(trained_run.parent / "next")
     config.seed = 7
     seconds = sum(results["seconds"].values())
     assert estimated_seconds(beside, config, 20, 697) == (pytest.approx(seconds), 1)
     assert estimated_seconds(beside, config, 40, 697) is None
+    for together, known in ((1, True), (4, False)):
+        run = Workdir(tmp_path / f"{together}" / "run")
+        run.create()
+        run.results.write_text(json.dumps(results | {"seeds_together": {"classifier": together}}))
+        assert (estimated_seconds(run, config, 20, 697) is not None) == known
     config.classifier.epochs = 6
     assert estimated_seconds(beside, config, 20, 697) is None
