@@ -73,7 +73,7 @@ def test_one_failure_stops_nothing_else_and_is_tried_again_only_if_asked_for(run
     (failing,) = (path.name for path in folder.glob("image_folder-photos-baseline-2-per-class-seed-0-*"))
     assert f"{failing}: failed: chimeramix: " in errors and errors.count("accuracy ") == 1
     assert f"failed: {failing}: chimeramix: " in output
-    assert f"python -m chimeramix_jax summarize {folder}" in output
+    assert f"main.py summarize {folder}" in output
     assert "chimeramix: " in (folder / failing / "error.txt").read_text()
     (finished,) = folder.glob("digits-*/results.json")
     written = finished.stat().st_mtime_ns
