@@ -2,6 +2,13 @@
 
 Every stored object has it under the key ``format``; objects without that key are from before it existed and have
 version 0. The program reads all formats up to its own version and refuses later ones instead of misreading them.
+
+::
+
+    1  the first
+    2  model files have digests of the training images (runs/model_archive.py)
+
+An object has the version in which its kind last changed, so that earlier programs read all that they understand.
 """
 
 import contextlib
@@ -12,13 +19,16 @@ from typing import Any
 
 from chimeramix_jax.errors import InputError
 
-FORMAT = 1
+FORMAT = 2  # the latest
+OF_MODEL_FILES = 2
 KEY = "format"
 
+_OF_ALL_OTHERS = 1
 
-def marked(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the content with the format version as its first entry."""
-    return {KEY: FORMAT, **content}
+
+def marked(content: Mapping[str, Any], version: int = _OF_ALL_OTHERS) -> dict[str, Any]:
+    """Returns the content with the format version of its kind as its first entry."""
+    return {KEY: version, **content}
 
 
 def unmarked(content: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:

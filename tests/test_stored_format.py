@@ -11,6 +11,7 @@ from flax import nnx
 
 import chimeramix_jax
 from chimeramix_jax.config import from_json
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.mixing.blending import mixed_images
 from chimeramix_jax.runs.workdir import Workdir
@@ -25,6 +26,12 @@ def stored_run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def stored_model():
+    """The model file of the same run, written before model files had digests of the training images."""
+    return FIXTURES / "model_format_1.zip"
+
+
 @pytest.fixture
 def copy(stored_run, tmp_path):
     return shutil.copytree(stored_run, tmp_path / "run")
@@ -32,7 +39,8 @@ def copy(stored_run, tmp_path):
 
 def test_stored_objects_begin_with_the_format_version():
     assert list(marked({"seed": 3})) == ["format", "seed"]
-    assert unmarked(marked({"seed": 3}), "here") == {"seed": 3} == unmarked({"seed": 3}, "here")
+    for stored in ({"seed": 3}, marked({"seed": 3}), marked({"seed": 3}, FORMAT)):
+        assert unmarked(stored, "here") == {"seed": 3}
 
 
 @pytest.mark.parametrize("version", [FORMAT + 1, -1, "1", None, True])
@@ -60,12 +68,28 @@ PROBABILITIES = (
 MIXED_MEANS, MIXED_DEVIATION = (-0.1625603, 0.1664730, 0.0582171), 0.3287563
 
 
-def test_the_classifier_of_a_stored_run_predicts_what_it_predicted_then(stored_run):
+@pytest.mark.parametrize("source", ["stored_run", "stored_model"])
+def test_the_classifier_of_a_stored_run_predicts_what_it_predicted_then(source, request):
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    predictions = chimeramix_jax.predict(stored_run, images)
+    predictions = chimeramix_jax.predict(request.getfixturevalue(source), images)
     for prediction, (classes, probabilities) in zip(predictions, PROBABILITIES, strict=True):
         now = dict(zip(prediction.classes, prediction.probabilities, strict=True))
         assert now == pytest.approx(dict(zip(classes, probabilities, strict=True)), abs=2e-5)
+
+
+def test_whether_an_image_was_trained_on_is_known_for_a_stored_run_and_not_for_its_old_model_file(
+    stored_run, stored_model, tmp_path, data_dir
+):
+    config = from_json((stored_run / "config.json").read_text())
+    config.dataset.data_dir = str(data_dir)
+    data = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    images = [data.train.images[0], data.held_out.images[0]]
+    again = chimeramix_jax.export(stored_model, tmp_path / "again.zip").path
+    new = chimeramix_jax.export(stored_run, tmp_path / "new.zip").path
+    known = {source: [row.trained_on for row in chimeramix_jax.predict(source, images)] for source in (stored_run, new)}
+    assert known == {stored_run: [True, False], new: [True, False]}
+    for old in (stored_model, again):
+        assert [row.trained_on for row in chimeramix_jax.predict(old, images)] == [None, None]
 
 
 def test_the_generator_of_a_stored_run_mixes_as_it_mixed_then(stored_run):

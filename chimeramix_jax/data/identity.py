@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Integer, UInt8, UInt64
 
 from chimeramix_jax.reporting.wording import counted
 
@@ -26,6 +26,16 @@ def image_digest(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
+
+
+def packed(digests: Iterable[str]) -> UInt64[np.ndarray, "distinct"]:
+    """Returns the distinct digests of images in 8 bytes each, sorted, so that they tell neither order nor number."""
+    return np.array(sorted({int(digest, 16) for digest in digests}), "<u8")
+
+
+def unpacked(numbers: UInt64[np.ndarray, "distinct"]) -> frozenset[str]:
+    """Returns the digests that ``packed`` was given, each once."""
+    return frozenset(f"{number:016x}" for number in numbers.tolist())
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 ::
 
-    model.json     settings, class names, epochs, digests of the data, results with the temperature, versions, and the
-                   format's version
-    model_card.md  the run's model card, if it has one
-    weights/*.npy  parameters and batch statistics after the last epoch, in float32, by their places in the network
+    model.json            settings, class names, epochs, digests of the data, results with the temperature, versions,
+                          and the format's version
+    model_card.md         the run's model card, if it has one
+    training_digests.npy  the digests of the training images (data/identity.py) as sorted numbers, by which predictions
+                          recognise them; missing in files of format 1, and if the run has not recorded them
+    weights/*.npy         parameters and batch statistics after the last epoch, in float32, by their places in the
+                          network
 
 It holds no optimizer state, no generator, no images, no paths of folders and no pickles: reading it runs no code in it.
 """
@@ -15,7 +18,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,18 +30,18 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.data.dataset import FewShotDataset
-from chimeramix_jax.data.identity import HELD_OUT, TRAIN
+from chimeramix_jax.data.identity import HELD_OUT, TRAIN, packed, unpacked
 from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.stored_format import marked, unmarked
+from chimeramix_jax.stored_format import OF_MODEL_FILES, marked, unmarked
 
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
 
 KIND = "chimeramix_jax model"
 
-_ABOUT, _CARD = "model.json", "model_card.md"
+_ABOUT, _CARD, _DIGESTS = "model.json", "model_card.md", "training_digests.npy"
 _NEEDED: Mapping[str, type] = {"config": dict, "class_names": list, "data": dict, "epoch": int}
-_LARGEST_ABOUT = 100_000_000  # bytes; more are not from this program, and would only fill the memory
+_LARGEST = 100_000_000  # bytes of a member other than weights; more would only fill the memory
 _HEADER_ROOM = 1_000  # bytes that a NumPy file may have besides its numbers
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest of a zip: equal models are equal files
 
@@ -49,7 +52,7 @@ class ModelArchive:
     def __init__(self, path: str | os.PathLike[str]):
         """Reads what the file says about the classifier; raises InputError if it is not a model file, or damaged."""
         self.path = local_path(path, "--workdir")
-        content = self._members({_ABOUT: _LARGEST_ABOUT})[_ABOUT]
+        content = self._members({_ABOUT: _LARGEST})[_ABOUT]
         try:
             about = json.loads(content)
             kind = about.get("kind")
@@ -85,7 +88,18 @@ class ModelArchive:
     @property
     def card(self) -> bytes | None:
         """The run's model card; None if the file has none. Raises InputError if the file is damaged."""
-        return self._members({_CARD: _LARGEST_ABOUT}, optional=True).get(_CARD)
+        return self._members({_CARD: _LARGEST}, optional=True).get(_CARD)
+
+    @property
+    def training_images(self) -> frozenset[str] | None:
+        """The digests of the training images; None if the file has none. Raises InputError if the file is damaged."""
+        member = self._members({_DIGESTS: _LARGEST}, optional=True).get(_DIGESTS)
+        if member is None:
+            return None
+        numbers = self._array(member)
+        if numbers.ndim != 1 or numbers.dtype != np.uint64:
+            raise self._damaged(f"{_DIGESTS} is {numbers.dtype} of shape {numbers.shape}, not a list of uint64")
+        return unpacked(numbers)
 
     def settings_like(self, config: ConfigDict | None, *, measuring: bool = True) -> ConfigDict:
         """Returns these settings (None: the model's own), checked; raises InputError if their results would differ.
@@ -113,14 +127,17 @@ class ModelArchive:
         sizes = {_member(name): 4 * math.prod(shape) + _HEADER_ROOM for name, shape in shapes.items()}
         members, arrays = self._members(sizes), {}
         for name, shape in shapes.items():
-            try:
-                array = np.lib.format.read_array(io.BytesIO(members[_member(name)]), allow_pickle=False)
-            except Exception as error:  # NumPy raises errors of many classes for damaged headers
-                raise self._damaged(error) from None
+            array = self._array(members[_member(name)])
             if array.shape != shape or array.dtype != np.float32:
                 raise self._damaged(f"{name} is {array.dtype} of shape {array.shape}, not float32 of shape {shape}")
             arrays[name] = array
         return arrays
+
+    def _array(self, member: bytes) -> np.ndarray:
+        try:
+            return np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
+        except Exception as error:  # NumPy raises errors of many classes for damaged headers
+            raise self._damaged(error) from None
 
     def _members(self, largest: Mapping[str, int], *, optional: bool = False) -> dict[str, bytes]:
         """Reads files of the zip, which may have at most so many bytes each; missing ones are left out if optional."""
@@ -162,18 +179,30 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return local_path(path, "--workdir").is_file()
 
 
-def content(about: Mapping[str, Any], weights: Weights, card: bytes | None = None) -> bytes:
-    """Returns the bytes of a model file; ``about`` has what ``ModelArchive`` needs, and may have more."""
-    stored = io.BytesIO()
+def content(
+    about: Mapping[str, Any],
+    weights: Weights,
+    card: bytes | None = None,
+    training_images: Iterable[str] | None = None,
+) -> bytes:
+    """Returns the bytes of a model file.
+
+    Args:
+        about: what ``ModelArchive`` needs; it may have more.
+        weights: the network's parameters and batch statistics.
+        card: the model card; None: there is none.
+        training_images: the digests of the training images; None: they are not known.
+    """
+    stored, kept = io.BytesIO(), marked({"kind": KIND, **without_paths(about)}, OF_MODEL_FILES)
     with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as archive:
-        text = json.dumps(files.plain(marked({"kind": KIND, **without_paths(about)})), indent=2, allow_nan=False)
+        text = json.dumps(files.plain(kept), indent=2, allow_nan=False)
         archive.writestr(_entry(_ABOUT), text + "\n")
         if card is not None:
             archive.writestr(_entry(_CARD), card)
+        if training_images is not None:
+            archive.writestr(_entry(_DIGESTS), _file_of(packed(training_images)))
         for name, array in weights.items():
-            file = io.BytesIO()
-            np.lib.format.write_array(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
-            archive.writestr(_entry(_member(name)), file.getvalue())
+            archive.writestr(_entry(_member(name)), _file_of(np.ascontiguousarray(array, np.float32)))
     return stored.getvalue()
 
 
@@ -184,6 +213,12 @@ def without_paths(about: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(copy.get(group), dict) and name in copy[group]:
             copy[group][name] = ""
     return copy
+
+
+def _file_of(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -12,6 +12,7 @@ from flax import nnx, traverse_util
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.data.identity import TRAIN
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup
 from chimeramix_jax.models.classifier import Classifier
@@ -142,6 +143,22 @@ def finished_classifier(source: Workdir | ModelArchive, config: ConfigDict) -> T
     if trained.epochs < config.classifier.epochs:
         raise unfinished(source.classifier, "classifier")
     return trained
+
+
+def training_images(source: Workdir | ModelArchive, trained: TrainedClassifier) -> frozenset[str] | None:
+    """Returns the digests of the images that the source's classifier was trained on; None if they are not recorded.
+
+    Raises InputError if a model file is damaged. A run's damaged record is as good as none: only this needs it.
+    """
+    if isinstance(source, ModelArchive):
+        return source.training_images
+    try:
+        identity = source.read_data()
+    except InputError:
+        return None
+    if identity is None or identity.digests()[TRAIN] != trained.about.get("data", {}).get(TRAIN):
+        return None
+    return frozenset(identity.train.images)
 
 
 def source_of(workdir: str | os.PathLike[str]) -> Workdir | ModelArchive:

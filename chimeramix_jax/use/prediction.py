@@ -17,9 +17,7 @@ from chimeramix_jax.data.resizing import resize
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import ProgressOfLongWork
 from chimeramix_jax.runs.calibration import temperature_of
-from chimeramix_jax.runs.model_archive import ModelArchive
-from chimeramix_jax.runs.restore import finished_classifier, source_of
-from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runs.restore import finished_classifier, source_of, training_images
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training.prediction import CompiledClassifier
 from chimeramix_jax.use import outputs
@@ -98,7 +96,7 @@ class Predictor:
         self.network = trained.network
         self.temperature = temperature_of(source)  # 1 if none was fitted
         self._classifier = CompiledClassifier(trained.network, self.config)
-        self._training_images = _training_images(source)
+        self._training_images = training_images(source, trained)  # None: not recorded
         self._compiled_sizes: set[int] = set()
         self._compiling = threading.Lock()
 
@@ -201,17 +199,6 @@ def _check(reject_below: float | None, most_classes: int | None) -> None:
         raise InputError(f"reject_below: {reject_below!r}; it must be a number from 0 to 1")
     if most_classes is not None and most_classes < 1:
         raise InputError(f"most_classes: {most_classes!r}; it must be at least 1")
-
-
-def _training_images(source: Workdir | ModelArchive) -> frozenset[str] | None:
-    """Returns the digests of the images that the classifier was trained on; None if they are not recorded."""
-    if isinstance(source, ModelArchive):
-        return None
-    try:
-        identity = source.read_data()
-    except InputError:  # predicting does not need it
-        return None
-    return None if identity is None else frozenset(identity.train.images)
 
 
 def _prediction(

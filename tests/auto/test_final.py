@@ -319,6 +319,10 @@ def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings,
     final = from_json((run / "config.json").read_text())
     assert final.experiment == record["winner"] and final.classifier.epochs == record["final"]["classifier"]
     assert "expected from the" in closing_text(results)
+    data = load_few_shot(final.dataset, final.max_labels_per_class, final.seed)
+    images = [data.train.images[0], data.held_out.images[0]]
+    for source in (run, chimeramix_jax.export(run, tmp_path / "model.zip").path):
+        assert [image.trained_on for image in chimeramix_jax.predict(source, images)] == [True, False]
     capsys.readouterr()
     again = chimeramix_jax.choose_and_train(settings(minutes=minutes), run)
     np.testing.assert_equal(again["test"], results["test"])

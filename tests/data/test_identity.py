@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from chimeramix_jax.data.identity import DataIdentity, Split, changes, image_digest
+from chimeramix_jax.data.identity import DataIdentity, Split, changes, image_digest, packed, unpacked
 
 
 def data(train, test, unused=None):
@@ -92,3 +92,12 @@ def test_an_identity_survives_json():
 def test_content_that_is_not_an_identity_is_refused(stored):
     with pytest.raises(ValueError, match="not a stored data identity"):
         DataIdentity.from_dict(stored)
+
+
+def test_digests_are_packed_in_eight_bytes_each_without_order_and_number():
+    digests = [image_digest(np.full((2, 2, 3), value, np.uint8)) for value in range(50)]
+    digests += ["0" * 16, "f" * 16, "000000000000000a"]
+    numbers = packed([*digests, *digests[:5]])
+    assert numbers.nbytes == 8 * len(digests)
+    np.testing.assert_array_equal(numbers, packed(digests[::-1]))
+    assert unpacked(numbers) == set(digests) and unpacked(packed([])) == set()

@@ -19,6 +19,7 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json
+from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs import run as running
 from chimeramix_jax.runs.model_archive import ModelArchive
@@ -67,6 +68,42 @@ def test_predictions_are_exactly_those_of_the_run(model, trained_run, photos, ca
         outputs.append(capsys.readouterr())
         assert (code, outputs[-1].err) == (0, "")
     assert outputs[0].out == outputs[1].out and outputs[0].out.count("\n") == 6
+
+
+@pytest.fixture
+def class_folders(trained_run, tmp_path):
+    """Three training images and five test images of the run, in folders named after their classes."""
+    config = settings_of(trained_run)
+    data = load_few_shot(config.dataset, config.max_labels_per_class, config.seed)
+    for part, count in ((data.train, 3), (data.held_out, 5)):
+        for number in range(count):
+            folder = tmp_path / "labelled" / str(part.labels[number])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(part.images[number]).save(folder / f"{part.names[number]}.png")
+    return tmp_path / "labelled"
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_it_leaves_training_images_out_of_the_accuracy_as_the_run_does(model, trained_run, class_folders, form, capsys):
+    outputs = []
+    for workdir in (trained_run, model):
+        arguments = [f"--workdir={workdir}", f"--images={class_folders}", f"--format={form}"]
+        assert program.main(["--stage=predict", *arguments]) == 0
+        outputs.append(capsys.readouterr())
+    assert outputs[0] == outputs[1]
+    said = "".join(outputs[1])
+    assert re.search(r"accuracy: .* of 5 images in folders named after classes", said)
+    assert "3 of 8 images were trained on, so accuracy and matrix leave them out" in said
+
+
+def test_a_file_without_digests_of_the_training_images_says_nothing_of_them(model, class_folders, tmp_path, capsys):
+    old = changed(model, tmp_path / "old.zip", json.dumps(about_of(model) | {"format": 1}))
+    old = changed(old, tmp_path / "older.zip", None, "training_digests.npy")
+    for path in (old, chimeramix_jax.export(old, tmp_path / "again.zip").path):
+        assert program.main(["--stage=predict", f"--workdir={path}", f"--images={class_folders}"]) == 0
+        said = "".join(capsys.readouterr())
+        assert re.search(r"accuracy: .* of 8 images in folders named after classes", said)
+        assert "trained on" not in said
 
 
 def probabilities(source, photos, config=None):
@@ -135,11 +172,15 @@ def test_it_holds_the_classifier_and_its_results_and_nothing_more(model, trained
     with zipfile.ZipFile(model) as archive:
         names, text = archive.namelist(), archive.read("model.json").decode()
         card = archive.read("model_card.md")
-    assert names[:2] == ["model.json", "model_card.md"] and all(name.startswith("weights/") for name in names[2:])
-    assert {name.split("/")[1].split(".")[0] for name in names[2:]} == {"parameters", "batch_statistics"}
+        digests = np.load(io.BytesIO(archive.read("training_digests.npy")))
+    assert names[:3] == ["model.json", "model_card.md", "training_digests.npy"]
+    assert all(name.startswith("weights/") for name in names[3:])
+    assert {name.split("/")[1].split(".")[0] for name in names[3:]} == {"parameters", "batch_statistics"}
+    images = json.loads((trained_run / "data.json").read_text())["train"]["images"]
+    assert digests.dtype.itemsize == 8 and digests.tolist() == sorted({int(image, 16) for image in images})
     assert card == (trained_run / "model_card.md").read_bytes() and str(data_dir) not in card.decode()
     about, results = json.loads(text), json.loads((trained_run / "results.json").read_text())
-    assert about["format"] == 1 and about["results"]["test"] == results["test"]
+    assert about["format"] == 2 and about["results"]["test"] == results["test"]
     assert about["data"] == results["data_sha256"] and set(about["versions"]) == set(results["versions"])
     assert str(data_dir) not in text
 
@@ -219,6 +260,10 @@ def test_damaged_contents_are_refused(model, photos, tmp_path, capsys):
         np.save(stored, other, allow_pickle=True)
         line = refusal(changed(model, path, stored.getvalue(), names[0]), photos, capsys)
         assert "damaged or incomplete" in line
+    for other in (np.zeros(3), np.zeros((2, 2), np.uint64)):
+        np.save(stored := io.BytesIO(), other)
+        line = refusal(changed(model, path, stored.getvalue(), "training_digests.npy"), photos, capsys)
+        assert "damaged or incomplete: training_digests.npy is" in line
     np.save(stored := io.BytesIO(), kernel)
     line = refusal(changed(model, path, stored.getvalue().replace(b"}", b" ", 1), names[0]), photos, capsys)
     assert "damaged or incomplete" in line

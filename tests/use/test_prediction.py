@@ -70,13 +70,28 @@ def test_predictions_say_whether_the_image_was_trained_on_as_far_as_that_is_reco
     (tmp_path / "2.png").write_bytes(b"")
     predictions = chimeramix_jax.predict(trained_run, [tmp_path, *images])
     assert [prediction.trained_on for prediction in predictions] == [True, False, None, True, False]
-    chimeramix_jax.export(trained_run, tmp_path / "model.zip", file_format="model")
-    assert [prediction.trained_on for prediction in chimeramix_jax.predict(tmp_path / "model.zip", images)] == [
-        None
-    ] * 2
-    damaged = shutil.copytree(trained_run, tmp_path / "damaged")
-    (damaged / "data.json").write_text("{")
-    assert [prediction.trained_on for prediction in chimeramix_jax.predict(damaged, images)] == [None] * 2
+    model = chimeramix_jax.export(trained_run, tmp_path / "model.zip").path
+    again = chimeramix_jax.export(model, tmp_path / "again.zip").path
+    for path in (model, again):
+        assert [prediction.trained_on for prediction in chimeramix_jax.predict(path, images)] == [True, False]
+
+
+@pytest.mark.parametrize("record", ["damaged", "missing", "of other images"])
+def test_without_a_record_of_its_training_images_neither_a_run_nor_its_model_file_says_anything(
+    trained_run, tmp_path, record
+):
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    stored = json.loads((run / "data.json").read_text())
+    if record == "damaged":
+        (run / "data.json").write_text("{")
+    elif record == "missing":
+        (run / "data.json").unlink()
+    else:
+        stored["train"] = stored["held_out"]
+        (run / "data.json").write_text(json.dumps(stored))
+    image = np.zeros((9, 9, 3), np.uint8)
+    model = chimeramix_jax.export(run, tmp_path / "model.zip").path
+    assert [chimeramix_jax.predict(source, image)[0].trained_on for source in (run, model)] == [None, None]
 
 
 def test_photos_of_any_shape_are_prepared_like_those_of_an_image_folder(trained_run, photos):

@@ -112,7 +112,7 @@ def test_an_interrupted_ensemble_trains_only_what_is_missing_and_ends_the_same(
     assert all(same(one, other) for one, other in zip(again, members, strict=True))
 
 
-def test_predictions_exports_and_model_files_average_the_probabilities(finished, members, held_out, tmp_path):
+def test_predictions_exports_and_model_files_average_the_probabilities(finished, members, config, held_out, tmp_path):
     workdir, images = finished[0], held_out.images[:4]
     expected = np.mean(shares_of(members, images), axis=0)
     model, onnx = tmp_path / "model.zip", tmp_path / "model.onnx"
@@ -123,6 +123,9 @@ def test_predictions_exports_and_model_files_average_the_probabilities(finished,
         for prediction, row in zip(chimeramix_jax.predict(source, images), expected, strict=True):
             shares = dict(zip(prediction.classes, prediction.probabilities, strict=True))
             np.testing.assert_allclose([shares[name] for name in names], row, rtol=1e-3)
+    mixed = [images[0], load_few_shot(config.dataset, config.max_labels_per_class, config.seed).train.images[0]]
+    for source in (workdir, model):
+        assert [prediction.trained_on for prediction in chimeramix_jax.predict(source, mixed)] == [False, True]
     np.testing.assert_allclose(onnx_file.runner(onnx.read_bytes())(images), expected, atol=1e-5)
     program = Program(TrainedClassifier.newest(workdir / "classifier").in_float32(), [8], False, {})
     np.testing.assert_allclose(program.of_any_images(jnp.asarray(images)), expected, atol=1e-5)

@@ -180,8 +180,13 @@ def test_an_update_compares_both_models_on_photos_that_neither_was_trained_on(st
     assert program.main(["--stage=update", f"--workdir={run}"]) == 0
     assert capfd.readouterr().out == f"nothing to update: {run} was trained on the photos as they are now\n"
     assert contents(run) == after
-    for workdir in (run, kept):
+    for workdir, trained in ((run, new_train), (kept, old_train)):
         assert len(chimeramix_jax.predict(workdir, photos / "class 1")) == PER_CLASS + 4
+        model = chimeramix_jax.export(workdir, stopped / f"{workdir.name}.zip").path
+        expected = [image_digest(np.asarray(Image.open(path))) in trained for path in files]
+        assert set(expected) == {True, False}
+        for source in (workdir, model):
+            assert [image.trained_on for image in chimeramix_jax.predict(source, files)] == expected
     stored = json.loads((run / "results.json").read_text())
     again = chimeramix_jax.train_and_evaluate(chimeramix_jax.config.from_json((run / "config.json").read_text()), run)
     assert again["test"]["loss"] == stored["test"]["loss"]  # the command that made the run finds it finished

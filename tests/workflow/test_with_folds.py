@@ -290,6 +290,18 @@ def test_a_fold_is_an_ordinary_run_and_the_final_model_predicts(finished):
         assert len(chimeramix_jax.predict(run, root / "photos" / "class 3")) == PER_CLASS
 
 
+def test_a_model_file_knows_the_photos_of_the_final_model_or_those_of_a_fold_as_its_run_does(finished, tmp_path):
+    photos, run = finished[0] / "photos", finished[0] / "run"
+    new = np.zeros((30, 20, 3), np.uint8)
+    for workdir, known in ((run, 10 * PER_CLASS), (run / "folds" / "fold-1-of-2", 10 * PER_CLASS // 2)):
+        model = chimeramix_jax.export(workdir, tmp_path / f"{workdir.name}.zip").path
+        of_run, of_file = (
+            [prediction.trained_on for prediction in chimeramix_jax.predict(source, [photos, new])]
+            for source in (workdir, model)
+        )
+        assert of_run == of_file and of_run.count(True) == known and of_run[-1] is False
+
+
 def test_the_finished_command_trains_nothing_and_other_folds_are_refused(finished, settings, capsys):
     root, _ = finished
     chimeramix_jax.train_and_evaluate(settings(root / "photos"), root / "run")

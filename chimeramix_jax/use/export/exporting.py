@@ -21,7 +21,7 @@ from chimeramix_jax.extensions import lookup
 from chimeramix_jax.runs import model_archive, provenance, same_data
 from chimeramix_jax.runs.calibration import temperature_of
 from chimeramix_jax.runs.model_archive import ModelArchive
-from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier, source_of
+from chimeramix_jax.runs.restore import TrainedClassifier, finished_classifier, source_of, training_images
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import stopping
@@ -168,7 +168,7 @@ def _model(source: Workdir | ModelArchive, config: ConfigDict, trained: TrainedC
         results = source.read_results() if source.results.exists() else None
         about |= {"results": results, "versions": provenance.record()["versions"]}
         card = source.model_card.read_bytes() if source.model_card.exists() else None
-    return model_archive.content(about, trained.weights(), card)
+    return model_archive.content(about, trained.weights(), card, training_images(source, trained))
 
 
 def _file(program: Program, file_format: str, compare: Compare) -> tuple[bytes, Agreement]:
