@@ -102,6 +102,7 @@ def answer(examined: Examination) -> dict[str, Any]:
         "rejected": prediction.answered is False,
         "answer": None if prediction.answered is False else prediction.predicted_class,
         "classes": [{"class": name, "probability": probability} for name, probability in pairs],
+        "trained_on": prediction.trained_on,
         **({} if explanation is None else _explained(explanation)),
     }
 

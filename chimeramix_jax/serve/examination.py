@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from chimeramix_jax.config import catalog
@@ -105,14 +105,14 @@ class Examiner:
             explain: whether to explain the class, too.
             reject_below: see ``predict``.
         """
-        square = np.asarray(squared(photo, self._stored_side, self._fit))
-        (prediction,) = self._predictor.predict(square, reject_below=reject_below)
+        # Not its square, as the digests of training images are of whole photos; and as an array, since the image may
+        # still have the EXIF orientation that has been applied.
+        (prediction,) = self._predictor.predict(np.asarray(photo), reject_below=reject_below)
         prediction = dataclasses.replace(prediction, name=name)
-        return Examination(prediction, self._explanation(photo, square, prediction) if explain else None)
+        return Examination(prediction, self._explanation(photo, prediction) if explain else None)
 
-    def _explanation(
-        self, photo: Image.Image, square: UInt8[np.ndarray, "stored stored 3"], prediction: Prediction
-    ) -> Explanation:
+    def _explanation(self, photo: Image.Image, prediction: Prediction) -> Explanation:
+        square = np.asarray(squared(photo, self._stored_side, self._fit))
         pixels = resize(square[None], self._side)
         first, second = (np.array([self._predictor.class_names.index(name)]) for name in prediction.classes[:2])
         (heat,) = self._maps(pixels, first, second)

@@ -87,6 +87,7 @@ function show(answer) {
     element("p", {className: "answer", textContent: verdict[0]}),
     element("p", {className: "share", textContent: verdict[1]}),
   );
+  if (answer.trained_on) find("verdict").append(element("p", {className: "quiet", textContent: settings.trainedOn}));
   find("picture").src = answer.picture;
   find("heat-map").src = answer.heat_map;
   find("heat-map").alt = `The same in grey: orange where it speaks for ${first.class}, blue where it speaks for ${second.class}`;

@@ -40,7 +40,7 @@ class Prediction:
     # Whether the most probable class is probable enough to be the answer; None: no threshold was given.
     answered: bool | None = None
     error: InputError | None = None  # why it could not be read; None: it could
-    # Whether the classifier was trained on exactly these pixels; None: unknown, as for a model file
+    # Whether the classifier was trained on exactly these pixels; None: unknown, as in files of earlier versions
     trained_on: bool | None = None
 
     @property
@@ -83,26 +83,31 @@ def table(predictions: Sequence[Prediction]) -> str:
 def csv_text(predictions: Sequence[Prediction]) -> str:
     """Returns a line per image: its file, then its most probable classes and probabilities in numbered columns.
 
-    If true classes are known, they follow in a column, which is empty for the other images. If images may be rejected,
-    the last column is the answer: the first class, or "none of these".
+    If true classes are known, they follow in a column, which is empty for the other images. Then ``trained_on`` says
+    "yes" or "no", as far as that is known, since an accuracy must leave out images that were trained on. If images may
+    be rejected, the last column is the answer: the first class, or "none of these".
     """
     labelled, rejects = _has_true_classes(predictions), any(row.answered is not None for row in predictions)
     most = max(len(_most_probable(prediction)) for prediction in predictions)
     numbered = [column for place in range(1, most + 1) for column in (f"class_{place}", f"probability_{place}")]
-    rows: list[list[object]] = [["image", *numbered, *["true_class"] * labelled, *["answer"] * rejects]]
+    recorded = labelled and any(prediction.trained_on is not None for prediction in predictions)
+    optional = [*["true_class"] * labelled, *["trained_on"] * recorded, *["answer"] * rejects]
+    rows: list[list[object]] = [["image", *numbered, *optional]]
     for prediction in predictions:
         true = [prediction.true_class or ""] * labelled
+        trained_on = [{True: "yes", False: "no", None: ""}[prediction.trained_on]] * recorded
         answer = [prediction.answer] * rejects
         most_probable = (cell for pair in _most_probable(prediction) for cell in pair)
-        rows.append([prediction.name, *most_probable, *true, *answer])
+        rows.append([prediction.name, *most_probable, *true, *trained_on, *answer])
     return csv_rows(rows)
 
 
 def json_text(predictions: Sequence[Prediction]) -> str:
     """Returns a JSON list of an object per image: ``image``, ``class``, ``probability``, and likely classes as ``top``.
 
-    An image whose true class is known also has ``true_class``. If images may be rejected, each has an ``answer``, which
-    is null for those that are.
+    An image whose true class is known also has ``true_class`` and, as far as that is known, ``trained_on``, since an
+    accuracy must leave out images that were trained on. If images may be rejected, each has an ``answer``, which is
+    null for those that are.
     """
     content = [
         {
@@ -110,7 +115,7 @@ def json_text(predictions: Sequence[Prediction]) -> str:
             "class": prediction.predicted_class,
             "probability": prediction.probability,
             "top": [{"class": name, "probability": probability} for name, probability in _most_probable(prediction)],
-            **({} if prediction.true_class is None else {"true_class": prediction.true_class}),
+            **({} if prediction.true_class is None else _labelled(prediction)),
             **({} if prediction.answered is None else {"answer": prediction.answer if prediction.answered else None}),
         }
         for prediction in predictions
@@ -130,6 +135,11 @@ def format_of(output: str | None) -> str:
             f"ending with --format={', '.join(FORMATS)}"
         )
     return extension.removeprefix(".") if extension.removeprefix(".") in FORMATS else "table"
+
+
+def _labelled(prediction: Prediction) -> dict[str, object]:
+    known = {} if prediction.trained_on is None else {"trained_on": prediction.trained_on}
+    return {"true_class": prediction.true_class, **known}
 
 
 def _has_true_classes(predictions: Sequence[Prediction]) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.serve import application, upload
 from tests.serve.conftest import BOUNDARY, encoded, field, form, noise, photo
@@ -80,6 +81,16 @@ def test_a_training_image_is_nearest_to_itself_and_is_explained(client, examiner
     assert len(similarities) == 6 and similarities == sorted(similarities, reverse=True)
     pictures = [answer["picture"], answer["heat_map"], *(near["picture"] for near in answer["nearest"])]
     assert all(picture.startswith("data:image/") for picture in pictures) and answer["picture"] != answer["heat_map"]
+
+
+def test_an_answer_says_whether_the_classifier_was_trained_on_the_photo_before_it_was_resized(
+    client, examiner, monkeypatch
+):
+    predictor = examiner._predictor
+    for known, expected in ((frozenset({image_digest(noise())}), [True, False]), (None, [None, None])):
+        monkeypatch.setattr(predictor, "_training_images", known)
+        answers = [client.post(photo(encoded(noise(seed))))[1] for seed in (0, 1)]
+        assert [answer["trained_on"] for answer in answers] == expected
 
 
 def test_a_photo_below_the_threshold_is_rejected(serving):

@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from chimeramix_jax.data.identity import image_digest
 from tests.report.test_page_in_browser import CHROMIUM, FLAGS, LEAST_CONTRAST, needs_chromium
 from tests.serve.conftest import encoded, noise
 
@@ -94,6 +95,16 @@ def test_several_photos_one_after_the_other_and_back_to_the_first(client, open_p
     chooser.set_input_files(file("third.png", 3))
     page.locator("#photos li").nth(2).wait_for()
     assert page.locator("#problems").inner_text() == ""
+
+
+def test_the_page_says_if_the_classifier_was_trained_on_the_photo(client, examiner, open_page, monkeypatch):
+    monkeypatch.setattr(examiner._predictor, "_training_images", frozenset({image_digest(noise(1))}))
+    page = open_page(client)
+    sentence = page.get_by_text("The classifier was trained on this photo, so the answer says nothing about new ones.")
+    for seed, shown in ((1, 1), (2, 0)):
+        page.get_by_label("Choose a photo").set_input_files(file(f"{seed}.png", seed))
+        page.locator("#verdict", has_text=f"{seed}.png").wait_for()
+        assert sentence.count() == shown
 
 
 def test_a_photo_can_be_dropped_and_pasted(client, open_page):

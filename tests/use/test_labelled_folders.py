@@ -129,6 +129,16 @@ def test_every_format_has_the_true_classes_and_only_if_some_are_known():
     assert not any("true" in write(none) for write in prediction_formats.FORMATS.values())
 
 
+def test_csv_and_json_say_which_labelled_images_were_trained_on_as_far_as_that_is_known():
+    rows = predictions(("cat", "cat"), ("dog", "dog"), (None, "dog"))
+    known = [dataclasses.replace(row, trained_on=on) for row, on in zip(rows, (True, False, False), strict=True)]
+    in_csv = csv.DictReader(io.StringIO(prediction_formats.csv_text(known)))
+    assert [(row["true_class"], row["trained_on"]) for row in in_csv] == [("cat", "yes"), ("dog", "no"), ("", "no")]
+    assert [row.get("trained_on") for row in json.loads(prediction_formats.json_text(known))] == [True, False, None]
+    for silent in (rows, known[2:]):  # unknown, and without true classes
+        assert "trained_on" not in prediction_formats.csv_text(silent) + prediction_formats.json_text(silent)
+
+
 @pytest.fixture(scope="module")
 def photos(trained_run, tmp_path_factory):
     """Some of the run's test images in a folder per class, one of an unknown class, and how many lie in classes."""
