@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -33,6 +34,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
+
+# Tracing makes objects by the hundred thousand, and few of them are garbage. Looking for it took a fifth of the tests' time.
+gc.set_threshold(50_000, 20, 50)
 
 # Real runs, but of networks and epochs that two cores train in seconds. A step of other sizes is compiled anew, which
 # takes longer than to train: so let most tests keep them.
@@ -82,6 +86,12 @@ def pytest_collection_modifyitems(items):
     """Sorts the tests by their files' place in ``LONGEST_FIRST``; others stay in their order behind them."""
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish():
+    """Takes what was imported and collected out of the search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
