@@ -35,7 +35,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ROOT = Path(__file__).parent.parent
 FIXTURES = Path(__file__).parent / "fixtures"
 
-# Tracing makes objects by the hundred thousand, and few of them are garbage. Looking for it took a fifth of the tests' time.
+# Tracing makes objects by the hundred thousand, but little garbage. To search for it took a fifth of the tests' time.
 gc.set_threshold(50_000, 20, 50)
 
 # Real runs, but of networks and epochs that two cores train in seconds. A step of other sizes is compiled anew, which

@@ -1,6 +1,7 @@
 """Which subcommand a command line calls, and calling it."""
 
 import faulthandler
+import gc
 import importlib.metadata
 import sys
 import tomllib
@@ -20,6 +21,7 @@ from chimeramix_jax.errors import InputError, nearest
 def run_process(arguments: Sequence[str]) -> None:
     """Runs the program as the whole purpose of this process, and ends the process."""
     faulthandler.enable()  # a crash in native code leaves a traceback
+    gc.set_threshold(50_000, 20, 50)  # tracing makes many objects but little garbage, and each search takes time
     logging.use_absl_handler()  # so that ``exits.quiet_libraries`` reaches what other libraries log, too
     sys.exit(main(arguments))
 
