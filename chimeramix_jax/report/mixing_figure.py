@@ -14,6 +14,7 @@ from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.report import embedding
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
+from chimeramix_jax.reporting.stage_files import PICTURES
 from chimeramix_jax.runs.workdir import Workdir
 
 MOST_COLUMNS = 5
@@ -70,7 +71,7 @@ def prepare(workdir: Workdir, dataset: FewShotDataset) -> MixingFigures:
 
 def _during_training(workdir: Workdir, columns: int) -> dict[str, tuple[str, list[str]]]:
     """Returns the mixes drawn after some epochs, as rows."""
-    earlier = pictures_by_epoch(workdir.generator_home().generator / "pictures", sheets.PAIRS)
+    earlier = pictures_by_epoch(workdir.generator_home().generator / PICTURES, sheets.PAIRS)
     epochs = list(earlier)
     chosen = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round().astype(int)
     rows = {}

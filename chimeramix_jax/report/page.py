@@ -140,11 +140,11 @@ def _of_classifiers(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
     """Returns the metrics and the directories of the classifier and the baseline, by their experiments' names."""
     evaluations = {results["experiment"]: results[split]}
-    directories = {results["experiment"]: workdir.path / "classifier"}
+    directories = {results["experiment"]: workdir.classifier}
     if "baseline" in results:
         name = _baseline_name(results)
         evaluations[name] = results["baseline"][split]
-        directories[name] = workdir.path / "baseline"
+        directories[name] = workdir.baseline
     return evaluations, directories
 
 
