@@ -5,8 +5,9 @@ from typing import Any
 
 from chimeramix_jax.reporting.csv_rows import csv_records
 from chimeramix_jax.reporting.statistics import Estimate
-from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Row, Section, Summary
 from chimeramix_jax.summary.trials import Status
+from chimeramix_jax.summary.wording import images_in_words
 
 
 def of_rows(summary: Summary) -> str:

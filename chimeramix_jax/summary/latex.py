@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Container, Iterable, Sequence
 
 from chimeramix_jax.summary import tables
-from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Row, Section, Summary
 from chimeramix_jax.summary.tables import NOTHING
 from chimeramix_jax.summary.trials import METRICS
+from chimeramix_jax.summary.wording import images_in_words
 
 
 def summary_text(summary: Summary) -> str:

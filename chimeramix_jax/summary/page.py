@@ -8,9 +8,10 @@ from pathlib import Path
 from chimeramix_jax.reporting import web_page
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary import curves, tables
-from chimeramix_jax.summary.sections import Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Section, Summary
 from chimeramix_jax.summary.tables import Table
 from chimeramix_jax.summary.trials import Status
+from chimeramix_jax.summary.wording import images_in_words
 
 
 @dataclass(frozen=True)

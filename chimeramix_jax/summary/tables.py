@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from chimeramix_jax.reporting.statistics import Estimate
-from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Row, Section, Summary
 from chimeramix_jax.summary.trials import METRICS, Status
+from chimeramix_jax.summary.wording import images_in_words
 
 NOTHING = "-"
 _ACCURACY = 3  # the column of the overview with the mean accuracy
