@@ -18,7 +18,7 @@ from PIL import Image
 import chimeramix_jax
 from chimeramix_jax.auto import final, menu, trials
 from chimeramix_jax.auto.halving import Cost, Schedule
-from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.auto.trials import FoldTrials
 from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.data import load_few_shot
@@ -167,7 +167,7 @@ def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, mon
     trial.path.mkdir(parents=True)
     trial.claim_data(load_few_shot(config.dataset, None, config.seed, 2, 1).identity)
     record = Record.read(Workdir(run))
-    record.rungs = [Comparison(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
+    record.rungs = [RungRecord(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
     record.write(Workdir(run))
     assert_only_the_same_photos_continue()
 
@@ -235,7 +235,7 @@ def chosen_by_folds(config, run):
         tried.append(Tried("baseline", fold, place, 1.0, [0], [0]))
     for of_run in (run, *(run / fold.workdir for fold in tried)):
         stored_settings.change(of_run, lambda stored: stored["augment"].update(horizontal_flip=True))
-    rung = Comparison(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
+    rung = RungRecord(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
     cost = Cost(1.0, 1.0, 0.0, 1.0)
     chosen = Record(config_to_dict(config), 9.0, {"baseline": cost}, [rung], "baseline", 0.5, 0.0, Schedule(0, 5))
     chosen.write(Workdir(run))
