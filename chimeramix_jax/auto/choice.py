@@ -1,13 +1,14 @@
 """Carries out the plan: measures what recipes cost, compares them rung by rung, and keeps a record of everything."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from chimeramix_jax.auto import halving
+from chimeramix_jax.auto.candidates import Candidates
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
 from chimeramix_jax.auto.optimism import optimism
@@ -27,15 +28,6 @@ class Trials(Protocol):
         The cost of an epoch of the generator is 0 if another run's generator was used. Raises NonFiniteError if the
         training diverges.
         """
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The recipes to choose from, in the order of the menu."""
-
-    names: Sequence[str]
-    usual: Mapping[str, Schedule]  # how each divides its time between generator and classifier
-    families: Mapping[str, str]  # equal for recipes that share generators; empty without a generator
 
 
 def choose(

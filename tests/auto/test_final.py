@@ -16,7 +16,7 @@ from photos import write_photo, write_photos
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import final, menu, trials
+from chimeramix_jax.auto import final, menu, stored_choice, trials
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.auto.trials import FoldTrials
@@ -119,21 +119,21 @@ def test_a_choice_is_not_made_in_the_directory_of_another_run_or_choice(settings
 def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path):
     stored = config_to_dict(settings())
     del stored["dataset"]["fit"]
-    record = final._own_record(Record(stored), settings(), Workdir(tmp_path))
+    record = stored_choice.own_record(Record(stored), settings(), Workdir(tmp_path))
     assert record.requested == config_to_dict(settings())
     stored["dataset"]["fit"] = "pad"
     with pytest.raises(InputError, match=r"holds a run with other settings \(dataset\.fit: 'pad' stored, 'crop' req"):
-        final._own_record(Record(stored), settings(), Workdir(tmp_path))
+        stored_choice.own_record(Record(stored), settings(), Workdir(tmp_path))
 
 
 def test_a_choice_is_continued_in_the_precision_that_it_was_begun_in(settings, tmp_path):
     requested = config_to_dict(settings())
     with pytest.raises(InputError, match=r"the choice was begun in bfloat16, but .* --config\.precision=bfloat16"):
-        final._own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
+        stored_choice.own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
     as_resolved = settings(precision="float32")
-    continued = final._own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
+    continued = stored_choice.own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
     assert continued.requested == requested
-    assert final._own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
+    assert stored_choice.own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
 
 
 def interrupted(*arguments):
