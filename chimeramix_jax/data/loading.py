@@ -11,7 +11,7 @@ from jaxtyping import Int32, Int64
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry, place_of_images
-from chimeramix_jax.config.checking import check_value
+from chimeramix_jax.config.each_setting import check_value
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
