@@ -35,7 +35,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line laid out: ``path`` in SVG path notation, ``marks`` as x and y in SVG units."""
 
     series: Series
@@ -51,7 +51,7 @@ class Chart:
     unit: str
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    lines: list[Line]
+    lines: list[ChartLine]
 
 
 def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = False) -> Chart | None:
@@ -85,7 +85,7 @@ def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = Fa
     for line in series:
         points = [None if y is None else (svg_x(x), svg_y(y)) for x, y in line.points]
         known = [point for point in points if point is not None]
-        lines.append(Line(line, _path(points), known if len(known) <= FEW_POINTS else []))
+        lines.append(ChartLine(line, _path(points), known if len(known) <= FEW_POINTS else []))
     return Chart(
         title,
         f"{unit}, logarithmic" if logarithmic else unit,

@@ -22,7 +22,7 @@ MOST_EPOCHS = 4  # of the generator's training
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """A row of pictures, as data URIs; ``kind`` is a CSS class."""
 
     label: str
@@ -35,7 +35,7 @@ class Block:
     """Rows of at most ``MOST_COLUMNS`` pictures; ``names`` are those of the columns, if they have any."""
 
     names: tuple[str, ...]
-    rows: list[Row]
+    rows: list[PictureRow]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _blocks(names: list[str], rows: dict[str, tuple[str, list[str]]]) -> list[Bl
     return [
         Block(
             tuple(names[start : start + width]),
-            [Row(label, kind, tuple(uris[start : start + width])) for label, (kind, uris) in rows.items()],
+            [PictureRow(label, kind, tuple(uris[start : start + width])) for label, (kind, uris) in rows.items()],
         )
         for start in range(0, columns, width)
     ]

@@ -21,7 +21,7 @@ from chimeramix_jax.report import commands
 from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
 from chimeramix_jax.report.data_check import DataSection
 from chimeramix_jax.report.recipe import recipe_in_words
-from chimeramix_jax.report.verdict import Measured, Verdict
+from chimeramix_jax.report.verdict import MeasuredAccuracy, Verdict
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
@@ -37,7 +37,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|&~$])")  # may be escaped anywhere in Mark
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class CardRow:
     """A class, its numbers of images, and the accuracy on it; None without images that it was measured on."""
 
     name: str
@@ -102,7 +102,7 @@ def escaped(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def _metadata(title: str, config: ConfigDict, split: str, measured: Measured) -> dict[str, Any]:
+def _metadata(title: str, config: ConfigDict, split: str, measured: MeasuredAccuracy) -> dict[str, Any]:
     """Returns what the Hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
     hub_name = catalog.dataset_entry(config.dataset.name).hub_name
     dataset = {
@@ -140,12 +140,12 @@ def _subject(config: ConfigDict, class_names: Sequence[str]) -> str:
     return f"{', '.join(class_names[:-1])} and {class_names[-1]}"
 
 
-def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[ClassRow]:
+def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[CardRow]:
     confusion, repeats = np.asarray(evaluation["confusion"]), evaluation.get("repeats", 1)
     measured = {row.name: row for row in class_accuracies(confusion, dataset.class_names, repeats)}
     counts = np.bincount(dataset.train.labels[dataset.distinct_training], minlength=len(dataset.class_names))
     return [
-        ClassRow(name, count, measured.get(name))
+        CardRow(name, count, measured.get(name))
         for name, count in zip(dataset.class_names, counts.tolist(), strict=True)
     ]
 

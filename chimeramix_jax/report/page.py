@@ -97,7 +97,7 @@ def _content(
     split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)
-    measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
+    measured = {name: verdict.MeasuredAccuracy.of(name, figures, len(names)) for name, figures in evaluations.items()}
     classifier, baseline = measured[results["experiment"]], measured.get(_baseline_name(results))
     images = f"{of_folds['split']} images"
     judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)

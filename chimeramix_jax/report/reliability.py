@@ -37,7 +37,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
+class ReliabilityLine:
     """The bins with or without the temperature."""
 
     label: str
@@ -51,7 +51,7 @@ class Probabilities:
     """Everything that the page says about the probabilities."""
 
     sentences: list[str]
-    lines: list[Line]  # of the diagram; empty if there is none
+    lines: list[ReliabilityLine]  # of the diagram; empty if there is none
     bins: Sequence[Mapping[str, Any]]  # those of the classifier as it predicts
     rejection: Sequence[Mapping[str, Any]]
     images: int
@@ -85,9 +85,9 @@ def _content(calibration: Mapping[str, Any], images: str) -> Probabilities:
     final = before if after is None else after
     sentences = [_of_a_bin(final), _of_all(final, calibration["images"], images), _of_error(final, calibration, images)]
     sentences.append(calibration["explanation"] if after is None else _of_temperature(calibration))
-    lines = [Line("as predicted", 1, True, _dots(final["bins"]))]
+    lines = [ReliabilityLine("as predicted", 1, True, _dots(final["bins"]))]
     if after is not None:
-        lines.insert(0, Line("without the temperature", 2, False, _dots(before["bins"])))
+        lines.insert(0, ReliabilityLine("without the temperature", 2, False, _dots(before["bins"])))
     return Probabilities(sentences, lines, final["bins"], calibration["rejection"], calibration["images"])
 
 

@@ -13,7 +13,7 @@ from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import ASPECTS, Protocol, Source
 from chimeramix_jax.summary import tables
 from chimeramix_jax.summary.markdown import summary_text, table_text
-from chimeramix_jax.summary.page import Cell, Line, View, experiment_first, reports, view
+from chimeramix_jax.summary.page import Cell, TableLine, View, experiment_first, reports, view
 from chimeramix_jax.summary.sections import Summary
 from chimeramix_jax.summary.tables import NOTHING, Table
 
@@ -214,7 +214,7 @@ def _beside_view(comparisons: Sequence[Comparison], summary: Summary, sources: S
 def _prose(table: Table) -> View:
     """Lays out a table of sentences, in which no word is a status."""
     header = [Cell(text, "") for text in table.header]
-    return View(header, [Line([Cell(text, "") for text in line], note="", new=False) for line in table.lines])
+    return View(header, [TableLine([Cell(text, "") for text in line], note="", new=False) for line in table.lines])
 
 
 def _protocol_table(part: Part, protocol: Protocol) -> Table:
