@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chimeramix_jax.reporting.plot_area import PlotArea, Tick
+
 # In SVG units; on a phone, a chart is about this many pixels wide.
-WIDTH, HEIGHT = 340, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 330, 28, 188  # of the plotting area
+AREA = PlotArea(340, 230, left=52, right=330, top=28, bottom=188)
 
 LOGARITHMIC_FROM = 10.0  # the ratio of the largest to the smallest value
 FEW_POINTS = 25  # up to this many points are marked individually
@@ -24,14 +25,6 @@ class Series:
     points: Sequence[tuple[float, float | None]]  # increasing x, and y; the line has a gap where y is None
     colour: int = 1  # 1 to 4, the number of one of the page's line colours
     dashed: bool = False  # distinguishes two lines of the same colour
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A labelled position on an axis, in SVG units."""
-
-    position: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -76,10 +69,10 @@ def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = Fa
     bottom, top = scaled(y_values[0]), scaled(y_values[-1])
 
     def svg_x(x: float) -> float:
-        return round(LEFT + x / last * (RIGHT - LEFT), 1)
+        return AREA.x(x / last)
 
     def svg_y(y: float) -> float:
-        return round(BOTTOM - (scaled(y) - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
+        return AREA.y((scaled(y) - bottom) / (top - bottom))
 
     lines = []
     for line in series:
