@@ -63,31 +63,15 @@ def text(
         data: what a look at the data found; None: nothing is recorded.
         auto: how the recipe was chosen; see ``report.auto_choice``. None: not by the program.
     """
-    config, names = settings.from_dict(results["config"]), dataset.class_names
-    measured = results.get("calibration", {})
-    title = f"Image classifier for {_subject(config, names)}"
+    config = settings.from_dict(results["config"])
+    title = f"Image classifier for {_subject(config, dataset.class_names)}"
     content = {
         "title": title,
-        "classes": len(names),
-        "results": results,
-        "of_folds": split == FOLDS,
-        "folds": results.get(FOLDS),
-        "split": split_name(split),
-        "config": config,
-        "own_images": _is_own(config),
         "verdict": verdict,
-        "percent": lambda share: statistics.percent(share, verdict.classifier.examples),
-        "rows": _rows(results[split], dataset),
-        "training_images": len(dataset.distinct_training),
-        "of_class": statistics.percent,
-        "divided": dataset.divided,
-        "same_source": held_out_from(dataset, config.dataset.evaluate_on) == "train",
         "sentences": data.sentences if data else [],
         "auto": auto,
-        "calibration": measured.get("after") or measured.get("before"),
-        "temperature": measured.get("temperature"),
-        "recipe": [*recipe_in_words(config), *(f"{text[0].upper()}{text[1:]}." for text in epochs_left_out(results))],
-        "averages": averages(config.classifier),
+        **_measured(results, split, dataset, verdict),
+        **_trained(results, config, dataset),
         "commands": commands.commands_of_file(MODEL_FILE),
         "model_file": MODEL_FILE,
     }
@@ -95,6 +79,36 @@ def text(
     metadata = _metadata(title, config, split, verdict.classifier)
     front = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"---\n{_LICENSE}\n{front}---\n\n{body}"
+
+
+def _measured(results: Mapping[str, Any], split: str, dataset: FewShotDataset, verdict: Verdict) -> dict[str, Any]:
+    """Returns what the template says of the accuracy."""
+    calibration = results.get("calibration", {})
+    return {
+        "results": results,
+        "of_folds": split == FOLDS,
+        "folds": results.get(FOLDS),
+        "split": split_name(split),
+        "percent": lambda share: statistics.percent(share, verdict.classifier.examples),
+        "of_class": statistics.percent,
+        "rows": _rows(results[split], dataset),
+        "calibration": calibration.get("after") or calibration.get("before"),
+        "temperature": calibration.get("temperature"),
+    }
+
+
+def _trained(results: Mapping[str, Any], config: ConfigDict, dataset: FewShotDataset) -> dict[str, Any]:
+    """Returns what the template says of the images and of the training."""
+    return {
+        "config": config,
+        "classes": len(dataset.class_names),
+        "own_images": _is_own(config),
+        "training_images": len(dataset.distinct_training),
+        "divided": dataset.divided,
+        "same_source": held_out_from(dataset, config.dataset.evaluate_on) == "train",
+        "recipe": [*recipe_in_words(config), *(f"{text[0].upper()}{text[1:]}." for text in epochs_left_out(results))],
+        "averages": averages(config.classifier),
+    }
 
 
 def escaped(value: object) -> str:
