@@ -79,7 +79,7 @@ def load_few_shot(
 def _of_own_images(
     builder: Any, class_names: tuple[str, ...], parts: "_Parts"
 ) -> tuple[DataIdentity | None, Originals | None]:
-    """Returns the identity and the files of the images, if the data set stores them with the images: own images."""
+    """Returns the identity and the files of a user's own images, which are stored with them; None for others."""
     chosen, held_out, others = parts.chosen, parts.held_out, parts.others
     if chosen.originals is None:
         return None, None
