@@ -61,14 +61,14 @@ def picture(config: ConfigDict, runs: Path) -> Image.Image:
         stage = run.classifier_stage(mixes=config.mixing.mask != "none")
         labels = np.asarray(stage.inputs.data.labels)
         indices = jnp.asarray([np.flatnonzero(labels == label)[0] for label in range(len(run.dataset.class_names))])
-        shown = jax.jit(stage.images)
+        shown = jax.jit(stage.batches.images)
         mixes = config.mixing.mask != "none"
         rows: dict[str, np.ndarray | jax.Array] = {"image": np.asarray(stage.inputs.data.images[indices]) / 127.5 - 1}
         for number in range(SHOWN):
             key = jax.random.key(number)
-            images = shown(key, stage.inputs, indices, mixes)
-            blends = config.augment.mixup or config.augment.cutmix_probability
-            rows[f"shown, {number + 1}"] = stage.blend(key, images).blend(images) if blends else images
+            images = shown(key, stage.inputs.data, stage.inputs.networks, indices, mixes)
+            blend = stage.batches.blend(key, images, None, jnp.asarray(False))
+            rows[f"shown, {number + 1}"] = images if blend is None else blend.blend(images)
         return pictures.image_sheet(rows, run.dataset.class_names)
 
 

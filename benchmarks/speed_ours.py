@@ -86,7 +86,7 @@ def epochs_with(stage: ClassifierStage, steps: int, mixed: int) -> Iterator[int]
 
     @jax.jit
     def coins(epoch):
-        return jax.vmap(lambda step: stage.mixes_batch(shared_key(epoch, step)))(jnp.arange(steps))
+        return jax.vmap(lambda step: stage.batches.is_mixed(shared_key(epoch, step)))(jnp.arange(steps))
 
     return (epoch for epoch in itertools.count() if int(jnp.sum(coins(epoch))) == mixed)
 

@@ -1,17 +1,18 @@
 """Carries out the plan: measures what recipes cost, compares them rung by rung, and keeps a record of everything."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from chimeramix_jax.auto import halving
+from chimeramix_jax.auto.candidates import Candidates
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
 from chimeramix_jax.auto.optimism import optimism
-from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.errors import InputError, NonFiniteError
 
 SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
@@ -27,15 +28,6 @@ class Trials(Protocol):
         The cost of an epoch of the generator is 0 if another run's generator was used. Raises NonFiniteError if the
         training diverges.
         """
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The recipes to choose from, in the order of the menu."""
-
-    names: Sequence[str]
-    usual: Mapping[str, Schedule]  # how each divides its time between generator and classifier
-    families: Mapping[str, str]  # equal for recipes that share generators; empty without a generator
 
 
 def choose(
@@ -64,162 +56,152 @@ def choose(
     """
     if record.winner:
         return  # what is left to do is the training of the final model, or nothing
-    plan = halving.rungs(len(candidates.names), folds)
-    _measure_costs(candidates, plan, trials, clock, record, save)
-    alive = [name for name in candidates.names if name not in record.diverged]
-    for index, rung in enumerate(plan):
-        if index == len(record.rungs):
-            record.rungs.append(_planned(candidates, plan, index, alive, clock, record))
-        comparison = record.rungs[index]
-        if not comparison.kept:
-            _compare(comparison, f"rung-{index + 1}", candidates, trials, clock, record, save)
-            comparison.kept = comparison.ranked(record.diverged)[: rung.kept]
-            save()
-        alive = comparison.kept
-    if plan:
-        last = record.rungs[-1]
-        correct = np.stack([last.correct(name) for name in last.schedules if name not in record.diverged])
-        record.accuracy = float(np.mean(last.correct(alive[0])))
-        record.optimism = optimism(correct, preselected=len(plan) > 1)
-    record.winner = alive[0]
-    save()
+    _Choice(candidates, halving.rungs(len(candidates.names), folds), trials, clock, record, save).complete()
 
 
-def _measure_costs(
-    candidates: Candidates,
-    plan: tuple[halving.Rung, ...],
-    trials: Trials,
-    clock: Clock,
-    record: Record,
-    save: Callable[[], None],
-) -> None:
-    """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short."""
-    for name in candidates.names:
-        if record.costs and clock.left() <= 0 and not record.rungs:
-            _refuse_too_little_time(candidates, plan, clock, record)
-        if name in record.diverged or (name in record.costs and _is_known(record.costs[name], name, candidates)):
-            continue
-        shortest = SHORTEST if candidates.families[name] else Schedule(0, SHORTEST.classifier)
-        try:
-            _, cost = trials.run(name, shortest, "timing", 1 if plan else 0)
-        except NonFiniteError as error:
-            _leave_out(name, "timing", error, candidates.names, record, save)
-            continue
-        assert cost is not None  # it is always trained from the beginning
-        record.costs[name] = _with_the_generator_of_others(cost, name, candidates, record)
-        save()
-    if not record.rungs:
-        _spare_the_first(candidates, record)
-        _refuse_too_little_time(candidates, plan, clock, record)
+@dataclass(frozen=True)
+class _Choice:
+    """A choice in progress; the attributes are the arguments of ``choose``, and the plan."""
 
+    candidates: Candidates
+    plan: tuple[halving.Rung, ...]
+    trials: Trials
+    clock: Clock
+    record: Record
+    save: Callable[[], None]
 
-def _spare_the_first(candidates: Candidates, record: Record) -> None:
-    """Leaves out of the first recipe's cost what the first run of a process takes longer, such as loading libraries.
+    def complete(self) -> None:
+        """Measures what the candidates cost, and compares them rung by rung until a winner is left."""
+        self._measure_costs()
+        alive = self._converging(self.candidates.names)
+        for index, planned in enumerate(self.plan):
+            if index == len(self.record.rungs):
+                self.record.rungs.append(self._begun(index, alive))
+            rung = self.record.rungs[index]
+            if not rung.kept:
+                self._compare(rung, f"rung-{index + 1}")
+                rung.kept = rung.ranked(self.record.diverged)[: planned.kept]
+                self.save()
+            alive = rung.kept
+        if self.plan:
+            last = self.record.rungs[-1]
+            correct = np.stack([last.correct(name) for name in self._converging(last.schedules)])
+            self.record.accuracy = float(np.mean(last.correct(alive[0])))
+            self.record.optimism = optimism(correct, preselected=len(self.plan) > 1)
+        self.record.winner = alive[0]
+        self.save()
 
-    Else it would have less time to train than the others. It is the simplest recipe, so no other needs less.
-    """
-    first = next(name for name in candidates.names if name in record.costs)
-    least = min(cost.setup for cost in record.costs.values())
-    record.costs[first] = replace(record.costs[first], setup=least)
+    def _converging(self, names: Iterable[str]) -> list[str]:
+        """Returns the recipes among these that have not diverged."""
+        return [name for name in names if name not in self.record.diverged]
 
-
-def _is_known(cost: Cost, name: str, candidates: Candidates) -> bool:
-    """Whether a stored cost is complete: earlier versions stored 0 for a generator that they had not measured."""
-    return cost.generator_epoch > 0 or not candidates.families[name]
-
-
-def _with_the_generator_of_others(cost: Cost, name: str, candidates: Candidates, record: Record) -> Cost:
-    """Returns a recipe's cost with that of the generator, if another recipe's run has trained it."""
-    family = candidates.families[name]
-    if cost.generator_epoch or not family:
-        return cost
-    others = [known.generator_epoch for other, known in record.costs.items() if candidates.families[other] == family]
-    return replace(cost, generator_epoch=max(others, default=0.0))
-
-
-def _refuse_too_little_time(
-    candidates: Candidates, plan: tuple[halving.Rung, ...], clock: Clock, record: Record
-) -> None:
-    """Raises InputError if the budget is below the least for the plan; others count as the slowest."""
-    slowest = max(record.costs.values(), key=lambda cost: cost.of(SHORTEST))
-    costs = {name: record.costs.get(name, slowest) for name in candidates.names if name not in record.diverged}
-    unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in record.costs)
-    least = halving.least_seconds(plan, costs, clock.used() + unmeasured)
-    if least > clock.budget:
-        number = len(costs)
-        purpose = f"compare {number} recipes" if number > 1 else f"train {next(iter(costs))}"
-        about = "" if len(record.costs) == len(costs) else "about "
-        raise InputError(
-            f"minutes: {clock.budget / 60:g} is too short to {purpose} here; it must be at least "
-            f"{about}{halving.minutes_in_words(least)}"
-        )
-
-
-def _planned(
-    candidates: Candidates,
-    plan: tuple[halving.Rung, ...],
-    index: int,
-    alive: Sequence[str],
-    clock: Clock,
-    record: Record,
-) -> Comparison:
-    """Returns a rung that begins now: its time is divided equally among its recipes and folds."""
-    rung, seconds = plan[index], halving.rung_seconds(plan, index, clock.left())
-    of_a_recipe = seconds / len(alive)
-    costs = {name: record.costs[name].compiled for name in alive}
-    schedules = halving.schedules(of_a_recipe, rung.folds, costs, candidates.usual, candidates.families)
-    return Comparison(of_a_recipe, rung.folds, clock.used() + seconds, schedules)
-
-
-def _compare(
-    comparison: Comparison,
-    folder: str,
-    candidates: Candidates,
-    trials: Trials,
-    clock: Clock,
-    record: Record,
-    save: Callable[[], None],
-) -> None:
-    """Runs a rung fold by fold, all recipes on each; leaves out the last folds if training is slower than measured."""
-    for fold in range(1, comparison.folds + 1):
-        left = [name for name in comparison.schedules if name not in record.diverged]
-        missing = [name for name in left if comparison.find(name, fold) is None]
-        expected = _expected_seconds(missing, comparison, candidates, record)
-        is_begun = len(missing) < len(left)
-        late = clock.used() + expected > comparison.until + SLACK * clock.budget
-        if late and fold > 1 and not is_begun:
-            return
-        for name in missing:
-            try:
-                tried, cost = trials.run(name, comparison.schedules[name], folder, fold)
-            except NonFiniteError as error:
-                _leave_out(name, f"{folder}, fold {fold}", error, list(comparison.schedules), record, save)
+    def _measure_costs(self) -> None:
+        """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short."""
+        for name in self.candidates.names:
+            if self.record.costs and self.clock.left() <= 0 and not self.record.rungs:
+                self._refuse_too_little_time()
+            if name in self.record.diverged or self._is_measured(name):
                 continue
-            comparison.tried.append(tried)
-            if cost is not None:
-                known = record.costs[name]
-                measured = _with_the_generator_of_others(cost, name, candidates, record)
-                record.costs[name] = replace(measured, compiling=known.compiling)
-            save()
+            shortest = SHORTEST if self.candidates.families[name] else Schedule(0, SHORTEST.classifier)
+            try:
+                _, cost = self.trials.run(name, shortest, "timing", 1 if self.plan else 0)
+            except NonFiniteError as error:
+                self._leave_out(name, "timing", error, self.candidates.names)
+                continue
+            assert cost is not None  # it is always trained from the beginning
+            self.record.costs[name] = self._with_the_generator_of_others(cost, name)
+            self.save()
+        if not self.record.rungs:
+            self._spare_the_first()
+            self._refuse_too_little_time()
 
+    def _spare_the_first(self) -> None:
+        """Leaves out of the first recipe's cost what the first run of a process takes longer, as for libraries.
 
-def _leave_out(
-    name: str, place: str, error: NonFiniteError, compared: Sequence[str], record: Record, save: Callable[[], None]
-) -> None:
-    """Leaves out a recipe that has diverged; raises the error if none of the compared recipes is left."""
-    if all(other in record.diverged or other == name for other in compared):
-        raise error
-    record.diverged[name] = f"{place}: {error}"
-    print(f"auto: {name} has diverged ({error}) and is left out", file=sys.stderr)
-    save()
+        Else it would have less time to train than the others. It is the simplest recipe, so no other needs less.
+        """
+        first = next(name for name in self.candidates.names if name in self.record.costs)
+        least = min(cost.setup for cost in self.record.costs.values())
+        self.record.costs[first] = replace(self.record.costs[first], setup=least)
 
+    def _is_measured(self, name: str) -> bool:
+        """Whether a cost is known completely: earlier versions stored 0 for a generator that they had not measured."""
+        cost = self.record.costs.get(name)
+        return cost is not None and (cost.generator_epoch > 0 or not self.candidates.families[name])
 
-def _expected_seconds(names: Sequence[str], comparison: Comparison, candidates: Candidates, record: Record) -> float:
-    """Returns what runs will take, if recipes of a family train a single generator."""
-    seconds, families = 0.0, set()
-    for name in names:
-        schedule, family = comparison.schedules[name], candidates.families[name]
-        trained = Schedule(0 if family in families else schedule.generator, schedule.classifier)
-        seconds += record.costs[name].compiled.of(trained)
-        families.add(family)
-    return seconds
+    def _with_the_generator_of_others(self, cost: Cost, name: str) -> Cost:
+        """Returns a recipe's cost with that of the generator, if another recipe's run has trained it."""
+        family = self.candidates.families[name]
+        if cost.generator_epoch or not family:
+            return cost
+        others = [
+            known.generator_epoch
+            for other, known in self.record.costs.items()
+            if self.candidates.families[other] == family
+        ]
+        return replace(cost, generator_epoch=max(others, default=0.0))
+
+    def _refuse_too_little_time(self) -> None:
+        """Raises InputError if the budget is below the least for the plan; others count as the slowest."""
+        slowest = max(self.record.costs.values(), key=lambda cost: cost.of(SHORTEST))
+        costs = {name: self.record.costs.get(name, slowest) for name in self._converging(self.candidates.names)}
+        unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in self.record.costs)
+        least = halving.least_seconds(self.plan, costs, self.clock.used() + unmeasured)
+        if least > self.clock.budget:
+            number = len(costs)
+            purpose = f"compare {number} recipes" if number > 1 else f"train {next(iter(costs))}"
+            about = "" if len(self.record.costs) == len(costs) else "about "
+            raise InputError(
+                f"minutes: {self.clock.budget / 60:g} is too short to {purpose} here; it must be at least "
+                f"{about}{halving.minutes_in_words(least)}"
+            )
+
+    def _begun(self, index: int, alive: Sequence[str]) -> RungRecord:
+        """Returns a rung that begins now: its time is divided equally among its recipes and folds."""
+        planned, seconds = self.plan[index], halving.rung_seconds(self.plan, index, self.clock.left())
+        of_a_recipe = seconds / len(alive)
+        costs = {name: self.record.costs[name].compiled for name in alive}
+        usual, families = self.candidates.usual, self.candidates.families
+        schedules = halving.schedules(of_a_recipe, planned.folds, costs, usual, families)
+        return RungRecord(of_a_recipe, planned.folds, self.clock.used() + seconds, schedules)
+
+    def _compare(self, rung: RungRecord, folder: str) -> None:
+        """Runs a rung fold by fold, all recipes on each; leaves out the last folds if runs are late."""
+        for fold in range(1, rung.folds + 1):
+            left = self._converging(rung.schedules)
+            missing = [name for name in left if rung.find(name, fold) is None]
+            expected = self._expected_seconds(missing, rung)
+            is_begun = len(missing) < len(left)
+            late = self.clock.used() + expected > rung.until + SLACK * self.clock.budget
+            if late and fold > 1 and not is_begun:
+                return
+            for name in missing:
+                try:
+                    tried, cost = self.trials.run(name, rung.schedules[name], folder, fold)
+                except NonFiniteError as error:
+                    self._leave_out(name, f"{folder}, fold {fold}", error, rung.schedules)
+                    continue
+                rung.tried.append(tried)
+                if cost is not None:
+                    known = self.record.costs[name]
+                    measured = self._with_the_generator_of_others(cost, name)
+                    self.record.costs[name] = replace(measured, compiling=known.compiling)
+                self.save()
+
+    def _expected_seconds(self, names: Sequence[str], rung: RungRecord) -> float:
+        """Returns what runs will take, if recipes of a family train a single generator."""
+        seconds, families = 0.0, set()
+        for name in names:
+            schedule, family = rung.schedules[name], self.candidates.families[name]
+            trained = Schedule(0 if family in families else schedule.generator, schedule.classifier)
+            seconds += self.record.costs[name].compiled.of(trained)
+            families.add(family)
+        return seconds
+
+    def _leave_out(self, name: str, place: str, error: NonFiniteError, compared: Collection[str]) -> None:
+        """Leaves out a recipe that has diverged; raises the error if none of the compared recipes is left."""
+        if set(self._converging(compared)) <= {name}:
+            raise error
+        self.record.diverged[name] = f"{place}: {error}"
+        print(f"auto: {name} has diverged ({error}) and is left out", file=sys.stderr)
+        self.save()

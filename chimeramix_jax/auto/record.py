@@ -33,7 +33,7 @@ class Tried:
 
 
 @dataclass
-class Comparison:
+class RungRecord:
     """A rung: what every recipe was to be trained for, the runs so far, and the recipes kept, the best first."""
 
     seconds: float  # planned, of each recipe
@@ -73,7 +73,7 @@ class Record:
     requested: dict[str, Any]  # the settings of the command
     used: float = 0.0  # seconds
     costs: dict[str, Cost] = field(default_factory=dict)  # as last measured
-    rungs: list[Comparison] = field(default_factory=list)
+    rungs: list[RungRecord] = field(default_factory=list)
     winner: str = ""
     accuracy: float | None = None  # of the winner, over the folds of the last rung
     optimism: float | None = None  # by how much that is too high because the winner was chosen by it
@@ -101,7 +101,7 @@ class Record:
                 **stored
                 | {
                     "costs": {name: _cost(cost) for name, cost in stored["costs"].items()},
-                    "rungs": [_comparison(rung) for rung in stored["rungs"]],
+                    "rungs": [_rung(rung) for rung in stored["rungs"]],
                     "final": None if stored["final"] is None else Schedule(**stored["final"]),
                     "trial": None if stored.get("trial") is None else Begun(**stored["trial"]),
                 }
@@ -115,7 +115,7 @@ def _cost(stored: Mapping[str, Any]) -> Cost:
     return Cost(**{**stored, "weights": tuple(stored.get("weights", ()))})
 
 
-def _comparison(stored: Mapping[str, Any]) -> Comparison:
+def _rung(stored: Mapping[str, Any]) -> RungRecord:
     tried: Sequence[Mapping[str, Any]] = stored["tried"]
     schedules = {name: Schedule(**schedule) for name, schedule in stored["schedules"].items()}
-    return Comparison(**{**stored, "schedules": schedules, "tried": [Tried(**run) for run in tried]})
+    return RungRecord(**{**stored, "schedules": schedules, "tried": [Tried(**run) for run in tried]})

@@ -186,16 +186,3 @@ class FoldTrials:
             assert results is not None  # the stage is not "generator"
             finished = self._finished[str(workdir.path)] = FoldRun(run.workdir, run.dataset, results)
         return finished
-
-
-def evaluation_seconds(images: int, views: int, cost: Cost, steps: int, batch_size: int) -> float:
-    """Estimates the time to classify images: a forward pass is about a third of a training step.
-
-    Args:
-        images: how many images.
-        views: how many of each, over which the probabilities are averaged.
-        cost: of a training.
-        steps: of an epoch of that training.
-        batch_size: of a step.
-    """
-    return images * views * cost.classifier_epoch / (3 * steps * batch_size)

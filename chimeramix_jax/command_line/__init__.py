@@ -1,9 +1,9 @@
 """The programs on the command line: ``chimeramix`` and its subcommands.
 
 ``program`` chooses the subcommand. Each has a module with its flags and help: ``main_command``, ``sweep``, ``tune``,
-``summarize``, ``reproduce`` and ``serve``. ``actions`` does what ``--stage`` names, ``launching`` carries out planned
-runs, ``flags`` parses, ``help_text`` lays out the help text, and ``exits`` turns errors into one line and an exit code.
-Parsing never imports JAX, so that a mistake is answered at once.
+``summarize``, ``reproduce`` and ``serve``. ``stages`` says which flags a ``--stage`` takes, ``actions`` does what it
+names, ``launching`` carries out planned runs, ``flags`` parses, ``help_text`` lays out the help text, and ``exits``
+turns errors into one line and an exit code. Parsing never imports JAX, so that a mistake is answered at once.
 """
 
 import sys

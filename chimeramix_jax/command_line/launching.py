@@ -13,7 +13,8 @@ from chimeramix_jax.paths import leaving_no_empty_folders
 from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm
+from chimeramix_jax.sweep import local, plan, pool, ray_cluster, slurm, status
+from chimeramix_jax.sweep.folder import check_folder, write_plan
 from chimeramix_jax.sweep.plan import Job, State
 from chimeramix_jax.sweep.selection import SweepRun
 
@@ -69,7 +70,7 @@ def refuse_flags_of_others(parsed: Arguments) -> None:
 
 def planned(runs: Sequence[SweepRun], parsed: Arguments) -> list[Job]:
     """Returns the jobs of the runs; raises InputError if the launcher or the folder cannot be used."""
-    plan.check_folder(parsed.workdir, runs)
+    check_folder(parsed.workdir, runs)
     if parsed.launcher == "slurm":
         slurm.require()
     if parsed.launcher == "ray":
@@ -100,7 +101,7 @@ def carry_out(runs: Sequence[SweepRun], jobs: Sequence[Job], parsed: Arguments) 
             now = states(jobs, parsed)
             waiting = State.TO_DO in now.values()
             workers = local.workers(parsed.workers, parsed.devices) if waiting and parsed.launcher == "local" else []
-            plan.write(folder, runs)
+            write_plan(folder, runs)
             if parsed.launcher == "slurm":
                 _submit(now, parsed)
             else:
@@ -175,7 +176,7 @@ def _say_what_is_left(now: Mapping[Job, State]) -> None:
 
 def show(now: Mapping[Job, State]) -> None:
     """Prints the plan, and a line for each failed run."""
-    print(plan.table(now))
-    failures = plan.failure_lines(now)
+    print(status.table(now))
+    failures = status.failure_lines(now)
     if failures:
         print("", *failures, "--retry runs the failed runs again", sep="\n")

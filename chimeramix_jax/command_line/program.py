@@ -10,8 +10,7 @@ from types import ModuleType
 
 from absl import logging
 
-from chimeramix_jax import config as settings
-from chimeramix_jax.command_line import exits, help_text, main_command
+from chimeramix_jax.command_line import exits, help_text, main_command, stages
 from chimeramix_jax.command_line.flags import HELP_FLAGS, at_the_end_of_flags
 from chimeramix_jax.command_line.subcommands import SUBCOMMANDS, module
 from chimeramix_jax.config import shipped
@@ -68,9 +67,6 @@ def _hint(name: str) -> str:
     """What was probably meant by an argument that is not a subcommand."""
     meant = {word: word for word in SUBCOMMANDS}
     meant |= {config: f"--config={config}" for config in shipped.names()}
-    meant |= {
-        stage: f"--stage={stage}"
-        for stage in (*settings.STAGES, main_command.CHECK, main_command.UPDATE, *main_command.USES)
-    }
+    meant |= {stage: f"--stage={stage}" for stage in stages.ALL}
     near = nearest(shipped.separated(name)[0], meant)
     return f" (did you mean {meant[near]}?)" if near else ""

@@ -15,6 +15,6 @@ RAY_FLAGS = (
 )
 
 
-def resources(parsed: Arguments) -> ray_cluster.Resources:
+def resources(parsed: Arguments) -> ray_cluster.RayResources:
     """Returns the resources of a run that the flags request."""
-    return ray_cluster.Resources(cpus=parsed.ray_cpus, gpus=parsed.ray_gpus, memory_gb=parsed.ray_memory_gb)
+    return ray_cluster.RayResources(cpus=parsed.ray_cpus, gpus=parsed.ray_gpus, memory_gb=parsed.ray_memory_gb)

@@ -12,7 +12,7 @@ from chimeramix_jax.paths import local_path
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reproduce import beside, estimate, page, parts, published
 from chimeramix_jax.reproduce.parts import Part
-from chimeramix_jax.sweep import plan
+from chimeramix_jax.sweep.folder import check_folder
 from chimeramix_jax.sweep.plan import Job, State
 
 HELP = Help(
@@ -131,7 +131,7 @@ def _reproduce(parsed: Arguments) -> int:
         overrides=parsed.overrides,
     )
     if parsed.report:
-        plan.check_folder(parsed.workdir, part.runs)
+        check_folder(parsed.workdir, part.runs)
         if not parsed.workdir.is_dir():
             raise InputError(f"--workdir={parsed.workdir}: no such folder; leave out --report to start the runs")
         return _write_page(part, parsed)

@@ -9,7 +9,7 @@ from chimeramix_jax.command_line.help_text import Entry, Help
 from chimeramix_jax.command_line.subcommands import usage
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import local_path
-from chimeramix_jax.summary import curves, folders, tables
+from chimeramix_jax.summary import curves, folders, markdown
 from chimeramix_jax.summary.comparison import summarize
 from chimeramix_jax.summary.trials import METRICS
 
@@ -73,7 +73,7 @@ def perform(parsed: Arguments) -> int:
     trials, damaged, planned = folders.collect(parsed.folders, parsed.metric)
     summary = summarize(trials, damaged, planned, parsed.metric, parsed.baseline)
     written = folders.write(summary, parsed.output, _title(parsed.folders), with_curves=parsed.curves)
-    print(tables.markdown(summary, seeds=False))
+    print(markdown.summary_text(summary, seeds=False))
     print("written:", *(f"  {path}" for path in written), sep="\n")
     for line in damaged:
         exits.say(line)

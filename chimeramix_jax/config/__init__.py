@@ -7,9 +7,7 @@ from chimeramix_jax.config.checking import (
     MEASURING_STAGES,
     STAGES,
     check,
-    check_key,
     check_mixed_images,
-    check_value,
     needs_generator,
     refuse_enlarged,
 )
@@ -24,6 +22,7 @@ from chimeramix_jax.config.comparing import (
     shortened,
 )
 from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.each_setting import check_key, check_value
 from chimeramix_jax.config.experiments import AUTO, folds_of_choice, parse_recipes
 from chimeramix_jax.config.loading import (
     load,

@@ -1,34 +1,29 @@
-"""Checks all settings, alone and in combination, before any work starts."""
+"""Checks all settings before any work starts: each alone, their combinations, and the files and packages they need."""
 
-import importlib.util
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config import catalog, own_code
-from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.each_setting import check_each
+from chimeramix_jax.config.environment import check_environment
 from chimeramix_jax.config.experiments import AUTO, parse_recipes, settings_of
 from chimeramix_jax.config.retired import RETIRED
 from chimeramix_jax.config.rules import PUBLISHED
 from chimeramix_jax.config.seed_lists import parse_seeds
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides
 from chimeramix_jax.config.storing import flatten
-from chimeramix_jax.errors import InputError, nearest, not_one_of
+from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.extensions import registry
 from chimeramix_jax.models.names import PATTERNS, RESNET, WideResNetName, is_built_in
 from chimeramix_jax.models.sides import ENCODER_STRIDE, GENERATOR_SIDE_MULTIPLE, SMALLEST_GENERATOR_SIDE
-from chimeramix_jax.paths import local_path, refuse_other_encodings
-from chimeramix_jax.runtime import invocation
-
-_STORES = {"gs://": "gcsfs", "s3://": "s3fs", "az://": "adlfs"}  # the stores of etils and the packages they need
 
 _SIDE = "classifier.image_side"
 
 STAGES = ("all", "generator", "classifier", "evaluate", "report")  # values of --stage that need settings
-TFDS_SETTINGS = tuple(
+_TFDS_SETTINGS = tuple(
     f"dataset.{name}" for name in ("train_split", "validation_split", "test_split", "image_feature", "label_feature")
 )
 MEASURING_STAGES = ("evaluate", "report")  # these train nothing
@@ -65,8 +60,7 @@ def check(config: ConfigDict, *, environment: bool = True, stored: bool = False)
             "batch; it must be 0, or augment.mixup False"
         )
     if environment:
-        _check_files(settings)
-        _check_logging(settings)
+        check_environment(settings)
     if settings["mixing.mask"] != "none":
         _check_mixing(settings)
 
@@ -89,50 +83,6 @@ def refuse_enlarged(config: ConfigDict) -> None:
         f"{_SIDE}: {seen}, but the images are stored at dataset.image_side {stored} and would only be enlarged; set "
         f"--config.dataset.image_side={seen}, too, or lower {_SIDE} to {stored}"
     )
-
-
-def check_value(key: str, value: Any) -> None:
-    """Raises InputError unless a setting may have this value, whatever the others are."""
-    rule = SETTINGS[key]
-    if rule.names and isinstance(value, str) and value not in rule.names and not own_code.is_known(key, value):
-        known = [*filter(None, rule.names), *own_code.names(key)]
-        near = nearest(value, known)
-        allowed = f"one of {', '.join(known)}" if known else "empty, or the name of your own (docs/own_ideas.md)"
-        hint = f" (did you mean {near!r}?)" if near else ""
-        raise InputError(f"{key}: {value!r} is not allowed; it must be {allowed}{hint}")
-    if not rule.holds(value):
-        raise InputError(f"{key}: {value!r} is not allowed; it must be {SETTINGS[key].allowed}")
-
-
-def check_each(settings: Mapping[str, Any], retired: Collection[str] = ()) -> None:
-    """Raises InputError unless all settings are there, and no others but those ``retired``, each with a possible value.
-
-    Args:
-        settings: the values by dotted keys such as ``generator.epochs``.
-        retired: settings that earlier versions had, which may be there, too.
-    """
-    for key in settings:
-        if key not in retired:
-            check_key(key, SETTINGS)
-    for key, rule in SETTINGS.items():
-        if key not in settings:
-            raise InputError(f"{key}: missing; it must be {rule.allowed}")
-        check_value(key, settings[key])
-
-
-def check_key(key: str, known: Iterable[str]) -> None:
-    """Raises InputError, with a suggestion, unless a dotted key such as ``generator.epochs`` is known."""
-    names = list(known)
-    if key in names:
-        return
-    if key in RETIRED:
-        raise InputError(f"{key}: {RETIRED[key]}")
-    members = [name for name in names if name.startswith(f"{key}.")]
-    if members:
-        raise InputError(f"{key}: this is a group of settings; set one of {', '.join(members)}")
-    near = nearest(key, names)
-    hint = f"did you mean {near}?" if near else "chimeramix_jax/config/defaults.py lists all settings"
-    raise InputError(f"{key!r}: there is no such setting; {hint}")
 
 
 def _check_folds(settings: Mapping[str, Any]) -> None:
@@ -213,65 +163,12 @@ def _check_dataset(settings: Mapping[str, Any]) -> None:
             f"dataset.division: {settings['dataset.division']}, but with max_labels_per_class None all images are "
             "training images; it must be -1, or max_labels_per_class must be a whole number"
         )
-    for key in TFDS_SETTINGS:
+    for key in _TFDS_SETTINGS:
         if settings[key] and catalog.tfds_name(entry.name) is None:
             raise InputError(
                 f"{key}: {settings[key]!r}, but only {catalog.TFDS_PREFIX}NAME can use it, and dataset.name is "
                 f"{entry.name!r}; it must be empty"
             )
-
-
-def _check_files(settings: Mapping[str, Any]) -> None:
-    archive, directory = settings["dataset.archive"], settings["dataset.directory"]
-    if settings["dataset.data_dir"]:
-        _check_data_dir(settings["dataset.data_dir"], "dataset.data_dir")
-    elif os.environ.get("TFDS_DATA_DIR"):
-        _check_data_dir(os.environ["TFDS_DATA_DIR"], "TFDS_DATA_DIR")
-    elif os.path.expanduser("~") == "~":
-        raise InputError(
-            "dataset.data_dir: '', but there is no home folder to keep prepared data sets in; name one with "
-            "--config.dataset.data_dir"
-        )
-    if archive and not local_path(archive, "dataset.archive").is_file():
-        raise InputError(f"dataset.archive: {archive!r} is not a file; it must be the data set's published archive")
-    entry = catalog.dataset_entry(settings["dataset.name"])
-    if entry.source == "directory":
-        _check_directory(directory)
-        _check_image_directory(settings["dataset.image_directory"], directory)
-
-
-def _check_directory(directory: str) -> None:
-    path = local_path(directory, "dataset.directory") if directory else None
-    is_file = path is not None and path.is_file() and path.suffix.lower() in catalog.FILES_OF_IMAGES
-    if path is None or not (path.is_dir() or is_file):
-        raise InputError(
-            f"dataset.directory: {directory!r} is not a folder; it must be one that contains a folder for each class, "
-            "or a .csv, .txt or .npz file of images"
-        )
-
-
-def _check_image_directory(image_directory: str, directory: str) -> None:
-    if not image_directory:
-        return
-    if not directory.lower().endswith(catalog.LISTS):
-        raise InputError(
-            f"dataset.image_directory: {image_directory!r}, but dataset.directory is not a list of images "
-            f"({', '.join(catalog.LISTS)}); it must be empty"
-        )
-    if not local_path(image_directory, "dataset.image_directory").is_dir():
-        raise InputError(
-            f"dataset.image_directory: {image_directory!r} is not a folder; it must be the one that listed paths are "
-            "relative to"
-        )
-
-
-def _check_data_dir(data_dir: str, source: str) -> None:
-    if data_dir.startswith(tuple(_STORES)):  # TFDS can write there if the right package is installed
-        packages = ("tensorflow", _STORES[data_dir.partition("://")[0] + "://"])
-        if not any(importlib.util.find_spec(package) for package in packages):
-            raise InputError(f"{source}: {data_dir!r} is a URL, which needs one of the packages {', '.join(packages)}")
-    else:
-        refuse_other_encodings(local_path(data_dir, source), source)
 
 
 def _check_model(model: str) -> None:
@@ -342,12 +239,6 @@ def _check_loss_and_head(settings: Mapping[str, Any]) -> None:
             f"classifier.head: {head!r}, but classifier.loss 'cosine' compares the outputs of a linear layer with "
             "labels; it must be linear, or classifier.loss cross_entropy"
         )
-
-
-def _check_logging(settings: Mapping[str, Any]) -> None:
-    for key, off, module in (("logging.tensorboard", False, "tensorboardX"), ("logging.wandb", "off", "wandb")):
-        if settings[key] != off and importlib.util.find_spec(module) is None:
-            raise InputError(f"{key}: {settings[key]!r} needs the package {module}; {invocation.installing(module)}")
 
 
 def _check_mixing(settings: Mapping[str, Any]) -> None:

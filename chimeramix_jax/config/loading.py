@@ -14,8 +14,8 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from chimeramix_jax.config import own_code, shipped
-from chimeramix_jax.config.checking import check_each, check_key
 from chimeramix_jax.config.defaults import SETTINGS
+from chimeramix_jax.config.each_setting import check_each, check_key
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.config.rules import YES_OR_NO
 from chimeramix_jax.config.storing import flatten

@@ -59,6 +59,21 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
             f"{counted(left_out, 'image')} {verb} left unused: copies or near duplicates of training images, or of a "
             "group with one"
         )
+    yield from _sizes(findings)
+    for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
+        if findings["images"][split]:
+            yield _balance(findings["imbalance"][split], name)
+    if groups := findings.get("groups"):
+        yield f"{counted(groups, 'group')} in the column group: the images of each are kept together"
+    yield from _files("unreadable files", findings["unreadable"], most)
+    yield from _files("images of almost a single colour", findings["flat"], most)
+    yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
+    if findings["near_duplicates"] is not None:
+        yield from _near_duplicates(findings, most)
+
+
+def _sizes(findings: Mapping[str, Any]) -> Iterator[str]:
+    """Yields lines on the sizes of the images, and on what the network sees of them."""
     width, height = findings["sides"]["width"], findings["sides"]["height"]
     fit = findings.get("fit", "crop")  # earlier versions cropped all photos
     network = findings["network_side"]
@@ -79,20 +94,15 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
             f"{cut} of {images} images lose more than {MUCH_LOST} % of their area to the central crop; "
             "--config.dataset.fit=pad shows the network the whole photos"
         )
-    for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
-        if findings["images"][split]:
-            yield _balance(findings["imbalance"][split], name)
-    if groups := findings.get("groups"):
-        yield f"{counted(groups, 'group')} in the column group: the images of each are kept together"
-    yield from _files("unreadable files", findings["unreadable"], most)
-    yield from _files("images of almost a single colour", findings["flat"], most)
-    yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)
-    if findings["near_duplicates"] is not None:
-        name = "near duplicates"
-        if findings["near_for_training_only"]:
-            name += " of training images (there are too many to compare the others)"
-        yield from _groups(name, findings["near_duplicates"], findings, most, sign="~")
-        yield from _all_alike(findings["near_duplicates"], images)
+
+
+def _near_duplicates(findings: Mapping[str, Any], most: int) -> Iterator[str]:
+    """Yields lines on near duplicates, up to ``most`` groups of them."""
+    name = "near duplicates"
+    if findings["near_for_training_only"]:
+        name += " of training images (there are too many to compare the others)"
+    yield from _groups(name, findings["near_duplicates"], findings, most, sign="~")
+    yield from _all_alike(findings["near_duplicates"], sum(findings["images"].values()))
 
 
 def severity(group: Mapping[str, Any]) -> tuple[bool, bool, bool]:

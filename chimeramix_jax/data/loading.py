@@ -11,7 +11,7 @@ from jaxtyping import Int32, Int64
 from ml_collections import ConfigDict
 
 from chimeramix_jax.config.catalog import DatasetEntry, dataset_entry, place_of_images
-from chimeramix_jax.config.checking import check_value
+from chimeramix_jax.config.each_setting import check_value
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data import holdout
 from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
@@ -51,15 +51,11 @@ def load_few_shot(
             splits = {name: _published_order(builder, name) for name in _SPLITS if name in builder.info.splits}
             only_folds = folds > 0 and "test" not in splits
             parts = _parts_of(splits, only_folds, entry, dataset_config, max_labels_per_class, seed, class_names)
-            chosen, held_out = parts.chosen, parts.held_out
             if not fold and not (only_folds and dataset_config.evaluate_on == "test"):
                 _refuse_empty(parts, dataset_config)
-            train_images = _decode(builder, chosen)
-            held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, held_out)
-    content, originals = None, None
-    if chosen.originals is not None:
-        content = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(parts.others))
-        originals = _originals(builder, chosen, held_out, parts.others)
+            train_images = _decode(builder, parts.chosen)
+            held_out_images = train_images.at(np.arange(0)) if fold else _decode(builder, parts.held_out)
+    identity, originals = _of_own_images(builder, class_names, parts)
     dataset = FewShotDataset(
         entry.name,
         class_names,
@@ -67,7 +63,7 @@ def load_few_shot(
         parts.indices,
         held_out_images,
         parts.divided,
-        content,
+        identity,
         originals,
         own_validation="validation" in splits,
         directory=_directory_of_files(entry, dataset_config),
@@ -78,6 +74,17 @@ def load_few_shot(
         left_out=parts.left_out,
     )
     return _without_fold(dataset, fold) if fold else dataset
+
+
+def _of_own_images(
+    builder: Any, class_names: tuple[str, ...], parts: "_Parts"
+) -> tuple[DataIdentity | None, Originals | None]:
+    """Returns the identity and the files of a user's own images, which are stored with them; None for others."""
+    chosen, held_out, others = parts.chosen, parts.held_out, parts.others
+    if chosen.originals is None:
+        return None, None
+    identity = DataIdentity(class_names, chosen.identity(), held_out.identity(), _identity_of(others))
+    return identity, _originals(builder, chosen, held_out, others)
 
 
 def _parts_of(

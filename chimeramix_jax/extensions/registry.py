@@ -30,7 +30,7 @@ _NOT_AUTHORS = {"chimeramix_jax", "jaxtyping", "beartype"}  # packages whose fra
 
 
 @dataclass(frozen=True)
-class Source:
+class CodeSource:
     """Code that registers something."""
 
     label: str  # the name of a file, such as "mine.py", or of a package, such as "package ideas 1.0"
@@ -59,7 +59,7 @@ class Registration:
     kind: str
     name: str
     value: Any
-    source: Source
+    source: CodeSource
     file: str
     line: int
 
@@ -74,7 +74,7 @@ class _Registry:
     current: dict[tuple[str, str], Registration] = field(default_factory=dict)  # by kind and name
     by_digest: dict[tuple[str, str, str], Registration] = field(default_factory=dict)  # by digest, kind and name
     taken: dict[str, Callable[[str], bool]] = field(default_factory=dict)  # by kind: the names of the program
-    running: dict[str, Source] = field(default_factory=dict)  # files that are running, by path
+    running: dict[str, CodeSource] = field(default_factory=dict)  # files that are running, by path
     from_copies: bool = False  # whether what is running is a run's copy, to which names do not refer
 
 
@@ -126,9 +126,9 @@ def experiments_of(place: str) -> list[Registration]:
     return [known for known in STATE.current.values() if known.kind == EXPERIMENT and known.source.place == place]
 
 
-def source_of_file(path: Path, content: bytes) -> Source:
+def source_of_file(path: Path, content: bytes) -> CodeSource:
     """Describes a file."""
-    return Source(path.name, hashlib.sha256(content).hexdigest(), str(path), content)
+    return CodeSource(path.name, hashlib.sha256(content).hexdigest(), str(path), content)
 
 
 def _author() -> FrameType:
@@ -146,12 +146,12 @@ def _author() -> FrameType:
     raise AssertionError("register was called by nobody")
 
 
-def _source_of(frame: FrameType) -> Source:
+def _source_of(frame: FrameType) -> CodeSource:
     """Describes the file or the package that a frame's code belongs to."""
     file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
     if file in STATE.running:
         return STATE.running[file]
     if frame.f_globals.get("__package__"):
         label, digest = packages.described(module.partition(".")[0], file)
-        return Source(label, digest, label, None)
+        return CodeSource(label, digest, label, None)
     return source_of_file(Path(file), Path(file).read_bytes())

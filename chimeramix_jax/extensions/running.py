@@ -9,7 +9,7 @@ from types import ModuleType
 
 from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.extensions import registry
-from chimeramix_jax.extensions.registry import STATE, Source
+from chimeramix_jax.extensions.registry import STATE, CodeSource
 
 _imported_beside: dict[str, bytes] = {}  # modules that lie beside a file and were imported by it, and their content
 
@@ -45,7 +45,7 @@ def run_copy(path: Path, content: bytes) -> None:
         STATE.from_copies = False
 
 
-def _executed(path: Path, source: Source) -> ModuleType:
+def _executed(path: Path, source: CodeSource) -> ModuleType:
     """Executes exactly the content whose digest is recorded, even if the file changes meanwhile."""
     assert source.content is not None
     code = compile(source.content, str(path), "exec", dont_inherit=True)
@@ -127,7 +127,7 @@ def _lies_in(name: str, folder: Path) -> bool:
     return file is not None and folder in (Path(file).parent, Path(file).parent.parent)
 
 
-def _refuse_imports_beside(source: Source) -> None:
+def _refuse_imports_beside(source: CodeSource) -> None:
     """Raises InputError if a file that registers something imports files beside it, which its copy would lack."""
     assert source.content is not None
     for node in ast.walk(ast.parse(source.content)):

@@ -8,7 +8,7 @@ from chimeramix_jax.models.heads import unit_vectors
 from chimeramix_jax.models.layers import uniform_fan_in
 
 
-class Projection(nnx.Module):
+class ProjectionHead(nnx.Module):
     """Two linear layers with a ReLU between them, then a scaling to length 1 (Chen et al., ICML 2020, section 2.1)."""
 
     def __init__(self, channels: int, outputs: int, *, rngs: nnx.Rngs):

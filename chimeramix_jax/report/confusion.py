@@ -19,7 +19,7 @@ Confusion = Int[np.ndarray, "classes classes"]  # images by true class (row) and
 
 
 @dataclass(frozen=True)
-class Cell:
+class HeatMapCell:
     """A cell of the heat map: its number of images, its CSS class (empty without images) and its tooltip.
 
     ``share`` is relative to the images of the true class.
@@ -36,7 +36,7 @@ class HeatTable:
     """A confusion matrix laid out for the page; ``rows`` holds each true class's name and cells."""
 
     names: tuple[str, ...]
-    rows: list[tuple[str, list[Cell]]]
+    rows: list[tuple[str, list[HeatMapCell]]]
     dense: bool
 
 
@@ -73,7 +73,7 @@ def heat_table(confusion: Confusion, names: Sequence[str]) -> HeatTable:
             level = next(number for number, bound in enumerate(LEVELS, start=1) if share <= bound)
             style = f"{kind}-{level}" if count else ""
             outcome = "correct" if true == predicted else f"predicted as {names[predicted]}"
-            cells.append(Cell(count, share, style, f"{name}: {count} of {totals[true]} {outcome}"))
+            cells.append(HeatMapCell(count, share, style, f"{name}: {count} of {totals[true]} {outcome}"))
         rows.append((name, cells))
     return HeatTable(tuple(names), rows, dense=len(names) > MOST_CLASSES_WITH_NUMBERS)
 

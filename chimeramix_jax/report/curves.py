@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chimeramix_jax.reporting.plot_area import PlotArea, Tick
+
 # In SVG units; on a phone, a chart is about this many pixels wide.
-WIDTH, HEIGHT = 340, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 330, 28, 188  # of the plotting area
+AREA = PlotArea(340, 230, left=52, right=330, top=28, bottom=188)
 
 LOGARITHMIC_FROM = 10.0  # the ratio of the largest to the smallest value
 FEW_POINTS = 25  # up to this many points are marked individually
@@ -27,15 +28,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A labelled position on an axis, in SVG units."""
-
-    position: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line laid out: ``path`` in SVG path notation, ``marks`` as x and y in SVG units."""
 
     series: Series
@@ -51,7 +44,7 @@ class Chart:
     unit: str
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    lines: list[Line]
+    lines: list[ChartLine]
 
 
 def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = False) -> Chart | None:
@@ -76,16 +69,16 @@ def chart(title: str, unit: str, series: Sequence[Series], *, percent: bool = Fa
     bottom, top = scaled(y_values[0]), scaled(y_values[-1])
 
     def svg_x(x: float) -> float:
-        return round(LEFT + x / last * (RIGHT - LEFT), 1)
+        return AREA.x(x / last)
 
     def svg_y(y: float) -> float:
-        return round(BOTTOM - (scaled(y) - bottom) / (top - bottom) * (BOTTOM - TOP), 1)
+        return AREA.y((scaled(y) - bottom) / (top - bottom))
 
     lines = []
     for line in series:
         points = [None if y is None else (svg_x(x), svg_y(y)) for x, y in line.points]
         known = [point for point in points if point is not None]
-        lines.append(Line(line, _path(points), known if len(known) <= FEW_POINTS else []))
+        lines.append(ChartLine(line, _path(points), known if len(known) <= FEW_POINTS else []))
     return Chart(
         title,
         f"{unit}, logarithmic" if logarithmic else unit,

@@ -15,7 +15,7 @@ MOST_FILES = 50  # unreadable, or of one colour
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class ClassCounts:
     """The numbers of images of a class; ``share`` is that of its training images in the largest class's."""
 
     name: str
@@ -58,7 +58,7 @@ class DataSection:
 
     sentences: list[str]  # everything that was found, in short
     splits: tuple[str, ...]  # the columns of the table of classes
-    classes: list[ClassRow]
+    classes: list[ClassCounts]
     has_held_out: bool  # whether there are images that copies of training images may be among
     has_folds: bool  # whether it is known which training images are in different folds
     copies: list[CopiesTable]  # kinds of which there are any
@@ -74,7 +74,7 @@ def data_section(workdir: Workdir) -> DataSection | None:
     splits = {split: name for split, name in splits.items() if findings["images"][split]}
     largest = max(row[TRAIN] for row in findings["classes"])
     classes = [
-        ClassRow(row["name"], tuple(row[split] for split in splits), row[TRAIN] / largest)
+        ClassCounts(row["name"], tuple(row[split] for split in splits), row[TRAIN] / largest)
         for row in findings["classes"]
     ]
     copies = [

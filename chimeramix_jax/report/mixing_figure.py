@@ -14,6 +14,7 @@ from chimeramix_jax.mixing import pictures as sheets
 from chimeramix_jax.report import embedding
 from chimeramix_jax.reporting import pictures
 from chimeramix_jax.reporting.picture_folder import pictures_by_epoch
+from chimeramix_jax.reporting.stage_files import PICTURES
 from chimeramix_jax.runs.workdir import Workdir
 
 MOST_COLUMNS = 5
@@ -21,7 +22,7 @@ MOST_EPOCHS = 4  # of the generator's training
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """A row of pictures, as data URIs; ``kind`` is a CSS class."""
 
     label: str
@@ -34,7 +35,7 @@ class Block:
     """Rows of at most ``MOST_COLUMNS`` pictures; ``names`` are those of the columns, if they have any."""
 
     names: tuple[str, ...]
-    rows: list[Row]
+    rows: list[PictureRow]
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def prepare(workdir: Workdir, dataset: FewShotDataset) -> MixingFigures:
 
 def _during_training(workdir: Workdir, columns: int) -> dict[str, tuple[str, list[str]]]:
     """Returns the mixes drawn after some epochs, as rows."""
-    earlier = pictures_by_epoch(workdir.generator_home().generator / "pictures", sheets.PAIRS)
+    earlier = pictures_by_epoch(workdir.generator_home().generator / PICTURES, sheets.PAIRS)
     epochs = list(earlier)
     chosen = np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_EPOCHS)).round().astype(int)
     rows = {}
@@ -113,7 +114,7 @@ def _blocks(names: list[str], rows: dict[str, tuple[str, list[str]]]) -> list[Bl
     return [
         Block(
             tuple(names[start : start + width]),
-            [Row(label, kind, tuple(uris[start : start + width])) for label, (kind, uris) in rows.items()],
+            [PictureRow(label, kind, tuple(uris[start : start + width])) for label, (kind, uris) in rows.items()],
         )
         for start in range(0, columns, width)
     ]

@@ -21,7 +21,7 @@ from chimeramix_jax.report import commands
 from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
 from chimeramix_jax.report.data_check import DataSection
 from chimeramix_jax.report.recipe import recipe_in_words
-from chimeramix_jax.report.verdict import Measured, Verdict
+from chimeramix_jax.report.verdict import MeasuredAccuracy, Verdict
 from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
@@ -37,7 +37,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|&~$])")  # may be escaped anywhere in Mark
 
 
 @dataclass(frozen=True)
-class ClassRow:
+class CardRow:
     """A class, its numbers of images, and the accuracy on it; None without images that it was measured on."""
 
     name: str
@@ -63,31 +63,15 @@ def text(
         data: what a look at the data found; None: nothing is recorded.
         auto: how the recipe was chosen; see ``report.auto_choice``. None: not by the program.
     """
-    config, names = settings.from_dict(results["config"]), dataset.class_names
-    measured = results.get("calibration", {})
-    title = f"Image classifier for {_subject(config, names)}"
+    config = settings.from_dict(results["config"])
+    title = f"Image classifier for {_subject(config, dataset.class_names)}"
     content = {
         "title": title,
-        "classes": len(names),
-        "results": results,
-        "of_folds": split == FOLDS,
-        "folds": results.get(FOLDS),
-        "split": split_name(split),
-        "config": config,
-        "own_images": _is_own(config),
         "verdict": verdict,
-        "percent": lambda share: statistics.percent(share, verdict.classifier.examples),
-        "rows": _rows(results[split], dataset),
-        "training_images": len(dataset.distinct_training),
-        "of_class": statistics.percent,
-        "divided": dataset.divided,
-        "same_source": held_out_from(dataset, config.dataset.evaluate_on) == "train",
         "sentences": data.sentences if data else [],
         "auto": auto,
-        "calibration": measured.get("after") or measured.get("before"),
-        "temperature": measured.get("temperature"),
-        "recipe": [*recipe_in_words(config), *(f"{text[0].upper()}{text[1:]}." for text in epochs_left_out(results))],
-        "averages": averages(config.classifier),
+        **_measured(results, split, dataset, verdict),
+        **_trained(results, config, dataset),
         "commands": commands.commands_of_file(MODEL_FILE),
         "model_file": MODEL_FILE,
     }
@@ -97,12 +81,42 @@ def text(
     return f"---\n{_LICENSE}\n{front}---\n\n{body}"
 
 
+def _measured(results: Mapping[str, Any], split: str, dataset: FewShotDataset, verdict: Verdict) -> dict[str, Any]:
+    """Returns what the template says of the accuracy."""
+    calibration = results.get("calibration", {})
+    return {
+        "results": results,
+        "of_folds": split == FOLDS,
+        "folds": results.get(FOLDS),
+        "split": split_name(split),
+        "percent": lambda share: statistics.percent(share, verdict.classifier.examples),
+        "of_class": statistics.percent,
+        "rows": _rows(results[split], dataset),
+        "calibration": calibration.get("after") or calibration.get("before"),
+        "temperature": calibration.get("temperature"),
+    }
+
+
+def _trained(results: Mapping[str, Any], config: ConfigDict, dataset: FewShotDataset) -> dict[str, Any]:
+    """Returns what the template says of the images and of the training."""
+    return {
+        "config": config,
+        "classes": len(dataset.class_names),
+        "own_images": _is_own(config),
+        "training_images": len(dataset.distinct_training),
+        "divided": dataset.divided,
+        "same_source": held_out_from(dataset, config.dataset.evaluate_on) == "train",
+        "recipe": [*recipe_in_words(config), *(f"{text[0].upper()}{text[1:]}." for text in epochs_left_out(results))],
+        "averages": averages(config.classifier),
+    }
+
+
 def escaped(value: object) -> str:
     """Returns text of a user on one line, without meaning for Markdown or HTML."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def _metadata(title: str, config: ConfigDict, split: str, measured: Measured) -> dict[str, Any]:
+def _metadata(title: str, config: ConfigDict, split: str, measured: MeasuredAccuracy) -> dict[str, Any]:
     """Returns what the Hub reads: https://huggingface.co/docs/hub/model-cards#model-card-metadata."""
     hub_name = catalog.dataset_entry(config.dataset.name).hub_name
     dataset = {
@@ -140,12 +154,12 @@ def _subject(config: ConfigDict, class_names: Sequence[str]) -> str:
     return f"{', '.join(class_names[:-1])} and {class_names[-1]}"
 
 
-def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[ClassRow]:
+def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[CardRow]:
     confusion, repeats = np.asarray(evaluation["confusion"]), evaluation.get("repeats", 1)
     measured = {row.name: row for row in class_accuracies(confusion, dataset.class_names, repeats)}
     counts = np.bincount(dataset.train.labels[dataset.distinct_training], minlength=len(dataset.class_names))
     return [
-        ClassRow(name, count, measured.get(name))
+        CardRow(name, count, measured.get(name))
         for name, count in zip(dataset.class_names, counts.tolist(), strict=True)
     ]
 

@@ -97,7 +97,7 @@ def _content(
     split, directory, names = split_of(results), config.dataset.directory, dataset.class_names
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)
-    measured = {name: verdict.Measured.of(name, figures, len(names)) for name, figures in evaluations.items()}
+    measured = {name: verdict.MeasuredAccuracy.of(name, figures, len(names)) for name, figures in evaluations.items()}
     classifier, baseline = measured[results["experiment"]], measured.get(_baseline_name(results))
     images = f"{of_folds['split']} images"
     judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
@@ -119,19 +119,35 @@ def _content(
         "probabilities": _probabilities(source, results, of_folds["split"]),
         "averages_predictions": EvaluationViews.of(config).count * config.classifier.members > 1,
         "mistakes": None if held_out is None else mistakes.prepare(held_out, dataset),
+        "members": members_in_words(results.get("members"), results[split]["examples"]),
+        "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
+        "settings": changed_settings.divide(config),
+        **_charts(workdir, logs, {} if split == FOLDS else evaluations, split),
+        **_data(workdir, dataset),
+        **_mixing(workdir, dataset, results, split),
+        **of_folds,
+        **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
+    }
+
+
+def _charts(
+    workdir: Workdir, logs: Mapping[str, Path], final: Mapping[str, Mapping[str, Any]], split: str
+) -> dict[str, Any]:
+    """Returns the charts of all stages; ``final`` has the metrics after the last epoch, by experiment."""
+    return {
         "generator_charts": training_charts.generator_charts(workdir.generator_home().generator),
         "pretraining_charts": training_charts.pretraining_charts(workdir.pretraining),
-        "classifier_charts": training_charts.classifier_charts(logs, {} if split == FOLDS else evaluations, split),
-        "members": members_in_words(results.get("members"), results[split]["examples"]),
+        "classifier_charts": training_charts.classifier_charts(logs, final, split),
+    }
+
+
+def _data(workdir: Workdir, dataset: FewShotDataset) -> dict[str, Any]:
+    """Returns what the template shows of the training images."""
+    return {
         "data": data_section(workdir),
         "training": _training_images(dataset),
         "training_images": len(dataset.distinct_training),
         "divided": dataset.divided,
-        "times": {part: duration(seconds) for part, seconds in results["seconds"].items()},
-        "settings": changed_settings.divide(config),
-        **_mixing(workdir, dataset, results, split),
-        **of_folds,
-        **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
     }
 
 
@@ -140,11 +156,11 @@ def _of_classifiers(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
     """Returns the metrics and the directories of the classifier and the baseline, by their experiments' names."""
     evaluations = {results["experiment"]: results[split]}
-    directories = {results["experiment"]: workdir.path / "classifier"}
+    directories = {results["experiment"]: workdir.classifier}
     if "baseline" in results:
         name = _baseline_name(results)
         evaluations[name] = results["baseline"][split]
-        directories[name] = workdir.path / "baseline"
+        directories[name] = workdir.baseline
     return evaluations, directories
 
 

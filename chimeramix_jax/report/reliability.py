@@ -11,12 +11,12 @@ from typing import Any
 
 from chimeramix_jax.data.identity import counted
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.plot_area import PlotArea
 from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.statistics import decimals
 
 # In SVG units, as in ``curves``; the plotting area is a square.
-WIDTH, HEIGHT = 340, 346
-LEFT, RIGHT, TOP, BOTTOM = 52, 330, 26, 304
+AREA = PlotArea(340, 346, left=52, right=330, top=26, bottom=304)
 TICKS = (0, 25, 50, 75, 100)  # in percent, on both axes
 
 SMALL_ERROR = 0.05  # with fewer images than can show this calibration error, there are too few to tell
@@ -37,7 +37,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Line:
+class ReliabilityLine:
     """The bins with or without the temperature."""
 
     label: str
@@ -51,7 +51,7 @@ class Probabilities:
     """Everything that the page says about the probabilities."""
 
     sentences: list[str]
-    lines: list[Line]  # of the diagram; empty if there is none
+    lines: list[ReliabilityLine]  # of the diagram; empty if there is none
     bins: Sequence[Mapping[str, Any]]  # those of the classifier as it predicts
     rejection: Sequence[Mapping[str, Any]]
     images: int
@@ -85,9 +85,9 @@ def _content(calibration: Mapping[str, Any], images: str) -> Probabilities:
     final = before if after is None else after
     sentences = [_of_a_bin(final), _of_all(final, calibration["images"], images), _of_error(final, calibration, images)]
     sentences.append(calibration["explanation"] if after is None else _of_temperature(calibration))
-    lines = [Line("as predicted", 1, True, _dots(final["bins"]))]
+    lines = [ReliabilityLine("as predicted", 1, True, _dots(final["bins"]))]
     if after is not None:
-        lines.insert(0, Line("without the temperature", 2, False, _dots(before["bins"])))
+        lines.insert(0, ReliabilityLine("without the temperature", 2, False, _dots(before["bins"])))
     return Probabilities(sentences, lines, final["bins"], calibration["rejection"], calibration["images"])
 
 
@@ -150,22 +150,14 @@ def _dots(bins: Sequence[Mapping[str, Any]]) -> list[Dot]:
     most = max(row["images"] for row in bins)
     return [
         Dot(
-            _x(row["confidence"]),
-            _y(row["accuracy"]),
+            AREA.x(row["confidence"]),
+            AREA.y(row["accuracy"]),
             round(max(_LARGEST_DOT * math.sqrt(row["images"] / most), 2.5), 1),
-            _y(row["interval"][0]),
-            _y(row["interval"][1]),
+            AREA.y(row["interval"][0]),
+            AREA.y(row["interval"][1]),
         )
         for row in bins
     ]
-
-
-def _x(share: float) -> float:
-    return round(LEFT + share * (RIGHT - LEFT), 1)
-
-
-def _y(share: float) -> float:
-    return round(BOTTOM - share * (BOTTOM - TOP), 1)
 
 
 def _percent(share: float, digits: int = 0) -> str:

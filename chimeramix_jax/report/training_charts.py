@@ -6,6 +6,7 @@ from typing import Any
 
 from chimeramix_jax.report.curves import Chart, Series, chart
 from chimeramix_jax.reporting import metrics
+from chimeramix_jax.reporting.stage_files import METRICS
 
 Lines = Sequence[Mapping[str, Any]]
 
@@ -72,7 +73,7 @@ def classifier_charts(
 
 
 def _read(directory: Path) -> Lines:
-    path = directory / "metrics.jsonl"
+    path = directory / METRICS
     return metrics.read(path) if path.exists() else []
 
 

@@ -25,7 +25,7 @@ Labels = Int[np.ndarray, "examples"]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredAccuracy:
     """A classifier's accuracy and its uncertainty; shares are in [0, 1]."""
 
     name: str
@@ -37,7 +37,7 @@ class Measured:
     figures: Mapping[str, float | None]  # further metrics, in the order of the page; None: not finite
 
     @classmethod
-    def of(cls, name: str, evaluation: Mapping[str, Any], classes: int) -> "Measured":
+    def of(cls, name: str, evaluation: Mapping[str, Any], classes: int) -> "MeasuredAccuracy":
         """Reads a classifier's evaluation from the results; top-5 accuracy needs more than five classes.
 
         In the evaluation by folds, ``examples`` counts every image once, although repeats predict it several times.
@@ -87,8 +87,8 @@ class LargestClass:
 class Verdict:
     """Everything that the page says about the accuracy of a run."""
 
-    classifier: Measured
-    baseline: Measured | None
+    classifier: MeasuredAccuracy
+    baseline: MeasuredAccuracy | None
     chance: float  # the accuracy of guessing, 1 / classes, whatever the classes' sizes
     difference: Difference | None  # to the baseline; None without its predictions, or if figures are not counts
     images: str  # what was measured on, such as "test images"
@@ -124,8 +124,8 @@ class Verdict:
 
 
 def judge(
-    classifier: Measured,
-    baseline: Measured | None,
+    classifier: MeasuredAccuracy,
+    baseline: MeasuredAccuracy | None,
     labels: Labels,
     predictions: Mapping[str, Labels],
     class_names: Sequence[str],

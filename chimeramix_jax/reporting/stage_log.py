@@ -10,6 +10,7 @@ from PIL import Image
 from chimeramix_jax.reporting.metrics import MetricsLog
 from chimeramix_jax.reporting.picture_folder import PictureFolder
 from chimeramix_jax.reporting.sinks import Sink
+from chimeramix_jax.reporting.stage_files import METRICS, PICTURES
 from chimeramix_jax.reporting.tensorboard_sink import TensorBoardSink
 from chimeramix_jax.reporting.wandb_sink import WandbSink
 
@@ -19,7 +20,7 @@ class StageLog(Sink):
 
     def __init__(self, directory: Path, logging: ConfigDict, settings: Mapping[str, Any]):
         """Creates the sinks of a stage in its directory; ``settings`` are all settings of the run, which W&B shows."""
-        self._sinks: list[Sink] = [MetricsLog(directory / "metrics.jsonl"), PictureFolder(directory / "pictures")]
+        self._sinks: list[Sink] = [MetricsLog(directory / METRICS), PictureFolder(directory / PICTURES)]
         if logging.tensorboard:
             self._sinks.append(TensorBoardSink(directory))
         if logging.wandb != "off":

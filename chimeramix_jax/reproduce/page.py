@@ -12,7 +12,8 @@ from chimeramix_jax.reproduce.beside import Comparison
 from chimeramix_jax.reproduce.parts import Part
 from chimeramix_jax.reproduce.published import ASPECTS, Protocol, Source
 from chimeramix_jax.summary import tables
-from chimeramix_jax.summary.page import Cell, Line, View, experiment_first, reports, view
+from chimeramix_jax.summary.markdown import summary_text, table_text
+from chimeramix_jax.summary.page import Cell, TableLine, View, experiment_first, reports, view
 from chimeramix_jax.summary.sections import Summary
 from chimeramix_jax.summary.tables import NOTHING, Table
 
@@ -104,15 +105,15 @@ def markdown(part: Part, summary: Summary, *, protocols: bool = True) -> str:
         for protocol, comparisons in by_protocol:
             blocks += [
                 f"## {title}, protocol: {protocol.title}",
-                tables.markdown_table(_beside_table(comparisons, summary, sources)),
+                table_text(_beside_table(comparisons, summary, sources)),
                 *_notes(comparisons),
             ]
     blocks.append(beside.explanation(part))
     if protocols:
         blocks += ["Sources:", "\n".join(f"{n}. {one.title}, <{one.url}>" for n, one in enumerate(sources, 1))]
         for protocol in _protocols(part):
-            blocks += [f"## Protocol: {protocol.title}", tables.markdown_table(_protocol_table(part, protocol))]
-        blocks += ["# The experiments of this program", tables.markdown(summary)]
+            blocks += [f"## Protocol: {protocol.title}", table_text(_protocol_table(part, protocol))]
+        blocks += ["# The experiments of this program", summary_text(summary)]
     return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
 
 
@@ -213,7 +214,7 @@ def _beside_view(comparisons: Sequence[Comparison], summary: Summary, sources: S
 def _prose(table: Table) -> View:
     """Lays out a table of sentences, in which no word is a status."""
     header = [Cell(text, "") for text in table.header]
-    return View(header, [Line([Cell(text, "") for text in line], note="", new=False) for line in table.lines])
+    return View(header, [TableLine([Cell(text, "") for text in line], note="", new=False) for line in table.lines])
 
 
 def _protocol_table(part: Part, protocol: Protocol) -> Table:

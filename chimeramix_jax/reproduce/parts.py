@@ -53,21 +53,8 @@ def chosen(
     Raises:
         InputError: a name or number is not in the table, or nothing is left that this program can run.
     """
-    sizes = _sizes(table, images)
-    wanted = _names("--datasets", datasets, [dataset.config for dataset in table.datasets])
-    entries = [_restricted(dataset, sizes) for dataset in table.datasets if dataset.config in wanted]
-    left = [dataset for dataset in entries if dataset.images_per_class]
-    if not left:
-        raise InputError(
-            f"--max_labels_per_class: {images!r} leaves nothing of {table.name}, which has {_places(table, wanted)}"
-        )
+    left = _left(table, datasets, images)
     fillable = [dataset for dataset in left if dataset.can_be_filled]
-    if not fillable:
-        raise InputError(
-            f"--datasets: {', '.join(dataset.config for dataset in left)}: there is no config file for this data set, "
-            f"so only the published figures are known; {table.name} can be filled for "
-            f"{', '.join(dataset.config for dataset in table.datasets if dataset.can_be_filled)}"
-        )
     names = _names("--experiments", experiments, table.experiments)
     numbers = _numbers("--seeds", seeds, table.seeds, table.name)
     of_images = _divisions(table, divisions, overrides)
@@ -79,6 +66,25 @@ def chosen(
         tuple(figure for figure in table.figures if (figure.dataset, figure.images_per_class) in places),
         tuple(dataset for dataset in left if not dataset.can_be_filled),
     )
+
+
+def _left(table: PublishedTable, datasets: str | None, images: str | None) -> list[TableDataset]:
+    """Returns the chosen data sets with the chosen numbers of images; raises InputError if none can be filled."""
+    sizes = _sizes(table, images)
+    wanted = _names("--datasets", datasets, [dataset.config for dataset in table.datasets])
+    entries = [_restricted(dataset, sizes) for dataset in table.datasets if dataset.config in wanted]
+    left = [dataset for dataset in entries if dataset.images_per_class]
+    if not left:
+        raise InputError(
+            f"--max_labels_per_class: {images!r} leaves nothing of {table.name}, which has {_places(table, wanted)}"
+        )
+    if not any(dataset.can_be_filled for dataset in left):
+        raise InputError(
+            f"--datasets: {', '.join(dataset.config for dataset in left)}: there is no config file for this data set, "
+            f"so only the published figures are known; {table.name} can be filled for "
+            f"{', '.join(dataset.config for dataset in table.datasets if dataset.can_be_filled)}"
+        )
+    return left
 
 
 def check_data(runs: Iterable[SweepRun]) -> None:

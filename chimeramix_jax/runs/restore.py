@@ -19,6 +19,7 @@ from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
 from chimeramix_jax.models.ensemble import Ensemble, Network
 from chimeramix_jax.models.generator import Generator
+from chimeramix_jax.reporting.stage_files import CHECKPOINTS
 from chimeramix_jax.runs import model_archive
 from chimeramix_jax.runs.model_archive import ModelArchive
 from chimeramix_jax.runs.workdir import Workdir
@@ -200,13 +201,13 @@ def _newest_network(directory: Path) -> tuple[dict[str, Any], Network]:
 
 def _newest(directory: Path, select: Callable[[dict[str, Any]], State]) -> tuple[dict[str, Any], State]:
     """Reads a stage's newest intact checkpoint: its ``about``, and the entries that ``select`` returns for it."""
-    if not (directory / "checkpoints").is_dir():
+    if not (directory / CHECKPOINTS).is_dir():
         raise InputError(f"{directory}: holds no checkpoints")
     lookup.remember_copies(Workdir(directory.parent).extensions)
-    with StageCheckpoints(directory / "checkpoints", read_only=True) as stored:
+    with StageCheckpoints(directory / CHECKPOINTS, read_only=True) as stored:
         step = stored.latest_step()
         if step is None:
-            raise InputError(f"{directory / 'checkpoints'}: holds no complete checkpoint")
+            raise InputError(f"{directory / CHECKPOINTS}: holds no complete checkpoint")
         about = stored.about(step)
         entries = select(about)
         return about, stored.restore(step, entries)[0] if entries else {}

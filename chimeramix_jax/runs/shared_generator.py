@@ -17,6 +17,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError, one_line
+from chimeramix_jax.reporting.stage_files import CHECKPOINTS, METRICS, PICTURES
 from chimeramix_jax.runs.same_data import trained_otherwise
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training import checkpoint_manifest
@@ -170,16 +171,16 @@ def adopt(workdir: Workdir, home: Workdir, config: ConfigDict, dataset: FewShotD
 
 def _copy(home: Workdir, folder: Path) -> None:
     """Copies the newest checkpoint of a run's generator, and the records of its training."""
-    checkpoints, target = home.generator / "checkpoints", folder / "generator"
+    checkpoints, target = home.generator / CHECKPOINTS, Workdir(folder).generator
     with StageCheckpoints(checkpoints, read_only=True) as stored:
         step = str(stored.latest_step())
-    shutil.copytree(checkpoints / step, target / "checkpoints" / step, copy_function=_link)
+    shutil.copytree(checkpoints / step, target / CHECKPOINTS / step, copy_function=_link)
     shutil.copy2(home.config, folder)
-    if (home.generator / "metrics.jsonl").exists():
-        shutil.copy2(home.generator / "metrics.jsonl", target)
-    if (home.generator / "pictures").exists():
-        shutil.copytree(home.generator / "pictures", target / "pictures", copy_function=_link)
-    if checkpoint_manifest.damage(target / "checkpoints" / step):
+    if (home.generator / METRICS).exists():
+        shutil.copy2(home.generator / METRICS, target)
+    if (home.generator / PICTURES).exists():
+        shutil.copytree(home.generator / PICTURES, target / PICTURES, copy_function=_link)
+    if checkpoint_manifest.damage(target / CHECKPOINTS / step):
         raise _replaced(checkpoints / step)
 
 

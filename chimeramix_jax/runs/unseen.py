@@ -113,7 +113,8 @@ class Models:
     def _right_by(
         self, directory: Path, pixels: UInt8[np.ndarray, "photos side side 3"], true_names: Sequence[str]
     ) -> Bool[np.ndarray, "photos"]:
-        trained, config = TrainedClassifier.newest(directory / "classifier"), Workdir(directory).read_config()
+        run = Workdir(directory)
+        trained, config = TrainedClassifier.newest(run.classifier), run.read_config()
         numbers = {name: label for label, name in enumerate(trained.class_names)}
         labels = np.array([numbers.get(name, 0) for name in true_names], np.int64)
         tests = TestSet(resize(pixels, config.classifier.image_side), labels, config.evaluation.batch_size)

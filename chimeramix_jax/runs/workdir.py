@@ -50,6 +50,8 @@ from chimeramix_jax.paths import local_path, refuse_other_encodings
 from chimeramix_jax.runs import lock
 from chimeramix_jax.stored_format import marked
 
+CONFIG, RESULTS, AUTO_RECORD = "config.json", "results.json", "auto.json"
+
 _OLD_RUN = re.compile(r"before-\d{4}-\d\d-\d\d(-\d+)?")
 
 
@@ -58,7 +60,7 @@ class Workdir:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = local_path(path, "--workdir")
-        self.config = self.path / "config.json"
+        self.config = self.path / CONFIG
         self.extensions = self.path / "extensions"
         self.data = self.path / "data.json"
         self.check_findings = self.path / "check.json"
@@ -71,11 +73,11 @@ class Workdir:
         self.classifier = self.path / "classifier"
         self.baseline = self.path / "baseline"
         self.folds = self.path / "folds"
-        self.auto_record = self.path / "auto.json"
+        self.auto_record = self.path / AUTO_RECORD
         self.auto = self.path / "auto"
         self.picture = self.path / "mixing.png"
         self.masks_picture = self.path / "masks.png"
-        self.results = self.path / "results.json"
+        self.results = self.path / RESULTS
         self.held_out = self.path / "held_out.csv"
         self.report = self.path / "report.html"
         self.model_card = self.path / "model_card.md"
@@ -295,7 +297,7 @@ class Workdir:
 def _is_run(folder: Path) -> bool:
     """Whether a folder has the settings of a run; other programs have files called ``config.json``, too."""
     try:
-        stored = stored_format.read(folder / "config.json")
+        stored = stored_format.read(folder / CONFIG)
     except InputError:
         return False
     return stored is not None and {"experiment", "dataset", "classifier"} <= stored.keys()

@@ -6,40 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from chimeramix_jax import config as settings
-from chimeramix_jax.config.experiments import EXPERIMENTS
-from chimeramix_jax.config.own_code import CODES
 from chimeramix_jax.errors import not_one_of
 from chimeramix_jax.reporting.seed_table import rollback_lines
 from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.reporting.statistics import holm
 from chimeramix_jax.reporting.wording import counted
+from chimeramix_jax.summary.pairs import paired_with_baseline
 from chimeramix_jax.summary.plan import PlannedRun
-from chimeramix_jax.summary.sections import Row, Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Row, Section, Summary
 from chimeramix_jax.summary.trials import Address, Status, Trial
-
-_OF_MIXED_BATCHES = "classifier.batch_statistics"  # which matter where images are mixed
-
-# The settings in which experiments differ by design: those that they change, their details, and those of own ideas.
-# Classifiers that differ in others are not compared, as their difference could be due to those.
-EXPERIMENT_SETTINGS = (
-    *sorted({key for changes in EXPERIMENTS.values() for key in changes}),
-    "augment.autoaugment_policy",
-    "augment.cutout_side",
-    "augment.own",
-    "augment.own_code",
-    "augment.randaugment_magnitude",
-    "augment.randaugment_operations",
-    _OF_MIXED_BATCHES,
-    "classifier.loss_code",
-    "classifier.model_code",  # and with it "classifier.model"
-    "classifier.tvmf_kappa",
-    "generator",
-    "mixing",
-    "pretraining",
-)
-
-_NOT_SET = "not set"  # for a setting that another version of the program does not have
+from chimeramix_jax.summary.wording import NOT_SET, images_in_words, seeds_in_words, value_in_words
 
 
 def summarize(
@@ -158,9 +134,9 @@ def _rows(trials: Sequence[Trial], baseline: str, metric: str) -> tuple[list[Row
             rows.append(Row(experiment, distinct.get(variant, {}), images, chosen, {}))
             notes += rollback_lines((f"seed {trial.address.seed}", trial.rollbacks) for trial in rows[-1].finished)
             notes += _chosen_by_folds(rows[-1].finished, metric)
-            warnings += [f"{rows[-1].title}, {_images(images)}: {note}" for note in notes]
+            warnings += [f"{rows[-1].title_with_images}: {note}" for note in notes]
         warnings += _changes_between_sizes([row for row in rows if row.experiment == experiment])
-    paired, notes = _paired(rows, baseline)
+    paired, notes = paired_with_baseline(rows, baseline)
     order = {row.title: (row.experiment != baseline, row.title) for row in paired}
     paired.sort(key=lambda row: (row.images_per_class is None, row.images_per_class, order[row.title]))
     return _corrected(paired), warnings + notes
@@ -188,7 +164,7 @@ def _corrected(rows: Sequence[Row]) -> list[Row]:
 def _values(trials: Iterable[Trial], key: str) -> set[Any]:
     """Returns the known values of a setting; an unfinished run does not know all of its settings yet."""
     finished = Status.FINISHED
-    return {trial.settings.get(key, _NOT_SET) for trial in trials if key in trial.settings or trial.status == finished}
+    return {trial.settings.get(key, NOT_SET) for trial in trials if key in trial.settings or trial.status == finished}
 
 
 def _differing_settings(trials: Sequence[Trial]) -> dict[str, set[Any]]:
@@ -212,9 +188,9 @@ def _variant(trial: Trial, differing: Iterable[str]) -> str:
 
 def _distinct(trial: Trial, differing: Iterable[str]) -> dict[str, str]:
     """Returns the settings of a trial that are part of its row's title, as text."""
-    unknown = _NOT_SET if trial.status == Status.FINISHED else "unknown"
+    unknown = NOT_SET if trial.status == Status.FINISHED else "unknown"
     keys = dict.fromkeys((*differing, *trial.changed))
-    return {key: _value(trial.settings.get(key, unknown)) for key in keys}
+    return {key: value_in_words(trial.settings.get(key, unknown)) for key in keys}
 
 
 def _changed_settings(experiment: str, trials: Sequence[Trial]) -> list[str]:
@@ -222,7 +198,7 @@ def _changed_settings(experiment: str, trials: Sequence[Trial]) -> list[str]:
     changes: dict[str, set[Any]] = defaultdict(set)
     for trial in trials:
         for key, shipped in trial.changed.items():
-            changes[f"{key} was changed from the shipped {_value(shipped)}"].add(trial.settings[key])
+            changes[f"{key} was changed from the shipped {value_in_words(shipped)}"].add(trial.settings[key])
     return [f"{experiment}: {change} to {_listed(values)}" for change, values in changes.items()]
 
 
@@ -253,114 +229,14 @@ def _one_per_seed(trials: Sequence[Trial]) -> tuple[tuple[Trial, ...], list[str]
     return tuple(chosen), notes
 
 
-def _paired(rows: Sequence[Row], baseline: str) -> tuple[list[Row], list[str]]:
-    """Returns the rows with their differences to the baseline, and notes on what could not be compared."""
-    baselines: dict[tuple[int | None, int], list[Trial]] = defaultdict(list)
-    for row in rows:
-        if row.experiment == baseline:
-            for trial in row.finished:
-                baselines[row.images_per_class, trial.address.seed].append(trial)
-    paired, notes = [], []
-    for row in rows:
-        differences: dict[int, float] = {}
-        about: dict[tuple[str, str], list[int]] = defaultdict(list)  # seeds by what was done, and why that is said
-        for trial in row.finished if row.experiment != baseline else []:
-            seed = trial.address.seed
-            others = baselines.get((row.images_per_class, seed), [])
-            nearest = _nearest(trial, others)
-            if nearest is not None:
-                differences[seed] = trial.accuracy - nearest.accuracy
-                if further := _beyond_the_experiments(trial, nearest):
-                    about["compared", f"other settings differ, too: {further}"].append(seed)
-            elif others:
-                about["not compared", _obstacle(trial, others[0])].append(seed)
-        paired.append(replace(row, differences=differences))
-        title = f"{row.title}, {_images(row.images_per_class)}"
-        notes += [f"{title}: {done} with {baseline} for {_seeds(seeds)}: {why}" for (done, why), seeds in about.items()]
-    if not baselines and any(row.finished for row in rows):
-        notes.append(f"no finished run of {baseline}, so no differences are shown")
-    return paired, notes
-
-
-def _nearest(trial: Trial, baselines: Iterable[Trial]) -> Trial | None:
-    """Returns the baseline of one seed to compare a trial with: the one that differs from it in the fewest settings.
-
-    Of equal ones it is the first that is a run of its own, or the first; None if the trial can be compared with none.
-    """
-
-    def distance(other: Trial) -> tuple[int, bool]:
-        keys = {*trial.settings, *other.settings}
-        return sum(_differ(trial, other, key) for key in keys), other.embedded
-
-    return min((other for other in baselines if not _obstacle(trial, other)), key=distance, default=None)
-
-
-def _differ(trial: Trial, other: Trial, key: str) -> bool:
-    return trial.settings.get(key, _NOT_SET) != other.settings.get(key, _NOT_SET)
-
-
-def _have_same_change(trial: Trial, baseline: Trial, key: str) -> bool:
-    """Whether a trial has the baseline's value of a setting that was changed there, and not by its experiment."""
-    if _differ(trial, baseline, key):
-        return False
-    changes = EXPERIMENTS.get(trial.address.experiment)
-    if changes is None:  # of the user's experiment it is not known what it changes, only what it was trained beside
-        return trial.workdir == baseline.workdir
-    return key not in changes
-
-
-def _beyond_the_experiments(trial: Trial, baseline: Trial) -> str:
-    """Says which settings differ from the baseline's although it is not in these that the two experiments differ.
-
-    Empty if there are none. Of experiments of the user, it is not known what they change.
-    """
-    experiments = [compared.address.experiment for compared in (trial, baseline)]
-    if any(name not in EXPERIMENTS for name in experiments):
-        return ""
-    explained = {key for name in experiments for key in EXPERIMENTS[name]}
-    ignored = (*explained, *CODES, _OF_MIXED_BATCHES, "generator", "mixing", "pretraining")
-    both = settings.leaving_out(trial.settings, ignored)
-    return ", ".join(
-        f"{key} is {_value(trial.settings[key])} instead of {_value(baseline.settings[key])}"
-        for key in both
-        if key in baseline.settings and _differ(trial, baseline, key)
-    )
-
-
-def _obstacle(trial: Trial, baseline: Trial) -> str:
-    """Says why two trials of one seed cannot be compared; empty if they can."""
-    by_design: tuple[str, ...] = EXPERIMENT_SETTINGS
-    if any(compared.settings.get("classifier.model_code") for compared in (trial, baseline)):
-        by_design = (*by_design, "classifier.model")  # a custom network is compared with one of the program's
-    ours, theirs = (settings.leaving_out(compared.settings, by_design) for compared in (trial, baseline))
-    differing = [key for key in {**ours, **theirs} if ours.get(key, _NOT_SET) != theirs.get(key, _NOT_SET)]
-    if differing:
-        return "different settings: " + ", ".join(
-            f"{key} is {_value(ours.get(key, _NOT_SET))} instead of {_value(theirs.get(key, _NOT_SET))}"
-            for key in differing
-        )
-    changed = [
-        key
-        for key in baseline.changed
-        if key not in ours and key not in theirs and not _have_same_change(trial, baseline, key)
-    ]
-    if changed:
-        return "the baseline's shipped settings were changed: " + ", ".join(
-            f"{key} is {_value(baseline.settings[key])} instead of {_value(baseline.changed[key])}" for key in changed
-        )
-    if trial.images != baseline.images or (trial.data and baseline.data and trial.data != baseline.data):
-        return "trained or evaluated on different images"
-    return ""
-
-
 def _unfinished_lines(trials: Sequence[Trial]) -> list[str]:
     lines = []
     unfinished = (trial for trial in trials if trial.status == Status.UNFINISHED)
     for (workdir,), parts in _grouped(unfinished, lambda trial: (str(trial.workdir),)):
         address = parts[0].address
         experiments = " and ".join(part.address.experiment for part in parts)
-        images = _images(address.images_per_class)
-        lines.append(f"{workdir}: {address.dataset}, {experiments}, {images}, seed {address.seed}")
+        images = images_in_words(address.images_per_class)
+        lines.append(f"{workdir}: {address.dataset}, {experiments}, {images} images per class, seed {address.seed}")
     return lines
 
 
@@ -369,21 +245,9 @@ def _missing_lines(section: Section) -> list[str]:
     for row in section.rows:
         seeds = [trial.address.seed for trial in row.trials if trial.status == Status.MISSING]
         if seeds:
-            lines.append(f"{section.title}: {row.title}, {_images(row.images_per_class)}: {_seeds(seeds)}")
+            lines.append(f"{section.title}: {row.title_with_images}: {seeds_in_words(seeds)}")
     return lines
 
 
-def _images(images_per_class: int | None) -> str:
-    return f"{images_in_words(images_per_class)} images per class"
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, sorted(seeds)))
-
-
 def _listed(values: Iterable[Any]) -> str:
-    return ", ".join(sorted(map(_value, values)))
-
-
-def _value(value: Any) -> str:
-    return "(" + ", ".join(map(str, value)) + ")" if isinstance(value, tuple) else str(value) or "''"
+    return ", ".join(sorted(map(value_in_words, values)))

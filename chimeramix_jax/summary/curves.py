@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.statistics import Estimate
 from chimeramix_jax.runtime import invocation
-from chimeramix_jax.summary.sections import Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Section, Summary
 from chimeramix_jax.summary.trials import METRICS
+from chimeramix_jax.summary.wording import images_in_words
 
 if TYPE_CHECKING:
     import matplotlib.axes

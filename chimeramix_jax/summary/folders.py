@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.summary import curves, page, tables
+from chimeramix_jax.summary import csv_text, curves, latex, markdown, page
 from chimeramix_jax.summary.plan import PlannedRun, read_plan
 from chimeramix_jax.summary.sections import Summary
 from chimeramix_jax.summary.trials import Trial, find_runs, read_run
@@ -47,10 +47,10 @@ def write(summary: Summary, output: Path, title: str, *, with_curves: bool) -> l
     svg = None if figure is None else curves.svg(figure)
     contents = {
         "summary.html": files.encoded(page.html(summary, title, svg, output)),
-        "summary.md": files.encoded(f"# {title}\n\n{tables.markdown(summary)}"),
-        "summary.tex": files.encoded(tables.latex(summary)),
-        "summary.csv": files.encoded(tables.csv_summary(summary)),
-        "summary-runs.csv": files.encoded(tables.csv_trials(summary)),
+        "summary.md": files.encoded(f"# {title}\n\n{markdown.summary_text(summary)}"),
+        "summary.tex": files.encoded(latex.summary_text(summary)),
+        "summary.csv": files.encoded(csv_text.of_rows(summary)),
+        "summary-runs.csv": files.encoded(csv_text.of_trials(summary)),
     }
     if figure is not None and svg is not None:
         contents |= {"summary.png": curves.png(figure), "summary.svg": svg}

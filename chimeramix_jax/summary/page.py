@@ -8,9 +8,10 @@ from pathlib import Path
 from chimeramix_jax.reporting import web_page
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.summary import curves, tables
-from chimeramix_jax.summary.sections import Section, Summary, images_in_words
+from chimeramix_jax.summary.sections import Section, Summary
 from chimeramix_jax.summary.tables import Table
 from chimeramix_jax.summary.trials import Status
+from chimeramix_jax.summary.wording import images_in_words
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """A line of a table. ``note`` says more about its first cell where columns are hidden; ``new`` starts a group."""
 
     cells: list[Cell]
@@ -37,7 +38,7 @@ class View:
     """A table laid out for the page."""
 
     header: list[Cell]
-    lines: list[Line]
+    lines: list[TableLine]
 
 
 def html(summary: Summary, title: str, svg: bytes | None, folder: Path) -> str:
@@ -87,7 +88,7 @@ def view(table: Table, links: dict[tuple[int, int], str] | None = None) -> View:
     """Lays out a table for the page, with links by line and column."""
     header = [Cell(text, side) for text, side in zip(table.header, table.alignment, strict=True)]
     lines = [
-        Line(
+        TableLine(
             [
                 Cell(
                     text,
@@ -115,7 +116,7 @@ def experiment_first(table: Table, links: dict[tuple[int, int], str]) -> View:
     for number, line in enumerate(laid_out.lines):
         images, experiment, *rest = line.cells
         new = number > 0 and table.lines[number - 1][0] != images.text
-        lines.append(Line([experiment, images, *rest], f"{images.text} per class", new))
+        lines.append(TableLine([experiment, images, *rest], f"{images.text} per class", new))
     images, experiment, *rest = laid_out.header
     return View([experiment, images, *rest], lines)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from chimeramix_jax.reporting.splits import split_name
 from chimeramix_jax.reporting.statistics import Estimate, estimate, paired_t_test
 from chimeramix_jax.summary.trials import Status, Trial
+from chimeramix_jax.summary.wording import images_in_words
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Row:
     def title(self) -> str:
         """The experiment and its variant."""
         return f"{self.experiment} ({self.variant})" if self.variant else self.experiment
+
+    @property
+    def title_with_images(self) -> str:
+        """The title and the number of images, such as "mix, 5 images per class"."""
+        return f"{self.title}, {images_in_words(self.images_per_class)} images per class"
 
     @property
     def finished(self) -> list[Trial]:
@@ -131,11 +137,6 @@ class Summary:
     def count(self, status: Status) -> int:
         """Counts the classifiers with a status."""
         return sum(trial.status == status for section in self.sections for row in section.rows for trial in row.trials)
-
-
-def images_in_words(images_per_class: int | None) -> str:
-    """Formats a number of images per class: "5", or "all"."""
-    return "all" if images_per_class is None else str(images_per_class)
 
 
 def _letter(number: int) -> str:

@@ -15,7 +15,7 @@ from chimeramix_jax.config import catalog, defaults, retired
 from chimeramix_jax.config.experiments import EXPERIMENTS, usual_of_classifiers, without_mixing
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.splits import FOLDS
-from chimeramix_jax.runs.workdir import Workdir
+from chimeramix_jax.runs.workdir import AUTO_RECORD, CONFIG, RESULTS, Workdir
 from chimeramix_jax.stored_format import read
 
 METRICS = {
@@ -89,7 +89,7 @@ def dataset_label(name: str, directory: str, division: int) -> str:
 def find_runs(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Workdir]:
     """Yields the runs in a folder, at any depth and through links, sorted by path."""
     for path, folders, names in paths.walk(folder, on_error):
-        if {"config.json", "results.json", "auto.json"} & set(names):
+        if {CONFIG, RESULTS, AUTO_RECORD} & set(names):
             folders.clear()  # a run's folder has many files but no further runs
             yield Workdir(path)
         folders.sort()

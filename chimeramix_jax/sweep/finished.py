@@ -6,6 +6,7 @@ from typing import Any
 
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.splits import is_measured
+from chimeramix_jax.reporting.stage_files import CHECKPOINTS
 from chimeramix_jax.runs.workdir import Workdir
 
 
@@ -30,7 +31,7 @@ def _has_baseline(content: Mapping[str, Any]) -> bool:
 def _lacks_report(path: Path) -> bool:
     """Whether a run has ended before its report was written, which measuring its trained classifier again repairs."""
     workdir = Workdir(path)
-    return not workdir.report.exists() and (workdir.classifier / "checkpoints").exists()
+    return not workdir.report.exists() and (workdir.classifier / CHECKPOINTS).exists()
 
 
 def has_generator(path: Path) -> bool:

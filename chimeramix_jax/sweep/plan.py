@@ -1,4 +1,4 @@
-"""Plans the jobs of a sweep: the generators that runs share, what is finished, and how long the rest will take.
+"""Plans the jobs of a sweep: the generators that runs share, and what is finished.
 
 A generator that several runs need is trained once, in the directory of one of them; the classifiers wait for it and are
 given that directory. Each run uses the generator of its own seed and images, as the published study does. The files of
@@ -7,32 +7,20 @@ the runs determine what is finished, so that repeating the command resumes a sto
 
 import enum
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
-from chimeramix_jax import files
-from chimeramix_jax.config.catalog import own_folder
-from chimeramix_jax.data import load_few_shot
-from chimeramix_jax.data.identity import changes
-from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.text_table import aligned
-from chimeramix_jax.reporting.wording import counted
-from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.stored_format import marked
-from chimeramix_jax.summary.plan import FILE, read_plan
 from chimeramix_jax.summary.trials import dataset_label
 from chimeramix_jax.sweep import selection
-from chimeramix_jax.sweep.finished import has_generator, is_finished, results, seconds_of
-from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_error
-from chimeramix_jax.sweep.selection import ALL, SweepRun
+from chimeramix_jax.sweep.finished import has_generator, is_finished
+from chimeramix_jax.sweep.processes import ERROR, Task
+from chimeramix_jax.sweep.selection import SweepRun
 
 
 class State(enum.StrEnum):
@@ -247,142 +235,3 @@ def _owner(runs: Sequence[SweepRun]) -> SweepRun:
     finished = [run for run in runs if has_generator(run.workdir)]
     started = [run for run in runs if Workdir(run.workdir).generator.exists()]
     return [*finished, *started, *runs][0]
-
-
-def check_folder(folder: Path, runs: Sequence[SweepRun]) -> None:
-    """Raises InputError unless the folder and the runs' directories are new or of this sweep; changes nothing."""
-    if settings.SEED_PLACE in str(folder):
-        raise InputError(
-            f"--workdir={folder}: contains {settings.SEED_PLACE}, which stands for the seed in the folders of runs; "
-            "choose another folder, in which every run gets its own"
-        )
-    outer = next((parent for parent in folder.absolute().parents if (parent / FILE).exists()), None)
-    if outer is not None:
-        raise InputError(f"--workdir={folder}: is inside {outer}, the folder of another sweep; choose another folder")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--workdir={folder}: is not a folder; choose a folder")
-    if not (folder / FILE).exists() and files.names_in(folder) - {lock.NAME}:
-        raise InputError(f"--workdir={folder}: is not empty and not a sweep (no {FILE}); choose another folder")
-    for run in runs:
-        _check_run_directory(Workdir(run.workdir), run)
-
-
-def _check_run_directory(workdir: Workdir, run: SweepRun) -> None:
-    workdir.refuse_among_photos(run.config)
-    if workdir.config.exists():
-        differing = settings.differences(workdir.read_config(), run.config)
-        if differing:
-            raise InputError(
-                f"--workdir={workdir.path.parent}: {run.name} is a run with different settings "
-                f"({settings.shortened(differing)}); choose another folder"
-            )
-        _refuse_other_images(workdir, run)
-    elif files.names_in(workdir.path) - {LOG, ERROR, lock.NAME, workdir.extensions.name, workdir.folds.name}:
-        raise InputError(
-            f"--workdir={workdir.path.parent}: {run.name} is not empty and not a run; choose another folder"
-        )
-
-
-def _refuse_other_images(workdir: Workdir, run: SweepRun) -> None:
-    """Checks that a folder of images has not changed, as finished runs are not run again and would not notice.
-
-    Published data sets do not change, and need not be there for a report.
-    """
-    config = run.config
-    stored = workdir.read_data() if own_folder(config.dataset.name, config.dataset.directory) else None
-    if stored is None:
-        return
-    dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
-    if differing := changes(stored, dataset.identity):
-        raise InputError(
-            f"--workdir={workdir.path.parent}: {run.name} is a run on different data ({'; '.join(differing)}); choose "
-            "another folder"
-        )
-
-
-def write(folder: Path, runs: Sequence[SweepRun]) -> None:
-    """Writes the plan file, which ``chimeramix summarize`` reads; keeps runs that an earlier command planned."""
-    planned = {run.name: _planned(run) for run in runs}
-    if read_plan(folder) is not None:
-        earlier = json.loads((folder / FILE).read_bytes())["runs"]
-        planned = {run["workdir"]: run for run in earlier} | planned
-    files.write_json(folder / FILE, marked({"runs": list(planned.values())}))
-
-
-def _planned(run: SweepRun) -> dict[str, Any]:
-    dataset = run.config.dataset
-    return {
-        "workdir": run.name,
-        "dataset": dataset.name,
-        "directory": dataset.directory,
-        "division": dataset.division,
-        "evaluate_on": dataset.evaluate_on,
-        "experiment": run.config.experiment,
-        "max_labels_per_class": run.config.max_labels_per_class,
-        "seed": run.config.seed,
-        "folds": run.config.folds,
-    }
-
-
-def measured_seconds(jobs: Iterable[Job]) -> dict[Kind, float]:
-    """Returns the mean duration of training and evaluation for each kind of job that has finished runs.
-
-    The duration of a run that was trained together with others is that of all of them.
-    """
-    seconds: dict[Kind, list[float]] = defaultdict(list)
-    for job in jobs:
-        unfinished = job.unfinished
-        runs = () if job.stage == "generator" else (run for run in job.runs if run not in unfinished)
-        finished = [results(run.workdir) for run in runs]
-        for times in filter(None, (seconds_of(content) for content in finished if content is not None)):
-            seconds[job.kind].append(sum(times.values()) - times.get("generator", 0.0))
-            if "generator" in times:
-                seconds[Job(job.runs, "generator").kind].append(times["generator"])
-    return {kind: sum(values) / len(values) for kind, values in seconds.items()}
-
-
-def table(states: Mapping[Job, State]) -> str:
-    """Returns a table with the number of runs in each state and the time per job, by kind of job, and the totals."""
-    counts: dict[Kind, Counter[State]] = defaultdict(Counter)
-    for job, state in states.items():
-        unfinished = job.unfinished
-        counts[job.kind].update(state if run in unfinished else State.DONE for run in job.runs)
-    seconds = measured_seconds(states)
-    lines = [["data set", "experiment", "images per class", *State, "time each"]]
-    for kind, count in counts.items():
-        images = ALL if kind.images_per_class is None else str(kind.images_per_class)
-        time = duration(seconds[kind]) if kind in seconds else "unknown"
-        lines.append([kind.dataset, kind.work, images, *(str(count[state]) for state in State), time])
-    return f"{aligned(lines)}\n\n{_total(states, seconds)}"
-
-
-def _total(states: Mapping[Job, State], seconds: Mapping[Kind, float]) -> str:
-    """Summarises the number of runs and shared generators, and the expected time of the pending jobs."""
-    runs = {run for job in states if job.stage != "generator" for run in job.runs}
-    sharing = sum(len(job.runs) for job in states if job.generator_job is not None)
-    generators = sum(len(job.runs) for job in states if job.stage == "generator")
-    pending = [job.kind for job, state in states.items() if state == State.TO_DO]
-    known = [seconds[kind] for kind in pending if kind in seconds]
-    parts = [
-        f"runs: {len(runs)}",
-        f"shared generators: {generators}, used by {counted(sharing, 'run')}",
-        f"jobs to do: {len(pending)}",
-    ]
-    if known:
-        parts.append(f"expected time for {counted(len(known), 'job')}, one at a time: {duration(sum(known))}")
-    if len(known) < len(pending):
-        parts.append(f"unknown time for {counted(len(pending) - len(known), 'job')}")
-    return "; ".join(parts)
-
-
-def failure_lines(states: Mapping[Job, State]) -> list[str]:
-    """Returns a line for each failed run with its last error and, for a generator, the number of waiting runs."""
-    lines = []
-    for job, state in states.items():
-        if state == State.FAILED:
-            waiting = sum(len(other.runs) for other in states if other.blocked_by(states) is job)
-            verb = "waits" if waiting == 1 else "wait"
-            consequence = f" ({counted(waiting, 'run')} {verb} for it)" if waiting else ""
-            for run in job.failed():
-                lines.append(f"failed: {Job((run,), job.stage).name}: {last_error(run.workdir)}{consequence}")
-    return lines

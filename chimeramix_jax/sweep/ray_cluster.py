@@ -24,7 +24,7 @@ from chimeramix_jax.errors import InputError, in_one_line
 from chimeramix_jax.runtime import invocation, stopping
 from chimeramix_jax.sweep import lease
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_lines, write_error
-from chimeramix_jax.sweep.ray_task import LEASES, Request, carry_out
+from chimeramix_jax.sweep.ray_task import LEASES, RayRequest, carry_out
 
 ANY, LOCAL = "auto", "local"  # addresses: a cluster that this machine belongs to, and a new one of this machine alone
 
@@ -52,7 +52,7 @@ except Exception as error:
 
 
 @dataclass(frozen=True)
-class Resources:
+class RayResources:
     """The resources of a run."""
 
     cpus: int | None  # None: one, or on GPUs as many as there are, of which Ray counts one
@@ -131,7 +131,7 @@ def _unreachable(address: str, why: str) -> InputError:
 
 
 @contextlib.contextmanager
-def connected(address: str, folder: Path, resources: Resources) -> Iterator["Cluster"]:
+def connected(address: str, folder: Path, resources: RayResources) -> Iterator["Cluster"]:
     """Connects to a cluster inside the ``with`` statement, for runs in this folder."""
     import ray
 
@@ -154,7 +154,7 @@ def connected(address: str, folder: Path, resources: Resources) -> Iterator["Clu
 class Cluster:
     """A cluster to which this process is connected."""
 
-    def __init__(self, folder: Path, resources: Resources):
+    def __init__(self, folder: Path, resources: RayResources):
         import ray
 
         self._folder, self._resources = folder, resources
@@ -184,7 +184,7 @@ class Cluster:
 class RayWorker:
     """Submits one task at a time to Ray."""
 
-    def __init__(self, remote: Any, folder: Path, resources: Resources):
+    def __init__(self, remote: Any, folder: Path, resources: RayResources):
         self._remote, self._folder, self._resources = remote, folder, resources
 
     def is_free(self, folder: Path) -> bool:
@@ -196,7 +196,7 @@ class RayWorker:
         for workdir in task.workdirs:
             workdir.mkdir(parents=True, exist_ok=True)
             (workdir / ERROR).unlink(missing_ok=True)
-        request = Request(
+        request = RayRequest(
             task=task,
             submission=uuid.uuid4().hex,
             folder=self._folder,
@@ -211,7 +211,7 @@ class RayWorker:
 class RayTask:
     """A task that was submitted to Ray."""
 
-    def __init__(self, reference: Any, request: Request):
+    def __init__(self, reference: Any, request: RayRequest):
         """Takes Ray's reference to the result of ``carry_out`` and its argument."""
         self._reference, self._request = reference, request
         self._holder: lease.Holder | None = None  # this task's attempt, once it has started a process

@@ -31,7 +31,7 @@ _OF_THE_NODE = (*VISIBLE_GPUS, "ROCR_VISIBLE_DEVICES", "HOSTNAME", "TMPDIR")
 
 
 @dataclass(frozen=True)
-class Request:
+class RayRequest:
     """A task and what it needs."""
 
     task: Task
@@ -54,7 +54,7 @@ def lease_of(folder: Path, workdir: Path) -> Path:
     return place.with_name(f"{place.name}.json")
 
 
-def carry_out(request: Request) -> tuple[int, float]:
+def carry_out(request: RayRequest) -> tuple[int, float]:
     """Carries out a task; returns the exit code of its process, and the seconds that it took.
 
     Ray delivers a request to stop as SIGINT, to the main thread of its worker process, which calls this function.
@@ -110,7 +110,7 @@ def _counting_requests() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _environment(request: Request, cores: int | None) -> dict[str, str]:
+def _environment(request: RayRequest, cores: int | None) -> dict[str, str]:
     """Returns the environment of the run."""
     sent = {
         name: value

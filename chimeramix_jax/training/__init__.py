@@ -9,8 +9,9 @@ From the loop to a training step::
 
 ``GeneratorStage`` is in ``generator.py``, ``ClassifierStage`` in ``classifier.py``, and ``PretrainingStage``, which few
 experiments have, in ``pretraining.py``. Each ``train_step`` shows everything that happens in a step, in order: views,
-masks or mixes, losses, updates. ``networks`` builds what the stages train, ``measured_classifier`` measures a
-classifier in any state of its training, and ``prediction`` computes logits and features with a trained one.
+masks or mixes, losses, updates. ``classifier_batches`` makes what the classifier is shown, ``networks`` builds what the
+stages train, ``measured_classifier`` measures a classifier in any state of its training, and ``prediction`` computes
+logits and features with a trained one.
 ``stage_data`` puts the few-shot set on the device and builds its augmentation; ``execution`` decides which devices run
 the calls.
 """

@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.reporting.stage_files import CHECKPOINTS
 from chimeramix_jax.stored_format import marked, unmarked
 from chimeramix_jax.training import checkpoint_manifest
 from chimeramix_jax.training.calls import State
@@ -243,9 +244,9 @@ def unfinished(directory: Path, stage: str) -> InputError:
 
 def newest(directory: Path) -> dict[str, Any] | None:
     """Returns the ``about`` of a stage's newest intact checkpoint; None if there is none."""
-    if not (directory / "checkpoints").is_dir():
+    if not (directory / CHECKPOINTS).is_dir():
         return None
-    with StageCheckpoints(directory / "checkpoints", read_only=True) as checkpoints:
+    with StageCheckpoints(directory / CHECKPOINTS, read_only=True) as checkpoints:
         step = checkpoints.latest_step()
         return None if step is None else checkpoints.about(step)
 

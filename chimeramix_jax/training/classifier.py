@@ -1,7 +1,6 @@
 """Stage 2: trains the classifier; if the experiment mixes, on batches mixed with the generator frozen."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +10,6 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
 from chimeramix_jax.augment import geometry
-from chimeramix_jax.augment.blend import Blend
-from chimeramix_jax.augment.cutmix import draw_cutmix
-from chimeramix_jax.augment.mixup import draw_mixup
 from chimeramix_jax.data import sampling
 from chimeramix_jax.mixing.mixer import Mixer, Parameters
 from chimeramix_jax.models.discriminator import Discriminator
@@ -28,6 +24,7 @@ from chimeramix_jax.training.classification_step import (
     sgd,
     with_statistics,
 )
+from chimeramix_jax.training.classifier_batches import ClassifierBatches
 from chimeramix_jax.training.evaluation import TestSet
 from chimeramix_jax.training.growing import GrowingSides
 from chimeramix_jax.training.measured_classifier import MeasuredClassifier
@@ -35,8 +32,6 @@ from chimeramix_jax.training.networks import build_classifier, update_all_but_he
 from chimeramix_jax.training.schedules import Cosine, advanced
 from chimeramix_jax.training.stage_data import StageData
 from chimeramix_jax.training.unmixed_statistics import UnmixedStatistics
-
-_BALANCED_DRAWS = 2**31  # their address within a step; larger than the numbers of the step's other keys
 
 
 @jax.tree_util.register_dataclass
@@ -76,6 +71,7 @@ class ClassifierStage:
     """Classifier training as the training loop sees it: its data, its initial state, its step and its evaluation.
 
     Attributes:
+        batches: makes what the classifier is shown.
         classifier: measures the states of the training.
     """
 
@@ -106,11 +102,9 @@ class ClassifierStage:
         """
         settings, plan = config.classifier, data.plan
         self.config, self.epochs, self.plan, self.num_classes = config, settings.epochs, plan, num_classes
-        self._augmentation, self._pretrained = data.augmentation, pretrained
-        self._mixer: Mixer | None = None
-        networks: Parameters = {}
-        if mixes:
-            self._mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator)
+        self._pretrained = pretrained
+        mixer, networks = Mixer.of(config, data.augmentation, generator, discriminator) if mixes else (None, {})
+        self.batches = ClassifierBatches(config, data.augmentation, mixer)
         total_steps = self.epochs * plan.steps
         self.inputs = ClassifierInputs.of(settings, data.images, networks, total_steps)
         network: Network = nnx.eval_shape(lambda: build_classifier(config, num_classes, nnx.Rngs(0)))
@@ -156,74 +150,25 @@ class ClassifierStage:
         image_key, dropout_key, blend_key = jax.random.split(key, 3)
 
         # Balance: images of small classes more often, or with more weight.
-        balance, class_weights = self.config.classifier.class_balance, None
-        if balance == "sampling":
-            balance_key = jax.random.fold_in(key, _BALANCED_DRAWS)
-            indices = sampling.balanced_draws(balance_key, inputs.data, len(indices))
-        elif balance == "loss":
-            class_weights = sampling.class_weights(inputs.data)
+        indices, class_weights = self.batches.balanced(key, inputs.data, indices)
 
         # Coin: is the whole batch mixed, or none of it?
-        mixed = self.mixes_batch(shared_key)
+        mixed = self.batches.is_mixed(shared_key)
 
         # Images: mixed with others of their classes, or only augmented; labels stay the same either way.
-        images = self.images(image_key, inputs, indices, mixed)
+        images = self.batches.images(image_key, inputs.data, inputs.networks, indices, mixed)
         labels = inputs.data.labels[indices]
 
         # Growing sides: smaller images at first. Mixup is linear, so blending them afterwards is the same.
         images = images if side is None else geometry.resize_antialiased(images, side)
 
         # Mixup or CutMix, in experiments that use it; unless set otherwise, it leaves a mixed batch alone.
-        augment = self.config.augment
-        blend = self.blend(blend_key, images, example_mask) if augment.mixup or augment.cutmix_probability else None
-        if blend is not None and self._mixer is not None and augment.mixup_of == "unmixed":
-            blend = blend.unless(mixed)
+        blend = self.batches.blend(blend_key, images, example_mask, mixed)
 
         # Loss and update.
         step = self._step.with_arguments(self._optimizer(inputs), inputs.average_decay)
         with computing(self.config.precision):
             return step.update(state, images, labels, dropout_key, example_mask, blend, class_weights)
-
-    def blend(
-        self,
-        key: PRNGKeyArray,
-        images: Float[Array, "batch side side 3"],
-        example_mask: Bool[Array, "batch"] | None = None,
-    ) -> Blend:
-        """Draws how a batch, as the classifier sees it, is combined with other images, by mixup or else by CutMix."""
-        if self.config.augment.mixup:
-            return draw_mixup(key, len(images), example_mask)
-        probability = self.config.augment.cutmix_probability
-        return draw_cutmix(key, len(images), images.shape[1], probability, example_mask)
-
-    def mixes_batch(self, shared_key: PRNGKeyArray) -> Bool[Array, ""]:
-        """Tosses the coin that decides whether a whole batch is mixed; heads has ``config.mixing.probability``.
-
-        The released program tosses a fair coin for each batch. Seeds that train together share the coin, so that a
-        batch that is not mixed costs none of them the encoding and decoding.
-        """
-        probability = 0.0 if self._mixer is None else self.config.mixing.probability
-        if probability in (0.0, 1.0):
-            return jnp.asarray(probability == 1.0)  # a constant, so that XLA compiles only one branch
-        return jax.random.bernoulli(shared_key, probability)
-
-    def images(
-        self,
-        key: PRNGKeyArray,
-        inputs: ClassifierInputs,
-        indices: Int[Array, "batch"],
-        mixed: Bool[Array, ""] | bool,
-    ) -> Float[Array, "batch side side 3"]:
-        """Returns the images to train the classifier on, in [-1, 1]: mixes if ``mixed``, else augmented views."""
-        view_key, mix_key = jax.random.split(key)
-
-        def views() -> Float[Array, "batch side side 3"]:
-            return self._augmentation(view_key, inputs.data, indices).images
-
-        if self._mixer is None:
-            return views()
-        mixes = partial(self._mixer, mix_key, inputs.data, indices, inputs.networks)
-        return jax.lax.cond(mixed, mixes, views)
 
     def initial_state(self, key: PRNGKeyArray) -> State:
         """Draws a classifier, of which pretraining leaves only the head random, and initialises its optimizer."""

@@ -129,7 +129,7 @@ class StepFunctions:
 
 
 @dataclass(frozen=True)
-class Program:
+class StepProgram:
     """The compiled steps at one side.
 
     Attributes:
@@ -174,8 +174,8 @@ class EpochRunner:
         self._order = jax.jit(stage.plan.order)
         self._metrics: dict[str, jax.ShapeDtypeStruct] | None = None
         self._growing = stage.growing if isinstance(stage, GrowingStep) else None
-        self._programs: dict[int | None, Program] = {}
-        self._last_program: Program | None = None
+        self._programs: dict[int | None, StepProgram] = {}
+        self._last_program: StepProgram | None = None
 
     def begin(
         self, state: State, epoch: int, epoch_key: PRNGKeyArray, done: int = 0, sums: Mapping[str, Any] | None = None
@@ -230,14 +230,14 @@ class EpochRunner:
         """Returns the metrics averaged over an epoch, given their sums."""
         return {name: float(value) / self._stage.plan.steps for name, value in sums.items()}
 
-    def program(self, epoch: int, step: int) -> Program:
+    def program(self, epoch: int, step: int) -> StepProgram:
         """Returns the program of a step of an epoch: that of its side."""
         side = None if self._growing is None else self._growing.side(epoch * self._stage.plan.steps + step)
         if side not in self._programs:
             functions = StepFunctions(self._stage, side)
             steps = functions.several_steps if self._loops else functions.first_step
             key = (self._title, self._stage.plan, self._loops, side)
-            self._programs[side] = Program(key, functions, steps, self._execution.compiled(steps, key))
+            self._programs[side] = StepProgram(key, functions, steps, self._execution.compiled(steps, key))
         return self._programs[side]
 
     def _end(self, progress: Progress) -> int:
@@ -247,7 +247,9 @@ class EpochRunner:
         growth = None if self._growing is None else self._growing.next_start(first_of_epoch + progress.steps)
         return end if growth is None else min(end, growth - first_of_epoch)
 
-    def _first_carry(self, state: State, draws: EpochDraws, sums: Mapping[str, Any] | None, program: Program) -> Carry:
+    def _first_carry(
+        self, state: State, draws: EpochDraws, sums: Mapping[str, Any] | None, program: StepProgram
+    ) -> Carry:
         """Returns the carry before the first step to run."""
         if self._metrics is None:
             _, self._metrics = jax.eval_shape(program.functions.step, state, self._inputs, draws, 0, 0)

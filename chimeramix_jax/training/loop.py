@@ -16,6 +16,7 @@ from PIL import Image
 
 from chimeramix_jax.config import config_to_dict
 from chimeramix_jax.errors import NonFiniteError
+from chimeramix_jax.reporting.stage_files import CHECKPOINTS
 from chimeramix_jax.reporting.stage_log import StageLog
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.training import epochs
@@ -141,7 +142,7 @@ def train(
         InputError: no checkpoint is intact.
     """
     log = StageLog(directory, config.logging, config_to_dict(config))
-    with StageCheckpoints(directory / "checkpoints", config.checkpoint.keep) as checkpoints:
+    with StageCheckpoints(directory / CHECKPOINTS, config.checkpoint.keep) as checkpoints:
         training = _Training(stage, log, checkpoints, config, about, title, draw, directory, (member, members), limit)
         return (yield from training.run(execution))
 

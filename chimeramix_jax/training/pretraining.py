@@ -14,7 +14,7 @@ from chimeramix_jax.augment.contrastive import contrastive_views
 from chimeramix_jax.data.sampling import ResidentData
 from chimeramix_jax.models.ensemble import Network
 from chimeramix_jax.models.layers import mean_over_pixels
-from chimeramix_jax.models.projection import Projection
+from chimeramix_jax.models.projection import ProjectionHead
 from chimeramix_jax.runtime.precision import computing
 from chimeramix_jax.training.calls import Metrics, State
 from chimeramix_jax.training.contrastive_loss import contrastive_loss
@@ -64,7 +64,7 @@ class PretrainingStage(PlainStage):
         self.inputs = PretrainingInputs(data.images, _numbers_without_copies(data.images), schedule)
         network, projection = nnx.eval_shape(lambda: self._networks(jax.random.key(0)))
         self._network: nnx.GraphDef[Network] = nnx.graphdef(network)
-        self._projection: nnx.GraphDef[Projection] = nnx.graphdef(projection)
+        self._projection: nnx.GraphDef[ProjectionHead] = nnx.graphdef(projection)
 
     def train_step(
         self,
@@ -111,11 +111,11 @@ class PretrainingStage(PlainStage):
         optimizer = optax.adam(self.inputs.schedule).init(trained)
         return {**trained, "batch_statistics": statistics, "optimizer": optimizer}
 
-    def _networks(self, key: PRNGKeyArray) -> tuple[Network, Projection]:
+    def _networks(self, key: PRNGKeyArray) -> tuple[Network, ProjectionHead]:
         rngs = nnx.Rngs(params=key)
         network = build_classifier(self.config, self._num_classes, rngs)
         channels = network.head.kernel[...].shape[0]
-        return network, Projection(channels, self.config.pretraining.projection_size, rngs=rngs)
+        return network, ProjectionHead(channels, self.config.pretraining.projection_size, rngs=rngs)
 
 
 def _numbers_without_copies(data: ResidentData) -> Int[Array, "examples"]:

@@ -32,7 +32,7 @@ _SEEDS = "seeds"  # the mesh's only axis
 
 
 @dataclass
-class Outcome(Generic[Result]):
+class MemberOutcome(Generic[Result]):
     """How a member ended: its result, or the error that ended it."""
 
     result: Result | None = None
@@ -68,7 +68,7 @@ class Team(Generic[Result]):
         self._devices, self._seeds_per_device = devices, seeds_per_call or automatic
         self._stacked: dict[Hashable, Stacked] = {}
 
-    def run(self, members: Sequence[Callable[[Member], Running[Result]]]) -> list[Outcome[Result]]:
+    def run(self, members: Sequence[Callable[[Member], Running[Result]]]) -> list[MemberOutcome[Result]]:
         """Runs all members until each has ended; returns their outcomes in the same order.
 
         If a member fails or is asked to stop, the others continue. Any other exception, such as a keyboard interrupt,
@@ -76,7 +76,7 @@ class Team(Generic[Result]):
         """
         programs: dict[Hashable, Steps] = {}
         progress = SharedProgress()
-        outcomes: list[Outcome[Result]] = [Outcome() for _ in members]
+        outcomes: list[MemberOutcome[Result]] = [MemberOutcome() for _ in members]
         with contextlib.ExitStack() as stack:
             runs = [stack.enter_context(contextlib.closing(start(Member(programs, progress)))) for start in members]
             answers: dict[int, CompletedCall | Exception | None] = dict.fromkeys(range(len(runs)))
@@ -128,7 +128,7 @@ class Team(Generic[Result]):
 
 
 def _advance(
-    run: Running[Result], answer: CompletedCall | Exception | None, outcome: Outcome[Result]
+    run: Running[Result], answer: CompletedCall | Exception | None, outcome: MemberOutcome[Result]
 ) -> StepCall | None:
     """Hands a run the result or the error of its call; returns its next call, or None when it has ended."""
     try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chimeramix_jax import files
-from chimeramix_jax.report.curves import Tick
 from chimeramix_jax.reporting import web_page
+from chimeramix_jax.reporting.plot_area import PlotArea, Tick
 from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.statistics import percent
 from chimeramix_jax.runs.workdir import Workdir
@@ -20,8 +20,7 @@ from chimeramix_jax.tune.trial import Plan
 PAGE = "search.html"  # in the search's folder
 
 # In SVG units; on a phone, a chart is about this many pixels wide.
-_WIDTH, _HEIGHT = 340, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 330, 12, 180  # of the plotting area
+_AREA = PlotArea(340, 220, left=48, right=330, top=12, bottom=180)
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ def write(ranking: Ranking, space: Space, importance: Mapping[str, float] | None
             slices=slices(ranking, space),
             keys=[dimension.key for dimension in space],
             rows=[_row(record, space, plan) for record in _in_order(ranking)],
-            size=(_WIDTH, _HEIGHT),
-            area=(_LEFT, _RIGHT, _TOP, _BOTTOM),
+            area=_AREA,
         )
     )
     files.write_text(path, content)
@@ -86,10 +84,10 @@ def slices(ranking: Ranking, space: Space) -> list[Slice]:
 
 def _slice(dimension: Dimension, shown: Sequence[TrialRecord], ranking: Ranking, bottom: float, top: float) -> Slice:
     def svg_y(accuracy: float) -> float:
-        return round(_BOTTOM - (accuracy - bottom) / (top - bottom) * (_BOTTOM - _TOP), 1)
+        return _AREA.y((accuracy - bottom) / (top - bottom))
 
     def svg_x(value: object) -> float:
-        return round(_LEFT + _share(dimension, value) * (_RIGHT - _LEFT), 1)
+        return _AREA.x(_share(dimension, value))
 
     marks = [
         Mark(

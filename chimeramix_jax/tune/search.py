@@ -6,9 +6,7 @@ continues it in its directory. If its process was on another machine and cannot 
 repeated as a new one.
 """
 
-import json
 import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +15,9 @@ from typing import Any
 
 import optuna
 from ml_collections import ConfigDict
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chimeramix_jax import config as settings
@@ -30,24 +25,21 @@ from chimeramix_jax import files, stored_format
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.tune import outcome as states
+from chimeramix_jax.tune import sampling
 from chimeramix_jax.tune.claims import Claims
+from chimeramix_jax.tune.journal import ADVICE, damaged, journal_path, refuse_damaged_lines, remove_incomplete_line
 from chimeramix_jax.tune.outcome import TrialRecord
-from chimeramix_jax.tune.space import Dimension, Range, Space, Value
+from chimeramix_jax.tune.space import Space, Value
 from chimeramix_jax.tune.trial import End, Outcome
 
-JOURNAL, ABOUT, CLAIMS = "search.log", "search.json", "claims"  # in the search's folder
+ABOUT, CLAIMS = "search.json", "claims"  # in the search's folder
 
 EXAMPLES, SECONDS, PROBLEM, DIVERGED, GIVEN_UP = "examples", "seconds", "problem", "diverged", "given_up"  # of a trial
 
 FEWEST_FOR_IMPORTANCE = 4  # finished trials; with fewer there is nothing to see
 
-_ADVICE = "; restore the file from a backup, or choose another --workdir"
-
 _NAME = "search"  # of the study in the journal
 _NEXT = "next"  # the claim of the process that chooses the next trial
-
-# Per cent of the training after which a trial is stopped unless it is in the better half of those that came so far.
-_FIRST_RUNG, _LAST = 25, 100
 
 
 @dataclass(frozen=True)
@@ -77,14 +69,14 @@ class Search:
         """
         Workdir(self.folder).refuse_among_photos(self._config)
         path = self.folder / ABOUT
-        stored = stored_format.read(path, _ADVICE)
+        stored = stored_format.read(path, ADVICE)
         if stored is None:
             if self.folder.exists() and (not self.folder.is_dir() or files.names_in(self.folder) - {CLAIMS}):
                 raise InputError(f"--workdir={self.folder}: is not empty and not a search; choose another folder")
             return
         for key in ("config", "space", "data"):
             if not isinstance(stored.get(key), Mapping):
-                raise InputError(f"{path}: has no {key}, which must be a JSON object{_ADVICE}")
+                raise InputError(f"{path}: has no {key}, which must be a JSON object{ADVICE}")
         about = self._about(source, data)
         differing = settings.differences(settings.from_dict(stored["config"], path), about["config"])
         differing += [
@@ -99,7 +91,7 @@ class Search:
                 f"--workdir={self.folder}: holds another search ({settings.shortened(differing)}); "
                 "choose another folder"
             )
-        _refuse_damaged_lines(_journal(self.folder))
+        refuse_damaged_lines(journal_path(self.folder))
 
     def begin(self, source: str, data: Mapping[str, str]) -> None:
         """Creates the search, or joins it; raises InputError if the folder holds something else."""
@@ -107,11 +99,11 @@ class Search:
             self.check(source, data)
             if not (self.folder / ABOUT).exists():
                 files.write_json(self.folder / ABOUT, stored_format.marked(self._about(source, data)))
-            _remove_incomplete_line(_journal(self.folder))
+            remove_incomplete_line(journal_path(self.folder))
             try:
                 is_new = not self._study.get_trials(deepcopy=False)
             except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-                raise _damaged(_journal(self.folder), f"{type(error).__name__}: {error}") from None
+                raise damaged(journal_path(self.folder), f"{type(error).__name__}: {error}") from None
             if is_new:
                 self._try_own_settings_first()
 
@@ -170,7 +162,8 @@ class Search:
         trial = self._study.get_trials(deepcopy=False)[started.number]
         if GIVEN_UP in trial.user_attrs:
             return True
-        if percent >= _LAST or percent in trial.intermediate_values:  # reported before the trial was interrupted
+        # An accuracy that is there already was reported before the trial was interrupted.
+        if percent >= sampling.COMPLETE or percent in trial.intermediate_values:
             return False
         try:
             started.trial.report(accuracy, percent)
@@ -209,7 +202,7 @@ class Search:
 
     @cached_property
     def _storage(self) -> JournalStorage:
-        return JournalStorage(JournalFileBackend(_journal(self.folder)))
+        return JournalStorage(JournalFileBackend(journal_path(self.folder)))
 
     @cached_property
     def _study(self) -> optuna.Study:
@@ -217,8 +210,8 @@ class Search:
         return optuna.create_study(
             storage=self._storage,
             study_name=_NAME,
-            sampler=_sampler(self._sampler, self._config.seed),
-            pruner=_pruner(self._pruner),
+            sampler=sampling.sampler(self._sampler, self._config.seed),
+            pruner=sampling.pruner(self._pruner),
             direction="maximize",
             load_if_exists=True,
         )
@@ -236,7 +229,7 @@ class Search:
 
     def _started(self, trial: Trial) -> Started:
         """Draws the settings of a trial, as far as they have not been drawn before."""
-        drawn = {dimension.key: _drawn(trial, dimension) for dimension in self.space}
+        drawn = {dimension.key: sampling.drawn(trial, dimension) for dimension in self.space}
         return Started(trial.number, values_of(self.space, drawn), trial)
 
     def _repeat(self, lost: FrozenTrial) -> None:
@@ -275,98 +268,5 @@ def _record(trial: FrozenTrial, space: Space) -> TrialRecord:
     )
 
 
-class _SamplerOfTrials(BaseSampler):
-    """A sampler whose random numbers depend on the seed and the number of the trial only.
-
-    So a search that was interrupted continues as if it had not been, and processes that share it do not draw the same.
-    """
-
-    def __init__(self, make: type[TPESampler] | type[RandomSampler], seed: int):
-        self._make, self._seed = make, seed
-        self._number, self._sampler = -1, make(seed=0)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
-
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
-        if trial.number != self._number:
-            self._number = trial.number
-            self._sampler = self._make(seed=(self._seed * 1_000_003 + trial.number) % 2**32)
-        return self._sampler
-
-
-SAMPLERS: Mapping[str, type[TPESampler] | type[RandomSampler]] = {"tpe": TPESampler, "random": RandomSampler}
-
-
-def _sampler(name: str, seed: int) -> BaseSampler:
-    return _SamplerOfTrials(SAMPLERS[name], seed)
-
-
-def _pruner(name: str) -> BasePruner:
-    if name == "halving":
-        return SuccessiveHalvingPruner(min_resource=_FIRST_RUNG, reduction_factor=2)
-    if name == "hyperband":
-        return HyperbandPruner(min_resource=_FIRST_RUNG, max_resource=_LAST, reduction_factor=2)
-    return NopPruner()
-
-
-def _drawn(trial: Trial, dimension: Dimension) -> Value:
-    """Draws a setting of a trial; returns what was drawn before, if anything was."""
-    if not isinstance(dimension, Range):
-        chosen = trial.suggest_categorical(dimension.key, dimension.values)
-        assert chosen is not None
-        return chosen
-    if dimension.whole:
-        return trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.logarithmic)
-    return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.logarithmic)
-
-
 def _claim(number: int) -> str:
     return f"trial-{number}"
-
-
-def _journal(folder: Path) -> str:
-    """Returns the full path of the journal: Optuna's lock is a link to it, which would dangle with a relative one."""
-    return str((folder / JOURNAL).absolute())
-
-
-def _refuse_damaged_lines(journal: str) -> None:
-    """Raises InputError, with file and line, for a line of the journal that Optuna has not written."""
-    if not os.path.exists(journal):
-        return
-    *lines, _ = Path(journal).read_bytes().split(b"\n")  # the last one may be incomplete
-    for number, line in enumerate(lines, start=1):
-        try:
-            written = "op_code" in json.loads(line)
-        except (ValueError, TypeError):
-            written = False
-        if not written:
-            raise _damaged(journal, f"line {number}: {line[:60]!r} is not an entry of Optuna's journal")
-
-
-def _damaged(journal: str, problem: str) -> InputError:
-    return InputError(f"{journal}: cannot be read: {problem}{_ADVICE}")
-
-
-def _remove_incomplete_line(journal: str) -> None:
-    """Removes what a process that was killed, or a full disk, left at the end of the journal."""
-    if not os.path.exists(journal):
-        return
-    lock = JournalFileSymlinkLock(journal)
-    lock.acquire()
-    try:
-        with open(journal, "rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
-    finally:
-        lock.release()

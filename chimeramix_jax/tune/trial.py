@@ -21,6 +21,7 @@ from chimeramix_jax.config.comparing import belongs
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting import metrics
 from chimeramix_jax.reporting.splits import is_measured
+from chimeramix_jax.reporting.stage_files import METRICS
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
@@ -258,7 +259,7 @@ class _Early:
     """Reports a run's accuracies as it goes, and says when to stop it."""
 
     def __init__(self, folder: Path, epochs: int, report: Report):
-        self._path = Workdir(folder).classifier / "metrics.jsonl"
+        self._path = Workdir(folder).classifier / METRICS
         self._epochs, self._report = epochs, report
         self._size, self._last = 0, 0
         self.stopped = False

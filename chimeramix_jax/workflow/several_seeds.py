@@ -18,7 +18,7 @@ from chimeramix_jax.runs.run import Run
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices
-from chimeramix_jax.training.team import Outcome, Team
+from chimeramix_jax.training.team import MemberOutcome, Team
 from chimeramix_jax.workflow.completion import completed_with_report
 
 
@@ -109,10 +109,10 @@ def _prepared(requests: Sequence[Request], stack: contextlib.ExitStack) -> tuple
     return runs, list(refused.values())
 
 
-def _completed(runs: Sequence[Run]) -> list[Outcome[dict[str, Any]]]:
+def _completed(runs: Sequence[Run]) -> list[MemberOutcome[dict[str, Any]]]:
     """Completes the runs; a single run is spread over all devices."""
     if len(runs) == 1:
-        return [Outcome(drive(completed_with_report(runs[0])))]
+        return [MemberOutcome(drive(completed_with_report(runs[0])))]
     config = runs[0].config
     for run in runs:
         run.seeds_together = len(runs)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from chimeramix_jax.auto import halving
-from chimeramix_jax.auto.choice import Candidates, choose
+from chimeramix_jax.auto.candidates import Candidates
+from chimeramix_jax.auto.choice import choose
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Record, Tried

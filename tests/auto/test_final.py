@@ -16,9 +16,9 @@ from photos import write_photo, write_photos
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import final, menu, trials
+from chimeramix_jax.auto import final, menu, stored_choice, trials
 from chimeramix_jax.auto.halving import Cost, Schedule
-from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.auto.trials import FoldTrials
 from chimeramix_jax.config import config_to_dict, from_json, load
 from chimeramix_jax.data import load_few_shot
@@ -119,21 +119,21 @@ def test_a_choice_is_not_made_in_the_directory_of_another_run_or_choice(settings
 def test_a_choice_of_a_version_with_fewer_settings_continues(settings, tmp_path):
     stored = config_to_dict(settings())
     del stored["dataset"]["fit"]
-    record = final._own_record(Record(stored), settings(), Workdir(tmp_path))
+    record = stored_choice.own_record(Record(stored), settings(), Workdir(tmp_path))
     assert record.requested == config_to_dict(settings())
     stored["dataset"]["fit"] = "pad"
     with pytest.raises(InputError, match=r"holds a run with other settings \(dataset\.fit: 'pad' stored, 'crop' req"):
-        final._own_record(Record(stored), settings(), Workdir(tmp_path))
+        stored_choice.own_record(Record(stored), settings(), Workdir(tmp_path))
 
 
 def test_a_choice_is_continued_in_the_precision_that_it_was_begun_in(settings, tmp_path):
     requested = config_to_dict(settings())
     with pytest.raises(InputError, match=r"the choice was begun in bfloat16, but .* --config\.precision=bfloat16"):
-        final._own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
+        stored_choice.own_record(Record(requested, precision="bfloat16"), settings(), Workdir(tmp_path))
     as_resolved = settings(precision="float32")
-    continued = final._own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
+    continued = stored_choice.own_record(Record(requested, precision="float32"), as_resolved, Workdir(tmp_path))
     assert continued.requested == requested
-    assert final._own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
+    assert stored_choice.own_record(None, as_resolved, Workdir(tmp_path)).precision == "float32"
 
 
 def interrupted(*arguments):
@@ -167,7 +167,7 @@ def test_a_choice_is_not_continued_on_other_photos(photo_settings, tmp_path, mon
     trial.path.mkdir(parents=True)
     trial.claim_data(load_few_shot(config.dataset, None, config.seed, 2, 1).identity)
     record = Record.read(Workdir(run))
-    record.rungs = [Comparison(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
+    record.rungs = [RungRecord(1.0, 2, 9.0, {}, [Tried("baseline", 1, "auto/rung-1/fold-1-of-2/baseline", 1, [], [])])]
     record.write(Workdir(run))
     assert_only_the_same_photos_continue()
 
@@ -235,7 +235,7 @@ def chosen_by_folds(config, run):
         tried.append(Tried("baseline", fold, place, 1.0, [0], [0]))
     for of_run in (run, *(run / fold.workdir for fold in tried)):
         stored_settings.change(of_run, lambda stored: stored["augment"].update(horizontal_flip=True))
-    rung = Comparison(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
+    rung = RungRecord(1.0, 2, 9.0, {"baseline": Schedule(0, 5)}, tried, ["baseline"])
     cost = Cost(1.0, 1.0, 0.0, 1.0)
     chosen = Record(config_to_dict(config), 9.0, {"baseline": cost}, [rung], "baseline", 0.5, 0.0, Schedule(0, 5))
     chosen.write(Workdir(run))

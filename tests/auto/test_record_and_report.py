@@ -8,7 +8,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import report
 from chimeramix_jax.auto import menu
 from chimeramix_jax.auto.halving import Schedule, minutes_in_words
-from chimeramix_jax.auto.record import Comparison, Record, Tried
+from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.command_line import actions, device_settings, main_command
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
@@ -25,7 +25,7 @@ def record():
 
     runs = [tried("plain", 1, 3), tried("mixed", 1, 4), tried("plain", 2, 4), tried("mixed", 2, 2)]
     schedules = {"plain": Schedule(0, 12), "mixed": Schedule(5, 7)}
-    rung = Comparison(90.0, 2, 600.0, schedules, runs, ["plain"])
+    rung = RungRecord(90.0, 2, 600.0, schedules, runs, ["plain"])
     return Record({"minutes": 10}, 500.0, {}, [rung], "plain", 0.7, 0.034, Schedule(0, 99))
 
 

@@ -2,8 +2,8 @@ import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.auto import sides
+from chimeramix_jax.auto.final_cost import evaluation_seconds
 from chimeramix_jax.auto.halving import Cost, Schedule
-from chimeramix_jax.auto.trials import evaluation_seconds
 from chimeramix_jax.errors import InputError
 
 COST = Cost(compiling=10.0, setup=5.0, generator_epoch=0.0, classifier_epoch=2.0)

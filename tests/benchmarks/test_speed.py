@@ -45,7 +45,7 @@ def test_the_next_epoch_of_our_side_mixes_its_share_and_is_found_before_the_roun
     for _ in range(3):
         ours.prepare()
         epochs.append(ours._epoch)
-        mixed = [bool(ours._stage.mixes_batch(shared_key(epochs[-1], step))) for step in range(ours.steps)]
+        mixed = [bool(ours._stage.batches.is_mixed(shared_key(epochs[-1], step))) for step in range(ours.steps)]
         assert sum(mixed) == 1
     assert epochs == sorted({*epochs})
     assert steps_done(ours) == {0}

@@ -80,12 +80,14 @@ def make_stage(config: ConfigDict, dataset) -> ClassifierStage:
 def shown(stage: ClassifierStage, seed: int = 0, mixed: bool = True):
     """Returns the classifier's input for every training image, in a batch that is mixed if the experiment mixes."""
     indices = jnp.arange(len(stage.inputs.data.labels))
-    return np.asarray(compiled_images(stage)(jax.random.key(seed), stage.inputs, indices, mixed))
+    return np.asarray(
+        compiled_images(stage)(jax.random.key(seed), stage.inputs.data, stage.inputs.networks, indices, mixed)
+    )
 
 
 @functools.cache
 def compiled_images(stage: ClassifierStage):
-    return jax.jit(stage.images)
+    return jax.jit(stage.batches.images)
 
 
 def test_the_study_has_fourteen_experiments():
@@ -124,7 +126,7 @@ def test_every_experiment_trains_and_its_loss_falls(experiment, dataset, data_di
     for number in range(30):
         image_key, mixup_key = jax.random.split(jax.random.key(number))
         mixup = draw_mixup(mixup_key, len(labels)) if config.augment.mixup else None
-        shown = images(image_key, stage.inputs, indices, number % 2 == 0)
+        shown = images(image_key, stage.inputs.data, stage.inputs.networks, indices, number % 2 == 0)
         state, metrics = update(state, shown, labels, None, None, mixup)
         losses.append(float(metrics["loss"]))
     assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 0.05
@@ -169,7 +171,7 @@ def test_direct_mixing_happens_at_the_generators_side_and_is_resized_back(datase
     config = load("chimeramix_grid_direct", data_dir, **{"generator.image_side": 2 * SIDE})
     stage = make_stage(config, dataset)
     indices, data = jnp.arange(len(dataset.train.labels)), stage.inputs.data
-    mixes = jax.jit(stage._mixer.mix)(jax.random.key(0), data, indices, {})
+    mixes = jax.jit(stage.batches.mixer.mix)(jax.random.key(0), data, indices, {})
     assert mixes.partition.shape[2:4] == (2 * SIDE, 2 * SIDE)
     # Without crop and mirroring the sources are the images, so the mix can be recomputed from them.
     sources = geometry.normalize(data.images[mixes.sources])
@@ -227,7 +229,7 @@ def test_segments_follow_the_images_through_a_policy(dataset, data_dir):
     stage = make_stage(config, dataset)
     data = stage.inputs.data
     marked = to_device(np.asarray(data.images), dataset.train.labels, 10, np.asarray(data.images[..., 0]))
-    augmented = jax.jit(stage._augmentation)(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
+    augmented = jax.jit(stage.batches.augmentation)(jax.random.key(0), marked, jnp.arange(len(dataset.train.labels)))
     levels = np.round((np.asarray(augmented.images)[..., 0] + 1) * 127.5)
     same = np.where(augmented.segments == marked.segment_labels - 1, 0, augmented.segments) == levels
     moved = np.mean(same, axis=(1, 2))

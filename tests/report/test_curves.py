@@ -42,9 +42,9 @@ def test_ticks_are_round_numbers():
 def test_a_line_runs_from_the_first_epoch_to_the_last_within_the_axes():
     [line] = chart("loss", "nats", [Series("training", [(1, 0.0), (2, 0.5), (4, 1.0)])]).lines
     (first_x, first_y), _, (last_x, last_y) = line.marks
-    assert (first_y, last_y) == (curves.BOTTOM, curves.TOP)
-    assert last_x == curves.RIGHT
-    assert first_x == pytest.approx(curves.LEFT + (curves.RIGHT - curves.LEFT) / 4, abs=0.1)
+    assert (first_y, last_y) == (curves.AREA.bottom, curves.AREA.top)
+    assert last_x == curves.AREA.right
+    assert first_x == pytest.approx(curves.AREA.left + (curves.AREA.right - curves.AREA.left) / 4, abs=0.1)
     assert line.path == "M" + "L".join(f"{x:g},{y:g}" for x, y in line.marks)
 
 

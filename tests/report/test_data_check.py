@@ -4,7 +4,7 @@ import pytest
 
 from chimeramix_jax import files, report
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.report.data_check import MOST_GROUPS, ClassRow, data_section
+from chimeramix_jax.report.data_check import MOST_GROUPS, ClassCounts, data_section
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.stored_format import marked
 from tests.report import finished_run
@@ -54,7 +54,7 @@ def workdir(tmp_path):
 def test_the_worst_copies_come_first_and_numbers_say_what_is_left_out(workdir):
     section = data_section(workdir)
     assert section.splits == ("training", "test")
-    assert section.classes == [ClassRow("cat", (5, 3), 0.25), ClassRow("dog", (20, 3), 1.0)]
+    assert section.classes == [ClassCounts("cat", (5, 3), 0.25), ClassCounts("dog", (20, 3), 1.0)]
     exact, near = section.copies
     assert [row.classes for row in exact.rows] == [("cat", "dog"), ("cat",)]
     assert near.rows[0].across_the_split and len(near.rows[0].files) == 6 and near.rows[0].more == 3

@@ -74,10 +74,10 @@ def test_points_lie_on_the_diagonal_if_the_model_is_as_right_as_it_says():
     )
     ((small, large),) = [line.dots for line in content.lines]
     for dot in (small, large):
-        assert dot.x - reliability.LEFT == pytest.approx(reliability.BOTTOM - dot.y, abs=0.11)
+        assert dot.x - reliability.AREA.left == pytest.approx(reliability.AREA.bottom - dot.y, abs=0.11)
         assert dot.high < dot.y <= dot.low
     assert small.radius < large.radius
-    assert reliability.RIGHT - reliability.LEFT == reliability.BOTTOM - reliability.TOP
+    assert reliability.AREA.right - reliability.AREA.left == reliability.AREA.bottom - reliability.AREA.top
 
 
 def test_results_that_lack_something_are_named():

@@ -10,7 +10,7 @@ NAMES = ("a", "b", "c", "d", "e")
 
 
 def measured(right, examples=20):
-    return verdict.Measured.of(
+    return verdict.MeasuredAccuracy.of(
         "mix", {"top1": right / examples, "macro_accuracy": 0.5, "loss": 1.0, "examples": examples}, 5
     )
 
@@ -81,7 +81,7 @@ def test_classes_of_different_sizes_are_compared_with_always_answering_the_large
 
 def of_folds(**changes):
     folds = {"top1": 0.5, "expected_accuracy": 0.5, "macro_accuracy": 0.5, "loss": 1.0, "examples": 20, "repeats": 1}
-    return verdict.Measured.of("mix", folds | {"optimism": 0.0} | changes, 5)
+    return verdict.MeasuredAccuracy.of("mix", folds | {"optimism": 0.0} | changes, 5)
 
 
 def test_folds_are_judged_by_their_expected_accuracy_and_repeats_do_not_count_images_twice():

@@ -1,18 +1,13 @@
 import json
 
 import pytest
-from PIL import Image
 
 from chimeramix_jax import config as settings
 from chimeramix_jax import files
-from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.summary.plan import read_plan
-from chimeramix_jax.sweep import plan, slurm
+from chimeramix_jax.sweep import slurm, status
 from chimeramix_jax.sweep.plan import State, jobs_of
 from chimeramix_jax.sweep.processes import ERROR
-from chimeramix_jax.sweep.selection import select
 
 GRIDS = "chimeramix_grid,chimeramix_grid_autoaugment"
 
@@ -95,7 +90,7 @@ def test_a_job_of_several_seeds_runs_the_unfinished_ones(runs, finish):
     assert job.state(retry=False, queued=[new.name]) == State.QUEUED
     assert job.task.workdirs == (new.workdir, other.workdir)
     assert "--config.seeds=1,2" in job.task.arguments
-    assert "5     1       0       0      2" in plan.table({job: State.TO_DO})
+    assert "5     1       0       0      2" in status.table({job: State.TO_DO})
 
 
 def test_a_seed_that_failed_does_not_keep_the_other_seeds_from_being_run(runs, finish):
@@ -108,7 +103,7 @@ def test_a_seed_that_failed_does_not_keep_the_other_seeds_from_being_run(runs, f
     assert [job.state(retry=True) for job in jobs] == [State.TO_DO, State.TO_DO]
     assert jobs[0].task.workdirs == (new.workdir,)
     states = {job: job.state(retry=False) for job in jobs}
-    assert plan.failure_lines(states) == [f"failed: {failed.name}: ValueError: no"]
+    assert status.failure_lines(states) == [f"failed: {failed.name}: ValueError: no"]
 
 
 def test_a_generator_that_failed_blocks_the_classifiers_of_its_seed_only(runs, finish):
@@ -125,7 +120,7 @@ def test_a_generator_that_failed_blocks_the_classifiers_of_its_seed_only(runs, f
         *[("classifier", [0, 1], State.TO_DO), ("classifier", [2], State.TO_DO)] * 2,
     ]
     assert [job.blocked_by(states) for job in jobs[2:]] == [None, jobs[1]] * 2
-    assert plan.failure_lines(states) == [f"failed: {seed(2)} (generator): ValueError: no (2 runs wait for it)"]
+    assert status.failure_lines(states) == [f"failed: {seed(2)} (generator): ValueError: no (2 runs wait for it)"]
 
 
 def test_runs_with_folds_have_a_job_for_each_seed_and_generators_of_their_own(runs):
@@ -163,7 +158,7 @@ def test_a_run_without_an_accuracy_in_its_results_is_not_done(runs, states, fini
     finish(run)
     (run.workdir / "results.json").write_text(content)
     assert list(states(selected).values()) == [State.TO_DO]
-    assert "unknown" in plan.table(dict.fromkeys(jobs_of(selected), State.TO_DO))
+    assert "unknown" in status.table(dict.fromkeys(jobs_of(selected), State.TO_DO))
 
 
 @pytest.mark.parametrize("seconds", ['"long"', '{"classifier": null}', "{}", "null"])
@@ -173,7 +168,7 @@ def test_a_run_with_an_accuracy_is_done_whatever_is_known_of_its_time(runs, stat
     finish(run)
     (run.workdir / "results.json").write_text(f'{{"{split}": {{"top1": 1}}, "seconds": {seconds}}}')
     assert list(states(selected).values()) == [State.DONE]
-    assert "unknown" in plan.table(dict.fromkeys(jobs_of(selected), State.DONE))
+    assert "unknown" in status.table(dict.fromkeys(jobs_of(selected), State.DONE))
 
 
 def test_a_run_that_was_killed_before_its_report_is_not_done(runs, states, finish):
@@ -225,140 +220,6 @@ def test_an_error_belongs_to_the_generator_until_the_generator_is_finished(runs,
     assert list(states(selected).values()) == [State.FAILED, State.TO_DO]
     finish(run, generator=True)
     assert list(states(selected).values()) == [State.DONE, State.FAILED]
-
-
-def test_failures_are_listed_with_their_last_error_and_waiting_runs(runs):
-    selected = runs(GRIDS)
-    selected[0].workdir.mkdir(parents=True)
-    (selected[0].workdir / ERROR).write_text("Traceback\nValueError: no\n\n")
-    states = {job: job.state(retry=False) for job in jobs_of(selected)}
-    assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (2 runs wait for it)"]
-    states = {job: job.state(retry=False) for job in jobs_of(selected[:1])}
-    assert plan.failure_lines(states) == [f"failed: {seed(0)} (generator): ValueError: no (1 run waits for it)"]
-
-
-def test_the_table_shows_states_and_only_measured_times(runs, finish):
-    selected = runs("chimeramix_grid,baseline", seeds="0:3")
-    finish(selected[0], seconds=90.0, generator_seconds=600.0)
-    text = plan.table({job: job.state(retry=False) for job in jobs_of(selected)})
-    grid, generator, baseline = (
-        next(line.split() for line in text.splitlines() if f" {title} " in line)
-        for title in ("chimeramix_grid", "generator (grid)", "baseline")
-    )
-    assert grid[2:] == ["5", "1", "0", "0", "2", "1m", "30s"]
-    assert generator[-2:] == ["10m", "00s"]
-    assert baseline[2:] == ["5", "0", "0", "0", "3", "unknown"]
-    assert text.endswith("expected time for 4 jobs, one at a time: 23m 00s; unknown time for 3 jobs")
-
-
-def test_summaries_can_read_the_plan_file_and_it_keeps_earlier_runs(runs, tmp_path):
-    folder = tmp_path / "sweep"
-    plan.write(folder, runs("baseline", seeds="0:2"))
-    plan.write(folder, runs("baseline", images="10,all", seeds="1"))
-    addresses = [(run.workdir.name, run.address.images_per_class, run.address.seed) for run in read_plan(folder)]
-    assert addresses == [
-        ("digits-baseline-5-per-class-seed-0", 5, 0),
-        ("digits-baseline-5-per-class-seed-1", 5, 1),
-        ("digits-baseline-10-per-class-seed-1", 10, 1),
-        ("digits-baseline-all-per-class-seed-1", None, 1),
-    ]
-
-
-def test_a_new_folder_and_the_folder_of_the_same_sweep_are_accepted(runs, tmp_path):
-    selected = runs()
-    plan.check_folder(tmp_path / "sweep", selected)
-    plan.write(tmp_path / "sweep", selected)
-    plan.check_folder(tmp_path / "sweep", selected)
-
-
-def test_a_folder_with_other_files_is_rejected(runs, tmp_path):
-    selected = runs()
-    selected[0].workdir.mkdir(parents=True)
-    (tmp_path / "sweep" / "thesis.tex").touch()
-    with pytest.raises(InputError, match="is not empty and not a sweep"):
-        plan.check_folder(tmp_path / "sweep", selected)
-    plan.write(tmp_path / "sweep", selected)
-    (selected[0].workdir / "thesis.tex").touch()
-    with pytest.raises(InputError, match=rf"{seed(0)} is not empty and not a run"):
-        plan.check_folder(tmp_path / "sweep", selected)
-
-
-def test_what_a_killed_start_leaves_does_not_make_a_folder_another_ones(runs, tmp_path):
-    selected = runs()
-    run = selected[0].workdir
-    for unfinished in (
-        tmp_path / "sweep" / ".sweep.json.0123456789abcdef.part",
-        run / ".config.json.0123456789abcdef.part",
-    ):
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.touch()
-    (run / "extensions").mkdir()
-    (run / "folds" / "fold-1-of-3").mkdir(parents=True)
-    run.rename(tmp_path / "run")
-    plan.check_folder(tmp_path / "sweep", selected)
-    plan.write(tmp_path / "sweep", selected)
-    (tmp_path / "run").rename(run)
-    plan.check_folder(tmp_path / "sweep", selected)
-
-
-def test_a_file_instead_of_the_folder_is_rejected(runs, tmp_path):
-    (tmp_path / "sweep").touch()
-    with pytest.raises(InputError, match="is not a folder"):
-        plan.check_folder(tmp_path / "sweep", runs())
-
-
-def test_a_run_with_different_settings_is_rejected_with_the_difference(runs, tmp_path, finish):
-    (run,) = runs("baseline", overrides=["--config.classifier.epochs=7"])
-    (requested,) = runs("baseline")
-    plan.write(tmp_path / "sweep", [run])
-    finish(run)
-    run.workdir.rename(requested.workdir)
-    expected = r"a run with different settings \(classifier.epochs: 7 stored, 20 requested\)"
-    with pytest.raises(InputError, match=expected):
-        plan.check_folder(tmp_path / "sweep", [requested])
-
-
-def test_runs_on_an_image_folder_that_has_changed_are_rejected(runs, tmp_path, finish):
-    for number in range(12):
-        path = tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), 9 * number).save(path)
-    overrides = [f"--config.dataset.directory={tmp_path / 'photos'}", f"--config.dataset.data_dir={tmp_path / 'tfds'}"]
-    (run,) = runs("baseline", images="2", datasets="image_folder", overrides=overrides)
-    plan.write(tmp_path / "sweep", [run])
-    finish(run)
-    config = run.config
-    identity = load_few_shot(config.dataset, config.max_labels_per_class, config.seed).identity
-    Workdir(run.workdir).claim_data(identity)
-    plan.check_folder(tmp_path / "sweep", [run])
-    for name in ("cat", "dog"):
-        Image.new("L", (8, 8), 200 + len(name)).save(tmp_path / "photos" / name / "0-new.png")
-        Image.new("L", (8, 8), 220 + len(name)).save(tmp_path / "photos" / name / "0-newer.png")
-    Image.new("L", (8, 8), 255).save(tmp_path / "photos" / "cat" / "1.png")
-    with pytest.raises(InputError, match=r"a run on different data \(.*new image"):
-        plan.check_folder(tmp_path / "sweep", [run])
-
-
-def test_a_sweep_in_the_folder_of_its_photos_is_rejected(runs, tmp_path):
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-    overrides = [f"--config.dataset.directory={tmp_path}"]
-    selected = runs("baseline", datasets="image_folder", overrides=overrides)
-    with pytest.raises(InputError, match=f"^--workdir=.*: lies in the folder of photos {tmp_path},"):
-        plan.check_folder(tmp_path / "sweep", selected)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cat", "dog"]
-
-
-def test_a_folder_with_the_place_of_a_seed_is_rejected(tmp_path):
-    folder = tmp_path / "{seed}" / "sweep"
-    with pytest.raises(InputError, match=r"contains \{seed\}, which stands for the seed"):
-        plan.check_folder(folder, select(folder, "digits", "baseline", "5", "0,1"))
-
-
-def test_a_folder_inside_that_of_another_sweep_is_rejected(runs, tmp_path):
-    (tmp_path / "sweep.json").write_text(json.dumps({"runs": []}))
-    with pytest.raises(InputError, match="the folder of another sweep"):
-        plan.check_folder(tmp_path / "sweep", runs())
 
 
 def test_a_folder_with_jobs_of_slurm_is_refused_in_a_line_where_there_is_no_slurm(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep import ray_cluster
 from chimeramix_jax.sweep.processes import Task, last_error
-from chimeramix_jax.sweep.ray_cluster import RayWorker, Resources
+from chimeramix_jax.sweep.ray_cluster import RayResources, RayWorker
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -32,7 +32,7 @@ def submitted(monkeypatch, tmp_path):
         if result is not None:
             results.append(result)
         remote = SimpleNamespace(remote=lambda request: request)
-        worker = RayWorker(remote, tmp_path / "sweep", Resources(None, None, None))
+        worker = RayWorker(remote, tmp_path / "sweep", RayResources(None, None, None))
         return worker.start(Task(("--stage=all",), (tmp_path / "sweep" / "run",), "all"))
 
     return submit
@@ -80,17 +80,18 @@ def test_a_run_whose_files_never_come_has_failed(submitted, tmp_path):
 
 def test_runs_fit_by_whatever_is_scarcest():
     node = {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0, "memory": 20.0 * 2**30}}
-    assert Resources(None, None, None).fit(node) == 8
-    assert Resources(3, None, None).fit(node) == 2
-    assert Resources(None, 1, 16).fit(node) == 1
-    assert Resources(None, 4, None).fit(node) == 0
-    assert Resources(1, None, None).fit(node | {"Alive": False}) == 0
-    assert (Resources(None, 1, None).cores, Resources(None, None, None).cores, Resources(2, 1, None).cores) == (
+    assert RayResources(None, None, None).fit(node) == 8
+    assert RayResources(3, None, None).fit(node) == 2
+    assert RayResources(None, 1, 16).fit(node) == 1
+    assert RayResources(None, 4, None).fit(node) == 0
+    assert RayResources(1, None, None).fit(node | {"Alive": False}) == 0
+    resources = RayResources(None, 1, None), RayResources(None, None, None), RayResources(2, 1, None)
+    assert tuple(each.cores for each in resources) == (
         None,
         1,
         2,
     )
-    assert str(Resources(None, 4, 16)) == "--ray_gpus=4 --ray_memory_gb=16"
+    assert str(RayResources(None, 4, 16)) == "--ray_gpus=4 --ray_memory_gb=16"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import ROOT
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.sweep import lease, processes, ray_task
 from chimeramix_jax.sweep.processes import Task
-from chimeramix_jax.sweep.ray_task import Request, carry_out, lease_of
+from chimeramix_jax.sweep.ray_task import RayRequest, carry_out, lease_of
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def request_for(tmp_path):
     def made(code, environment=os.environ, cores=None, gpus=0, folder=None):
         task = Task((code,), (Path("sweep") / "run",), "all")
         folder = folder or tmp_path / "sweep"
-        return Request(task, "mine", folder, tmp_path, dict(environment), cores, gpus)
+        return RayRequest(task, "mine", folder, tmp_path, dict(environment), cores, gpus)
 
     return made
 

@@ -110,7 +110,8 @@ def test_several_steps_per_call_train_as_single_steps_do():
 def updates_of(stage, indices):
     """The arguments of ``update`` in 200 steps on the images at ``indices``."""
     stage._step = Recorder()
-    stage.images = lambda key, inputs, indices, mixed: indices
+    stage.batches.images = lambda key, data, networks, indices, mixed: indices
+    stage.batches.blend = lambda *_: None
     for number in range(200):
         key = jax.random.key(number)
         stage.train_step({}, stage.inputs, indices, None, key, key)

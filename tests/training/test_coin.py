@@ -91,14 +91,14 @@ def test_shared_draws_use_none_of_the_first_seeds_own_keys():
 def test_batches_are_mixed_with_the_configured_probability(probability):
     stage = classifier_stage(**{"mixing.probability": probability})
     keys = jax.random.split(jax.random.key(0), 4000)
-    share = np.mean(jax.vmap(stage.mixes_batch)(keys))
+    share = np.mean(jax.vmap(stage.batches.is_mixed)(keys))
     assert share == pytest.approx(probability, abs=4 * np.sqrt(probability * (1 - probability) / 4000))
 
 
 def test_every_batch_is_mixed_with_probability_one_and_none_in_the_baseline():
     keys = jax.random.split(jax.random.key(0), 100)
-    assert all(map(classifier_stage(**{"mixing.probability": 1.0}).mixes_batch, keys))
-    assert not any(map(classifier_stage("baseline").mixes_batch, keys))
+    assert all(map(classifier_stage(**{"mixing.probability": 1.0}).batches.is_mixed, keys))
+    assert not any(map(classifier_stage("baseline").batches.is_mixed, keys))
 
 
 def test_mixup_leaves_a_mixed_batch_alone():
@@ -121,7 +121,7 @@ def test_mixup_blends_the_batches_that_are_set(mixup_of, probability):
     for number in range(8):
         coin = shared_key(0, number)
         stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(number), coin)
-        mixed, blended = bool(stage.mixes_batch(coin)), float(stage._step.calls[-1][5].share) < 1
+        mixed, blended = bool(stage.batches.is_mixed(coin)), float(stage._step.calls[-1][5].share) < 1
         outcomes.add((mixed, blended))
     expected = {"unmixed": {(True, False), (False, True)}, "all": {(True, True), (False, True)}}[mixup_of]
     assert outcomes == (expected if probability < 1 else {(True, True)})
@@ -131,10 +131,10 @@ def test_mixup_of_mixed_batches_blends_mixes_and_the_losses_of_both_labels():
     """By hand: the mixes of the step's key, blended by the step's own draw."""
     stage = classifier_stage("chimeramix_grid_direct", **{"augment.mixup": True, "augment.mixup_of": "all"})
     image_key, _, mixup_key = jax.random.split(jax.random.key(0), 3)
-    mixes = stage.images(image_key, stage.inputs, jnp.arange(4), True)
+    mixes = stage.batches.images(image_key, stage.inputs.data, stage.inputs.networks, jnp.arange(4), True)
     expected = draw_mixup(mixup_key, 4)
     stage._step = Recorder()
-    heads = next(number for number in range(20) if stage.mixes_batch(shared_key(0, number)))
+    heads = next(number for number in range(20) if stage.batches.is_mixed(shared_key(0, number)))
     stage.train_step({}, stage.inputs, jnp.arange(4), None, jax.random.key(0), shared_key(0, heads))
     (_, images, labels, _, _, mixup, class_weights), own = stage._step.calls[0], np.asarray(mixes)
     blended = float(expected.share) * own + (1 - float(expected.share)) * own[np.asarray(expected.partners)]

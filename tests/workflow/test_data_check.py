@@ -9,7 +9,7 @@ from conftest import ROOT
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import final
+from chimeramix_jax.auto.candidates import data_and_folds
 from chimeramix_jax.command_line import program
 from chimeramix_jax.config import from_json, load
 from chimeramix_jax.errors import InputError
@@ -151,7 +151,7 @@ def test_the_check_of_a_choice_has_the_folds_of_the_choice(config, tmp_path):
     for number, (changes, folds) in enumerate([({}, 3), ({"folds": 2}, 2), ({"folds": 0, "recipes": "baseline"}, 0)]):
         choice.update(changes)
         findings = chimeramix_jax.check_data(choice, tmp_path / str(number))
-        assert findings["folds"] == folds == final._data_and_folds(choice)[0].folds  # a class has three photos
+        assert findings["folds"] == folds == data_and_folds(choice)[0].folds  # a class has three photos
 
 
 def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_to_set(config, tmp_path, capsys):

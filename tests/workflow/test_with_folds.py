@@ -34,7 +34,7 @@ from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.summary.trials import find_runs
-from chimeramix_jax.sweep import plan
+from chimeramix_jax.sweep.folder import check_folder, write_plan
 from chimeramix_jax.sweep.selection import select
 from chimeramix_jax.training.temperature import probabilities as scale
 from chimeramix_jax.workflow import with_folds
@@ -125,12 +125,12 @@ def test_a_run_that_is_stopped_in_its_folds_is_a_run_for_everything_else(tmp_pat
     monkeypatch.setattr(with_folds, "_completed", stop)
     overrides = [f"--config.dataset.data_dir={data_dir}", "--config.folds=2"]
     (run,) = select(tmp_path / "sweep", "digits", "baseline", "5", "0", overrides)
-    plan.write(tmp_path / "sweep", [run])
+    write_plan(tmp_path / "sweep", [run])
     for _ in range(2):
         with pytest.raises(Stopped):
             chimeramix_jax.train_and_evaluate(run.config, run.workdir)
         assert [found.path for found in find_runs(tmp_path / "sweep", print)] == [run.workdir]
-        plan.check_folder(tmp_path / "sweep", [run])
+        check_folder(tmp_path / "sweep", [run])
     assert Workdir(run.workdir).read_data() == load_few_shot(run.config.dataset, 5, 0, 2).identity
 
 
