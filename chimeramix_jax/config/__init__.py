@@ -33,7 +33,7 @@ from chimeramix_jax.config.loading import (
     shipped_settings,
 )
 from chimeramix_jax.config.naming import default_workdir
-from chimeramix_jax.config.own_code import CODES, codes
+from chimeramix_jax.config.own_code import CODES, code_arguments, codes, record
 from chimeramix_jax.config.rules import LARGEST_SEED
 from chimeramix_jax.config.seed_lists import SEED_PLACE, config_of_seed, parse_seeds, seed_in, with_seed
 from chimeramix_jax.config.side_lists import parse_growing_sides, parse_larger_sides

@@ -43,7 +43,8 @@ def load(source: str) -> ConfigDict:
     file = Path(str(module.__file__))
     get_config = getattr(module, "get_config", None)
     if get_config is None and (own := registry.experiments_of(str(file))):
-        config = _own_experiment(source, own, *arguments)
+        with running.importable(file.parent):
+            config = _own_experiment(source, own, *arguments)
     elif not callable(get_config):
         raise InputError(f"--config={file}: the file defines no function get_config, and registers no experiment")
     else:

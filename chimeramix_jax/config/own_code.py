@@ -109,6 +109,12 @@ def codes(config: ConfigDict) -> list[str]:
     return list(dict.fromkeys(filter(None, recorded)))
 
 
+def code_arguments(config: ConfigDict) -> list[str]:
+    """Returns arguments by which a run is refused if own code has changed since it was recorded in these settings."""
+    recorded = {code_key: config[code_key.partition(".")[0]][code_key.partition(".")[2]] for code_key in CODES}
+    return [f"--config.{code_key}={code}" for code_key, code in recorded.items() if code]
+
+
 def _may_be_own(key: str, name: object) -> bool:
     """Whether a value can be the name of a registered idea, so that installed packages have to be searched for it."""
     return isinstance(name, str) and name != "" and not registry.STATE.taken.get(_KINDS[key][0], lambda _: False)(name)

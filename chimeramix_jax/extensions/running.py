@@ -12,6 +12,7 @@ from chimeramix_jax.extensions import registry
 from chimeramix_jax.extensions.registry import STATE, CodeSource
 
 _imported_beside: dict[str, bytes] = {}  # modules that lie beside a file and were imported by it, and their content
+_running: list[Path] = []  # the folders of files that are running, or whose functions are
 
 
 def run_file(path: Path) -> ModuleType:
@@ -22,7 +23,8 @@ def run_file(path: Path) -> ModuleType:
     """
     content = path.read_bytes()
     source = registry.source_of_file(path, content)
-    _forget_changed()
+    if not _running:  # a file that runs another one, as get_config does, still needs what it has registered
+        _forget_changed()
     registry.forget(source.place)
     with importable(path.parent):
         module = _executed(path, source)
@@ -63,15 +65,20 @@ def _executed(path: Path, source: CodeSource) -> ModuleType:
 
 @contextlib.contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """Lets files in a folder be imported, after all others of the same name, and leaves no bytecode there."""
+    """Lets files in a folder be imported, after all others of the same name, and leaves no bytecode there.
+
+    Until the end, what files have registered is kept even if they change.
+    """
     before, writes_none = set(sys.modules), sys.dont_write_bytecode
     sys.path.append(str(folder))
+    _running.append(folder)
     sys.dont_write_bytecode = True  # bytecode is taken for that of a file if this has the same size and second
     try:
         yield
     finally:
         sys.dont_write_bytecode = writes_none
         sys.path.remove(str(folder))
+        _running.remove(folder)
         for name in set(sys.modules) - before:
             if _lies_in(name, folder) and (file := getattr(sys.modules[name], "__file__", None)):
                 _imported_beside[name] = Path(file).read_bytes()

@@ -125,6 +125,14 @@ class Job:
         trains_generator = self.generator_job is not None and run in self.generator_job.runs
         return not trains_generator or has_generator(run.workdir)
 
+    def missing_generators(self, *, failed: bool = True) -> list[SweepRun]:
+        """Returns the runs that have yet to finish generators which this job needs, with or without ``failed`` ones."""
+        if self.generator_job is None:
+            return []
+        seeds = {run.config.seed for run in self.unfinished}
+        left_out = () if failed else self.generator_job.failed()
+        return [run for run in self.generator_job.unfinished if run.config.seed in seeds and run not in left_out]
+
     def blocked_by(self, states: Mapping["Job", State]) -> "Job | None":
         """Returns the failed job that this job waits for, if there is one."""
         needed = self.generator_job

@@ -59,17 +59,11 @@ def arguments(runs: Sequence[SweepRun]) -> list[str]:
     return [
         f"--config={runs[0].source}",
         *runs[0].overrides,
-        *_own_code(runs[0].config),
+        *settings.code_arguments(runs[0].config),
         f"--config.max_labels_per_class={runs[0].config.max_labels_per_class}",
         f"--config.seed={seeds}" if len(runs) == 1 else f"--config.seeds={seeds}",
         f"--workdir={common_workdir(runs)}",
     ]
-
-
-def _own_code(config: ConfigDict) -> list[str]:
-    """Returns arguments by which a run is refused if own code has changed since the sweep was planned."""
-    flat = settings.flatten(config)
-    return [f"--config.{key}={flat[key]}" for key in settings.CODES if flat[key]]
 
 
 def common_workdir(runs: Sequence[SweepRun]) -> Path:

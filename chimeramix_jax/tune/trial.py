@@ -92,8 +92,7 @@ class Plan:
 
     def config_of(self, values: Mapping[str, Value], fold: int) -> ConfigDict:
         """Returns the settings of a trial's run; raises InputError if they do not go together."""
-        config = self.config.copy_and_resolve_references()
-        config.update_from_flattened_dict({**values, **self._own_settings(fold)})
+        config = self._changed(values, fold)
         settings.check(config, environment=False)
         return config
 
@@ -105,7 +104,15 @@ class Plan:
         changes = {f"--config.{key}": f"--config.{key}={value}" for key, value in {**values, **own}.items()}
         shared = [override for override in self.overrides if override.partition("=")[0] not in changes]
         source = shipped.as_path(self.source)  # a name could stand for other settings on a GPU
-        return [f"--config={source}", *shared, *changes.values()]
+        config = self._changed(values, fold)
+        settings.record(config)  # a value may be the name of another idea
+        return [f"--config={source}", *shared, *changes.values(), *settings.code_arguments(config)]
+
+    def _changed(self, values: Mapping[str, Value], fold: int) -> ConfigDict:
+        """Returns the settings of a trial's run, which are not checked."""
+        config = self.config.copy_and_resolve_references()
+        config.update_from_flattened_dict({**values, **self._own_settings(fold)})
+        return config
 
     def _own_settings(self, fold: int) -> dict[str, Value]:
         """Returns the settings that make a run a trial."""

@@ -1,5 +1,6 @@
 """Files and packages that register own ideas, and what is wrong with some."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -123,6 +124,25 @@ def test_both_versions_of_a_changed_file_can_be_used(written):
     assert settings.differences(old, new)[0].startswith("mine.py, which has mask 'rings', has changed (SHA-256 ")
     assert settings.default_workdir(old) != settings.default_workdir(new)
     assert settings.generator_identity(old) != settings.generator_identity(new)
+
+
+CHANGED_MEANWHILE = """
+import pathlib
+from chimeramix_jax.config import load
+
+def get_config(experiment="rings"):
+    with open(pathlib.Path(__file__), "a") as file:
+        file.write("# saved in an editor")
+    return load(f"digits:{experiment}")
+"""
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_used_as_it_was_read(written):
+    content = MASK.format(value="None") + CHANGED_MEANWHILE
+    path = written(content)
+    config = settings.load(str(path))
+    assert path.read_text() != content and config.mixing.mask == "rings"
+    assert config.mixing.mask_code == f"mine.py {hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def test_a_kept_copy_is_used_although_the_file_has_changed_or_is_gone(written, tmp_path):

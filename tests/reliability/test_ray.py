@@ -7,14 +7,12 @@ for: ``python -m pytest -n0 -s -m slow tests/reliability/test_ray.py``
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from data.gem_files import write_gem
 from reliability.ray_nodes import cluster, command_of, descendants
 
@@ -28,16 +26,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A checkout whose ``main.py`` only counts."""
-    folder = tmp_path_factory.mktemp("checkout")
-    for name in ("chimeramix_jax", "configs", "pyproject.toml"):
-        (folder / name).symlink_to(ROOT / name)
-    shutil.copy(Path(__file__).with_name("counting_run.py"), folder / "main.py")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def nodes():
     with cluster(2) as running:
         yield running
@@ -47,12 +35,13 @@ def nodes():
 def start(checkout, data_dir, tmp_path, request, start_process):
     """Starts a subcommand; it is killed with the test."""
 
-    def command(subcommand, *arguments, count_to=30, at=None, **variables):
+    def command(subcommand, *arguments, count_to=30, at=None, at_folder=None, name="folder", **variables):
         at = at or request.getfixturevalue("nodes")
         environment = os.environ | at.variables | {"COUNT_TO": str(count_to)} | variables
-        line = [sys.executable, "-W", "error", "-m", "chimeramix_jax", *subcommand.split(), "--launcher=ray"]
-        line += [f"--ray_address={at.address}", f"--workdir={tmp_path / 'folder'}"]
-        return start_process([*line, f"--config.dataset.data_dir={data_dir}", *arguments], checkout, environment)
+        line = [sys.executable, "-W", "error", str(checkout / "program.py"), *subcommand.split(), "--launcher=ray"]
+        line += [f"--ray_address={at.address}", f"--workdir={tmp_path / name}"]
+        line += [f"--config.dataset.data_dir={data_dir}", *arguments]
+        return start_process(line, at_folder or checkout, environment)
 
     return command
 
@@ -185,14 +174,23 @@ def test_a_published_table_is_filled_in_the_cluster(start, tmp_path):
     assert (tmp_path / "folder" / "reproduce-gem.html").exists()
 
 
-def test_an_idea_from_an_own_file_is_trained_in_the_cluster(start, tmp_path):
-    file = shutil.copy(ROOT / "docs" / "own_ideas" / "focal_loss.py", tmp_path / "mine.py")
-    arguments = [f"--datasets={file}", "--experiments=focal", "--max_labels_per_class=2"]
-    code, _, errors = ended(start("sweep", *arguments, count_to=3))
-    assert code == 0, errors
-    (stored,) = (tmp_path / "folder").glob("*/config.json")
-    classifier = json.loads(stored.read_text())["classifier"]
-    assert classifier["loss"] == "focal" and classifier["loss_code"]
+def test_ideas_from_a_file_are_trained_and_tuned_in_the_cluster_unless_the_file_changes(start, idea, tmp_path):
+    folder, content = tmp_path / "folder", idea.read_text()
+    arguments = ("sweep", "--datasets=mine.py", "--experiments=mine", "--max_labels_per_class=2", "--seeds=0:3")
+    sweep = start(*arguments, count_to=20, at_folder=idea.parent)
+    wait_until(lambda: len(count(folder)) == 2)
+    idea.write_text(content.replace("jnp.sum", "jnp.mean"))
+    code, _, errors = ended(sweep)
+    (refused,) = folder.glob("*/error.txt")
+    assert code == 1 and errors.count("failed: ") == 1 and len(list(folder.glob("*/results.json"))) == 2, errors
+    assert re.fullmatch(r"chimeramix: classifier\.loss_code: .*mine\.py has changed: .*\n", refused.read_text())
+    idea.write_text(content)
+    code, _, errors = ended(start(*arguments, "--retry", count_to=3, at_folder=idea.parent))
+    assert code == 0 and len(list(folder.glob("*/results.json"))) == 3, errors
+
+    search = ["--config=mine.py:mine", "--trials=2", "--search=classifier.learning_rate=0.01:0.9:log"]
+    code, output, errors = ended(start("tune", *search, count_to=3, at_folder=idea.parent, name="search"))
+    assert code == 0 and "trials: 2 done" in output, errors
 
 
 def test_a_cluster_whose_first_node_dies_ends_the_command_and_its_runs(start, tmp_path):

@@ -42,7 +42,9 @@ def sweep(variables, data_dir, tmp_path):
     def run(*arguments, **changes):
         values = {"dataset.data_dir": data_dir} | TINY | LONG_ENOUGH | changes
         del values["max_labels_per_class"]
-        command = [sys.executable, "-m", "chimeramix_jax.sweep", "--launcher=slurm", "--datasets=digits"]
+        command = [sys.executable, "-m", "chimeramix_jax.sweep", "--launcher=slurm"]
+        if not any(argument.startswith("--datasets=") for argument in arguments):
+            command.append("--datasets=digits")
         command += [f"--config.{key}={value}" for key, value in values.items()]
         command += ["--max_labels_per_class=2", f"--workdir={tmp_path / 'sweep'}", "--slurm_cpus=1"]
         command += ["--slurm_minutes=30", *arguments]
@@ -53,8 +55,24 @@ def sweep(variables, data_dir, tmp_path):
 
 
 @pytest.fixture
+def counted(variables, checkout, data_dir, tmp_path):
+    """Runs the command with runs that only count; returns exit code, standard output and standard error."""
+
+    def run(*arguments, folder=tmp_path, count_to=20, **changes):
+        command = [sys.executable, checkout / "program.py", "sweep", "--launcher=slurm", "--slurm_cpus=1"]
+        command += ["--slurm_minutes=30", "--max_labels_per_class=2", f"--config.dataset.data_dir={data_dir}"]
+        environment = variables | {"COUNT_TO": str(count_to)} | changes
+        ended = subprocess.run(
+            [*command, *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        return ended.returncode, ended.stdout, ended.stderr
+
+    return run
+
+
+@pytest.fixture
 def wait_until(variables, tmp_path):
-    def wait(holds, seconds=900):
+    def wait(holds=lambda: not in_queue(variables), seconds=900):
         """Until it holds; fails at once where no job is left that could make it hold."""
         until = time.monotonic() + seconds
         while True:
@@ -62,7 +80,7 @@ def wait_until(variables, tmp_path):
             if holds():
                 return
             if not jobs_left or time.monotonic() > until:
-                said = [f"{path}: {path.read_text()[-2000:]}" for path in tmp_path.glob("sweep/*/*log*")]
+                said = [f"{path}: {path.read_text()[-2000:]}" for path in tmp_path.glob("**/sweep/*/*log*")]
                 pytest.fail("\n".join([command_output(variables, "squeue", "--array"), *said]))
             time.sleep(0.3)
 
@@ -143,6 +161,52 @@ def test_what_waits_for_a_generator_that_failed_leaves_the_queue_and_both_are_to
     code, output, _ = sweep(*asked, "--retry")
     assert code == 0 and "submitted: 4 jobs" in output
     wait_until(lambda: not in_queue(variables))
+
+
+def test_classifiers_run_without_the_seeds_whose_generator_failed_and_not_after_a_cancelled_generator(
+    counted, variables, tmp_path, wait_until
+):
+    folder = tmp_path / "sweep"
+    asked = ["--datasets=digits", "--experiments=chimeramix_grid,chimeramix_grid_autoaugment", "--workdir=sweep"]
+    asked += ["--seeds=0:4", "--seeds_per_job=3"]
+    name = "digits-chimeramix_grid{}-2-per-class-seed-{}".format
+    assert counted(*asked, FAILING=name("", 1))[0] == 0
+    submitted = ids(folder)
+    assert len(in_queue(variables).splitlines()) == 6
+    command_output(variables, "scancel", submitted[f"{name('', 3)} (generator)"])
+    wait_until()
+    assert {path.parent.name for path in folder.glob("*/results.json")} == {
+        name(policy, seed) for policy in ("", "_autoaugment") for seed in (0, 2)
+    }
+    assert [path.parent.name for path in folder.glob("*/error.txt")] == [name("", 1)]
+    assert len(list(folder.glob("*/classifier.count"))) == 4  # the others have not started
+    code, output, _ = counted(*asked, "--dry_run")
+    assert code == 0 and output.count("failed: ") == 1
+    assert f"failed: {name('', 1)} (generator): chimeramix: no (2 runs wait for it)" in output
+    code, output, _ = counted(*asked, "--retry", count_to=2)
+    assert code == 0 and "submitted: 6 jobs" in output  # of the seeds 1 and 3
+    wait_until()
+    assert len(list(folder.glob("*/results.json"))) == 8 and not list(folder.glob("*/error.txt"))
+
+
+def test_an_idea_from_a_file_runs_wherever_the_job_begins_unless_the_file_changes(
+    counted, variables, idea, tmp_path, wait_until
+):
+    folder, content = idea.parent / "runs" / "sweep", idea.read_text()
+    asked = ["--datasets=mine.py", "--experiments=mine,baseline", "--seeds=0:2", "--workdir=runs/sweep"]
+    asked += ["--slurm_option=chdir=/", "--slurm_parallel=1"]  # one after the other, so that most begin late
+    assert counted(*asked, folder=idea.parent, count_to=10)[0] == 0
+    wait_until(lambda: list(folder.glob("*/all.count")))
+    idea.write_text(content.replace("jnp.sum", "jnp.mean"))
+    wait_until()
+    assert len(list(folder.glob("*/results.json"))) == 3
+    (refused,) = folder.glob("*/error.txt")
+    assert "-mine-" in str(refused) and refused.read_text().count("\n") == 1
+    assert re.match(r"chimeramix: classifier\.loss_code: .*mine\.py has changed: ", refused.read_text())
+    idea.write_text(content)
+    assert counted(*asked, "--retry", folder=idea.parent, count_to=2)[0] == 0
+    wait_until()
+    assert len(list(folder.glob("*/results.json"))) == 4 and not list(folder.glob("*/error.txt"))
 
 
 def test_what_slurm_refuses_is_told_in_its_own_words(sweep):

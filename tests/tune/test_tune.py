@@ -161,6 +161,20 @@ def test_a_setting_that_is_searched_reaches_a_trial_once(tmp_path):
     ]
 
 
+def test_a_trial_gets_the_code_of_the_ideas_that_it_uses_so_that_a_changed_file_is_refused(
+    tmp_path, nothing_registered
+):
+    file = tmp_path / "mine.py"
+    shutil.copy(ROOT / "docs" / "own_ideas" / "focal_loss.py", file)
+    config = settings.load(f"{file}:focal")
+    plan = Plan(tmp_path / "search", f"{file}:focal", (), config, prunes=False)
+    expected = f"--config.classifier.loss_code={config.classifier.loss_code}"
+    assert plan.arguments({}, fold=0, epochs=8)[-1] == expected
+    assert not any("_code=" in one for one in plan.arguments({"classifier.loss": "cross_entropy"}, fold=0, epochs=8))
+    of_the_program = Plan(tmp_path / "search", str(file), (), settings.load("digits:baseline"), prunes=False)
+    assert of_the_program.arguments({"classifier.loss": "focal"}, fold=0, epochs=8)[-1] == expected
+
+
 def test_a_trial_that_diverges_is_one_of_the_results(tune, tmp_path):
     wide = "--search=classifier.learning_rate=0.05:1000:log"
     code, output, errors = tune(wide, "--trials=4", "--sampler=random")
