@@ -11,6 +11,7 @@ from PIL import Image
 
 LARGEST_LOSSLESS_SIDE = 40  # in pixels; up to this size, images are embedded without loss
 THUMBNAIL_SIDE = 112  # in pixels: twice the size on the page, for high-density screens
+MOST_COLOURS_OF_PNG = 256  # photos have more; their PNG is several times the size of WebP, and slow to write
 LARGEST_LOSSLESS_FILE = 400_000  # in bytes; a page of many megabytes opens slowly
 
 # WebP needs about two thirds of JPEG's bytes. A higher method takes twice the time and saves a few per cent.
@@ -38,8 +39,11 @@ def tile_uri(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
 
 
 def picture_uri(picture: Image.Image) -> str:
-    """Returns the data URI of a picture at its own size: WebP, or a lossless PNG if that is smaller."""
-    return min((_uri(picture, kind) for kind in ("png", "webp")), key=len)
+    """Returns the data URI of a picture at its own size: WebP, or for few colours a lossless PNG if that is smaller."""
+    webp = _uri(picture, "webp")
+    if picture.getcolors(MOST_COLOURS_OF_PNG) is None:
+        return webp
+    return min(_uri(picture, "png"), webp, key=len)
 
 
 def file_uri(path: str | os.PathLike[str]) -> str:

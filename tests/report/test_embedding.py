@@ -40,3 +40,10 @@ def test_an_enlarged_tile_is_embedded_at_its_own_size(factor):
     pixels = noise(8, 8)
     enlarged = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
     assert np.array_equal(np.asarray(picture(embedding.tile_uri(enlarged))), pixels)
+
+
+@pytest.mark.parametrize(("enlarged", "kind"), [(28, "PNG"), (1, "WEBP")])
+def test_a_picture_keeps_its_size_and_is_a_png_only_where_that_is_smaller(enlarged, kind):
+    pixels = noise(224 // enlarged, 224 // enlarged).repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    image = picture(embedding.picture_uri(Image.fromarray(pixels)))
+    assert (image.format, image.size) == (kind, (224, 224))
