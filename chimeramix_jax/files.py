@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, StorageError
-from chimeramix_jax.paths import leaving_no_empty_folders, printable
+from chimeramix_jax.paths import leaving_no_empty_folders, make_folder, printable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
@@ -47,7 +47,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
                 stream.write(content)
             return
         target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         _replace(target, content, None if mode is None else stat.S_IMODE(mode))
 
 
@@ -158,7 +158,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
                 raise InputError(
                     f"{target}: already exists and is not overwritten; it must be a new or an empty folder"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             unfinished = unused_name_beside(target, target if exists else target.parent)
             unfinished.mkdir()
         except OSError as error:

@@ -12,6 +12,8 @@ from chimeramix_jax.errors import InputError
 # A Path merges the two slashes of a URL into one; with one slash only the usual schemes are recognized.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|(gs|s3|https?|hdfs|file|ftp|az|abfs):/", re.IGNORECASE)
 
+_TRIES = 10  # to create a folder whose parents other processes remove
+
 
 def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
     """Returns a path in this machine's file system, with ``~`` replaced by the home folder.
@@ -68,6 +70,15 @@ def leaving_no_empty_folders(path: Path) -> Iterator[None]:
         for folder in missing:
             with contextlib.suppress(OSError):  # not empty, or never created
                 folder.rmdir()
+
+
+def make_folder(path: Path) -> None:
+    """Creates a folder and its parents, unless they exist; other processes may remove empty ones at the same time."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError):  # a parent was removed (``leaving_no_empty_folders``)
+            path.mkdir(parents=True, exist_ok=True)
+            return
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def in_any_form(path: Path) -> Path:

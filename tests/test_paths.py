@@ -90,6 +90,27 @@ def test_new_folders_that_stay_empty_are_removed(tmp_path):
     assert (tmp_path / "there").is_dir()
 
 
+def test_a_folder_is_made_although_another_process_removes_its_parent_meanwhile(tmp_path, monkeypatch):
+    mkdir, removed = os.mkdir, []
+
+    def with_another_process(path, *arguments):
+        if os.path.basename(path) == "new" and os.path.isdir(tmp_path / "parent") and not removed:
+            removed.append(path)
+            os.rmdir(tmp_path / "parent")
+        mkdir(path, *arguments)
+
+    monkeypatch.setattr(os, "mkdir", with_another_process)
+    (tmp_path / "parent").mkdir()
+    paths.make_folder(tmp_path / "parent" / "new")
+    assert (tmp_path / "parent" / "new").is_dir() and removed
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        paths.make_folder(tmp_path / "file" / "new")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "deep")
+    with pytest.raises(OSError):
+        paths.make_folder(tmp_path / "dangling")
+
+
 def test_names_that_differ_only_in_bytes_that_are_not_utf_8_can_be_told_apart():
     names = [os.fsdecode(name) for name in (b"caf\xe8.png", b"caf\xe9.png", "café.png".encode())]
     assert [paths.printable(name) for name in names] == [r"caf\xe8.png", r"caf\xe9.png", "café.png"]

@@ -46,7 +46,7 @@ from chimeramix_jax import files, stored_format
 from chimeramix_jax.data.identity import DataIdentity
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.extensions import lookup
-from chimeramix_jax.paths import local_path, refuse_other_encodings
+from chimeramix_jax.paths import local_path, make_folder, refuse_other_encodings
 from chimeramix_jax.runs import lock
 from chimeramix_jax.stored_format import marked
 
@@ -122,7 +122,7 @@ class Workdir:
         """Creates the directory, unless it exists; raises InputError if that fails or nothing can be stored in it."""
         refuse_other_encodings(self.path, "--workdir")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise InputError(f"--workdir={self.path}: cannot be created: {error.strerror}") from None
         if not os.access(self.path, os.W_OK | os.X_OK):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chimeramix_jax import files
 from chimeramix_jax.config import shipped
+from chimeramix_jax.paths import make_folder
 from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep.finished import is_finished
 
@@ -97,7 +98,7 @@ class RunProcess:
         self.started_at = time.monotonic()
         self._task = task
         for workdir in task.workdirs:
-            workdir.mkdir(parents=True, exist_ok=True)
+            make_folder(workdir)
             (workdir / ERROR).unlink(missing_ok=True)
         self._log, *self._copies = (workdir / LOG for workdir in task.workdirs)
         self._has_ended = False

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from chimeramix_jax.errors import InputError, in_one_line
+from chimeramix_jax.paths import make_folder
 from chimeramix_jax.runtime import invocation, stopping
 from chimeramix_jax.sweep import lease
 from chimeramix_jax.sweep.processes import ERROR, LOG, Task, last_lines, write_error
@@ -136,7 +137,7 @@ def connected(address: str, folder: Path, resources: RayResources) -> Iterator["
     import ray
 
     folder = folder.absolute()
-    (folder / LEASES).mkdir(parents=True, exist_ok=True)
+    make_folder(folder / LEASES)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     # Ray prints what happens in the cluster to standard output, where only this command's tables belong.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
@@ -194,7 +195,7 @@ class RayWorker:
     def start(self, task: Task) -> "RayTask":
         """Submits a task."""
         for workdir in task.workdirs:
-            workdir.mkdir(parents=True, exist_ok=True)
+            make_folder(workdir)
             (workdir / ERROR).unlink(missing_ok=True)
         request = RayRequest(
             task=task,

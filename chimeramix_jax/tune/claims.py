@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.paths import make_folder
 from chimeramix_jax.runs import lock
 
 SECONDS_BETWEEN_RENEWALS = 30.0
@@ -36,7 +37,7 @@ class Claims:
         place, stack = self._folder / name, contextlib.ExitStack()
         if name in self._own:
             return False
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         try:
             stack.enter_context(lock.locked(place))
         except lock.InUseError:

@@ -142,6 +142,27 @@ def test_two_processes_prepare_at_once_in_tfds_data_dir_without_tensorflow(tmp_p
     assert (tmp_path / PREPARED_DIGITS / "dataset_info.json").is_file()
 
 
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_folder_that_another_process_removes_meanwhile_is_made_again(digits_config, monkeypatch, tmp_path, times):
+    digits_config.data_dir = str(tmp_path)
+    makedirs, removed = os.makedirs, []
+
+    def with_another_process(path, *arguments, **options):
+        if os.path.basename(path) == "extracted" and len(removed) < times:
+            removed.append(path)
+            os.rmdir(os.path.dirname(path))
+            os.mkdir(path)
+        makedirs(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "makedirs", with_another_process)
+    if times == 1:
+        assert len(load_few_shot(digits_config, 2, seed=0).train.labels) == 20
+        assert len(removed) == 1 and not (tmp_path / "downloads").exists()
+    else:
+        with pytest.raises(InputError, match=r"^dataset\.data_dir: digits cannot be prepared under .*extracted'$"):
+            load_few_shot(digits_config, 2, seed=0)
+
+
 @pytest.mark.parametrize("name", [name for name in DATASET_NAMES if not lists_of(name)])  # see test_benchmark_lists.py
 def test_every_data_set_of_the_catalog_has_a_builder(name, dataset_config, tmp_path):
     dataset_config.name, dataset_config.directory = name, str(tmp_path / "photos")
