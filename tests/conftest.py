@@ -94,6 +94,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    """Leaves the rest to the end of the process; xdist may interrupt a worker, and a search would print a traceback."""
+    gc.disable()
+
+
 @pytest.fixture(scope="session")
 def reference():
     """Weights, inputs and outputs of the published program's own modules, small: name to array."""
