@@ -98,12 +98,17 @@ class Section:
 
     @property
     def best(self) -> list[Row]:
-        """The rows with the highest mean accuracy among those with the same number of images, if there are others."""
+        """The rows with the highest mean accuracy among those with the same number of images, if there are others.
+
+        Only rows with the most finished seeds are compared: with fewer seeds, a mean is more likely high by chance.
+        """
         best = []
         for size in self.sizes:
-            means = {row.title: row.accuracy.mean for row in self.rows_of(size) if row.accuracy is not None}
+            rows = self.rows_of(size)
+            most = max(len(row.finished) for row in rows)
+            means = {row.title: row.accuracy.mean for row in rows if row.accuracy and len(row.finished) == most}
             if len(means) > 1:
-                best += [row for row in self.rows_of(size) if means.get(row.title) == max(means.values())]
+                best += [row for row in rows if means.get(row.title) == max(means.values())]
         return best
 
     def rows_of(self, images_per_class: int | None) -> list[Row]:

@@ -331,6 +331,15 @@ def test_the_best_is_the_highest_mean_for_each_number_of_images():
     assert [row.title for row in section.best] == ["mix", "tie"]
 
 
+def test_the_mean_of_fewer_seeds_is_not_the_best():
+    trials = [
+        made_trial(accuracy, seed, name) for name, accuracy in (("baseline", 0.5), ("mix", 0.6)) for seed in (0, 1)
+    ]
+    trials += [made_trial(0.9, experiment="begun"), made_trial(None, 1, experiment="begun")]
+    assert [row.title for row in summary_of(*trials).sections[0].best] == ["mix"]
+    assert summary_of(*trials[:2], *trials[4:]).sections[0].best == []  # the only one with two seeds
+
+
 def test_more_variants_than_letters_get_two_letters():
     trials = [made_trial(0.5, experiment="mix", generator__epochs=epochs) for epochs in range(100, 128)]
     letters = list(summary_of(*trials).letters.values())

@@ -15,7 +15,7 @@ def test_markdown_has_means_intervals_differences_and_counts(summary):
         "5",
         "mix_grid",
         "2 of 3",
-        "**62.00 ± 2.83**",
+        "62.00 ± 2.83",
         "36.59 to 87.41",
         "+9.50 ± 0.71",
         "+3.15 to +15.85",
@@ -45,3 +45,8 @@ def test_a_table_has_the_settings_that_letters_stand_for():
     (line,) = lines_of(text, containing="| generator.epochs")
     assert [cell.strip() for cell in line.strip("|").split("|")] == ["generator.epochs", "10", "20"]
     assert "| mix (A)" in text and "| mix (B)" in text
+
+
+def test_the_best_mean_is_bold():
+    text = markdown.summary_text(summarize([made_trial(0.5), made_trial(0.6, experiment="mix")], [], None, "top1"))
+    assert "| **60.00** |" in " ".join(text.split()) and "**50" not in text
