@@ -22,6 +22,7 @@ from jaxtyping import Int, Int64
 
 from chimeramix_jax.data.content_numbers import classes_of_images, number_of
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.wording import counted
 
 
 def fold_of_each(
@@ -45,8 +46,9 @@ def fold_of_each(
     smallest = min(range(len(members)), key=lambda label: len(members[label]))
     if len(members[smallest]) < count:
         raise InputError(
-            f"folds: {count}, but class {class_names[smallest]!r} has only {len(members[smallest])} different training "
-            f"images (copies and groups count once); {_allowed(len(members[smallest]))}"
+            f"folds: {count}, but class {class_names[smallest]!r} has only "
+            f"{counted(len(members[smallest]), 'different training image')} (copies and groups count once); "
+            f"{_allowed(len(members[smallest]))}"
         )
     scores = {image: [number_of(f"{seed} {fold} {image}") for fold in range(count)] for image in classes}
     chosen = {image: int(np.argmax(scores[image])) for image in classes if len(classes[image]) > 1}

@@ -30,6 +30,7 @@ from jaxtyping import Bool, Int
 
 from chimeramix_jax.data.content_numbers import NUMBERS, classes_of_images, number_of
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.reporting.wording import counted
 
 
 def held_out(
@@ -67,8 +68,8 @@ def held_out(
     for name, distinct in members.items():
         if out.isdisjoint(distinct) or out.issuperset(distinct):
             raise InputError(
-                f"dataset.holdout_fraction: class {name!r} cannot be divided: it has {len(distinct)} different images "
-                "(copies and groups count once); without test images each class needs two of its own, one to train and "
-                "one to test"
+                f"dataset.holdout_fraction: class {name!r} cannot be divided: it has "
+                f"{counted(len(distinct), 'different image')} (copies and groups count once); without test images "
+                "each class needs two of its own, one to train and one to test"
             )
     return np.array([image in out for image in images], dtype=bool)

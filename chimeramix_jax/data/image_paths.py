@@ -22,9 +22,10 @@ _SYSTEM_FILES = frozenset(
 # Notes, tables and programs, and what cameras and photo libraries store beside an image, such as edits and videos.
 _OTHER_SUFFIXES = (
     *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log"),
-    *(".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ini", ".db", ".sqlite", ".py", ".sh", ".zip"),
-    *(".url", ".lnk", ".xmp", ".aae", ".thm", ".mov", ".mp4", ".m4v", ".avi", ".mkv", ".3gp", ".mp3", ".wav", ".m4a"),
-    *(".webm", ".svg", ".bak", "~"),
+    *(".pdf", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".ini", ".db", ".sqlite"),
+    *(".py", ".ipynb", ".sh", ".bat", ".exe", ".npy", ".npz", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z"),
+    *(".rar", ".url", ".lnk", ".xmp", ".aae", ".thm", ".mov", ".mp4", ".m4v", ".avi", ".mkv", ".3gp", ".webm"),
+    *(".wmv", ".mpg", ".mpeg", ".mts", ".m2ts", ".mp3", ".wav", ".m4a", ".flac", ".ogg", ".svg", ".bak", "~"),
 )
 _BACKUP = re.compile(r"\.\w+_original", re.ASCII)  # how exiftool ends the name of a file that it has replaced
 # What cameras store before it is made into an image. Many are TIFF files whose first page is a small preview.

@@ -1,15 +1,18 @@
-"""Looks at a run's data before training: refuses copies across the split, and records what was found.
+"""Looks at a run's data before training: refuses what cannot be trained on, and records what was found.
 
 ``check.json`` holds the findings (``data/findings.py``), and ``images.png`` shows training images of every class.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
+from chimeramix_jax import config as settings
 from chimeramix_jax import files, stored_format
 from chimeramix_jax.config import catalog
 from chimeramix_jax.data import findings_text
@@ -54,6 +57,24 @@ def refuse_copies(config: ConfigDict, dataset: FewShotDataset) -> None:
         f"dataset.duplicates: {number} ({', '.join(pairs)}{more}); remove them from either side, "
         "or allow them with --config.dataset.duplicates=report; --stage=check lists them"
     )
+
+
+def refuse_too_few_to_mix(
+    config: ConfigDict, labels: Int[np.ndarray, "images"], class_names: Sequence[str], fold: int = 0
+) -> None:
+    """Raises InputError if a class has too few training images to mix.
+
+    Args:
+        config: the run's settings.
+        labels: the classes of the training images, each image once.
+        class_names: by label.
+        fold: the fold that was left out, from 1; 0: none.
+    """
+    if config.mixing.mask != "none":
+        counts = np.bincount(labels)
+        smallest = f"the number of training images of class {class_names[int(counts.argmin())]!r}"
+        smallest += f" without fold {fold}" if fold else ""
+        settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
 
 
 def examine(config: ConfigDict, dataset: FewShotDataset) -> dict[str, Any]:

@@ -48,11 +48,9 @@ _test_sets: weakref.WeakValueDictionary[tuple[bytes, int], TestSet] = weakref.We
 def load_dataset(config: ConfigDict) -> FewShotDataset:
     """Loads a run's few-shot set; raises InputError if a class has too few images to mix."""
     dataset = load_few_shot(config.dataset, config.max_labels_per_class, config.seed, config.folds, config.fold)
-    if config.mixing.mask != "none":
-        counts = np.bincount(dataset.train.labels[dataset.distinct_training])
-        smallest = f"the number of training images of class {dataset.class_names[counts.argmin()]!r}"
-        smallest += f" without fold {config.fold}" if config.fold else ""
-        settings.check_mixed_images(settings.flatten(config), int(counts.min()), smallest)
+    data_check.refuse_too_few_to_mix(
+        config, dataset.train.labels[dataset.distinct_training], dataset.class_names, config.fold
+    )
     return dataset
 
 

@@ -65,6 +65,7 @@ def checked(config: ConfigDict, workdir: str | os.PathLike[str]) -> Checked:
         with locked(directory.path):
             dataset, problems = _loaded(config)
             problems += _refused(lambda: data_check.refuse_copies(config, dataset))
+            problems += _refused(lambda: _refuse_too_few(config, dataset))
             if not directory.is_of_existing_run():
                 problems += _refused(lambda: settings.refuse_enlarged(config))
             findings, recorded = data_check.examine(config, dataset), True
@@ -86,6 +87,18 @@ def _refused(check: Callable[[], None]) -> list[InputError]:
     return []
 
 
+def _refuse_too_few(config: ConfigDict, dataset: FewShotDataset) -> None:
+    """Raises InputError if a class has too few training images to mix, or for the folds, as the runs do."""
+    labels, mixes = dataset.train.labels, config.experiment != settings.AUTO  # a choice leaves such recipes out
+    if mixes:
+        data_check.refuse_too_few_to_mix(config, labels[dataset.distinct_training], dataset.class_names, config.fold)
+    for repeat in range(config.fold_repeats if dataset.folds else 0):
+        folds = dataset.divided_into_folds(repeat)
+        for fold in range(dataset.folds if mixes else 0):
+            number = repeat * dataset.folds + fold + 1
+            data_check.refuse_too_few_to_mix(config, labels[folds != fold], dataset.class_names, number)
+
+
 def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
     """Loads the data, without the files that cannot be read; returns the error that a run would raise for them.
 
@@ -97,8 +110,8 @@ def _loaded(config: ConfigDict) -> tuple[FewShotDataset, list[InputError]]:
 
     def load(dataset_config: ConfigDict) -> FewShotDataset:
         dataset = load_few_shot(dataset_config, *arguments)
-        usual = is_choice and not config.folds  # so small classes have fewer
-        return dataset.with_folds(min(folds, dataset.smallest_class)) if usual else dataset
+        usual = is_choice and folds and not config.folds  # so small classes have fewer
+        return dataset.with_folds(max(min(folds, dataset.smallest_class), 2)) if usual else dataset
 
     try:
         return load(config.dataset), []

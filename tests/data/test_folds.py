@@ -70,7 +70,7 @@ def test_copies_of_an_image_are_in_one_fold_even_in_other_classes():
     [
         (
             1,
-            "only 1 different training images (copies and groups count once); folds need at least two images of every "
+            "only 1 different training image (copies and groups count once); folds need at least two images of every "
             "class",
         ),
         (2, "folds must be 2"),

@@ -81,7 +81,7 @@ def test_a_class_of_copies_of_another_classs_images_has_images_on_both_sides(cat
 
 
 def test_a_class_of_copies_of_a_single_image_is_refused():
-    with pytest.raises(InputError, match="class 'cat' cannot be divided: it has 1 different images"):
+    with pytest.raises(InputError, match="class 'cat' cannot be divided: it has 1 different image "):
         divide({"cat": ["a", "a", "a"], "dog": digests("dog", 6)})
 
 

@@ -134,6 +134,14 @@ def test_files_that_are_not_images_are_ignored_and_counted_in_one_line(photos):
         find("photos/*.txt")
 
 
+def test_files_of_every_kind_that_the_documentation_names_are_ignored(photos):
+    ends = "txt csv pdf pptx py ipynb exe zip tar tar.gz tgz 7z rar npz mp4 mpg wmv mp3 flac svg xmp aae bak"
+    for end in ends.split():
+        (Path("photos") / f"beside.{end}").touch()
+    with pytest.warns(IgnoredFilesWarning, match=f"ignored {len(ends.split()) + 2} files"):
+        assert names("photos") == ["photos/a.png", "photos/b.png", "photos/more/c.jpg"]
+
+
 def test_raw_files_and_backup_copies_are_ignored_and_raw_files_are_said_not_to_be_read(photos):
     for name in ("a.DNG", "a.nef", "a.jpg_original", "a.png~", "a.jpg.bak", "a.webm", "a.svg", "cat_original.jpg"):
         (Path("photos") / name).touch()

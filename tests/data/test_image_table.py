@@ -65,6 +65,16 @@ def test_separators_quotes_other_columns_and_a_byte_order_mark_are_understood(ta
     assert [(image.name, image.label) for image in contents.train[:2]] == [("photos/0.png", 0), ("photos/1.png", 1)]
 
 
+def test_quotes_after_a_space_and_empty_cells_beyond_the_columns_are_understood(table):
+    rows = [(f"photos/{number}.png", f' "a{number % 2}, b"', "", "") for number in range(6)]
+    assert scan(str(rewritten(table, '"path", "label"', *rows))).class_names == ("a0, b", "a1, b")
+
+
+def test_a_group_is_the_same_in_both_unicode_forms(table):
+    rows = [(f"photos/{number}.png", "ab"[number % 2], ("B\u00e4r", "Ba\u0308r")[number // 3]) for number in range(6)]
+    assert scan(str(rewritten(table, "path,label,group", *rows))).groups == {"train": ("B\u00e4r",) * 6}
+
+
 @pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;\r"])
 def test_excels_line_with_the_separator_is_understood(table, first):
     lines = [first, "path;label;a, b, c, d", *(f"photos/{number}.png;{'ab'[number % 2]};x" for number in range(6))]
@@ -100,6 +110,8 @@ GOOD = ("photos/0.png", "a"), ("photos/1.png", "a"), ("photos/2.png", "b"), ("ph
         ("sep=;\npath;label", [(f"photos/0.png;{name}",) for name in "ab"], "0.png twice, in lines 3 and 4"),
         ("path,label", (*GOOD, ("photos/4.png",)), "line 6, has no label"),
         ("path,label", (*GOOD, ("", "a")), "line 6, has no path"),
+        ("path,label", (*GOOD, ("photos/4.png", "a", " black")), "line 6, has 3 values for 2 columns; .* a comma in"),
+        ("path;label;x", [("photos/0.png;a;b;c",)], "line 2, has 4 values for 3 columns; .* a semicolon in"),
         ("path,label", GOOD[:2], "contains only one class, 'a'"),
         ("path,label", GOOD[:3], "class 'b' has a single image, .*without lines whose split is test"),
         ("path,label,split", [(*row, "test") for row in GOOD], "lists no training images"),

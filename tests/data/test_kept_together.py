@@ -183,7 +183,7 @@ def test_near_duplicates_of_training_images_are_no_validation_images(config, tmp
         ),
         (
             [(f"{number}.png", "ab"[number % 2], "train", "ab"[number % 2]) for number in range(6)],
-            r"class 'a' cannot be divided: it has 1 different images \(copies and groups count once\)",
+            r"class 'a' cannot be divided: it has 1 different image \(copies and groups count once\)",
         ),
     ],
 )

@@ -43,6 +43,17 @@ def test_pipes_and_broken_links_are_refused_without_blocking(folder, make):
         scan(folder)
 
 
+@pytest.mark.parametrize("place", ["test", "train/cow", "test/cow"])
+def test_a_class_or_split_that_is_a_broken_link_is_refused(folder, tmp_path, place):
+    for part in ("train", "test"):
+        if place != part:
+            write_split(folder / part, {"cat": range(3), "dog": range(3)})
+    (folder / "notes.txt").symlink_to("gone.txt")  # would be ignored anyway
+    (folder / place).symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=f"{folder / place} is a broken link to {tmp_path / 'gone'}; remove it, or"):
+        scan(folder)
+
+
 def test_a_class_folder_that_links_to_its_parent_is_refused(folder):
     write_split(folder, {"cat": range(3), "dog": range(3)})
     (folder / "loop").symlink_to(folder)

@@ -82,7 +82,7 @@ def damage_one_of_two(photos):
     shutil.rmtree(photos / "test")
     (photos / "train" / "dog" / "2.png").unlink()
     (photos / "train" / "dog" / "1.png").write_bytes(b"x")
-    return ["train/dog/1.png"], "class 'dog' cannot be divided: it has 1 different images"
+    return ["train/dog/1.png"], "class 'dog' cannot be divided: it has 1 different image "
 
 
 @pytest.mark.parametrize("damage", [damage_a_class_with_heic_photos, damage_everything, damage_one_of_two])
@@ -152,6 +152,38 @@ def test_the_check_of_a_choice_has_the_folds_of_the_choice(config, tmp_path):
         choice.update(changes)
         findings = chimeramix_jax.check_data(choice, tmp_path / str(number))
         assert findings["folds"] == folds == data_and_folds(choice)[0].folds  # a class has three photos
+
+
+@pytest.mark.parametrize(
+    ("experiment", "changes", "message"),
+    [
+        ("baseline", {"folds": 5}, "folds: 5, but class 'cat' has only 3 different training images"),
+        ("chimeramix_grid", {"folds": 3, "fold_repeats": 2, "generator.images": 3}, "class 'cat' without fold 1 is 2"),
+        ("chimeramix_grid", {"generator.images": 4}, "the number of training images of class 'cat' is 3"),
+        ("auto", {"folds": 4, "minutes": 1.0}, "folds: 4, but class 'cat' has only 3 different training images"),
+    ],
+)
+def test_the_check_says_what_a_run_refuses_for_too_few_photos(config, tmp_path, experiment, changes, message):
+    refused = load(f"image_folder:{experiment}")
+    refused.dataset, refused.dataset.duplicates = config.dataset, "report"
+    refused.update_from_flattened_dict(changes)
+    (problem,) = checked(refused, tmp_path / "check").problems
+    assert message in str(problem)
+    train = chimeramix_jax.choose_and_train if experiment == "auto" else chimeramix_jax.train_and_evaluate
+    with pytest.raises(InputError) as caught:
+        train(refused, tmp_path / "run")
+    assert str(caught.value) == str(problem)
+
+
+def test_the_check_of_a_choice_says_that_a_class_with_one_different_photo_has_no_folds(photos, config, tmp_path):
+    for number in (1, 2):
+        shutil.copy(photos / "train/cat/0.png", photos / f"train/cat/{number}.png")
+    choice = load("image_folder:auto")
+    choice.dataset, choice.dataset.duplicates = config.dataset, "report"
+    (problem,) = checked(choice, tmp_path / "check").problems
+    assert "class 'cat' has only 1 different training image (" in str(problem)
+    with pytest.raises(InputError, match="a single different training image"):
+        data_and_folds(choice)
 
 
 def test_a_new_run_whose_photos_would_be_stored_too_small_is_refused_with_what_to_set(config, tmp_path, capsys):

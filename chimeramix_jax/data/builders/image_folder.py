@@ -106,6 +106,7 @@ def refuse_among_photos(path: str | os.PathLike[str], named_by: str, dataset_con
 
 def _split_roots(root: Path, ignored: list[Path]) -> dict[str, Path]:
     """Returns the existing split folders: those called ``train``, ``val`` or ``test`` that contain folders."""
+    _refuse_broken_links(root)
     folders = [path for path in _listed(root) if is_shown(path.name) and _is_folder(path)]
     named = [path for path in folders if path.name.casefold() in SPLIT_NAMES]
     hold_folders = any(map(_holds_folders, named))
@@ -154,6 +155,18 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
 
 
+def _refuse_broken_links(folder: Path) -> None:
+    """Raises InputError for a link that leads nowhere: a class or a split would be missing without a word."""
+    for path in _listed(folder):
+        with named_if_unreadable(path):
+            is_broken = path.is_symlink() and not path.exists()
+        if is_broken and may_be_image(path.name):
+            raise InputError(
+                f"dataset.directory: {path} is a broken link to {os.readlink(path)}; remove it, or make available what "
+                "it leads to"
+            )
+
+
 def _class_folders(root: Path, split_root: Path, ignored: list[Path]) -> dict[str, Path]:
     """Returns the class folders in the user's folder, or in its part ``split_root``, by class name."""
     folders = _folders_by_name(split_root, ignored)
@@ -188,6 +201,7 @@ def _folders_by_name(split_root: Path, ignored: list[Path]) -> dict[str, Path]:
 
     Raises InputError for names that differ only in their Unicode form.
     """
+    _refuse_broken_links(split_root)
     folders: dict[str, Path] = {}
     for path in _listed(split_root):
         if not (is_shown(path.name) and _is_folder(path)):

@@ -42,12 +42,17 @@ def _rows(table: Path) -> list[ListedImage]:
     except UnicodeDecodeError:
         raise InputError(f"dataset.directory: {table} is not text in UTF-8; save it as CSV in UTF-8") from None
     separator = _separator(text)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         if _SEPARATOR_LINE.match(text):
             next(lines)
-        columns = _columns(table, next(lines, []))
-        rows = [_row(table, lines.line_num, columns, cells) for cells in lines if any(map(str.strip, cells))]
+        header = next(lines, [])
+        columns = _columns(table, header)
+        rows = []
+        for cells in lines:
+            if any(map(str.strip, cells)):
+                _refuse_cells_without_column(table, lines.line_num, cells, header, separator)
+                rows.append(_row(table, lines.line_num, columns, cells))
     except csv.Error as error:
         raise InputError(f"dataset.directory: {table}, line {lines.line_num}, is not valid CSV: {error}") from None
     if not rows:
@@ -77,6 +82,18 @@ def _columns(table: Path, header: Sequence[str]) -> dict[str, int]:
     return {name: names.index(name) for name in (_PATH, _LABEL, _SPLIT, _GROUP) if name in names}
 
 
+def _refuse_cells_without_column(
+    table: Path, number: int, cells: Sequence[str], header: Sequence[str], separator: str
+) -> None:
+    """Raises InputError if a line has more values than there are columns: one of them has the separator in it."""
+    if any(map(str.strip, cells[len(header) :])):
+        sign = {",": "comma", ";": "semicolon", "\t": "tab"}[separator]
+        raise InputError(
+            f"dataset.directory: {table}, line {number}, has {len(cells)} values for {len(header)} columns; put a "
+            f"value that contains a {sign} in double quotes"
+        )
+
+
 def _row(table: Path, number: int, columns: dict[str, int], cells: Sequence[str]) -> ListedImage:
     """Returns a line's values, without spaces at their ends."""
     values = {_SPLIT: TRAIN, _GROUP: ""}
@@ -87,4 +104,5 @@ def _row(table: Path, number: int, columns: dict[str, int], cells: Sequence[str]
     split = SPLIT_NAMES.get(values[_SPLIT].casefold())
     if split is None:
         raise not_one_of(f"dataset.directory: {table}, line {number}, split", values[_SPLIT], ("train", "val", "test"))
-    return ListedImage(str(number), values[_PATH], unicodedata.normalize("NFC", values[_LABEL]), split, values[_GROUP])
+    label, group = (unicodedata.normalize("NFC", values[name]) for name in (_LABEL, _GROUP))
+    return ListedImage(str(number), values[_PATH], label, split, group)
