@@ -54,6 +54,17 @@ def fewest_images(dataset: FewShotDataset) -> int:
     return min(int(np.bincount(part, minlength=len(dataset.class_names)).min()) for part in parts)
 
 
+def units_of_folds(dataset: FewShotDataset) -> list[list[str]]:
+    """Returns for each fold the name of each of its images, the same for images that belong together.
+
+    The images are in the order in which the runs of the folds predict them. Empty without folds.
+    """
+    folds = dataset.fold_of_each
+    if folds is None:
+        return []
+    return [[dataset.units[place] for place in np.flatnonzero(folds == fold)] for fold in range(dataset.folds)]
+
+
 def data_and_folds(config: ConfigDict) -> tuple[FewShotDataset, int]:
     """Returns all training and test images, and the number of folds: as set, or else as usual or as classes allow.
 

@@ -37,6 +37,7 @@ def choose(
     clock: Clock,
     record: Record,
     save: Callable[[], None],
+    units: Sequence[Sequence[str]] = (),
 ) -> None:
     """Compares the candidates until the winner is in the record; a choice that was interrupted continues.
 
@@ -49,6 +50,7 @@ def choose(
         clock: the time for everything, the training of the final model included.
         record: what has been tried; it is extended.
         save: stores the record; called after every run.
+        units: for each fold, the name of each of its images, the same for images that belong together; empty: none do.
 
     Raises:
         InputError: the time is too short; the message says how much is needed at least.
@@ -56,7 +58,7 @@ def choose(
     """
     if record.winner:
         return  # what is left to do is the training of the final model, or nothing
-    _Choice(candidates, halving.rungs(len(candidates.names), folds), trials, clock, record, save).complete()
+    _Choice(candidates, halving.rungs(len(candidates.names), folds), trials, clock, record, save, units).complete()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class _Choice:
     clock: Clock
     record: Record
     save: Callable[[], None]
+    units: Sequence[Sequence[str]]
 
     def complete(self) -> None:
         """Measures what the candidates cost, and compares them rung by rung until a winner is left."""
@@ -87,7 +90,8 @@ class _Choice:
             last = self.record.rungs[-1]
             correct = np.stack([last.correct(name) for name in self._converging(last.schedules)])
             self.record.accuracy = float(np.mean(last.correct(alive[0])))
-            self.record.optimism = optimism(correct, preselected=len(self.plan) > 1)
+            units = [name for fold in last.folds_of(alive[0]) for name in self.units[fold - 1]] if self.units else None
+            self.record.optimism = optimism(correct, preselected=len(self.plan) > 1, units=units)
         self.record.winner = alive[0]
         self.save()
 

@@ -12,7 +12,13 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.auto import halving, menu, sides, stored_choice
-from chimeramix_jax.auto.candidates import Candidates, data_and_folds, data_without_fold, fewest_images
+from chimeramix_jax.auto.candidates import (
+    Candidates,
+    data_and_folds,
+    data_without_fold,
+    fewest_images,
+    units_of_folds,
+)
 from chimeramix_jax.auto.choice import choose
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.final_cost import cost_of_final
@@ -124,7 +130,8 @@ class _Choosing:
     def choose(self) -> None:
         """Compares the recipes, and decides how long the best is trained on all images."""
         try:
-            choose(self._candidates, self._config.folds, self._trials, self._clock, self._record, self._save)
+            folds, units = self._config.folds, units_of_folds(self._dataset)
+            choose(self._candidates, folds, self._trials, self._clock, self._record, self._save, units)
         except stopping.Stopped:
             self._save()  # the time counts
             raise
@@ -233,7 +240,7 @@ class _Choosing:
         if not record.rungs:
             return None
         rung = record.rungs[-1]
-        folds = sorted(run.fold for run in rung.tried if run.recipe == record.winner)
+        folds = rung.folds_of(record.winner)
         schedule = rung.schedules[record.winner]
         runs = [self._trials.finished(record.winner, schedule, f"rung-{index}", fold, stage) for fold in folds]
         of_winner = OutOfFold.of(runs, config, self._dataset, self._workdir, complete=len(folds) == self._config.folds)

@@ -11,10 +11,16 @@ the same images before, and the predictions of the others are missing. BBC-CV al
 inside the bootstrap samples is more optimistic than the measured one, since an image may be drawn several times, and
 subtracting the gap between inside and outside is our own reserve for such a choice. In the simulations of
 ``tests/auto/test_optimism.py`` it leaves at most 1.5 points too little, and nothing too much beyond chance.
+
+Images that belong together, such as several photos of one object, are drawn or left out together: predictions of an
+object say little about one another's chance, and drawing them one by one would make the choice look far safer than it
+is.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 
 SAMPLES = 1000
 
@@ -25,25 +31,41 @@ EXPLANATION = (
 )
 
 
-def optimism(correct: Bool[np.ndarray, "recipes images"], *, preselected: bool, seed: int = 0) -> float:
+def optimism(
+    correct: Bool[np.ndarray, "recipes images"],
+    *,
+    preselected: bool,
+    units: Sequence[str] | None = None,
+    seed: int = 0,
+) -> float:
     """Returns by how much the best recipe's accuracy is too high on average, at least 0; 0 for a single recipe.
 
     Args:
         correct: whether each recipe predicts each image correctly, by a model that has not seen the image.
         preselected: whether other recipes were left out before, by their accuracy on some of these images.
+        units: the name of each image, the same for images that belong together (``data/kept_together.py``); None: none
+            do.
         seed: the seed of the bootstrap samples.
     """
     recipes, images = correct.shape
-    if recipes < 2 or images < 2:
+    unit_of_each = np.arange(images) if units is None else _numbered(units)
+    number = len(set(unit_of_each.tolist()))
+    if recipes < 2 or number < 2:
         return 0.0
-    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=SAMPLES)
-    drawn = drawn[np.any(drawn == 0, axis=1)]
+    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=SAMPLES)
+    drawn = drawn[np.any(drawn == 0, axis=1)][:, unit_of_each]
     inside = _accuracies(correct, drawn.astype(float))
     outside = _accuracies(correct, (drawn == 0).astype(float))
     best = np.argmax(inside, axis=1)
     rows = np.arange(len(best))
     apparent = np.mean(inside[rows, best]) if preselected else np.mean(correct, axis=1).max()
     return max(float(apparent - np.mean(outside[rows, best])), 0.0)
+
+
+def _numbered(units: Sequence[str]) -> Int64[np.ndarray, "images"]:
+    """Returns the number of each image's unit, from 0, in the order in which the units first occur."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(units))}
+    return np.array([numbers[name] for name in units], np.int64)
 
 
 def _accuracies(

@@ -47,6 +47,10 @@ class RungRecord:
         """Returns the run of a recipe on a fold; None if it has not been finished."""
         return next((run for run in self.tried if (run.recipe, run.fold) == (recipe, fold)), None)
 
+    def folds_of(self, recipe: str) -> list[int]:
+        """Returns the folds on which a recipe has been run so far, in order."""
+        return sorted(run.fold for run in self.tried if run.recipe == recipe)
+
     def correct(self, recipe: str) -> Bool[np.ndarray, "images"]:
         """Whether each image of the folds so far is predicted correctly, in the order of the folds."""
         runs = sorted((run for run in self.tried if run.recipe == recipe), key=lambda run: run.fold)

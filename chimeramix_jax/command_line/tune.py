@@ -20,7 +20,7 @@ from chimeramix_jax.config.catalog import dataset_entry
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.paths import leaving_no_empty_folders, local_path
+from chimeramix_jax.paths import leaving_no_empty_folders, local_path, printable
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import invocation
 from chimeramix_jax.sweep import local, ray_cluster
@@ -152,11 +152,13 @@ def perform(parsed: Arguments) -> int:
     config, folder = parsed.settings, parsed.workdir
     plan = Plan(folder, parsed.config, tuple(parsed.overrides), config, prunes=parsed.pruner != "none")
     search = Search(folder, parsed.space, config, parsed.trials, parsed.sampler, parsed.pruner)
-    data = _validation_data(config).identity.digests()
+    dataset = _validation_data(config)
+    data = dataset.identity.digests()
     search.check(parsed.config, data)
     if parsed.launcher == "ray":
         ray_cluster.require(ray_cluster.address_of(parsed.ray_address))
-    only_folds = _only_folds(config)
+    divided = _divided_into_folds(config)
+    only_folds = divided is not None and not len(divided.held_out.labels)
     with leaving_no_empty_folders(folder):
         Workdir(folder).create()
         search.begin(parsed.config, data)
@@ -168,7 +170,7 @@ def perform(parsed: Arguments) -> int:
     if search.unfinished():
         with _workers(parsed) as workers:
             stopped = pool.run(search, plan, workers, write)
-    ranking = Ranking.of(search.records(), plan)
+    ranking = Ranking.of(search.records(), plan, _units(dataset, divided))
     _write(ranking, parsed, plan, only_folds=only_folds)
     page.write(ranking, parsed.space, search.importance(), plan, f"Search of {parsed.config}")
     _print(ranking, parsed, plan)
@@ -219,13 +221,28 @@ def _validation_data(config: ConfigDict) -> FewShotDataset:
         raise
 
 
-def _only_folds(config: ConfigDict) -> bool:
-    """Whether the images have no test part, so that the folds also have to measure the final model."""
+def _divided_into_folds(config: ConfigDict) -> FewShotDataset | None:
+    """Returns all of a user's own images if they are divided into folds; None without folds, or for other images.
+
+    Without a test part, none are held out. Then the folds also have to measure the final model.
+    """
     if not config.folds or dataset_entry(config.dataset.name).source != "directory":
-        return False
+        return None
     dataset = ConfigDict(config.dataset)
     dataset.evaluate_on = "test"
-    return not len(load_few_shot(dataset, config.max_labels_per_class, config.seed, config.folds).held_out.labels)
+    return load_few_shot(dataset, config.max_labels_per_class, config.seed, config.folds)
+
+
+def _units(validation: FewShotDataset, divided: FewShotDataset | None) -> dict[str, str] | None:
+    """Returns what each image that trials are judged by belongs to, by its name in ``held_out.csv``.
+
+    ``divided`` are the images that are divided into folds, if there are any. None: no images belong together.
+    """
+    if validation.originals is None:
+        return None
+    if divided is not None:
+        return dict(zip(map(printable, divided.train.names), divided.units, strict=True))
+    return dict(zip(map(printable, validation.held_out.names), validation.units_held_out, strict=True))
 
 
 def _write(ranking: Ranking, parsed: Arguments, plan: Plan, *, only_folds: bool) -> None:

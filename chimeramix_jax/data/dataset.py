@@ -84,15 +84,28 @@ class FewShotDataset:
     def divided_into_folds(self, repeat: int) -> Int64[np.ndarray, "images"]:
         """Returns the fold of each training image, from 0, in one of the divisions; raises InputError if impossible."""
         draw = f"{self.folds_seed} {repeat}"
-        return division.fold_of_each(self._units(self.folds), self.train.labels, self.folds, draw, self.class_names)
+        return division.fold_of_each(self.units, self.train.labels, self.folds, draw, self.class_names)
+
+    @cached_property
+    def units(self) -> list[str]:
+        """The name of each training image, the same for images that the folds do not separate (``kept_together``)."""
+        return self._units(self.folds)
 
     def _units(self, least: int) -> list[str]:
-        """Returns the names of what folds do not separate (``kept_together``)."""
         from chimeramix_jax.data.kept_together import names_of_units
 
         if self.originals is None:
             return [*self.identity.train.images]
         return names_of_units(self.originals.train, self.train.labels, near=self.near_together, least=least)
+
+    @property
+    def units_held_out(self) -> list[str]:
+        """The same for the held-out images."""
+        from chimeramix_jax.data.kept_together import names_of_units
+
+        if self.originals is None:
+            return [*self.identity.held_out.images]
+        return names_of_units(self.originals.held_out, self.held_out.labels, near=self.near_together, least=1)
 
     @cached_property
     def smallest_class(self) -> int:

@@ -57,14 +57,22 @@ class Ranking:
     optimism: float | None = None  # by how much the best accuracy is too high; None: unknown
 
     @classmethod
-    def of(cls, records: Sequence[TrialRecord], plan: Plan | None = None) -> "Ranking":
-        """Ranks trials; equally accurate ones by number. With a plan, also estimates the optimism."""
+    def of(
+        cls, records: Sequence[TrialRecord], plan: Plan | None = None, units: Mapping[str, str] | None = None
+    ) -> "Ranking":
+        """Ranks trials; equally accurate ones by number. With a plan, also estimates the optimism.
+
+        ``units`` has the name of each image's unit, as ``optimism`` takes it, by that of the image; None: none belong
+        together.
+        """
         finished = sorted((record for record in records if record.state == DONE), key=lambda one: -one.accuracy)
         correct = None if plan is None else _correct([record.number for record in finished], plan)
-        if correct is None:
+        if plan is None or correct is None:
             return cls(records, finished)
+        images = [image for folder in _folders(finished[0].number, plan) for image, _ in _correct_by_image(folder)]
+        of_images = None if units is None else [units.get(image, image) for image in images]
         pruned = any(record.state == PRUNED for record in records)
-        return cls(records, finished, optimism(correct, preselected=pruned))
+        return cls(records, finished, optimism(correct, preselected=pruned, units=of_images))
 
     @property
     def best(self) -> TrialRecord | None:
@@ -215,19 +223,23 @@ def _correct(numbers: Sequence[int], plan: Plan) -> Bool[np.ndarray, "trials pre
     """
     rows: list[list[bool]] = []
     for number in numbers:
-        folders = plan.folders_of_runs(number)[: plan.config.folds or 1]
-        row = [right for folder in folders for right in _correct_by_image(folder)]
+        row = [right for folder in _folders(number, plan) for _, right in _correct_by_image(folder)]
         if not row or len(row) * SAMPLES > _MOST_PREDICTIONS or (rows and len(row) != len(rows[0])):
             return None
         rows.append(row)
     return np.array(rows) if len(rows) > 1 else None
 
 
-def _correct_by_image(folder: Path) -> list[bool]:
-    """Returns whether a run predicts each of its held-out images correctly, in the order of their names."""
+def _folders(number: int, plan: Plan) -> list[Path]:
+    """Returns the directories of a trial's runs in which each image is held out once."""
+    return plan.folders_of_runs(number)[: plan.config.folds or 1]
+
+
+def _correct_by_image(folder: Path) -> list[tuple[str, bool]]:
+    """Returns each held-out image of a run, in the order of their names, and whether it is predicted correctly."""
     try:
         with open(Workdir(folder).held_out, newline="", encoding="utf-8") as file:
             lines = [(line["image"], line["true_class"], line["predicted_class"]) for line in csv.DictReader(file)]
     except (OSError, KeyError, ValueError, csv.Error):  # saved by a spreadsheet, perhaps
         return []
-    return [true == predicted for _, true, predicted in sorted(lines)]
+    return [(image, true == predicted) for image, true, predicted in sorted(lines)]

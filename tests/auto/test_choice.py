@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chimeramix_jax.auto import halving
+from chimeramix_jax.auto import choice, halving
 from chimeramix_jax.auto.candidates import Candidates
 from chimeramix_jax.auto.choice import choose
 from chimeramix_jax.auto.clock import Clock
@@ -119,6 +119,16 @@ def test_the_most_accurate_recipes_are_kept_and_everything_is_recorded():
     assert len(trials.ran) == len(CANDIDATES.names) + len(first.tried) + len(last.tried)
     assert len(first.tried) == 10 and len(last.tried) == 10
     assert record.accuracy == pytest.approx(0.6) and record.optimism >= 0
+
+
+def test_the_correction_draws_images_that_belong_together_in_the_order_of_the_folds(monkeypatch):
+    units = [[f"{fold}, {image // 4}" for image in range(IMAGES)] for fold in range(1, FOLDS + 1)]
+    taken = []
+    monkeypatch.setattr(choice, "optimism", lambda correct, *, preselected, units: taken.append((correct, units)) or 0)
+    trials, record = SimulatedTrials(), Record({})
+    choose(CANDIDATES, FOLDS, trials, Clock(1800, 0, lambda: trials.now), record, lambda: None, units)
+    ((correct, names),) = taken
+    assert names == [name for of_fold in units for name in of_fold] and correct.shape == (2, FOLDS * IMAGES)
 
 
 def test_every_recipe_has_the_same_time_in_a_rung_and_only_one_generator_is_trained_for_two():

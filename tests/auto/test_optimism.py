@@ -52,6 +52,31 @@ def test_a_choice_among_all_recipes_at_once_is_corrected_neither_too_much_nor_to
     assert abs(np.mean(corrected - true)) < 0.005 + 2 * standard_error
 
 
+@pytest.mark.parametrize("size", [5, 10])
+def test_images_that_belong_together_are_drawn_together(size):
+    rng = np.random.default_rng(0)
+    unit_of_each = np.repeat(np.arange(200 // size), size)
+    names = [f"group {unit}" for unit in unit_of_each]
+    errors, one_by_one = [], []
+    for _ in range(REPEATS):
+        of_units = np.sqrt(0.5) * rng.standard_normal((1, 200 // size)) + np.sqrt(0.4) * rng.standard_normal(
+            (6, 200 // size)
+        )
+        correct = of_units[:, unit_of_each] + np.sqrt(0.1) * rng.standard_normal((6, 200)) < ndtri(0.6)
+        apparent = correct.mean(axis=1).max()
+        errors.append(apparent - optimism(correct, preselected=False, units=names) - 0.6)
+        one_by_one.append(apparent - optimism(correct, preselected=False) - 0.6)
+    assert abs(np.mean(errors)) < 0.005 + 2 * np.std(errors) / np.sqrt(REPEATS)
+    assert np.mean(one_by_one) > 0.03  # what the images' own number would hide
+
+
+def test_units_of_a_single_image_change_nothing():
+    correct = np.random.default_rng(2).random((3, 60)) < 0.5
+    alone = [f"image {number}" for number in reversed(range(60))]
+    assert optimism(correct, preselected=True, units=alone) == optimism(correct, preselected=True) > 0
+    assert optimism(correct, preselected=True, units=["group"] * 60) == 0.0
+
+
 def test_a_single_recipe_and_a_clear_winner_need_no_correction():
     correct = np.random.default_rng(0).random((1, 200)) < 0.7
     assert optimism(correct, preselected=False) == 0.0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chimeramix_jax.auto.candidates import units_of_folds
 from chimeramix_jax.data import findings_text, load_few_shot
 from chimeramix_jax.data.findings import findings_of
 from chimeramix_jax.data.kept_together import names_of_units
@@ -109,6 +110,7 @@ def test_groups_of_a_table_are_held_out_together_and_are_in_one_fold(config, tmp
     members = [{f"photos/{n}.png" for n in range(4 * patient, 4 * patient + 4)} for patient in range(5)]
     text = findings_text.full_text(findings_of(load_few_shot(config, None, seed=0), "test", network_side=8).to_dict())
     assert "\n5 groups in the column group: the images of each are kept together\n" in text
+    assert "take the images of a group for independent ones" in text
     divisions = set()
     for seed in range(10):
         train, held_out = sides(load_few_shot(config, None, seed=seed))
@@ -121,6 +123,20 @@ def test_groups_of_a_table_are_held_out_together_and_are_in_one_fold(config, tmp
     parent = load_few_shot(config, None, seed=0, folds=3)
     files = np.array([original.file for original in parent.originals.train])
     assert [set(files[parent.fold_of_each == fold]) for fold in range(3)] == folds
+
+
+def test_images_that_are_measured_are_known_by_their_units_in_the_order_of_their_predictions(config, tmp_path):
+    write_images(tmp_path / "photos", 24)
+    rows = [(f"photos/{n}.png", ("dog", "cat")[n % 2], f"patient {n // 4}" if n < 20 else "") for n in range(24)]
+    config.directory = str(write_table(tmp_path / "photos.csv", rows, header="path,label,group"))
+    found = units_of_folds(load_few_shot(config, None, seed=0, folds=3))
+    for fold, of_fold in enumerate(found):
+        held_out = load_few_shot(config, None, seed=0, folds=3, fold=fold + 1)
+        originals = held_out.originals.held_out
+        assert of_fold == [f"group {image.group}" if image.group else image.digest for image in originals]
+        assert of_fold == held_out.units_held_out
+    assert len({name for of_fold in found for name in of_fold}) == 9
+    assert units_of_folds(load_few_shot(config, None, seed=0)) == []
 
 
 def test_edited_copies_of_a_photo_are_held_out_together(config, tmp_path):

@@ -13,6 +13,7 @@ from chimeramix_jax.tune import outcome, page
 from chimeramix_jax.tune.outcome import DONE, FAILED, PRUNED, Ranking, TrialRecord
 from chimeramix_jax.tune.space import Choice, Range
 from chimeramix_jax.tune.trial import Plan
+from tests.data.own_images import write_images, write_table
 
 SPACE = (
     Range("classifier.learning_rate", 0.01, 1.0, True, False),
@@ -71,6 +72,39 @@ def test_the_bootstrap_draws_images_and_not_predictions(plan, tmp_path):
     for content in ("image,true_class,predicted_class\nkäse,a,a\n".encode("cp1252"), b'image,true_class\n"a\0",b\n'):
         spoilt.write_bytes(content)  # as a spreadsheet may
         assert outcome._correct([0, 1], repeated) is None
+
+
+def test_the_bootstrap_draws_images_that_belong_together_at_once(plan):
+    of_folds, random = plan("--config.folds=2"), np.random.default_rng(0)
+    names = [f"{number:03}.jpg" for number in range(200)]
+    units = {name: f"object {number // 10}" for number, name in enumerate(names)}
+    trials = []
+    for number in range(6):
+        right = np.repeat(random.random(20) < 0.6, 10)
+        trials.append(record(number, right.mean()))
+        for fold, folder in enumerate(of_folds.folders_of_runs(number)):
+            folder.mkdir(parents=True)
+            rows = [(name, "a", "a" if good else "b") for name, good in zip(names, right, strict=True)][fold::2]
+            lines = [",".join(row) for row in random.permutation(rows)]
+            (folder / "held_out.csv").write_text("\n".join(["image,true_class,predicted_class", *lines]))
+    alone = Ranking.of(trials, of_folds)
+    assert Ranking.of(trials, of_folds, {name: name for name in names}).optimism == alone.optimism
+    assert Ranking.of(trials, of_folds, units).optimism > 2 * alone.optimism > 0
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_images_of_a_group_are_known_by_the_names_that_the_predictions_have(tmp_path, folds):
+    write_images(tmp_path / "photos", 24)
+    rows = [(f"photos/{n}.png", ("dog", "cat")[n % 2], f"patient {n // 4}") for n in range(24)]
+    config = settings.load("image_folder:baseline")
+    config.dataset.directory = str(write_table(tmp_path / "photos.csv", rows, header="path,label,group"))
+    config.dataset.data_dir, config.folds = str(tmp_path / "data"), folds
+    config.max_labels_per_class = None if folds else 2
+    judged = tune._validation_data(config)
+    found = tune._units(judged, tune._divided_into_folds(config))
+    assert set(judged.held_out.names) <= set(found)
+    assert all(found[file] == f"group {group}" for file, _, group in rows if file in found)
+    assert len(set(found.values())) == 6 if folds else 0 < len(set(found.values())) < len(found)
 
 
 def test_the_table_shows_five_trials_at_most_and_fits_a_terminal(ranking):
@@ -147,4 +181,4 @@ def test_a_folder_without_test_images_is_known(tmp_path, data_dir, with_test):
     config.update_from_flattened_dict(
         {"dataset.directory": str(tmp_path), "dataset.data_dir": str(data_dir), "dataset.image_side": 8, "folds": 2}
     )
-    assert tune._only_folds(config) != with_test
+    assert bool(len(tune._divided_into_folds(config).held_out.labels)) == with_test
