@@ -98,7 +98,8 @@ def _content(
     of_folds = _of_folds(results, split)
     evaluations, logs = _of_classifiers(workdir, results, split)
     measured = {name: verdict.MeasuredAccuracy.of(name, figures, len(names)) for name, figures in evaluations.items()}
-    classifier, baseline = measured[results["experiment"]], measured.get(_baseline_name(results))
+    classifier = measured[results["experiment"]]
+    baseline = measured[_baseline_name(results)] if "baseline" in results else None
     images = f"{of_folds['split']} images"
     judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
     matrix = np.asarray(results[split]["confusion"])

@@ -208,6 +208,8 @@ class Workdir:
             hint = f"; did you mean one of the {len(runs)} runs in it, such as {runs[0]}?"
         elif runs:
             hint = f"; did you mean {runs[0]}?"
+        elif kept := [part.name for part in (self.results, self.classifier, self.generator) if part.exists()]:
+            hint = f": {CONFIG} is missing beside {kept[0]}; copy it from where the run was made"
         elif self.check_findings.exists():
             hint = ", only what --stage=check found; train it first"
         else:

@@ -362,6 +362,15 @@ def test_a_page_leaves_out_a_missing_baseline_generator_and_sheets(tmp_path):
     assert "Adversarial" not in text and "several masks" not in text and "Mixing" not in text
 
 
+def test_a_run_of_the_baseline_itself_is_not_compared_with_itself(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"), baseline=False)
+    files.write_json(workdir.results, json.loads(workdir.results.read_text()) | {"experiment": "baseline"})
+    report.write(workdir, dataset, predictions)
+    page = workdir.report.read_text(encoding="utf-8")
+    assert "The baseline" not in page and page.count('<th scope="row">baseline</th>') == 1
+    assert "trained without mixing" not in workdir.model_card.read_text(encoding="utf-8")
+
+
 def test_a_perfect_classifier_has_no_confused_pairs(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path, ("cat", "dog"), noise=0.0)
     report.write(workdir, dataset, predictions)

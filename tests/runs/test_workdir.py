@@ -83,6 +83,10 @@ def test_where_no_run_is_the_error_names_the_run_that_was_probably_meant(tmp_pat
     checked.check_findings.write_text("{}")
     with pytest.raises(InputError, match="holds no run, only what --stage=check found; train it first"):
         checked.read_config()
+    for part in (checked.classifier, checked.results):  # as after a copy that was interrupted
+        part.mkdir()
+        with pytest.raises(InputError, match=f"holds no run: config.json is missing beside {part.name}; copy it"):
+            checked.read_config()
 
 
 def test_claimed_settings_are_read_back_unchanged_and_accepted_again(workdir, config):
