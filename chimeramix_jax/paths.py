@@ -20,8 +20,8 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
 
     Shells do not expand ``~`` after the ``=`` of a flag. Unicode letters are composed as they are on the disk.
 
-    Raises InputError, which names the flag or setting ``named_by``, if the path is empty, a URL such as ``gs://bucket``
-    or in an unknown home folder, or may not even be looked up, as in a folder of another user.
+    Raises InputError, which names the flag or setting ``named_by``, if the path is empty, a URL such as ``gs://bucket``,
+    in an unknown home folder, or impossible, or if it may not even be looked up, as in a folder of another user.
     """
     text = os.fspath(named)
     if not text.strip():
@@ -34,6 +34,8 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
         raise InputError(f"{named_by}={text}: the home folder for ~ is not known; write the full path") from None
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except ValueError:  # a zero byte, or a letter that the file system's encoding lacks
+        raise InputError(f"{named_by}={text!r}: contains a character that no path may have") from None
     except OSError as error:
         raise InputError(f"{named_by}={text}: cannot be used: {error.strerror}") from None
     return path

@@ -46,6 +46,11 @@ def test_a_path_through_a_file_is_left_to_whoever_uses_it(tmp_path):
     assert paths.local_path(tmp_path / "file" / "x", "--images") == tmp_path / "file" / "x"
 
 
+def test_a_path_with_a_zero_byte_is_refused_in_words_that_can_be_printed():
+    with pytest.raises(InputError, match=r"^--workdir='a\\x00b': contains a character that no path may have$"):
+        paths.local_path("a\0b", "--workdir")
+
+
 @pytest.mark.parametrize("named", ["", "  "])
 def test_an_empty_path_is_refused(named):
     with pytest.raises(InputError, match="is empty"):

@@ -27,7 +27,7 @@ from chimeramix_jax.paths import local_path, refuse_address
 _FLIP, _MIRROR = "augment.horizontal_flip", "evaluation.mirror"
 
 
-def load(source: str) -> ConfigDict:
+def load(source: str | os.PathLike[str]) -> ConfigDict:
     """Calls ``get_config`` of a config file and returns its settings, locked (no new keys), each checked by itself.
 
     ``source`` is ``path/to/file.py``, or ``path/to/file.py:experiment`` to pass an experiment to ``get_config``. The
@@ -36,6 +36,7 @@ def load(source: str) -> ConfigDict:
     InputError for a file without a valid ``get_config`` and without experiments, for one that fails, and for settings
     that are missing, unknown or of a value that none may have.
     """
+    source = os.fspath(source)
     refuse_address(source, "--config")
     path, experiment = shipped.separated(source)
     arguments = [] if experiment is None else [experiment]

@@ -75,7 +75,8 @@ def network(name: str) -> Callable[[Registered], Registered]:
 def loss(name: str) -> Callable[[Registered], Registered]:
     """Registers ``function(logits, labels)``, which returns the loss of each image, for ``classifier.loss``.
 
-    ``logits`` are float32 of shape (batch, classes), ``labels`` integers of shape (batch,), and so must be the losses.
+    ``logits`` are float32 of shape (batch, classes), ``labels`` integers of shape (batch,). The losses must be float32,
+    of shape (batch,).
     """
     return _registering(LOSS, name)
 

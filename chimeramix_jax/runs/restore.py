@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.data.identity import TRAIN
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.extensions import lookup
 from chimeramix_jax.models.classifier import Classifier
 from chimeramix_jax.models.discriminator import Discriminator
@@ -37,6 +37,7 @@ from chimeramix_jax.training.networks import (
 )
 
 _OF_CLASSIFIERS = ("parameters", "batch_statistics")  # the entries of a checkpoint that a classifier's network needs
+_CLASSIFIERS = ("classifier", "baseline")
 _SEPARATOR = "."  # in the names of weights in a model file
 
 
@@ -77,6 +78,8 @@ def restore_classifier(workdir: str | os.PathLike[str], part: str = "classifier"
 
     ``workdir`` may also be a model file, which holds no baseline.
     """
+    if part not in _CLASSIFIERS:
+        raise not_one_of("part", part, _CLASSIFIERS)
     archive = ModelArchive.at(workdir)
     if archive is None:
         return TrainedClassifier.newest(Workdir(workdir).path / part).network

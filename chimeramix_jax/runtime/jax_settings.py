@@ -29,7 +29,7 @@ def check() -> None:
     """Raises InputError if JAX has a setting with which a seed would have other results."""
     for name, value in _SETTINGS.items():
         if (current := _current(name)) != value:
-            raise InputError(f"{name}: {current!r}, but results are those of a seed only with {value!r}")
+            raise InputError(f"{name}: {current!r}, but a seed has its results only with {value!r}")
 
 
 def _current(name: str) -> Any:

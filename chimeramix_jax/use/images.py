@@ -206,6 +206,8 @@ def _pillow_image(name: str, value: object) -> Image.Image:
     if isinstance(value, InputError):
         raise value
     if isinstance(value, Image.Image):
+        if not all(value.size):  # as a crop that lies outside of an image
+            raise InputError(f"{name}: has a size of {value.width}x{value.height}; it must have at least one pixel")
         return value
     if not _is_array(value):
         kind = "is None" if value is None else f"is of type {type(value).__name__}"

@@ -71,8 +71,8 @@ def predict(
         sorted, and each once. A string may name several, separated by commas, and has one for each file.
 
     Raises:
-        InputError: there is no finished classifier, no image can be read, a folder or pattern leads to no image, or
-            ``explain`` is not empty, or ``reject_below`` is not from 0 to 1.
+        InputError: there is no finished classifier, no image can be read, a folder or pattern leads to no image,
+            ``explain`` is not empty, or ``reject_below`` or ``most_classes`` is not allowed.
         Stopped: the program was asked to stop.
     """
     _check(reject_below, most_classes)
@@ -211,7 +211,7 @@ def _prediction(
 ) -> Prediction:
     order = np.argsort(-row, kind="stable")[:most_classes]
     names, shares = tuple(class_names[label] for label in order), tuple(row[order].tolist())
-    answered = None if reject_below is None else shares[0] >= reject_below
+    answered = None if reject_below is None else bool(shares[0] >= reject_below)  # also of a NumPy number
     return Prediction(image.name, image.path, names, shares, image.true_class, answered, trained_on=trained_on)
 
 

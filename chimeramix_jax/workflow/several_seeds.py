@@ -47,12 +47,15 @@ def train_and_evaluate_seeds(
     Returns:
         A dictionary per seed, in the order of ``config.seeds``: ``seed``, ``images`` (digests of the training and the
         held-out images, independent of their order), ``rollbacks`` (how often each part was rolled back, for parts that
-        were), ``summary`` (rows for the table, if the stage has any) and ``files`` (the paths written).
+        were), ``summary`` (rows for the table, if the stage has any), ``files`` (the paths written) and, if it was
+        evaluated on validation images, ``validation`` (their number) and ``held_out_from`` (where they come from).
 
     Raises:
         InputError: a setting, the data or a directory is unsuitable. If that is so for some seeds only, it is said at
             once, and the other seeds have been finished when the error is raised; otherwise nothing has been trained.
     """
+    if not config.get("seeds"):
+        raise InputError("seeds: none are named, but this trains several runs; use train_and_evaluate for a single one")
     settings.check(config, stored=stage in settings.MEASURING_STAGES)
     requests = [
         _request(config, seed, workdir, generator_workdir, stage, retrain)

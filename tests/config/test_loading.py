@@ -23,6 +23,11 @@ def get_config():
 """
 
 
+def test_a_config_file_may_be_named_by_a_path_object():
+    path = ROOT / "configs" / "digits.py"
+    assert settings.differences(settings.load(path), settings.load(str(path))) == []
+
+
 @pytest.mark.parametrize(
     ("content", "source", "complaint"),
     [

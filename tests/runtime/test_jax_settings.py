@@ -23,8 +23,10 @@ def test_a_setting_that_would_change_a_seeds_results_is_refused_and_the_program_
 ):
     jax_settings.check()
     jax.config.update(name, value)
-    with pytest.raises(InputError, match=f"^{name}: {value!r}, but results are those of a seed only with "):
+    with pytest.raises(InputError, match=f"^{name}: {value!r}, but a seed has its results only with "):
         chimeramix_jax.train_and_evaluate(load("digits"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=f"^{name}: "):
+        chimeramix_jax.generate(tmp_path / "run", 3)
     jax_settings.use_own()
     jax_settings.check()

@@ -88,13 +88,16 @@ def test_what_is_no_image_is_returned_with_its_error(predictor, pixels, tmp_path
     path.write_bytes(path.read_bytes()[:2000])
     flat = np.zeros((0, 5, 3), np.uint8)
     with Image.open(path) as cut:
-        predictions = predictor.predict([pixels, pixels / 255, flat, None, cut, path, pixels])
+        outside = Image.fromarray(pixels).crop((5, 5, 5, 5))
+        predictions = predictor.predict([pixels, pixels / 255, flat, None, cut, path, outside, "a\0b", pixels])
     errors = [None if prediction.error is None else str(prediction.error) for prediction in predictions]
     assert errors[0] is errors[-1] is None and predictions[0].classes == predictions[-1].classes
     assert errors[1].startswith("images[1]: is float64 of shape (40, 60, 3); an array must be uint8 of shape ")
     assert errors[2].startswith("images[2]: is uint8 of shape (0, 5, 3); ")
     assert errors[3] == "images[3]: is None; it must be a path, an image of Pillow or an array"
     assert errors[4].startswith(f"{path}: is damaged") and errors[5].startswith(f"--images: {path} is damaged")
+    assert errors[6] == "images[6]: has a size of 0x0; it must have at least one pixel"
+    assert errors[7] == "--images='a\\x00b': contains a character that no path may have"
 
 
 def test_images_of_an_iterator_are_read_as_they_are_needed(predictor, pixels):

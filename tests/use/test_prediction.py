@@ -211,6 +211,9 @@ def test_photos_below_the_threshold_are_none_of_these(trained_run, photos, predi
     assert re.search(r"b\.jpg +none of these +- +\S+ \d+\.\d\d%, ", line) and line.count("%") == 5
     assert [row["answer"] for row in json.loads(prediction_formats.json_text(rejected))] == [None, None]
     assert all(row.answer == row.classes[0] for row in chimeramix_jax.predict(trained_run, photos, reject_below=0.0))
+    for threshold in np.linspace(0, 1, 2):  # numbers of NumPy's own types
+        (first, _) = chimeramix_jax.predict(trained_run, photos, reject_below=threshold)
+        assert first.answer == ("none of these" if threshold else first.classes[0])
     for wrong in (-0.1, 60, float("nan")):
         with pytest.raises(InputError, match=r"reject_below: .*; it must be a number from 0 to 1"):
             chimeramix_jax.predict(trained_run, photos, reject_below=wrong)

@@ -203,6 +203,12 @@ def test_several_seeds_are_refused_as_a_single_run(settings, tmp_path):
         chimeramix_jax.train_and_evaluate(settings(seeds="0,1"), tmp_path)
 
 
+def test_a_single_run_is_refused_as_several_seeds(settings, tmp_path):
+    with pytest.raises(InputError, match=r"seeds: none are named.*train_and_evaluate for a single one"):
+        chimeramix_jax.train_and_evaluate_seeds(settings(seeds=""), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_more_devices_than_available_are_refused(settings, tmp_path):
     with pytest.raises(InputError, match="devices: 4096 requested, but JAX finds"):
         chimeramix_jax.train_and_evaluate(settings(devices=4096), tmp_path)

@@ -18,7 +18,7 @@ from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import restore_mixing_networks
 from chimeramix_jax.runs.run import Run, load_dataset
 from chimeramix_jax.runs.workdir import Workdir
-from chimeramix_jax.runtime import stopping
+from chimeramix_jax.runtime import jax_settings, stopping
 from chimeramix_jax.stored_format import marked
 from chimeramix_jax.training.checkpoints import require_finished
 from chimeramix_jax.use import outputs
@@ -47,12 +47,13 @@ def generate(
         workdir: the directory of a run whose experiment mixes; its generator, if it uses one, must be finished.
         count: the number of images; if it is not a multiple of the number of classes, the first classes get one more.
         output: a new or empty folder, not in that of the run's images; None: ``generated`` in the run's directory.
-        seed: determines the pairs, their augmentation and the masks.
+        seed: a whole number from 0 to 2147483647, which determines the pairs, their augmentation and the masks.
         file_format: "png": a folder per class and ``manifest.jsonl``; "array_record": a TFDS data set.
         config: settings, which must equal the run's in everything that affects results; None: the run's own settings.
 
     Raises:
-        InputError: the run does not mix or has no finished generator, the output exists, or an argument is invalid.
+        InputError: the run does not mix or has no finished generator, the output exists, an argument is invalid, or
+            JAX has a setting that would change the images of a seed.
         StorageError: the disk is full.
         Stopped: the program was asked to stop; nothing is left of the folder.
     """
@@ -60,6 +61,9 @@ def generate(
         raise not_one_of("--format", file_format, FORMATS)
     if count < 1:
         raise InputError(f"--count={count}: must be a whole number, 1 or more")
+    if not 0 <= seed <= settings.LARGEST_SEED:
+        raise InputError(f"--generate_seed={seed}: must be a whole number from 0 to {settings.LARGEST_SEED}")
+    jax_settings.check()
     directory = Workdir(workdir)
     config = directory.settings_like(config)
     if config.mixing.mask == "none":

@@ -149,6 +149,13 @@ def test_an_address_is_refused_from_python_too(trained_run, tmp_path, monkeypatc
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_jax_does_not_tell_from_another_is_refused_from_python_too(seed, trained_run, tmp_path):
+    with pytest.raises(InputError, match=f"--generate_seed={seed}: must be a whole number from 0 to 2147483647"):
+        chimeramix_jax.generate(trained_run, 3, tmp_path / "new", seed=seed)
+    assert not os.listdir(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("experiment", "message"), [("baseline", "mixes no images"), ("chimeramix_grid", "holds no finished generator")]
 )
