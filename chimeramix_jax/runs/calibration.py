@@ -40,6 +40,10 @@ _GROUPS = 5  # of images, for cross-fitting
 Logits = Float[np.ndarray, "predictions classes"]
 
 
+class MissingResultsWarning(UserWarning):
+    """A run has no ``results.json``, so its temperature is not known."""
+
+
 @dataclass(frozen=True)
 class Predicted:
     """A classifier's logits of images that it was not trained on."""
@@ -124,12 +128,20 @@ def calibrated_results(
 def temperature_of(source: Workdir | ModelArchive) -> float:
     """Returns the temperature of a run or a model file; 1 if none was fitted, which changes nothing.
 
-    Raises InputError if the stored one cannot be used.
+    Issues a ``MissingResultsWarning`` if the run has no results. Raises InputError if the stored temperature cannot be
+    used.
     """
     if isinstance(source, ModelArchive):
         results, name, advice = source.about.get("results"), source.path, "export the model again"
     else:
         results = source.read_results() if source.results.exists() else None
+        if results is None:
+            warnings.warn(
+                f"{source.path}: holds no results.json, so probabilities are used as they are, without a temperature; "
+                f"write it with --stage=evaluate --workdir={source.trained_by}",
+                MissingResultsWarning,
+                stacklevel=2,
+            )
         name, advice = source.results, "write it again with --stage=evaluate"
     calibration = results.get(KEY) if isinstance(results, dict) else None
     temperature = calibration.get("temperature") if isinstance(calibration, dict) else None

@@ -33,7 +33,9 @@ def prepared(request: Request) -> Iterator[Run]:
             same_settings.refuse_other_settings(directory, config, replaced, request.stage)
             generator_home = _generator_before_data(request)
             if request.stage in settings.MEASURING_STAGES:
-                checkpoints.require_finished(directory.classifier, "classifier", config.classifier.epochs)
+                checkpoints.require_finished(
+                    directory.classifier, "classifier", config.classifier.epochs, directory.trained_by
+                )
             if request.stage == "report":
                 directory.read_results()
             dataset = load_dataset(config)
@@ -62,4 +64,4 @@ def _generator_before_data(request: Request) -> Workdir:
 
 def _require_generator(request: Request, home: Workdir) -> None:
     if request.stage == "classifier":
-        checkpoints.require_finished(home.generator, "generator", request.config.generator.epochs)
+        checkpoints.require_finished(home.generator, "generator", request.config.generator.epochs, home.trained_by)

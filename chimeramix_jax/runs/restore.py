@@ -142,10 +142,10 @@ def finished_classifier(source: Workdir | ModelArchive, config: ConfigDict) -> T
     if isinstance(source, ModelArchive):
         return TrainedClassifier.archived(source)
     if not source.classifier.exists():
-        raise unfinished(source.classifier, "classifier")
+        raise unfinished(source.classifier, "classifier", source.trained_by)
     trained = TrainedClassifier.newest(source.classifier)
     if trained.epochs < config.classifier.epochs:
-        raise unfinished(source.classifier, "classifier")
+        raise unfinished(source.classifier, "classifier", source.trained_by)
     return trained
 
 

@@ -95,6 +95,12 @@ class Workdir:
                 return cls(folder)
         return None
 
+    @property
+    def trained_by(self) -> Path:
+        """The directory of the run whose command trains this one: itself, or the run that this one is a fold of."""
+        folder = self.path.absolute().parent
+        return folder.parent if folder.name == self.folds.name and _is_run(folder.parent) else self.path
+
     def has_part(self, name: str) -> bool:
         """Whether the program itself writes a file or folder of this name directly into the directory of a run.
 
@@ -235,7 +241,9 @@ class Workdir:
         """Returns the content of ``results.json``; raises InputError if there is none, or it cannot be read."""
         results = stored_format.read(self.results, "; write it again with --stage=evaluate")
         if results is None:
-            raise InputError(f"{self.path}: holds no results.json; write it with --stage=evaluate")
+            raise InputError(
+                f"{self.path}: holds no results.json; write it with --stage=evaluate --workdir={self.trained_by}"
+            )
         return results
 
     def claim(self, config: ConfigDict) -> None:

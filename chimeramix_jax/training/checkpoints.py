@@ -224,19 +224,18 @@ def is_finished(directory: Path, epochs: int) -> bool:
     return about is not None and about["epoch"] >= epochs
 
 
-def require_finished(directory: Path, stage: str, epochs: int) -> None:
+def require_finished(directory: Path, stage: str, epochs: int, trained_by: Path) -> None:
     """Requires that a stage, "generator" or "classifier", has been trained to its last epoch.
 
-    Raises:
-        InputError: the stage is not finished.
+    Raises InputError if it has not; ``trained_by`` is the directory of the run that trains it.
     """
     if not is_finished(directory, epochs):
-        raise unfinished(directory, stage)
+        raise unfinished(directory, stage, trained_by)
 
 
-def unfinished(directory: Path, stage: str) -> InputError:
-    """Returns an error that says how to finish a stage of a run, "generator" or "classifier"."""
-    advice = f"finish it with the command that began it, or with --workdir={directory.parent} alone"
+def unfinished(directory: Path, stage: str, trained_by: Path) -> InputError:
+    """Returns an error that says how to finish a stage, "generator" or "classifier", and in which run's directory."""
+    advice = f"finish it with the command that began it, or with --workdir={trained_by} alone"
     if stage == "generator":
         advice = "train it first with --stage=generator"
     return InputError(f"{directory}: holds no finished {stage}; {advice}")

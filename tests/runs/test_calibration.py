@@ -12,7 +12,13 @@ from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.image_paths import IgnoredFilesWarning
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.calibration_text import closing_line
-from chimeramix_jax.runs.calibration import Predicted, calibrated_results, calibration_of, temperature_of
+from chimeramix_jax.runs.calibration import (
+    MissingResultsWarning,
+    Predicted,
+    calibrated_results,
+    calibration_of,
+    temperature_of,
+)
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.temperature import fitted_temperature, probabilities
 
@@ -156,7 +162,8 @@ def test_test_images_give_no_temperature(photos, tmp_path):
 
 def test_the_temperature_of_a_run_is_read_and_checked(tmp_path):
     workdir = Workdir(tmp_path)
-    assert temperature_of(workdir) == 1
+    with pytest.warns(MissingResultsWarning, match=r"holds no results.json.*--stage=evaluate --workdir="):
+        assert temperature_of(workdir) == 1
     for stored, expected in (
         ({}, 1),
         ({"calibration": {"temperature": None}}, 1),

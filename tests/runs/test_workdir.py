@@ -89,6 +89,19 @@ def test_where_no_run_is_the_error_names_the_run_that_was_probably_meant(tmp_pat
             checked.read_config()
 
 
+def test_a_fold_is_trained_by_the_run_that_it_belongs_to(workdir, config, monkeypatch):
+    fold = Workdir(workdir.folds / "fold-1-of-3")
+    assert fold.trained_by == fold.path  # the folder around it is no run yet
+    for run in (workdir, fold):
+        run.check(config)
+        run.claim(config)
+    assert (fold.trained_by, workdir.trained_by) == (workdir.path, workdir.path)
+    monkeypatch.chdir(workdir.folds)
+    assert Workdir(fold.path.name).trained_by == workdir.path
+    with pytest.raises(InputError, match=rf"no results.json; write it with --stage=evaluate --workdir={workdir.path}$"):
+        fold.read_results()
+
+
 def test_claimed_settings_are_read_back_unchanged_and_accepted_again(workdir, config):
     config.max_labels_per_class = 5
     workdir.check(config)

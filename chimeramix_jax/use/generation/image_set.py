@@ -86,7 +86,8 @@ def _loaded(config: ConfigDict, directory: Workdir) -> Run:
     generator_home = directory
     if settings.needs_generator(config):
         generator_home = directory.generator_home()
-        require_finished(generator_home.generator, "generator", config.generator.epochs)
+        epochs, trained_by = config.generator.epochs, generator_home.trained_by
+        require_finished(generator_home.generator, "generator", epochs, trained_by)
     dataset = load_dataset(config)
     same_data.refuse_other_data(directory, dataset, "generate")
     if generator_home is not directory:
