@@ -17,7 +17,8 @@ from chimeramix_jax.errors import InputError, StorageError
 from chimeramix_jax.paths import leaving_no_empty_folders, make_folder, printable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, or a quota or file size limit is reached
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE)  # not writable, or not reachable
+# Not writable, not reachable, or one file more than this process or the system may have open.
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 _IN_EMPTY_FILE_SYSTEMS = "lost+found"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.part", re.DOTALL)  # what ``unused_name_beside`` returns
 # Bytes that a temporary name has of its target's. With the 23 others, it is allowed wherever names may be long.

@@ -21,7 +21,8 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
     Shells do not expand ``~`` after the ``=`` of a flag. Unicode letters are composed as they are on the disk.
 
     Raises InputError, which names the flag or setting ``named_by``, if the path is empty, a URL such as ``gs://bucket``,
-    in an unknown home folder, or impossible, or if it may not even be looked up, as in a folder of another user.
+    in an unknown home folder, relative to a current folder that was deleted, or impossible, or if it may not even be
+    looked up, as in a folder of another user.
     """
     text = os.fspath(named)
     if not text.strip():
@@ -33,12 +34,22 @@ def local_path(named: str | os.PathLike[str], named_by: str) -> Path:
     except RuntimeError:  # there is no such user, or HOME is not set and the system does not know the user
         raise InputError(f"{named_by}={text}: the home folder for ~ is not known; write the full path") from None
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        _refuse_deleted_folder(path, f"{named_by}={text}")
     except ValueError:  # a zero byte, or a letter that the file system's encoding lacks
         raise InputError(f"{named_by}={text!r}: contains a character that no path may have") from None
     except OSError as error:
         raise InputError(f"{named_by}={text}: cannot be used: {error.strerror}") from None
     return path
+
+
+def _refuse_deleted_folder(path: Path, named: str) -> None:
+    """Raises InputError if a path is relative to a current folder that was deleted, where nothing can be made."""
+    try:
+        path.absolute()
+    except FileNotFoundError:
+        raise InputError(
+            f"{named}: the current folder was deleted; change to another folder, or write the full path"
+        ) from None
 
 
 def refuse_address(text: str, named_by: str) -> None:

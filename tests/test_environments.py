@@ -13,7 +13,7 @@ from conftest import ROOT, TINY
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.command_line import program
+from chimeramix_jax.command_line import exits, program
 from chimeramix_jax.config import load
 from chimeramix_jax.errors import InputError
 
@@ -136,6 +136,7 @@ def test_a_run_in_folders_that_read_as_patterns_can_be_used_afterwards(tmp_path,
     for file_format in ("png", "array_record"):
         folder = chimeramix_jax.generate("run [2]", 10, f"mixed [{file_format}]?", file_format=file_format)
         assert json.loads((folder / "generated.json").read_text())["count"] == 10
+    monkeypatch.setattr(exits, "quiet_libraries", lambda: None)  # for good: also for the tests that follow
     assert program.main(["summarize", ".", "--no-curves"]) == 0
     assert "chimeramix_grid" in capsys.readouterr().out
 

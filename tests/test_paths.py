@@ -51,6 +51,15 @@ def test_a_path_with_a_zero_byte_is_refused_in_words_that_can_be_printed():
         paths.local_path("a\0b", "--workdir")
 
 
+def test_below_a_deleted_current_folder_only_full_paths_are_allowed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(InputError, match=r"^--workdir=run: the current folder was deleted; .*write the full path$"):
+        Workdir("run")
+    assert Workdir(tmp_path / "run").path == tmp_path / "run"
+
+
 @pytest.mark.parametrize("named", ["", "  "])
 def test_an_empty_path_is_refused(named):
     with pytest.raises(InputError, match="is empty"):

@@ -70,6 +70,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
 
 def perform(parsed: Arguments) -> int:
     """Writes the summary and prints its tables; returns the exit code."""
+    exits.quiet_libraries()  # matplotlib logs that it cannot write into the home folder, for instance
     trials, damaged, planned = folders.collect(parsed.folders, parsed.metric)
     summary = summarize(trials, damaged, planned, parsed.metric, parsed.baseline)
     written = folders.write(summary, parsed.output, _title(parsed.folders), with_curves=parsed.curves)

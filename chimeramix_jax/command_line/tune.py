@@ -140,6 +140,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         described = dict(space.default(config))
     parsed.settings, parsed.space = config, space.space_of(described, config)
     parsed.workdir = local_path(parsed.workdir, "--workdir")
+    if parsed.workdir.exists() and not parsed.workdir.is_dir():
+        raise InputError(f"--workdir={parsed.workdir}: is not a folder; choose a folder")
     return parsed
 
 

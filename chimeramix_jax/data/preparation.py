@@ -16,7 +16,7 @@ from chimeramix_jax.config.catalog import DatasetEntry
 from chimeramix_jax.data.builders.by_name import make_builder
 from chimeramix_jax.data.image_paths import MOST_NAMED
 from chimeramix_jax.data.tfds_files import FILE_FORMAT, write
-from chimeramix_jax.errors import InputError
+from chimeramix_jax.errors import InputError, one_line
 from chimeramix_jax.reporting.wording import counted
 
 
@@ -77,8 +77,26 @@ def groups_of(builder: Any, split: str) -> Sequence[str] | None:
     return builder.groups(split) if isinstance(builder, OwnImages) else None
 
 
+def _made(make: Callable[[], Any]) -> Any:
+    """Returns a new builder; raises InputError if it cannot read the description of its prepared data.
+
+    Another user may have prepared them for himself alone, or a disk may have lost them.
+    """
+    from tensorflow_datasets.core.dataset_info import DatasetInfoFileError
+
+    try:
+        return make()
+    except DatasetInfoFileError as error:
+        reason = one_line(error.__cause__ or error)
+        raise InputError(
+            f"dataset.data_dir: prepared data cannot be read: {one_line(error)} ({reason}); allow reading that "
+            "directory, delete it to prepare it again, or choose another dataset.data_dir"
+        ) from error
+
+
 def _opened(entry: DatasetEntry, make: Callable[[], Any]) -> tuple[Any, bool]:
     """Returns a builder whose data are on disk, and whether they had to be prepared first."""
+    make = functools.partial(_made, make)
     builder = make()
     if glob.has_magic(str(builder.data_dir)):
         raise InputError(

@@ -6,18 +6,22 @@ import os
 import platform
 from pathlib import Path
 
+from chimeramix_jax.paths import printable
+
 WORTH_KEEPING = 0.5  # seconds: programs that compile faster are not kept
 _COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's event for every program that is compiled, or read
 
 
 def directory() -> Path | None:
-    """Returns the folder for compiled programs in the user's cache, or None if nothing can be written there.
+    """Returns the folder for compiled programs in the user's cache, or None if nothing can be kept there.
 
     Every kind of processor has its own folder: what XLA compiles for one may not run on another that shares the home
     directory.
     """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if cache.startswith("~"):  # HOME is not set and the system does not know the user, as in many containers
+        return None
+    if printable(cache) != cache:  # XLA takes no path that is not UTF-8
         return None
     folder = Path(cache) / "chimeramix_jax" / f"compiled-{_processor()}"
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.exists(parent))

@@ -26,6 +26,7 @@ import orbax.checkpoint as ocp
 
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.paths import printable
 from chimeramix_jax.reporting.stage_files import CHECKPOINTS
 from chimeramix_jax.stored_format import marked, unmarked
 from chimeramix_jax.training import checkpoint_manifest
@@ -271,20 +272,28 @@ def _all_of_it_ended() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_path(directory: Path) -> Iterator[Path]:
-    """Yields a path to the directory that has no special characters.
+    """Yields a path to the directory that has no special characters and is UTF-8.
 
     Orbax reads brackets, stars and question marks as patterns, and TensorStore reads backslashes as slashes, so
-    checkpoints written under such a path could not be read. A symbolic link in a temporary folder avoids that.
+    checkpoints written under such a path could not be read. TensorStore also opens no path that is not UTF-8, which a
+    finished run may have been moved to. A symbolic link in a temporary folder avoids all that.
 
     Raises:
-        InputError: the path of the temporary folder has special characters, too.
+        InputError: the path of the temporary folder has special characters or is not UTF-8, too.
     """
-    if not _SPECIAL.intersection(str(directory)):
+    if _is_plain(str(directory)):
         yield directory
         return
     with tempfile.TemporaryDirectory(prefix="chimeramix-") as folder:
-        if _SPECIAL.intersection(folder):
-            raise InputError(f"TMPDIR: {folder!r}; it must not contain any of {' '.join(sorted(_SPECIAL))}")
+        if not _is_plain(folder):
+            raise InputError(
+                f"TMPDIR: {folder!r}; it must be UTF-8 and not contain any of {' '.join(sorted(_SPECIAL))}"
+            )
         link = Path(folder) / "checkpoints"
         link.symlink_to(directory, target_is_directory=True)
         yield link
+
+
+def _is_plain(path: str) -> bool:
+    """Whether Orbax and TensorStore take a path for what it is."""
+    return not _SPECIAL.intersection(path) and printable(path) == path

@@ -189,6 +189,16 @@ def test_a_directory_without_its_description_is_reported_as_incomplete(digits_co
         load_few_shot(digits_config, 2, seed=0)
 
 
+def test_a_description_that_may_not_be_read_is_named(digits_config):
+    load_few_shot(digits_config, 2, seed=0)
+    description = Path(digits_config.data_dir) / PREPARED_DIGITS / "dataset_info.json"
+    description.unlink()
+    description.mkdir()  # not even root can read it
+    with pytest.raises(InputError, match=r"dataset.data_dir: .*dataset_info.json .*Is a directory") as caught:
+        load_few_shot(digits_config, 2, seed=0)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_damaged_records_are_reported_with_the_directory_to_delete(digits_config, split):
     load_few_shot(digits_config, 2, seed=0)

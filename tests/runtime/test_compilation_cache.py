@@ -75,6 +75,12 @@ def test_without_a_home_folder_nothing_is_kept(monkeypatch):
     assert compilation_cache.directory() is None
 
 
+def test_in_a_home_folder_whose_name_is_not_utf_8_nothing_is_kept(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / os.fsdecode(b"caf\xe9")))
+    assert compilation_cache.directory() is None
+
+
 def test_in_a_home_folder_that_cannot_be_written_to_nothing_is_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed" / "cache"))
     assert compilation_cache.directory() is not None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from benchmarks.made_runs import make_run
-from chimeramix_jax.command_line import program
+from chimeramix_jax.command_line import exits, program
 
 WRITTEN = {
     "summary.html",
@@ -29,6 +30,11 @@ def sweep(tmp_path):
         path = folder / f"grid-{seed}"
         make_run(path, mixed, config="configs/digits.py:chimeramix_grid", baseline_top1=baseline, seed=seed)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def libraries_as_they_are(monkeypatch):
+    monkeypatch.setattr(exits, "quiet_libraries", lambda: None)  # for good: also for the tests that follow
 
 
 def main(arguments):
@@ -52,6 +58,17 @@ print(program.main(sys.argv[1:]), 'jax' in sys.modules)
     assert {path.name for path in sweep.iterdir() if path.is_file()} == WRITTEN
     line = table_line(ended.stdout, "chimeramix_grid")
     assert line[:4] == ["5", "chimeramix_grid", "3", "**71.67 ± 10.41**"] and line[5] == "+11.67 ± 2.89"
+
+
+def test_a_home_folder_that_cannot_be_written_to_is_not_worth_a_word(sweep, tmp_path):
+    (tmp_path / "file").touch()  # nothing can be made below it, not even by root
+    places = ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in places}
+    environment["HOME"] = str(tmp_path / "file" / "home")
+    command = [sys.executable, "main.py", "summarize", str(sweep)]
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (sweep / "summary.png").exists()
 
 
 def test_the_summary_is_the_same_when_made_again(sweep):

@@ -217,8 +217,10 @@ STATE = {"network": {"array": jnp.arange(4.0)}}
 ABSTRACT = {"network": {"array": jax.ShapeDtypeStruct((4,), jnp.float32)}}
 
 
-@pytest.mark.parametrize("name", ["a[1]b", "[ab]", "a*b", "a?b", "a\\b", "a]b"])
-def test_glob_characters_in_a_path_are_taken_literally(tmp_path, name):
+@pytest.mark.parametrize(
+    "name", ["a[1]b", "[ab]", "a*b", "a?b", "a\\b", "a]b", pytest.param(os.fsdecode(b"caf\xe9"), id="not UTF-8")]
+)
+def test_glob_characters_and_bytes_that_are_not_utf_8_in_a_path_are_taken_literally(tmp_path, name):
     directory = tmp_path / name / "checkpoints"
     with StageCheckpoints(directory) as checkpoints:
         checkpoints.save(3, STATE, {"step": 3})

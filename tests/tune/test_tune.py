@@ -229,6 +229,7 @@ def test_another_search_in_the_folder_is_refused(tune, searched, calls, argument
         (["--config=digits:baseline", "--search=seed=0:4"], "seed: cannot be searched"),
         (["--config=digits:baseline", "--search=classifier.epochs=0:4"], "classifier.epochs: 0 is not allowed"),
         (["--config=digits:baseline", "--workdir={occupied}"], "is not empty and not a search"),
+        (["--config=digits:baseline", "--workdir={occupied}/thesis.tex"], "thesis.tex: is not a folder"),
         (["--config=digits:baseline", "--config.max_labels_per_class=None"], "--folds=5 judges trials by folds"),
         (["--config=digits:baseline", "--folds=9"], "folds: 9, but class"),
         (["--config=digits:baseline", "--folds=5", "--config.folds=4"], "folds: is set twice, to '4' and '5'"),

@@ -13,6 +13,7 @@ from chimeramix_jax import config as settings
 from chimeramix_jax import files
 from chimeramix_jax.errors import InputError, not_one_of
 from chimeramix_jax.mixing.mixer import Mixer
+from chimeramix_jax.paths import refuse_other_encodings
 from chimeramix_jax.runs import same_data, shared_generator
 from chimeramix_jax.runs.request import Request
 from chimeramix_jax.runs.restore import restore_mixing_networks
@@ -71,6 +72,8 @@ def generate(
     target = directory.path / "generated" if output is None else outputs.target(output, "--output")
     if output is not None:
         outputs.refuse_among_photos(target, "--output", (), config)
+    if file_format == ARRAY_RECORD:
+        refuse_other_encodings(target, "--output")
     with contextlib.ExitStack() as unfinished:
         folder = unfinished.enter_context(files.whole_folder(target))
         unfinished.enter_context(stopping.before_ending(partial(shutil.rmtree, folder, ignore_errors=True)))

@@ -166,6 +166,14 @@ def test_a_run_that_cannot_mix_is_refused_and_nothing_is_left(tmp_path, experime
     assert os.listdir(tmp_path) == ["config.json"]
 
 
+def test_no_array_records_are_begun_in_a_folder_whose_name_is_not_utf_8(tmp_path):
+    (tmp_path / "config.json").write_text(to_json(load("digits:chimeramix_grid")))
+    output = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(InputError, match=r"^--output=\S*/caf\\xe9: .* is not UTF-8, so nothing can be stored there"):
+        chimeramix_jax.generate(tmp_path, 5, output, file_format="array_record")
+    assert os.listdir(tmp_path) == ["config.json"]
+
+
 def test_a_stopped_program_leaves_nothing_of_the_folder(trained_run, tmp_path, monkeypatch):
     def stop():
         raise KeyboardInterrupt
