@@ -50,9 +50,10 @@ def prepared_builder(entry: DatasetEntry, dataset_config: ConfigDict) -> Any:
     read by now are prepared anew. Raises InputError if the data are not available, or cannot be written to or read from
     ``dataset.data_dir``.
     """
-    builder, is_new = _opened(entry, functools.partial(make_builder, dataset_config))
+    data_dir = dataset_config.data_dir
+    builder, is_new = _opened(entry, functools.partial(make_builder, dataset_config), data_dir)
     while not is_new and skipped_files(builder) and (make := builder.trying_again()) is not None:
-        builder, is_new = _opened(entry, make)
+        builder, is_new = _opened(entry, make, data_dir)
     if skipped := skipped_files(builder):
         more = len(skipped) - MOST_NAMED
         rest = f" and {more} more; check.json lists all of them" if more > 0 else ""
@@ -77,26 +78,33 @@ def groups_of(builder: Any, split: str) -> Sequence[str] | None:
     return builder.groups(split) if isinstance(builder, OwnImages) else None
 
 
-def _made(make: Callable[[], Any]) -> Any:
+def _made(make: Callable[[], Any], name: str, data_dir: str | None) -> Any:
     """Returns a new builder; raises InputError if it cannot read the description of its prepared data.
 
-    Another user may have prepared them for himself alone, or a disk may have lost them.
+    Another user may have prepared them for themselves alone, or a disk may have lost or damaged them.
     """
+    from google.protobuf.json_format import ParseError
     from tensorflow_datasets.core.dataset_info import DatasetInfoFileError
 
+    advice = "delete it to prepare it again, or choose another dataset.data_dir"
     try:
         return make()
     except DatasetInfoFileError as error:
         reason = one_line(error.__cause__ or error)
         raise InputError(
             f"dataset.data_dir: prepared data cannot be read: {one_line(error)} ({reason}); allow reading that "
-            "directory, delete it to prepare it again, or choose another dataset.data_dir"
+            f"directory, {advice}"
+        ) from error
+    except ParseError as error:
+        raise InputError(
+            f"dataset.data_dir: the file dataset_info.json of {name} is damaged ({one_line(error).rstrip('.')}); find "
+            f"its directory in {data_dir or 'the default folder of TFDS, ~/tensorflow_datasets'}, and {advice}"
         ) from error
 
 
-def _opened(entry: DatasetEntry, make: Callable[[], Any]) -> tuple[Any, bool]:
+def _opened(entry: DatasetEntry, make: Callable[[], Any], data_dir: str | None) -> tuple[Any, bool]:
     """Returns a builder whose data are on disk, and whether they had to be prepared first."""
-    make = functools.partial(_made, make)
+    make = functools.partial(_made, make, entry.name, data_dir)
     builder = make()
     if glob.has_magic(str(builder.data_dir)):
         raise InputError(

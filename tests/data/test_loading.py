@@ -199,6 +199,14 @@ def test_a_description_that_may_not_be_read_is_named(digits_config):
     assert "\n" not in str(caught.value)
 
 
+def test_a_description_that_was_lost_in_a_power_failure_is_named(digits_config):
+    load_few_shot(digits_config, 2, seed=0)
+    (Path(digits_config.data_dir) / PREPARED_DIGITS / "dataset_info.json").write_bytes(b"")
+    with pytest.raises(InputError, match=rf"info.json of digits is damaged .*{digits_config.data_dir}") as caught:
+        load_few_shot(digits_config, 2, seed=0)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_damaged_records_are_reported_with_the_directory_to_delete(digits_config, split):
     load_few_shot(digits_config, 2, seed=0)
