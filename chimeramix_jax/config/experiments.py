@@ -74,10 +74,11 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
 
 _OF_MIXING = ("mixing.", "generator.", "compare_with_baseline")  # settings that a baseline need not share
 
+STUDY_NAME = "study"  # not an experiment: stands for those of the study in the list of a sweep
 AUTO = "auto"  # not an experiment: the program chooses a recipe, see chimeramix_jax/auto
 USUAL_FOLDS = 5  # of a choice, unless ``folds`` is set
 
-registry.reserve(registry.EXPERIMENT, lambda name: name == AUTO or name in EXPERIMENTS)
+registry.reserve(registry.EXPERIMENT, lambda name: name in (AUTO, STUDY_NAME) or name in EXPERIMENTS)
 
 
 def folds_of_choice(config: ConfigDict) -> int:

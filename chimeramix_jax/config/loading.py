@@ -24,6 +24,8 @@ from chimeramix_jax.extensions import registry, running
 from chimeramix_jax.extensions.registry import Registration
 from chimeramix_jax.paths import local_path, refuse_address
 
+_based_on: list[Registration] = []  # own experiments whose config files are being loaded
+
 _FLIP, _MIRROR = "augment.horizontal_flip", "evaluation.mirror"
 
 
@@ -81,7 +83,16 @@ def _own_experiment(source: str, own: Sequence[Registration], name: str | None =
     if name is None and len(own) > 1:
         raise InputError(f"--config={source}: registers several experiments; choose one, as in {source}:{own[0].name}")
     chosen = next((experiment for experiment in own if experiment.name == name), own[0])
-    return load(f"{chosen.value.config}:{name or chosen.name}")
+    if chosen in _based_on:
+        raise InputError(
+            f"{chosen.place}: experiment {chosen.name!r}: its config {chosen.value.config!r} leads back to this file, "
+            "which has no get_config; it must be another config file, such as digits"
+        )
+    _based_on.append(chosen)
+    try:
+        return load(f"{chosen.value.config}:{name or chosen.name}")
+    finally:
+        _based_on.pop()
 
 
 def register_from(path: str) -> None:

@@ -169,7 +169,7 @@ def percent(share: float, images: int) -> str:
 
 def points(difference: float, images: int) -> str:
     """Formats a difference of two accuracies in percentage points: ``+1.6`` for 697 images."""
-    return f"{100 * difference:+.{decimals(images)}f}"
+    return f"{100 * difference:+z.{decimals(images)}f}"
 
 
 def p_in_words(p_value: float) -> str:

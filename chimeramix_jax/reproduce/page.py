@@ -176,7 +176,7 @@ def _beside_table(comparisons: Sequence[Comparison], summary: Summary, sources: 
                 experiment if row is None else summary.short_title(row),
                 *cells,
                 line.verdict,
-                NOTHING if line.difference is None else f"{line.difference:+.2f}",
+                NOTHING if line.difference is None else f"{line.difference:+z.2f}",
                 str(1 + sources.index(figure.source)),
             )
         )

@@ -43,7 +43,7 @@ def _accuracy(row: Row) -> str:
 def _difference(row: Row) -> str:
     if row.difference is None:
         return NOTHING
-    return f"{100 * row.difference.mean:+.2f} [{tables.interval(row.difference, '+.2f').replace(' to ', ', ')}]"
+    return f"{100 * row.difference.mean:+z.2f} [{tables.interval(row.difference, '+z.2f').replace(' to ', ', ')}]"
 
 
 def _table(caption: str, section: Section, summary: Summary, cell: Callable[[Row], str], best: Sequence[Row]) -> str:

@@ -2,7 +2,7 @@
 
 import string
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,9 +104,8 @@ class Section:
         """
         best = []
         for size in self.sizes:
-            rows = self.rows_of(size)
-            most = max(len(row.finished) for row in rows)
-            means = {row.title: row.accuracy.mean for row in rows if row.accuracy and len(row.finished) == most}
+            rows = with_most_seeds(self.rows_of(size))
+            means = {row.title: row.accuracy.mean for row in rows if row.accuracy}
             if len(means) > 1:
                 best += [row for row in rows if means.get(row.title) == max(means.values())]
         return best
@@ -114,6 +113,12 @@ class Section:
     def rows_of(self, images_per_class: int | None) -> list[Row]:
         """Returns the rows with this number of images."""
         return [row for row in self.rows if row.images_per_class == images_per_class]
+
+
+def with_most_seeds(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows with the most finished seeds, whose means can be compared."""
+    most = max((len(row.finished) for row in rows), default=0)
+    return [row for row in rows if len(row.finished) == most]
 
 
 @dataclass(frozen=True)

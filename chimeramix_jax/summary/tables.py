@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chimeramix_jax.reporting.statistics import Estimate
-from chimeramix_jax.summary.sections import Row, Section, Summary
+from chimeramix_jax.summary.sections import Row, Section, Summary, with_most_seeds
 from chimeramix_jax.summary.trials import METRICS, Status
 from chimeramix_jax.summary.wording import images_in_words
 
@@ -18,9 +18,9 @@ EXPLANATION = (
     "single seed has neither a standard deviation nor an interval. p is of a paired t-test of the differences, and "
     "Holm's correction is for all tests of a table: at 0.05, the chance of any false alarm among them is at most 5 %. "
     "Tests and intervals cover the randomness of training and, where seeds have different training images, their "
-    "choice, but no test images that all seeds share. Bold is the highest mean for its number of images, whether or "
-    "not it differs significantly. Unfinished seeds are not part of any mean. A letter after an experiment stands for "
-    "settings that differ from those of the shipped experiment."
+    "choice, but no test images that all seeds share. Bold is the highest mean for its number of images among the "
+    "experiments with the most finished seeds, whether or not it differs significantly. Unfinished seeds are not part "
+    "of any mean. A letter after an experiment stands for settings that differ from those of the shipped experiment."
 )
 
 
@@ -64,8 +64,8 @@ def _overview_line(row: Row, summary: Summary) -> tuple[str, ...]:
         seed_count(row),
         mean(row.accuracy, ".2f"),
         interval(row.accuracy, ".2f"),
-        mean(row.difference, "+.2f"),
-        interval(row.difference, "+.2f"),
+        mean(row.difference, "+z.2f"),
+        interval(row.difference, "+z.2f"),
         str(len(row.differences)) if row.differences else NOTHING,
         p_value(row.p_value),
         p_value(row.corrected_p),
@@ -98,14 +98,19 @@ def by_class(section: Section, images_per_class: int | None, summary: Summary) -
     names = dict.fromkeys(name for row in rows for name in row.class_accuracies)
     if not names:
         return None
+    compared = with_most_seeds(rows)
     lines, bold = [], set()
     for number, name in enumerate(names):
         accuracies = [row.class_accuracies.get(name) for row in rows]
-        highest = max(accuracy for accuracy in accuracies if accuracy is not None)
-        bold |= {(number, column) for column, accuracy in enumerate(accuracies, 1) if accuracy == highest}
+        highest = max((row.class_accuracies.get(name, -1.0) for row in compared), default=None)
+        bold |= {
+            (number, column)
+            for column, (row, accuracy) in enumerate(zip(rows, accuracies, strict=True), 1)
+            if row in compared and accuracy == highest
+        }
         lines.append((name, *(NOTHING if accuracy is None else f"{100 * accuracy:.1f}" for accuracy in accuracies)))
     header = ("class", *map(summary.short_title, rows))
-    return Table(header, "l" + "r" * len(rows), tuple(lines), frozenset(bold) if len(rows) > 1 else frozenset())
+    return Table(header, "l" + "r" * len(rows), tuple(lines), frozenset(bold) if len(compared) > 1 else frozenset())
 
 
 def every_seed(section: Section, summary: Summary) -> Table:

@@ -28,6 +28,7 @@ METRICS = {
 _NEEDED_OF_ADDRESS = ("dataset.name", "dataset.evaluate_on", "experiment", "max_labels_per_class", "seed")
 _ADDRESS_KEYS = (*_NEEDED_OF_ADDRESS, "dataset.division")  # runs of earlier versions do not have the last one
 _STAGES, _EMBEDDED_STAGES = ("generator", "pretraining", "classifier"), ("pretraining", "baseline")
+_LATER_KEYS = ("dataset.directory", "dataset.division")  # which runs of earlier versions need not have
 _NEEDED_KEYS = (*_NEEDED_OF_ADDRESS, "compare_with_baseline", "augment.policy", "mixing.mask", "mixing.of", "precision")
 
 
@@ -127,6 +128,8 @@ def _finished(workdir: Workdir, metric: str) -> list[Trial]:
         if figures is None:  # the run was stopped, or trained only the classifier
             trials.append(Trial(address, Status.UNFINISHED, workdir.path, **about))
             continue
+        if about["embedded"]:
+            figures = _member(path, content, "baseline", dict)
         if address.split not in figures and FOLDS in figures:
             address = replace(address, split=FOLDS)
         where = f"baseline.{address.split}" if about["embedded"] else address.split
@@ -150,7 +153,7 @@ class _Settings:
     def __init__(self, path: Path, config: Mapping[str, Any]):
         """Checks the required settings; raises InputError, which names the file, for an invalid one."""
         self._config, self._flat = config, settings.flatten(config)
-        for key in _NEEDED_KEYS:
+        for key in (*_NEEDED_KEYS, *(key for key in _LATER_KEYS if key in self._flat)):
             rule = settings.SETTINGS[key]
             if not rule.holds(self._flat.get(key)) or (key not in self._flat):
                 value = repr(self._flat[key]) if key in self._flat else "missing"
@@ -286,7 +289,8 @@ def _class_accuracies(confusion: Any, classes: Sequence[str]) -> dict[str, float
 def _rollbacks(content: Mapping[str, Any], parts: Sequence[str]) -> dict[str, int]:
     """Returns how often each of these parts was rolled back; empty for results of versions without rollbacks."""
     recorded = content.get("rollbacks")
-    return {part: len(recorded[part]) for part in parts if recorded.get(part)} if isinstance(recorded, Mapping) else {}
+    lists = recorded if isinstance(recorded, Mapping) else {}
+    return {part: len(lists[part]) for part in parts if isinstance(lists.get(part), list) and lists[part]}
 
 
 def _environment(content: Mapping[str, Any]) -> str:

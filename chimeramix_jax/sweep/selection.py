@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.config import shipped
-from chimeramix_jax.config.experiments import STUDY
+from chimeramix_jax.config.experiments import STUDY, STUDY_NAME
 from chimeramix_jax.config.experiments import known as known_experiments
 from chimeramix_jax.errors import InputError, not_one_of
 
@@ -87,7 +87,7 @@ def select(
     sources = _config_sources(datasets)
     for source in sources:
         settings.register_from(source)  # own experiments, which can be named then
-    names = matching("--experiments", experiments, known_experiments(), {"study": list(STUDY)})
+    names = matching("--experiments", experiments, known_experiments(), {STUDY_NAME: list(STUDY)})
     numbers = numbers_of_images(images)
     try:
         seed_numbers = settings.parse_seeds(seeds)
@@ -153,6 +153,11 @@ def _loaded(source: str, overrides: Sequence[str]) -> ConfigDict:
         if flag := _OWN_FLAGS.get(override.removeprefix("--config.").partition("=")[0]):
             raise InputError(f"{override}: the sweep sets this for each run; list the values with {flag}")
     settings.override(config, overrides)
+    if config.seeds:
+        raise InputError(
+            f"{source}: seeds: {config.seeds!r}, but a sweep has a run for each seed; it must be empty, and --seeds "
+            "must list them"
+        )
     return config
 
 

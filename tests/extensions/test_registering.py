@@ -66,6 +66,10 @@ def test_an_own_experiment_changes_the_settings_of_the_file_it_names(written):
             MASK.format(value=0).replace('experiment("rings"', 'experiment("baseline"'),
             "mine.py:7: experiment 'baseline': the program has one of this name",
         ),
+        (
+            MASK.format(value=0).replace('experiment("rings"', 'experiment("study"'),  # a group in the list of a sweep
+            "mine.py:7: experiment 'study': the program has one of this name",
+        ),
         (MASK.format(value=0) * 2, "mine.py:10: mask 'rings' is already registered in line 3"),
         (MASK.format(value=0).replace("mixing.mask", "mixing.maks"), "mine.py:7: experiment 'rings': mixing.maks: "),
         (
@@ -81,6 +85,16 @@ def test_a_file_that_cannot_be_used_is_refused_with_file_and_line(written, conte
     message = refusal(path)
     assert str(path) in message or "mixing.mask" in message
     assert re.search(complaint, message), message
+
+
+def test_experiments_whose_files_lead_back_to_each_other_are_refused(written):
+    experiment = "from chimeramix_jax import extensions\nextensions.experiment({!r}, {{}}, config={!r})\n"
+    mine, other = written(experiment.format("mine", "mine.py")), written("", "other.py")
+    for config, back in ((mine, mine), (other, mine)):
+        mine.write_text(experiment.format("mine", str(config)))
+        other.write_text(experiment.format("other", str(back)))
+        message = refusal(mine)
+        assert f"{mine}:2: experiment 'mine': " in message and "leads back to this file" in message
 
 
 def test_a_name_that_another_file_has_registered_is_taken(written):

@@ -249,3 +249,29 @@ def test_the_accuracy_of_each_class_is_its_share_of_the_row_of_the_confusion_mat
         change(path / "results.json", test=evaluation | {"confusion": confusion})
         (trial,), _ = read(path)
         assert trial.class_accuracies == expected
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"baseline": 3}, "baseline: not a JSON object"),
+        ({"config": {"dataset": {"division": "first"}}}, "dataset.division: 'first'"),
+        ({"config": {"dataset": {"directory": 3}}}, "dataset.directory: 3"),
+    ],
+)
+def test_values_of_other_types_are_damage_and_end_no_summary(tmp_path, members, named):
+    path = make_run(tmp_path / "run", 0.5, config="configs/digits.py:chimeramix_grid", baseline_top1=0.4)
+    content = json.loads((path / "results.json").read_text())
+    content["config"]["dataset"] |= members.get("config", {}).get("dataset", {})
+    content |= {key: value for key, value in members.items() if key != "config"}
+    (path / "results.json").write_text(json.dumps(content))
+    trials, (problem,) = read(path)
+    assert {trial.status for trial in trials} == {Status.DAMAGED}
+    assert "results.json" in problem and named in problem
+
+
+def test_unreadable_rollbacks_do_not_end_a_summary(tmp_path):
+    path = make_run(tmp_path / "run", 0.5)
+    change(path / "results.json", rollbacks={"classifier": 3})
+    (trial,), problems = read(path)
+    assert (trial.status, trial.rollbacks, problems) == (Status.FINISHED, {}, [])

@@ -103,3 +103,16 @@ def test_config_files_whose_runs_would_share_a_directory_are_rejected(tmp_path):
 def test_runs_do_not_share_their_settings(runs):
     first, second = runs(images="5,10")
     assert settings.differences(first.config, second.config) == ["max_labels_per_class: 5 stored, 10 requested"]
+
+
+def test_seeds_in_a_config_file_are_refused_as_every_seed_is_a_run(runs, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from chimeramix_jax.config import load\n"
+        "def get_config(experiment='baseline'):\n"
+        "    config = load(f'digits:{experiment}')\n"
+        "    config.seeds = '0:3'\n"
+        "    return config\n"
+    )
+    with pytest.raises(InputError, match=r"own\.py:baseline: seeds: '0:3'.*--seeds"):
+        runs("baseline", datasets=str(own))
