@@ -20,7 +20,9 @@ is.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
+
+from chimeramix_jax.reporting.clustered import numbers_of
 
 SAMPLES = 1000
 
@@ -48,7 +50,7 @@ def optimism(
         seed: the seed of the bootstrap samples.
     """
     recipes, images = correct.shape
-    unit_of_each = np.arange(images) if units is None else _numbered(units)
+    unit_of_each = np.arange(images) if units is None else numbers_of(units)
     number = len(set(unit_of_each.tolist()))
     if recipes < 2 or number < 2:
         return 0.0
@@ -60,12 +62,6 @@ def optimism(
     rows = np.arange(len(best))
     apparent = np.mean(inside[rows, best]) if preselected else np.mean(correct, axis=1).max()
     return max(float(apparent - np.mean(outside[rows, best])), 0.0)
-
-
-def _numbered(units: Sequence[str]) -> Int64[np.ndarray, "images"]:
-    """Returns the number of each image's unit, from 0, in the order in which the units first occur."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(units))}
-    return np.array([numbers[name] for name in units], np.int64)
 
 
 def _accuracies(

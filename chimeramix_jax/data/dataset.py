@@ -1,16 +1,17 @@
 """The data of a run in memory: labelled images, and the few-shot subset with the held-out images."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int, Int32, Int64, UInt8
 
 from chimeramix_jax.config.rules import Fit
 from chimeramix_jax.data import folds as division
 from chimeramix_jax.data.identity import DataIdentity, Split, image_digest
-from chimeramix_jax.data.originals import Originals
+from chimeramix_jax.data.originals import Original, Originals
 from chimeramix_jax.errors import InputError
 
 
@@ -60,6 +61,8 @@ class FewShotDataset:
     near_together: bool = False  # whether these do not separate near duplicates, as far as possible
     # Images of the train split that are no validation images, since they belong together with one of ``train``.
     left_out: int = 0
+    # The groups of the held-out images (see ``groups_held_out``) if these are those of the folds.
+    groups_of_folds: list[str] | None = None
 
     @cached_property
     def distinct_training(self) -> Int64[np.ndarray, "distinct"]:
@@ -108,6 +111,18 @@ class FewShotDataset:
         return names_of_units(self.originals.held_out, self.held_out.labels, near=self.near_together, least=1)
 
     @cached_property
+    def groups_of_training(self) -> list[str] | None:
+        """The name of each training image, the same for copies and for images of a group; None: all names differ."""
+        return None if self.originals is None else _groups(self.originals.train, self.train.labels)
+
+    @cached_property
+    def groups_held_out(self) -> list[str] | None:
+        """The same for the held-out images."""
+        if self.groups_of_folds is not None:
+            return self.groups_of_folds
+        return None if self.originals is None else _groups(self.originals.held_out, self.held_out.labels)
+
+    @cached_property
     def smallest_class(self) -> int:
         """The number of training images or groups of the class that has fewest; no more folds are possible."""
         images = np.array(self._units(least=2))
@@ -116,3 +131,10 @@ class FewShotDataset:
     def with_folds(self, folds: int) -> "FewShotDataset":
         """Returns the data with another number of folds."""
         return self if folds == self.folds else dataclasses.replace(self, folds=folds)
+
+
+def _groups(images: Sequence[Original], labels: Int[np.ndarray, "images"]) -> list[str] | None:
+    from chimeramix_jax.data.kept_together import names_of_units
+
+    names = names_of_units(images, labels, near=False, least=1)
+    return None if len(set(names)) == len(names) else names

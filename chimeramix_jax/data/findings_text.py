@@ -65,10 +65,7 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
             yield _balance(findings["imbalance"][split], name)
     if groups := findings.get("groups"):
         yield f"{counted(groups, 'group')} in the column group: the images of each are kept together"
-        yield (
-            "intervals and significance tests take the images of a group for independent ones, so the more alike these "
-            "are, the more the intervals are too narrow"
-        )
+        yield "intervals and the comparison with the baseline take into account that images of a group look alike"
     yield from _files("unreadable files", findings["unreadable"], most)
     yield from _files("images of almost a single colour", findings["flat"], most)
     yield from _groups("exact duplicates", findings["exact_duplicates"], findings, most)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from chimeramix_jax.reporting.statistics import Interval, wilson_interval
+from chimeramix_jax.reporting.clustered import EFFECTIVE, accuracy_interval
+from chimeramix_jax.reporting.statistics import Interval
 
 # Upper bounds of the share of the true class's images in a cell; each bound has its own colour.
 LEVELS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -102,14 +103,23 @@ def without_images(confusion: Confusion, names: Sequence[str]) -> str:
     return f"of the classes {', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
-def class_accuracies(confusion: Confusion, names: Sequence[str], repeats: int = 1) -> list[ClassAccuracy]:
+def class_accuracies(
+    confusion: Confusion, names: Sequence[str], repeats: int = 1, effective_share: float | None = None
+) -> list[ClassAccuracy]:
     """Returns the accuracy of each class, the best first; classes without images are left out.
 
-    ``repeats`` is how often each image was predicted; the intervals are those for the number of images.
+    Args:
+        confusion: the confusion matrix.
+        names: the classes' names, by label.
+        repeats: how often each image was predicted; the intervals are those for the number of images.
+        effective_share: how many independent images are as informative as all (``clustered.effective_number``), divided
+            by the number of images; None: no images belong together.
     """
     accuracies = []
     for name, row, right in zip(names, confusion, np.diagonal(confusion).tolist(), strict=True):
         if examples := int(row.sum()) // repeats:
-            interval = wilson_interval(round(right / repeats), examples)
-            accuracies.append(ClassAccuracy(name, examples, right / repeats / examples, interval))
+            accuracy, of_class = right / repeats / examples, {"examples": float(examples)}
+            if effective_share is not None:
+                of_class[EFFECTIVE] = examples * effective_share
+            accuracies.append(ClassAccuracy(name, examples, accuracy, accuracy_interval(of_class, accuracy)))
     return sorted(accuracies, key=lambda row: -row.accuracy)

@@ -22,7 +22,7 @@ from chimeramix_jax.report.confusion import ClassAccuracy, class_accuracies
 from chimeramix_jax.report.data_check import DataSection
 from chimeramix_jax.report.recipe import recipe_in_words
 from chimeramix_jax.report.verdict import MeasuredAccuracy, Verdict
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting import clustered, statistics
 from chimeramix_jax.reporting.splits import FOLDS, split_name
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
 from chimeramix_jax.training.averaging import averages
@@ -70,6 +70,7 @@ def text(
         "verdict": verdict,
         "sentences": data.sentences if data else [],
         "auto": auto,
+        "together": clustered.note(verdict.classifier.effective),
         **_measured(results, split, dataset, verdict),
         **_trained(results, config, dataset),
         "commands": commands.commands_of_file(MODEL_FILE),
@@ -156,7 +157,8 @@ def _subject(config: ConfigDict, class_names: Sequence[str]) -> str:
 
 def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[CardRow]:
     confusion, repeats = np.asarray(evaluation["confusion"]), evaluation.get("repeats", 1)
-    measured = {row.name: row for row in class_accuracies(confusion, dataset.class_names, repeats)}
+    share = clustered.effective_share(evaluation)
+    measured = {row.name: row for row in class_accuracies(confusion, dataset.class_names, repeats, share)}
     counts = np.bincount(dataset.train.labels[dataset.distinct_training], minlength=len(dataset.class_names))
     return [
         CardRow(name, count, measured.get(name))

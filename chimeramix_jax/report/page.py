@@ -33,7 +33,7 @@ from chimeramix_jax.report import (
     verdict,
 )
 from chimeramix_jax.report.data_check import data_section
-from chimeramix_jax.reporting import lettering, mix_quality_text, time_limit_text, web_page
+from chimeramix_jax.reporting import clustered, lettering, mix_quality_text, time_limit_text, web_page
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
@@ -101,8 +101,8 @@ def _content(
     classifier = measured[results["experiment"]]
     baseline = measured[_baseline_name(results)] if "baseline" in results else None
     images = f"{of_folds['split']} images"
-    judged = verdict.judge(classifier, baseline, dataset.held_out.labels, predictions, names, images)
-    matrix = np.asarray(results[split]["confusion"])
+    labels, groups = dataset.held_out.labels, dataset.groups_held_out
+    judged = verdict.judge(classifier, baseline, labels, predictions, names, images, groups)
     return {
         "results": results,
         "evaluated_on": split,
@@ -127,7 +127,8 @@ def _content(
         **_data(workdir, dataset),
         **_mixing(workdir, dataset, results, split),
         **of_folds,
-        **_classes(matrix, dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
+        "together": clustered.note(classifier.effective),
+        **_classes(results[split], dataset, predictions["classifier"], held_out is None, of_folds["repeats"]),
     }
 
 
@@ -224,10 +225,15 @@ def _environment() -> Environment:
 
 
 def _classes(
-    matrix: confusion.Confusion, dataset: FewShotDataset, predictions: Predictions, with_images: bool, repeats: int
+    evaluation: Mapping[str, Any],
+    dataset: FewShotDataset,
+    predictions: Predictions,
+    with_images: bool,
+    repeats: int,
 ) -> dict[str, Any]:
     """Prepares the confusion matrix, the most confused pairs (with or without images) and each class's accuracy."""
-    accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats)
+    matrix, share = np.asarray(evaluation["confusion"]), clustered.effective_share(evaluation)
+    accuracies = confusion.class_accuracies(matrix, dataset.class_names, repeats, share)
     heat_table = None
     if len(dataset.class_names) <= confusion.MOST_CLASSES_IN_A_TABLE:
         heat_table = confusion.heat_table(matrix, dataset.class_names)

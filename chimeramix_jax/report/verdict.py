@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from chimeramix_jax.reporting.clustered import EFFECTIVE, accuracy_interval, name_of_test, paired_test
 from chimeramix_jax.reporting.splits import top1_of
 from chimeramix_jax.reporting.statistics import (
     Interval,
     decimals,
     is_significant,
-    mcnemar,
     only_right,
     p_in_words,
-    wilson_interval,
 )
 
 # From this ratio of the largest class to the mean class, always answering the largest is worth mentioning.
@@ -33,7 +32,8 @@ class MeasuredAccuracy:
     right: int
     examples: int
     counted: bool  # whether ``right`` counts images, and is not a mean over repeated folds or a corrected figure
-    interval: Interval  # the 95 % Wilson score interval
+    interval: Interval  # the 95 % Wilson score interval (``clustered.accuracy_interval``)
+    effective: float | None  # how many independent images are as informative; None: as many as there are
     figures: Mapping[str, float | None]  # further metrics, in the order of the page; None: not finite
 
     @classmethod
@@ -47,16 +47,26 @@ class MeasuredAccuracy:
         counted = evaluation.get("repeats", 1) == 1 and not evaluation.get("optimism")
         names = ("top5", "macro_accuracy", "loss") if classes > 5 else ("macro_accuracy", "loss")
         figures = {metric: evaluation[metric] for metric in names}
-        return cls(name, accuracy, right, examples, counted, wilson_interval(right, examples), figures)
+        return cls(
+            name,
+            accuracy,
+            right,
+            examples,
+            counted,
+            accuracy_interval(evaluation, accuracy),
+            evaluation.get(EFFECTIVE),
+            figures,
+        )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An exact McNemar test of two classifiers on the same images."""
+    """A paired test of two classifiers on the same images."""
 
     only_first: int  # images that only the first has right
     only_second: int
     p_value: float
+    test: str  # what the test is called
 
     @property
     def significant(self) -> bool:
@@ -130,6 +140,7 @@ def judge(
     predictions: Mapping[str, Labels],
     class_names: Sequence[str],
     images: str = "test images",
+    groups: Sequence[str] | None = None,
 ) -> Verdict:
     """Compares a classifier with guessing, with its baseline and, if classes differ in size, with the largest class.
 
@@ -140,20 +151,21 @@ def judge(
         predictions: the predicted class of every held-out image, by "classifier" and "baseline".
         class_names: the classes' names, by label.
         images: what the held-out images are called.
+        groups: the group of each, as in ``FewShotDataset``; None: none belong together.
     """
     right = predictions["classifier"] == labels
     difference = None
     if baseline is not None and "baseline" in predictions and classifier.counted:
-        difference = _compared(right, predictions["baseline"] == labels)
+        difference = _compared(right, predictions["baseline"] == labels, groups)
     counts = np.bincount(labels, minlength=len(class_names))
     label, share = int(np.argmax(counts)), float(np.max(counts) / np.sum(counts))
     largest = None
     if share * len(class_names) >= UNBALANCED:
-        compared = _compared(right, labels == label) if classifier.counted else None
+        compared = _compared(right, labels == label, groups) if classifier.counted else None
         largest = LargestClass(class_names[label], share, compared)
     return Verdict(classifier, baseline, 1 / len(class_names), difference, images, largest)
 
 
-def _compared(first: np.ndarray, second: np.ndarray) -> Difference:
-    only_first, only_second = only_right(first, second)
-    return Difference(only_first, only_second, mcnemar(only_first, only_second))
+def _compared(first: np.ndarray, second: np.ndarray, groups: Sequence[str] | None) -> Difference:
+    test = name_of_test(None if groups is None else len(set(groups)))
+    return Difference(*only_right(first, second), paired_test(first, second, groups), test)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.clustered import accuracy_interval
 
 
 def shortfall(folds: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
@@ -18,8 +18,7 @@ def shortfall(folds: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
     """
     if test is None:
         return ""
-    examples = test["examples"]
-    _, high = statistics.wilson_interval(round(test["top1"] * examples), examples)
+    _, high = accuracy_interval(test, test["top1"])
     if high >= folds["interval"][0]:
         return ""
     return (

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from chimeramix_jax.reporting.clustered import accuracy_interval
 from chimeramix_jax.reporting.splits import split_name
-from chimeramix_jax.reporting.statistics import is_significant, percent, wilson_interval
+from chimeramix_jax.reporting.statistics import is_significant, percent
 
 _OR_PATCHES = " or works on patches (--config.generator.architecture=patches)"
 
@@ -43,7 +44,7 @@ def warning(results: Mapping[str, Any], split: str) -> str:
     if "mixes" not in results or _gained(results):
         return ""
     mixes, baseline = results["mixes"], results["baseline"][split]
-    if _interval(mixes["recognized"], mixes)[1] >= _interval(baseline["top1"], baseline)[0]:
+    if accuracy_interval(mixes, mixes["recognized"]).high >= accuracy_interval(baseline, baseline["top1"]).low:
         return ""
     patches = "" if results["config"]["generator"]["architecture"] == "patches" else _OR_PATCHES
     return (
@@ -51,10 +52,6 @@ def warning(results: Mapping[str, Any], split: str) -> str:
         f"worse. A generator that is trained for longer (--config.generator.epochs){patches} may make clearer mixes; "
         "other recipes do not mix at all."
     )
-
-
-def _interval(share: float, measured: Mapping[str, Any]) -> tuple[float, float]:
-    return wilson_interval(round(share * measured["examples"]), measured["examples"])
 
 
 def _gained(results: Mapping[str, Any]) -> bool:

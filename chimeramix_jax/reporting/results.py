@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 from chimeramix_jax.reporting import mix_quality_text, statistics
 from chimeramix_jax.reporting.calibration_text import closing_line
+from chimeramix_jax.reporting.clustered import accuracy_interval, name_of_test, note
 from chimeramix_jax.reporting.ensemble_text import members_in_words
 from chimeramix_jax.reporting.folds_beside_test import shortfall
 from chimeramix_jax.reporting.progress import duration
@@ -27,6 +28,10 @@ class SummaryRow(TypedDict):
     seconds: float  # wall-clock time of training and evaluation
     examples: int  # number of images that it was measured on
     alone: list[int] | None  # images that only this, and only the baseline, has right; None: not compared
+    # If some of the images belong together: how many independent ones are as informative.
+    effective_examples: NotRequired[float | None]
+    p_value: NotRequired[float | None]  # of the comparison with the baseline (``clustered.paired_test``)
+    groups: NotRequired[int | None]  # of the images compared; None: none belong together
     baseline: NotRequired[str | None]  # the experiment that the baseline of the same run is; None: there is none
 
 
@@ -56,6 +61,7 @@ def closing_text(results: Mapping[str, Any]) -> str:
         parts.append(f"measured on {rows[0]['examples']} test images")
     if rows:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
+        parts.append(textwrap.fill(note(rows[-1].get("effective_examples")), _WIDTH))
     if FOLDS in results and split_of(results) != FOLDS:
         parts.append(_beside_the_test(results[FOLDS]))
     parts += [textwrap.fill(warning, _WIDTH, break_on_hyphens=False) for warning in _warnings(results)]
@@ -136,7 +142,7 @@ def _beside_the_test(folds: Mapping[str, Any]) -> str:
 def _cells(row: SummaryRow) -> list[str]:
     """Returns the cells of a row."""
     examples = row["examples"]
-    low, high = statistics.wilson_interval(round(row["top_1"] * examples), examples)
+    low, high = accuracy_interval(row, row["top_1"])
     return [
         row["experiment"],
         _images(row),
@@ -165,10 +171,13 @@ def _significance(row: SummaryRow) -> str:
     if row["alone"] is None:
         return ""
     only_this, only_baseline = row["alone"]
-    p_value = statistics.mcnemar(only_this, only_baseline)
+    p_value = row.get("p_value")
+    if p_value is None:
+        p_value = statistics.mcnemar(only_this, only_baseline)
     return (
         f", {'significant' if statistics.is_significant(p_value) else 'not significant'}: {only_this} images correct "
-        f"only here, {only_baseline} only by the baseline (exact McNemar test, {statistics.p_in_words(p_value)})"
+        f"only here, {only_baseline} only by the baseline ({name_of_test(row.get('groups'))}, "
+        f"{statistics.p_in_words(p_value)})"
     )
 
 

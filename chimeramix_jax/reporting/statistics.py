@@ -100,11 +100,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
+def wilson_interval(successes: float, trials: float) -> Interval:
     """Returns the 95 % Wilson score interval of a binomial proportion, which is also valid close to 0 and 1.
 
     E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22 (1927). It equals that
-    of ``scipy.stats.binomtest``, whose import takes longer than writing a whole report.
+    of ``scipy.stats.binomtest``, whose import takes longer than writing a whole report. An effective number of trials
+    (``clustered``) need not be whole.
     """
     quantile = float(special.ndtri((1 + CONFIDENCE) / 2))
     total = trials + quantile**2  # equivalent to quantile**2 additional trials, half of them successes

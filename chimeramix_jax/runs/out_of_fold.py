@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax.data.dataset import FewShotDataset, LabelledImages
 from chimeramix_jax.data.identity import Split
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.reporting.statistics import wilson_interval
+from chimeramix_jax.reporting.clustered import EFFECTIVE, accuracy_interval, effective_number
 from chimeramix_jax.runs.held_out import HeldOutPredictions, joined
 from chimeramix_jax.runs.results import Results
 from chimeramix_jax.runs.workdir import Workdir
@@ -61,6 +61,7 @@ class OutOfFold:
     # Each member's accuracy over all predictions, if the folds' classifiers are ensembles; by the keys of ``logits``
     accuracies: dict[str, list[float]] = field(default_factory=dict)
     optimism: float = 0.0  # by how much the accuracy is too high because the recipe was chosen by it
+    groups: list[str] | None = None  # of the images, as in ``FewShotDataset``; None: none belong together
 
     @classmethod
     def of(
@@ -104,7 +105,21 @@ class OutOfFold:
         digests = tuple(image for run in runs for image in run.dataset.identity.held_out.images)
         description = _described(runs[: config.folds], dataset)
         accuracies = {part: _of_members(runs, part) for part in logits if config.classifier.members > 1}
-        return cls(config.folds, config.fold_repeats, images, digests, logits, about, description, accuracies)
+        groups = None
+        if (names := dataset.groups_of_training) is not None:
+            of_images = dict(zip(dataset.identity.train.images, names, strict=True))
+            groups = [of_images[image] for image in digests]
+        return cls(
+            config.folds,
+            config.fold_repeats,
+            images,
+            digests,
+            logits,
+            about,
+            description,
+            accuracies,
+            groups=groups,
+        )
 
     @property
     def count(self) -> int:
@@ -119,18 +134,28 @@ class OutOfFold:
         """Returns the predicted classes, in the order of ``images``."""
         return predicted_classes(self.logits[part], self.images.labels)
 
+    def effective_examples(self, part: str) -> float | None:
+        """Returns how many independent images would leave the accuracy as uncertain; None: as many as there are."""
+        if self.groups is None:
+            return None
+        _, number = np.unique(self.digests, return_inverse=True)
+        right = np.bincount(number, weights=self.predictions(part) == self.images.labels) / np.bincount(number)
+        return effective_number(right[number[: self.count]], self.groups[: self.count])
+
     def content(self, part: str) -> dict[str, Any]:
         """Returns the part of ``results.json`` about the folds: the metrics and how they came about.
 
         ``expected_accuracy`` is that of the final model on new images like these, and ``interval`` its 95 % interval.
         The final model learns from more images than those of the folds, so it tends to be somewhat better.
         """
-        evaluation = self.evaluation(part)
-        expected = max(evaluation.top1 - self.optimism, 0.0)
-        return dataclasses.asdict(evaluation) | {
+        evaluation = dataclasses.asdict(self.evaluation(part))
+        if (effective := self.effective_examples(part)) is not None:
+            evaluation[EFFECTIVE] = effective
+        expected = max(evaluation["top1"] - self.optimism, 0.0)
+        return evaluation | {
             "expected_accuracy": expected,
             "optimism": self.optimism,
-            "interval": list(wilson_interval(round(expected * self.count), self.count)),
+            "interval": list(accuracy_interval(evaluation, expected)),
             "predictions": len(self.images.labels),
             "folds": self.folds,
             "repeats": self.repeats,
@@ -146,7 +171,7 @@ def measured_data(dataset: FewShotDataset, out_of_fold: OutOfFold | None) -> Few
     images, content = out_of_fold.images, dataset.content
     if content is not None:
         content = dataclasses.replace(content, held_out=Split.of(out_of_fold.digests, images.labels))
-    return dataclasses.replace(dataset, held_out=images, content=content)
+    return dataclasses.replace(dataset, held_out=images, content=content, groups_of_folds=out_of_fold.groups)
 
 
 def _described(runs: Sequence[FoldRun], dataset: FewShotDataset) -> HeldOutPredictions | None:

@@ -2,19 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from ml_collections import ConfigDict
 
 from chimeramix_jax import files
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.findings import held_out_from
 from chimeramix_jax.mixing.mix_quality import MixQuality
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting import clustered, statistics
 from chimeramix_jax.reporting.results import SummaryRow
 from chimeramix_jax.reporting.splits import FOLDS
 from chimeramix_jax.runs import provenance
@@ -45,6 +45,18 @@ class Measured:
     calibration: dict[str, Any] | None = None  # what the results say about its probabilities; None: nothing
     members: dict[str, Any] | None = None  # what the results say about each member of an ensemble; None: it is none
     epochs_left_out: int = 0  # to keep to a time limit
+    groups: Sequence[str] | None = None  # of the images, as in ``FewShotDataset``; None: none belong together
+    effective_examples: float | None = None  # how many independent images are as informative; None: all of them
+
+    def figures(self) -> dict[str, Any]:
+        """Returns the metrics as they stand in the results."""
+        effective = {} if self.effective_examples is None else {clustered.EFFECTIVE: self.effective_examples}
+        return dataclasses.asdict(self.evaluation) | effective
+
+    @property
+    def right(self) -> Bool[np.ndarray, "examples"]:
+        """Whether each image is predicted correctly."""
+        return self.predictions == self.labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +98,11 @@ def results_of(
     newest = {stage: checkpoints.newest(directory) for stage, directory in stages.items()}
     trained = {stage: stored for stage, stored in newest.items() if stored is not None}
     before = {stage: stored for stage, stored in trained.items() if stage not in ("classifier", "baseline")}
-    alone = _right_alone(measured)
+    comparison = _against_baseline(measured)
     only_folds = of_folds is not None and not len(dataset.held_out.labels)
     classifier, split = measured["classifier"], FOLDS if only_folds else config.dataset.evaluate_on
     content = _of_run(config) | {
-        split: dataclasses.asdict(classifier.evaluation),
+        split: classifier.figures(),
         "seconds": _of_each_part("seconds", measured, before),
         "seeds_together": {stage: stored[_TOGETHER] for stage, stored in trained.items() if _TOGETHER in stored},
         "rollbacks": _of_each_part("rollbacks", measured, before),
@@ -100,11 +112,11 @@ def results_of(
         **_of_checkpoints(about),
     }
     content |= _further(classifier)
-    content |= _of_folds_and_baseline(split, measured, of_folds or {}, alone)
+    content |= _of_folds_and_baseline(split, measured, of_folds or {}, comparison)
     if mixes is not None:
         content["mixes"] = dataclasses.asdict(mixes)
     rows = [
-        _row(config, part, measured, len(dataset.class_names), _seconds_before(part, before), alone)
+        _row(config, part, measured, len(dataset.class_names), _seconds_before(part, before), comparison)
         for part in reversed(measured)
     ]
     if split == FOLDS:
@@ -137,19 +149,18 @@ def _of_checkpoints(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_folds_and_baseline(
-    split: str, measured: dict[str, Measured], of_folds: dict[str, dict[str, Any]], alone: list[int] | None
+    split: str, measured: dict[str, Measured], of_folds: dict[str, dict[str, Any]], comparison: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Returns the metrics of the folds and of the baseline, and the comparison with it, as far as there are any."""
     content: dict[str, Any] = {FOLDS: of_folds["classifier"]} if of_folds else {}
     if "baseline" in measured:
         content["baseline"] = {"experiment": measured["baseline"].experiment}
-        content["baseline"] |= {split: dataclasses.asdict(measured["baseline"].evaluation)}
+        content["baseline"] |= {split: measured["baseline"].figures()}
         content["baseline"] |= _further(measured["baseline"])
     if "baseline" in of_folds:
         content.setdefault("baseline", {})[FOLDS] = of_folds["baseline"]
-    if alone is not None:
-        only = {"only_classifier_right": alone[0], "only_baseline_right": alone[1]}
-        content["against_baseline"] = only | {"mcnemar_p": statistics.mcnemar(*alone)}
+    if comparison is not None:
+        content["against_baseline"] = comparison
     return content
 
 
@@ -171,15 +182,22 @@ def _seconds_before(part: str, before: dict[str, dict[str, Any]]) -> float:
     return math.fsum(about["seconds"] for stage, about in before.items() if stage not in unused)
 
 
-def _right_alone(measured: dict[str, Measured]) -> list[int] | None:
-    """Counts the images that only the classifier, and only the baseline, gets right.
+def _against_baseline(measured: dict[str, Measured]) -> dict[str, Any] | None:
+    """Counts the images that only the classifier, and only the baseline, gets right, and tests their difference.
 
     Returns None without a baseline, and if images were predicted several times: these predictions are not independent.
     """
-    if "baseline" not in measured or len(measured["classifier"].labels) > measured["classifier"].evaluation.examples:
+    classifier = measured["classifier"]
+    if "baseline" not in measured or len(classifier.labels) > classifier.evaluation.examples:
         return None
-    right = (measured[part].predictions == measured[part].labels for part in ("classifier", "baseline"))
-    return list(statistics.only_right(*right))
+    right, groups = (classifier.right, measured["baseline"].right), classifier.groups
+    only_classifier, only_baseline = statistics.only_right(*right)
+    return {
+        "only_classifier_right": only_classifier,
+        "only_baseline_right": only_baseline,
+        "mcnemar_p": clustered.paired_test(*right, groups),
+        **({} if groups is None else {"groups": len(set(groups))}),
+    }
 
 
 def _row(
@@ -188,11 +206,12 @@ def _row(
     measured: dict[str, Measured],
     num_classes: int,
     seconds_before: float,
-    alone: list[int] | None,
+    comparison: dict[str, Any] | None,
 ) -> SummaryRow:
     """Returns a row of the closing table; its time includes that of the stages before the classifier."""
     figures = measured[part]
     is_compared = part != "baseline" and "baseline" in measured
+    compared = comparison if is_compared else None
     return SummaryRow(
         experiment=figures.experiment,
         max_labels_per_class=config.max_labels_per_class,
@@ -200,6 +219,9 @@ def _row(
         top_5=figures.evaluation.top5 if num_classes > 5 else None,
         seconds=figures.seconds + seconds_before,
         examples=figures.evaluation.examples,
-        alone=alone if is_compared else None,
+        effective_examples=figures.effective_examples,
+        alone=None if compared is None else [compared["only_classifier_right"], compared["only_baseline_right"]],
+        p_value=None if compared is None else compared["mcnemar_p"],
+        groups=None if compared is None else compared.get("groups"),
         baseline=measured["baseline"].experiment if is_compared else None,
     )

@@ -23,6 +23,7 @@ from chimeramix_jax.mixing import mix_quality
 from chimeramix_jax.mixing.mixer import Mixer
 from chimeramix_jax.mixing.pictures import MASKS, PAIRS, MixingPictures
 from chimeramix_jax.reporting import pictures
+from chimeramix_jax.reporting.clustered import effective_number
 from chimeramix_jax.runs import calibration, data_check, retraining, same_data, same_settings, shared_generator
 from chimeramix_jax.runs.held_out import describe, write_table
 from chimeramix_jax.runs.out_of_fold import OutOfFold, measured_data
@@ -253,7 +254,7 @@ class Run:
 
         Without held-out images, the predictions of the folds stand in for its own.
         """
-        labels, description = self.dataset.held_out.labels, None
+        labels, description, groups = self.dataset.held_out.labels, None, self.dataset.groups_held_out
         classifier, accuracies = trained.classifier, trained.accuracies
         described = part == "classifier" and self.request.details
         if out_of_fold is not None and not len(labels):
@@ -263,14 +264,15 @@ class Run:
                 out_of_fold.evaluation(part),
             )
             description = out_of_fold.description if described else None
-            accuracies = out_of_fold.accuracies.get(part)
+            accuracies, groups = out_of_fold.accuracies.get(part), out_of_fold.groups
+            effective = out_of_fold.effective_examples(part)
         else:
             if described:
                 logits, description = describe(classifier, trained.state, self.dataset)
             else:
                 logits = classifier.logits(trained.state)
             evaluation = evaluate_logits(logits, labels)
-        predicted = predicted_classes(logits, labels)
+            effective = effective_number(predicted_classes(logits, labels) == labels, groups)
         calibrated = self._calibration(classifier, part, trained.state, logits, out_of_fold)
         if description is not None:
             description = description.at_temperature(logits, self._temperature(calibrated))
@@ -279,8 +281,10 @@ class Run:
             experiment,
             evaluation=evaluation,
             logits=logits,
-            predictions=predicted,
+            predictions=predicted_classes(logits, labels),
             labels=labels,
+            groups=groups,
+            effective_examples=effective,
             seconds=sum(trained.seconds),
             rollbacks=trained.rollbacks,
             held_out=description,

@@ -110,7 +110,7 @@ def test_groups_of_a_table_are_held_out_together_and_are_in_one_fold(config, tmp
     members = [{f"photos/{n}.png" for n in range(4 * patient, 4 * patient + 4)} for patient in range(5)]
     text = findings_text.full_text(findings_of(load_few_shot(config, None, seed=0), "test", network_side=8).to_dict())
     assert "\n5 groups in the column group: the images of each are kept together\n" in text
-    assert "take the images of a group for independent ones" in text
+    assert "take into account that images of a group look alike" in text
     divisions = set()
     for seed in range(10):
         train, held_out = sides(load_few_shot(config, None, seed=seed))

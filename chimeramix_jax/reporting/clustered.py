@@ -1,0 +1,107 @@
+"""Uncertainty of accuracies on images of which some belong together, such as several photos of one object.
+
+Such images tend to be right or wrong together, so an accuracy is known less precisely than their number suggests. With
+20 objects of ten photos each, the 95 % interval for 200 independent images may cover the truth only half of the time.
+Without images that belong together, everything here is what ``statistics`` has.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+from scipy import special
+
+from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting.statistics import CONFIDENCE, Interval
+
+EFFECTIVE = "effective_examples"  # in an evaluation of ``results.json``, if some of its images belong together
+
+
+def effective_number(
+    right: Float[np.ndarray, "images"] | Bool[np.ndarray, "images"], units: Sequence[str] | None
+) -> float | None:
+    """Returns how many independent images would leave an accuracy as uncertain; None if no images belong together.
+
+    It is the number of images divided by the design effect, and less if there are few units, whose spread is then not
+    well known: the effective sample size of E. L. Korn and B. I. Graubard, *Confidence intervals for proportions with
+    small expected number of positive counts estimated from survey data*, Survey Methodology 24 (1998). For Wilson's
+    interval, it is recommended by C. Franco, R. J. A. Little, T. A. Louis and E. V. Slud, *Comparative study of
+    confidence intervals for proportions in complex sample surveys*, Journal of Survey Statistics and Methodology 7
+    (2019). If all images are right, or all wrong, each unit counts as one.
+
+    Args:
+        right: whether each image is predicted correctly or, if it is predicted several times, in which share of them.
+        units: the name of each image, the same for images that belong together (``data/kept_together.py``); None: none
+            do.
+    """
+    if units is None:
+        return None
+    unit_of_each = numbers_of(units)
+    images, count = len(units), len(set(units))
+    if count == images:
+        return None
+    accuracy = float(np.mean(right))
+    if count == 1 or accuracy in (0.0, 1.0):
+        return float(count)
+    residuals = np.bincount(unit_of_each, weights=np.asarray(right, np.float64) - accuracy)
+    variance = count / (count - 1) * float(np.sum(residuals**2)) / images**2
+    design_effect = max(variance * images / (accuracy * (1 - accuracy)), 1.0)
+    quantiles = special.stdtrit(np.array([images - 1, count - 1]), (1 + CONFIDENCE) / 2)
+    return max(images / design_effect * float(quantiles[0] / quantiles[1]) ** 2, 1.0)
+
+
+def effective_share(evaluation: Mapping[str, Any]) -> float | None:
+    """Returns the effective number of images divided by their number, given a part of ``results.json``, or None."""
+    return evaluation[EFFECTIVE] / evaluation["examples"] if EFFECTIVE in evaluation else None
+
+
+def note(effective: float | None) -> str:
+    """Returns how intervals allow for images that belong together, as a sentence; empty if none do."""
+    if effective is None:
+        return ""
+    return (
+        "Images of a group and copies are right or wrong together: for the intervals, all of them count as much as "
+        f"{effective:.{0 if effective >= 10 else 1}f} independent images."
+    )
+
+
+def accuracy_interval(evaluation: Mapping[str, Any], accuracy: float) -> Interval:
+    """Returns the 95 % Wilson score interval of an accuracy, given the part of ``results.json`` that it comes from."""
+    effective = evaluation.get(EFFECTIVE)
+    if effective is None:
+        return statistics.wilson_interval(round(accuracy * evaluation["examples"]), evaluation["examples"])
+    return statistics.wilson_interval(accuracy * effective, effective)
+
+
+def name_of_test(units: int | None) -> str:
+    """Returns what ``paired_test`` is called, given the number of units; None: no images belong together."""
+    return "exact McNemar test" if units is None else f"exact McNemar test over {units} groups of images"
+
+
+def paired_test(
+    first: Bool[np.ndarray, "images"], second: Bool[np.ndarray, "images"], units: Sequence[str] | None
+) -> float:
+    """Returns the two-sided p-value that two classifiers are equally accurate, given which images each has right.
+
+    It is exact: if they are, each unit's difference is as likely as its negative. If no images belong together (or
+    ``units`` is None), that is the exact McNemar test.
+    """
+    if units is None or len(set(units)) == len(units):
+        return statistics.mcnemar(*statistics.only_right(first, second))
+    of_units = np.bincount(numbers_of(units), weights=first.astype(float) - second)
+    sizes = np.abs(of_units[of_units != 0]).astype(int)
+    total = int(sizes.sum())
+    chances = np.ones(1)  # of each sum of the differences so far, from the smallest to the largest in steps of 1
+    for size in sizes.tolist():
+        gap = np.zeros(2 * size)
+        chances = (np.concatenate([chances, gap]) + np.concatenate([gap, chances])) / 2
+    sums = np.arange(-total, total + 1)
+    return min(1.0, math.fsum(chances[np.abs(sums) >= abs(of_units.sum())]))
+
+
+def numbers_of(units: Sequence[str]) -> Int64[np.ndarray, "images"]:
+    """Returns the number of each image's unit, from 0, in the order in which the units first occur."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(units))}
+    return np.array([numbers[name] for name in units], np.int64)
