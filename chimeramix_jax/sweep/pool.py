@@ -11,7 +11,7 @@ from chimeramix_jax.runtime import stopping
 from chimeramix_jax.sweep import plan, polling
 from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.sweep.plan import Job, State
-from chimeramix_jax.sweep.processes import LOG, STOPPED, last_error
+from chimeramix_jax.sweep.processes import ERROR, LOG, STOPPED, last_error
 from chimeramix_jax.sweep.workers import RunningTask, Worker
 
 
@@ -72,6 +72,8 @@ class _Pool:
             self._states[job] = State.DONE if code == 0 else State.TO_DO if code in STOPPED else State.FAILED
             if code in STOPPED:
                 self._stopped.add(job)
+            elif code and self._is_in_other_hands(job, worker):
+                continue
             if not running.has_started and stopping_all:
                 continue
             outcome = _outcome(job, code, running.seconds)
@@ -79,6 +81,21 @@ class _Pool:
                 plan.separate_failed(self._states, job)
             done = sum(state == State.DONE for state in self._states.values())
             self._display.print(f"[{done}/{len(self._states)}] {job.name}: {outcome}")
+
+    def _is_in_other_hands(self, job: Job, worker: Worker) -> bool:
+        """Whether a job has failed because another process is in its directories; if so, leaves it to that and says so.
+
+        A process that a command started right before it was killed locks the directories some seconds later.
+        """
+        occupied = [folder for folder in job.task.workdirs if not worker.is_free(folder)]
+        if not occupied:
+            return False
+        for folder in occupied:
+            (folder / ERROR).unlink(missing_ok=True)
+        self._states[job] = State.TO_DO
+        self._stopped.add(job)
+        self._display.print(f"{job.name}: {lock.in_use(occupied[0])}")
+        return True
 
     def show(self) -> None:
         """Shows the running jobs, and how many are in each state."""

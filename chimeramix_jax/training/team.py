@@ -9,6 +9,7 @@ mixed, depend on it.
 
 import contextlib
 import math
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -20,6 +21,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from chimeramix_jax.errors import one_line
 from chimeramix_jax.reporting.shared_progress import SharedProgress
 from chimeramix_jax.runtime import backend
 from chimeramix_jax.runtime.stopping import Stopped
@@ -125,6 +127,19 @@ class Team(Generic[Result]):
         if key not in self._stacked:
             self._stacked[key] = Stacked(call.steps, self._devices, seeds)
         return self._stacked[key]
+
+
+def raise_first_error(outcomes: Sequence[MemberOutcome[Result]], names: Sequence[str]) -> None:
+    """Raises the error of the first member that failed, and prints the name and the error of each that did.
+
+    Their messages do not say whose they are. Members that were asked to stop have not failed.
+    """
+    for name, outcome in zip(names, outcomes, strict=True):
+        if isinstance(outcome.error, Exception):
+            print(f"{name} failed: {one_line(outcome.error)}", file=sys.stderr)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
 
 
 def _advance(

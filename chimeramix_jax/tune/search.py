@@ -35,6 +35,8 @@ from chimeramix_jax.tune.trial import End, Outcome
 ABOUT, CLAIMS = "search.json", "claims"  # in the search's folder
 
 EXAMPLES, SECONDS, PROBLEM, DIVERGED, GIVEN_UP = "examples", "seconds", "problem", "diverged", "given_up"  # of a trial
+BEHIND = "behind"  # of a trial that is to be stopped early
+AS_GIVEN = "as_given"  # of a trial whose numbers are those of the config file, and so not rounded
 
 FEWEST_FOR_IMPORTANCE = 4  # finished trials; with fewer there is nothing to see
 
@@ -124,13 +126,16 @@ class Search:
     def importance(self) -> dict[str, float] | None:
         """Returns each setting's share of the differences between the accuracies of finished trials, by fANOVA.
 
-        None if too few trials are finished, or all are equally accurate.
+        None if too few trials are finished, all are equally accurate, or all have the same settings.
         """
         accuracies = [trial.value for trial in self.trials() if trial.state is TrialState.COMPLETE]
         if len(accuracies) < FEWEST_FOR_IMPORTANCE or len(set(accuracies)) < 2:
             return None
         evaluator = FanovaImportanceEvaluator(seed=self._config.seed)
-        return get_param_importances(self._study, evaluator=evaluator)
+        try:
+            return get_param_importances(self._study, evaluator=evaluator)
+        except RuntimeError:  # no variance: on a GPU, trials with the same settings differ a little in accuracy
+            return None
 
     def next(self, leaving_out: Collection[int] = ()) -> Started | None:
         """Returns a trial to carry out, an interrupted one first; None if all are finished or in other hands.
@@ -162,12 +167,16 @@ class Search:
         trial = self._study.get_trials(deepcopy=False)[started.number]
         if GIVEN_UP in trial.user_attrs:
             return True
-        # An accuracy that is there already was reported before the trial was interrupted.
-        if percent >= sampling.COMPLETE or percent in trial.intermediate_values:
+        if percent >= sampling.COMPLETE:
             return False
+        # An accuracy that is there already was reported before the trial was interrupted, as was what follows from it.
+        if percent in trial.intermediate_values:
+            return BEHIND in trial.user_attrs
         try:
             started.trial.report(accuracy, percent)
-            return started.trial.should_prune()
+            if is_behind := started.trial.should_prune():
+                started.trial.set_user_attr(BEHIND, True)
+            return is_behind
         except UpdateFinishedTrialError:  # given up at this moment
             return True
 
@@ -225,18 +234,20 @@ class Search:
         """Makes the settings of the config file the first trial, so that the result is never worse; if they fit."""
         own = settings.flatten(self._config)
         if all(dimension.includes(own[dimension.key]) for dimension in self.space):
-            self._study.enqueue_trial({dimension.key: own[dimension.key] for dimension in self.space})
+            values = {dimension.key: own[dimension.key] for dimension in self.space}
+            self._study.enqueue_trial(values, user_attrs={AS_GIVEN: True})
 
     def _started(self, trial: Trial) -> Started:
         """Draws the settings of a trial, as far as they have not been drawn before."""
         drawn = {dimension.key: sampling.drawn(trial, dimension) for dimension in self.space}
-        return Started(trial.number, values_of(self.space, drawn), trial)
+        return Started(trial.number, values_of(self.space, drawn, trial.user_attrs), trial)
 
     def _repeat(self, lost: FrozenTrial) -> None:
         """Gives up a trial whose process on another machine is lost, and repeats it as a new one."""
         self._storage.set_trial_user_attr(self._id(lost.number), GIVEN_UP, True)
         self._study.tell(lost.number, state=TrialState.FAIL)
-        self._study.enqueue_trial(lost.params)
+        kept = {key: value for key, value in lost.user_attrs.items() if key == AS_GIVEN}
+        self._study.enqueue_trial(lost.params, user_attrs=kept)
 
     def _id(self, number: int) -> int:
         """Returns the storage's id of a trial."""
@@ -244,8 +255,10 @@ class Search:
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
 
-def values_of(space: Space, drawn: Mapping[str, Value]) -> dict[str, Value]:
-    """Returns the settings of a trial, given what Optuna drew."""
+def values_of(space: Space, drawn: Mapping[str, Value], attributes: Mapping[str, Any]) -> dict[str, Value]:
+    """Returns the settings of a trial, given what Optuna drew and what is noted of the trial."""
+    if AS_GIVEN in attributes:
+        return dict(drawn)
     return {dimension.key: dimension.value(drawn[dimension.key]) for dimension in space if dimension.key in drawn}
 
 
@@ -260,7 +273,7 @@ def _record(trial: FrozenTrial, space: Space) -> TrialRecord:
     return TrialRecord(
         trial.number,
         state,
-        values_of(space, trial.params),
+        values_of(space, trial.params, trial.user_attrs),
         math.nan if trial.value is None else trial.value,
         trial.user_attrs.get(EXAMPLES, 0),
         trial.user_attrs.get(SECONDS, math.nan),

@@ -26,7 +26,7 @@ from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.out_of_fold import folder_of_fold
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.sweep.finished import has_generator, results, seconds_of
-from chimeramix_jax.sweep.processes import STOPPED, Task, last_error
+from chimeramix_jax.sweep.processes import ERROR, STOPPED, Task, last_error
 from chimeramix_jax.sweep.workers import RunningTask, Worker
 from chimeramix_jax.tune.claims import Claims
 from chimeramix_jax.tune.space import Value
@@ -246,6 +246,10 @@ class TrialRun:
         if code in STOPPED:
             return Outcome(End.PRUNED if early is not None and early.stopped else End.STOPPED)
         (folder,) = task.workdirs
+        if not self.worker.is_free(folder):  # a process that a killed search had just started has locked it meanwhile
+            (folder / ERROR).unlink(missing_ok=True)
+            yield from self._until_free(folder)
+            return (yield from self._processed(task, early))
         return Outcome(
             End.DIVERGED if code == NonFiniteError.exit_code else End.FAILED, problem=f"{folder}: {last_error(folder)}"
         )

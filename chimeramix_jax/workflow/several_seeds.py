@@ -18,7 +18,7 @@ from chimeramix_jax.runs.run import Run
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices
-from chimeramix_jax.training.team import MemberOutcome, Team
+from chimeramix_jax.training.team import MemberOutcome, Team, raise_first_error
 from chimeramix_jax.workflow.completion import completed_with_report
 
 
@@ -64,9 +64,9 @@ def train_and_evaluate_seeds(
     with contextlib.ExitStack() as stack:
         runs, refused = _prepared(requests, stack)
         outcomes = _completed(runs)
-        for error in (*(outcome.error for outcome in outcomes), *refused):
-            if error is not None:
-                raise error
+        raise_first_error(outcomes, [f"seed {run.config.seed}" for run in runs])
+        if refused:
+            raise refused[0]
         for run in runs:
             run.end()
     return [_seed_results(run, outcome.result or {}) for run, outcome in zip(runs, outcomes, strict=True)]

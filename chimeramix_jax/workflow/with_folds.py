@@ -8,6 +8,7 @@ The folds train together like several seeds: all of them have equally many image
 """
 
 import contextlib
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from chimeramix_jax.runs.run import Run
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.training.calls import drive
 from chimeramix_jax.training.execution import available_devices
-from chimeramix_jax.training.team import Team
+from chimeramix_jax.training.team import Team, raise_first_error
 from chimeramix_jax.workflow.completion import completed_with_report, measured_with_report
 
 
@@ -81,7 +82,5 @@ def _completed(runs: Sequence[Run]) -> list[Results]:
         run.seeds_together = len(runs)
     team: Team[Results | None] = Team(available_devices(config.devices), config.seeds_per_call)
     outcomes = team.run([partial(measured_with_report, run) for run in runs])
-    for outcome in outcomes:
-        if outcome.error is not None:
-            raise outcome.error
+    raise_first_error(outcomes, [os.fspath(run.workdir.path) for run in runs])
     return [outcome.result for outcome in outcomes if outcome.result is not None]

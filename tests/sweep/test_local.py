@@ -1,5 +1,6 @@
 """Tests of the pool of workers, with a program that only records when it ran."""
 
+import contextlib
 import json
 import os
 import sys
@@ -85,6 +86,23 @@ def test_a_run_that_another_process_is_still_in_is_left_to_it(runs, run_pool, ca
     assert len(lines) == 2 and f"process {os.getpid()} on host" in lines[0]
     assert lines[1].endswith(f"remove {elsewhere.workdir / 'lock.json'}")
     assert set(run_pool(selected[:1]).values()) == {State.DONE}
+
+
+def test_a_run_that_a_killed_sweep_had_just_started_is_left_to_it(runs, run_pool, monkeypatch, capsys):
+    (run,) = selected = runs("baseline")
+    monkeypatch.setenv("FAILING", run.name)  # since the other process is in its directory
+    start, other = LocalWorker.start, contextlib.ExitStack()
+
+    def start_behind_another(worker, task):
+        run.workdir.mkdir(parents=True)
+        other.enter_context(lock.locked(run.workdir))
+        return start(worker, task)
+
+    monkeypatch.setattr(LocalWorker, "start", start_behind_another)
+    with other:
+        assert run_pool(selected) == {run.name: State.TO_DO}
+    assert not (run.workdir / "error.txt").exists()
+    assert f"{run.name}: --workdir={run.workdir}: in use by process {os.getpid()} " in capsys.readouterr().err
 
 
 def test_seeds_of_one_run_share_a_process_and_fail_separately(runs, run_pool, monkeypatch, capsys):

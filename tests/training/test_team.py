@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from chimeramix_jax.errors import NonFiniteError, StorageError
+from chimeramix_jax.runtime.stopping import Stopped
 from chimeramix_jax.training import team
 from chimeramix_jax.training.calls import Carry, EpochDraws, Span, StepCall
-from chimeramix_jax.training.team import Stacked, Team
+from chimeramix_jax.training.team import MemberOutcome, Stacked, Team, raise_first_error
 
 
 def steps(carry, inputs, draws, span):
@@ -98,6 +100,17 @@ def test_the_others_continue_when_a_seed_fails():
     for seed in (0, 2):
         assert outcomes[seed].error is None
         np.testing.assert_allclose(outcomes[seed].result[0], alone(seed)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_every_seed_that_failed_is_named_and_the_first_error_is_raised(capsys):
+    errors = [None, NonFiniteError("classifier", 3, 21, ["loss"]), StorageError("x: cannot be written")]
+    outcomes = [MemberOutcome(error=error) for error in (*errors, Stopped(signal.SIGTERM))]
+    with pytest.raises(NonFiniteError):
+        raise_first_error(outcomes, [f"seed {number}" for number in range(4)])
+    assert capsys.readouterr().err.splitlines() == [
+        "seed 1 failed: classifier: not finite in epoch 3, step 21: loss",
+        "seed 2 failed: x: cannot be written",
+    ]
 
 
 def test_steps_that_cannot_be_executed_fail_only_the_runs_that_need_them():

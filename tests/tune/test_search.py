@@ -17,12 +17,16 @@ from chimeramix_jax.tune.trial import End, Outcome
 TEXT = {"classifier.learning_rate": "0.01:1:log", "classifier.epochs": "4:8", "augment.policy": "none|trivialaugment"}
 
 
+OWN = {"classifier.learning_rate": 0.01234, "classifier.epochs": 8, "augment.policy": "none"}  # within these
+
+
 @pytest.fixture
 def search(tmp_path):
     """Joins a search of some trials, as another process would."""
 
-    def join(total=10, pruner="halving", **options):
+    def join(total=10, pruner="halving", own=(), **options):
         config = settings.load("digits:baseline")
+        config.update_from_flattened_dict(dict(own))
         searching = Search(
             tmp_path / "search", space_of(TEXT, config), config, total, options.get("sampler", "tpe"), pruner
         )
@@ -75,8 +79,16 @@ def test_a_trial_that_was_stopped_is_continued_by_anyone_with_the_same_settings(
     assert one.next() is None
 
 
+def test_the_first_trial_has_the_settings_of_the_config_file_unrounded(search):
+    searching = search(total=2, own=OWN)
+    first, second = searching.next(), searching.next()
+    assert first.values == OWN
+    assert [record.values for record in searching.records()] == [first.values, second.values]
+    assert second.values["classifier.learning_rate"] == float(f"{second.values['classifier.learning_rate']:.3g}")
+
+
 def test_a_trial_of_a_lost_machine_is_repeated_under_a_new_number(search, tmp_path):
-    one, other = search(total=1), search(total=1)
+    one, other = search(total=1, own=OWN), search(total=1, own=OWN)
     lost = one.next()
     one.claims.drop("trial-0")
     claim = tmp_path / "search" / "claims" / "trial-0" / "lock.json"
@@ -89,7 +101,7 @@ def test_a_trial_of_a_lost_machine_is_repeated_under_a_new_number(search, tmp_pa
         assert one.report(lost, 25, 0.5)  # the machine is back: its trial is to end, and nothing is recorded
         assert not one.finish(lost, outcome)
     assert states(other) == [RUNNING]
-    assert (repeated.number, repeated.values) == (1, lost.values)
+    assert (repeated.number, repeated.values) == (1, lost.values) and lost.values == OWN
     other.finish(repeated, Outcome(End.DONE, 0.5, 100, 1.0))
     assert [record.number for record in other.records()] == [1] and not other.unfinished()
 
@@ -106,6 +118,18 @@ def test_trials_in_the_worse_half_are_stopped_and_a_report_counts_once(search):
     searching.finish(started, Outcome(End.PRUNED))
     assert states(searching) == [DONE, DONE, DONE, PRUNED]
     assert searching.records()[3].accuracy == 0.35
+
+
+def test_a_trial_that_was_killed_before_it_could_stop_early_stops_when_it_is_continued(search):
+    searching, other = search(total=4), search(total=4)
+    for accuracy in (0.4, 0.5):
+        started = searching.next()
+        assert not searching.report(started, 25, accuracy)
+        searching.finish(started, Outcome(End.DONE, accuracy, 100, 1.0))
+    assert searching.report(searching.next(), 25, 0.3)
+    searching.claims.drop("trial-2")
+    again = other.next()
+    assert again.number == 2 and other.report(again, 25, 0.3)
 
 
 @pytest.mark.parametrize("pruner", ["none", "hyperband"])
@@ -125,3 +149,11 @@ def test_importance_is_a_share_of_all_differences(search):
         searching.finish(started, Outcome(End.DONE, accuracy, 100, 1.0))
     importance = searching.importance()
     assert sum(importance.values()) == pytest.approx(1) and max(importance, key=importance.get).endswith("rate")
+
+
+def test_importance_is_unknown_if_all_trials_have_the_same_settings(search):
+    searching = search(total=4, own=OWN)
+    for accuracy in (0.5, 0.51, 0.5, 0.5):  # as on a GPU
+        searching._study.enqueue_trial(OWN)
+        searching.finish(searching.next(), Outcome(End.DONE, accuracy, 100, 1.0))
+    assert searching.importance() is None

@@ -1,5 +1,6 @@
 """A trial in progress, with processes that train nothing."""
 
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.errors import InputError, StorageError
+from chimeramix_jax.runs import lock
 from chimeramix_jax.sweep import local, polling, processes
 from chimeramix_jax.sweep.display import Display
 from chimeramix_jax.tune import pool
@@ -168,6 +170,35 @@ workdir = pathlib.Path(arguments["workdir"])
 if arguments["stage"] != "generator":
     (workdir / "results.json").write_text(json.dumps({"validation": {"top1": 0.5, "examples": 10}}))
 """
+
+
+REFUSED_WHILE_LOCKED = """
+import pathlib, sys
+if (pathlib.Path(sys.argv[-2].partition("=")[2]) / "lock.json").exists():
+    sys.exit("chimeramix: in use")
+"""
+
+
+def test_a_process_that_a_killed_search_had_just_started_is_waited_for(tmp_path, plan, worker, monkeypatch):
+    folder, start, starts = tmp_path / "trials" / "0", local.LocalWorker.start, []
+    code = REFUSED_WHILE_LOCKED + FINISHES
+    monkeypatch.setattr(processes, "command", lambda arguments: [sys.executable, "-c", code, *arguments])
+    other = contextlib.ExitStack()
+
+    def start_behind_another(worker, task):
+        starts.append(task)
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(starts) == 1:
+            other.enter_context(lock.locked(folder))
+        return start(worker, task)
+
+    monkeypatch.setattr(local.LocalWorker, "start", start_behind_another)
+    trial = TrialRun(plan(), 0, {}, worker, Claims(tmp_path / "claims"), lambda *_: False)
+    steps = trial.steps()
+    with other:
+        step_until(steps, lambda: starts and not trial.has_process)
+    assert outcome_of(steps).end is End.DONE
+    assert len(starts) == 2 and not (folder / "error.txt").exists()
 
 
 def test_a_generator_that_a_lost_machine_was_training_is_taken_over(tmp_path, lost_generator, worker, monkeypatch):
