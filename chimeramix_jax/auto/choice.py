@@ -11,7 +11,7 @@ from chimeramix_jax.auto import halving
 from chimeramix_jax.auto.candidates import Candidates
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
-from chimeramix_jax.auto.optimism import optimism
+from chimeramix_jax.auto.optimism import optimism, optimism_of_remaining
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.errors import InputError, NonFiniteError
 
@@ -87,13 +87,28 @@ class _Choice:
                 self.save()
             alive = rung.kept
         if self.plan:
-            last = self.record.rungs[-1]
-            correct = np.stack([last.correct(name) for name in self._converging(last.schedules)])
-            self.record.accuracy = float(np.mean(last.correct(alive[0])))
-            units = [name for fold in last.folds_of(alive[0]) for name in self.units[fold - 1]] if self.units else None
-            self.record.optimism = optimism(correct, preselected=len(self.plan) > 1, units=units)
+            self.record.accuracy = float(np.mean(self.record.rungs[-1].correct(alive[0])))
+            self.record.optimism = self._optimism(alive[0])
         self.record.winner = alive[0]
         self.save()
+
+    def _optimism(self, winner: str) -> float:
+        """Returns by how much the winner's accuracy in the last rung is too high because it was chosen by it."""
+        first, last = self.record.rungs[0], self.record.rungs[-1]
+        before, compared = self._converging(first.schedules), self._converging(last.schedules)
+        folds = last.folds_of(winner)
+        if len(compared) == 1:  # all others of the last rung have diverged: the first one has chosen
+            both = [fold for fold in folds if fold in first.folds_of(winner)]
+            correct = np.stack([first.correct(name, both) for name in before])
+            later = last.correct(winner, both)
+            too_high = optimism_of_remaining(correct, before.index(winner), later, units=self._units_of(both))
+            return too_high * len(later) / len(last.correct(winner))
+        correct = np.stack([last.correct(name) for name in compared])
+        return optimism(correct, preselected=len(before) > len(compared), units=self._units_of(folds))
+
+    def _units_of(self, folds: Sequence[int]) -> list[str] | None:
+        """Returns the names of the units of the images of some folds; None if no images belong together."""
+        return [name for fold in folds for name in self.units[fold - 1]] if self.units else None
 
     def _converging(self, names: Iterable[str]) -> list[str]:
         """Returns the recipes among these that have not diverged."""

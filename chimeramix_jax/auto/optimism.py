@@ -12,6 +12,10 @@ inside the bootstrap samples is more optimistic than the measured one, since an 
 subtracting the gap between inside and outside is our own reserve for such a choice. In the simulations of
 ``tests/auto/test_optimism.py`` it leaves at most 1.5 points too little, and nothing too much beyond chance.
 
+If all others of the last comparison diverge, nothing is left to compare there, but the recipe that remains was the best
+of an earlier comparison. ``optimism_of_remaining`` repeats that one. Only samples in which it is won by this recipe
+count, and what is compared is its later predictions inside and outside the sample, since only these are measured.
+
 Images that belong together, such as several photos of one object, are drawn or left out together: predictions of an
 object say little about one another's chance, and drawing them one by one would make the choice look far safer than it
 is.
@@ -20,7 +24,7 @@ is.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64, Shaped
 
 from chimeramix_jax.reporting.clustered import numbers_of
 
@@ -49,23 +53,53 @@ def optimism(
             do.
         seed: the seed of the bootstrap samples.
     """
-    recipes, images = correct.shape
-    unit_of_each = np.arange(images) if units is None else numbers_of(units)
-    number = len(set(unit_of_each.tolist()))
-    if recipes < 2 or number < 2:
+    drawn = _samples(correct.shape[1], units, seed)
+    if len(correct) < 2 or not len(drawn):
         return 0.0
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=SAMPLES)
-    drawn = drawn[np.any(drawn == 0, axis=1)][:, unit_of_each]
-    inside = _accuracies(correct, drawn.astype(float))
-    outside = _accuracies(correct, (drawn == 0).astype(float))
+    inside, outside = _accuracies(correct, drawn), _accuracies(correct, drawn == 0)
     best = np.argmax(inside, axis=1)
     rows = np.arange(len(best))
     apparent = np.mean(inside[rows, best]) if preselected else np.mean(correct, axis=1).max()
     return max(float(apparent - np.mean(outside[rows, best])), 0.0)
 
 
+def optimism_of_remaining(
+    correct: Bool[np.ndarray, "recipes images"],
+    remaining: int,
+    later: Bool[np.ndarray, "images"],
+    *,
+    units: Sequence[str] | None = None,
+    seed: int = 0,
+) -> float:
+    """Returns by how much a recipe's later accuracy is too high because it was the best before, at least 0.
+
+    Args:
+        correct: whether each recipe predicted each image correctly when they were compared.
+        remaining: the place of the recipe in ``correct`` that was the best of them.
+        later: whether it predicts the same images correctly after another training, in which nothing was left to
+            compare it with.
+        units: as for ``optimism``.
+        seed: the seed of the bootstrap samples.
+    """
+    drawn = _samples(correct.shape[1], units, seed)
+    won = drawn[np.argmax(_accuracies(correct, drawn), axis=1) == remaining]
+    if len(correct) < 2 or not len(won):
+        return 0.0
+    inside, outside = (np.mean(_accuracies(later[np.newaxis], weights)) for weights in (won, won == 0))
+    return max(float(inside - outside), 0.0)
+
+
+def _samples(images: int, units: Sequence[str] | None, seed: int) -> Int64[np.ndarray, "samples images"]:
+    """Returns how often each image is in each bootstrap sample of the units; samples have images outside of them."""
+    unit_of_each = np.arange(images) if units is None else numbers_of(units)
+    number = len(set(unit_of_each.tolist()))
+    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=SAMPLES)
+    return drawn[np.any(drawn == 0, axis=1)][:, unit_of_each]
+
+
 def _accuracies(
-    correct: Bool[np.ndarray, "recipes images"], weights: Float[np.ndarray, "samples images"]
+    correct: Bool[np.ndarray, "recipes images"], weights: Shaped[np.ndarray, "samples images"]
 ) -> Float[np.ndarray, "samples recipes"]:
     """Returns the accuracy of each recipe on each sample of images, given how often each image is in it."""
+    weights = weights.astype(float)
     return weights @ correct.T.astype(float) / weights.sum(axis=1, keepdims=True)

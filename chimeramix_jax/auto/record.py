@@ -51,10 +51,10 @@ class RungRecord:
         """Returns the folds on which a recipe has been run so far, in order."""
         return sorted(run.fold for run in self.tried if run.recipe == recipe)
 
-    def correct(self, recipe: str) -> Bool[np.ndarray, "images"]:
-        """Whether each image of the folds so far is predicted correctly, in the order of the folds."""
+    def correct(self, recipe: str, folds: Collection[int] | None = None) -> Bool[np.ndarray, "images"]:
+        """Whether each image of these folds, or of all so far, is predicted correctly, in the order of the folds."""
         runs = sorted((run for run in self.tried if run.recipe == recipe), key=lambda run: run.fold)
-        return np.concatenate([run.correct for run in runs])
+        return np.concatenate([run.correct for run in runs if folds is None or run.fold in folds])
 
     def ranked(self, without: Collection[str] = ()) -> list[str]:
         """Returns the recipes, the most accurate first, without some; a tie keeps the order of the menu."""

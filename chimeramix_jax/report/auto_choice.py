@@ -18,6 +18,8 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
     if record is None:
         return None
     with stored_format.checked(workdir.auto_record):
+        diverged = record.get("diverged", {})  # earlier versions ended
+        tried = {name for rung in record["rungs"] for name in rung["schedules"]} | set(diverged)
         return {
             "winner": record["winner"],
             "minutes": record["requested"]["minutes"],
@@ -27,7 +29,9 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "final": record["final"],
             "side": record.get("side"),
             "rungs": [_rung(rung) for rung in record["rungs"]],
-            "diverged": record.get("diverged", {}),  # earlier versions ended
+            "diverged": diverged,
+            "tried": len(tried),
+            "compared": len(tried - set(diverged)),
         }
 
 

@@ -13,12 +13,10 @@ from chimeramix_jax.reporting.statistics import (
     Interval,
     decimals,
     is_significant,
+    is_unbalanced,
     only_right,
     p_in_words,
 )
-
-# From this ratio of the largest class to the mean class, always answering the largest is worth mentioning.
-UNBALANCED = 1.25
 
 Labels = Int[np.ndarray, "examples"]
 
@@ -160,7 +158,7 @@ def judge(
     counts = np.bincount(labels, minlength=len(class_names))
     label, share = int(np.argmax(counts)), float(np.max(counts) / np.sum(counts))
     largest = None
-    if share * len(class_names) >= UNBALANCED:
+    if is_unbalanced(share, len(class_names)):
         compared = _compared(right, labels == label, groups) if classifier.counted else None
         largest = LargestClass(class_names[label], share, compared)
     return Verdict(classifier, baseline, 1 / len(class_names), difference, images, largest)

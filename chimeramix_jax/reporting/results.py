@@ -14,6 +14,7 @@ from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.splits import FOLDS, split_name, split_of
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reporting.time_limit_text import epochs_left_out
+from chimeramix_jax.reporting.wording import counted
 
 _WIDTH = 80  # columns of a terminal
 
@@ -53,12 +54,12 @@ def closing_text(results: Mapping[str, Any]) -> str:
     parts = [summary_table(rows)]
     if "validation" in results:
         examples = results["validation"]["examples"]
-        parts.append(f"measured on {examples} validation images{_validation_images(results)}")
+        parts.append(f"measured on {counted(examples, 'validation image')}{_validation_images(results)}")
     elif rows and FOLDS in results and "test" not in results:
         parts.append(f"measured on {_folds_in_words(results[FOLDS])}: the expected accuracy of the final model")
         parts[-1] += _less_optimism(results[FOLDS])
     elif rows:
-        parts.append(f"measured on {rows[0]['examples']} test images")
+        parts.append(f"measured on {counted(rows[0]['examples'], 'test image')}")
     if rows:
         parts[-1] += "; intervals and significance cover the choice of these images, not of training images or seed"
         parts.append(textwrap.fill(note(rows[-1].get("effective_examples")), _WIDTH))
@@ -81,8 +82,19 @@ def in_one_sentence(results: Mapping[str, Any]) -> str:
     if split == FOLDS:
         recognised = f"{share} of new photos are expected to be recognised"
     else:
-        recognised = f"{share} of {row['examples']} {split_name(split)} photos were recognised"
-    return f"{recognised}; guessing would give {100 * chance:.{0 if chance >= 0.05 else 1}f}%."
+        verb = "was" if row["examples"] == 1 else "were"
+        recognised = f"{share} of {counted(row['examples'], f'{split_name(split)} photo')} {verb} recognised"
+    guessing = f"guessing would give {100 * chance:.{0 if chance >= 0.05 else 1}f}%"
+    return f"{recognised}; {guessing}{_always_the_largest(results, split)}."
+
+
+def _always_the_largest(results: Mapping[str, Any], split: str) -> str:
+    """Says what always answering the most frequent class would give, if the classes differ in size; else empty."""
+    sizes = [sum(row) for row in results[split].get("confusion", [])]
+    if not sizes or not statistics.is_unbalanced(max(sizes) / sum(sizes), len(sizes)):
+        return ""
+    share = statistics.percent(max(sizes) / sum(sizes), results["summary"][-1]["examples"])
+    return f", and always answering {results['class_names'][sizes.index(max(sizes))]!r} {share}"
 
 
 def _warnings(results: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,9 @@ from scipy import special
 
 CONFIDENCE = 0.95
 
+# From this ratio of the largest class to the mean class, always answering the largest is worth mentioning.
+UNBALANCED = 1.25
+
 
 class Interval(NamedTuple):
     """The confidence interval of a proportion."""
@@ -153,6 +156,11 @@ def paired_interval(only_first: int, only_second: int, images: int) -> Interval:
 def is_significant(p_value: float) -> bool:
     """Whether a difference with this p-value is called significant."""
     return p_value < 1 - CONFIDENCE
+
+
+def is_unbalanced(largest: float, classes: int) -> bool:
+    """Whether classes differ much in size, given the share of the largest one."""
+    return largest * classes >= UNBALANCED
 
 
 def decimals(images: int) -> int:

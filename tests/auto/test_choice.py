@@ -277,3 +277,27 @@ def test_a_choice_that_was_interrupted_does_not_try_again_what_diverged():
     trials = SimulatedTrials()
     assert carry_out(trials, 60, record)[0].winner == "grid_policy"
     assert "plain" not in {run[0] for run in trials.ran}
+
+
+def test_the_first_comparison_corrects_the_accuracy_if_a_single_recipe_is_left_in_the_last(monkeypatch):
+    taken = []
+
+    def too_high(correct, remaining, later, *, units):
+        taken.append((correct.shape, remaining, len(later), units))
+        return 0.1
+
+    monkeypatch.setattr(choice, "optimism_of_remaining", too_high)
+    trials, record = SimulatedTrials(diverging=[("mixup", "rung-2", 1)]), Record({})
+    units = [[f"{fold}, {image}" for image in range(IMAGES)] for fold in range(1, FOLDS + 1)]
+    choose(CANDIDATES, FOLDS, trials, Clock(1800, 0, lambda: trials.now), record, lambda: None, units)
+    # The recipes that have not diverged, on the two folds of the first comparison; the last one has five.
+    assert taken == [((4, 2 * IMAGES), 2, 2 * IMAGES, units[0] + units[1])]
+    assert (record.winner, record.optimism) == ("grid_policy", pytest.approx(0.1 * 2 / FOLDS))
+
+
+def test_a_comparison_that_left_out_nothing_else_is_the_whole_choice(monkeypatch):
+    taken = []
+    monkeypatch.setattr(choice, "optimism", lambda correct, *, preselected, units: taken.append(preselected) or 0)
+    carry_out(SimulatedTrials(), 30)
+    carry_out(SimulatedTrials(diverging=[(name, "timing", 1) for name in ("plain", "grid", "segmentation")]), 30)
+    assert taken == [True, False]

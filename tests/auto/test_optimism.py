@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from chimeramix_jax.auto.optimism import optimism
+from chimeramix_jax.auto.optimism import optimism, optimism_of_remaining
 
 REPEATS = 120
 
@@ -50,6 +50,34 @@ def test_a_choice_among_all_recipes_at_once_is_corrected_neither_too_much_nor_to
     standard_error = np.std(corrected - true) / np.sqrt(REPEATS)
     assert np.mean(apparent - true) > 0.005
     assert abs(np.mean(corrected - true)) < 0.005 + 2 * standard_error
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(("shared", "own"), [(0.5, 0.1), (0.2, 0.6)])
+def test_the_recipe_that_remains_of_the_last_comparison_is_corrected_for_the_first(place, shared, own):
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(REPEATS):
+        common = np.sqrt(shared) * rng.standard_normal((100, 1)) + np.sqrt(own) * rng.standard_normal((100, 5))
+        early, late = (
+            (common + np.sqrt(1 - shared - own) * rng.standard_normal((100, 5)) < ndtri(accuracy)).T
+            for accuracy in (0.47, 0.55)
+        )
+        early = early[:, :40]
+        best = np.argsort(-early.mean(axis=1), kind="stable")
+        converging = np.delete(np.arange(5), best[1 - place])  # the other one of the last comparison has diverged
+        remaining = converging.tolist().index(best[place])
+        too_high = optimism_of_remaining(early[converging], remaining, late[best[place], :40])
+        errors.append(late[best[place]].mean() - 0.4 * too_high - 0.55)
+    standard_error = np.std(errors) / np.sqrt(REPEATS)
+    assert -0.015 - 2 * standard_error < np.mean(errors) < 2 * standard_error
+
+
+def test_a_recipe_that_remains_alone_needs_no_correction():
+    correct = np.random.default_rng(0).random((3, 60)) < 0.5
+    assert optimism_of_remaining(correct[:1], 0, correct[0]) == 0.0
+    best = int(np.argmax(correct.mean(axis=1)))
+    assert optimism_of_remaining(correct, best, correct[best]) > 0.0
+    assert optimism_of_remaining(correct, best, correct[best], units=["group"] * 60) == 0.0
 
 
 @pytest.mark.parametrize("size", [5, 10])

@@ -59,6 +59,23 @@ def test_recipes_that_diverged_are_said_to_have(tmp_path):
     page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
     assert re.search(r"plain 70 % .* yes (mixed|wild) diverged .* no (mixed|wild) diverged", page)
     assert "mixed diverged and was left out from then on (rung-1, fold 2: not finite in epoch 2)." in page
+    assert "3 recipes were tried" in page and "plain was the only one whose training did not diverge" in page
+    assert "points are subtracted" not in page and "was the most accurate" not in page
+    card = " ".join(workdir.model_card.read_text().split())
+    assert "The program tried 3 recipes on folds of the training images, and plain was the only one whose tr" in card
+
+
+def test_a_recipe_that_is_left_because_all_others_diverged_at_once_was_not_given(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    alone = record()
+    del alone.rungs[0].schedules["mixed"], alone.rungs[0].tried[1::2]
+    alone.diverged = {"mixed": "timing: not finite in epoch 1"}
+    alone.write(workdir)
+    report.write(workdir, dataset, predictions)
+    page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
+    assert "plain was the only one whose training did not diverge" in page
+    assert "no other recipe was tried" not in page
+    assert "a single run of a given recipe" not in workdir.model_card.read_text()
 
 
 def test_a_damaged_record_is_refused_when_the_page_is_drawn(tmp_path):

@@ -76,6 +76,23 @@ def test_one_sentence_says_how_many_photos_were_recognised(part, classes, senten
     assert in_one_sentence({"summary": rows} | of_run) == sentence
 
 
+def test_one_sentence_says_what_always_answering_the_largest_class_would_give():
+    figures = {"confusion": [[85, 5], [4, 6]]}
+    results = {"class_names": ["cat", "dog"], "config": {"dataset": {"evaluate_on": "test"}}, "test": figures}
+    results |= {"summary": [row("mixup", 0.91, examples=100)]}
+    expected = "91% of 100 test photos were recognised; guessing would give 50%, and always answering 'cat' 90%."
+    assert in_one_sentence(results) == expected
+    results["test"] = {"confusion": [[45, 5], [4, 46]]}
+    assert in_one_sentence(results).endswith("guessing would give 50%.")
+
+
+def test_a_single_photo_is_not_called_several():
+    only = {"summary": [row("mixup", 1.0, examples=1)]}
+    of_run = {"class_names": ["cat", "dog"], "config": {"dataset": {"evaluate_on": "test"}}, "test": {}}
+    assert in_one_sentence(only | of_run).startswith("100% of 1 test photo was recognised;")
+    assert "measured on 1 test image;" in closing_text(only)
+
+
 def test_only_runs_on_the_same_number_of_images_are_compared():
     table = summary_table([row("baseline", 0.5, images=5), row("chimeramix_grid", 0.6, images=10)])
     assert "percentage points" not in table
