@@ -124,7 +124,10 @@ def _read(source: _Source, name: Path, named_by: str, formats: Sequence[str] | N
             kind = "but damaged or of a kind that pillow-heif does not read"
             raise unreadable(f"is a HEIC photo, {kind}", f"are HEIC photos, {kind}") from None
         if _is_heic(source):
-            package = f"the package pillow-heif: {invocation.installing('pillow-heif')}"
+            # Who uploads a photo can install nothing here, and need not know where this program's Python is.
+            at = " on the server; send a JPEG instead"
+            here = f": {invocation.installing('pillow-heif')}" if formats is None else at
+            package = f"the package pillow-heif{here}"
             raise unreadable(
                 f"is a HEIC photo, which needs {package}",
                 f"are HEIC photos, which need {package}",

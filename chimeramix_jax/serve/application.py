@@ -25,6 +25,12 @@ from chimeramix_jax.serve.upload import Upload
 
 MOST_REQUESTS = 16  # with photos, that are read, wait or are computed at the same time; this bounds the memory
 
+# Instead of what Starlette says if an address or a method is unknown.
+_OTHERWISE = {
+    404: "There is nothing at this address; the page is at / and photos are sent to /classify.",
+    405: "This address does not take this method; the page is read by GET / and photos are sent by POST /classify.",
+}
+
 _Result = TypeVar("_Result")
 
 
@@ -56,6 +62,7 @@ class Application:
         ]
         handlers: Mapping[Any, Any] = {HTTPException: _refuse, ClientDisconnect: _ignore, Exception: _fail}
         behind = Starlette(routes=routes, exception_handlers=handlers)
+        behind.router.redirect_slashes = False  # a client that does not follow the redirection would get no answer
         return Guard(behind, self._page.policy, only_local=only_local, allowed_host=allowed_host)
 
     def close(self) -> None:
@@ -124,7 +131,7 @@ def _explained(explanation: Explanation) -> dict[str, Any]:
 
 
 async def _refuse(request: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return JSONResponse({"error": _OTHERWISE.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
 async def _ignore(request: Request, error: ClientDisconnect) -> Response:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import chimeramix_jax
+from chimeramix_jax.data import image_files
 from chimeramix_jax.data.identity import image_digest
 from chimeramix_jax.runs.run import load_dataset
 from chimeramix_jax.serve import application, upload
@@ -139,10 +140,26 @@ def test_a_request_that_is_no_form_is_refused(client, kind):
     assert status in (400, 415) and json.loads(content)["error"].endswith(".")
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/classify", 405), ("GET", "/../etc/passwd", 404)])
-def test_other_addresses_are_refused(client, method, path, status):
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/classify", 405),
+        ("POST", "/", 405),
+        ("GET", "/../etc/passwd", 404),
+        ("POST", "/classify/", 404),  # not redirected, since curl alone would show nothing
+    ],
+)
+def test_other_addresses_are_refused_in_a_sentence(client, method, path, status):
     answered, _, content = client.send(method, path)
-    assert answered == status and json.loads(content)["error"]
+    sentence = json.loads(content)["error"]
+    assert answered == status and "/classify" in sentence and sentence.endswith(".")
+
+
+def test_a_heic_photo_is_refused_without_what_only_concerns_the_server(client, monkeypatch):
+    monkeypatch.setattr(image_files, "_enable_heic_if_installed", lambda: False)
+    status, answer = client.post(photo(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "IMG_1.HEIC"))
+    sentence = "IMG_1.HEIC is a HEIC photo, which needs the package pillow-heif on the server; send a JPEG instead."
+    assert (status, answer) == (422, {"error": sentence})
 
 
 def raw(client):
