@@ -77,7 +77,7 @@ def accuracy_interval(evaluation: Mapping[str, Any], accuracy: float) -> Interva
 
 def name_of_test(units: int | None) -> str:
     """Returns what ``paired_test`` is called, given the number of units; None: no images belong together."""
-    return "exact McNemar test" if units is None else f"exact McNemar test over {units} groups of images"
+    return "exact McNemar test" if units is None else f"exact McNemar test over {units} groups and single images"
 
 
 def paired_test(

@@ -54,7 +54,7 @@ def test_the_comparison_with_the_baseline_is_a_test_over_groups(measured):
     compared = json.loads((run / "results.json").read_text())["against_baseline"]
     assert compared["groups"] == OBJECTS and 0 <= compared["mcnemar_p"] <= 1
     for text in (closing_text(returned), (run / "report.html").read_text(), (run / "model_card.md").read_text()):
-        assert f"exact McNemar test over {OBJECTS} groups of images" in text
+        assert f"exact McNemar test over {OBJECTS} groups and single images" in text
 
 
 def test_a_report_that_is_drawn_again_says_the_same(measured):
