@@ -58,12 +58,7 @@ def generate(
         StorageError: the disk is full.
         Stopped: the program was asked to stop; nothing is left of the folder.
     """
-    if file_format not in FORMATS:
-        raise not_one_of("--format", file_format, FORMATS)
-    if count < 1:
-        raise InputError(f"--count={count}: must be a whole number, 1 or more")
-    if not 0 <= seed <= settings.LARGEST_SEED:
-        raise InputError(f"--generate_seed={seed}: must be a whole number from 0 to {settings.LARGEST_SEED}")
+    _check(count, seed, file_format)
     jax_settings.check()
     directory = Workdir(workdir)
     config = directory.settings_like(config)
@@ -82,6 +77,16 @@ def generate(
         WRITERS[file_format](_mixes(run, count, seed), names, indices, folder)
         files.write_json(folder / ABOUT, marked({"count": count, "seed": seed, **run.about}))
     return target
+
+
+def _check(count: int, seed: int, file_format: str) -> None:
+    """Raises InputError if an argument of ``generate`` is not allowed."""
+    if file_format not in FORMATS:
+        raise not_one_of("--format", file_format, FORMATS)
+    if count < 1:
+        raise InputError(f"--count={count}: must be a whole number, 1 or more")
+    if not 0 <= seed <= settings.LARGEST_SEED:
+        raise InputError(f"--generate_seed={seed}: must be a whole number from 0 to {settings.LARGEST_SEED}")
 
 
 def _loaded(config: ConfigDict, directory: Workdir) -> Run:
