@@ -62,8 +62,8 @@ def note(effective: float | None) -> str:
     if effective is None:
         return ""
     return (
-        "Images of a group, and copies, tend to be right or wrong together. For the intervals, the images count as much "
-        f"as {effective:.{0 if effective >= 10 else 1}f} independent images."
+        "Images of a group, and copies, tend to be right or wrong together. For the intervals, the images count as "
+        f"much as {effective:.{0 if effective >= 10 else 1}f} independent images."
     )
 
 
