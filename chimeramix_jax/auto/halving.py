@@ -30,7 +30,7 @@ SHORTEST = Schedule(1, 1)
 class Cost:
     """What a recipe's runs take, in seconds."""
 
-    compiling: float  # in the first run; others with as many images have the same programs, whatever their schedules
+    compiling: float  # and tracing, in the first run; others with as many images share its programs, at any schedule
     setup: float  # everything else in a run but the steps
     generator_epoch: float
     classifier_epoch: float

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -21,6 +21,7 @@ from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime import compilation_cache
 from chimeramix_jax.training.calls import Running, StepCall, drive
 from chimeramix_jax.training.classifier import ClassifierInputs
+from chimeramix_jax.training.execution import OneDevice, available_devices
 
 TIMING = "timing"  # the folder of runs that only measure what a recipe costs
 
@@ -33,6 +34,7 @@ class _ProgramTimes:
 
     first_seconds: float
     first_steps: int
+    kept_seconds: float  # of the first call: those of compiling what is kept for other runs
     later_seconds: float = 0.0  # with what is between the calls
     later_steps: int = 0
 
@@ -48,6 +50,11 @@ class _ProgramTimes:
         """The seconds that all steps would take without compiling."""
         return (self.first_steps + self.later_steps) * self.seconds_per_step
 
+    @property
+    def starting_seconds(self) -> float:
+        """The seconds of tracing and compiling that nothing keeps but the program, as far as they can be told."""
+        return max(self.first_seconds - self.first_steps * self.seconds_per_step - self.kept_seconds, 0.0)
+
 
 class StageTimes:
     """What the steps of a stage take, without compiling. Growing images have a program for every side."""
@@ -58,14 +65,14 @@ class StageTimes:
         self._last_end = 0.0
         self._steps_per_epoch = 0
 
-    def add(self, call: StepCall, seconds: float, now: float) -> None:
-        """Notes a call that took these seconds and ends now."""
+    def add(self, call: StepCall, seconds: float, now: float, kept: float = 0.0) -> None:
+        """Notes a call that took these seconds and ends now; ``kept`` of them compiled what is kept for other runs."""
         steps = int(call.span.end) - int(call.span.first)
         if call.program in self._programs:
             self._programs[call.program].later_seconds += now - self._last_end
             self._programs[call.program].later_steps += steps
         else:
-            self._programs[call.program] = _ProgramTimes(seconds, steps)
+            self._programs[call.program] = _ProgramTimes(seconds, steps, kept)
         self._last_end = now
         self._steps_per_epoch = max(self._steps_per_epoch, int(call.span.end))
 
@@ -73,6 +80,11 @@ class StageTimes:
     def seconds(self) -> float:
         """The seconds that all steps would take without compiling; 0 without calls."""
         return sum(times.seconds for times in self._programs.values())
+
+    @property
+    def starting_seconds(self) -> float:
+        """The seconds of tracing and compiling the programs, without compiling what is kept for other runs."""
+        return sum(times.starting_seconds for times in self._programs.values())
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -91,13 +103,15 @@ def watched(running: Running[Result], generator: StageTimes, classifier: StageTi
     try:
         call = next(running)
         while True:
+            kept_before = compilation_cache.seconds_of_kept_programs()
             try:
                 completed = yield call
             except BaseException as error:
                 call = running.throw(error)
             else:
                 times = classifier if isinstance(call.inputs, ClassifierInputs) else generator
-                times.add(call, completed.seconds, time.monotonic())
+                kept = compilation_cache.seconds_of_kept_programs() - kept_before
+                times.add(call, completed.seconds, time.monotonic(), kept)
                 call = running.send(completed)
     except StopIteration as end:
         result: Result = end.value
@@ -107,7 +121,8 @@ def watched(running: Running[Result], generator: StageTimes, classifier: StageTi
 class FoldTrials:
     """Trains recipes without a fold, or without leaving out any (fold 0), in ``auto/`` of a run's directory.
 
-    The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one.
+    The runs of a rung and a fold lie beside each other, so that recipes with equal generators share one. The runs of a
+    recipe share their compiled steps: those without a fold of equal size differ only in the arguments of these.
     """
 
     def __init__(self, config: ConfigDict, workdir: Workdir, recipes: Sequence[str], before: Callable[[Workdir], None]):
@@ -121,6 +136,7 @@ class FoldTrials:
         """
         self._config, self._workdir, self._recipes, self._before = config, workdir, recipes, before
         self._finished: dict[str, FoldRun] = {}
+        self._programs: dict[str, dict[Hashable, Any]] = {}  # by recipe
 
     def run(self, recipe: str, schedule: Schedule, folder: str, fold: int) -> tuple[Tried, Cost | None]:
         """Completes a run in a folder; returns its predictions, and its cost if it had to be trained.
@@ -142,8 +158,10 @@ class FoldTrials:
         tried = Tried(recipe, fold, path, seconds, predictions, finished.dataset.held_out.labels.tolist())
         if not classifier.seconds:
             return tried, None
-        # Runs after the timing find its programs compiled, as far as these are kept.
-        compiling = compilation_cache.seconds_of_kept_programs() - kept_before if folder == TIMING else 0.0
+        compiling = 0.0
+        if folder == TIMING:  # runs after it find its programs
+            compiling = compilation_cache.seconds_of_kept_programs() - kept_before
+            compiling += generator.starting_seconds + classifier.starting_seconds
         setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
         epochs = generator.seconds_per_epoch, classifier.seconds_per_epoch
         return tried, Cost(compiling, setup, *epochs, classifier.seconds_per_step)
@@ -182,7 +200,13 @@ class FoldTrials:
         config = config_of(recipe, self._config, schedule)
         config = config_of_fold(config, fold) if fold else config
         with prepared(Request(config, workdir, stage, details=False)) as run:
-            results = drive(watched(run.complete(), *times))
+            results = drive(watched(run.complete(self._execution(recipe)), *times))
             assert results is not None  # the stage is not "generator"
             finished = self._finished[str(workdir.path)] = FoldRun(run.workdir, run.dataset, results)
         return finished
+
+    def _execution(self, recipe: str) -> OneDevice | None:
+        """Returns what all runs of a recipe share; None on several devices, where every stage has its own."""
+        if len(available_devices(self._config.devices)) > 1:
+            return None
+        return OneDevice(self._programs.setdefault(recipe, {}))

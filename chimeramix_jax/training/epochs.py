@@ -136,7 +136,7 @@ class StepProgram:
         key: equal for programs that differ only in their arguments.
         functions: the stage's steps at this side.
         steps: the function of them that is compiled.
-        compiled: that function, compiled for this run.
+        compiled: that function, compiled for a single run at a time.
     """
 
     key: Hashable
@@ -234,11 +234,14 @@ class EpochRunner:
         """Returns the program of a step of an epoch: that of its side."""
         side = None if self._growing is None else self._growing.side(epoch * self._stage.plan.steps + step)
         if side not in self._programs:
-            functions = StepFunctions(self._stage, side)
-            steps = functions.several_steps if self._loops else functions.first_step
             key = (self._title, self._stage.plan, self._loops, side)
-            self._programs[side] = StepProgram(key, functions, steps, self._execution.compiled(steps, key))
+            self._programs[side] = self._execution.shared(key, partial(self._new_program, key, side))
         return self._programs[side]
+
+    def _new_program(self, key: Hashable, side: int | None) -> StepProgram:
+        functions = StepFunctions(self._stage, side)
+        steps = functions.several_steps if self._loops else functions.first_step
+        return StepProgram(key, functions, steps, self._execution.compiled(steps))
 
     def _end(self, progress: Progress) -> int:
         """Returns the step before which the epoch's next call ends: at the latest where the side changes."""

@@ -2,8 +2,7 @@
 
 import sys
 from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -13,6 +12,8 @@ from jaxtyping import PyTree
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.progress import StageProgress
 from chimeramix_jax.training.calls import Carry, EpochDraws, Span, Steps
+
+Made = TypeVar("Made")
 
 
 @runtime_checkable
@@ -36,8 +37,14 @@ class Execution(Protocol):
     def place(self, tree: PyTree) -> PyTree:
         """Returns the arrays where the steps need them."""
 
-    def compiled(self, steps: Steps, program: Hashable) -> Steps:
-        """Returns the steps, compiled; ``program`` is equal for stages whose steps differ only in their arguments."""
+    def shared(self, program: Hashable, make: Callable[[], Made]) -> Made:
+        """Returns what was made for the first stage with this program, or makes it.
+
+        ``program`` is equal for stages whose steps differ only in their arguments.
+        """
+
+    def compiled(self, steps: Steps) -> Steps:
+        """Returns the steps, compiled."""
 
     def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns a display of a stage's progress; ``work`` returns how much work a number of steps is."""
@@ -60,8 +67,8 @@ def available_devices(requested: int) -> list[jax.Device]:
 class OneDevice:
     """Executes everything on JAX's default device."""
 
-    def __init__(self, programs: dict[Hashable, Steps] | None = None):
-        """Keeps compiled steps by their program, in this dictionary if one is given, for all that share them."""
+    def __init__(self, programs: dict[Hashable, Any] | None = None):
+        """Keeps what stages share by their program, in this dictionary if one is given, for others to share, too."""
         self._programs = {} if programs is None else programs
 
     def place(self, tree: PyTree) -> PyTree:
@@ -71,16 +78,15 @@ class OneDevice:
         """
         return jax.device_put(tree, jax.local_devices()[0])
 
-    def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps under ``jax.jit``, as compiled for the first with this program; the carry is donated."""
-        return self._once(program, partial(jax.jit, steps, donate_argnums=0))
-
-    def _once(self, program: Hashable, compiled: Callable[[], Steps]) -> Steps:
-        if program is None:
-            return compiled()
+    def shared(self, program: Hashable, make: Callable[[], Made]) -> Made:
+        """Returns what was made for the first stage with this program, or makes it."""
         if program not in self._programs:
-            self._programs[program] = compiled()
+            self._programs[program] = make()
         return self._programs[program]
+
+    def compiled(self, steps: Steps) -> Steps:
+        """Returns the steps under ``jax.jit``; the carry is donated."""
+        return jax.jit(steps, donate_argnums=0)
 
     def progress(self, title: str, total_steps: int, first_step: int, work: Callable[[int], float]) -> ProgressDisplay:
         """Returns a progress bar for the stage alone."""
@@ -106,14 +112,14 @@ class SplitBatch(OneDevice):
         """Copies every array to every device."""
         return jax.device_put(tree, self._everywhere)
 
-    def compiled(self, steps: Steps, program: Hashable = None) -> Steps:
-        """Returns the steps under ``jax.jit``, sharded over all devices."""
+    def compiled(self, steps: Steps) -> Steps:
+        """Returns the steps under ``jax.jit``, sharded over all devices; the carry is donated."""
 
         def spread(carry: Carry, inputs: PyTree, draws: EpochDraws, span: Span) -> Carry:
             order = jax.lax.with_sharding_constraint(draws.order, self._spread)
             return steps(carry, inputs, draws._replace(order=order), span)
 
-        return self._once(program, partial(jax.jit, spread, donate_argnums=0, out_shardings=self._everywhere))
+        return jax.jit(spread, donate_argnums=0, out_shardings=self._everywhere)
 
 
 def for_one_run(batch_size: int, devices: int, title: str) -> Execution:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +44,8 @@ class MemberOutcome(Generic[Result]):
 class Member(OneDevice):
     """The execution of one seed in a team: it shares compiled programs and the progress display with the others."""
 
-    def __init__(self, programs: dict[Hashable, Steps], progress: SharedProgress):
-        """Joins a team with these compiled programs and this display."""
+    def __init__(self, programs: dict[Hashable, Any], progress: SharedProgress):
+        """Joins a team with these programs and this display."""
         super().__init__(programs)
         self._progress = progress
 
@@ -76,7 +76,7 @@ class Team(Generic[Result]):
         If a member fails or is asked to stop, the others continue. Any other exception, such as a keyboard interrupt,
         ends all members and is raised again.
         """
-        programs: dict[Hashable, Steps] = {}
+        programs: dict[Hashable, Any] = {}
         progress = SharedProgress()
         outcomes: list[MemberOutcome[Result]] = [MemberOutcome() for _ in members]
         with contextlib.ExitStack() as stack:

@@ -27,6 +27,14 @@ def test_what_compiling_took_at_every_side_does_not_count_as_the_time_of_steps()
     assert times.seconds_per_epoch == pytest.approx(11.0)
 
 
+def test_what_starting_the_programs_took_is_told_apart_from_what_is_kept_for_other_runs():
+    times = StageTimes()
+    times.add(call_of("16 px", 0, 1), 20.5, 20.5, kept=12.0)
+    times.add(call_of("16 px", 1, 3), 1.0, 21.5)
+    times.add(call_of("32 px", 3, 4), 5.0, 26.5, kept=5.5)  # a single call: nobody knows what its step took
+    assert times.starting_seconds == pytest.approx(20.5 - 12.0 - 0.5)
+
+
 def test_what_is_between_the_calls_counts():
     times = StageTimes()
     times.add(call_of("a", 0, 1), 5.0, 10.0)

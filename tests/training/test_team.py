@@ -29,7 +29,7 @@ def training(seed, epochs=3, first_epoch=0, program="steps", width=4, watch=None
     """A seed's run: a call of two steps per epoch; its result is the final state and the sum."""
 
     def run(member):
-        compiled = member.compiled(steps, program)
+        compiled = member.shared(program, lambda: member.compiled(steps))
         inputs = jax.random.normal(jax.random.key(100 + seed), (width, width))
         state = member.place(jnp.full(width, float(seed)))
         for epoch in range(first_epoch, epochs):
@@ -119,9 +119,7 @@ def test_steps_that_cannot_be_executed_fail_only_the_runs_that_need_them():
     def wrong(member):
         carry, draws = Carry(jnp.zeros(3), jnp.zeros(()), None), EpochDraws(jnp.zeros((2, 1)), None, None)
         try:
-            yield StepCall(
-                "wrong", steps, member.compiled(steps, "wrong"), carry, jnp.zeros((2, 2)), draws, Span(0, 0, 1)
-            )
+            yield StepCall("wrong", steps, member.compiled(steps), carry, jnp.zeros((2, 2)), draws, Span(0, 0, 1))
         finally:
             closed.append(True)
 
