@@ -172,9 +172,11 @@ class _Choosing:
 
     def complete(self) -> dict[str, Any]:
         """Trains the winner on all images; returns its results."""
+        same_side = self._record.side is None
+        execution = self._trials.execution(self._record.winner) if same_side else None
         with prepared(Request(self._config_of_final(), self._workdir, limits=self._limits())) as run:
             try:
-                return drive(completed_with_report(run, out_of_fold=self._out_of_fold(run.config, "all")))
+                return drive(completed_with_report(run, execution, self._out_of_fold(run.config, "all")))
             finally:
                 self._save()  # the time counts, even if the run is stopped
 

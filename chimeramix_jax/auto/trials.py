@@ -161,7 +161,8 @@ class FoldTrials:
         compiling = 0.0
         if folder == TIMING:  # runs after it find its programs
             compiling = compilation_cache.seconds_of_kept_programs() - kept_before
-            compiling += generator.starting_seconds + classifier.starting_seconds
+            if self.execution(recipe) is not None:
+                compiling += generator.starting_seconds + classifier.starting_seconds
         setup = max(seconds - compiling - generator.seconds - classifier.seconds, 0.0)
         epochs = generator.seconds_per_epoch, classifier.seconds_per_epoch
         return tried, Cost(compiling, setup, *epochs, classifier.seconds_per_step)
@@ -172,6 +173,12 @@ class FoldTrials:
         if path not in self._finished:
             self._completed(recipe, schedule, Workdir(path), fold, (StageTimes(), StageTimes()), stage)
         return self._finished[path]
+
+    def execution(self, recipe: str) -> OneDevice | None:
+        """Returns what all runs of a recipe share; None on several devices, where every stage has its own."""
+        if len(available_devices(self._config.devices)) > 1:
+            return None
+        return OneDevice(self._programs.setdefault(recipe, {}))
 
     def _in_words(self, recipe: str, folder: str, fold: int) -> str:
         """Returns what a run is for, as a line of progress. Only a choice names recipes and comparisons."""
@@ -200,13 +207,7 @@ class FoldTrials:
         config = config_of(recipe, self._config, schedule)
         config = config_of_fold(config, fold) if fold else config
         with prepared(Request(config, workdir, stage, details=False)) as run:
-            results = drive(watched(run.complete(self._execution(recipe)), *times))
+            results = drive(watched(run.complete(self.execution(recipe)), *times))
             assert results is not None  # the stage is not "generator"
             finished = self._finished[str(workdir.path)] = FoldRun(run.workdir, run.dataset, results)
         return finished
-
-    def _execution(self, recipe: str) -> OneDevice | None:
-        """Returns what all runs of a recipe share; None on several devices, where every stage has its own."""
-        if len(available_devices(self._config.devices)) > 1:
-            return None
-        return OneDevice(self._programs.setdefault(recipe, {}))

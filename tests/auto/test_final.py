@@ -26,7 +26,7 @@ from chimeramix_jax.errors import InputError
 from chimeramix_jax.reporting.results import closing_text
 from chimeramix_jax.runs.workdir import Workdir
 from chimeramix_jax.runtime.stopping import Stopped
-from chimeramix_jax.training import checkpoints, loop
+from chimeramix_jax.training import checkpoints, epochs, loop
 from chimeramix_jax.training.calls import StepCall
 from chimeramix_jax.training.pace import Pace
 from tests.data.own_images import write_images, write_table
@@ -372,8 +372,11 @@ def test_epochs_are_left_out_of_a_final_training_that_is_late_and_that_is_said(p
             limits.append(limit)
             super().__init__(dataclasses.replace(limit, until=0.0), *arguments)
 
+    programs, functions = [], epochs.StepFunctions
+    monkeypatch.setattr(epochs, "StepFunctions", lambda *stage: programs.append(stage) or functions(*stage))
     monkeypatch.setattr(loop, "Pace", Late)
     results = chimeramix_jax.choose_and_train(config, tmp_path / "run")
+    assert len(programs) == 1  # of the timing and of the training
     record = json.loads((tmp_path / "run" / "auto.json").read_text())
     cost, planned = record["costs"]["baseline"], record["final"]["classifier"]
     assert len(limits) == 1  # not of the timing
