@@ -14,6 +14,7 @@ from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
 from chimeramix_jax.auto.optimism import optimism, optimism_of_remaining
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.errors import InputError, NonFiniteError
+from chimeramix_jax.reporting.clustered import effective_number
 
 SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
 
@@ -83,6 +84,7 @@ class _Choice:
             rung = self.record.rungs[index]
             if not rung.kept:
                 self._compare(rung, f"rung-{index + 1}")
+                rung.effective = self._effective_numbers(rung)
                 rung.kept = rung.ranked(self.record.diverged)[: planned.kept]
                 self.save()
             alive = rung.kept
@@ -105,6 +107,14 @@ class _Choice:
             return too_high * len(later) / len(last.correct(winner))
         correct = np.stack([last.correct(name) for name in compared])
         return optimism(correct, preselected=len(before) > len(compared), units=self._units_of(folds))
+
+    def _effective_numbers(self, rung: RungRecord) -> dict[str, float]:
+        """Returns as how many independent images those of each recipe count; empty if no images belong together."""
+        numbers = {
+            name: effective_number(rung.correct(name), self._units_of(rung.folds_of(name)))
+            for name in dict.fromkeys(run.recipe for run in rung.tried)
+        }
+        return {name: number for name, number in numbers.items() if number is not None}
 
     def _units_of(self, folds: Sequence[int]) -> list[str] | None:
         """Returns the names of the units of the images of some folds; None if no images belong together."""

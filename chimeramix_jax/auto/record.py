@@ -42,6 +42,8 @@ class RungRecord:
     schedules: dict[str, Schedule]
     tried: list[Tried] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # empty while the rung is not over
+    # For each recipe, as how many independent images the predicted ones count, if some belong together (else empty).
+    effective: dict[str, float] = field(default_factory=dict)
 
     def find(self, recipe: str, fold: int) -> Tried | None:
         """Returns the run of a recipe on a fold; None if it has not been finished."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chimeramix_jax import stored_format
+from chimeramix_jax.reporting.clustered import EFFECTIVE, accuracy_interval
 from chimeramix_jax.reporting.progress import duration
-from chimeramix_jax.reporting.statistics import wilson_interval
 from chimeramix_jax.runs.workdir import Workdir
 
 
@@ -53,12 +53,14 @@ def _rung(rung: Mapping[str, Any]) -> dict[str, Any]:
 def _row(name: str, schedule: Mapping[str, int], rung: Mapping[str, Any]) -> dict[str, Any]:
     runs: Sequence[Mapping[str, Any]] = [run for run in rung["tried"] if run["recipe"] == name]
     pairs = [pair for run in runs for pair in zip(run["predictions"], run["labels"], strict=True)]
-    right = sum(predicted == label for predicted, label in pairs)
+    accuracy = sum(predicted == label for predicted, label in pairs) / max(len(pairs), 1)
+    effective = rung.get("effective", {})  # earlier versions counted every image by itself
+    evaluation = {"examples": len(pairs)} | ({EFFECTIVE: effective[name]} if name in effective else {})
     return {
         "name": name,
         "kept": name in rung["kept"],
-        "accuracy": right / max(len(pairs), 1),
-        "interval": wilson_interval(right, len(pairs)) if pairs else None,
+        "accuracy": accuracy,
+        "interval": accuracy_interval(evaluation, accuracy) if pairs else None,
         "images": len(pairs),
         "schedule": schedule,
         "seconds": duration(sum(run["seconds"] for run in runs)),

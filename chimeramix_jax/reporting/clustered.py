@@ -36,18 +36,26 @@ def effective_number(
         units: the name of each image, the same for images that belong together (``data/kept_together.py``); None: none
             do.
     """
-    if units is None:
-        return None
-    unit_of_each = numbers_of(units)
-    images, count = len(units), len(set(units))
-    if count == images:
+    if units is None or len(set(units)) == len(units):
         return None
     accuracy = float(np.mean(right))
-    if count == 1 or accuracy in (0.0, 1.0):
+    return _effective_number(np.asarray(right, np.float64) - accuracy, accuracy * (1 - accuracy), units)
+
+
+def _effective_number(residuals: Float[np.ndarray, "images"], variance: float, units: Sequence[str]) -> float:
+    """Returns how many independent images would leave a mean as uncertain.
+
+    Args:
+        residuals: the deviation of each image from the mean.
+        variance: of an image, as if all were independent.
+        units: the name of each image's unit.
+    """
+    images, count = len(units), len(set(units))
+    if count == 1 or not variance:
         return float(count)
-    residuals = np.bincount(unit_of_each, weights=np.asarray(right, np.float64) - accuracy)
-    variance = count / (count - 1) * float(np.sum(residuals**2)) / images**2
-    design_effect = max(variance * images / (accuracy * (1 - accuracy)), 1.0)
+    of_units = np.bincount(numbers_of(units), weights=residuals)
+    variance_of_mean = count / (count - 1) * float(np.sum(of_units**2)) / images**2
+    design_effect = max(variance_of_mean * images / variance, 1.0)
     quantiles = special.stdtrit(np.array([images - 1, count - 1]), (1 + CONFIDENCE) / 2)
     return max(images / design_effect * float(quantiles[0] / quantiles[1]) ** 2, 1.0)
 
@@ -99,6 +107,23 @@ def paired_test(
         chances = (np.concatenate([chances, gap]) + np.concatenate([gap, chances])) / 2
     sums = np.arange(-total, total + 1)
     return min(1.0, math.fsum(chances[np.abs(sums) >= abs(of_units.sum())]))
+
+
+def paired_interval(
+    first: Bool[np.ndarray, "images"], second: Bool[np.ndarray, "images"], units: Sequence[str] | None
+) -> Interval:
+    """Returns the 95 % interval of the difference of two accuracies, given which images each classifier has right.
+
+    It is ``statistics.paired_interval`` for as many independent images as would leave the difference as uncertain.
+    """
+    images, (only_first, only_second) = len(first), statistics.only_right(first, second)
+    if units is None or len(set(units)) == images:
+        return statistics.paired_interval(only_first, only_second, images)
+    differences = first.astype(np.float64) - second
+    mean = float(np.mean(differences))
+    variance = float(np.mean(differences**2)) - mean**2
+    share = _effective_number(differences - mean, variance, units) / images
+    return statistics.paired_interval(share * only_first, share * only_second, share * images)
 
 
 def numbers_of(units: Sequence[str]) -> Int64[np.ndarray, "images"]:

@@ -133,7 +133,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(only_first, only_second), discordant, 0.5)))
 
 
-def paired_interval(only_first: int, only_second: int, images: int) -> Interval:
+def paired_interval(only_first: float, only_second: float, images: float) -> Interval:
     """Returns the 95 % interval of the difference of two classifiers' accuracies on the same images, in [-1, 1].
 
     It is the adjusted Wald interval of D. G. Bonett and R. M. Price, *Adjusted Wald confidence interval for a
@@ -144,7 +144,7 @@ def paired_interval(only_first: int, only_second: int, images: int) -> Interval:
     Args:
         only_first: the images that only the first classifier has right; its accuracy is the minuend.
         only_second: the images that only the second has right.
-        images: all images, at least 1.
+        images: all images, at least 1. Effective numbers (``clustered``) need not be whole.
     """
     quantile = float(special.ndtri((1 + CONFIDENCE) / 2))
     first, second = ((only + 1) / (images + 2) for only in (only_first, only_second))

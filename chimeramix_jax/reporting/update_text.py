@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting import clustered, statistics
 from chimeramix_jax.reporting.text_table import aligned
 from chimeramix_jax.reporting.wording import counted
 
@@ -53,7 +53,7 @@ def conclusion(record: Record) -> str:
     of_all = f"{counted(figures['number'], 'photo')} that neither model was trained on"
     if not more:
         return f"Both models are right on {figures['new_right']} of the {of_all}."
-    test = f"(exact McNemar test, {statistics.p_in_words(figures['mcnemar_p'])})"
+    test = f"({clustered.name_of_test(figures.get('groups'))}, {statistics.p_in_words(figures['mcnemar_p'])})"
     if statistics.is_significant(figures["mcnemar_p"]):
         chance = f"a difference that is unlikely to be due to chance {test}"
     else:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64, UInt8
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.identity import SPLITS, renamed_classes
 from chimeramix_jax.data.kept_together import names_of_units
-from chimeramix_jax.reporting import statistics
+from chimeramix_jax.reporting import clustered, statistics
 from chimeramix_jax.runs.unseen import Models
 
 RELATED = "related_to_training_photos"  # photos left out, since a model was trained on others of their unit
@@ -61,7 +61,7 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
     photos = _Photos.of(dataset)
     of_old, of_new = old.unseen_by(photos.digests), new.unseen_by(photos.digests)
     both = np.array([None not in pair for pair in zip(of_old, of_new, strict=True)], bool)
-    units = _units(dataset)
+    units = _units(dataset, near=True)
     related = old.know_relatives(photos.digests, of_old, units) | new.know_relatives(photos.digests, of_new, units)
     left_out = _left_out(photos, old, new, of_old, of_new) | {RELATED: int(np.sum(both & related))}
     chosen = np.flatnonzero(both & ~related)
@@ -75,10 +75,14 @@ def compare(old: Models, new: Models, dataset: FewShotDataset) -> dict[str, Any]
         old_right = old.right(photos.pixels, then, of_old)
         new_right = new.right(photos.pixels, photos.classes, of_new)
     seen_before = _in_folder_before(old, photos.digests)
-    groups = {OLD: known & seen_before, NEW: known & ~seen_before, ALL: known}
+    compared = {OLD: known & seen_before, NEW: known & ~seen_before, ALL: known}
+    groups = _units(dataset, near=False)
+    group_of_each = np.array([groups.get(image, image) for image in photos.digests])
     return {
         "photos": {
-            group: _figures(old_right[members], new_right[members]) for group, members in groups.items() if any(members)
+            name: _figures(old_right[members], new_right[members], group_of_each[members].tolist())
+            for name, members in compared.items()
+            if any(members)
         },
         "new_classes": _of_new_classes(photos.classes, known, new_right),
         "classes_gone": sorted(set(old.identity.class_names) - set(names_then.values())),
@@ -104,13 +108,16 @@ def _left_out(
     return {name: int(np.sum(members)) for name, members in counts.items()}
 
 
-def _units(dataset: FewShotDataset) -> dict[str, str]:
-    """Maps the digests of all photos, unused ones included, to the names of the units that belong together."""
+def _units(dataset: FewShotDataset, *, near: bool) -> dict[str, str]:
+    """Maps the digests of all photos, unused ones included, to the names of the units that belong together.
+
+    ``near`` says whether near duplicates do, too.
+    """
     if dataset.originals is None:
         return {}
     originals = (*dataset.originals.train, *dataset.originals.held_out, *dataset.originals.unused)
     labels = np.array([original.label for original in originals])
-    names = names_of_units(originals, labels, near=True, least=1)
+    names = names_of_units(originals, labels, near=near, least=1)
     return {original.digest: name for original, name in zip(originals, names, strict=True)}
 
 
@@ -125,9 +132,10 @@ def _names_then(old: Models, new: Models) -> Mapping[str, str]:
     return {name: name for name in new.identity.class_names if name in old.identity.class_names} | renamed
 
 
-def _figures(old_right: Flags, new_right: Flags) -> dict[str, Any]:
+def _figures(old_right: Flags, new_right: Flags, groups: Sequence[str]) -> dict[str, Any]:
+    """Returns what is stored of some photos; photos with the same name in ``groups`` are of one group."""
     only_new, only_old = statistics.only_right(new_right, old_right)
-    number = len(old_right)
+    number, different = len(old_right), len(set(groups))
     return {
         "number": number,
         "old_right": int(np.sum(old_right)),
@@ -135,8 +143,9 @@ def _figures(old_right: Flags, new_right: Flags) -> dict[str, Any]:
         "only_old_right": only_old,
         "only_new_right": only_new,
         "difference": (only_new - only_old) / number,
-        "interval": list(statistics.paired_interval(only_new, only_old, number)),
-        "mcnemar_p": statistics.mcnemar(only_new, only_old),
+        "interval": list(clustered.paired_interval(new_right, old_right, groups)),
+        "mcnemar_p": clustered.paired_test(new_right, old_right, groups),
+        **({"groups": different} if different < number else {}),
     }
 
 

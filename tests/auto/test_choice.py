@@ -13,6 +13,7 @@ from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Record, Tried
 from chimeramix_jax.errors import InputError, NonFiniteError
+from chimeramix_jax.reporting.clustered import effective_number
 from chimeramix_jax.runs.workdir import Workdir
 
 CANDIDATES = Candidates(
@@ -129,6 +130,14 @@ def test_the_correction_draws_images_that_belong_together_in_the_order_of_the_fo
     choose(CANDIDATES, FOLDS, trials, Clock(1800, 0, lambda: trials.now), record, lambda: None, units)
     ((correct, names),) = taken
     assert names == [name for of_fold in units for name in of_fold] and correct.shape == (2, FOLDS * IMAGES)
+    for rung, folds in zip(record.rungs, (2, FOLDS), strict=True):
+        of_rung = [name for of_fold in units[:folds] for name in of_fold]
+        assert rung.effective == {name: effective_number(rung.correct(name), of_rung) for name in rung.schedules}
+
+
+def test_without_images_that_belong_together_every_image_counts():
+    record, _, _ = carry_out(SimulatedTrials(), 30)
+    assert [rung.effective for rung in record.rungs] == [{}, {}]
 
 
 def test_every_recipe_has_the_same_time_in_a_rung_and_only_one_generator_is_trained_for_two():

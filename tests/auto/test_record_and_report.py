@@ -12,6 +12,8 @@ from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.command_line import actions, device_settings, main_command
 from chimeramix_jax.config.experiments import EXPERIMENTS
 from chimeramix_jax.errors import InputError
+from chimeramix_jax.report import auto_choice
+from chimeramix_jax.reporting.statistics import wilson_interval
 from chimeramix_jax.runtime import backend
 from chimeramix_jax.summary.trials import find_runs
 from tests.report import finished_run
@@ -41,6 +43,12 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     assert "How the recipe was chosen" in page and "plain was the most accurate" in page
     assert re.search(r"plain 70 % \d+ % to \d+ % none 12 2m 00s yes mixed 60 % \d+ % to \d+ % 5 7 2m 00s no", page)
     assert "The winner's accuracy on the folds is 70 %; 3.4 percentage points are subtracted." in page
+    grouped = record()
+    grouped.rungs[0].effective = {"plain": 4.0, "mixed": 2.5}
+    grouped.write(workdir)
+    assert Record.read(workdir).rungs[0].effective == grouped.rungs[0].effective
+    rows = auto_choice.content(workdir)["rungs"][0]["rows"]
+    assert [row["interval"] for row in rows] == [wilson_interval(0.7 * 4, 4), wilson_interval(0.6 * 2.5, 2.5)]
     card = workdir.model_card.read_text()
     assert "compared 2 recipes on folds of the training images, and plain was the most accurate." in card
     assert "about 3.4 percentage points too high, because it was chosen by them. The accuracy above was meas" in card

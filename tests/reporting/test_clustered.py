@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from chimeramix_jax.reporting import statistics
 from chimeramix_jax.reporting.clustered import (
     EFFECTIVE,
     accuracy_interval,
     effective_number,
     name_of_test,
     note,
+    paired_interval,
     paired_test,
 )
 from chimeramix_jax.reporting.statistics import mcnemar, wilson_interval
@@ -89,3 +91,25 @@ def test_two_equally_good_classifiers_rarely_differ_significantly_on_images_that
         found["images"] += paired_test(first, second, None) < 0.05
     assert found["units"] / repeats < 0.05 + 2 * math.sqrt(0.05 * 0.95 / repeats)
     assert found["images"] / repeats > 0.2
+
+
+@pytest.mark.parametrize(("units", "size"), [(100, 2), (20, 10), (8, 5)])
+@pytest.mark.parametrize("alike", [0.0, 0.8])
+def test_intervals_of_a_difference_cover_the_truth_about_as_often_as_they_say(units, size, alike):
+    random, covered, repeats = np.random.default_rng(0), 0, 300
+    for _ in range(repeats):
+        (first, names), (second, _) = (simulated(random, share, units, size, alike) for share in (0.7, 0.6))
+        low, high = paired_interval(first, second, names)
+        covered += low <= 0.1 <= high
+    assert 0.92 - 2 * math.sqrt(0.92 * 0.08 / repeats) < covered / repeats
+
+
+def test_the_interval_of_a_difference_is_the_usual_one_without_images_that_belong_together():
+    first, second = (np.array(right, bool) for right in ([1, 1, 1, 0, 1], [0, 1, 0, 1, 1]))
+    usual = statistics.paired_interval(2, 1, 5)
+    assert paired_interval(first, second, None) == paired_interval(first, second, list("abcde")) == usual
+    low, high = paired_interval(np.repeat(first, 9), np.repeat(second, 9), [*"abcde"] * 9)
+    assert (low, high) != pytest.approx(usual)  # the images are not named by their units
+    low, high = paired_interval(np.repeat(first, 9), np.repeat(second, 9), [unit for unit in "abcde" for _ in range(9)])
+    assert low <= usual.low and high >= usual.high  # nine copies of each image say no more than one
+    assert paired_interval(first, first, list("aabbc")) == statistics.paired_interval(0, 0, 3)

@@ -47,6 +47,12 @@ def test_the_conclusion_says_which_model_is_better_and_whether_that_could_be_cha
     assert update_text.is_worse(compared) == is_worse
 
 
+def test_the_conclusion_names_the_test_of_photos_of_which_some_are_of_a_group():
+    grouped = figures(52, 30, 1, 9) | {"groups": 12, "mcnemar_p": 0.2}
+    test = "could be chance (exact McNemar test over 12 groups and single images, p = 0.2)"
+    assert test in update_text.conclusion(record(photos={"all": grouped}))
+
+
 def test_the_table_has_a_row_for_all_photos_only_if_there_are_two_groups():
     old, new, both = figures(40, 20, 2, 4), figures(12, 5, 1, 3), figures(52, 25, 3, 7)
     rows = update_text.rows(record(photos={"old photos": old, "new photos": new, "all": both}))

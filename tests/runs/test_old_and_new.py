@@ -144,6 +144,21 @@ def test_photos_near_training_photos_or_of_their_group_do_not_count(compared):
     assert set(compared(before, now)[1].classified) == set("cdefg")  # of which nothing else is known
 
 
+def test_photos_of_a_group_count_as_a_whole_in_the_interval_and_the_test(compared):
+    before = data({"a": 0, "b": 1}, {})
+    now = data({"a": 0, "b": 1}, dict.fromkeys("cdefghij", 0))
+    bursts = dict.fromkeys("cde", "one") | dict.fromkeys("fgh", "two")
+    figures = [
+        compared(before, described(now, groups=groups), "c", "cdefghij")[0]["photos"]["all"] for groups in ({}, bursts)
+    ]
+    same = ("number", "old_right", "new_right", "only_old_right", "only_new_right", "difference")
+    assert [figures[0][name] for name in same] == [figures[1][name] for name in same] == [8, 1, 8, 0, 7, 7 / 8]
+    assert "groups" not in figures[0] and figures[1]["groups"] == 4
+    assert figures[0]["mcnemar_p"] == 2 / 2**7 and figures[1]["mcnemar_p"] == 2 / 2**4  # signs of 7 photos, of 4 units
+    widths = [high - low for low, high in (one["interval"] for one in figures)]
+    assert widths[1] > widths[0]
+
+
 def test_a_fold_that_was_trained_on_a_near_duplicate_does_not_count(compared):
     now = data({"a": 0, "b": 1, "c": 0, "d": 1}, {})
     one, two = Path("one"), Path("two")
