@@ -175,7 +175,8 @@ class _Choice:
         slowest = max(self.record.costs.values(), key=lambda cost: cost.of(SHORTEST))
         costs = {name: self.record.costs.get(name, slowest) for name in self._converging(self.candidates.names)}
         unmeasured = sum(cost.of(SHORTEST) for name, cost in costs.items() if name not in self.record.costs)
-        least = halving.least_seconds(self.plan, costs, self.clock.used() + unmeasured)
+        plan = tuple(replace(rung, recipes=min(rung.recipes, len(costs))) for rung in self.plan)
+        least = halving.least_seconds(plan, costs, self.clock.used() + unmeasured)
         if least > self.clock.budget:
             number = len(costs)
             purpose = f"compare {number} recipes" if number > 1 else f"train {next(iter(costs))}"

@@ -269,6 +269,18 @@ def test_a_recipe_that_diverges_is_left_out_and_the_others_go_on(place, winner, 
     assert record.accuracy == pytest.approx(ACCURACIES[winner]) and record.optimism >= 0
 
 
+def test_the_least_time_is_that_for_the_recipes_that_have_not_diverged():
+    diverging = [(name, "timing", 1) for name in CANDIDATES.names if name != "segmentation"]  # the slowest is left
+    with pytest.raises(InputError, match=r"too short to train segmentation here; it must be at least") as caught:
+        carry_out(SimulatedTrials(noise=0.0, diverging=diverging), 1)
+    least = float(str(caught.value).split()[-1])
+    _, clock, _ = carry_out(SimulatedTrials(noise=0.0, diverging=diverging), least)
+    assert clock.used() == pytest.approx(least * 60, rel=0.1)
+    with pytest.raises(InputError, match="too short to compare 5 recipes") as caught:
+        carry_out(SimulatedTrials(noise=0.0), 1)
+    assert float(str(caught.value).split()[-1]) > 1.5 * least
+
+
 def test_a_choice_ends_if_every_recipe_diverges():
     everywhere = [(name, "timing", 1) for name in CANDIDATES.names]
     with pytest.raises(NonFiniteError):
