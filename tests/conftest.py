@@ -64,12 +64,13 @@ TINY = {
 # What makes such a run measure, draw and keep something on its way.
 WATCHED = {"checkpoint.every_seconds": 0.0, "evaluation.every_epochs": 2}
 
-# Files that take longest begin first, so that no worker is left alone with one of them at the end. The first seven do
-# with ``-m slow``.
+# Files that take longest begin first, so that no worker is left alone with one of them at the end. The first eight
+# do with ``-m slow``.
 LONGEST_FIRST = (
     "test_gpu_kit.py",
     "test_as_on_an_accelerator.py",
     "test_ray.py",
+    "test_slurm.py",
     "test_equal_time.py",
     "test_several_seeds.py",
     "test_random_kills.py",
