@@ -112,9 +112,15 @@ def paired_test(
 def paired_interval(
     first: Bool[np.ndarray, "images"], second: Bool[np.ndarray, "images"], units: Sequence[str] | None
 ) -> Interval:
-    """Returns the 95 % interval of the difference of two accuracies, given which images each classifier has right.
+    """Returns the 95 % interval of the difference of two classifiers' accuracies on the same images, in [-1, 1].
 
-    It is ``statistics.paired_interval`` for as many independent images as would leave the difference as uncertain.
+    It is ``statistics.paired_interval`` for as many independent images as would leave the difference as uncertain,
+    which are counted as by ``effective_number``.
+
+    Args:
+        first: whether the first classifier, whose accuracy is the minuend, has each image right.
+        second: the same of the second.
+        units: the name of each image's unit; None: no images belong together.
     """
     images, (only_first, only_second) = len(first), statistics.only_right(first, second)
     if units is None or len(set(units)) == images:
