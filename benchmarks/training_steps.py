@@ -2,10 +2,12 @@
 
     python -m benchmarks.training_steps configs/digits.py
     python -m benchmarks.training_steps configs/digits.py --return-memory
+    python -m benchmarks.training_steps configs/digits.py:baseline --config.classifier.convolutions=harmonic
 
-Runs steps of the generator, and of the classifier with and without mixing, on images of noise. The first call of each
-compiles and is shown separately. Processor times and page faults are the whole process's, per step. With
-``--return-memory`` the memory settings of ``chimeramix_jax/runtime/cpu_setup.py`` are not made.
+Runs steps of the generator, and of the classifier with and without mixing, on images of noise; for an experiment that
+does not mix, only the last of the three. The first call of each compiles and is shown separately. Processor times and
+page faults are the whole process's, per step. With ``--return-memory`` the memory settings of
+``chimeramix_jax/runtime/cpu_setup.py`` are not made.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import resource
 import statistics
 import sys
 import time
+from typing import Any
 
 from chimeramix_jax import config as settings
 from chimeramix_jax.runtime import cpu_setup, xla_flags
@@ -25,7 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file, as for main.py's --config")
     parser.add_argument("--return-memory", action="store_true", help="let glibc return freed memory to the system")
-    arguments = parser.parse_args()
+    arguments, changes = parser.parse_known_args()
+    if unknown := [text for text in changes if not text.startswith("--config.")]:
+        parser.error(f"unknown: {' '.join(unknown)}; settings are written --config.KEY=VALUE")
     if arguments.return_memory:
         xla_flags.keep_convolutions_from_ynnpack()
     else:
@@ -35,10 +40,15 @@ def main() -> None:
     from benchmarks import memory
 
     config = settings.load(arguments.config)
+    settings.override(config, changes)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     print(f"{'step':24}  {'first':>7}  {'median':>8}  {'user':>8}  {'system':>8}  {'faults':>7}  {'peak':>8}")
-    stages = {"generator": memory.generator_stage(config), "classifier, mixing": memory.classifier_stage(config)}
-    config.mixing.mask = "none"
+    stages: dict[str, Any] = {}
+    if settings.needs_generator(config):
+        stages["generator"] = memory.generator_stage(config)
+    if config.mixing.mask != "none":
+        stages["classifier, mixing"] = memory.classifier_stage(config)
+        config.mixing.mask = "none"
     stages["classifier, no mixing"] = memory.classifier_stage(config)
     for name, stage in stages.items():
         print(f"{name:24}  {timed(stage)}", flush=True)

@@ -77,9 +77,14 @@ class HarmonicConvolution(_OfFilters):
 
     @property
     def kernel(self) -> Float[Array, "side side in_channels out_channels"]:
-        """The kernel that the coefficients stand for, in float32."""
-        filters = jnp.asarray(dct_filters(self.kernel_side), jnp.float32)
-        return jnp.einsum("fxy,fio->xyio", filters, self.coefficients[...], precision=lax.Precision.HIGHEST)
+        """The kernel that the coefficients stand for, in float32.
+
+        It is a product of plain matrices, since XLA:CPU is four times slower with the channels as two axes.
+        """
+        side, coefficients = self.kernel_side, self.coefficients[...]
+        filters = jnp.asarray(dct_filters(side).reshape(side**2, -1), jnp.float32)
+        kernels = jnp.matmul(filters.T, coefficients.reshape(side**2, -1), precision=lax.Precision.HIGHEST)
+        return kernels.reshape(side, side, *coefficients.shape[1:])
 
     def __call__(
         self, features: Float[Array, "batch height width in_channels"]
