@@ -61,6 +61,7 @@ EXPERIMENTS: Mapping[str, Mapping[str, Any]] = {
     "baseline_tvmf": {**_BASELINE, **_TVMF},
     "chimeramix_grid_tvmf": {**_GRID, **_TVMF},
     "baseline_harmonic": {**_BASELINE, **_HARMONIC},
+    "mixup_trivialaugment_harmonic": {**_BASELINE, **_TRIVIALAUGMENT, "augment.mixup": True, **_HARMONIC},
     "chimeramix_grid_harmonic": {**_GRID, **_HARMONIC},
     # The network is pretrained on the same images without their labels (SimCLR).
     "baseline_simclr": {**_BASELINE, **_SIMCLR},

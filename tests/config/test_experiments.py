@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from chimeramix_jax import config as settings
 from chimeramix_jax.augment import geometry
 from chimeramix_jax.augment.mixup import draw_mixup
+from chimeramix_jax.config import shipped
 from chimeramix_jax.config.experiments import EXPERIMENTS, STUDY
 from chimeramix_jax.data import load_few_shot
 from chimeramix_jax.data.resizing import resize
@@ -94,6 +95,13 @@ def test_the_study_has_fourteen_experiments():
     assert len(STUDY) == 14 and EXPERIMENTS.keys() > STUDY.keys()
 
 
+@pytest.mark.parametrize("file", shipped.names())
+def test_the_strongest_recipe_has_harmonic_convolutions_and_nothing_else_in_its_other_form(file):
+    plain, harmonic = (settings.load(f"{file}:mixup_trivialaugment{kind}") for kind in ("", "_harmonic"))
+    harmonic.experiment, harmonic.classifier.convolutions = plain.experiment, "standard"
+    assert harmonic == plain
+
+
 # A policy before mixing takes seconds to compile, and other experiments of the default suite test both parts.
 MADE_OF_OTHERS = [f"{mixing}_{policy}" for mixing in MIXING for policy in ("autoaugment", "trivialaugment")]
 
@@ -105,6 +113,7 @@ WITH_THE_SAME_IMAGES = [
         for name in ("baseline", "chimeramix_grid")
         for kind in ("cosine", "tvmf", "harmonic", "simclr")
     ),
+    "mixup_trivialaugment_harmonic",
     "mixup_trivialaugment_simclr",
 ]
 
