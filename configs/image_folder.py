@@ -15,14 +15,15 @@ hands, turn both off with ``--config.augment.horizontal_flip=false`` (in Python,
 ``--config.dataset.name=tfds:NAME`` instead of a directory takes the images of a data set of TensorFlow Datasets, and
 ``--config.dataset.directory=trainval.txt`` those of a published list of files (``docs/datasets.md``).
 
-The default is TrivialAugment and mixup, images that grow during training, averaged weights, and in prediction the mean over
-five crops of each image and their mirror images. No other recipe that we compared within five minutes was better on the
-validation images of all our sets of photos. It does not mix features, which lost accuracy there. On test images of three
-sets of photos it is ahead of the former default, which mixed, by 5 to 12 points (``docs/results.md``). Compare recipes on
-your own photos: ``:chimeramix_grid`` and the other experiments mix; they train the generator first, and then the classifier
-with and without mixing, and print both accuracies. All of them average weights and crops like the default, so that they
-can be compared with it. ``:mixup_trivialaugment_harmonic`` is the default with harmonic convolutions, which gain much with
-some photos and nothing with others. Everywhere but in these two, batch norm predicts with statistics of unmixed images.
+The default is TrivialAugment and mixup, images that grow during training, averaged weights, and in prediction the mean
+over five crops of each image and their mirror images. No other recipe that we compared within five minutes was better
+on the validation images of all our sets of photos. It does not mix features, which lost accuracy there. On test images
+of three sets of photos it is ahead of the former default, which mixed, by 5 to 12 points (``docs/results.md``). Compare
+recipes on your own photos: ``:chimeramix_grid`` and the other experiments mix; they train the generator first, and then
+the classifier with and without mixing, and print both accuracies. All of them average weights and crops like the
+default, so that they can be compared with it. ``:mixup_trivialaugment_harmonic`` is the default with harmonic
+convolutions, which gain much with some photos and nothing with others. Everywhere but in these two, batch norm predicts
+with statistics of unmixed images.
 
 ``--minutes=10`` trains any of them for ten minutes altogether, and those without a generator on larger images if the
 time is enough for all epochs at that side.
