@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 from chimeramix_jax import config as settings
+from chimeramix_jax.errors import InputError
 from chimeramix_jax.runtime import cpu_setup, xla_flags
 
 STEPS = 20
@@ -31,6 +32,12 @@ def main() -> None:
     arguments, changes = parser.parse_known_args()
     if unknown := [text for text in changes if not text.startswith("--config.")]:
         parser.error(f"unknown: {' '.join(unknown)}; settings are written --config.KEY=VALUE")
+    try:
+        config = settings.load(arguments.config)
+        settings.override(config, changes)
+        settings.check(config)
+    except InputError as problem:
+        parser.error(str(problem))
     if arguments.return_memory:
         xla_flags.keep_convolutions_from_ynnpack()
     else:
@@ -39,8 +46,6 @@ def main() -> None:
 
     from benchmarks import memory
 
-    config = settings.load(arguments.config)
-    settings.override(config, changes)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, python {sys.version.split()[0]}")
     print(f"{'step':24}  {'first':>7}  {'median':>8}  {'user':>8}  {'system':>8}  {'faults':>7}  {'peak':>8}")
     stages: dict[str, Any] = {}
