@@ -28,6 +28,7 @@ from chimeramix_jax.auto.trials import FoldTrials
 from chimeramix_jax.data.identity import changes
 from chimeramix_jax.errors import InputError
 from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.reporting.progress import duration
 from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import data_check, same_data
 from chimeramix_jax.runs.lock import locked
@@ -152,6 +153,23 @@ class _Choosing:
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
         self._record.planned_at = self._clock.used()
         self._record.side = None if side == before else side
+        if self._record.rungs:
+            self._say_if_little_is_left()
+
+    def _say_if_little_is_left(self) -> None:
+        """Says so if the folds have left less time for the final model than its training usually takes."""
+        winner, final = self._record.winner, self._record.final
+        usual = self._candidates.usual[winner]
+        assert final is not None  # it has just been planned
+        if final.classifier >= usual.classifier:
+            return
+        alone = f", or with {winner} by itself in the same time" if len(self._candidates.names) > 1 else ""
+        print(
+            f"auto: the folds took {duration(self._record.planned_at)} of {self._config.minutes:g} minutes, which "
+            f"leaves {counted(final.classifier, 'epoch')} for the final model instead of the usual {usual.classifier}. "
+            f"With more minutes{alone}, expect a better model.",
+            file=sys.stderr,
+        )
 
     def _side_of_final(self, seconds: float, cost: Cost, measuring: float) -> int:
         """Returns the side at which the final model sees photos, which may be larger if there is time for it."""

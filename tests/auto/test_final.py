@@ -289,6 +289,31 @@ def test_recipes_that_mix_are_compared_on_groups_with_many_photos_each(photo_set
     assert "auto: chimeramix_grid needs more than 6 images of every class to mix" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("usual", "recipes", "expected"),
+    [
+        (400, "baseline,cutmix", "instead of the usual 400. With more minutes, or with baseline by itself in the same"),
+        (400, "baseline", "instead of the usual 400. With more minutes, expect a better model."),
+        (5, "baseline,cutmix", ""),
+    ],
+)
+def test_a_choice_says_if_its_folds_leave_less_than_the_usual_training(
+    settings, tmp_path, capsys, usual, recipes, expected
+):
+    config = settings(minutes=5, recipes=recipes, **{"classifier.epochs": usual})
+    workdir = Workdir(tmp_path)
+    rung = RungRecord(60.0, 2, 180.0, {"baseline": Schedule(0, 5)}, [], ["baseline"])
+    record = Record(config_to_dict(config), 170.0, {"baseline": COST}, [rung], "baseline", 0.5, 0.0)
+    final._Choosing(config, workdir, record).choose()
+    said = capsys.readouterr().err
+    assert record.final is not None and (record.final.classifier < usual) == bool(expected)
+    if expected:
+        assert said.startswith("auto: the folds took ") and said.count("\n") == 1 and expected in said
+        assert f" of 5 minutes, which leaves {record.final.classifier} epochs " in said
+    else:
+        assert said == ""
+
+
 @pytest.mark.slow
 def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings, tmp_path, monkeypatch, capsys):
     names = ("baseline_trivialaugment", "chimeramix_grid")
