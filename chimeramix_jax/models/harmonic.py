@@ -79,7 +79,7 @@ class HarmonicConvolution(_OfFilters):
     def kernel(self) -> Float[Array, "side side in_channels out_channels"]:
         """The kernel that the coefficients stand for, in float32.
 
-        It is a product of plain matrices, since XLA:CPU is four times slower with the channels as two axes.
+        It is a product of plain matrices, since XLA:CPU is slow with the channels as two axes.
         """
         side, coefficients = self.kernel_side, self.coefficients[...]
         filters = jnp.asarray(dct_filters(side).reshape(side**2, -1), jnp.float32)
