@@ -153,15 +153,14 @@ class _Choosing:
         self._record.final = halving.schedules(seconds, 1, {winner: cost}, usual, families)[winner]
         self._record.planned_at = self._clock.used()
         self._record.side = None if side == before else side
-        if self._record.rungs:
-            self._say_if_little_is_left()
+        self._say_if_little_is_left()
 
     def _say_if_little_is_left(self) -> None:
-        """Says so if the folds have left less time for the final model than its training usually takes."""
+        """Says so if the folds leave less time for the final model than its training usually takes."""
         winner, final = self._record.winner, self._record.final
         usual = self._candidates.usual[winner]
-        assert final is not None  # it has just been planned
-        if final.classifier >= usual.classifier:
+        assert final is not None  # it has been planned
+        if not self._record.rungs or final.classifier >= usual.classifier:
             return
         alone = f", or with {winner} by itself in the same time" if len(self._candidates.names) > 1 else ""
         print(
@@ -194,9 +193,11 @@ class _Choosing:
         execution = self._trials.execution(self._record.winner) if same_side else None
         with prepared(Request(self._config_of_final(), self._workdir, limits=self._limits())) as run:
             try:
-                return drive(completed_with_report(run, execution, self._out_of_fold(run.config, "all")))
+                results = drive(completed_with_report(run, execution, self._out_of_fold(run.config, "all")))
             finally:
                 self._save()  # the time counts, even if the run is stopped
+        self._say_if_little_is_left()  # again, as the accuracy is shown now
+        return results
 
     def measure(self, stage: str) -> dict[str, Any]:
         """Measures the finished final model again, or draws its report; returns its results.

@@ -27,6 +27,7 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "optimism": record["optimism"],
             "explanation": record["explanation"],
             "final": record["final"],
+            "usual_epochs": record["requested"]["classifier"]["epochs"],
             "side": record.get("side"),
             "rungs": [_rung(rung) for rung in record["rungs"]],
             "diverged": diverged,

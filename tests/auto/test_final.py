@@ -241,9 +241,12 @@ def chosen_by_folds(config, run):
     chosen.write(Workdir(run))
 
 
-def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_change_no_file(photo_settings, tmp_path):
+def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_change_no_file(
+    photo_settings, tmp_path, capsys
+):
     write_split_photos(tmp_path / "photos")
     of_two = {"recipes": "baseline,baseline_trivialaugment", "folds": 2, "max_labels_per_class": None}
+    of_two["classifier.epochs"] = 8  # five were left for the final model
     config, run = photo_settings(tmp_path / "photos", "auto", **of_two), tmp_path / "run"
     chosen_by_folds(config, run)
     with_mirror = copy.deepcopy(config)
@@ -257,6 +260,7 @@ def test_a_run_chosen_by_folds_is_measured_with_other_views_and_refused_stages_c
 
     assert_refused("evaluation.mirror: False stored, True requested", with_mirror, "report")
     chimeramix_jax.choose_and_train(config, run)  # finished, as before
+    assert "leaves 5 epochs for the final model instead of the usual 8." in capsys.readouterr().err
     chimeramix_jax.choose_and_train(with_mirror, run, stage="evaluate")
     for of_run in (run, run / "auto/rung-1/fold-2-of-2/baseline"):
         assert json.loads((of_run / "results.json").read_text())["config"]["evaluation"]["mirror"]

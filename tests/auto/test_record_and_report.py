@@ -28,7 +28,8 @@ def record():
     runs = [tried("plain", 1, 3), tried("mixed", 1, 4), tried("plain", 2, 4), tried("mixed", 2, 2)]
     schedules = {"plain": Schedule(0, 12), "mixed": Schedule(5, 7)}
     rung = RungRecord(90.0, 2, 600.0, schedules, runs, ["plain"])
-    return Record({"minutes": 10}, 500.0, {}, [rung], "plain", 0.7, 0.034, Schedule(0, 99))
+    requested = {"minutes": 10, "classifier": {"epochs": 128}}
+    return Record(requested, 500.0, {}, [rung], "plain", 0.7, 0.034, Schedule(0, 99))
 
 
 def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
@@ -52,7 +53,13 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     card = workdir.model_card.read_text()
     assert "compared 2 recipes on folds of the training images, and plain was the most accurate." in card
     assert "about 3.4 percentage points too high, because it was chosen by them. The accuracy above was meas" in card
-    assert "1000 bootstrap samples" in page and "trained for 99 epochs" in page
+    assert "1000 bootstrap samples" in page and "trained for 99 epochs instead of the usual 128, since" in page
+    as_usual = record()
+    as_usual.requested["classifier"]["epochs"] = 99
+    as_usual.write(workdir)
+    report.write(workdir, dataset, predictions)
+    text = workdir.report.read_text()
+    assert "trained for 99 epochs" in text and "instead of the usual" not in text
 
 
 def test_recipes_that_diverged_are_said_to_have(tmp_path):
