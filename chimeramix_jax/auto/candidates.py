@@ -22,6 +22,7 @@ class Candidates:
     names: Sequence[str]
     usual: Mapping[str, Schedule]  # how each divides its time between generator and classifier
     families: Mapping[str, str]  # equal for recipes that share generators; empty without a generator
+    all_wanted: bool = True  # else those at the end of the menu are left out if the time is too short for them
 
     @classmethod
     def of(cls, config: ConfigDict, dataset: FewShotDataset) -> "Candidates":
@@ -44,6 +45,7 @@ class Candidates:
             recipes,
             {recipe: menu.usual_schedule(recipe, config) for recipe in recipes},
             {recipe: menu.family(recipe, config) for recipe in recipes},
+            all_wanted=bool(settings.parse_recipes(config.recipes)),
         )
 
 

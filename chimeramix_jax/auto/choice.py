@@ -1,13 +1,13 @@
 """Carries out the plan: measures what recipes cost, compares them rung by rung, and keeps a record of everything."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from chimeramix_jax.auto import halving
+from chimeramix_jax.auto import halving, preference
 from chimeramix_jax.auto.candidates import Candidates
 from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
@@ -15,6 +15,7 @@ from chimeramix_jax.auto.optimism import optimism, optimism_of_remaining
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting.clustered import effective_number
+from chimeramix_jax.reporting.wording import counted
 
 SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
 
@@ -39,6 +40,7 @@ def choose(
     record: Record,
     save: Callable[[], None],
     units: Sequence[Sequence[str]] = (),
+    on_all_images: Callable[[str, Cost], Cost] = lambda recipe, cost: cost,
 ) -> None:
     """Compares the candidates until the winner is in the record; a choice that was interrupted continues.
 
@@ -52,6 +54,7 @@ def choose(
         record: what has been tried; it is extended.
         save: stores the record; called after every run.
         units: for each fold, the name of each of its images, the same for images that belong together; empty: none do.
+        on_all_images: returns what training a recipe on all images costs, given what its runs without a fold do.
 
     Raises:
         InputError: the time is too short; the message says how much is needed at least.
@@ -59,20 +62,27 @@ def choose(
     """
     if record.winner:
         return  # what is left to do is the training of the final model, or nothing
-    _Choice(candidates, halving.rungs(len(candidates.names), folds), trials, clock, record, save, units).complete()
+    _Choice(candidates, folds, trials, clock, record, save, units, on_all_images).complete()
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A choice in progress; the attributes are the arguments of ``choose``, and the plan."""
+    """A choice in progress; the attributes are the arguments of ``choose``."""
 
     candidates: Candidates
-    plan: tuple[halving.Rung, ...]
+    folds: int
     trials: Trials
     clock: Clock
     record: Record
     save: Callable[[], None]
     units: Sequence[Sequence[str]]
+    on_all_images: Callable[[str, Cost], Cost]
+
+    @property
+    def plan(self) -> tuple[halving.Rung, ...]:
+        """The rungs for the candidates that there is time to compare; none if that is a single one of several."""
+        compared = len(self.candidates.names) - len(self.record.left_out)
+        return () if compared == 1 and self.record.left_out else halving.rungs(compared, self.folds)
 
     def complete(self) -> None:
         """Measures what the candidates cost, and compares them rung by rung until a winner is left."""
@@ -85,7 +95,7 @@ class _Choice:
             if not rung.kept:
                 self._compare(rung, f"rung-{index + 1}")
                 rung.effective = self._effective_numbers(rung)
-                rung.kept = rung.ranked(self.record.diverged)[: planned.kept]
+                rung.kept = self._ranked(rung)[: planned.kept]
                 self.save()
             alive = rung.kept
         if self.plan:
@@ -94,12 +104,22 @@ class _Choice:
         self.record.winner = alive[0]
         self.save()
 
+    def _ranked(self, rung: RungRecord) -> list[str]:
+        """Returns the recipes of a rung, the preferred one first."""
+        names = self._converging(rung.schedules)
+        correct = np.stack([rung.correct(name) for name in names])
+        return [names[place] for place in preference.ranked(correct, self._units_of(rung.folds_of(names[0])))]
+
     def _optimism(self, winner: str) -> float:
         """Returns by how much the winner's accuracy in the last rung is too high because it was chosen by it."""
         first, last = self.record.rungs[0], self.record.rungs[-1]
         before, compared = self._converging(first.schedules), self._converging(last.schedules)
         folds = last.folds_of(winner)
         if len(compared) == 1:  # all others of the last rung have diverged: the first one has chosen
+            always_kept = next(name for name in first.schedules if name in first.kept)
+            if winner == always_kept:
+                return 0.0
+            before = [name for name in before if name != always_kept]
             both = [fold for fold in folds if fold in first.folds_of(winner)]
             correct = np.stack([first.correct(name, both) for name in before])
             later = last.correct(winner, both)
@@ -121,12 +141,19 @@ class _Choice:
         return [name for fold in folds for name in self.units[fold - 1]] if self.units else None
 
     def _converging(self, names: Iterable[str]) -> list[str]:
-        """Returns the recipes among these that have not diverged."""
-        return [name for name in names if name not in self.record.diverged]
+        """Returns the recipes among these that are compared and have not diverged."""
+        return [name for name in names if name not in self.record.diverged and name not in self.record.left_out]
 
     def _measure_costs(self) -> None:
-        """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short."""
+        """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short.
+
+        If the last candidates need not be compared, they are left out where the time would be too short for them.
+        """
+        if not self.record.rungs:
+            self.record.left_out = []  # the time may have been changed since
         for name in self.candidates.names:
+            if name in self.record.left_out or self._leaves_out_from(name):
+                break
             if self.record.costs and self.clock.left() <= 0 and not self.record.rungs:
                 self._refuse_too_little_time()
             if name in self.record.diverged or self._is_measured(name):
@@ -140,9 +167,57 @@ class _Choice:
             assert cost is not None  # it is always trained from the beginning
             self.record.costs[name] = self._with_the_generator_of_others(cost, name)
             self.save()
+            if self._leaves_out_from(name):
+                break
         if not self.record.rungs:
             self._spare_the_first()
             self._refuse_too_little_time()
+
+    def _leaves_out_from(self, name: str) -> bool:
+        """Whether there is no time to compare a recipe and those after it, which are left out then; says so.
+
+        A recipe that has not been measured counts as the slowest that has.
+        """
+        place = self.candidates.names.index(name)
+        recipes = self._converging(self.candidates.names[: place + 1])
+        if self.candidates.all_wanted or self.record.rungs or len(recipes) < 2:
+            return False
+        if self._has_time_for(recipes):
+            return False
+        self.record.left_out = list(self.candidates.names[place:])
+        number = f"{place} of {len(self.candidates.names)} recipes"
+        is_enough = (
+            f"are enough to compare {number}"
+            if place > 1
+            else f"are too short to compare recipes, so {recipes[0]} is trained"
+        )
+        print(
+            f"auto: {self.clock.budget / 60:g} minutes {is_enough}; not compared: {', '.join(self.record.left_out)}",
+            file=sys.stderr,
+        )
+        self.save()
+        return True
+
+    def _has_time_for(self, recipes: Sequence[str]) -> bool:
+        """Whether the first rung can train each of these recipes for long enough to say something about it."""
+        slowest = max(self.record.costs.values(), key=lambda cost: cost.of(SHORTEST))
+        costs = {name: self.record.costs.get(name, slowest) for name in recipes}
+        left = self.clock.left() - sum(slowest.of(SHORTEST) for name in recipes if name not in self.record.costs)
+        plan, usual = halving.rungs(len(recipes), self.folds), self.candidates.usual
+        seconds = halving.rung_seconds(plan, 0, left, self._of_final(costs)) / len(recipes)
+        compiled = {name: cost.compiled for name, cost in costs.items()}
+        chosen = halving.schedules(seconds, plan[0].folds, compiled, usual, self.candidates.families)
+        return all(
+            cost.training(chosen[name]) >= halving.LEAST_OF_USUAL * cost.training(usual[name])
+            for name, cost in costs.items()
+        )
+
+    def _of_final(self, costs: Mapping[str, Cost]) -> float:
+        """Returns the seconds of the final model's usual training, whichever of these recipes it will be."""
+        if not self.folds:
+            return 0.0
+        on_all = [self.on_all_images(name, cost) for name, cost in costs.items()]
+        return max(cost.of(self.candidates.usual[name]) for name, cost in zip(costs, on_all, strict=True))
 
     def _spare_the_first(self) -> None:
         """Leaves out of the first recipe's cost what the first run of a process takes longer, as for libraries.
@@ -188,15 +263,20 @@ class _Choice:
 
     def _begun(self, index: int, alive: Sequence[str]) -> RungRecord:
         """Returns a rung that begins now: its time is divided equally among its recipes and folds."""
-        planned, seconds = self.plan[index], halving.rung_seconds(self.plan, index, self.clock.left())
+        costs, planned = {name: self.record.costs[name] for name in alive}, self.plan[index]
+        shortest = halving.shortest_seconds(planned, costs.values())
+        seconds = halving.rung_seconds(self.plan, index, self.clock.left(), self._of_final(costs), shortest)
         of_a_recipe = seconds / len(alive)
-        costs = {name: self.record.costs[name].compiled for name in alive}
+        costs = {name: cost.compiled for name, cost in costs.items()}
         usual, families = self.candidates.usual, self.candidates.families
         schedules = halving.schedules(of_a_recipe, planned.folds, costs, usual, families)
         return RungRecord(of_a_recipe, planned.folds, self.clock.used() + seconds, schedules)
 
     def _compare(self, rung: RungRecord, folder: str) -> None:
         """Runs a rung fold by fold, all recipes on each; leaves out the last folds if runs are late."""
+        if len(self.candidates.names) > 1:
+            place, recipes = f"{len(self.record.rungs)} of {len(self.plan)}", counted(len(rung.schedules), "recipe")
+            print(f"auto: comparison {place}: {recipes} on {counted(rung.folds, 'fold')}", file=sys.stderr)
         for fold in range(1, rung.folds + 1):
             left = self._converging(rung.schedules)
             missing = [name for name in left if rung.find(name, fold) is None]

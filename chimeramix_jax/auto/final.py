@@ -132,7 +132,9 @@ class _Choosing:
         """Compares the recipes, and decides how long the best is trained on all images."""
         try:
             folds, units = self._config.folds, units_of_folds(self._dataset)
-            choose(self._candidates, folds, self._trials, self._clock, self._record, self._save, units)
+            choose(
+                self._candidates, folds, self._trials, self._clock, self._record, self._save, units, self._on_all_images
+            )
         except stopping.Stopped:
             self._save()  # the time counts
             raise
@@ -186,6 +188,9 @@ class _Choosing:
     def _cost_of_final(self) -> tuple[Cost, float]:
         winner = self._record.winner
         return cost_of_final(winner, self._record.costs[winner], self._config, self._dataset)
+
+    def _on_all_images(self, recipe: str, cost: Cost) -> Cost:
+        return cost_of_final(recipe, cost, self._config, self._dataset)[0]
 
     def complete(self) -> dict[str, Any]:
         """Trains the winner on all images; returns its results."""

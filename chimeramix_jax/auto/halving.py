@@ -4,15 +4,21 @@ A rung gives every recipe the same time, the training of its generator included,
 anew with a schedule that is complete within that time, since an accuracy halfway down a cosine says little about the
 end. Time is divided rather than epochs, because the final model has a limit on time, too: a recipe with slow steps has
 to be better in fewer of them.
+
+The final model comes first: what its usual training takes is kept for it, and the rungs divide the rest. With less than
+that it loses more than any choice of ours has gained; with more, it gains little (``docs/results.md``, "How a choice
+should divide its time").
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 FIRST_FOLDS = 2  # enough to see who is far behind
 KEPT = 2  # recipes that the first rung leaves for the second
-FIRST_SHARE, LAST_SHARE = 0.2, 0.45  # of the time; the rest is for the final model
+FIRST_SHARE, LAST_SHARE = 0.2, 0.45  # of the time, at most; the rest is for the final model
+LEAST_OF_USUAL = 0.1  # of a recipe's usual training: with less, a rung says too little about it
+LEAST_SHARE = 0.3  # of the time is for the rungs, however little that leaves for the final model
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,23 @@ def rungs(recipes: int, folds: int) -> tuple[Rung, ...]:
     return (Rung(recipes, min(FIRST_FOLDS, folds), KEPT, FIRST_SHARE), Rung(KEPT, folds, 1, LAST_SHARE))
 
 
-def rung_seconds(plan: tuple[Rung, ...], index: int, left: float) -> float:
-    """Returns a rung's part of the time that is left when it begins: what earlier rungs saved is divided, too."""
-    later = sum(rung.share for rung in plan[index:]) + final_share(plan)
-    return left * plan[index].share / later
+def rung_seconds(
+    plan: tuple[Rung, ...], index: int, left: float, of_final: float = 0.0, shortest: float = 0.0
+) -> float:
+    """Returns a rung's part of the time that is left when it begins: what earlier rungs saved is divided, too.
+
+    Args:
+        plan: all rungs.
+        index: the place of the rung in it.
+        left: the seconds that are left.
+        of_final: the seconds that the final model's usual training takes. The rungs divide the rest, but have
+            ``LEAST_SHARE`` of the time in any case.
+        shortest: the seconds that the rung takes with an epoch of each stage, which it has in any case, too.
+    """
+    later, everything = sum(rung.share for rung in plan[index:]), sum(rung.share for rung in plan)
+    share = plan[index].share
+    of_rungs = max(left - of_final, LEAST_SHARE * left * later / everything)
+    return min(max(of_rungs * share / later, shortest), left * share / (later + final_share(plan)))
 
 
 def final_share(plan: tuple[Rung, ...]) -> float:
@@ -108,6 +127,11 @@ def schedules(
     return chosen
 
 
+def shortest_seconds(rung: Rung, costs: Iterable[Cost]) -> float:
+    """Returns what a rung takes with an epoch of everything; all recipes have the same time as the slowest."""
+    return rung.recipes * max(cost.compiled.of(SHORTEST, rung.folds) for cost in costs)
+
+
 def least_seconds(plan: tuple[Rung, ...], costs: Mapping[str, Cost], used: float) -> float:
     """Returns the least time for the whole plan, given what measuring the costs has taken: one epoch of everything.
 
@@ -115,11 +139,7 @@ def least_seconds(plan: tuple[Rung, ...], costs: Mapping[str, Cost], used: float
     """
     of_final = [cost if plan else cost.compiled for cost in costs.values()]
     needed = [max(cost.of(SHORTEST) for cost in of_final) / final_share(plan)]
-    for rung in plan:
-        # All recipes of a rung have the same time, so the slowest one decides.
-        slowest = max(cost.compiled.of(SHORTEST, rung.folds) for cost in costs.values())
-        needed.append(rung.recipes * slowest / rung.share)
-    return used + max(needed)
+    return used + max(needed + [shortest_seconds(rung, costs.values()) / rung.share for rung in plan])
 
 
 def minutes_in_words(seconds: float) -> str:

@@ -12,9 +12,10 @@ inside the bootstrap samples is more optimistic than the measured one, since an 
 subtracting the gap between inside and outside is our own reserve for such a choice. In the simulations of
 ``tests/auto/test_optimism.py`` it leaves at most 1.5 points too little, and nothing too much beyond chance.
 
-If all others of the last comparison diverge, nothing is left to compare there, but the recipe that remains was the best
-of an earlier comparison. ``optimism_of_remaining`` repeats that one. Only samples in which it is won by this recipe
-count, and what is compared is its later predictions inside and outside the sample, since only these are measured.
+If all others of the last comparison diverge, nothing is left to compare there, but the recipe that remains may have
+been the best rival of the first one in an earlier comparison. ``optimism_of_remaining`` repeats that one. Only samples
+in which it is won by this recipe count, and what is compared is its later predictions inside and outside the sample,
+since only these are measured.
 
 Images that belong together, such as several photos of one object, are drawn or left out together: predictions of an
 object say little about one another's chance, and drawing them one by one would make the choice look far safer than it
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
+from chimeramix_jax.auto.preference import ranked, winners
 from chimeramix_jax.reporting.clustered import numbers_of
 
 SAMPLES = 1000
@@ -44,22 +46,24 @@ def optimism(
     units: Sequence[str] | None = None,
     seed: int = 0,
 ) -> float:
-    """Returns by how much the best recipe's accuracy is too high on average, at least 0; 0 for a single recipe.
+    """Returns by how much the preferred recipe's accuracy is too high on average, at least 0; 0 for a single recipe.
 
     Args:
-        correct: whether each recipe predicts each image correctly, by a model that has not seen the image.
+        correct: whether each recipe predicts each image correctly, by a model that has not seen the image; the first
+            one is preferred (``preference``).
         preselected: whether other recipes were left out before, by their accuracy on some of these images.
         units: the name of each image, the same for images that belong together (``data/kept_together.py``); None: none
             do.
         seed: the seed of the bootstrap samples.
     """
-    drawn = _samples(correct.shape[1], units, seed)
+    unit_of_each, drawn = _samples(correct.shape[1], units, seed)
     if len(correct) < 2 or not len(drawn):
         return 0.0
-    inside, outside = _accuracies(correct, drawn), _accuracies(correct, drawn == 0)
-    best = np.argmax(inside, axis=1)
+    of_images = drawn[:, unit_of_each]
+    inside, outside = _accuracies(correct, of_images), _accuracies(correct, of_images == 0)
+    best = winners(correct, unit_of_each, drawn)
     rows = np.arange(len(best))
-    apparent = np.mean(inside[rows, best]) if preselected else np.mean(correct, axis=1).max()
+    apparent = np.mean(inside[rows, best]) if preselected else np.mean(correct[ranked(correct, units)[0]])
     return max(float(apparent - np.mean(outside[rows, best])), 0.0)
 
 
@@ -74,14 +78,16 @@ def optimism_of_remaining(
     """Returns by how much a recipe's later accuracy is too high because it was the best before, at least 0.
 
     Args:
-        correct: whether each recipe predicted each image correctly when they were compared.
+        correct: whether each recipe predicted each image correctly when they were compared, without the first one,
+            which is kept whatever its accuracy.
         remaining: the place of the recipe in ``correct`` that was the best of them.
         later: whether it predicts the same images correctly after another training, in which nothing was left to
             compare it with.
         units: as for ``optimism``.
         seed: the seed of the bootstrap samples.
     """
-    drawn = _samples(correct.shape[1], units, seed)
+    unit_of_each, of_units = _samples(correct.shape[1], units, seed)
+    drawn = of_units[:, unit_of_each]
     won = drawn[np.argmax(_accuracies(correct, drawn), axis=1) == remaining]
     if len(correct) < 2 or not len(won):
         return 0.0
@@ -89,12 +95,14 @@ def optimism_of_remaining(
     return max(float(inside - outside), 0.0)
 
 
-def _samples(images: int, units: Sequence[str] | None, seed: int) -> Int64[np.ndarray, "samples images"]:
-    """Returns how often each image is in each bootstrap sample of the units; samples have images outside of them."""
+def _samples(
+    images: int, units: Sequence[str] | None, seed: int
+) -> tuple[Int64[np.ndarray, "images"], Int64[np.ndarray, "samples units"]]:
+    """Returns the unit of each image, and how often each unit is in each bootstrap sample, which never has all."""
     unit_of_each = np.arange(images) if units is None else numbers_of(units)
     number = len(set(unit_of_each.tolist()))
     drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=SAMPLES)
-    return drawn[np.any(drawn == 0, axis=1)][:, unit_of_each]
+    return unit_of_each, drawn[np.any(drawn == 0, axis=1)]
 
 
 def _accuracies(

@@ -58,11 +58,6 @@ class RungRecord:
         runs = sorted((run for run in self.tried if run.recipe == recipe), key=lambda run: run.fold)
         return np.concatenate([run.correct for run in runs if folds is None or run.fold in folds])
 
-    def ranked(self, without: Collection[str] = ()) -> list[str]:
-        """Returns the recipes, the most accurate first, without some; a tie keeps the order of the menu."""
-        recipes = [recipe for recipe in self.schedules if recipe not in without]
-        return sorted(recipes, key=lambda recipe: -float(np.mean(self.correct(recipe))))
-
 
 @dataclass(frozen=True)
 class Begun:
@@ -88,6 +83,7 @@ class Record:
     trial: Begun | None = None  # in progress
     precision: str = ""  # what "auto" means; empty in choices of earlier versions
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
+    left_out: list[str] = field(default_factory=list)  # recipes that there was no time to compare
     diverged: dict[str, str] = field(default_factory=dict)  # where recipes were left out, and after which error
 
     def write(self, workdir: Workdir) -> None:

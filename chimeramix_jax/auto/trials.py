@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
-from chimeramix_jax.auto import halving
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.menu import config_of
 from chimeramix_jax.auto.record import Tried
@@ -187,8 +186,7 @@ class FoldTrials:
             return f"measuring how long an epoch {f'of {recipe} ' if is_choice else ''}takes"
         if not is_choice:
             return f"fold {fold} of {self._config.folds}"
-        comparisons = len(halving.rungs(len(self._recipes), self._config.folds))
-        return f"comparison {folder.removeprefix('rung-')} of {comparisons}, fold {fold}: {recipe}"
+        return f"comparison {folder.removeprefix('rung-')}, fold {fold}: {recipe}"
 
     def _directory(self, recipe: str, folder: str, fold: int) -> str:
         of_fold = folder_of_fold(self._config, fold) if fold else ""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_the_most_accurate_recipes_are_kept_and_everything_is_recorded():
     trials = SimulatedTrials()
     record, _, _ = carry_out(trials, 30)
     first, last = record.rungs
-    assert first.kept == ["grid_policy", "mixup"] and last.kept == [record.winner] == ["grid_policy"]
+    assert first.kept == ["grid_policy", "plain"] and last.kept == [record.winner] == ["grid_policy"]
     assert set(last.schedules) == set(first.kept)
     assert len(trials.ran) == len(CANDIDATES.names) + len(first.tried) + len(last.tried)
     assert len(first.tried) == 10 and len(last.tried) == 10
@@ -251,8 +252,8 @@ def test_a_tie_is_won_by_the_simpler_recipe(monkeypatch):
         (("grid_policy", "timing", 1), "mixup"),
         (("grid_policy", "rung-1", 1), "mixup"),
         (("grid_policy", "rung-1", 2), "mixup"),
-        (("grid_policy", "rung-2", 4), "mixup"),
-        (("mixup", "rung-2", 5), "grid_policy"),
+        (("grid_policy", "rung-2", 4), "plain"),
+        (("plain", "rung-2", 5), "grid_policy"),
         (("plain", "timing", 1), "grid_policy"),
     ],
 )
@@ -285,7 +286,7 @@ def test_a_choice_ends_if_every_recipe_diverges():
     everywhere = [(name, "timing", 1) for name in CANDIDATES.names]
     with pytest.raises(NonFiniteError):
         carry_out(SimulatedTrials(diverging=everywhere), 60)
-    last = [(name, "rung-2", 3) for name in ("mixup", "grid_policy")]
+    last = [(name, "rung-2", 3) for name in ("plain", "grid_policy")]
     with pytest.raises(NonFiniteError):
         carry_out(SimulatedTrials(diverging=last), 60)
 
@@ -308,12 +309,61 @@ def test_the_first_comparison_corrects_the_accuracy_if_a_single_recipe_is_left_i
         return 0.1
 
     monkeypatch.setattr(choice, "optimism_of_remaining", too_high)
-    trials, record = SimulatedTrials(diverging=[("mixup", "rung-2", 1)]), Record({})
+    trials, record = SimulatedTrials(diverging=[("plain", "rung-2", 1)]), Record({})
     units = [[f"{fold}, {image}" for image in range(IMAGES)] for fold in range(1, FOLDS + 1)]
     choose(CANDIDATES, FOLDS, trials, Clock(1800, 0, lambda: trials.now), record, lambda: None, units)
     # The recipes that have not diverged, on the two folds of the first comparison; the last one has five.
     assert taken == [((4, 2 * IMAGES), 2, 2 * IMAGES, units[0] + units[1])]
     assert (record.winner, record.optimism) == ("grid_policy", pytest.approx(0.1 * 2 / FOLDS))
+
+
+def test_the_first_recipe_needs_no_correction_if_its_rival_diverges():
+    record, _, _ = carry_out(SimulatedTrials(diverging=[("grid_policy", "rung-2", 1)]), 30)
+    assert (record.winner, record.optimism) == ("plain", 0.0)  # it would have been compared whatever its accuracy
+
+
+def test_the_final_model_has_its_usual_training_even_if_the_comparisons_would_take_its_time():
+    usual = TRUE_COSTS["segmentation"].of(CANDIDATES.usual["segmentation"])  # of the slowest
+    for minutes in (12, 15, 30):
+        record, _, final = carry_out(SimulatedTrials(noise=0.0), minutes)
+        compared, left = record.rungs[0].until, minutes * 60 - record.used
+        assert left > 0.9 * TRUE_COSTS[record.winner].of(CANDIDATES.usual[record.winner]), minutes
+        assert final.classifier > 0.85 * CANDIDATES.usual[record.winner].classifier
+        assert compared < minutes * 60 - min(usual, 0.6 * minutes * 60)
+    assert left == pytest.approx(0.35 * 1800, rel=0.2)  # more than the usual training
+
+
+def test_a_time_that_is_too_short_for_all_recipes_compares_the_first_ones(capsys):
+    shortened = replace(CANDIDATES, all_wanted=False)
+    compared = {}
+    for minutes in (2, 8, 16, 40):
+        trials, record = SimulatedTrials(noise=0.0), Record({})
+        clock = Clock(minutes * 60, 0, partial(getattr, trials, "now"))
+        choose(shortened, FOLDS, trials, clock, record, lambda: None)
+        names = [name for name in CANDIDATES.names if name not in record.left_out]
+        compared[minutes] = len(names)
+        assert names == CANDIDATES.names[: len(names)] and record.winner in names
+        assert [set(rung.schedules) <= set(names) for rung in record.rungs] == [True] * len(record.rungs)
+        said = capsys.readouterr().err
+        assert all(name in said for name in record.left_out) and ("not compared: " in said) == bool(record.left_out)
+        for rung in record.rungs:
+            for name, schedule in rung.schedules.items():
+                usual = TRUE_COSTS[name].training(CANDIDATES.usual[name])
+                assert TRUE_COSTS[name].training(schedule) >= halving.LEAST_OF_USUAL * usual
+        assert clock.used() + TRUE_COSTS[record.winner].of(CANDIDATES.usual[record.winner]) < 1.1 * minutes * 60
+    assert list(compared.values()) == sorted(compared.values()) and compared[2] == 1 and compared[40] == 5
+    assert 1 < compared[8] < compared[16] < 5
+
+
+def test_more_time_than_before_the_interruption_compares_more_recipes():
+    shortened, record = replace(CANDIDATES, all_wanted=False), Record({})
+    trials = SimulatedTrials(interrupt_after=2)
+    with pytest.raises(InterruptionError):
+        choose(shortened, FOLDS, trials, Clock(600, 0, lambda: trials.now), record, lambda: None)
+    record.left_out = ["segmentation"]
+    trials = SimulatedTrials()
+    choose(shortened, FOLDS, trials, Clock(3600, 0, lambda: trials.now), record, lambda: None)
+    assert record.left_out == [] and len(record.rungs[0].schedules) == 5
 
 
 def test_a_comparison_that_left_out_nothing_else_is_the_whole_choice(monkeypatch):
