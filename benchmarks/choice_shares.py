@@ -94,7 +94,8 @@ def choose(curves: Mapping[str, Curve], way: Way, budget: Budget, rng: np.random
     drawn, as_shorter = rng.permutation(images)[: budget.images], rng.random((images,))
     plan = way.rungs(len(names))
     for index, rung in enumerate(plan):
-        of_final = max(curves[name].usual for name in names) + budget.setup if way.final_first else 0.0
+        of_usual = max(curves[name].usual + curves[name].cost.compiling for name in names) + budget.setup
+        of_final = of_usual if way.final_first else 0.0
         seconds = rung_seconds(plan, index, left, of_final)
         left -= seconds
         of_steps = seconds / len(names) / rung.folds - budget.setup

@@ -29,8 +29,8 @@ with statistics of unmixed images.
 time is enough for all epochs at that side.
 
 ``:auto`` compares several recipes by folds of the training images instead and trains the best one on all of them,
-within the given time. Comparing takes two thirds of it, so give it half an hour. How well it chooses has been measured
-twice only (``docs/results.md``).
+within the given time. Comparing takes up to two thirds of it, so give it half an hour (``docs/results.md``, "How a
+choice should divide its time").
 
 With 20 photos of each of the ten classes of CIFAR-10, expect 47 % (the mean over five choices of photos, on 10,000 test
 images), give or take 3 points for the choice of the photos; chance is 10 % (``docs/results.md``). Takes about five

@@ -12,8 +12,8 @@ from chimeramix_jax.config import experiments, rules
 # choice should divide its time").
 MENU = (
     "mixup_trivialaugment",
-    "baseline_trivialaugment",
     "mixup_trivialaugment_harmonic",
+    "baseline_trivialaugment",
     "chimeramix_grid_trivialaugment",
     "baseline",
     "chimeramix_grid",

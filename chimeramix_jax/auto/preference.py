@@ -4,7 +4,8 @@ The first recipe of the menu is the one that was the most accurate on average ov
 knows the accuracies of a few dozen or hundred images only, so the best of several recipes is often the luckiest, and
 recipes that learn fast are ahead in short trainings without being so at the end. So the first recipe is kept in every
 comparison, and another has to be ahead of it by more than a standard error of the difference. On four sets of photos,
-that chose better than the accuracy alone (``docs/results.md``, "How a choice should divide its time").
+that hardly changed the final accuracy, and replaced the first recipe less often (``docs/results.md``, "How a choice
+should divide its time").
 """
 
 from collections.abc import Sequence

@@ -30,10 +30,25 @@ def content(workdir: Workdir) -> dict[str, Any] | None:
             "usual_epochs": record["requested"]["classifier"]["epochs"],
             "side": record.get("side"),
             "rungs": [_rung(rung) for rung in record["rungs"]],
+            "why": _why(record, len(tried - set(diverged))),
             "diverged": diverged,
+            "left_out": record.get("left_out", []),  # earlier versions compared all
             "tried": len(tried),
             "compared": len(tried - set(diverged)),
         }
+
+
+def _why(record: Mapping[str, Any], compared: int) -> str:
+    """Returns why the winner was chosen, as the end of a sentence about it; empty without a comparison."""
+    if not record["rungs"]:
+        return ""
+    if compared == 1:
+        return "was the only one whose training did not diverge"
+    rows = _rung(record["rungs"][-1])["rows"]
+    of_winner = next(row for row in rows if row["name"] == record["winner"])
+    if of_winner["accuracy"] >= rows[0]["accuracy"]:
+        return "was the most accurate"
+    return "was chosen, because no other was ahead of it by more than the standard error of the difference"
 
 
 def _rung(rung: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,31 @@ def test_the_page_shows_everything_that_was_tried_and_the_correction(tmp_path):
     assert "trained for 99 epochs" in text and "instead of the usual" not in text
 
 
+def test_the_first_recipe_is_said_to_be_chosen_because_no_other_is_clearly_ahead(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    kept = record()
+    kept.winner, kept.rungs[0].kept, kept.left_out = "mixed", ["mixed"], ["other", "third"]
+    kept.write(workdir)
+    assert Record.read(workdir).left_out == ["other", "third"]
+    report.write(workdir, dataset, predictions)
+    page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
+    because = "was chosen, because no other was ahead of it by more than the standard error of the difference."
+    assert f"mixed {because}" in page and "was the most accurate" not in page
+    assert "There was no time to compare other, third." in page
+    assert f"and mixed {because}" in " ".join(workdir.model_card.read_text().split())
+
+
+def test_a_time_that_was_too_short_to_compare_anything_is_named(tmp_path):
+    workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
+    alone = record()
+    alone.rungs, alone.accuracy, alone.optimism, alone.left_out = [], None, None, ["mixed", "other"]
+    alone.write(workdir)
+    report.write(workdir, dataset, predictions)
+    page = " ".join(re.sub("<[^>]*>", " ", workdir.report.read_text()).split())
+    assert "The whole run was given 10 minutes, which was too short to compare recipes." in page
+    assert "There was no time to compare mixed, other." in page and "no other recipe" not in page
+
+
 def test_recipes_that_diverged_are_said_to_have(tmp_path):
     workdir, dataset, predictions = finished_run.make(tmp_path / "run", ("cat", "dog", "owl"))
     diverged = record()
