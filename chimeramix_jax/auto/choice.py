@@ -185,12 +185,10 @@ class _Choice:
         if self._has_time_for(recipes):
             return False
         self.record.left_out = list(self.candidates.names[place:])
-        number = f"{place} of {len(self.candidates.names)} recipes"
-        is_enough = (
-            f"are enough to compare {number}"
-            if place > 1
-            else f"are too short to compare recipes, so {recipes[0]} is trained"
-        )
+        *compared, _ = recipes
+        is_enough = f"are enough to compare {len(compared)} of {len(self.candidates.names)} recipes"
+        if len(compared) == 1:
+            is_enough = f"are too short to compare recipes, so {compared[0]} is trained"
         print(
             f"auto: {self.clock.budget / 60:g} minutes {is_enough}; not compared: {', '.join(self.record.left_out)}",
             file=sys.stderr,
@@ -222,7 +220,7 @@ class _Choice:
     def _spare_the_first(self) -> None:
         """Leaves out of the first recipe's cost what the first run of a process takes longer, as for libraries.
 
-        Else it would have less time to train than the others. It is the simplest recipe, so no other needs less.
+        Else it would have less time to train than the others. What a run takes beside its steps hardly differs.
         """
         first = next(name for name in self.candidates.names if name in self.record.costs)
         least = min(cost.setup for cost in self.record.costs.values())

@@ -16,7 +16,7 @@ from photos import write_photo, write_photos
 from PIL import Image
 
 import chimeramix_jax
-from chimeramix_jax.auto import final, menu, stored_choice, trials
+from chimeramix_jax.auto import final, halving, menu, stored_choice, trials
 from chimeramix_jax.auto.halving import Cost, Schedule
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
 from chimeramix_jax.auto.trials import FoldTrials
@@ -318,15 +318,33 @@ def test_a_choice_says_if_its_folds_leave_less_than_the_usual_training(
         assert said == ""
 
 
+def test_a_time_that_is_too_short_to_compare_trains_the_first_recipe(settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(menu, "MENU", ("baseline", "baseline_trivialaugment", "chimeramix_grid"))
+    monkeypatch.setattr(halving, "LEAST_OF_USUAL", 1e9)
+    monkeypatch.setattr(halving, "schedules", lambda seconds, runs, costs, *_: dict.fromkeys(costs, Schedule(0, 2)))
+    run = tmp_path / "run"
+    results = chimeramix_jax.choose_and_train(settings(minutes=10), run)
+    first, others = menu.MENU[0], ", ".join(menu.MENU[1:])
+    assert results["experiment"] == first and "folds" not in results
+    said = capsys.readouterr().err
+    assert f"auto: 10 minutes are too short to compare recipes, so {first} is trained; not compared: {others}\n" in said
+    assert [path.name for path in (run / "auto").iterdir()] == ["timing"]
+    page = (run / "report.html").read_text()
+    assert "which was too short to compare recipes" in page and f"There was no time to compare {others}." in page
+    again = chimeramix_jax.choose_and_train(settings(minutes=10), run)
+    assert again["test"]["top1"] == results["test"]["top1"]
+    measured = chimeramix_jax.choose_and_train(settings(minutes=10), run, stage="evaluate")
+    assert measured["test"]["top1"] == results["test"]["top1"]
+
+
 @pytest.mark.slow
-def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings, tmp_path, monkeypatch, capsys):
+def test_a_recipe_is_chosen_by_folds_and_trained_on_all_images_in_time(settings, tmp_path, capsys):
     names = ("baseline_trivialaugment", "chimeramix_grid")
-    monkeypatch.setattr(menu, "MENU", tuple(recipe for recipe in menu.MENU if recipe in names))
     run = tmp_path / "run"
     minutes, results = 0.1, None
     while results is None:  # the least time depends on the machine, and is only known once all recipes are measured
         try:
-            results = chimeramix_jax.choose_and_train(settings(minutes=minutes), run)
+            results = chimeramix_jax.choose_and_train(settings(minutes=minutes, recipes=",".join(names)), run)
         except InputError as error:
             assert f"minutes: {minutes:g} is too short to compare 2 recipes here; it must be at least" in str(error)
             least = float(str(error).split()[-1])

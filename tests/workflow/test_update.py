@@ -393,7 +393,7 @@ def test_an_update_killed_without_warning_ends_as_an_uninterrupted_one(settings,
 @pytest.mark.slow
 def test_a_run_whose_recipe_was_chosen_keeps_the_recipe(settings, tmp_path, monkeypatch):
     photos, run = make_photos(tmp_path / "photos"), tmp_path / "run"
-    monkeypatch.setattr(menu, "MENU", menu.MENU[:2])
+    monkeypatch.setattr(menu, "MENU", ("baseline", "baseline_trivialaugment"))
     timed = FoldTrials.run
 
     def as_costly_as_said(*arguments):
