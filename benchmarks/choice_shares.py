@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chimeramix_jax.auto import preference
 from chimeramix_jax.auto.halving import FIRST_FOLDS, KEPT, Cost, Rung, Schedule, rung_seconds
 
 FOLDS = 5
@@ -88,9 +89,9 @@ class Budget:
 
 def choose(curves: Mapping[str, Curve], way: Way, budget: Budget, rng: np.random.Generator) -> tuple[str, float]:
     """Repeats a choice once; returns the recipe that it chooses, and the seconds that are left for its steps."""
-    names, default = list(curves), next(iter(curves))
+    names = list(curves)
     left = budget.seconds - sum(timing(curve.cost, budget) for curve in curves.values())
-    images = curves[default].correct.shape[1]
+    images = curves[names[0]].correct.shape[1]
     drawn, as_shorter = rng.permutation(images)[: budget.images], rng.random((images,))
     plan = way.rungs(len(names))
     for index, rung in enumerate(plan):
@@ -100,20 +101,18 @@ def choose(curves: Mapping[str, Curve], way: Way, budget: Budget, rng: np.random
         left -= seconds
         of_steps = seconds / len(names) / rung.folds - budget.setup
         held_out = drawn[: len(drawn) * rung.folds // FOLDS]
-        right = {name: curves[name].predicted(of_steps, as_shorter)[held_out].astype(float) for name in names}
-        names = ranked(right, default if way.margin is not None else None, way.margin or 0.0)[: rung.kept]
+        right = {name: curves[name].predicted(of_steps, as_shorter)[held_out] for name in names}
+        kept = ranked(right, way.margin)[: rung.kept]
+        names = [name for name in names if name in kept]  # in the order of the menu
     return names[0], left - budget.setup - curves[names[0]].cost.compiling
 
 
-def ranked(right: Mapping[str, np.ndarray], default: str | None, margin: float) -> list[str]:
-    """Returns the recipes, the best first; the default is one of the first two if there is one."""
-    names = sorted(right, key=lambda name: -right[name].mean())
-    if default is None:
-        return names
-    best = next(name for name in names if name != default)
-    gain = right[best] - right[default]
-    is_ahead = gain.mean() > margin * gain.std() / len(gain) ** 0.5
-    return [best, default] if is_ahead else [default, best]
+def ranked(right: Mapping[str, np.ndarray], margin: float | None) -> list[str]:
+    """Returns the recipes, the best first or, with a margin, as the program prefers them."""
+    names, correct = list(right), np.stack(list(right.values()))
+    if margin is None:
+        return sorted(names, key=lambda name: -right[name].mean())
+    return [names[place] for place in preference.ranked(correct, margin=margin)]
 
 
 def timing(cost: Cost, budget: Budget) -> float:

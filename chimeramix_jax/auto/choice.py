@@ -97,8 +97,9 @@ class _Choice:
                 rung.effective = self._effective_numbers(rung)
                 rung.kept = self._ranked(rung)[: planned.kept]
                 self.save()
-            alive = rung.kept
+            alive = self._in_order(rung.kept)
         if self.plan:
+            alive = self.record.rungs[-1].kept
             self.record.accuracy = float(np.mean(self.record.rungs[-1].correct(alive[0])))
             self.record.optimism = self._optimism(alive[0])
         self.record.winner = alive[0]
@@ -106,17 +107,17 @@ class _Choice:
 
     def _ranked(self, rung: RungRecord) -> list[str]:
         """Returns the recipes of a rung, the preferred one first."""
-        names = self._converging(rung.schedules)
+        names = self._in_order(rung.schedules)
         correct = np.stack([rung.correct(name) for name in names])
         return [names[place] for place in preference.ranked(correct, self._units_of(rung.folds_of(names[0])))]
 
     def _optimism(self, winner: str) -> float:
         """Returns by how much the winner's accuracy in the last rung is too high because it was chosen by it."""
         first, last = self.record.rungs[0], self.record.rungs[-1]
-        before, compared = self._converging(first.schedules), self._converging(last.schedules)
+        before, compared = self._in_order(first.schedules), self._in_order(last.schedules)
         folds = last.folds_of(winner)
         if len(compared) == 1:  # all others of the last rung have diverged: the first one has chosen
-            always_kept = next(name for name in first.schedules if name in first.kept)
+            always_kept = next(name for name in self.candidates.names if name in first.kept)
             if winner == always_kept:
                 return 0.0
             before = [name for name in before if name != always_kept]
@@ -143,6 +144,10 @@ class _Choice:
     def _converging(self, names: Iterable[str]) -> list[str]:
         """Returns the recipes among these that are compared and have not diverged."""
         return [name for name in names if name not in self.record.diverged and name not in self.record.left_out]
+
+    def _in_order(self, names: Collection[str]) -> list[str]:
+        """Returns those of some recipes that have not diverged, in the order of the menu: the first is preferred."""
+        return [name for name in self._converging(self.candidates.names) if name in names]
 
     def _measure_costs(self) -> None:
         """Trains every recipe for an epoch of each stage; raises InputError if the time turns out to be too short.

@@ -18,17 +18,20 @@ from chimeramix_jax.reporting.clustered import numbers_of
 MARGIN = 1.0  # standard errors of the difference
 
 
-def ranked(correct: Bool[np.ndarray, "recipes images"], units: Sequence[str] | None = None) -> list[int]:
+def ranked(
+    correct: Bool[np.ndarray, "recipes images"], units: Sequence[str] | None = None, margin: float = MARGIN
+) -> list[int]:
     """Returns the places of the recipes, the preferred one first. The first two are the first recipe and its rival.
 
     Args:
         correct: whether each recipe predicts each image correctly.
         units: the name of each image, the same for images that belong together (``data/kept_together.py``); None: none
             do.
+        margin: the standard errors by which another recipe has to be ahead of the first one.
     """
     unit_of_each = np.arange(correct.shape[1]) if units is None else numbers_of(units)
     number = int(unit_of_each.max()) + 1
-    (preferred,) = winners(correct, unit_of_each, np.ones((1, number)))
+    (preferred,) = winners(correct, unit_of_each, np.ones((1, number)), margin)
     others = sorted(range(1, len(correct)), key=lambda place: -np.mean(correct[place]))
     if preferred == 0:
         return [0, *others]
@@ -39,6 +42,7 @@ def winners(
     correct: Bool[np.ndarray, "recipes images"],
     unit_of_each: Int64[np.ndarray, "images"],
     drawn: Shaped[np.ndarray, "samples units"],
+    margin: float = MARGIN,
 ) -> Int64[np.ndarray, "samples"]:
     """Returns the place of the recipe that is preferred on each sample of units, given how often each is in it."""
     if len(correct) == 1:
@@ -54,7 +58,7 @@ def winners(
     squares += np.square(means) * (weights @ np.square(sizes))[:, np.newaxis]
     number = weights.sum(axis=1, keepdims=True)
     errors = np.sqrt(np.maximum(squares, 0) * number / np.maximum(number - 1, 1e-9)) / images[:, np.newaxis]
-    is_ahead = (means - MARGIN * errors)[samples, best] > 1e-9
+    is_ahead = (means - margin * errors)[samples, best] > 1e-9
     return np.where(is_ahead, best + 1, 0)
 
 

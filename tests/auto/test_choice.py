@@ -366,6 +366,22 @@ def test_more_time_than_before_the_interruption_compares_more_recipes():
     assert record.left_out == [] and len(record.rungs[0].schedules) == 5
 
 
+def test_the_first_recipe_of_the_menu_is_preferred_in_the_last_comparison_even_if_it_lost_the_one_before():
+    trials = SimulatedTrials()
+    run = trials.run
+
+    def alike_in_the_end(recipe, schedule, folder, fold):
+        tried, cost = run(recipe, schedule, folder, fold)
+        if folder == "rung-2":
+            tried = replace(tried, predictions=[0] * 20 + [1] * 20)
+        return tried, cost
+
+    trials.run = alike_in_the_end
+    record, _, _ = carry_out(trials, 30)
+    assert record.rungs[0].kept == ["grid_policy", "plain"]
+    assert record.rungs[1].kept == ["plain"] and record.winner == "plain"
+
+
 def test_a_comparison_that_left_out_nothing_else_is_the_whole_choice(monkeypatch):
     taken = []
     monkeypatch.setattr(choice, "optimism", lambda correct, *, preselected, units: taken.append(preselected) or 0)
