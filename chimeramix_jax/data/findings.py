@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
+from chimeramix_jax.data.builders import class_names as names_of_classes
 from chimeramix_jax.data.dataset import FewShotDataset
 from chimeramix_jax.data.duplicates import MOST_COMPARED, Copy, Group, exact_groups, near_groups
 from chimeramix_jax.data.identity import HELD_OUT, TRAIN, UNUSED
@@ -50,7 +51,10 @@ class Findings:
     def to_dict(self) -> dict[str, Any]:
         """Returns the findings in JSON's types."""
         computed: dict[str, dict[str, Any]] = {
-            "class_names": {"classes": self._classes()},
+            "class_names": {
+                "classes": self._classes(),
+                "alike_names": [list(group) for group in names_of_classes.alike(self.class_names)],
+            },
             "labels": {
                 "images": {split: len(labels) for split, labels in self.labels.items()},
                 "imbalance": {split: self._imbalance(split) for split in (TRAIN, HELD_OUT)},

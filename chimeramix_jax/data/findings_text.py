@@ -59,6 +59,8 @@ def lines(findings: Mapping[str, Any], most: int) -> Iterator[str]:
             f"{counted(left_out, 'image')} {verb} left unused: copies or near duplicates of training images, or of a "
             "group with one"
         )
+    for names in findings.get("alike_names", ()):  # earlier versions did not look for them
+        yield f"names that may mean the same class: {', '.join(without_control(name) for name in names)}"
     yield from _sizes(findings)
     for split, name in ((TRAIN, "training"), (HELD_OUT, findings["evaluate_on"])):
         if findings["images"][split]:

@@ -3,6 +3,7 @@
 It is meant to be published with a model file, so it names no folders and no files of this machine.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,6 +167,7 @@ def _rows(evaluation: Mapping[str, Any], dataset: FewShotDataset) -> list[CardRo
     ]
 
 
+@functools.cache  # compiling the template takes longer than filling it
 def _environment() -> Environment:
     """Returns the template environment, which escapes nothing by itself: HTML is not what is written."""
     environment = Environment(

@@ -1,5 +1,6 @@
 """Prepares the files of a run for ``templates/report.html.jinja`` and writes the page, and the model card beside it."""
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -213,6 +214,7 @@ def _results(workdir: Workdir, source: Path) -> dict[str, Any]:
     return results
 
 
+@functools.cache  # compiling the templates takes longer than filling them
 def _environment() -> Environment:
     """Returns the template environment."""
     environment = web_page.environment("chimeramix_jax.report", "templates")

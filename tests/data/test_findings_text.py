@@ -93,3 +93,10 @@ def test_images_of_a_group_that_the_run_does_not_use_are_marked():
     pair = group("train/a.png", "test/b.png")
     pair["files"][0]["split"] = "unused"
     assert "\n  train/a.png (unused) ~ test/b.png\n" in findings_text.full_text(made(near_duplicates=[pair])) + "\n"
+
+
+def test_names_of_classes_that_may_mean_the_same_are_listed():
+    line = "names that may mean the same class: "
+    assert line not in findings_text.full_text(made())  # an early version
+    text = findings_text.full_text(made(alike_names=[["traffic-light", "traffic_light"], ["1", "01\x1b[31m"]]))
+    assert f"\n{line}traffic-light, traffic_light\n{line}1, 01" in text and "\x1b" not in text

@@ -10,6 +10,9 @@ _RULE = (
     f"{_MOST_BYTES} bytes in UTF-8, and not . or .."
 )
 
+_SEPARATORS = re.compile(r"[\s_-]+")
+_LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
+_WHOLE_NUMBER = re.compile(r"(\d+)\.0*")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
 _VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 _TAGS = range(0xE0000, 0xE0080)  # invisible, but they tell flags apart
@@ -33,6 +36,14 @@ def problem_with(names: Sequence[str], kind: str, place: str = "") -> str | None
     return None
 
 
+def alike(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns the groups of names that may mean the same class, such as ``car_1`` and ``car-01``, or ``1`` and ``1.0``."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_loosely(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
 def _equal(names: Sequence[str], form: Callable[[str], str]) -> tuple[str, str] | None:
     """Returns the first two different names that are equal in a form; None if there are none."""
     first: dict[str, str] = {}
@@ -46,6 +57,14 @@ def _equal(names: Sequence[str], form: Callable[[str], str]) -> tuple[str, str] 
 def _without_capitals(name: str) -> str:
     """Returns a name in small letters and with single spaces: ``Cat`` and ``cat`` are hardly different classes."""
     return " ".join(name.split()).casefold()
+
+
+def _loosely(name: str) -> str:
+    """Returns a name without capitals and leading zeros, with spaces for hyphens and underscores."""
+    words = " ".join(_SEPARATORS.split(_without_capitals(unicodedata.normalize("NFKC", name)))).strip()
+    if whole := _WHOLE_NUMBER.fullmatch(words):
+        words = whole[1]
+    return _LEADING_ZEROS.sub("", words)
 
 
 def _is_usable(name: str) -> bool:
