@@ -12,7 +12,8 @@ folder, number of images and recipe, and all seeds then train for the same numbe
 
 Processor time, summed over cores, hardly depends on other work on the machine. ``--threads=1`` makes it the time of
 one core, so several folders can be compared at once under ``taskset``. Each seed draws its own few-shot subset, the
-same for all recipes. Differences are to the first recipe, paired by seed, with Student's 95 % interval.
+same for all recipes. Differences are to the first recipe, paired by seed, with Student's 95 % interval. The table also
+has the processor seconds of the whole runs, on average, with compiling and evaluation.
 ``--evaluate_on=test`` measures on test images, for results; the default, validation images, is for choosing settings.
 The same command resumes.
 """
@@ -166,6 +167,11 @@ class Study:
         }
         return {place: 100 * json.loads(file.read_text())["top1"] for place, file in places.items() if file.exists()}
 
+    def seconds_used(self, recipe: Recipe) -> list[float]:
+        """Returns the processor time of a recipe's finished runs, with compiling and evaluation."""
+        rows = (self._result_file(recipe, seed) for seed in self.seeds)
+        return [json.loads(file.read_text())["processor_seconds"] for file in rows if file.exists()]
+
     def epochs(self, recipe: Recipe) -> Epochs | None:
         """Returns how long a recipe trains; None if that has not been measured."""
         file = self._recipe_file(recipe)
@@ -276,9 +282,9 @@ def _run(config: ConfigDict, workdir: Path) -> tuple[Mapping[str, Any], float]:
 
 
 def table(study: Study) -> str:
-    """Returns a row per recipe: epochs, mean accuracy, mean difference to the first recipe, and seeds ahead of it."""
+    """Returns a row per recipe: its epochs, what its runs took, its accuracy, and the difference to the first one."""
     results = study.results()
-    rows = [["recipe", "epochs", study.evaluate_on, "difference", "ahead"]]
+    rows = [["recipe", "epochs", "seconds", study.evaluate_on, "difference", "ahead"]]
     first = study.recipes[0]
     for recipe in study.recipes:
         epochs = study.epochs(recipe)
@@ -290,7 +296,9 @@ def table(study: Study) -> str:
         ahead = f"{sum(d > 0 for d in differences)} of {len(differences)}" if compared else ""
         difference = shown(estimate(differences), len(study.seeds), "+") if compared else ""
         mean = shown(estimate(accuracies) if accuracies else None, len(study.seeds))
-        rows.append([recipe.name, lengths, mean, difference, ahead])
+        used = study.seconds_used(recipe)
+        seconds = f"{sum(used) / len(used):.0f}" if used else ""
+        rows.append([recipe.name, lengths, seconds, mean, difference, ahead])
     return aligned(rows)
 
 

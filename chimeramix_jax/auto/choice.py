@@ -13,11 +13,14 @@ from chimeramix_jax.auto.clock import Clock
 from chimeramix_jax.auto.halving import SHORTEST, Cost, Schedule
 from chimeramix_jax.auto.optimism import optimism, optimism_of_remaining
 from chimeramix_jax.auto.record import Record, RungRecord, Tried
+from chimeramix_jax.auto.trials import TIMING, TIMING_AGAIN
 from chimeramix_jax.errors import InputError, NonFiniteError
 from chimeramix_jax.reporting.clustered import effective_number
 from chimeramix_jax.reporting.wording import counted
 
 SLACK = 0.03  # the share of the whole time by which a rung may exceed its own before further folds are left out
+STEADY = 1.25  # if an epoch takes this many times as long as before, or as now, the machine's speed has changed
+MOST_TO_CHECK = 0.03  # the share of the whole time that it may take to find that out
 
 
 @runtime_checkable
@@ -163,20 +166,55 @@ class _Choice:
                 self._refuse_too_little_time()
             if name in self.record.diverged or self._is_measured(name):
                 continue
-            shortest = SHORTEST if self.candidates.families[name] else Schedule(0, SHORTEST.classifier)
-            try:
-                _, cost = self.trials.run(name, shortest, "timing", 1 if self.plan else 0)
-            except NonFiniteError as error:
-                self._leave_out(name, "timing", error, self.candidates.names)
-                continue
-            assert cost is not None  # it is always trained from the beginning
-            self.record.costs[name] = self._with_the_generator_of_others(cost, name)
-            self.save()
-            if self._leaves_out_from(name):
+            self.record.timed_again.clear()
+            self._time(name, TIMING, self.record.costs)
+            if name in self.record.costs and self._leaves_out_from(name):
                 break
         if not self.record.rungs:
             self._spare_the_first()
+            self._time_at_one_speed()
             self._refuse_too_little_time()
+
+    def _time(self, name: str, folder: str, costs: dict[str, Cost]) -> None:
+        """Trains a recipe for an epoch of each stage and notes what it costs, or leaves it out if that diverges."""
+        shortest = SHORTEST if self.candidates.families[name] else Schedule(0, SHORTEST.classifier)
+        try:
+            _, cost = self.trials.run(name, shortest, folder, 1 if self.plan else 0)
+        except NonFiniteError as error:
+            self._leave_out(name, folder, error, self.candidates.names)
+            return
+        assert cost is not None  # it is always trained from the beginning
+        costs[name] = self._with_the_generator_of_others(cost, name, costs)
+        self.save()
+
+    def _time_at_one_speed(self) -> None:
+        """Times the first recipe once more, and all of them if the machine has become faster or slower in between.
+
+        Recipes are timed one after the other. One that was timed while other programs used the machine would otherwise
+        train for fewer epochs than the others, in all comparisons.
+        """
+        costs, again = self.record.costs, self.record.timed_again
+        first, *others = [name for name in self._converging(self.candidates.names) if name in costs]
+        if not others or costs[first].compiled.of(SHORTEST) > MOST_TO_CHECK * self.clock.budget:
+            return
+        if first not in again:
+            self._time(first, TIMING_AGAIN, again)
+        if first not in again:
+            return  # it has diverged this time
+        before, now = costs[first].training(SHORTEST), again[first].training(SHORTEST)
+        if before <= STEADY * now and now <= STEADY * before:
+            return
+        print(
+            f"auto: an epoch of {first} takes {now / before:.1f} times as long as when it was first measured, so all "
+            "recipes are measured again, at one speed of the machine",
+            file=sys.stderr,
+        )
+        for name in others:
+            if name not in again:
+                self._time(name, TIMING_AGAIN, again)
+        for name, cost in again.items():
+            costs[name] = replace(cost, compiling=costs[name].compiling)
+        self.save()
 
     def _leaves_out_from(self, name: str) -> bool:
         """Whether there is no time to compare a recipe and those after it, which are left out then; says so.
@@ -236,16 +274,12 @@ class _Choice:
         cost = self.record.costs.get(name)
         return cost is not None and (cost.generator_epoch > 0 or not self.candidates.families[name])
 
-    def _with_the_generator_of_others(self, cost: Cost, name: str) -> Cost:
-        """Returns a recipe's cost with that of the generator, if another recipe's run has trained it."""
+    def _with_the_generator_of_others(self, cost: Cost, name: str, costs: Mapping[str, Cost]) -> Cost:
+        """Returns a recipe's cost with that of the generator, if the run of another one of ``costs`` has trained it."""
         family = self.candidates.families[name]
         if cost.generator_epoch or not family:
             return cost
-        others = [
-            known.generator_epoch
-            for other, known in self.record.costs.items()
-            if self.candidates.families[other] == family
-        ]
+        others = [known.generator_epoch for other, known in costs.items() if self.candidates.families[other] == family]
         return replace(cost, generator_epoch=max(others, default=0.0))
 
     def _refuse_too_little_time(self) -> None:
@@ -297,7 +331,7 @@ class _Choice:
                 rung.tried.append(tried)
                 if cost is not None:
                     known = self.record.costs[name]
-                    measured = self._with_the_generator_of_others(cost, name)
+                    measured = self._with_the_generator_of_others(cost, name, self.record.costs)
                     self.record.costs[name] = replace(measured, compiling=known.compiling)
                 self.save()
 

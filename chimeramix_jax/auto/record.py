@@ -85,6 +85,7 @@ class Record:
     side: int | None = None  # of the final model's images, in pixels; None: as in the requested settings
     left_out: list[str] = field(default_factory=list)  # recipes that there was no time to compare
     diverged: dict[str, str] = field(default_factory=dict)  # where recipes were left out, and after which error
+    timed_again: dict[str, Cost] = field(default_factory=dict)  # measured once more, before the first rung
 
     def write(self, workdir: Workdir) -> None:
         """Writes ``auto.json``."""
@@ -102,7 +103,8 @@ class Record:
             return cls(
                 **stored
                 | {
-                    "costs": {name: _cost(cost) for name, cost in stored["costs"].items()},
+                    "costs": _costs(stored["costs"]),
+                    "timed_again": _costs(stored.get("timed_again", {})),  # earlier versions did not
                     "rungs": [_rung(rung) for rung in stored["rungs"]],
                     "final": None if stored["final"] is None else Schedule(**stored["final"]),
                     "trial": None if stored.get("trial") is None else Begun(**stored["trial"]),
@@ -113,8 +115,8 @@ class Record:
             raise InputError(f"{workdir.auto_record}: cannot be read: {problem}; choose another --workdir") from None
 
 
-def _cost(stored: Mapping[str, Any]) -> Cost:
-    return Cost(**{**stored, "weights": tuple(stored.get("weights", ()))})
+def _costs(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Cost]:
+    return {name: Cost(**{**cost, "weights": tuple(cost.get("weights", ()))}) for name, cost in stored.items()}
 
 
 def _rung(stored: Mapping[str, Any]) -> RungRecord:

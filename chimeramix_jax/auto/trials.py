@@ -22,7 +22,8 @@ from chimeramix_jax.training.calls import Running, StepCall, drive
 from chimeramix_jax.training.classifier import ClassifierInputs
 from chimeramix_jax.training.execution import OneDevice, available_devices
 
-TIMING = "timing"  # the folder of runs that only measure what a recipe costs
+# The folders of runs that only measure what a recipe costs, for the first time and once more.
+TIMING, TIMING_AGAIN = "timing", "timing-again"
 
 Result = TypeVar("Result")
 
@@ -145,7 +146,7 @@ class FoldTrials:
         """
         print(self._in_words(recipe, folder, fold), file=sys.stderr)
         workdir = Workdir(self._directory(recipe, folder, fold))
-        if folder == TIMING and workdir.path.exists():
+        if folder in (TIMING, TIMING_AGAIN) and workdir.path.exists():
             shutil.rmtree(workdir.path)
         self._before(workdir)
         started_at, kept_before = time.monotonic(), compilation_cache.seconds_of_kept_programs()
@@ -184,6 +185,8 @@ class FoldTrials:
         is_choice = len(self._recipes) > 1
         if folder == TIMING:
             return f"measuring how long an epoch {f'of {recipe} ' if is_choice else ''}takes"
+        if folder == TIMING_AGAIN:
+            return f"measuring once more how long an epoch of {recipe} takes"
         if not is_choice:
             return f"fold {fold} of {self._config.folds}"
         return f"comparison {folder.removeprefix('rung-')}, fold {fold}: {recipe}"

@@ -41,8 +41,9 @@ class InterruptionError(Exception):
 class SimulatedTrials:
     """Takes the time that trainings would take, some more and some less than the mean."""
 
-    def __init__(self, seed=0, noise=0.1, slower=1.0, interrupt_after=None, diverging=()):
+    def __init__(self, seed=0, noise=0.1, slower=1.0, interrupt_after=None, diverging=(), loads=None):
         self.now, self.ran, self._diverging = 0.0, [], diverging
+        self._loads = loads or {}  # by how much other programs slow down the timing of recipes
         self._rng, self._noise, self._slower = np.random.default_rng(seed), noise, slower
         self._left = interrupt_after
 
@@ -61,7 +62,9 @@ class SimulatedTrials:
         beside = [other for other, _, *place in self.ran if place == [folder, fold]]
         shared = family and any(CANDIDATES.families[other] == family for other in beside)
         speed = 1 + self._noise * self._rng.uniform(-1, 1)
-        speed *= self._slower if folder != "timing" else 1.0
+        speed *= self._slower if folder.startswith("rung") else 1.0
+        if folder == "timing":
+            speed *= self._loads.get(recipe, 1.0)
         true = TRUE_COSTS[recipe]
         generator = 0.0 if shared else true.generator_epoch * speed
         compiling = true.compiling if folder == "timing" else 0.0
@@ -118,7 +121,7 @@ def test_the_most_accurate_recipes_are_kept_and_everything_is_recorded():
     first, last = record.rungs
     assert first.kept == ["grid_policy", "plain"] and last.kept == [record.winner] == ["grid_policy"]
     assert set(last.schedules) == set(first.kept)
-    assert len(trials.ran) == len(CANDIDATES.names) + len(first.tried) + len(last.tried)
+    assert len(trials.ran) == len(CANDIDATES.names) + 1 + len(first.tried) + len(last.tried)  # the first is timed twice
     assert len(first.tried) == 10 and len(last.tried) == 10
     assert record.accuracy == pytest.approx(0.6) and record.optimism >= 0
 
@@ -190,7 +193,7 @@ def test_a_time_that_is_too_short_is_refused_with_the_least_which_suffices(minut
         InputError, match=rf"minutes: {minutes:g} is too short to compare 5 recipes.*at least [a-z ]*[0-9.]+$"
     ) as caught:
         carry_out(trials, minutes, record)
-    assert trials.ran and all(run[2] == "timing" for run in trials.ran)
+    assert trials.ran and all(run[2] in ("timing", "timing-again") for run in trials.ran)
     assert trials.now < minutes * 60 + 21  # it stops after the recipe that exceeds the time
     least = float(str(caught.value).split()[-1])
     if minutes == 5:  # all costs are known
@@ -223,6 +226,48 @@ def test_the_first_recipe_does_not_pay_for_what_the_first_run_of_a_process_takes
     expected, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
     epochs, without = (choice.rungs[0].schedules["plain"].classifier for choice in (record, expected))
     assert without >= epochs > 0.9 * without
+
+
+LOADED = {"plain": 2.0, "mixup": 2.0, "grid": 1.5}  # other programs end while recipes are timed
+
+
+def test_recipes_are_compared_at_one_speed_of_the_machine(capsys):
+    trials = SimulatedTrials(noise=0.0, loads=LOADED)
+    record, clock, _ = carry_out(trials, 30)
+    quiet, _, _ = carry_out(SimulatedTrials(noise=0.0), 30)
+    schedules = [choice.rungs[0].schedules for choice in (record, quiet)]
+    for name in CANDIDATES.names:
+        epochs, without = (of_choice[name].classifier for of_choice in schedules)
+        assert epochs == pytest.approx(without, rel=0.15)  # timing took longer
+    assert capsys.readouterr().err.count("takes 0.5 times as long as when it was first measured") == 1
+    assert [run[0] for run in trials.ran if run[2] == "timing-again"] == list(CANDIDATES.names)
+    assert clock.used() == pytest.approx(1800, rel=0.1)
+
+
+def test_a_second_timing_that_is_interrupted_continues(tmp_path):
+    workdir = Workdir(tmp_path)
+    expected, _, _ = carry_out(SimulatedTrials(noise=0.0, loads=LOADED), 30)
+    for after in (5, 6, 8, 10):
+        workdir.auto_record.unlink(missing_ok=True)
+        with pytest.raises(InterruptionError):
+            carry_out(
+                SimulatedTrials(noise=0.0, loads=LOADED, interrupt_after=after),
+                30,
+                save=lambda record: record.write(workdir),
+            )
+        resumed = SimulatedTrials(noise=0.0)
+        record, _, _ = carry_out(resumed, 30, Record.read(workdir))
+        assert len([run for run in resumed.ran if run[2] == "timing-again"]) == 10 - after
+        assert record.rungs[0].schedules == expected.rungs[0].schedules
+
+
+@pytest.mark.parametrize(("minutes", "checked"), [(30, 1), (3, 0)])
+def test_a_steady_machine_is_found_to_be_one_unless_that_takes_too_much_of_the_time(minutes, checked, capsys):
+    trials = SimulatedTrials(noise=0.0, loads={"plain": 1.2})
+    candidates = Candidates(["plain", "mixup"], CANDIDATES.usual, CANDIDATES.families)
+    choose(candidates, FOLDS, trials, Clock(minutes * 60, 0, lambda: trials.now), Record({}), lambda: None)
+    assert [run[2] for run in trials.ran].count("timing-again") == checked
+    assert "measured again" not in capsys.readouterr().err
 
 
 def test_a_single_recipe_without_folds_is_measured_on_all_images_and_has_the_whole_time():
@@ -265,7 +310,7 @@ def test_a_recipe_that_diverges_is_left_out_and_the_others_go_on(place, winner, 
     assert f"{folder}" in record.diverged[name] and "not finite in epoch 3" in record.diverged[name]
     assert f"auto: {name} has diverged" in capsys.readouterr().err
     assert clock.used() == pytest.approx(3600, rel=0.1)
-    folders = ["timing", "rung-1", "rung-2"]
+    folders = ["timing", "timing-again", "rung-1", "rung-2"]
     assert all((folders.index(run[2]), run[3]) < (folders.index(folder), fold) for run in trials.ran if run[0] == name)
     assert record.accuracy == pytest.approx(ACCURACIES[winner]) and record.optimism >= 0
 

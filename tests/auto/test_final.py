@@ -194,7 +194,7 @@ def test_the_time_of_a_trial_that_was_killed_counts_once(settings, tmp_path, mon
 def test_what_an_interrupted_process_trained_of_a_timing_is_trained_again(settings, tmp_path, monkeypatch):
     run = Workdir(tmp_path / "run")
     monkeypatch.setattr(trials, "prepared", killed)
-    for folder, is_kept in ((trials.TIMING, False), ("rung-1", True)):
+    for folder, is_kept in ((trials.TIMING, False), (trials.TIMING_AGAIN, False), ("rung-1", True)):
         generator = run.auto / folder / "fold-1-of-2" / "chimeramix_grid" / "generator"
         generator.mkdir(parents=True)
         of_folds = trials.FoldTrials(settings(), run, ("chimeramix_grid",), lambda _: None)
@@ -210,6 +210,7 @@ def test_what_an_interrupted_process_trained_of_a_timing_is_trained_again(settin
         (("cutmix",), trials.TIMING, 1, "measuring how long an epoch takes"),
         (("cutmix",), "rung-1", 2, "fold 2 of 5"),
         (("cutmix", "mixup"), trials.TIMING, 1, "measuring how long an epoch of cutmix takes"),
+        (("cutmix", "mixup"), trials.TIMING_AGAIN, 1, "measuring once more how long an epoch of cutmix takes"),
         (("cutmix", "mixup"), "rung-1", 4, "comparison 1, fold 4: cutmix"),
         (menu.MENU, "rung-2", 1, "comparison 2, fold 1: cutmix"),
     ],

@@ -37,7 +37,7 @@ def problem_with(names: Sequence[str], kind: str, place: str = "") -> str | None
 
 
 def alike(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Returns the groups of names that may mean the same class, such as ``car_1`` and ``car-01``, or ``1`` and ``1.0``."""
+    """Returns the groups of names that may mean the same class, such as ``car_1`` and ``car-01``."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_loosely(name), []).append(name)
