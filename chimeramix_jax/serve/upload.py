@@ -31,6 +31,11 @@ class Upload:
 
 class _ParserInMemory(MultiPartParser):
     spool_max_size = 0  # files are never written to disk
+    is_complete = False  # whether the last boundary has arrived: parsing a form that was cut off raises nothing
+
+    def on_end(self) -> None:
+        """Notes that the form has ended."""
+        self.is_complete = True
 
     def close(self) -> None:
         """Closes all files, those that have not arrived completely, too."""
@@ -49,6 +54,8 @@ async def read(request: Request, megabytes: int) -> Upload:
     try:
         async with asyncio.timeout(SECONDS_TO_SEND):
             form = await parser.parse()
+        if not parser.is_complete:
+            raise MultiPartException("Incomplete form.")
         return await _upload(form, megabytes)
     except MultiPartException as error:
         raise HTTPException(400, _explained(error.message)) from None

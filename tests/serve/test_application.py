@@ -177,6 +177,17 @@ def received(connection):
     return answer
 
 
+@pytest.mark.parametrize(
+    "kept", [-10, -20, -200, 60], ids=["no last boundary", "half a boundary", "half a photo", "half a head"]
+)
+def test_a_form_that_was_cut_off_is_said_to_be_incomplete(client, kept):
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    for parts in ([photo(encoded(noise()))], [photo(encoded(noise())), field("explain", "no")]):
+        status, _, content = client.send("POST", "/classify", form(*parts)[:kept], kind)
+        assert status == 400
+        assert json.loads(content) == {"error": "The form is damaged or incomplete; send the photo again."}
+
+
 def test_a_photo_that_says_it_is_too_large_is_refused_before_it_is_sent(client):
     with raw(client) as connection:
         connection.sendall(head("Content-Length: 900000000000"))
