@@ -52,6 +52,14 @@ def _refuse_deleted_folder(path: Path, named: str) -> None:
         ) from None
 
 
+def refuse_deleted_current_folder() -> None:
+    """Raises InputError if the current folder was deleted: no other program can be started there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the current folder was deleted; change to another folder") from None
+
+
 def refuse_address(text: str, named_by: str) -> None:
     """Raises InputError if a URL is given where a path must be."""
     if _ADDRESS.match(text):

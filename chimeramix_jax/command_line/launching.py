@@ -9,7 +9,7 @@ from chimeramix_jax.command_line.help_text import Entry
 from chimeramix_jax.command_line.ray_flags import RAY_FLAGS, resources
 from chimeramix_jax.config import shipped
 from chimeramix_jax.errors import InputError
-from chimeramix_jax.paths import leaving_no_empty_folders
+from chimeramix_jax.paths import leaving_no_empty_folders, refuse_deleted_current_folder
 from chimeramix_jax.reporting.wording import counted
 from chimeramix_jax.runs import lock
 from chimeramix_jax.runs.workdir import Workdir
@@ -59,8 +59,9 @@ GROUPS: Mapping[str, Sequence[Flag | Entry]] = {
 }
 
 
-def refuse_flags_of_others(parsed: Arguments) -> None:
-    """Raises InputError for a flag that only other launchers take, which would be ignored."""
+def check(parsed: Arguments) -> None:
+    """Raises InputError for a flag that only other launchers take, or if no launcher could start anything from here."""
+    refuse_deleted_current_folder()
     for name in sorted(parsed.given):
         takers = next((takers for prefix, takers in _TAKEN_BY.items() if name.startswith(prefix)), None)
         if takers is not None and parsed.launcher not in takers:

@@ -79,7 +79,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         raise InputError(f"TABLE: missing; it must be one of {', '.join(published.names())}")
     parsed.table = published.load(named[0]) if named else None
     _refuse_flags_beside_report(parsed)
-    launching.refuse_flags_of_others(parsed)
+    launching.check(parsed)
     if parsed.table is not None:
         parsed.workdir = local_path(parsed.workdir or f"runs/{parsed.table.name}", "--workdir")
     parsed.resources = launching.slurm_resources(parsed)

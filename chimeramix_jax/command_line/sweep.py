@@ -81,7 +81,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         if name not in parsed.given:
             raise InputError(f"--{name}: sweep needs it, such as --{name}={example}")
     parsed.workdir = local_path(parsed.workdir, "--workdir")
-    launching.refuse_flags_of_others(parsed)
+    launching.check(parsed)
     parsed.resources = launching.slurm_resources(parsed)
     return parsed
 

@@ -127,7 +127,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     folds = [] if parsed.folds is None else [f"--config.folds={parsed.folds}"]
     parsed.overrides, unknown = changed_settings.separated([*rest, *folds])
     refuse_unknown(unknown, HELP.flags, settings.SETTINGS)
-    launching.refuse_flags_of_others(parsed)
+    launching.check(parsed)
     if importlib.util.find_spec("optuna") is None:
         raise InputError(f"tune: optuna is not installed; run {invocation.installing('optuna')}")
     config = settings.load(parsed.config)
