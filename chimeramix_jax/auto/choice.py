@@ -215,6 +215,9 @@ class _Choice:
         for name, cost in again.items():
             costs[name] = replace(cost, compiling=costs[name].compiling)
         self.save()
+        for name in others:
+            if self._leaves_out_from(name):  # a slower machine has time for fewer
+                break
 
     def _leaves_out_from(self, name: str) -> bool:
         """Whether there is no time to compare a recipe and those after it, which are left out then; says so.

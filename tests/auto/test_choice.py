@@ -400,6 +400,21 @@ def test_a_time_that_is_too_short_for_all_recipes_compares_the_first_ones(capsys
     assert 1 < compared[8] < compared[16] < 5
 
 
+def test_a_machine_that_becomes_slower_compares_fewer_recipes_than_it_had_time_for(capsys):
+    shortened = replace(CANDIDATES, all_wanted=False)
+    timed_too_fast = dict.fromkeys(CANDIDATES.names, 0.3)
+    trials, record = SimulatedTrials(noise=0.0, loads=timed_too_fast), Record({})
+    choose(shortened, FOLDS, trials, Clock(16 * 60, 0, lambda: trials.now), record, lambda: None)
+    said = capsys.readouterr().err
+    assert "takes 3.3 times as long as when it was first measured" in said
+    assert said.index("takes 3.3 times") < said.index(f"not compared: {', '.join(record.left_out)}")
+    for rung in record.rungs:
+        assert not set(rung.schedules) & set(record.left_out)
+        for name, schedule in rung.schedules.items():
+            usual = TRUE_COSTS[name].training(CANDIDATES.usual[name])
+            assert TRUE_COSTS[name].training(schedule) >= halving.LEAST_OF_USUAL * usual
+
+
 def test_more_time_than_before_the_interruption_compares_more_recipes():
     shortened, record = replace(CANDIDATES, all_wanted=False), Record({})
     trials = SimulatedTrials(interrupt_after=2)
