@@ -10,10 +10,11 @@ its settings say. The classifier's epochs are chosen such that both stages toget
 contain compiling and evaluation. Runs of different lengths show what an epoch costs. They are made once for each
 folder, number of images and recipe, and all seeds then train for the same number of epochs.
 
-Processor time, summed over cores, hardly depends on other work on the machine. ``--threads=1`` makes it the time of
-one core, so several folders can be compared at once under ``taskset``. Each seed draws its own few-shot subset, the
-same for all recipes. Differences are to the first recipe, paired by seed, with Student's 95 % interval. The table also
-has the processor seconds of the whole runs, on average, with compiling and evaluation.
+Processor time, summed over cores, depends less on other work than wall-clock time, but it does: measure the recipes
+of one comparison on the same machine while it is calm. ``--threads=1`` makes it the time of one core, so several
+folders can be compared at once under ``taskset``. Each seed draws its own few-shot subset, the same for all recipes.
+Differences are to the first recipe, paired by seed, with Student's 95 % interval. The table also has the processor
+seconds of the whole runs, on average, with compiling and evaluation.
 ``--evaluate_on=test`` measures on test images, for results; the default, validation images, is for choosing settings.
 The same command resumes.
 """
